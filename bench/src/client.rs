@@ -1,0 +1,131 @@
+//! One connection that asks and waits: to connect, authenticate, subscribe, attach.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use serde_json::{Value, json};
+
+use crate::frame::{self, Header};
+
+/// How long a server may take to answer one question.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_BYTES: usize = 16 * 1024;
+/// Connections from one address to one port; the machine has about 28,000 ports for them.
+const CONNECTIONS_PER_ADDRESS: usize = 20_000;
+
+/// Where a server takes WebSocket connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddrV4,
+    pub(crate) path: &'static str,
+    pub(crate) protocol: Option<&'static str>,
+}
+
+/// A connection on which reads and writes wait.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// What was read and not yet taken.
+    unread: Vec<u8>,
+    next_id: u64,
+}
+
+impl Connection {
+    /// Connects and upgrades; the index spreads many connections over source addresses.
+    pub(crate) fn open(endpoint: &Endpoint, index: usize) -> anyhow::Result<Self> {
+        let stream = connect_from(endpoint.address, index)
+            .with_context(|| format!("cannot connect to {}", endpoint.address))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let mut connection = Self { stream, unread: Vec::new(), next_id: 1 };
+        connection.upgrade(endpoint)?;
+        Ok(connection)
+    }
+
+    fn upgrade(&mut self, endpoint: &Endpoint) -> anyhow::Result<()> {
+        let Endpoint { address, path, protocol } = endpoint;
+        let protocol =
+            protocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVqb2luIGJlbmNobWFyaw==\r\n{protocol}\r\n"
+        );
+        self.stream.write_all(request.as_bytes())?;
+        loop {
+            if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                let answer: Vec<u8> = self.unread.drain(..end + 4).collect();
+                if answer.starts_with(b"HTTP/1.1 101") {
+                    return Ok(());
+                }
+                bail!("no upgrade of {path}: {}", String::from_utf8_lossy(&answer).trim());
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Sends a message of the protocol and waits for its answer.
+    pub(crate) fn ask(&mut self, kind: &str, payload: &Value) -> anyhow::Result<Value> {
+        let id = self.next_id.to_string();
+        self.next_id += 1;
+        let question = json!({"id": id, "type": kind, "payload": payload}).to_string();
+        let mut out = Vec::new();
+        frame::write_masked(&mut out, frame::TEXT, question.as_bytes());
+        self.stream.write_all(&out)?;
+        loop {
+            let (opcode, payload) = self.next_frame()?;
+            match opcode {
+                frame::TEXT => {}
+                frame::CLOSE => bail!("closed instead of an answer to `{kind}`"),
+                _ => continue,
+            }
+            let mut answer: Value = serde_json::from_slice(&payload)?;
+            if answer["reply_to"] != id {
+                continue;
+            }
+            if answer["type"] == "error" {
+                bail!("`{kind}` was answered with {}", answer["payload"]);
+            }
+            return Ok(answer["payload"].take());
+        }
+    }
+
+    fn next_frame(&mut self) -> anyhow::Result<(u8, Vec<u8>)> {
+        loop {
+            if let Some(header) = Header::read(&self.unread) {
+                let payload = self.unread[header.start..header.end].to_vec();
+                self.unread.drain(..header.end);
+                return Ok((header.opcode, payload));
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> anyhow::Result<()> {
+        let mut bytes = [0; READ_BYTES];
+        match self.stream.read(&mut bytes).context("no answer")? {
+            0 => bail!("the server closed the connection"),
+            count => self.unread.extend_from_slice(&bytes[..count]),
+        }
+        Ok(())
+    }
+
+    /// The socket, and what was read from it and not yet taken.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+}
+
+fn connect_from(address: SocketAddrV4, index: usize) -> anyhow::Result<TcpStream> {
+    if index < CONNECTIONS_PER_ADDRESS {
+        return Ok(TcpStream::connect(SocketAddr::V4(address))?);
+    }
+    let host = u8::try_from(1 + index / CONNECTIONS_PER_ADDRESS).context("too many connections")?;
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), 0))?;
+    connect(&socket, &address)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,62 @@
+//! `bench idle`: what a connection costs that does nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::machine;
+use crate::report::{as_float, mebibytes, say};
+use crate::server::Server;
+
+/// What rejoin aims at, in bytes.
+const TARGET_BYTES: u32 = 3 * 1024;
+/// Time for the server to put away what connecting took.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How much of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Connections to hold
+    #[arg(long, default_value_t = 9000)]
+    connections: usize,
+    /// Each subscribes to a topic as well
+    #[arg(long)]
+    subscribed: bool,
+}
+
+/// Measures and prints.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    machine::allow_open_files(options.connections as u64 + 200)?;
+    let server = Server::rejoin("")?;
+    clock::pause(SETTLE);
+    let before = server.memory()?;
+
+    let started = Instant::now();
+    let mut held = Vec::with_capacity(options.connections);
+    for index in 0..options.connections {
+        let subscribed = options.subscribed;
+        held.push(if subscribed { server.subscribe(index)? } else { server.connect(index)? });
+    }
+    let took = started.elapsed().as_secs_f64();
+    clock::pause(SETTLE);
+    let after = server.memory()?;
+    drop(held);
+    clock::pause(SETTLE);
+    let left = server.memory()?;
+
+    let connections = as_float(options.connections as u64);
+    let each = as_float(after.resident.saturating_sub(before.resident)) / connections;
+    let kind = if options.subscribed { "subscribed" } else { "authenticated" };
+    say(format_args!(
+        "{connections} connections, {kind}, one after the other: {:.0} a second",
+        connections / took
+    ));
+    say(format_args!(
+        "server memory: {} before, {} with them, {} at most, {} after they left",
+        mebibytes(before.resident),
+        mebibytes(after.resident),
+        mebibytes(left.peak),
+        mebibytes(left.resident),
+    ));
+    say(format_args!("{each:.0} bytes per idle connection, target {TARGET_BYTES}"));
+    Ok(())
+}

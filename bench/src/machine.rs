@@ -1,0 +1,78 @@
+//! What the operating system knows about a process.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The CPU time of a process, all its threads included, in user and kernel.
+pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let ticks = cpu_ticks(&stat).with_context(|| format!("{path} has an unknown form"))?;
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// Fields 14 and 15; the name before them may hold anything, but ends with the last parenthesis.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// What it has in memory.
+    pub(crate) resident: u64,
+    /// The most that it ever had.
+    pub(crate) peak: u64,
+}
+
+/// The memory of a process.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let field = |name| kilobytes(&status, name).with_context(|| format!("{path} has no {name}"));
+    Ok(Memory { resident: field("VmRSS:")? * 1024, peak: field("VmHWM:")? * 1024 })
+}
+
+fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Allows this process, and those that it starts, as many open files as the machine permits.
+pub(crate) fn allow_open_files(needed: u64) -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = |value: Option<u64>| value.is_none_or(|value| value >= needed);
+    if allowed(limit.current) {
+        return Ok(());
+    }
+    // Only the super-user may raise the maximum; for others it has to be enough.
+    let maximum = if allowed(limit.maximum) { limit.maximum } else { Some(needed) };
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        let found = limit.maximum.unwrap_or_default();
+        bail!("{needed} open files are needed, {found} are allowed; raise `ulimit -Hn`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_user_and_system_whatever_the_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 9 1 2";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+        assert!(cpu_time(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let memory = memory(std::process::id()).unwrap();
+        assert!(memory.peak >= memory.resident && memory.resident > 4096);
+    }
+}

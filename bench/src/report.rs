@@ -1,0 +1,87 @@
+//! Tables and figures as they are printed.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Longest latency that is told apart, in nanoseconds.
+const MAX_LATENCY: u64 = 120_000_000_000;
+
+/// Prints one line; a reader that has gone away is no error.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Latencies in nanoseconds, to three digits.
+pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, MAX_LATENCY, 3)?)
+}
+
+/// A quantile, as people read it.
+pub(crate) fn quantile(latencies: &Histogram<u64>, quantile: f64) -> String {
+    if latencies.is_empty() {
+        return "-".to_owned();
+    }
+    let micros = Duration::from_nanos(latencies.value_at_quantile(quantile)).as_secs_f64() * 1e6;
+    match micros {
+        ..1e4 => format!("{micros:.0} µs"),
+        ..1e6 => format!("{:.1} ms", micros / 1e3),
+        _ => format!("{:.2} s", micros / 1e6),
+    }
+}
+
+/// Bytes, as people read them.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", as_float(bytes) / f64::from(1 << 20))
+}
+
+/// A count as a number to divide by.
+#[expect(clippy::cast_precision_loss, reason = "figures have three digits")]
+pub(crate) fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+/// The middle, the smallest and the largest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
+        } else {
+            at(middle)
+        };
+        Self { median, min: at(0), max: at(sorted.len().wrapping_sub(1)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_middle_two() {
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        assert!((Spread::of(&[4.0, 1.0, 2.0, 3.0]).median - 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn latencies_are_printed_in_their_unit() {
+        let mut latencies = latencies().unwrap();
+        assert_eq!(quantile(&latencies, 0.5), "-");
+        latencies.record(250_000).unwrap();
+        assert_eq!(quantile(&latencies, 0.5), "250 µs");
+    }
+}

@@ -1,0 +1,317 @@
+// A connection to the server that comes back by itself.
+
+import { Backoff } from "./backoff.js";
+import { type BinaryMessage, decodeBinary } from "./binary.js";
+import { CLOSE_CODES } from "./codes.js";
+import { Emitter, type Unsubscribe } from "./emitter.js";
+import { connectionLost, notConnected, RejoinError } from "./errors.js";
+import { Heartbeat } from "./heartbeat.js";
+import {
+  type AuthResult,
+  type Closing,
+  type Envelope,
+  type ErrorPayload,
+  readMessage,
+  type Requests,
+  type ServerMessage,
+} from "./messages.js";
+import { abandon, type WebSocketConstructor, type WebSocketLike } from "./socket.js";
+import { onWake } from "./wake.js";
+
+const SUBPROTOCOL = "rejoin.v1";
+/** From the attempt to the answer of `authenticate`. */
+const CONNECT_MS = 15_000;
+/** A connection that lived this long was no accident: the backoff begins anew after it. */
+const STABLE_MS = 10_000;
+const OPEN = 1;
+/** As if the server had said it: there was no token to show. */
+const AUTHENTICATION_FAILED = 4500;
+/** What WebSockets report when a connection ends without a close. */
+const ABNORMAL = 1006;
+
+/** Asked on each attempt, so that an expired token is replaced; null means: log in first. */
+export type TokenProvider = () => string | null | Promise<string | null>;
+
+export interface ConnectionOptions {
+  /** The endpoint, such as `wss://example.org/ws`. */
+  url: string;
+  token: TokenProvider;
+  /** Names the device; the id should stay the same over its connections. */
+  device?: { id: string; name?: string };
+  /** For runtimes without a global `WebSocket`. */
+  WebSocket?: WebSocketConstructor;
+}
+
+export type ConnectionState =
+  | { name: "new" }
+  | { name: "connecting" }
+  | { name: "connected"; auth: AuthResult }
+  /** Lost; the next attempt is at `retryAt` (milliseconds since the epoch). */
+  | { name: "waiting"; retryAt: number; code: number; reason: string }
+  /** Ended for good: by `close()` (code null), or by a server that said not to come back. */
+  | { name: "closed"; code: number | null; reason: string };
+
+export interface ConnectionEvents {
+  state: ConnectionState;
+  /** Authenticated: what was attached and subscribed has to be asked for again. */
+  open: AuthResult;
+  lost: undefined;
+  message: ServerMessage;
+  binary: BinaryMessage;
+}
+
+export type Answer = { ok: true; type: string; payload: unknown } | { ok: false; error: RejoinError };
+type AnswerListener = (answer: Answer) => void;
+
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #emitter = new Emitter<ConnectionEvents>();
+  readonly #backoff = new Backoff();
+  readonly #awaited = new Map<string, AnswerListener>();
+  #state: ConnectionState = { name: "new" };
+  #socket: WebSocketLike | null = null;
+  #heartbeat: Heartbeat | null = null;
+  /** Of the attempt: gives up on a server that does not answer. */
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #stable: ReturnType<typeof setTimeout> | undefined;
+  #lastId = 0;
+  #attempt = 0;
+  #token = "";
+  #closing: Closing | null = null;
+  #refusal: ErrorPayload | null = null;
+  /** A wake-up does not come before the time that the server asked for. */
+  #notBefore = 0;
+  #stopWaking: Unsubscribe = () => {};
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  on<Name extends keyof ConnectionEvents>(
+    name: Name,
+    listener: (value: ConnectionEvents[Name]) => void,
+  ): Unsubscribe {
+    return this.#emitter.on(name, listener);
+  }
+
+  /** Connects, and stays connected until `close()` or until the server says not to come back. */
+  open(): void {
+    if (this.#state.name !== "new" && this.#state.name !== "closed") return;
+    this.#stopWaking = onWake(() => this.#wake());
+    this.#backoff.reset();
+    void this.#connect();
+  }
+
+  /** Tries again at once, if an attempt is waited for. */
+  retryNow(): void {
+    if (this.#state.name === "waiting") void this.#connect();
+  }
+
+  /** Ends the connection for good. */
+  close(): void {
+    if (this.#state.name !== "closed") this.#end(null, "");
+  }
+
+  /** Asks, and hands over what the answer carries. Rejects with a `RejoinError`. */
+  request<Type extends keyof Requests>(
+    type: Type,
+    payload: Requests[Type]["payload"],
+  ): Promise<Requests[Type]["answer"]> {
+    return this.call(type, payload) as Promise<Requests[Type]["answer"]>;
+  }
+
+  /** Asks a handler that the server's program registered. Rejects with a `RejoinError`. */
+  call(type: string, payload: unknown = {}): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.ask(type, payload, (answer) => (answer.ok ? resolve(answer.payload) : reject(answer.error)));
+    });
+  }
+
+  /**
+   * Asks, and calls `listener` in order with all other messages, which a promise would not be.
+   * The listener is called exactly once, also when the connection is lost.
+   */
+  ask(type: string, payload: unknown, listener: AnswerListener): void {
+    if (this.#state.name === "connected") this.#send(type, payload, listener);
+    else listener({ ok: false, error: notConnected() });
+  }
+
+  /** Sends an encoded binary message; false if there is no connection. */
+  sendBinary(message: Uint8Array<ArrayBuffer>): boolean {
+    if (this.#state.name !== "connected" || this.#socket?.readyState !== OPEN) return false;
+    this.#socket.send(message);
+    return true;
+  }
+
+  async #connect(): Promise<void> {
+    clearTimeout(this.#retry);
+    const attempt = ++this.#attempt;
+    this.#closing = null;
+    this.#refusal = null;
+    this.#enter({ name: "connecting" });
+    let token: string | null;
+    try {
+      token = await this.#options.token();
+    } catch (error) {
+      if (attempt === this.#attempt) this.#wait(ABNORMAL, String(error));
+      return;
+    }
+    if (attempt !== this.#attempt) return;
+    if (token === null) {
+      this.#end(AUTHENTICATION_FAILED, "There is no token.");
+      return;
+    }
+    this.#token = token;
+    this.#openSocket();
+  }
+
+  #openSocket(): void {
+    const Constructor = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
+    if (Constructor === undefined) throw new Error("there is no WebSocket here: pass one in the options");
+    const socket = new Constructor(this.#options.url, [SUBPROTOCOL]);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#authenticate();
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
+    // A close event follows each error, and says more.
+    socket.onerror = () => {};
+    this.#socket = socket;
+    this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
+  }
+
+  #authenticate(): void {
+    const { device } = this.#options;
+    const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
+    this.#send("authenticate", { token: this.#token, ...named }, (answer) => {
+      if (answer.ok) this.#opened(answer.payload as AuthResult);
+      else this.#refusal = answer.error;
+    });
+  }
+
+  #opened(auth: AuthResult): void {
+    clearTimeout(this.#deadline);
+    this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_MS);
+    this.#heartbeat = new Heartbeat(auth.heartbeat_ms, {
+      ping: () => this.ask("ping", {}, () => {}),
+      dead: () => this.#lose("The server was not heard any more."),
+    });
+    this.#enter({ name: "connected", auth });
+    this.#emitter.emit("open", auth);
+  }
+
+  #send(type: string, payload: unknown, listener: AnswerListener): void {
+    if (this.#socket?.readyState !== OPEN) {
+      listener({ ok: false, error: notConnected() });
+      return;
+    }
+    const id = String(++this.#lastId);
+    this.#awaited.set(id, listener);
+    this.#socket.send(JSON.stringify({ id, type, payload }));
+  }
+
+  #receive(data: string | ArrayBuffer): void {
+    this.#heartbeat?.heard();
+    if (typeof data === "string") {
+      const message = readMessage(data);
+      if (message !== null) this.#dispatch(message);
+      return;
+    }
+    const message = decodeBinary(data);
+    if (message !== null) this.#emitter.emit("binary", message);
+  }
+
+  #dispatch(message: Envelope): void {
+    const { type, reply_to, payload } = message;
+    if (reply_to !== undefined) {
+      const listener = this.#awaited.get(reply_to);
+      this.#awaited.delete(reply_to);
+      if (type === "error") listener?.({ ok: false, error: new RejoinError(payload as ErrorPayload) });
+      else listener?.({ ok: true, type, payload });
+      return;
+    }
+    if (type === "closing") this.#closing = payload as Closing;
+    else if (type === "error" && this.#state.name === "connecting") this.#refusal = payload as ErrorPayload;
+    else if (type === "token_expiring") void this.#refresh();
+    this.#emitter.emit("message", message as ServerMessage);
+  }
+
+  /** Shows a newer token, if the provider has one. */
+  async #refresh(): Promise<void> {
+    const attempt = this.#attempt;
+    const token = await Promise.resolve(this.#options.token()).catch(() => null);
+    if (token === null || token === this.#token || attempt !== this.#attempt) return;
+    this.#token = token;
+    this.ask("refresh", { token }, () => {});
+  }
+
+  #wake(): void {
+    if (this.#state.name === "connected") this.#heartbeat?.probe();
+    else if (Date.now() >= this.#notBefore) this.retryNow();
+  }
+
+  /** The socket is dead, or as good as. */
+  #lose(reason: string): void {
+    if (this.#socket !== null) abandon(this.#socket);
+    this.#closed(ABNORMAL, reason);
+  }
+
+  #closed(socketCode: number, reason: string): void {
+    // What was announced counts more than how the network carried it out.
+    const code = socketCode < 4000 && this.#closing !== null ? this.#closing.code : socketCode;
+    const known = CLOSE_CODES.find((row) => row.code === code);
+    // The server's reasons are mostly the codes' names; people are better served with a sentence.
+    const given = reason !== known?.name ? reason : "";
+    const said = this.#refusal?.message || given || known?.description || "";
+    // Codes that a newer server invented keep to the ranges.
+    if (code >= 4500 && code <= 4999) this.#end(code, said);
+    else this.#wait(code, said);
+  }
+
+  #wait(code: number, reason: string): void {
+    const closing = this.#closing;
+    this.#letGo();
+    let delay = this.#backoff.next();
+    this.#notBefore = 0;
+    if (closing?.reconnect_after_ms !== undefined) {
+      delay = closing.reconnect_after_ms + Math.floor(Math.random() * (closing.window_ms ?? 0));
+      this.#notBefore = Date.now() + delay;
+    }
+    this.#retry = setTimeout(() => void this.#connect(), delay);
+    this.#enter({ name: "waiting", retryAt: Date.now() + delay, code, reason });
+  }
+
+  #end(code: number | null, reason: string): void {
+    this.#attempt += 1;
+    this.#stopWaking();
+    if (this.#socket !== null) abandon(this.#socket);
+    this.#letGo();
+    this.#enter({ name: "closed", code, reason });
+  }
+
+  /** Clears all that belongs to one socket. */
+  #letGo(): void {
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#retry);
+    clearTimeout(this.#stable);
+    this.#heartbeat?.stop();
+    this.#heartbeat = null;
+    this.#socket = null;
+    const awaited = [...this.#awaited.values()];
+    this.#awaited.clear();
+    const wasConnected = this.#state.name === "connected";
+    // Listeners that ask again at once are to hear that there is no connection.
+    this.#state = { name: "connecting" };
+    for (const listener of awaited) listener({ ok: false, error: connectionLost() });
+    if (wasConnected) this.#emitter.emit("lost", undefined);
+  }
+
+  #enter(state: ConnectionState): void {
+    this.#state = state;
+    this.#emitter.emit("state", state);
+  }
+}

@@ -1,0 +1,32 @@
+// Keeps a connection to a rejoin server: terminals and topics that survive reconnects.
+
+export type { BinaryKind, BinaryMessage } from "./binary.js";
+export { decodeBinary, encodeBinary } from "./binary.js";
+export type { CloseCode, ErrorCode } from "./codes.js";
+export { CLOSE_CODES, ERROR_CODES } from "./codes.js";
+export type { Answer, ConnectionEvents, ConnectionOptions, ConnectionState, TokenProvider } from "./connection.js";
+export { Connection } from "./connection.js";
+export type { Unsubscribe } from "./emitter.js";
+export { RejoinError } from "./errors.js";
+export type {
+  Attached,
+  AuthResult,
+  Closing,
+  ErrorPayload,
+  Exit,
+  Requests,
+  Role,
+  ServerMessage,
+  SessionChange,
+  SessionInfo,
+  SessionStatus,
+  Subscribed,
+  TopicGap,
+  TopicMessage,
+  Verdict,
+} from "./messages.js";
+export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+export type { Chunk, TerminalEvents, TerminalOptions } from "./terminal.js";
+export { Terminal } from "./terminal.js";
+export type { TopicEvents } from "./topic.js";
+export { Topic } from "./topic.js";

@@ -1,0 +1,187 @@
+// The JSON messages of the protocol, as types, and the reading of them.
+
+import type { ErrorCode } from "./codes.js";
+
+export type SessionStatus = "starting" | "active" | "idle" | "terminated" | "error";
+export type Role = "writer" | "viewer";
+
+/** What an attach or resume got: everything anew, the missing tail, the state only, or a loss. */
+export type Verdict = "fresh" | "resumed" | "snapshot" | "gap";
+
+/** How a program ended; both are null if nobody knows. */
+export interface Exit {
+  code: number | null;
+  signal: string | null;
+}
+
+/** A session as lists show it. Times are milliseconds since the epoch. */
+export interface SessionInfo {
+  id: string;
+  kind: string;
+  profile: string;
+  name: string | null;
+  /** What its program calls itself; empty if it never said. */
+  title: string;
+  owner: string;
+  status: SessionStatus;
+  cols: number;
+  rows: number;
+  size_owner?: string | null;
+  connections: number;
+  created_at: number;
+  last_activity_at: number;
+  exit?: Exit | null;
+  reason?: string | null;
+}
+
+export interface AuthResult {
+  authenticated: boolean;
+  user_id: string;
+  connection_id: string;
+  heartbeat_ms: number;
+  /** Milliseconds since the epoch, or null for a token without an end. */
+  expires_at: number | null;
+}
+
+export interface Attached {
+  session: string;
+  /** The session's number in binary messages, on this connection. */
+  stream: number;
+  role: Role;
+  verdict: Verdict;
+  position: string;
+  cols: number;
+  rows: number;
+  status: SessionStatus;
+  title: string;
+  /** The last input that the session took from this writer. */
+  input_seq: number;
+  /** The connection whose size the session has. */
+  size_owner?: string | null;
+  exit?: Exit | null;
+}
+
+/** A change of a session, in order with its output. */
+export interface SessionChange {
+  session: string;
+  status?: SessionStatus;
+  cols?: number;
+  rows?: number;
+  title?: string;
+  size_owner?: string | null;
+  exit?: Exit | null;
+  reason?: string | null;
+}
+
+export interface TopicMessage {
+  topic: string;
+  position: string;
+  data: unknown;
+  time: number;
+}
+
+export interface TopicGap {
+  topic: string;
+  /** How many messages are gone, or null if nobody knows. */
+  missed: number | null;
+  reason: string;
+  position: string;
+}
+
+export interface Subscribed {
+  topic: string;
+  verdict: Verdict;
+  /** How many messages follow that were there before. */
+  replayed: number;
+  /** With a gap: how many messages are gone, if that can be known, and why. */
+  missed?: number | null;
+  reason?: string;
+  position: string;
+}
+
+/**
+ * Said before the server closes: come back after so long, plus a random part of the window.
+ * Both are absent if coming back is pointless.
+ */
+export interface Closing {
+  code: number;
+  reason: string;
+  reconnect_after_ms?: number;
+  window_ms?: number;
+}
+
+export interface ErrorPayload {
+  /** One of the table's codes, or one that a newer server knows. */
+  code: ErrorCode | (string & {});
+  message: string;
+  retryable: boolean;
+}
+
+/** What can be asked, and what the answer to it carries. */
+export interface Requests {
+  create_session: {
+    payload: { kind: string; profile?: string; name?: string; cols?: number; rows?: number; cwd?: string };
+    answer: { session: SessionInfo };
+  };
+  attach: {
+    payload: {
+      session: string;
+      position?: string;
+      role?: Role;
+      cols?: number;
+      rows?: number;
+      writer?: string;
+    };
+    answer: Attached;
+  };
+  detach: { payload: { session: string }; answer: unknown };
+  close_session: { payload: { session: string }; answer: unknown };
+  resize: { payload: { session: string; cols: number; rows: number }; answer: unknown };
+  signal: { payload: { session: string; signal: string }; answer: unknown };
+  subscribe: { payload: { topic: string; position?: string }; answer: Subscribed };
+  unsubscribe: { payload: { topic: string }; answer: unknown };
+  list_subscriptions: { payload: Record<string, never>; answer: { subscriptions: string[] } };
+  publish: { payload: { topic: string; data: unknown; key?: string }; answer: { position: string } };
+  refresh: { payload: { token: string }; answer: AuthResult };
+  ping: { payload: Record<string, never>; answer: { time: number } };
+}
+
+interface ServerPayloads {
+  auth_result: AuthResult;
+  message: TopicMessage;
+  gap: TopicGap;
+  session: SessionChange;
+  presence: unknown;
+  state: unknown;
+  heartbeat: unknown;
+  token_expiring: { expires_at: number };
+  closing: Closing;
+  error: ErrorPayload;
+}
+
+/** What the server says unasked. */
+export type ServerMessage = {
+  [Type in keyof ServerPayloads]: { type: Type; payload: ServerPayloads[Type] };
+}[keyof ServerPayloads];
+
+/** Any message of the server, before anybody looked at its type. */
+export interface Envelope {
+  type: string;
+  reply_to?: string;
+  payload: unknown;
+}
+
+/** Reads one text message; null if it is not one of the protocol's. */
+export function readMessage(text: string): Envelope | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null) return null;
+  const { type, reply_to, payload } = value as { type?: unknown; reply_to?: unknown; payload?: unknown };
+  if (typeof type !== "string") return null;
+  if (reply_to === undefined || reply_to === null) return { type, payload: payload ?? {} };
+  return { type, reply_to: String(reply_to), payload: payload ?? {} };
+}

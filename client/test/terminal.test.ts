@@ -1,0 +1,228 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Connection, type SessionChange, type TerminalEvents } from "../src/index.js";
+import { connect, next, nextState, Viewer } from "./follow.js";
+import { TestServer, type TestSession } from "./server.js";
+
+let server: TestServer;
+let session: TestSession;
+let connection: Connection;
+
+beforeEach(async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0);
+  server = await TestServer.start({ ringBytes: 1024 * 1024 });
+  session = server.createSession();
+  connection = connect(server);
+});
+afterEach(async () => {
+  connection.close();
+  await server.stop();
+  vi.restoreAllMocks();
+});
+
+test("a late viewer sees what was there, then what comes", async () => {
+  server.print(session, "before ");
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.print(session, "after");
+  await viewer.shows("before after");
+  expect(viewer.verdicts).toEqual(["fresh"]);
+});
+
+test("after a lost connection only the missing tail comes", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.print(session, "one ");
+  await viewer.shows("one ");
+  server.cut();
+  server.print(session, "two ");
+  await viewer.shows("one two ");
+  server.print(session, "three");
+  await viewer.shows("one two three");
+  expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
+  expect(viewer.snapshots).toBe(1);
+  expect(viewer.terminal.position).toBe("1.13");
+});
+
+test("when the tail is gone, the state comes instead", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.print(session, "one ");
+  await viewer.shows("one ");
+  server.cut();
+  session.epoch = "2";
+  server.print(session, "two");
+  await viewer.shows("one two");
+  expect(viewer.verdicts).toEqual(["fresh", "snapshot"]);
+  expect(viewer.snapshots).toBe(2);
+});
+
+test("a snapshot may come in the middle", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.print(session, "one ");
+  session.output = Buffer.from("the state ");
+  server.skipToSnapshot(session);
+  server.print(session, "two");
+  await viewer.shows("the state two");
+  expect(viewer.terminal.position).toBe("1.13");
+});
+
+test("bytes that are known already are not shown twice", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.print(session, "one ");
+  for (const reader of server.connections) {
+    reader.binary("output", 1, 0, Buffer.from("one"));
+    reader.binary("output", 1, 2, Buffer.from("e two"));
+  }
+  await viewer.shows("one two");
+});
+
+test("a hole is not shown but asked for", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  session.output = Buffer.from("lost ");
+  server.print(session, "seen");
+  await viewer.shows("lost seen");
+  expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
+});
+
+test("typed keys arrive once and in order over lost connections", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.withholdAcks = true;
+  const arrived = server.next("input", ({ text }) => text === "b");
+  viewer.terminal.input("a");
+  viewer.terminal.input("b");
+  await arrived;
+  server.cut();
+  viewer.terminal.input("c");
+  server.withholdAcks = false;
+  await server.next("input", ({ text }) => text === "c");
+  viewer.terminal.input("d");
+  await server.next("input", ({ text }) => text === "d");
+  expect(session.input).toBe("abcd");
+  expect(server.received.filter(({ type }) => type === "input").map(({ payload }) => payload.seq)).toEqual([1, 2, 3, 4]);
+});
+
+test("what the session never got is sent again", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.deaf = true;
+  viewer.terminal.input("a");
+  viewer.terminal.input("b");
+  server.cut();
+  server.deaf = false;
+  await server.next("input", ({ text }) => text === "b");
+  expect(session.input).toBe("ab");
+});
+
+test("what a program that does not read refused is sent again", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.refuseInputs = 2;
+  viewer.terminal.input("a");
+  viewer.terminal.input("b");
+  await server.next("input", ({ text }) => text === "b");
+  expect(session.input).toBe("ab");
+});
+
+test("keys typed before the session is there wait for it", async () => {
+  const viewer = new Viewer(connection, session);
+  viewer.terminal.input("ls\r");
+  await server.next("input");
+  expect(session.input).toBe("ls\r");
+});
+
+test("a big paste arrives complete, a window at a time", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  const paste = "0123456789abcdef".repeat(20_000);
+  const arrived = server.next("input", ({ seq }) => seq === Math.ceil(paste.length / 8192));
+  viewer.terminal.input(paste);
+  await arrived;
+  expect(session.input).toBe(paste);
+});
+
+test("a viewer's keys go nowhere", async () => {
+  const viewer = new Viewer(connection, session, { role: "viewer" });
+  viewer.terminal.input("x");
+  await viewer.attached();
+  viewer.terminal.input("y");
+  expect(viewer.terminal.pendingInputBytes).toBe(0);
+});
+
+test("an ended session takes no keys", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  server.change(session, { status: "terminated", exit: { code: 3, signal: null } });
+  const change = await next<TerminalEvents, "session">(viewer.terminal, "session");
+  expect(change.exit).toEqual({ code: 3, signal: null });
+  viewer.terminal.input("x");
+  expect(viewer.terminal.pendingInputBytes).toBe(0);
+});
+
+test("size changes come in order with the output", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  const seen: string[] = [];
+  viewer.terminal.on("session", ({ cols, rows }: SessionChange) => seen.push(`${viewer.screen}@${cols}x${rows}`));
+  server.print(session, "one ");
+  server.change(session, { cols: 100, rows: 30 });
+  server.print(session, "two");
+  await viewer.shows("one two");
+  expect(seen).toEqual(["one @100x30"]);
+});
+
+test("the size that could be shown is told on attach and when it changes", async () => {
+  const viewer = new Viewer(connection, session, { cols: 100, rows: 30 });
+  await viewer.attached();
+  viewer.terminal.resize(100, 30);
+  viewer.terminal.resize(90, 20);
+  expect((await server.next("resize")).payload).toEqual({ session: session.info.id, cols: 90, rows: 20 });
+  server.cut();
+  expect((await server.next("attach")).payload).toMatchObject({ cols: 90, rows: 20, position: "1.0" });
+  expect(server.received.filter(({ type }) => type === "resize")).toHaveLength(1);
+});
+
+test("a slow screen leaves the stream, and resumes it when it has caught up", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  viewer.backlog = [];
+  const left = server.next("detach");
+  server.print(session, Buffer.alloc(5 * 1024 * 1024, "x"));
+  await left;
+  server.print(session, "unheard ");
+  const parsed = viewer.backlog;
+  viewer.backlog = null;
+  for (const done of parsed) done();
+  server.print(session, "heard");
+  await viewer.shows("xunheard heard");
+  expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
+});
+
+test("a session that is not there is reported", async () => {
+  server.sessions.delete(session.info.id);
+  const viewer = new Viewer(connection, session);
+  const error = await next<TerminalEvents, "failed">(viewer.terminal, "failed");
+  expect(error.code).toBe("unknown_session");
+});
+
+test("an attach that may succeed later is tried again", async () => {
+  server.attachError = { code: "overloaded", message: "Later.", retryable: true };
+  const viewer = new Viewer(connection, session);
+  await server.next("attach");
+  server.attachError = null;
+  await viewer.attached();
+});
+
+test("a detached terminal stays detached over a reconnect", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  viewer.terminal.detach();
+  await server.next("detach");
+  server.cut();
+  await nextState(connection, "connected");
+  await connection.request("ping", {});
+  expect(server.received.filter(({ type }) => type === "attach")).toHaveLength(1);
+});

@@ -1,0 +1,82 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Connection, Topic, type TopicEvents } from "../src/index.js";
+import { connect, next } from "./follow.js";
+import { TestServer } from "./server.js";
+
+let server: TestServer;
+let connection: Connection;
+
+beforeEach(async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0);
+  server = await TestServer.start();
+  connection = connect(server);
+});
+afterEach(async () => {
+  connection.close();
+  await server.stop();
+  vi.restoreAllMocks();
+});
+
+const subscribed = (topic: Topic) => next<TopicEvents, "subscribed">(topic, "subscribed");
+
+function collect(topic: Topic): { data: unknown[]; has: (count: number) => Promise<void> } {
+  const data: unknown[] = [];
+  topic.on("message", (message) => data.push(message.data));
+  const has = async (count: number) => {
+    while (data.length < count) await next<TopicEvents, "message">(topic, "message");
+  };
+  return { data, has };
+}
+
+test("what is published arrives", async () => {
+  const topic = new Topic(connection, "news");
+  const { data, has } = collect(topic);
+  expect((await subscribed(topic)).verdict).toBe("fresh");
+  expect(await topic.publish({ hello: 1 })).toBe("t.1");
+  await has(1);
+  expect(data).toEqual([{ hello: 1 }]);
+  expect(topic.position).toBe("t.1");
+});
+
+test("what was published meanwhile arrives after a reconnect", async () => {
+  const topic = new Topic(connection, "news");
+  const { data, has } = collect(topic);
+  await subscribed(topic);
+  await topic.publish(1);
+  await has(1);
+  server.cut();
+  server.publish("news", 2);
+  server.publish("news", 3);
+  expect((await subscribed(topic)).verdict).toBe("resumed");
+  await has(3);
+  expect(data).toEqual([1, 2, 3]);
+});
+
+test("a program may go on from a position that it kept", async () => {
+  server.publish("news", 1);
+  server.publish("news", 2);
+  const topic = new Topic(connection, "news", "t.1");
+  const { data, has } = collect(topic);
+  await has(1);
+  expect(data).toEqual([2]);
+});
+
+test("a gap moves the position and is told", async () => {
+  const topic = new Topic(connection, "news");
+  await subscribed(topic);
+  const gap = next<TopicEvents, "gap">(topic, "gap");
+  server.say({ type: "gap", payload: { topic: "news", missed: 7, reason: "slow_reader", position: "t.8" } });
+  expect((await gap).missed).toBe(7);
+  expect(topic.position).toBe("t.8");
+});
+
+test("an unsubscribed topic is silent", async () => {
+  const topic = new Topic(connection, "news");
+  const { data } = collect(topic);
+  await subscribed(topic);
+  topic.unsubscribe();
+  await server.next("unsubscribe");
+  server.publish("news", 1);
+  await connection.request("ping", {});
+  expect(data).toEqual([]);
+});

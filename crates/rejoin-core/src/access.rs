@@ -1,0 +1,109 @@
+//! Who somebody is, and what they may do.
+
+mod rules;
+
+use rejoin_protocol::{ConnectionId, DeviceId, ProfileName, TopicName, UserId};
+use serde::{Deserialize, Serialize};
+
+pub use rules::Rules;
+
+/// What may be done with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TopicRight {
+    /// Read it.
+    Subscribe,
+    /// Write to it.
+    Publish,
+    /// See who reads it.
+    Presence,
+}
+
+/// What may be done with one's own sessions of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionRight {
+    /// Start one.
+    Create,
+    /// See it.
+    Attach,
+    /// Type, resize, close.
+    Write,
+}
+
+/// What a token allows: its claim `caps`.
+///
+/// A key is a name, or a prefix with `*` at its end; rights of all keys that match add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caps {
+    /// By topic.
+    pub topics: Rules<TopicRight>,
+    /// By profile.
+    pub sessions: Rules<SessionRight>,
+    /// Whether everybody's sessions are open to it.
+    pub admin: bool,
+}
+
+impl Caps {
+    /// All topics and all profiles; the sessions that the user owns.
+    #[must_use]
+    pub fn user() -> Self {
+        use SessionRight::{Attach, Create, Write};
+        use TopicRight::{Presence, Publish, Subscribe};
+        Self {
+            topics: Rules::everything(&[Subscribe, Publish, Presence]),
+            sessions: Rules::everything(&[Create, Attach, Write]),
+            admin: false,
+        }
+    }
+
+    /// Everything.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self { admin: true, ..Self::user() }
+    }
+
+    /// Whether the right to a topic is there.
+    #[must_use]
+    pub fn allows_topic(&self, topic: &TopicName, right: TopicRight) -> bool {
+        self.admin || self.topics.allow(topic.as_str(), right)
+    }
+
+    /// Whether the right to sessions of a profile is there.
+    #[must_use]
+    pub fn allows_session(&self, profile: &ProfileName, right: SessionRight) -> bool {
+        self.admin || self.sessions.allow(profile.as_str(), right)
+    }
+}
+
+/// Who a verified token says that somebody is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user (C2).
+    pub user: UserId,
+    /// The device that the token was made for, if it names one.
+    pub device: Option<DeviceId>,
+    /// What it allows.
+    pub caps: Caps,
+    /// When it ends, in milliseconds since the epoch.
+    pub expires_at: Option<u64>,
+}
+
+impl Identity {
+    /// Whether this identity has the right to a session of `owner` and `profile`.
+    #[must_use]
+    pub fn may(&self, owner: &UserId, profile: &ProfileName, right: SessionRight) -> bool {
+        self.caps.admin || (self.user == *owner && self.caps.allows_session(profile, right))
+    }
+}
+
+/// A fresh id, in the order of time.
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+/// A fresh connection id.
+pub(crate) fn new_connection_id() -> ConnectionId {
+    ConnectionId::new(&new_id()).expect("a UUID is a valid id")
+}

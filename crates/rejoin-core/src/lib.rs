@@ -1,0 +1,31 @@
+//! Streams, readers, sessions and the hub, without sockets.
+//!
+//! A stream is a snapshot plus numbered frames; a connection is a set of readers. What is
+//! outside (terminals, screens) stands behind traits, each with an in-memory implementation.
+
+mod access;
+mod connection;
+mod hub;
+mod outbox;
+mod outside;
+mod session;
+mod shutdown;
+mod stream;
+mod time;
+mod wire;
+
+pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
+pub use connection::{Connection, Device};
+pub use hub::{CreateTerminal, Hub, HubConfig, Membership, Profile, SessionSettings, TopicRule};
+pub use outbox::{Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
+pub use outside::{
+    BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
+    Screen, Screens, StartError, TerminalEvent, Terminals,
+};
+pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
+pub use shutdown::Shutdown;
+pub use stream::{
+    Batch, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq, Snapshot,
+    SnapshotSource, Start, Stream, StreamConfig,
+};
+pub use wire::{Encode, Kind};

@@ -1,0 +1,132 @@
+//! The outbox: what one connection is told besides its streams, in order and bounded.
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rejoin_protocol::{CloseCode, StreamNumber};
+
+use crate::stream::{Reader, Stream};
+
+/// Replies that may wait for one connection; a peer that does not read them is let go.
+pub const MAX_OUTBOX_ITEMS: usize = 1024;
+/// Bytes of replies that may wait for one connection; the first item is taken whatever its size.
+pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
+
+/// Whoever writes to sockets: told, without waiting, that there is something to write.
+pub trait Wake: fmt::Debug + Send + Sync {
+    /// A followed stream has frames that were not taken. Called with the stream locked.
+    fn stream_advanced(&self, stream: StreamNumber);
+    /// The outbox in this slot has items that were not taken.
+    fn outbox_filled(&self, slot: usize);
+}
+
+/// One thing to do for a connection; they are done in order.
+#[derive(Debug)]
+pub enum Item {
+    /// Send this message.
+    Message(Bytes),
+    /// Send the preamble, then begin to read the stream; an earlier reader of it ends.
+    Read {
+        /// The stream.
+        stream: Stream,
+        /// Messages that give the state at the reader's place.
+        preamble: Vec<Bytes>,
+        /// Where to begin.
+        reader: Reader,
+    },
+    /// Stop reading the stream.
+    Unread(StreamNumber),
+    /// Send a close frame with this code, then end the connection.
+    Close(CloseCode),
+}
+
+/// The outbox of one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    wake: Arc<dyn Wake>,
+    slot: usize,
+    /// Held for a push or a pop.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// The writer was told of items that it has not taken: not told again.
+    told: bool,
+    closed: bool,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(bytes) => bytes.len(),
+            // A preamble is shared by all who come at the same time, and bounded by the screen.
+            Self::Read { .. } | Self::Unread(_) | Self::Close(_) => 0,
+        }
+    }
+}
+
+impl Outbox {
+    /// An empty outbox, whose writer knows it as `slot`.
+    #[must_use]
+    pub fn new(wake: Arc<dyn Wake>, slot: usize) -> Self {
+        Self { wake, slot, state: Mutex::default() }
+    }
+
+    /// Adds an item. After a close nothing more is taken; when full, it becomes a close with
+    /// [`CloseCode::TooSlow`].
+    pub fn push(&self, item: Item) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let full = state.items.len() >= MAX_OUTBOX_ITEMS
+            || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
+        let item = if full && !matches!(item, Item::Close(_)) {
+            state.items.clear();
+            state.bytes = 0;
+            Item::Close(CloseCode::TooSlow)
+        } else {
+            item
+        };
+        state.closed = matches!(item, Item::Close(_));
+        state.bytes += item.bytes();
+        state.items.push_back(item);
+        // A writer that waits for its socket was told already, but must hear of the end.
+        if !state.told || state.closed {
+            state.told = true;
+            drop(state);
+            self.wake.outbox_filled(self.slot);
+        }
+    }
+
+    /// Takes the oldest item; after `None` the writer is told of the next one.
+    pub fn pop(&self) -> Option<Item> {
+        let mut state = self.state.lock();
+        let item = state.items.pop_front();
+        match &item {
+            Some(item) => state.bytes -= item.bytes(),
+            None => {
+                state.told = false;
+                // An idle connection holds no buffer.
+                state.items.shrink_to_fit();
+            }
+        }
+        item
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().items.is_empty()
+    }
+
+    /// Whether a close waits, or was taken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+}

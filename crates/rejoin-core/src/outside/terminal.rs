@@ -1,0 +1,74 @@
+//! Live terminals: a program on a PTY, wherever and by whomever it is held.
+//!
+//! Output is read in order and paused by not reading; input is numbered, and reported once it
+//! is written; so a process that outlives the server can stand behind the same trait.
+
+use std::fmt;
+
+use bytes::Bytes;
+use rejoin_protocol::{Exit, SessionId, TerminalSize};
+use tokio::sync::{mpsc, watch};
+
+use crate::outside::BoxFuture;
+
+/// Starts terminals.
+pub trait Terminals: fmt::Debug + Send + Sync {
+    /// Starts a program on a new PTY.
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>>;
+}
+
+/// What to start. The command comes from a profile, never from a request.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The session that it is for.
+    pub session: SessionId,
+    /// The program and its arguments; `$NAME` stands for an environment variable.
+    pub command: Vec<String>,
+    /// Environment variables besides the ordinary ones.
+    pub env: Vec<(String, String)>,
+    /// Where it starts; the home directory if nobody says.
+    pub cwd: Option<String>,
+    /// The first size.
+    pub size: TerminalSize,
+}
+
+/// Why a program could not be started; the sentence is for the one who asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// A program that runs on a PTY.
+#[derive(Debug)]
+pub struct LiveTerminal {
+    /// What happens, in order; not reading pauses the program.
+    pub events: mpsc::Receiver<TerminalEvent>,
+    /// What to do. Dropping it hangs up.
+    pub controls: mpsc::Sender<Control>,
+    /// The number of the last input that was written whole.
+    pub written: watch::Receiver<u64>,
+}
+
+/// What a terminal tells.
+#[derive(Debug)]
+pub enum TerminalEvent {
+    /// The next output.
+    Output(Bytes),
+    /// The program has ended and all its output was told.
+    Exit(Exit),
+}
+
+/// What a terminal is told.
+#[derive(Debug)]
+pub enum Control {
+    /// Type this.
+    Input {
+        /// Its number, from 1 without holes.
+        number: u64,
+        /// What to type.
+        bytes: Bytes,
+    },
+    /// Change the size.
+    Resize(TerminalSize),
+    /// End the program: hang up, and kill what does not go.
+    Hangup,
+}

@@ -1,0 +1,355 @@
+//! The session: a terminal that connections attach to, with one owner task.
+//!
+//! Three parties share a session. The *owner task* alone has the screen, appends output and
+//! takes snapshots. The *state* behind a lock says who views it and which input is under way.
+//! *Attachments* are guards: dropping one leaves the session.
+
+mod input;
+mod owner;
+mod viewers;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use parking_lot::Mutex;
+use rejoin_protocol::{
+    ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo, SessionKind,
+    SessionStatus, StreamNumber, TerminalSize, UserId, WriterId,
+    message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub use input::Receipt;
+pub(crate) use owner::Birth;
+
+use crate::{
+    connection::Connection,
+    outbox::Item,
+    session::{input::InputQueue, owner::Command, viewers::Viewers},
+    stream::Stream,
+    time::now_ms,
+    wire::Kind,
+};
+
+/// What an embedding program hears of one session (A5).
+pub trait SessionHandler: Send + Sync {
+    /// The program said something.
+    fn output(&self, _session: &Session, _bytes: &[u8]) {}
+    /// The program has ended.
+    fn exit(&self, _session: &Session, _exit: &Exit) {}
+    /// The last connection has left (A6).
+    fn last_left(&self, _session: &Session) {}
+}
+
+/// The session has a handler already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has a handler already; there is one, however many connections attach")]
+pub struct HandlerTaken;
+
+/// A handle to a session.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: SessionId,
+    owner: UserId,
+    profile: ProfileName,
+    name: Option<String>,
+    created_at: u64,
+    stream: Stream,
+    /// To the owner task; bounded, the owner always goes on.
+    commands: mpsc::Sender<Command>,
+    /// Held for a look-up or a change, with appends of what changed, so that readers hear of
+    /// changes in their order. Taken before the stream's lock, never after it.
+    state: Mutex<State>,
+    handler: OnceLock<Arc<dyn SessionHandler>>,
+}
+
+struct State {
+    viewers: Viewers,
+    input: InputQueue,
+    size: TerminalSize,
+    title: String,
+    last_activity_at: u64,
+    ended: Option<Ended>,
+}
+
+struct Ended {
+    status: SessionStatus,
+    exit: Exit,
+    reason: Option<String>,
+}
+
+/// How a connection attaches.
+#[derive(Debug)]
+pub struct AttachRequest {
+    /// The message that asks; the answer carries its number.
+    pub reply_to: Option<MessageId>,
+    /// Where the connection was, if it comes back.
+    pub position: Option<Position>,
+    /// What it wants to do.
+    pub role: Role,
+    /// Who numbers its input.
+    pub writer: Option<WriterId>,
+    /// The size that it can show.
+    pub size: Option<TerminalSize>,
+}
+
+/// A connection's stay with a session; dropping it leaves.
+#[derive(Debug)]
+pub struct Attachment {
+    session: Session,
+    connection: Connection,
+    /// Its number among the session's viewers.
+    viewer: u64,
+    role: Role,
+}
+
+impl Session {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.shared.id
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> &UserId {
+        &self.shared.owner
+    }
+
+    /// The profile that it was started from.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileName {
+        &self.shared.profile
+    }
+
+    /// Its stream.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.shared.stream
+    }
+
+    /// What lists and answers show of it.
+    #[must_use]
+    pub fn info(&self) -> SessionInfo {
+        let shared = &self.shared;
+        let state = shared.state.lock();
+        SessionInfo {
+            id: shared.id.clone(),
+            kind: SessionKind::Terminal,
+            profile: shared.profile.clone(),
+            name: shared.name.clone(),
+            title: state.title.clone(),
+            owner: shared.owner.clone(),
+            status: state.status(),
+            cols: state.size.cols(),
+            rows: state.size.rows(),
+            size_owner: state.viewers.size_owner(),
+            connections: state.viewers.len(),
+            created_at: shared.created_at,
+            last_activity_at: state.last_activity_at,
+            exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
+            reason: state.ended.as_ref().and_then(|ended| ended.reason.clone()),
+        }
+    }
+
+    /// Registers who hears of this session's events.
+    ///
+    /// # Errors
+    /// [`HandlerTaken`] if there is one already.
+    pub fn set_handler(&self, handler: Arc<dyn SessionHandler>) -> Result<(), HandlerTaken> {
+        self.shared.handler.set(handler).map_err(|_| HandlerTaken)
+    }
+
+    /// Attaches a connection: it is answered, given the state or the tail, and reads on.
+    ///
+    /// # Errors
+    /// `session_ended` if the owner is gone.
+    pub async fn attach(
+        &self,
+        connection: &Connection,
+        request: AttachRequest,
+    ) -> Result<Attachment, ErrorBody> {
+        let viewer = self.enter(connection, &request);
+        let attachment = Attachment {
+            session: self.clone(),
+            connection: connection.clone(),
+            viewer,
+            role: request.role,
+        };
+        let start = self.stream().start(request.position).await;
+        let start = start.ok_or(ErrorCode::SessionEnded)?;
+        let attached = {
+            let state = self.shared.state.lock();
+            Attached {
+                session: self.id().clone(),
+                stream: self.stream().number(),
+                role: request.role,
+                verdict: start.verdict,
+                replayed: start.replayed,
+                position: start.position,
+                cols: state.size.cols(),
+                rows: state.size.rows(),
+                status: state.status(),
+                title: state.title.clone(),
+                input_seq: state.input.last_seq(viewer),
+                size_owner: state.viewers.size_owner(),
+                exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
+            }
+        };
+        let attached = ServerMessage::Attached(Box::new(attached));
+        connection.send(request.reply_to.as_ref(), &attached);
+        let stream = self.stream().clone();
+        let (preamble, reader) = (start.preamble, start.reader);
+        connection.outbox().push(Item::Read { stream, preamble, reader });
+        Ok(attachment)
+    }
+
+    /// Ends the program, if it runs, and waits until it is gone.
+    pub async fn close(&self) {
+        let (reply_tx, reply) = oneshot::channel();
+        if self.shared.commands.send(Command::Close { reply_tx }).await.is_ok() {
+            let _ = reply.await;
+        }
+    }
+
+    fn enter(&self, connection: &Connection, request: &AttachRequest) -> u64 {
+        let mut state = self.shared.state.lock();
+        let viewer = state.viewers.add(connection.id().clone(), request.role, request.size);
+        state.input.add(viewer, connection.user(), request.writer.clone());
+        if state.viewers.len() == 1 {
+            self.tell_status(&state);
+        }
+        if request.role == Role::Writer && state.viewers.size_owner().is_none() {
+            self.take_size(&mut state, viewer);
+        }
+        viewer
+    }
+
+    fn leave(&self, viewer: u64) {
+        let mut state = self.shared.state.lock();
+        state.viewers.remove(viewer);
+        state.input.remove(viewer);
+        if state.viewers.is_empty() {
+            self.tell_status(&state);
+            drop(state);
+            if let Some(handler) = self.shared.handler.get() {
+                handler.last_left(self);
+            }
+        }
+    }
+
+    /// Makes a viewer's size the session's.
+    fn take_size(&self, state: &mut State, viewer: u64) {
+        let Some(size) = state.viewers.own_size(viewer) else { return };
+        // A full queue means that other sizes wait; the owner looks at the newest one anyway.
+        let _ = self.shared.commands.try_send(Command::Resize);
+        let mut update = SessionUpdate::new(self.id().clone());
+        update.size_owner = state.viewers.size_owner();
+        self.tell(update);
+        state.viewers.wanted = Some(size);
+    }
+
+    fn tell_status(&self, state: &State) {
+        if state.ended.is_none() {
+            let mut update = SessionUpdate::new(self.id().clone());
+            update.status = Some(state.status());
+            self.tell(update);
+        }
+    }
+
+    /// Appends a change to the stream: every reader hears of it between the right bytes.
+    fn tell(&self, update: SessionUpdate) {
+        let update = text(None, &ServerMessage::Session(Box::new(update)));
+        self.stream().append(Kind::Text, 0, &[update.as_bytes()]);
+    }
+}
+
+impl State {
+    fn status(&self) -> SessionStatus {
+        match &self.ended {
+            Some(ended) => ended.status,
+            None if self.viewers.is_empty() => SessionStatus::Idle,
+            None => SessionStatus::Active,
+        }
+    }
+}
+
+impl Attachment {
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The stream that binary messages name.
+    #[must_use]
+    pub fn stream(&self) -> StreamNumber {
+        self.session.stream().number()
+    }
+
+    /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.
+    ///
+    /// # Errors
+    /// `read_only`, `session_ended`, `input_full` or `input_out_of_order`; nothing was typed.
+    pub fn input(&self, seq: u64, bytes: bytes::Bytes, receipt: Receipt) -> Result<(), ErrorBody> {
+        if self.role == Role::Viewer {
+            return Err(ErrorCode::ReadOnly.into());
+        }
+        let session = &self.session;
+        let mut state = session.shared.state.lock();
+        if state.ended.is_some() {
+            return Err(ErrorCode::SessionEnded.into());
+        }
+        state.input.push(self.viewer, seq, bytes, receipt)?;
+        state.last_activity_at = now_ms();
+        if !state.viewers.owns_size(self.viewer) {
+            session.take_size(&mut state, self.viewer);
+        }
+        Ok(())
+    }
+
+    /// Says which size this connection can show; it counts while this connection owns the size.
+    ///
+    /// # Errors
+    /// `read_only` for a viewer.
+    pub fn resize(&self, size: TerminalSize) -> Result<(), ErrorBody> {
+        if self.role == Role::Viewer {
+            return Err(ErrorCode::ReadOnly.into());
+        }
+        let mut state = self.session.shared.state.lock();
+        state.viewers.set_size(self.viewer, size);
+        if state.viewers.owns_size(self.viewer) || state.viewers.size_owner().is_none() {
+            self.session.take_size(&mut state, self.viewer);
+        }
+        Ok(())
+    }
+
+    /// A receipt for input that came as a binary message.
+    #[must_use]
+    pub fn binary_receipt(&self, seq: u64) -> Receipt {
+        Receipt::binary(self.connection.clone(), self.stream(), seq)
+    }
+
+    /// Stops the reading and leaves.
+    pub fn detach(self) {
+        self.connection.outbox().push(Item::Unread(self.stream()));
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.session.leave(self.viewer);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}

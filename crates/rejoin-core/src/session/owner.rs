@@ -1,0 +1,359 @@
+//! The owner task: it alone has the screen, appends the output and takes snapshots.
+
+use std::{sync::Arc, sync::OnceLock, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rejoin_protocol::{
+    Exit, ProfileName, SessionId, SessionStatus, StreamNumber, TerminalSize, UserId,
+    binary::{BinaryKind, Head},
+    message::{ServerMessage, SessionUpdate, text},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tracing::{Instrument, info, info_span};
+
+use crate::{
+    outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
+    session::{Ended, InputQueue, Session, Shared, State, Viewers},
+    shutdown::Shutdown,
+    stream::{Lag, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
+    time::now_ms,
+    wire::{Encode, Kind},
+};
+
+/// Commands that may wait for the owner.
+const COMMANDS: usize = 256;
+/// Output that becomes one frame while readers are behind, in bytes.
+const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// How long and how far a snapshot serves those who come after the one who asked.
+const SNAPSHOT_LIFE: Duration = Duration::from_millis(500);
+const SNAPSHOT_LAG_BYTES: u64 = 256 * 1024;
+
+/// What the owner is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Snapshot {
+        reply_tx: oneshot::Sender<Snapshot>,
+    },
+    /// The viewers want another size.
+    Resize,
+    Close {
+        reply_tx: oneshot::Sender<()>,
+    },
+}
+
+/// What a session begins with.
+pub(crate) struct Birth {
+    pub(crate) id: SessionId,
+    pub(crate) owner: UserId,
+    pub(crate) profile: ProfileName,
+    pub(crate) name: Option<String>,
+    pub(crate) size: TerminalSize,
+    pub(crate) number: StreamNumber,
+    pub(crate) retention: Retention,
+    pub(crate) scrollback_lines: usize,
+    pub(crate) encode: Encode,
+}
+
+/// Asks the owner for a snapshot. Holds no session, so that a session can end.
+#[derive(Debug)]
+struct AskOwner {
+    commands: mpsc::Sender<Command>,
+}
+
+impl SnapshotSource for AskOwner {
+    fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>> {
+        let commands = self.commands.clone();
+        Box::pin(async move {
+            let (reply_tx, reply) = oneshot::channel();
+            commands.send(Command::Snapshot { reply_tx }).await.ok()?;
+            reply.await.ok()
+        })
+    }
+}
+
+struct Owner {
+    session: Session,
+    commands: mpsc::Receiver<Command>,
+    terminal: LiveTerminal,
+    screen: Box<dyn Screen>,
+    scrollback_lines: usize,
+    encode: Encode,
+    /// Where the next output begins.
+    offset: u64,
+    running: bool,
+    /// Who waits for the program's end.
+    closing: Vec<oneshot::Sender<()>>,
+    /// The last snapshot, for as long as it is fresh enough for others.
+    recent: Option<(Snapshot, Instant)>,
+}
+
+impl Session {
+    /// Makes a session of a live terminal and starts its owner.
+    pub(crate) fn start(
+        birth: Birth,
+        terminal: LiveTerminal,
+        screens: &dyn Screens,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (commands_tx, commands) = mpsc::channel(COMMANDS);
+        let stream = Stream::new(StreamConfig {
+            number: birth.number,
+            retention: birth.retention,
+            lag: Lag::Snapshot(Arc::new(AskOwner { commands: commands_tx.clone() })),
+            encode: birth.encode,
+        });
+        let state = State {
+            viewers: Viewers::default(),
+            input: InputQueue::new(terminal.controls.clone()),
+            size: birth.size,
+            title: String::new(),
+            last_activity_at: now_ms(),
+            ended: None,
+        };
+        let shared = Shared {
+            id: birth.id,
+            owner: birth.owner,
+            profile: birth.profile,
+            name: birth.name,
+            created_at: now_ms(),
+            stream,
+            commands: commands_tx,
+            state: Mutex::new(state),
+            handler: OnceLock::new(),
+        };
+        let session = Self { shared: Arc::new(shared) };
+        let owner = Owner {
+            session: session.clone(),
+            commands,
+            terminal,
+            screen: screens.screen(birth.size, birth.scrollback_lines),
+            scrollback_lines: birth.scrollback_lines,
+            encode: birth.encode,
+            offset: 0,
+            running: true,
+            closing: Vec::new(),
+            recent: None,
+        };
+        let span =
+            info_span!(parent: None, "session", id = %session.id(), profile = %session.profile());
+        let stop = shutdown.clone();
+        shutdown.spawn(
+            async move {
+                tokio::select! {
+                    () = owner.run() => {}
+                    () = stop.begun() => {}
+                }
+            }
+            .instrument(span),
+        );
+        session
+    }
+}
+
+impl Owner {
+    async fn run(mut self) {
+        info!(user = %self.session.owner(), "session started");
+        loop {
+            // Each branch is cancel safe: channels, a notice, a timer.
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Close { reply_tx }) => {
+                        self.closing.push(reply_tx);
+                        if !self.running {
+                            break;
+                        }
+                        let _ = self.terminal.controls.try_send(Control::Hangup);
+                    }
+                    Some(command) => self.obey(command),
+                    None => break,
+                },
+                event = next_event(&self.session.shared.stream, &mut self.terminal.events),
+                    if self.running => self.hear(event),
+                Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
+                () = expiry(self.recent.as_ref()), if self.recent.is_some() => self.recent = None,
+            }
+            if !self.running && !self.closing.is_empty() {
+                break;
+            }
+        }
+        for reply_tx in self.closing.drain(..) {
+            let _ = reply_tx.send(());
+        }
+        info!("session closed");
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Snapshot { reply_tx } => {
+                let _ = reply_tx.send(self.snapshot());
+            }
+            Command::Resize => self.resize(),
+            Command::Close { .. } => unreachable!("a close is handled by the loop"),
+        }
+    }
+
+    fn hear(&mut self, event: Option<TerminalEvent>) {
+        let mut chunks = Vec::new();
+        let mut exit = match event {
+            Some(TerminalEvent::Output(bytes)) => {
+                chunks.push(bytes);
+                None
+            }
+            Some(TerminalEvent::Exit(exit)) => Some(exit),
+            // The adapter went away without a word: the end is unknown.
+            None => Some(Exit::default()),
+        };
+        // What came while readers were behind becomes one frame.
+        let mut length: usize = chunks.iter().map(Bytes::len).sum();
+        while exit.is_none() && length < MAX_FRAME_BYTES {
+            match self.terminal.events.try_recv() {
+                Ok(TerminalEvent::Output(bytes)) => {
+                    length += bytes.len();
+                    chunks.push(bytes);
+                }
+                Ok(TerminalEvent::Exit(ended)) => exit = Some(ended),
+                Err(_) => break,
+            }
+        }
+        if !chunks.is_empty() {
+            self.output(&chunks);
+        }
+        if let Some(exit) = exit {
+            self.end(&exit);
+        }
+    }
+
+    fn output(&mut self, chunks: &[Bytes]) {
+        let stream = &self.session.shared.stream;
+        let head = Head { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
+        let head = head.to_bytes();
+        let parts: Vec<&[u8]> =
+            std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();
+        let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        // Readers first: the screen is for those who come later.
+        stream.append(Kind::Binary, length, &parts);
+        self.offset += length;
+        for chunk in chunks {
+            self.screen.feed(chunk);
+            if let Some(handler) = self.session.shared.handler.get() {
+                handler.output(&self.session, chunk);
+            }
+        }
+        let answers = self.screen.take_answers();
+        let mut state = self.session.shared.state.lock();
+        state.last_activity_at = now_ms();
+        if !answers.is_empty() {
+            state.input.answer(answers.into());
+        }
+        if state.title != self.screen.title() {
+            self.screen.title().clone_into(&mut state.title);
+            let mut update = SessionUpdate::new(self.session.id().clone());
+            update.title = Some(state.title.clone());
+            self.session.tell(update);
+        }
+    }
+
+    fn resize(&mut self) {
+        let mut state = self.session.shared.state.lock();
+        let Some(size) = state.viewers.wanted.take().filter(|size| *size != state.size) else {
+            return;
+        };
+        // Without room for the control, the size stays wanted until the next one who asks.
+        if self.running && self.terminal.controls.try_send(Control::Resize(size)).is_err() {
+            state.viewers.wanted = Some(size);
+            return;
+        }
+        state.size = size;
+        self.screen.resize(size);
+        self.recent = None;
+        let mut update = SessionUpdate::new(self.session.id().clone());
+        update.cols = Some(size.cols());
+        update.rows = Some(size.rows());
+        self.session.tell(update);
+    }
+
+    fn settle(&mut self) {
+        let number = *self.terminal.written.borrow_and_update();
+        self.session.shared.state.lock().input.settle(number);
+    }
+
+    fn end(&mut self, exit: &Exit) {
+        self.settle();
+        self.running = false;
+        let asked_for = !self.closing.is_empty();
+        let reason = match (&exit.signal, exit.code) {
+            _ if asked_for => None,
+            (Some(signal), _) => Some(format!("the program was ended by {signal}")),
+            (None, Some(0)) => None,
+            (None, Some(code)) => Some(format!("the program exited with code {code}")),
+            (None, None) => Some("how the program ended is not known".to_owned()),
+        };
+        let status =
+            if reason.is_some() { SessionStatus::Error } else { SessionStatus::Terminated };
+        info!(?status, code = exit.code, signal = exit.signal, "program ended");
+        let mut update = SessionUpdate::new(self.session.id().clone());
+        update.status = Some(status);
+        update.exit = Some(exit.clone());
+        update.reason.clone_from(&reason);
+        {
+            let mut state = self.session.shared.state.lock();
+            state.input.end();
+            state.ended = Some(Ended { status, exit: exit.clone(), reason });
+            self.session.tell(update);
+        }
+        if let Some(handler) = self.session.shared.handler.get() {
+            handler.exit(&self.session, exit);
+        }
+    }
+
+    /// The state after all that was appended, or a recent one if little came since.
+    fn snapshot(&mut self) -> Snapshot {
+        let stream = &self.session.shared.stream;
+        if let Some((snapshot, _)) = &self.recent
+            && self.offset - snapshot.position.offset <= SNAPSHOT_LAG_BYTES
+            && stream.holds(snapshot.seq)
+        {
+            return snapshot.clone();
+        }
+        let state = self.session.shared.state.lock();
+        let mut update = SessionUpdate::new(self.session.id().clone());
+        update.status = Some(state.status());
+        update.cols = Some(state.size.cols());
+        update.rows = Some(state.size.rows());
+        update.title = Some(state.title.clone());
+        update.size_owner = state.viewers.size_owner();
+        // The lock keeps others from appending between the state and its place.
+        let (seq, position) = stream.next();
+        drop(state);
+        let update = text(None, &ServerMessage::Session(Box::new(update)));
+        let head =
+            Head { kind: BinaryKind::Snapshot, stream: stream.number(), offset: position.offset };
+        let screen = self.screen.snapshot(self.scrollback_lines);
+        let messages = vec![
+            (self.encode)(Kind::Text, &[update.as_bytes()]),
+            (self.encode)(Kind::Binary, &[&head.to_bytes(), &screen]),
+        ];
+        let snapshot = Snapshot { messages, seq, position };
+        self.recent = Some((snapshot.clone(), Instant::now() + SNAPSHOT_LIFE));
+        snapshot
+    }
+}
+
+/// The next event, once the fan-out has room for it.
+async fn next_event(
+    stream: &Stream,
+    events: &mut mpsc::Receiver<TerminalEvent>,
+) -> Option<TerminalEvent> {
+    stream.room().await;
+    events.recv().await
+}
+
+async fn expiry(recent: Option<&(Snapshot, Instant)>) {
+    if let Some((_, at)) = recent {
+        tokio::time::sleep_until(*at).await;
+    }
+}

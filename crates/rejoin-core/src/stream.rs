@@ -1,0 +1,281 @@
+//! The stream: an optional snapshot plus numbered frames with bounded retention.
+//!
+//! Producers append; shards follow, and read for their connections. A stream never knows its
+//! readers: it tells each follower once that it advanced, and no more until that one took it.
+
+mod follower;
+mod reader;
+mod ring;
+
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rejoin_protocol::{Position, StreamNumber};
+use tokio::{sync::Notify, time::Instant};
+
+pub use follower::Follower;
+pub use reader::{Progress, Reader, Start};
+pub use ring::{Batch, ReadLimit};
+
+use crate::{
+    outside::BoxFuture,
+    stream::{follower::Followers, ring::Ring},
+    wire::{Encode, Kind},
+};
+
+/// The number of a frame in its stream's life, from 0.
+pub type Seq = u64;
+
+/// How much a stream keeps; what exceeds any of the bounds is dropped from the old end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Frames at most.
+    pub frames: NonZeroUsize,
+    /// Bytes on the wire at most; the newest frame stays, however large.
+    pub bytes: NonZeroUsize,
+    /// Age at most; `None`: no bound.
+    pub age: Option<Duration>,
+}
+
+/// The state that a stream's frames lead to, in one turn of its owner.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Messages that give the state to a reader, encoded.
+    pub messages: Vec<Bytes>,
+    /// The first frame that is not in the state.
+    pub seq: Seq,
+    /// Where that frame begins.
+    pub position: Position,
+}
+
+/// Whoever owns the state behind a stream.
+pub trait SnapshotSource: fmt::Debug + Send + Sync {
+    /// The state now; `None` if there is none any more.
+    fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>>;
+}
+
+/// Frames that were dropped before a reader came to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapNotice {
+    /// How many.
+    pub missed: u64,
+    /// Where the reader goes on.
+    pub position: Position,
+}
+
+/// What a reader gets whose next frames were dropped.
+#[derive(Clone)]
+pub enum Lag {
+    /// A notice that says how many frames are gone, then what is left.
+    Gap(Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>),
+    /// The state, then what comes after it.
+    Snapshot(Arc<dyn SnapshotSource>),
+}
+
+impl fmt::Debug for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gap(_) => "Gap",
+            Self::Snapshot(_) => "Snapshot",
+        })
+    }
+}
+
+/// What a stream is made from.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// Its number on the wire.
+    pub number: StreamNumber,
+    /// How much it keeps.
+    pub retention: Retention,
+    /// What a reader gets that fell behind.
+    pub lag: Lag,
+    /// How frames are laid out.
+    pub encode: Encode,
+}
+
+/// A handle to a stream.
+#[derive(Clone)]
+pub struct Stream {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    number: StreamNumber,
+    epoch: u64,
+    lag: Lag,
+    encode: Encode,
+    /// Held for a push, a look-up or a copy of handles; never while anybody waits.
+    state: Mutex<State>,
+    /// Told when a follower took frames while a producer waited for that.
+    room: Notify,
+}
+
+struct State {
+    ring: Ring,
+    followers: Followers,
+    waiting_producers: usize,
+}
+
+impl Stream {
+    /// A stream at the beginning of a new life.
+    #[must_use]
+    pub fn new(config: StreamConfig) -> Self {
+        let epoch = getrandom::u64().expect("the operating system has randomness");
+        let state = State {
+            ring: Ring::new(config.retention),
+            followers: Followers::default(),
+            waiting_producers: 0,
+        };
+        let shared = Shared {
+            number: config.number,
+            epoch,
+            lag: config.lag,
+            encode: config.encode,
+            state: Mutex::new(state),
+            room: Notify::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Its number on the wire.
+    #[must_use]
+    pub fn number(&self) -> StreamNumber {
+        self.shared.number
+    }
+
+    /// The position after the last frame.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        self.position(self.shared.state.lock().ring.head_offset())
+    }
+
+    /// What a reader gets that fell behind.
+    #[must_use]
+    pub fn lag(&self) -> &Lag {
+        &self.shared.lag
+    }
+
+    /// Appends a frame of `units` whose payload is `parts`, without waiting for anybody.
+    ///
+    /// Returns the position after it. A frame of no units stands at the same position as the
+    /// next one, so a reader that resumes there gets it again: it must say what is, not what
+    /// changed. For what must not wait, or has waited with [`room`](Self::room).
+    pub fn append(&self, kind: Kind, units: u64, parts: &[&[u8]]) -> Position {
+        let wire = (self.shared.encode)(kind, parts);
+        let mut state = self.shared.state.lock();
+        state.push(wire, units, self.shared.number);
+        self.position(state.ring.head_offset())
+    }
+
+    /// Appends a text frame of one unit that holds its own position, as soon as there is room.
+    ///
+    /// Cancel safe: it is appended or not.
+    pub async fn publish(&self, text: impl Fn(Position) -> String) -> Position {
+        loop {
+            // Made first: what is told after the look at the ring is not missed.
+            let room = self.shared.room.notified();
+            let waiting = match self.try_publish(&text) {
+                Ok(position) => return position,
+                Err(waiting) => waiting,
+            };
+            room.await;
+            drop(waiting);
+        }
+    }
+
+    /// Completes when the followers took enough that a producer may go on. Cancel safe: yes.
+    ///
+    /// The server's own fan-out paces a producer; a reader never does.
+    pub async fn room(&self) {
+        loop {
+            let room = self.shared.room.notified();
+            let Some(waiting) = Waiting::unless_room(self, &mut self.shared.state.lock()) else {
+                return;
+            };
+            room.await;
+            drop(waiting);
+        }
+    }
+
+    /// Drops what is older than the retention allows; returns how long nothing has been there,
+    /// if nothing is and nobody follows.
+    pub fn expire(&self) -> Option<Duration> {
+        let mut state = self.shared.state.lock();
+        let now = Instant::now();
+        state.ring.expire(now);
+        (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.quiet_for(now))
+    }
+
+    /// The frame number and position that come next, both from one turn.
+    #[must_use]
+    pub fn next(&self) -> (Seq, Position) {
+        let state = self.shared.state.lock();
+        (state.ring.head(), self.position(state.ring.head_offset()))
+    }
+
+    /// Whether nobody else holds this stream.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
+    /// Whether the frame `seq`, and so all after it, is still there or still to come.
+    pub(crate) fn holds(&self, seq: Seq) -> bool {
+        seq >= self.shared.state.lock().ring.oldest()
+    }
+
+    fn try_publish(&self, text: &impl Fn(Position) -> String) -> Result<Position, Waiting<'_>> {
+        let mut state = self.shared.state.lock();
+        if let Some(waiting) = Waiting::unless_room(self, &mut state) {
+            return Err(waiting);
+        }
+        let position = self.position(state.ring.head_offset() + 1);
+        let wire = (self.shared.encode)(Kind::Text, &[text(position).as_bytes()]);
+        state.push(wire, 1, self.shared.number);
+        Ok(position)
+    }
+
+    fn position(&self, offset: u64) -> Position {
+        Position { epoch: self.shared.epoch, offset }
+    }
+}
+
+impl State {
+    fn push(&mut self, wire: Bytes, units: u64, number: StreamNumber) {
+        self.ring.push(wire, units, Instant::now());
+        self.followers.tell(number);
+    }
+
+    fn has_room(&self) -> bool {
+        self.followers.slowest().is_none_or(|taken| self.ring.has_room(taken))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("number", &self.shared.number).finish_non_exhaustive()
+    }
+}
+
+/// A producer that waits for room; followers tell only if there is one.
+struct Waiting<'a> {
+    stream: &'a Stream,
+}
+
+impl<'a> Waiting<'a> {
+    /// Looks and registers in one turn, so that no follower tells in between.
+    fn unless_room(stream: &'a Stream, state: &mut State) -> Option<Self> {
+        if state.has_room() {
+            return None;
+        }
+        state.waiting_producers += 1;
+        Some(Self { stream })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.stream.shared.state.lock().waiting_producers -= 1;
+    }
+}

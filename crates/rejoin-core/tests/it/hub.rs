@@ -1,0 +1,81 @@
+//! The hub: connections, topics, everyone.
+
+use rejoin_core::{Batch, Progress, Reader, TopicRight};
+use rejoin_protocol::{ErrorCode, TopicName, Verdict};
+use serde_json::value::RawValue;
+
+use crate::support::{connection, hub, identity, limit};
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_is_there_until_its_guard_is_dropped() {
+    let (hub, _programs, _shutdown) = hub();
+    let ann = connection("ann");
+    let membership = hub.join(ann.clone());
+    assert_eq!(hub.connection(ann.id()).unwrap().user(), ann.user());
+    assert_eq!(hub.connection_count(), 1);
+    drop(membership);
+    assert!(hub.connection(ann.id()).is_none());
+    assert_eq!(hub.connection_count(), 0);
+}
+
+#[tokio::test]
+async fn a_published_message_has_the_position_that_resumes_after_it() {
+    let (hub, _programs, _shutdown) = hub();
+    let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
+    let first = hub.publish(&news, &ann.caps, &raw("1")).await.unwrap();
+    hub.publish(&news, &ann.caps, &raw("2")).await.unwrap();
+    let stream = hub.topic(&news, &ann.caps, TopicRight::Subscribe).unwrap();
+    let start = stream.start(Some(first)).await.unwrap();
+    assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
+    let mut batch = Batch::default();
+    assert_eq!(stream.read(start.reader, limit(9), &mut batch), Progress::Frames);
+    let text = std::str::from_utf8(&batch.frames[0][1..]).unwrap();
+    assert!(text.contains(r#""data":2,"#), "{text}");
+}
+
+#[tokio::test]
+async fn topics_are_isolated() {
+    let (hub, _programs, _shutdown) = hub();
+    let ann = identity("ann");
+    let (a, b) = (TopicName::new("a").unwrap(), TopicName::new("b").unwrap());
+    hub.publish(&a, &ann.caps, &raw("1")).await.unwrap();
+    let stream = hub.topic(&b, &ann.caps, TopicRight::Subscribe).unwrap();
+    let read = stream.read(Reader { next: 0 }, limit(9), &mut Batch::default());
+    assert_eq!(read, Progress::UpToDate);
+}
+
+#[tokio::test]
+async fn reserved_topics_are_not_published_to() {
+    let (hub, _programs, _shutdown) = hub();
+    let ann = identity("ann");
+    for name in ["@all", "@user", "@nothing"] {
+        let topic = TopicName::new(name).unwrap();
+        let error = hub.publish(&topic, &ann.caps, &raw("1")).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::UnknownTopic, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_broadcast_is_in_the_stream_of_everyone() {
+    let (hub, _programs, _shutdown) = hub();
+    hub.broadcast(&raw(r#"{"event":"maintenance"}"#)).await;
+    let mut batch = Batch::default();
+    hub.everyone().read(Reader { next: 0 }, limit(9), &mut batch);
+    let text = std::str::from_utf8(&batch.frames[0]).unwrap();
+    assert!(text.contains(r#""topic":"@all""#) && text.contains("maintenance"), "{text}");
+}
+
+#[tokio::test]
+async fn without_the_right_a_topic_is_forbidden() {
+    let (hub, _programs, _shutdown) = hub();
+    let mut ann = identity("ann");
+    ann.caps = serde_json::from_str(r#"{"topics":{"news":["subscribe"]}}"#).unwrap();
+    let news = TopicName::new("news").unwrap();
+    assert!(hub.topic(&news, &ann.caps, TopicRight::Subscribe).is_ok());
+    let error = hub.publish(&news, &ann.caps, &raw("1")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Forbidden);
+}

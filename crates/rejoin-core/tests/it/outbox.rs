@@ -1,0 +1,77 @@
+//! The outbox: in order, and bounded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rejoin_core::{Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
+use rejoin_protocol::{CloseCode, StreamNumber};
+
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<usize>>);
+
+impl Wake for Told {
+    fn stream_advanced(&self, _stream: StreamNumber) {}
+
+    fn outbox_filled(&self, slot: usize) {
+        self.0.lock().push(slot);
+    }
+}
+
+fn outbox() -> (Outbox, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    (Outbox::new(Arc::clone(&told) as _, 7), told)
+}
+
+fn message(length: usize) -> Item {
+    Item::Message(Bytes::from(vec![0; length]))
+}
+
+#[test]
+fn a_writer_is_told_once_until_it_has_taken_all() {
+    let (outbox, told) = outbox();
+    outbox.push(message(1));
+    outbox.push(message(1));
+    assert_eq!(*told.0.lock(), [7]);
+    assert!(outbox.pop().is_some() && outbox.pop().is_some());
+    outbox.push(message(1));
+    assert_eq!(*told.0.lock(), [7]);
+    assert!(outbox.pop().is_some() && outbox.pop().is_none());
+    outbox.push(message(1));
+    assert_eq!(*told.0.lock(), [7, 7]);
+}
+
+#[test]
+fn a_peer_that_does_not_read_its_replies_is_let_go() {
+    for (count, length) in [(MAX_OUTBOX_ITEMS + 1, 1), (5, MAX_OUTBOX_BYTES / 4)] {
+        let (outbox, _) = outbox();
+        for _ in 0..count - 1 {
+            outbox.push(message(length));
+        }
+        assert!(!outbox.is_closed());
+        outbox.push(message(length));
+        assert!(outbox.is_closed());
+        assert!(matches!(outbox.pop(), Some(Item::Close(CloseCode::TooSlow))));
+        assert!(outbox.pop().is_none(), "what waited is dropped");
+    }
+}
+
+#[test]
+fn one_item_is_taken_whatever_its_size() {
+    let (outbox, _) = outbox();
+    outbox.push(message(2 * MAX_OUTBOX_BYTES));
+    assert!(matches!(outbox.pop(), Some(Item::Message(_))));
+}
+
+#[test]
+fn a_close_is_told_to_a_writer_that_waits_and_nothing_comes_after_it() {
+    let (outbox, told) = outbox();
+    outbox.push(message(1));
+    outbox.push(Item::Close(CloseCode::Draining));
+    outbox.push(message(1));
+    outbox.push(Item::Close(CloseCode::Normal));
+    assert_eq!(*told.0.lock(), [7, 7]);
+    assert!(matches!(outbox.pop(), Some(Item::Message(_))));
+    assert!(matches!(outbox.pop(), Some(Item::Close(CloseCode::Draining))));
+    assert!(outbox.pop().is_none());
+}

@@ -1,0 +1,104 @@
+//! Who waits for whom: producers for the fan-out, nobody for a reader.
+
+use std::{future::Future, pin::pin, sync::Arc, task::Poll};
+
+use futures_util::poll;
+use parking_lot::Mutex;
+use rejoin_core::{Batch, Progress, Reader, Stream, Wake};
+use rejoin_protocol::{Position, StreamNumber};
+
+use crate::support::{frames, limit, topic};
+
+/// Counts how often it is told.
+#[derive(Debug, Default)]
+struct Told(Mutex<usize>);
+
+impl Wake for Told {
+    fn stream_advanced(&self, _stream: StreamNumber) {
+        *self.0.lock() += 1;
+    }
+
+    fn outbox_filled(&self, _slot: usize) {}
+}
+
+fn publish(stream: &Stream) -> impl Future<Output = Position> {
+    stream.publish(|position| position.offset.to_string())
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_slows_nobody_and_costs_nothing() {
+    let stream = topic(frames(8));
+    let wake = Arc::new(Told::default());
+    let follower = stream.follow(wake, 0);
+    let stuck = Reader { next: 0 };
+    let mut batch = Batch::default();
+    let mut cursor = 0;
+    for _ in 0..10_000 {
+        let mut published = pin!(publish(&stream));
+        assert!(poll!(&mut published).is_ready(), "the producer waits");
+        assert_eq!(follower.take(cursor, limit(100), &mut batch), Progress::Frames);
+        cursor = batch.end();
+    }
+    let Progress::Behind { oldest, notice } = stream.read(stuck, limit(100), &mut batch) else {
+        panic!("the stuck reader is behind");
+    };
+    assert_eq!(notice.missed, 10_000 - 8);
+    stream.read(Reader { next: oldest }, limit(100), &mut batch);
+    assert_eq!(batch.frames.len(), 8);
+}
+
+#[tokio::test]
+async fn a_producer_waits_for_a_follower_and_loses_nothing() {
+    let stream = topic(frames(8));
+    let follower = stream.follow(Arc::new(Told::default()), 0);
+    let mut batch = Batch::default();
+    let mut published = 0;
+    while poll!(pin!(publish(&stream))).is_ready() {
+        published += 1;
+    }
+    assert_eq!(published, 4, "half of what the stream keeps");
+    let mut waiting = pin!(publish(&stream));
+    assert!(poll!(&mut waiting).is_pending());
+    assert_eq!(follower.take(0, limit(100), &mut batch), Progress::Frames);
+    assert_eq!(batch.frames.len(), 4);
+    assert!(matches!(poll!(&mut waiting), Poll::Ready(Position { offset: 5, .. })));
+}
+
+#[tokio::test]
+async fn a_follower_that_goes_away_is_not_waited_for() {
+    let stream = topic(frames(2));
+    let follower = stream.follow(Arc::new(Told::default()), 0);
+    assert!(poll!(pin!(publish(&stream))).is_ready());
+    let mut waiting = pin!(publish(&stream));
+    assert!(poll!(&mut waiting).is_pending());
+    drop(follower);
+    assert!(poll!(&mut waiting).is_ready());
+}
+
+#[tokio::test]
+async fn a_follower_is_told_once_until_it_has_taken_all() {
+    let stream = topic(frames(100));
+    let wake = Arc::new(Told::default());
+    let follower = stream.follow(Arc::clone(&wake) as _, 0);
+    let mut batch = Batch::default();
+    for _ in 0..3 {
+        publish(&stream).await;
+    }
+    assert_eq!(*wake.0.lock(), 1);
+    follower.take(0, limit(100), &mut batch);
+    publish(&stream).await;
+    assert_eq!(*wake.0.lock(), 1, "it comes again by itself after it took something");
+    follower.take(3, limit(100), &mut batch);
+    assert_eq!(follower.take(4, limit(100), &mut batch), Progress::UpToDate);
+    publish(&stream).await;
+    assert_eq!(*wake.0.lock(), 2);
+}
+
+#[tokio::test]
+async fn a_follower_that_begins_behind_is_told_at_once() {
+    let stream = topic(frames(100));
+    publish(&stream).await;
+    let wake = Arc::new(Told::default());
+    let _follower = stream.follow(Arc::clone(&wake) as _, 0);
+    assert_eq!(*wake.0.lock(), 1);
+}

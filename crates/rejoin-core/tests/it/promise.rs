@@ -1,0 +1,235 @@
+//! The promise: snapshot and tail are the same as never having left.
+
+use proptest::prelude::*;
+use rejoin_core::{Batch, Progress, Reader, Start, Stream};
+use rejoin_protocol::{Position, Verdict};
+
+use crate::support::{Numbers, State, frames, limit, topic};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Something happens, of so many units; 0 says what is.
+    Append { units: u64 },
+    /// A reader leaves and comes back from a place that it has seen.
+    Attach { reader: usize, seen: prop::sample::Index },
+    /// A reader comes for the first time.
+    Fresh { reader: usize },
+    /// A reader reads so many frames.
+    Read { reader: usize, frames: usize },
+}
+
+const READERS: usize = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let reader = 0..READERS;
+    prop_oneof![
+        6 => (0u64..4).prop_map(|units| Step::Append { units }),
+        2 => (reader.clone(), any::<prop::sample::Index>())
+            .prop_map(|(reader, seen)| Step::Attach { reader, seen }),
+        1 => reader.clone().prop_map(|reader| Step::Fresh { reader }),
+        4 => (reader, 1usize..8).prop_map(|(reader, frames)| Step::Read { reader, frames }),
+    ]
+}
+
+/// What one reader believes, and every place at which it believed something.
+#[derive(Default)]
+struct View {
+    reader: Option<Reader>,
+    state: State,
+    places: Vec<(Position, State)>,
+}
+
+impl View {
+    fn message(&mut self, message: &[u8]) {
+        let text = std::str::from_utf8(&message[1..]).unwrap();
+        match message[0] {
+            b's' => self.state = serde_json::from_str(text).unwrap(),
+            b't' => self.state.listed.push(text.parse().unwrap()),
+            b'b' => self.state.status = text.parse().unwrap(),
+            other => panic!("an unknown message {other}"),
+        }
+    }
+
+    fn begin(&mut self, start: Start) {
+        for message in &start.preamble {
+            self.message(message);
+        }
+        self.places.push((start.position, self.state.clone()));
+        self.reader = Some(start.reader);
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn read(numbers: &Numbers, view: &mut View, count: usize) {
+    let Some(mut reader) = view.reader else { return };
+    let mut batch = Batch::default();
+    match numbers.stream().read(reader, limit(count), &mut batch) {
+        Progress::UpToDate => {}
+        Progress::Frames => {
+            for frame in &batch.frames {
+                view.message(frame);
+            }
+            reader.next = batch.end();
+            view.reader = Some(reader);
+        }
+        Progress::Behind { .. } => {
+            view.begin(block_on(numbers.stream().start(None)).unwrap());
+        }
+    }
+}
+
+fn run(retention: usize, steps: Vec<Step>) {
+    let numbers = Numbers::new(frames(retention));
+    let mut views: [View; READERS] = Default::default();
+    let mut number = 0;
+    for step in steps {
+        match step {
+            Step::Append { units } => {
+                number += 1;
+                numbers.append(number, units);
+            }
+            Step::Attach { reader, seen } => {
+                let view = &mut views[reader];
+                if view.places.is_empty() {
+                    continue;
+                }
+                let (position, known) = view.places[seen.index(view.places.len())].clone();
+                let start = block_on(numbers.stream().start(Some(position))).unwrap();
+                assert!(matches!(start.verdict, Verdict::Resumed | Verdict::Snapshot));
+                view.state = known;
+                view.begin(start);
+            }
+            Step::Fresh { reader } => {
+                let start = block_on(numbers.stream().start(None)).unwrap();
+                assert_eq!(start.verdict, Verdict::Fresh);
+                views[reader].begin(start);
+            }
+            Step::Read { reader, frames } => read(&numbers, &mut views[reader], frames),
+        }
+    }
+    for view in views.iter_mut().filter(|view| view.reader.is_some()) {
+        while view.state != numbers.state() {
+            let before = view.reader;
+            read(&numbers, view, 100);
+            assert!(view.reader != before, "{:?} is not {:?}", view.state, numbers.state());
+        }
+        read(&numbers, view, 100);
+        assert_eq!(view.state, numbers.state());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn snapshot_and_tail_are_never_having_left(
+        retention in 1usize..12,
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        run(retention, steps);
+    }
+
+    #[test]
+    fn a_topic_repeats_nothing_and_counts_what_is_gone(
+        retention in 1usize..12,
+        bursts in prop::collection::vec((0usize..20, 1usize..8), 1..40),
+    ) {
+        let stream = topic(frames(retention));
+        let start = block_on(stream.start(None)).unwrap();
+        let (mut reader, mut seen, mut appended) = (start.reader, 0, 0);
+        for (burst, count) in bursts {
+            for _ in 0..burst {
+                publish(&stream, appended);
+                appended += 1;
+            }
+            seen = read_topic(&stream, &mut reader, count, seen);
+        }
+        while seen < appended {
+            seen = read_topic(&stream, &mut reader, 100, seen);
+        }
+        prop_assert_eq!(seen, appended);
+    }
+
+    #[test]
+    fn a_topic_resumes_from_any_position_or_says_what_is_gone(
+        retention in 1usize..12,
+        before in 0u64..30,
+        after in 0u64..30,
+    ) {
+        let stream = topic(frames(retention));
+        (0..before).for_each(|number| publish(&stream, number));
+        let position = stream.head();
+        (before..before + after).for_each(|number| publish(&stream, number));
+        let start = block_on(stream.start(Some(position))).unwrap();
+        let kept = after.min(retention as u64);
+        let mut reader = start.reader;
+        prop_assert_eq!(start.replayed, kept);
+        if after == kept {
+            prop_assert_eq!((start.verdict, start.missed), (Verdict::Resumed, None));
+        } else {
+            prop_assert_eq!((start.verdict, start.missed), (Verdict::Gap, Some(after - kept)));
+        }
+        let seen = read_topic(&stream, &mut reader, 100, before + after - kept);
+        prop_assert_eq!(seen, before + after);
+    }
+}
+
+fn publish(stream: &Stream, number: u64) {
+    stream.append(rejoin_core::Kind::Text, 1, &[number.to_string().as_bytes()]);
+}
+
+/// Reads on after `seen` numbers; each must be the next, or be counted as gone.
+fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64) -> u64 {
+    let mut batch = Batch::default();
+    match stream.read(*reader, limit(count), &mut batch) {
+        Progress::UpToDate => {}
+        Progress::Frames => {
+            for frame in &batch.frames {
+                assert_eq!(frame[..], *format!("t{seen}").as_bytes());
+                seen += 1;
+            }
+            reader.next = batch.end();
+        }
+        Progress::Behind { oldest, notice } => {
+            seen += notice.missed;
+            assert_eq!(notice.position.offset, seen);
+            reader.next = oldest;
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_resume_does_not_skip_a_statement_that_was_dropped() {
+    let numbers = Numbers::new(frames(2));
+    let position = numbers.stream().head();
+    numbers.append(1, 0);
+    numbers.append(2, 1);
+    numbers.append(3, 1);
+    let start = block_on(numbers.stream().start(Some(position))).unwrap();
+    assert_eq!(start.verdict, Verdict::Snapshot);
+}
+
+#[test]
+fn a_position_of_another_life_is_not_taken_for_one_of_this() {
+    let (old, new) = (topic(frames(8)), topic(frames(8)));
+    publish(&old, 0);
+    publish(&new, 0);
+    let start = block_on(new.start(Some(old.head()))).unwrap();
+    assert_eq!((start.verdict, start.missed), (Verdict::Gap, None));
+    assert_eq!(start.reason, Some("epoch"));
+    // All that is left may be new to the reader.
+    assert_eq!(start.replayed, 1);
+}
+
+#[test]
+fn a_position_that_no_frame_has_is_refused() {
+    let stream = topic(frames(8));
+    publish(&stream, 0);
+    let ahead = Position { offset: 9, ..stream.head() };
+    let start = block_on(stream.start(Some(ahead))).unwrap();
+    assert_eq!((start.verdict, start.reason), (Verdict::Gap, Some("unknown_position")));
+}

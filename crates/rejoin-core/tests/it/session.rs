@@ -1,0 +1,326 @@
+//! Sessions: attach, type, see, leave, end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rejoin_core::{
+    AttachRequest, Batch, Connection, Control, CreateTerminal, Hub, MemoryTerminal, Receipt,
+    Session, SessionHandler, SessionRight, TerminalEvent,
+};
+use rejoin_protocol::{ErrorCode, Exit, MessageId, Role, SessionStatus, TerminalSize, WriterId};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::support::{connection, hub, identity, limit, told};
+
+fn size(cols: u16, rows: u16) -> TerminalSize {
+    TerminalSize::new(cols, rows).unwrap()
+}
+
+fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
+    AttachRequest { reply_to: None, position: None, role, writer: None, size }
+}
+
+fn named(writer: &str) -> AttachRequest {
+    AttachRequest { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
+}
+
+async fn start(
+    hub: &Hub,
+    programs: &mut mpsc::Receiver<MemoryTerminal>,
+) -> (Session, MemoryTerminal) {
+    let create = CreateTerminal { profile: None, name: None, size: None, cwd: None };
+    let session = hub.create_terminal(&identity("ann"), create).await.unwrap();
+    (session, programs.recv().await.unwrap())
+}
+
+fn text_receipt(connection: &Connection, id: &str) -> Receipt {
+    Receipt::text(connection.clone(), Some(MessageId::new(id).unwrap()))
+}
+
+async fn typed(program: &mut MemoryTerminal) -> (u64, Bytes) {
+    loop {
+        if let Control::Input { number, bytes } = program.controls.recv().await.unwrap() {
+            return (number, bytes);
+        }
+    }
+}
+
+/// Reads until a message for which `done` is true, and returns all.
+async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
+    let stream = session.stream();
+    let (mut batch, mut all) = (Batch::default(), Vec::new());
+    let mut reader = rejoin_core::Reader { next: 0 };
+    loop {
+        stream.read(reader, limit(100), &mut batch);
+        reader.next = batch.end();
+        all.append(&mut batch.frames);
+        if all.iter().any(|frame| done(frame)) {
+            return all;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Until the owner has looked at all that was sent to it before.
+async fn fence(session: &Session) {
+    session.stream().start(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_attaches_is_answered_then_reads() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, program) = start(&hub, &mut programs).await;
+    program.events.send(TerminalEvent::Output("hello".into())).await.unwrap();
+    read_until(&session, |frame| frame.ends_with(b"hello")).await;
+    let ann = connection("ann");
+    let _attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    let told = told(&ann);
+    assert_eq!(told[0]["type"], "attached");
+    assert_eq!(told[0]["payload"]["verdict"], "fresh");
+    assert_eq!(told[1], "read");
+}
+
+#[tokio::test]
+async fn output_is_numbered_by_its_bytes_and_cut_nowhere() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, program) = start(&hub, &mut programs).await;
+    for part in ["abc", "de", "f"] {
+        program.events.send(TerminalEvent::Output(part.into())).await.unwrap();
+    }
+    let frames = read_until(&session, |frame| frame.ends_with(b"f")).await;
+    let mut output = Vec::new();
+    for frame in frames.iter().filter(|frame| frame[0] == b'b') {
+        let (head, bytes) = rejoin_protocol::binary::Head::read(&frame[1..]).unwrap();
+        assert_eq!(head.offset, output.len() as u64);
+        output.extend_from_slice(bytes);
+    }
+    assert_eq!(output, b"abcdef");
+    assert_eq!(session.stream().head().offset, 6);
+}
+
+#[tokio::test]
+async fn input_is_acknowledged_when_it_is_written() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    told(&ann);
+    attachment.input(1, "ls\r".into(), text_receipt(&ann, "i")).unwrap();
+    let (number, bytes) = typed(&mut program).await;
+    assert_eq!(bytes, "ls\r");
+    fence(&session).await;
+    assert!(told(&ann).is_empty(), "it is not written yet");
+    program.written.send(number).unwrap();
+    let acked = async {
+        loop {
+            if let Some(ack) = told(&ann).pop() {
+                return ack;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(acked.await["reply_to"], "i");
+}
+
+#[tokio::test]
+async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let before = connection("ann");
+    let attachment = session.attach(&before, named("tab")).await.unwrap();
+    attachment.input(1, "a".into(), text_receipt(&before, "1")).unwrap();
+    attachment.input(2, "b".into(), text_receipt(&before, "2")).unwrap();
+    drop(attachment);
+    let after = connection("ann");
+    let attachment = session.attach(&after, named("tab")).await.unwrap();
+    assert_eq!(told(&after)[0]["payload"]["input_seq"], 2);
+    attachment.input(2, "b".into(), text_receipt(&after, "2")).unwrap();
+    attachment.input(3, "c".into(), text_receipt(&after, "3")).unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        keys.push(typed(&mut program).await);
+    }
+    assert_eq!(keys, [(1, "a".into()), (2, "b".into()), (3, "c".into())]);
+    assert!(program.controls.try_recv().is_err());
+    // Another user's writer of the same name is another writer.
+    let mut root = identity("root");
+    root.caps = rejoin_core::Caps::admin();
+    let other = connection("root");
+    session.attach(&other, named("tab")).await.unwrap();
+    assert_eq!(told(&other)[0]["payload"]["input_seq"], 0);
+}
+
+#[tokio::test]
+async fn a_hole_in_the_numbers_is_refused_with_the_number_that_is_next() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, _program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    let error = attachment.input(2, "b".into(), text_receipt(&ann, "2")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InputOutOfOrder);
+    assert!(error.message.contains("is 1, not 2"), "{error}");
+}
+
+#[tokio::test]
+async fn input_for_a_program_that_does_not_read_is_bounded() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    let kilobytes = Bytes::from(vec![b'x'; 100_000]);
+    let mut taken = 0;
+    let refused = loop {
+        match attachment.input(0, kilobytes.clone(), text_receipt(&ann, "x")) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        typed(&mut program).await;
+    };
+    assert_eq!((refused.code, refused.retryable, taken), (ErrorCode::InputFull, true, 10));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_and_does_not_type() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, _program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Viewer, Some(size(10, 5)))).await.unwrap();
+    let typed = attachment.input(1, "x".into(), text_receipt(&ann, "1"));
+    assert_eq!(typed.unwrap_err().code, ErrorCode::ReadOnly);
+    assert_eq!(attachment.resize(size(20, 5)).unwrap_err().code, ErrorCode::ReadOnly);
+    fence(&session).await;
+    assert_eq!((session.info().cols, session.info().size_owner), (80, None));
+}
+
+#[tokio::test]
+async fn the_last_one_who_typed_owns_the_size() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let (desk, phone) = (connection("ann"), connection("ann"));
+    let at_desk = session.attach(&desk, request(Role::Writer, Some(size(120, 40)))).await.unwrap();
+    let on_phone = session.attach(&phone, request(Role::Writer, Some(size(40, 20)))).await.unwrap();
+    fence(&session).await;
+    assert_eq!((session.info().cols, session.info().size_owner.as_ref()), (120, Some(desk.id())));
+    on_phone.resize(size(42, 20)).unwrap();
+    fence(&session).await;
+    assert_eq!(session.info().cols, 120, "the phone only looks");
+    on_phone.input(0, "x".into(), text_receipt(&phone, "1")).unwrap();
+    fence(&session).await;
+    assert_eq!((session.info().cols, session.info().size_owner.as_ref()), (42, Some(phone.id())));
+    drop(on_phone);
+    at_desk.resize(size(100, 30)).unwrap();
+    fence(&session).await;
+    assert_eq!(session.info().cols, 100, "nobody else owns it");
+    let mut sizes = Vec::new();
+    while let Ok(control) = program.controls.try_recv() {
+        if let Control::Resize(size) = control {
+            sizes.push(size.cols());
+        }
+    }
+    assert_eq!(sizes, [120, 42, 100]);
+}
+
+#[tokio::test]
+async fn a_session_is_idle_when_the_last_one_has_left() {
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+    impl SessionHandler for Heard {
+        fn output(&self, _session: &Session, bytes: &[u8]) {
+            self.0.lock().push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        fn exit(&self, _session: &Session, exit: &Exit) {
+            self.0.lock().push(format!("exit {:?}", exit.code));
+        }
+        fn last_left(&self, _session: &Session) {
+            self.0.lock().push("last left".to_owned());
+        }
+    }
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, program) = start(&hub, &mut programs).await;
+    let heard = Arc::new(Heard::default());
+    session.set_handler(Arc::clone(&heard) as _).unwrap();
+    assert!(session.set_handler(Arc::new(Heard::default())).is_err(), "twice is noticed");
+    let (one, two) = (connection("ann"), connection("ann"));
+    let first = session.attach(&one, request(Role::Writer, None)).await.unwrap();
+    let second = session.attach(&two, request(Role::Writer, None)).await.unwrap();
+    assert_eq!((session.info().status, session.info().connections), (SessionStatus::Active, 2));
+    program.events.send(TerminalEvent::Output("hi".into())).await.unwrap();
+    read_until(&session, |frame| frame.ends_with(b"hi")).await;
+    drop(first);
+    assert_eq!(session.info().status, SessionStatus::Active);
+    drop(second);
+    assert_eq!((session.info().status, session.info().connections), (SessionStatus::Idle, 0));
+    let exit = Exit { code: Some(0), signal: None };
+    program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
+    read_until(&session, |frame| contains(frame, "terminated")).await;
+    assert_eq!(*heard.0.lock(), ["hi", "last left", "exit Some(0)"]);
+}
+
+fn contains(frame: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(frame).contains(part)
+}
+
+#[tokio::test]
+async fn an_exit_comes_after_the_last_output_and_says_how_it_ended() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    attachment.input(1, "never read".into(), text_receipt(&ann, "late")).unwrap();
+    program.events.send(TerminalEvent::Output("last words".into())).await.unwrap();
+    let exit = Exit { code: Some(3), signal: None };
+    program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
+    let frames = read_until(&session, |frame| contains(frame, "exit")).await;
+    assert!(frames[frames.len() - 2].ends_with(b"last words"));
+    let info = session.info();
+    assert_eq!(info.status, SessionStatus::Error);
+    assert_eq!(info.reason.unwrap(), "the program exited with code 3");
+    let refused: Vec<Value> = told(&ann);
+    let refused = refused.iter().find(|message| message["reply_to"] == "late").unwrap();
+    assert_eq!(refused["payload"]["code"], "session_ended");
+    let typed = attachment.input(2, "x".into(), text_receipt(&ann, "2")).unwrap_err();
+    assert_eq!(typed.code, ErrorCode::SessionEnded);
+    // The last screen stays readable.
+    let late = connection("ann");
+    let _attachment = session.attach(&late, request(Role::Writer, None)).await.unwrap();
+    assert_eq!(told(&late)[0]["payload"]["exit"]["code"], 3);
+}
+
+#[tokio::test]
+async fn an_adapter_that_goes_away_without_a_word_is_an_unknown_end() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, program) = start(&hub, &mut programs).await;
+    drop(program);
+    read_until(&session, |frame| contains(frame, "not known")).await;
+    assert_eq!(session.info().exit, Some(Exit::default()));
+}
+
+#[tokio::test]
+async fn closing_hangs_up_waits_for_the_end_and_forgets() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let play = async {
+        while !matches!(program.controls.recv().await, Some(Control::Hangup)) {}
+        let signal = Some("SIGHUP".to_owned());
+        let exit = TerminalEvent::Exit(Exit { code: None, signal });
+        program.events.send(exit).await.unwrap();
+    };
+    tokio::join!(hub.close_session(&session), play);
+    assert_eq!(session.info().status, SessionStatus::Terminated);
+    let found = hub.session(session.id(), &identity("ann"), SessionRight::Attach);
+    assert_eq!(found.unwrap_err().code, ErrorCode::UnknownSession);
+}
+
+#[tokio::test]
+async fn somebody_elses_session_is_as_unknown_as_one_that_is_not_there() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, _program) = start(&hub, &mut programs).await;
+    let mine = hub.session(session.id(), &identity("ann"), SessionRight::Write);
+    assert!(mine.is_ok());
+    let theirs = hub.session(session.id(), &identity("bob"), SessionRight::Attach);
+    assert_eq!(theirs.unwrap_err().code, ErrorCode::UnknownSession);
+    assert_eq!(hub.sessions(&identity("ann")).len(), 1);
+    assert!(hub.sessions(&identity("bob")).is_empty());
+}

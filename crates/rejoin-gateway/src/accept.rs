@@ -1,0 +1,72 @@
+//! The accept loop: sockets to HTTP.
+
+use std::{io, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use rejoin_core::Shutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The head of a request at most, in bytes; hyper asks for 8 KiB or more.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How long to wait when the process has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on all that connects, until the shutdown begins.
+pub(crate) async fn run(
+    listener: TcpListener,
+    router: Router,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.begun() => return Ok(()),
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                shutdown.spawn(serve(socket, router.clone(), shutdown.clone()));
+            }
+            Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
+            Err(error) => {
+                warn!(%error, "cannot accept connections, trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(socket: TcpStream, router: Router, shutdown: Shutdown) {
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%error, "a socket without TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = shutdown.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "an HTTP connection ended badly");
+    }
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,100 @@
+//! Shards: each is one task that owns the write side of many sockets.
+//!
+//! A broadcast costs one notice for each shard. The shard takes what is pending, and gives each
+//! socket that is up to date the same bytes in one non-blocking write. A socket that would
+//! block waits for writability by itself and then catches up from the stream's ring; the shard
+//! goes on.
+
+mod batch;
+mod deliver;
+mod readers;
+mod run;
+mod writer;
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use rejoin_core::{Outbox, Shutdown, Wake};
+use rejoin_protocol::StreamNumber;
+use slab::Slab;
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+
+/// All shards of a gateway.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    shards: Vec<Arc<Shared>>,
+    /// Which shard gets the next socket: in turn.
+    next: AtomicUsize,
+}
+
+/// What a shard shares with those who tell it something.
+#[derive(Debug)]
+struct Shared {
+    /// Held for a push or a swap; taken with a stream's lock held, never the other way round.
+    inbox: Mutex<Inbox>,
+    /// Told once for each push; the shard looks at the whole inbox.
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Streams that advanced; each is here once until the shard takes from it.
+    streams: Vec<StreamNumber>,
+    /// Outboxes that have items; each is here once until the shard empties it, or closes.
+    outboxes: Vec<usize>,
+    arrivals: Vec<Arrival>,
+    /// Which slots are taken.
+    slots: Slab<()>,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    slot: usize,
+    socket: OwnedWriteHalf,
+    outbox: Arc<Outbox>,
+}
+
+impl Shards {
+    /// Starts so many shards; they end when the shutdown begins, after what is queued.
+    pub(crate) fn start(count: NonZeroUsize, shutdown: &Shutdown) -> Self {
+        let start = |_| {
+            let shared = Arc::new(Shared { inbox: Mutex::default(), filled: Notify::new() });
+            let run = run::Run::new(Arc::clone(&shared), shutdown.clone());
+            shutdown.spawn(run.run());
+            shared
+        };
+        Self { shards: (0..count.get()).map(start).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it.
+    pub(crate) fn add(&self, socket: OwnedWriteHalf) -> Arc<Outbox> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let shard = &self.shards[turn % self.shards.len()];
+        let mut inbox = shard.inbox.lock();
+        let slot = inbox.slots.insert(());
+        let wake: Arc<dyn Wake> = Arc::clone(shard) as _;
+        let outbox = Arc::new(Outbox::new(wake, slot));
+        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox) });
+        drop(inbox);
+        shard.filled.notify_one();
+        outbox
+    }
+}
+
+impl Wake for Shared {
+    fn stream_advanced(&self, stream: StreamNumber) {
+        self.inbox.lock().streams.push(stream);
+        self.filled.notify_one();
+    }
+
+    fn outbox_filled(&self, slot: usize) {
+        self.inbox.lock().outboxes.push(slot);
+        self.filled.notify_one();
+    }
+}

@@ -1,0 +1,225 @@
+//! The shard's loop.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rejoin_core::{Item, Shutdown, Snapshot};
+use rejoin_protocol::{CloseCode, StreamNumber};
+use socket2::SockRef;
+use tokio::net::tcp::OwnedWriteHalf;
+use tracing::debug;
+
+use crate::shard::{Arrival, Shared, batch::Joined, readers::Readers, writer::Writer};
+
+/// How long a peer may take to accept what is queued before a close.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+pub(super) type Later = Pin<Box<dyn Future<Output = Event> + Send>>;
+
+/// What a shard waits for besides its inbox.
+pub(super) enum Event {
+    Writable { slot: usize, generation: u64 },
+    Snapshot { slot: usize, generation: u64, stream: StreamNumber, snapshot: Option<Snapshot> },
+    GraceOver { slot: usize, generation: u64 },
+    LingerOver { socket: Arc<OwnedWriteHalf> },
+}
+
+/// A shard's state, all of it its own.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) shutdown: Shutdown,
+    pub(super) writers: Vec<Option<Writer>>,
+    pub(super) streams: HashMap<StreamNumber, Readers>,
+    pub(super) events: FuturesUnordered<Later>,
+    /// Streams that may have more.
+    pub(super) advanced: VecDeque<StreamNumber>,
+    /// Connections that have had a turn and are still behind.
+    pub(super) behind: VecDeque<usize>,
+    pub(super) generation: u64,
+    pub(super) joined: Joined,
+    pub(super) draining: bool,
+}
+
+impl Run {
+    pub(super) fn new(shared: Arc<Shared>, shutdown: Shutdown) -> Self {
+        Self {
+            shared,
+            shutdown,
+            writers: Vec::new(),
+            streams: HashMap::new(),
+            events: FuturesUnordered::new(),
+            advanced: VecDeque::new(),
+            behind: VecDeque::new(),
+            generation: 0,
+            joined: Joined::default(),
+            draining: false,
+        }
+    }
+
+    /// Runs until the shutdown has begun and all sockets are closed.
+    pub(super) async fn run(mut self) {
+        loop {
+            let outboxes = self.take_inbox();
+            for slot in &outboxes {
+                self.serve(*slot);
+            }
+            for _ in 0..self.behind.len() {
+                if let Some(slot) = self.behind.pop_front() {
+                    self.serve(slot);
+                }
+            }
+            let stream = self.advanced.pop_front();
+            if let Some(stream) = stream {
+                self.broadcast(stream).await;
+            }
+            if self.draining && self.writers.iter().all(Option::is_none) {
+                return;
+            }
+            let busy = stream.is_some() || !outboxes.is_empty() || !self.behind.is_empty();
+            self.wait(busy).await;
+        }
+    }
+
+    /// Handles what has happened; if nothing has and there is no work, waits for it.
+    async fn wait(&mut self, busy: bool) {
+        if busy {
+            // Others on this thread first: a shard never has the last word.
+            tokio::task::yield_now().await;
+            while let Some(Some(event)) = futures_util::FutureExt::now_or_never(self.events.next())
+            {
+                self.happen(event);
+            }
+            if self.shutdown.has_begun() {
+                self.drain();
+            }
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        // Each branch is cancel safe: a permit, a set of futures that stays, a token.
+        tokio::select! {
+            () = shared.filled.notified() => {}
+            Some(event) = self.events.next() => self.happen(event),
+            () = self.shutdown.begun(), if !self.draining => self.drain(),
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Writable { slot, generation } => {
+                if let Some(writer) = self.writer(slot, generation) {
+                    writer.blocked = false;
+                    self.serve(slot);
+                }
+            }
+            Event::Snapshot { slot, generation, stream, snapshot } => {
+                if self.writer(slot, generation).is_some() {
+                    self.skip_to(slot, stream, snapshot);
+                    self.serve(slot);
+                }
+            }
+            Event::GraceOver { slot, generation } => {
+                if self.writer(slot, generation).is_some() {
+                    debug!(slot, "a peer did not take its last messages");
+                    self.remove(slot);
+                }
+            }
+            // A peer that has not closed its side by now is not waited for.
+            Event::LingerOver { socket } => shut_down(&socket, std::net::Shutdown::Both),
+        }
+    }
+
+    fn take_inbox(&mut self) -> Vec<usize> {
+        let mut inbox = self.shared.inbox.lock();
+        self.advanced.extend(inbox.streams.drain(..));
+        let outboxes = mem::take(&mut inbox.outboxes);
+        let arrivals = mem::take(&mut inbox.arrivals);
+        drop(inbox);
+        for arrival in arrivals {
+            self.arrive(arrival);
+        }
+        outboxes
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let Arrival { slot, socket, outbox } = arrival;
+        self.generation += 1;
+        if self.draining {
+            outbox.push(Item::Close(CloseCode::Draining));
+        }
+        let writer = Writer {
+            socket: Arc::new(socket),
+            outbox,
+            generation: self.generation,
+            pending: VecDeque::new(),
+            blocked: false,
+            closing: false,
+            reads: Vec::new(),
+        };
+        if self.writers.len() <= slot {
+            self.writers.resize_with(slot + 1, || None);
+        }
+        self.writers[slot] = Some(writer);
+    }
+
+    fn drain(&mut self) {
+        if !self.draining {
+            self.draining = true;
+            for writer in self.writers.iter().flatten() {
+                writer.outbox.push(Item::Close(CloseCode::Draining));
+            }
+        }
+    }
+
+    pub(super) fn writer(&mut self, slot: usize, generation: u64) -> Option<&mut Writer> {
+        let writer = self.writers.get_mut(slot)?.as_mut()?;
+        (writer.generation == generation).then_some(writer)
+    }
+
+    pub(super) fn grace(&mut self, slot: usize) {
+        let Some(Some(writer)) = self.writers.get(slot) else { return };
+        let generation = writer.generation;
+        self.events.push(Box::pin(async move {
+            tokio::time::sleep(CLOSE_GRACE).await;
+            Event::GraceOver { slot, generation }
+        }));
+    }
+
+    pub(super) fn fail(&mut self, slot: usize, error: &io::Error) {
+        debug!(slot, %error, "a socket failed");
+        if let Some(Some(writer)) = self.writers.get(slot) {
+            // The reading side hears of it and cleans up.
+            let _ =
+                SockRef::from(writer.socket.as_ref().as_ref()).shutdown(std::net::Shutdown::Both);
+        }
+        self.remove(slot);
+    }
+
+    /// Forgets a connection; its socket's write side is shut down.
+    pub(super) fn remove(&mut self, slot: usize) {
+        let Some(writer) = self.writers.get_mut(slot).and_then(Option::take) else { return };
+        for (stream, place) in writer.reads {
+            self.remove_entry(stream, place);
+        }
+        shut_down(&writer.socket, std::net::Shutdown::Write);
+        self.shared.inbox.lock().slots.try_remove(slot);
+        if writer.closing {
+            let socket = writer.socket;
+            self.events.push(Box::pin(async move {
+                tokio::time::sleep(CLOSE_GRACE).await;
+                Event::LingerOver { socket }
+            }));
+        }
+    }
+}
+
+fn shut_down(socket: &OwnedWriteHalf, how: std::net::Shutdown) {
+    // It fails if the peer was faster.
+    let _ = SockRef::from(socket.as_ref()).shutdown(how);
+}

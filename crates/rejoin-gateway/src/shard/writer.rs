@@ -1,0 +1,79 @@
+//! The write side of one socket.
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use rejoin_core::Outbox;
+use rejoin_protocol::StreamNumber;
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// A socket's write side and what it must take before anything else.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) socket: Arc<OwnedWriteHalf>,
+    pub(super) outbox: Arc<Outbox>,
+    /// Tells a slot's connections apart: an event for an earlier one is ignored.
+    pub(super) generation: u64,
+    /// What goes out first: the rest of a cut message, a snapshot.
+    pub(super) pending: VecDeque<Bytes>,
+    /// The socket would block; an event tells when it does no more.
+    pub(super) blocked: bool,
+    /// It ends when nothing is pending.
+    pub(super) closing: bool,
+    /// The streams that it reads, and where its reader stands among a stream's.
+    pub(super) reads: Vec<(StreamNumber, usize)>,
+}
+
+impl Writer {
+    /// Whether frames may go straight to the socket.
+    pub(super) fn is_clear(&self) -> bool {
+        !self.blocked && self.pending.is_empty() && !self.closing
+    }
+
+    /// Where its reader of a stream stands.
+    pub(super) fn place(&self, stream: StreamNumber) -> Option<usize> {
+        let read = self.reads.iter().find(|(number, _)| *number == stream);
+        read.map(|(_, place)| *place)
+    }
+
+    /// Notes that its reader of a stream stands elsewhere.
+    pub(super) fn move_to(&mut self, stream: StreamNumber, place: usize) {
+        if let Some(read) = self.reads.iter_mut().find(|(number, _)| *number == stream) {
+            read.1 = place;
+        }
+    }
+
+    /// Writes what the socket takes; returns how many bytes it took, and is `blocked` if not all.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.socket.try_write(&bytes[written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes what is pending, as far as the socket takes it.
+    pub(super) fn write_pending(&mut self) -> io::Result<()> {
+        while !self.blocked
+            && let Some(mut bytes) = self.pending.pop_front()
+        {
+            bytes.advance(self.write(&bytes)?);
+            if !bytes.is_empty() {
+                self.pending.push_front(bytes);
+            }
+        }
+        if self.pending.is_empty() {
+            // An idle connection holds no buffer.
+            self.pending = VecDeque::new();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! What bad input gets: a code, a sentence, and a connection that lives on where it can.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn a_bad_message_is_answered_and_the_connection_lives_on() {
+    let server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    let cases = [
+        ("{", "malformed_json"),
+        ("[]", "malformed_json"),
+        ("{}", "missing_field"),
+        (r#"{"type":"made_up"}"#, "unknown_type"),
+        (r#"{"type":"subscribe","payload":{}}"#, "missing_field"),
+        (r#"{"type":"subscribe","payload":{"topic":7}}"#, "invalid_field"),
+        (r#"{"type":"subscribe","payload":{"topic":"@user"}}"#, "unknown_topic"),
+        (r#"{"type":"unsubscribe","payload":{"topic":"news"}}"#, "not_subscribed"),
+        (r#"{"type":"attach","payload":{"session":"nothing"}}"#, "unknown_session"),
+        (r#"{"type":"detach","payload":{"session":"nothing"}}"#, "unknown_session"),
+        (r#"{"type":"input","payload":{"session":"nothing","data":"x"}}"#, "not_attached"),
+        (r#"{"type":"create_session","payload":{"kind":"state"}}"#, "invalid_field"),
+        (
+            r#"{"type":"create_session","payload":{"kind":"terminal","profile":"zsh"}}"#,
+            "unknown_profile",
+        ),
+    ];
+    for (message, code) in cases {
+        client.send(message).await;
+        let answer = client.next_json().await;
+        assert_eq!((&answer["type"], &answer["payload"]["code"]), (&"error".into(), &code.into()));
+        let sentence = answer["payload"]["message"].as_str().unwrap();
+        assert!(sentence.len() > 10, "{message}: {sentence}");
+    }
+    assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_closes_with_1009() {
+    let server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    client.send("x".repeat(65_537)).await;
+    assert_eq!(client.until_closed().await.1, Some(1009));
+}
+
+#[tokio::test]
+async fn a_message_at_the_limit_passes() {
+    let server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    let frame = json!({ "type": "ping", "pad": "" }).to_string();
+    let pad = "x".repeat(65_536 - frame.len());
+    client.send(json!({ "type": "ping", "pad": pad }).to_string()).await;
+    assert_eq!(client.next_json().await["type"], "pong");
+}
+
+/// Sends bytes after the handshake; returns the close code.
+async fn close_code(frames: &[u8]) -> u16 {
+    let server = TestServer::start().await;
+    let mut socket = server.raw().await;
+    socket.write_all(frames).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer[0], 0x88, "a close frame: {answer:?}");
+    u16::from_be_bytes([answer[2], answer[3]])
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_masked_closes_with_1002() {
+    assert_eq!(close_code(b"\x81\x02hi").await, 1002);
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_closes_with_1007() {
+    assert_eq!(close_code(b"\x81\x81\0\0\0\0\xff").await, 1007);
+}
+
+#[tokio::test]
+async fn a_declared_length_over_the_limit_closes_before_a_byte_of_it_came() {
+    assert_eq!(close_code(b"\x82\xff\x3f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0").await, 1009);
+}
+
+#[tokio::test]
+async fn a_binary_message_without_a_head_closes_with_4505() {
+    let server = TestServer::start().await;
+    for message in [&b""[..], b"\x09\0\0", b"\x02\x80", b"\x01\x01\x00output"] {
+        let mut client = server.log_in("ann").await;
+        client.send(Message::binary(message.to_vec())).await;
+        assert_eq!(client.until_closed().await.1, Some(4505), "{message:?}");
+    }
+    let mut early = server.connect().await;
+    early.send(Message::binary(b"\x02\x01\x01x".to_vec())).await;
+    assert_eq!(early.until_closed().await.1, Some(4505));
+}
+
+#[tokio::test]
+async fn binary_input_to_a_stream_that_is_not_attached_is_an_error() {
+    let server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    client.send(Message::binary(b"\x02\x63\x01x".to_vec())).await;
+    let answer: Value = client.next_json().await;
+    assert_eq!(answer["payload"]["code"], "not_attached");
+}

@@ -1,0 +1,57 @@
+//! Slow readers: they hurt nobody, and catch up or are told.
+
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+/// Large enough that a socket nobody reads is full after a few.
+fn large() -> Value {
+    Value::from("x".repeat(50_000))
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_slows_nobody_and_is_told_of_its_gap() {
+    const COUNT: usize = 1_000;
+    let server = TestServer::start().await;
+    let mut stuck = server.log_in("ann").await;
+    stuck.ask("subscribe", json!({ "topic": "short" })).await;
+    let mut reader = server.log_in("ann").await;
+    reader.ask("subscribe", json!({ "topic": "short" })).await;
+    let mut publisher = server.log_in("ann").await;
+    let large = large();
+    for _ in 0..COUNT {
+        publisher.ask("publish", json!({ "topic": "short", "data": large })).await;
+        assert_eq!(reader.next_json().await["payload"]["data"], large);
+    }
+    // It reads at last: what its socket held, a gap, and what is left. All is accounted for.
+    let (mut heard, mut missed) = (0, 0);
+    while heard + missed < COUNT {
+        let message = stuck.next_json().await;
+        match message["type"].as_str().unwrap() {
+            "message" => heard += 1,
+            "gap" => {
+                missed += usize::try_from(message["payload"]["missed"].as_u64().unwrap()).unwrap()
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(heard + missed, COUNT);
+    assert!(missed > 0, "it was never behind");
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_never_reads_is_let_go() {
+    let server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    // Answers of 64 bytes each that nobody reads: the socket fills, then the outbox.
+    let ping = json!({ "type": "ping" }).to_string();
+    while server.hub.connection_count() > 0 {
+        use futures_util::SinkExt;
+        if client.socket.send(ping.as_str().into()).await.is_err() {
+            break;
+        }
+    }
+    while server.hub.connection_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,131 @@
+//! The codes that a client can see: close codes and error codes, one table each.
+//!
+//! The tables make the Rust types here, `client/src/codes.ts` and the tables in
+//! `docs/protocol.md` (`cargo xtask codegen`).
+
+use serde::{Deserialize, Serialize};
+
+/// A row of the table of close codes.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseCodeRow {
+    /// The code in the close frame (RFC 6455 §7.4).
+    pub code: u16,
+    /// Its name.
+    pub name: &'static str,
+    /// Whether the client should come back by itself.
+    pub reconnect: bool,
+    /// What it means, for people.
+    pub description: &'static str,
+}
+
+/// A row of the table of error codes.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorCodeRow {
+    /// The name that travels in `error.code`.
+    pub code: &'static str,
+    /// Its number, in groups of a hundred.
+    pub number: u16,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// What it means, for people.
+    pub description: &'static str,
+}
+
+macro_rules! close_codes {
+    ($($variant:ident = $code:literal, $name:literal, $reconnect:literal, $description:literal;)*) => {
+        /// Why a connection is closed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum CloseCode {
+            $(#[doc = $description] $variant = $code,)*
+        }
+
+        /// All close codes that this server sends.
+        pub const CLOSE_CODES: &[CloseCodeRow] = &[$(CloseCodeRow {
+            code: $code, name: $name, reconnect: $reconnect, description: $description,
+        },)*];
+
+        impl CloseCode {
+            /// The code's row.
+            #[must_use]
+            pub fn row(self) -> &'static CloseCodeRow {
+                const VARIANTS: &[CloseCode] = &[$(CloseCode::$variant,)*];
+                let index = VARIANTS.iter().position(|variant| *variant == self);
+                &CLOSE_CODES[index.expect("each variant has its row")]
+            }
+        }
+    };
+}
+
+macro_rules! error_codes {
+    ($($variant:ident = $number:literal, $name:literal, $retryable:literal, $description:literal;)*) => {
+        /// What was wrong with a message.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[repr(u16)]
+        pub enum ErrorCode {
+            $(#[doc = $description] #[serde(rename = $name)] $variant = $number,)*
+        }
+
+        /// All error codes that this server sends.
+        pub const ERROR_CODES: &[ErrorCodeRow] = &[$(ErrorCodeRow {
+            code: $name, number: $number, retryable: $retryable, description: $description,
+        },)*];
+
+        impl ErrorCode {
+            /// The code's row.
+            #[must_use]
+            pub fn row(self) -> &'static ErrorCodeRow {
+                const VARIANTS: &[ErrorCode] = &[$(ErrorCode::$variant,)*];
+                let index = VARIANTS.iter().position(|variant| *variant == self);
+                &ERROR_CODES[index.expect("each variant has its row")]
+            }
+        }
+    };
+}
+
+close_codes! {
+    Normal = 1000, "normal", false, "The client closed the connection.";
+    ProtocolViolation = 1002, "protocol_violation", false, "A frame broke RFC 6455, for example it was not masked.";
+    InvalidText = 1007, "invalid_text", false, "A text message was not UTF-8.";
+    MessageTooBig = 1009, "message_too_big", false, "A message was longer than `limits.max_message_bytes`.";
+    Draining = 4000, "draining", true, "The server is stopping; come back when it says.";
+    TooSlow = 4002, "too_slow", true, "Replies were not read, and their queue was full.";
+    AuthenticationFailed = 4500, "authentication_failed", false, "The token was refused.";
+    AuthenticationTimedOut = 4501, "authentication_timed_out", false, "No `authenticate` came within `limits.auth_timeout`.";
+    TokenExpired = 4502, "token_expired", false, "The token has expired; log in again.";
+    ProtocolError = 4505, "protocol_error", false, "A binary message had no valid head, or came before `authenticate`.";
+}
+
+error_codes! {
+    MalformedJson = 100, "malformed_json", false, "The message is not a JSON object with a `type`.";
+    MissingField = 101, "missing_field", false, "A field that the type needs is missing.";
+    InvalidField = 102, "invalid_field", false, "A field has the wrong type or a value that is not allowed.";
+    UnknownType = 103, "unknown_type", false, "No message type or handler has this name.";
+    NotAuthenticated = 200, "not_authenticated", false, "The first message must be `authenticate`.";
+    AuthenticationFailed = 201, "authentication_failed", false, "The token is malformed, unsigned, forged or made for somebody else.";
+    AuthenticationTimedOut = 202, "authentication_timed_out", false, "No `authenticate` came in time.";
+    TokenExpired = 203, "token_expired", false, "The token has expired, or is not valid yet.";
+    AlreadyAuthenticated = 204, "already_authenticated", false, "The connection is authenticated; it keeps its user.";
+    Forbidden = 300, "forbidden", false, "The token does not allow this.";
+    UnknownSession = 400, "unknown_session", false, "No session has this id, or it is not yours.";
+    UnknownTopic = 401, "unknown_topic", false, "The server has no topic of its own by this name; names with `@` are its own.";
+    UnknownProfile = 402, "unknown_profile", false, "The configuration has no profile by this name.";
+    NotAttached = 403, "not_attached", false, "Attach to the session first.";
+    NotSubscribed = 404, "not_subscribed", false, "The connection does not subscribe to this topic.";
+    ReadOnly = 405, "read_only", false, "A viewer cannot type, resize or close.";
+    SessionEnded = 406, "session_ended", false, "The session's program has ended.";
+    StartFailed = 407, "start_failed", false, "The profile's command could not be started.";
+    InputFull = 408, "input_full", true, "The program does not read its input, and the queue is full.";
+    InputOutOfOrder = 409, "input_out_of_order", true, "A numbered input is missing before this one; send again from there.";
+    Overloaded = 500, "overloaded", true, "The session is busier than it can be; try again.";
+    Internal = 501, "internal", true, "Something failed on the server; its log has the reason.";
+    Draining = 502, "draining", true, "The server is stopping.";
+}
+
+impl CloseCode {
+    /// The number in the close frame.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+}

@@ -1,0 +1,24 @@
+//! The words of rejoin and their bytes: ids, positions, messages, codes, limits.
+//!
+//! Nothing here knows async or I/O, so that a client, a server and a test can share it.
+
+pub mod binary;
+pub mod code;
+pub mod id;
+pub mod limits;
+pub mod message;
+mod position;
+mod session;
+
+pub use code::{CloseCode, ErrorCode};
+pub use id::{
+    ConnectionId, DeviceId, DeviceName, InvalidId, MessageId, ProfileName, SessionId, TopicName,
+    UserId, WriterId,
+};
+pub use position::{InvalidPosition, Position};
+pub use session::{
+    Exit, Role, SessionInfo, SessionKind, SessionStatus, StreamNumber, TerminalSize, Verdict,
+};
+
+/// The WebSocket subprotocol of this version.
+pub const SUBPROTOCOL: &str = "rejoin.v1";

@@ -1,0 +1,291 @@
+//! What the server says.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    CloseCode, ConnectionId, ErrorCode, Exit, MessageId, Position, Role, SessionId, SessionInfo,
+    SessionStatus, StreamNumber, TopicName, UserId, Verdict,
+};
+
+/// A message of the server, without the envelope's `reply_to`.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants are the types of docs/protocol.md")]
+pub enum ServerMessage {
+    AuthResult(AuthResult),
+    Pong(Pong),
+    Heartbeat(Empty),
+    #[serde(rename = "ack")]
+    Subscribed(SubscribeAck),
+    #[serde(rename = "ack")]
+    Published(PublishAck),
+    #[serde(rename = "ack")]
+    SessionCreated(SessionAck),
+    Ack(Empty),
+    Subscriptions(Subscriptions),
+    Attached(Box<Attached>),
+    Session(Box<SessionUpdate>),
+    Gap(Gap),
+    Closing(Closing),
+    Error(ErrorBody),
+}
+
+/// The text of a message.
+#[must_use]
+pub fn text(reply_to: Option<&MessageId>, message: &ServerMessage) -> String {
+    write(&Outgoing { reply_to, message })
+}
+
+/// The text of a message whose type and payload a handler made.
+#[must_use]
+pub fn handler_text(reply_to: Option<&MessageId>, kind: &str, payload: &Value) -> String {
+    #[derive(Serialize)]
+    struct HandlerMessage<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reply_to: Option<&'a MessageId>,
+        r#type: &'a str,
+        payload: &'a Value,
+    }
+    write(&HandlerMessage { reply_to, r#type: kind, payload })
+}
+
+fn write(message: &impl Serialize) -> String {
+    serde_json::to_string(message).expect("messages have string keys and finite numbers")
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<&'a MessageId>,
+    #[serde(flatten)]
+    message: &'a ServerMessage,
+}
+
+/// A payload without fields.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Empty {}
+
+/// The answer to `authenticate`, or the first message after a header did it.
+#[derive(Debug, Serialize)]
+pub struct AuthResult {
+    /// True: a refusal is an `error` and a close.
+    pub authenticated: bool,
+    /// Who the token says that it is.
+    pub user_id: UserId,
+    /// The connection's id.
+    pub connection_id: ConnectionId,
+    /// How often something is heard from a living peer, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// When the token expires, in milliseconds since the epoch.
+    pub expires_at: Option<u64>,
+}
+
+/// The answer to `ping`.
+#[derive(Debug, Serialize)]
+pub struct Pong {
+    /// The server's time, in milliseconds since the epoch.
+    pub time: u64,
+}
+
+/// The answer to `subscribe`.
+#[derive(Debug, Serialize)]
+pub struct SubscribeAck {
+    /// The topic.
+    pub topic: TopicName,
+    /// How it went.
+    pub verdict: Verdict,
+    /// How many frames follow that were there before.
+    pub replayed: u64,
+    /// With a gap: how many frames are gone, if that can be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// With a gap: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Where reading begins.
+    pub position: Position,
+}
+
+/// The answer to `publish`.
+#[derive(Debug, Serialize)]
+pub struct PublishAck {
+    /// The position after the published frame.
+    pub position: Position,
+}
+
+/// The answer to `create_session`.
+#[derive(Debug, Serialize)]
+pub struct SessionAck {
+    /// The new session.
+    pub session: Box<SessionInfo>,
+}
+
+/// The answer to `list_subscriptions`.
+#[derive(Debug, Serialize)]
+pub struct Subscriptions {
+    /// The topics, sorted.
+    pub subscriptions: Vec<TopicName>,
+}
+
+/// The answer to `attach`.
+#[derive(Debug, Serialize)]
+pub struct Attached {
+    /// The session.
+    pub session: SessionId,
+    /// The number of its stream in binary messages.
+    pub stream: StreamNumber,
+    /// What this connection may do.
+    pub role: Role,
+    /// How it went.
+    pub verdict: Verdict,
+    /// How many frames follow that were there before.
+    pub replayed: u64,
+    /// Where reading begins.
+    pub position: Position,
+    /// Columns at that position.
+    pub cols: u16,
+    /// Rows at that position.
+    pub rows: u16,
+    /// Where the session is in its life.
+    pub status: SessionStatus,
+    /// What the program calls itself.
+    pub title: String,
+    /// The last input that was taken from this `writer`; 0 if none.
+    pub input_seq: u64,
+    /// The connection whose size counts.
+    pub size_owner: Option<ConnectionId>,
+    /// How its program ended, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// A change of a session; only what changed is there.
+#[derive(Debug, Serialize)]
+pub struct SessionUpdate {
+    /// The session.
+    pub session: SessionId,
+    /// Where it is in its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<SessionStatus>,
+    /// Columns from here on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cols: Option<u16>,
+    /// Rows from here on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u16>,
+    /// What the program calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The connection whose size counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_owner: Option<ConnectionId>,
+    /// How its program ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Why it is in `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl SessionUpdate {
+    /// An update without any change yet.
+    #[must_use]
+    pub fn new(session: SessionId) -> Self {
+        Self {
+            session,
+            status: None,
+            cols: None,
+            rows: None,
+            title: None,
+            size_owner: None,
+            exit: None,
+            reason: None,
+        }
+    }
+}
+
+/// Frames that a slow subscriber will not get.
+#[derive(Debug, Serialize)]
+pub struct Gap {
+    /// The topic.
+    pub topic: TopicName,
+    /// How many frames are gone.
+    pub missed: u64,
+    /// Why.
+    pub reason: &'static str,
+    /// Where reading goes on.
+    pub position: Position,
+}
+
+/// What is said before the server closes a connection.
+#[derive(Debug, Serialize)]
+pub struct Closing {
+    /// The close code that follows.
+    pub code: u16,
+    /// Its name.
+    pub reason: &'static str,
+    /// How long to wait before coming back; absent if coming back is pointless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect_after_ms: Option<u64>,
+    /// Add a random part of this, so that not all come back at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
+}
+
+impl Closing {
+    /// The notice for a code; a retryable one may come back within `window_ms`.
+    #[must_use]
+    pub fn new(code: CloseCode, window_ms: u64) -> Self {
+        let row = code.row();
+        Self {
+            code: row.code,
+            reason: row.name,
+            reconnect_after_ms: row.reconnect.then_some(0),
+            window_ms: row.reconnect.then_some(window_ms),
+        }
+    }
+}
+
+/// What went wrong with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    /// The row of the code table.
+    pub code: ErrorCode,
+    /// What is wrong and what is allowed, for people.
+    pub message: Cow<'static, str>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+}
+
+impl ErrorBody {
+    /// An error with a sentence of its own.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), retryable: code.row().retryable }
+    }
+}
+
+impl From<ErrorCode> for ErrorBody {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.row().description)
+    }
+}
+
+/// The text of a topic's `message`; `data` is passed on as it is.
+#[must_use]
+pub fn topic_message(topic: &TopicName, position: Position, data: &RawValue, time: u64) -> String {
+    const FIXED_BYTES: usize = 120;
+    let data = data.get();
+    let mut text = String::with_capacity(FIXED_BYTES + topic.as_str().len() + data.len());
+    // A topic's bytes need no escaping, so the text can be laid out by hand.
+    let write = write!(
+        text,
+        r#"{{"type":"message","payload":{{"topic":"{topic}","position":"{position}","data":{data},"time":{time}}}}}"#
+    );
+    write.expect("writing to a string succeeds");
+    text
+}

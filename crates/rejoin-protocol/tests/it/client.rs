@@ -1,0 +1,93 @@
+//! Messages of clients.
+
+use rejoin_protocol::{
+    ErrorCode,
+    message::{self, Envelope, ErrorBody},
+};
+use serde_json::Value;
+
+fn read(text: &str) -> Result<String, ErrorBody> {
+    let envelope = Envelope::parse(text)?;
+    Ok(format!("{:?}", message::parse(&envelope)?))
+}
+
+#[test]
+fn each_golden_message_of_a_client_is_read() {
+    let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
+    let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
+    assert_eq!(messages.len(), 13);
+    for entry in messages {
+        let text = entry["json"].to_string();
+        let envelope = Envelope::parse(&text).unwrap();
+        assert_eq!(envelope.kind, entry["name"].as_str().unwrap());
+        assert!(message::parse(&envelope).unwrap().is_some(), "{text}");
+        assert!(message::is_built_in(&envelope.kind));
+    }
+}
+
+#[test]
+fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
+    let cases = [
+        ("{", ErrorCode::MalformedJson, "EOF"),
+        ("", ErrorCode::MalformedJson, "JSON object"),
+        ("[1]", ErrorCode::MalformedJson, "JSON object"),
+        (r#""ping""#, ErrorCode::MalformedJson, "JSON object"),
+        (r#"{"type":"ping"} x"#, ErrorCode::MalformedJson, "trailing"),
+        ("{}", ErrorCode::MissingField, "`type`"),
+        (r#"{"type":7}"#, ErrorCode::InvalidField, "`type`"),
+        (r#"{"id":7,"type":"ping"}"#, ErrorCode::InvalidField, "`id`"),
+        (r#"{"type":"subscribe"}"#, ErrorCode::MissingField, "`topic`"),
+        (r#"{"type":"subscribe","payload":["news"]}"#, ErrorCode::InvalidField, "object"),
+        (r#"{"type":"subscribe","payload":{"topic":5}}"#, ErrorCode::InvalidField, "`topic`"),
+        (r#"{"type":"subscribe","payload":{"topic":"a b"}}"#, ErrorCode::InvalidField, "letters"),
+        (
+            r#"{"type":"subscribe","payload":{"topic":"a","position":"+1.0"}}"#,
+            ErrorCode::InvalidField,
+            "`position`",
+        ),
+        (r#"{"type":"publish","payload":{"topic":"a"}}"#, ErrorCode::MissingField, "`data`"),
+        (
+            r#"{"type":"attach","payload":{"session":"s","cols":80}}"#,
+            ErrorCode::MissingField,
+            "`rows`",
+        ),
+        (
+            r#"{"type":"resize","payload":{"session":"s","cols":80,"rows":501}}"#,
+            ErrorCode::InvalidField,
+            "`rows` 1 to 500",
+        ),
+        (
+            r#"{"type":"resize","payload":{"session":"s","cols":"a","rows":5}}"#,
+            ErrorCode::InvalidField,
+            "whole numbers",
+        ),
+        (
+            r#"{"type":"create_session","payload":{"kind":"shell"}}"#,
+            ErrorCode::InvalidField,
+            "`terminal`",
+        ),
+        (
+            r#"{"type":"input","payload":{"session":"s","data":"x","seq":-1}}"#,
+            ErrorCode::InvalidField,
+            "`seq`",
+        ),
+    ];
+    for (text, code, part) in cases {
+        let error = read(text).expect_err(text);
+        assert_eq!(error.code, code, "{text}: {error}");
+        assert!(error.message.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_unknown_types_are_left_to_handlers() {
+    assert!(read(r#"{"type":"ping","new":1,"payload":{"newer":2}}"#).unwrap().contains("Ping"));
+    assert_eq!(read(r#"{"type":"get_state","payload":{}}"#).unwrap(), "None");
+    assert!(!message::is_built_in("get_state"));
+}
+
+#[test]
+fn a_token_is_not_in_the_debug_output() {
+    let text = r#"{"type":"authenticate","payload":{"token":"s3cret"}}"#;
+    assert!(!read(text).unwrap().contains("s3cret"));
+}

@@ -1,0 +1,146 @@
+//! Messages of the server, against the same golden file that the TypeScript client reads.
+
+use rejoin_protocol::{
+    ConnectionId, ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo,
+    SessionKind, SessionStatus, StreamNumber, TopicName, UserId, Verdict,
+    message::{
+        Attached, AuthResult, Closing, Empty, ErrorBody, Gap, Pong, PublishAck, ServerMessage,
+        SessionAck, SessionUpdate, SubscribeAck, Subscriptions, text, topic_message,
+    },
+};
+use serde_json::{Value, value::RawValue};
+
+const TIME: u64 = 1_800_000_000_000;
+
+fn topic() -> TopicName {
+    TopicName::new("news").unwrap()
+}
+
+fn session() -> SessionId {
+    SessionId::new("s-1").unwrap()
+}
+
+fn connection() -> ConnectionId {
+    ConnectionId::new("c-1").unwrap()
+}
+
+fn at(offset: u64) -> Position {
+    Position { epoch: 0x5f2c, offset }
+}
+
+fn subscribed(verdict: Verdict, offset: u64, replayed: u64) -> SubscribeAck {
+    let position = at(offset);
+    SubscribeAck { topic: topic(), verdict, replayed, missed: None, reason: None, position }
+}
+
+fn update() -> SessionUpdate {
+    SessionUpdate::new(session())
+}
+
+fn created() -> SessionInfo {
+    SessionInfo {
+        id: session(),
+        kind: SessionKind::Terminal,
+        profile: ProfileName::new("terminal").unwrap(),
+        name: Some("work".to_owned()),
+        title: String::new(),
+        owner: UserId::new("ann").unwrap(),
+        status: SessionStatus::Idle,
+        cols: 120,
+        rows: 40,
+        size_owner: None,
+        connections: 0,
+        created_at: TIME,
+        last_activity_at: TIME,
+        exit: None,
+        reason: None,
+    }
+}
+
+fn attached() -> Attached {
+    Attached {
+        session: session(),
+        stream: StreamNumber(7),
+        role: Role::Viewer,
+        verdict: Verdict::Resumed,
+        replayed: 1,
+        position: at(4096),
+        cols: 120,
+        rows: 40,
+        status: SessionStatus::Active,
+        title: "vim".to_owned(),
+        input_seq: 2,
+        size_owner: Some(connection()),
+        exit: None,
+    }
+}
+
+fn message(name: &str) -> Option<ServerMessage> {
+    Some(match name {
+        "auth_result" => ServerMessage::AuthResult(AuthResult {
+            authenticated: true,
+            user_id: UserId::new("ann").unwrap(),
+            connection_id: connection(),
+            heartbeat_ms: 30_000,
+            expires_at: Some(TIME),
+        }),
+        "pong" => ServerMessage::Pong(Pong { time: TIME }),
+        "heartbeat" => ServerMessage::Heartbeat(Empty {}),
+        "subscribed" => ServerMessage::Subscribed(subscribed(Verdict::Resumed, 41, 2)),
+        "subscribed_with_gap" => ServerMessage::Subscribed(SubscribeAck {
+            missed: Some(7),
+            reason: Some("retention"),
+            ..subscribed(Verdict::Gap, 48, 1)
+        }),
+        "ack" => ServerMessage::Ack(Empty {}),
+        "subscriptions" => {
+            ServerMessage::Subscriptions(Subscriptions { subscriptions: vec![topic()] })
+        }
+        "published" => ServerMessage::Published(PublishAck { position: at(42) }),
+        "session_created" => {
+            ServerMessage::SessionCreated(SessionAck { session: Box::new(created()) })
+        }
+        "attached" => ServerMessage::Attached(Box::new(attached())),
+        "gap" => ServerMessage::Gap(Gap {
+            topic: topic(),
+            missed: 12,
+            reason: "retention",
+            position: at(54),
+        }),
+        "session_size" => ServerMessage::Session(Box::new(SessionUpdate {
+            cols: Some(100),
+            rows: Some(30),
+            ..update()
+        })),
+        "session_exit" => ServerMessage::Session(Box::new(SessionUpdate {
+            status: Some(SessionStatus::Error),
+            exit: Some(Exit { code: Some(3), signal: None }),
+            reason: Some("the program exited with code 3".to_owned()),
+            ..update()
+        })),
+        "closing" => {
+            ServerMessage::Closing(Closing::new(rejoin_protocol::CloseCode::Draining, 5000))
+        }
+        "error" => ServerMessage::Error(ErrorBody::from(ErrorCode::InputFull)),
+        _ => return None,
+    })
+}
+
+#[test]
+fn each_golden_message_of_the_server_is_written() {
+    let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
+    for entry in golden.iter().filter(|entry| entry["direction"] == "server") {
+        let name = entry["name"].as_str().unwrap();
+        let reply_to = entry["json"]["reply_to"].as_str().map(|id| MessageId::new(id).unwrap());
+        let written = match message(name) {
+            Some(message) => text(reply_to.as_ref(), &message),
+            None if name == "message" => {
+                let data = RawValue::from_string(r#"{ "text": "hello" }"#.to_owned()).unwrap();
+                topic_message(&topic(), at(42), &data, TIME)
+            }
+            None => panic!("no message is written for `{name}`"),
+        };
+        let written: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(written, entry["json"], "{name}");
+    }
+}

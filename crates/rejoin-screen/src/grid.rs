@@ -1,0 +1,8 @@
+//! What a terminal's cells are kept in: cells, rows, the two buffers and the history.
+
+pub(crate) mod buffer;
+pub(crate) mod cell;
+pub(crate) mod extras;
+pub(crate) mod history;
+pub(crate) mod reflow;
+pub(crate) mod row;

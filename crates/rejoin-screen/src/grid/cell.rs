@@ -1,0 +1,208 @@
+//! One cell of the screen, sixteen bytes, and the attributes it is drawn with.
+
+/// A colour: the mode in bits 24 and 25 (none, 16, 256, RGB), the value below.
+///
+/// The 16 colours and the first 16 of the 256 are kept apart because viewers
+/// draw bold text of the former in the bright colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Colour(pub(crate) u32);
+
+impl Colour {
+    pub(crate) const DEFAULT: Self = Self(0);
+    const BITS: u32 = 0x3ff_ffff;
+
+    pub(crate) fn basic(index: u32) -> Self {
+        Self(1 << 24 | (index & 15))
+    }
+
+    pub(crate) fn indexed(index: u32) -> Self {
+        Self(2 << 24 | (index & 255))
+    }
+
+    pub(crate) fn rgb(r: u32, g: u32, b: u32) -> Self {
+        Self(3 << 24 | (r & 255) << 16 | (g & 255) << 8 | (b & 255))
+    }
+
+    /// The mode: 0 the default colour, 1 one of 16, 2 one of 256, 3 RGB.
+    pub(crate) fn mode(self) -> u32 {
+        self.0 >> 24
+    }
+
+    pub(crate) fn value(self) -> u32 {
+        self.0 & 0xff_ffff
+    }
+}
+
+/// The attributes that are on or off, and in the upper three bits the underline style.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(pub(crate) u32);
+
+impl Flags {
+    pub(crate) const BOLD: Self = Self(1);
+    pub(crate) const DIM: Self = Self(1 << 1);
+    pub(crate) const ITALIC: Self = Self(1 << 2);
+    pub(crate) const BLINK: Self = Self(1 << 3);
+    pub(crate) const INVERSE: Self = Self(1 << 4);
+    pub(crate) const HIDDEN: Self = Self(1 << 5);
+    pub(crate) const STRIKE: Self = Self(1 << 6);
+    pub(crate) const OVERLINE: Self = Self(1 << 7);
+    /// Not erased by the selective erase functions (DECSCA).
+    pub(crate) const PROTECTED: Self = Self(1 << 8);
+    const UNDERLINE_SHIFT: u32 = 9;
+    const UNDERLINE_MASK: u32 = 7 << Self::UNDERLINE_SHIFT;
+    /// What can be seen on a cell that shows no character.
+    const SEEN_ON_BLANK: u32 =
+        Self::INVERSE.0 | Self::STRIKE.0 | Self::OVERLINE.0 | Self::UNDERLINE_MASK;
+
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    /// 0 none, 1 single, 2 double, 3 curly, 4 dotted, 5 dashed.
+    pub(crate) fn underline(self) -> u32 {
+        self.0 >> Self::UNDERLINE_SHIFT
+    }
+
+    pub(crate) fn set_underline(&mut self, style: u32) {
+        self.0 = self.0 & !Self::UNDERLINE_MASK | style << Self::UNDERLINE_SHIFT;
+    }
+}
+
+/// How a cell is drawn: two words, each a colour with six flags above it, and an extra.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    fg: u32,
+    bg: u32,
+    /// Index of a hyperlink, an underline colour or combining characters, 0 for none.
+    pub(crate) extra: u32,
+}
+
+impl Attributes {
+    const FLAG_BITS: u32 = 6;
+    const FLAG_SHIFT: u32 = 26;
+
+    pub(crate) fn new(fg: Colour, bg: Colour, flags: Flags, extra: u32) -> Self {
+        let low = flags.0 & ((1 << Self::FLAG_BITS) - 1);
+        let high = flags.0 >> Self::FLAG_BITS;
+        Self { fg: fg.0 | low << Self::FLAG_SHIFT, bg: bg.0 | high << Self::FLAG_SHIFT, extra }
+    }
+
+    /// What an erased cell keeps of the pen: its background.
+    pub(crate) fn erased(self) -> Self {
+        Self { fg: 0, bg: self.bg & Colour::BITS, extra: 0 }
+    }
+
+    /// Without the extra.
+    pub(crate) fn plain(self) -> Self {
+        Self { extra: 0, ..self }
+    }
+
+    pub(crate) fn fg(self) -> Colour {
+        Colour(self.fg & Colour::BITS)
+    }
+
+    pub(crate) fn bg(self) -> Colour {
+        Colour(self.bg & Colour::BITS)
+    }
+
+    pub(crate) fn flags(self) -> Flags {
+        Flags(self.fg >> Self::FLAG_SHIFT | self.bg >> Self::FLAG_SHIFT << Self::FLAG_BITS)
+    }
+}
+
+/// One cell; all zero is a cell that nothing was ever written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    content: u32,
+    attributes: Attributes,
+}
+
+impl Cell {
+    pub(crate) const BLANK: Self =
+        Self { content: 0, attributes: Attributes { fg: 0, bg: 0, extra: 0 } };
+    const CHAR_BITS: u32 = 0x1f_ffff;
+    const WIDTH_SHIFT: u32 = 21;
+
+    /// A cell with the first character that it shows; `width` is 0, 1 or 2.
+    pub(crate) fn new(c: char, width: usize, attributes: Attributes) -> Self {
+        let width = match width {
+            0 => 2,
+            1 => 0,
+            _ => 1,
+        };
+        Self { content: u32::from(c) | width << Self::WIDTH_SHIFT, attributes }
+    }
+
+    /// The right half of a wide character.
+    pub(crate) fn tail(attributes: Attributes) -> Self {
+        Self { content: 2 << Self::WIDTH_SHIFT, attributes }
+    }
+
+    /// An empty cell with a background.
+    ///
+    /// What else can be seen on an empty cell (inverse, lines) cannot be sent to
+    /// a viewer as such, so a space bears it.
+    pub(crate) fn empty(attributes: Attributes) -> Self {
+        if attributes.flags().0 & Flags::SEEN_ON_BLANK != 0 {
+            return Self::new(' ', 1, attributes);
+        }
+        Self { content: 0, attributes: attributes.erased() }
+    }
+
+    /// The character, or none for an empty cell and for the right half of a wide one.
+    pub(crate) fn char(self) -> Option<char> {
+        char::from_u32(self.content & Self::CHAR_BITS).filter(|&c| c != '\0')
+    }
+
+    /// The character if it is ASCII with nothing combined.
+    pub(crate) fn ascii(self) -> Option<u8> {
+        let plain = matches!(self.content, 0x20..=0x7e) && self.attributes.extra == 0;
+        plain.then(|| self.content.to_le_bytes()[0])
+    }
+
+    pub(crate) fn has_content(self) -> bool {
+        self.content & Self::CHAR_BITS != 0
+    }
+
+    /// 0 for the right half of a wide character and for a combining one that stands alone.
+    pub(crate) fn width(self) -> usize {
+        match self.content >> Self::WIDTH_SHIFT {
+            0 => 1,
+            1 => 2,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn is_wide(self) -> bool {
+        self.width() == 2
+    }
+
+    pub(crate) fn is_tail(self) -> bool {
+        self.width() == 0 && !self.has_content()
+    }
+
+    pub(crate) fn attributes(self) -> Attributes {
+        self.attributes
+    }
+
+    pub(crate) fn extra(self) -> u32 {
+        self.attributes.extra
+    }
+
+    pub(crate) fn with_extra(mut self, extra: u32) -> Self {
+        self.attributes.extra = extra;
+        self
+    }
+
+    pub(crate) fn is_protected(self) -> bool {
+        self.attributes.flags().has(Flags::PROTECTED)
+    }
+}

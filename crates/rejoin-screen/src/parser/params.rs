@@ -1,0 +1,132 @@
+//! The numbers of a control sequence: `1;2:3`.
+
+/// Parameters, and sub-parameters in total, that are kept; more are ignored, as viewers do.
+const LIMIT: usize = 32;
+
+/// Numbers separated by `;`, each with sub-parameters separated by `:`.
+#[derive(Clone, Debug)]
+pub(crate) struct Params {
+    values: [i32; LIMIT],
+    len: usize,
+    subs: [i32; LIMIT],
+    subs_len: usize,
+    /// Where the sub-parameters of each parameter begin.
+    starts: [usize; LIMIT],
+    in_sub: bool,
+    full: bool,
+    subs_full: bool,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            values: [0; LIMIT],
+            len: 1,
+            subs: [0; LIMIT],
+            subs_len: 0,
+            starts: [0; LIMIT],
+            in_sub: false,
+            full: false,
+            subs_full: false,
+        }
+    }
+}
+
+impl Params {
+    pub(super) fn clear(&mut self) {
+        (self.len, self.subs_len) = (0, 0);
+        (self.full, self.subs_full) = (false, false);
+        self.next();
+    }
+
+    /// Nothing but a zero, as before the first digit.
+    pub(super) fn is_initial(&self) -> bool {
+        self.len == 1 && self.values[0] == 0 && !self.in_sub
+    }
+
+    /// `;`
+    pub(super) fn next(&mut self) {
+        self.in_sub = false;
+        if self.len == LIMIT {
+            self.full = true;
+            return;
+        }
+        self.starts[self.len] = self.subs_len;
+        self.values[self.len] = 0;
+        self.len += 1;
+    }
+
+    /// `:`
+    pub(super) fn next_sub(&mut self) {
+        self.in_sub = true;
+        if self.full || self.subs_len == LIMIT {
+            self.subs_full = true;
+            return;
+        }
+        self.subs[self.subs_len] = -1;
+        self.subs_len += 1;
+    }
+
+    pub(super) fn digit(&mut self, digit: u8) {
+        if self.full || self.in_sub && self.subs_full {
+            return;
+        }
+        let value = if self.in_sub {
+            &mut self.subs[self.subs_len - 1]
+        } else {
+            &mut self.values[self.len - 1]
+        };
+        *value = (*value).max(0).saturating_mul(10).saturating_add(i32::from(digit));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The parameter, 0 if it was not given.
+    pub(crate) fn get(&self, index: usize) -> i32 {
+        self.values[..self.len].get(index).copied().unwrap_or(0)
+    }
+
+    /// The parameter as a count or a position: at least 1, at most what a screen can be.
+    pub(crate) fn count(&self, index: usize) -> usize {
+        usize::try_from(self.get(index)).unwrap_or(1).clamp(1, usize::from(u16::MAX))
+    }
+
+    /// The sub-parameters, -1 where none was given.
+    pub(crate) fn subs(&self, index: usize) -> &[i32] {
+        let starts = &self.starts[..self.len];
+        let Some(&start) = starts.get(index) else { return &[] };
+        let end = starts.get(index + 1).copied().unwrap_or(self.subs_len);
+        &self.subs[start..end]
+    }
+
+    pub(crate) fn has_no_subs(&self) -> bool {
+        self.subs_len == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = i32> {
+        self.values[..self.len].iter().copied()
+    }
+
+    /// The bytes that give these parameters, after which digits go on as they would.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for index in 0..self.len {
+            if index > 0 {
+                out.push(b';');
+            }
+            out.extend(self.get(index).to_string().bytes());
+            for sub in self.subs(index) {
+                out.push(b':');
+                if *sub >= 0 {
+                    out.extend(sub.to_string().bytes());
+                }
+            }
+        }
+        if self.full {
+            out.push(b';');
+        } else if self.in_sub && self.subs_full {
+            out.push(b':');
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The part of a snapshot that is not content: title, palette, modes, tab stops, regions.
+
+use std::fmt::Write as _;
+
+use super::has_default_region;
+use super::painter::Painter;
+use crate::grid::buffer::{Buffer, default_tabs};
+use crate::terminal::Terminal;
+use crate::terminal::modes::Modes;
+use crate::terminal::palette::FOREGROUND;
+
+/// Shifts to G0 to G3.
+const SHIFTS: [&str; 4] = ["", "\x0e", "\x1bn", "\x1bo"];
+
+pub(super) fn title_and_palette(painter: &mut Painter<'_>, terminal: &Terminal) {
+    let mut text = String::new();
+    for title in &terminal.titles {
+        let _ = write!(text, "\x1b]2;{title}\x07\x1b[22;2t");
+    }
+    let _ = write!(text, "\x1b]2;{}\x07", terminal.title);
+    for (&number, [r, g, b]) in &terminal.palette {
+        let _ = match number.checked_sub(FOREGROUND) {
+            None => write!(text, "\x1b]4;{number};#{r:02x}{g:02x}{b:02x}\x07"),
+            Some(which) => write!(text, "\x1b]{};#{r:02x}{g:02x}{b:02x}\x07", 10 + which),
+        };
+    }
+    painter.text(&text);
+}
+
+/// Moves the cursor.
+pub(super) fn of_buffer(painter: &mut Painter<'_>, buffer: &Buffer) {
+    let mut text = String::new();
+    if buffer.tabs != default_tabs(buffer.tabs.len()) {
+        text.push_str("\x1b[3g");
+        for (x, _) in buffer.tabs.iter().enumerate().filter(|&(_, &stop)| stop) {
+            let _ = write!(text, "\x1b[{}G\x1bH", x + 1);
+        }
+    }
+    if !has_default_region(buffer, buffer.rows.len()) {
+        let _ = write!(text, "\x1b[{};{}r", buffer.top + 1, buffer.bottom + 1);
+    }
+    let mut flags = buffer.keyboard.below.iter().copied().chain([buffer.keyboard.flags]);
+    if let Some(first) = flags.next().filter(|&first| first != 0) {
+        let _ = write!(text, "\x1b[={first}u");
+    }
+    for flags in flags {
+        let _ = write!(text, "\x1b[>{flags}u");
+    }
+    painter.text(&text);
+}
+
+pub(super) fn charsets(painter: &mut Painter<'_>, terminal: &Terminal) {
+    let charsets = terminal.charsets;
+    for (slot, &charset) in charsets.designated.iter().enumerate() {
+        if charset != Default::default() {
+            painter.designate(slot, charset);
+        }
+    }
+    painter.text(SHIFTS[charsets.shifted]);
+}
+
+/// Origin mode moves the cursor, the others leave it alone.
+pub(super) fn modes(painter: &mut Painter<'_>, modes: &Modes) {
+    let switched = [
+        (modes.origin, "\x1b[?6h"),
+        (modes.application_cursor, "\x1b[?1h"),
+        (modes.application_keypad, "\x1b="),
+        (!modes.autowrap, "\x1b[?7l"),
+        (modes.reverse_wrap, "\x1b[?45h"),
+        (modes.insert, "\x1b[4h"),
+        (modes.line_feed, "\x1b[20h"),
+        (modes.bracketed_paste, "\x1b[?2004h"),
+        (modes.focus, "\x1b[?1004h"),
+        (modes.synchronized, "\x1b[?2026h"),
+    ];
+    for (_, sequence) in switched.iter().filter(|(on, _)| *on) {
+        painter.text(sequence);
+    }
+    let mut text = String::new();
+    let numbers = [modes.mouse.mode(), Some(modes.mouse_encoding).filter(|&mode| mode != 0)];
+    for mode in numbers.into_iter().flatten() {
+        let _ = write!(text, "\x1b[?{mode}h");
+    }
+    if modes.cursor_style != 0 {
+        let _ = write!(text, "\x1b[{} q", modes.cursor_style);
+    }
+    // These outlive a reset in xterm.js, so they are said in either case.
+    text.push_str(if modes.cursor_blink { "\x1b[?12h" } else { "\x1b[?12l" });
+    text.push_str(if modes.cursor_hidden { "\x1b[?25l" } else { "\x1b[?25h" });
+    painter.text(&text);
+}

@@ -1,0 +1,194 @@
+//! Erasing, inserting, deleting and scrolling within the screen.
+
+use super::Terminal;
+use crate::grid::cell::{Attributes, Cell};
+
+impl Terminal {
+    /// ED and DECSED: 0 to the end, 1 to the cursor, 2 all, 3 the history.
+    pub(super) fn erase_display(&mut self, what: i32, selective: bool) {
+        self.restrict_cursor(self.cols);
+        let (x, y) = (self.buffer().x, self.buffer().y);
+        let rows = self.rows;
+        match what {
+            0 => {
+                self.erase_in_row(y, x, self.cols, selective);
+                if x == 0 {
+                    self.buffer_mut().rows[y].wrapped = false;
+                }
+                (y + 1..rows).for_each(|row| self.erase_row(row, selective));
+            }
+            1 => {
+                self.erase_in_row(y, 0, x + 1, selective);
+                let whole = x + 1 >= self.cols;
+                let buffer = self.buffer_mut();
+                buffer.rows[y].wrapped = false;
+                if let Some(next) = buffer.rows.get_mut(y + 1).filter(|_| whole) {
+                    next.wrapped = false;
+                }
+                (0..y).for_each(|row| self.erase_row(row, selective));
+            }
+            2 => (0..rows).for_each(|row| self.erase_row(row, selective)),
+            3 => {
+                let buffer = self.buffer_mut();
+                // Viewers count the saved row from the first line that they have.
+                buffer.saved.y += buffer.history.len().cast_signed();
+                buffer.history.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// EL and DECSEL: 0 to the end, 1 to the cursor, 2 all of the row.
+    pub(super) fn erase_line(&mut self, what: i32, selective: bool) {
+        self.restrict_cursor(self.cols);
+        let (x, y) = (self.buffer().x, self.buffer().y);
+        let (start, end, unwrap) = match what {
+            0 => (x, self.cols, x == 0),
+            1 => (0, x + 1, false),
+            2 => (0, self.cols, true),
+            _ => return,
+        };
+        self.erase_in_row(y, start, end, selective);
+        if unwrap {
+            self.buffer_mut().rows[y].wrapped = false;
+        }
+    }
+
+    fn erase_in_row(&mut self, y: usize, start: usize, end: usize, selective: bool) {
+        let fill = self.erased();
+        let row = &mut self.buffer_mut().rows[y];
+        if selective {
+            row.erase_unprotected(start..end, fill);
+            self.leave_empty_margin();
+        } else {
+            row.erase(start..end, fill);
+        }
+    }
+
+    /// Ends the wait at the margin of an empty cell, unless the whole row is empty.
+    ///
+    /// A viewer of the alternate buffer could not be brought into that state:
+    /// printing makes the cursor wait, and erasing the cell afterwards moves it.
+    fn leave_empty_margin(&mut self) {
+        let cols = self.cols;
+        let alternate = self.modes.alternate;
+        let buffer = self.buffer_mut();
+        let row = &buffer.rows[buffer.y];
+        let last = row.get(cols - 1);
+        let empty = last.width() == 1 && !last.has_content();
+        if alternate && buffer.x >= cols && empty && row.cells().iter().any(|&cell| cell != last) {
+            buffer.x = cols - 1;
+        }
+    }
+
+    fn erase_row(&mut self, y: usize, selective: bool) {
+        self.erase_in_row(y, 0, self.cols, selective);
+        self.buffer_mut().rows[y].wrapped = false;
+    }
+
+    /// ECH
+    pub(super) fn erase_chars(&mut self, count: usize) {
+        self.settle();
+        let (x, y) = (self.buffer().x, self.buffer().y);
+        self.erase_in_row(y, x, x + count, false);
+    }
+
+    /// ICH
+    pub(super) fn insert_chars(&mut self, count: usize) {
+        self.settle();
+        let fill = self.erased();
+        let buffer = self.buffer_mut();
+        let x = buffer.x;
+        buffer.row().insert(x, count, fill);
+    }
+
+    /// DCH
+    pub(super) fn delete_chars(&mut self, count: usize) {
+        self.settle();
+        let fill = self.erased();
+        let buffer = self.buffer_mut();
+        let x = buffer.x;
+        buffer.row().delete(x, count, fill);
+    }
+
+    fn in_region(&self) -> bool {
+        let buffer = self.buffer();
+        (buffer.top..=buffer.bottom).contains(&buffer.y)
+    }
+
+    /// IL
+    pub(super) fn insert_lines(&mut self, count: usize) {
+        self.settle();
+        if self.in_region() {
+            let fill = self.erased();
+            let buffer = self.buffer_mut();
+            buffer.shift_down(buffer.y, buffer.bottom, count, fill);
+            buffer.x = 0;
+        }
+    }
+
+    /// DL
+    pub(super) fn delete_lines(&mut self, count: usize) {
+        self.settle();
+        if self.in_region() {
+            let fill = self.erased();
+            let buffer = self.buffer_mut();
+            buffer.shift_up(buffer.y, buffer.bottom, count, fill);
+            buffer.x = 0;
+        }
+    }
+
+    /// SU; nothing goes to the history.
+    pub(super) fn scroll_up(&mut self, count: usize) {
+        let fill = self.erased();
+        let buffer = self.buffer_mut();
+        buffer.shift_up(buffer.top, buffer.bottom, count, fill);
+        self.leave_empty_margin();
+    }
+
+    /// SD; the new rows have no background.
+    pub(super) fn scroll_down(&mut self, count: usize) {
+        let buffer = self.buffer_mut();
+        buffer.shift_down(buffer.top, buffer.bottom, count, Cell::BLANK);
+        self.leave_empty_margin();
+    }
+
+    /// SR and DECIC: inserts columns at `x` in all rows of the region.
+    pub(super) fn insert_columns(&mut self, x: usize, count: usize) {
+        if self.in_region() {
+            let fill = self.erased();
+            let buffer = self.buffer_mut();
+            for row in &mut buffer.rows[buffer.top..=buffer.bottom] {
+                row.insert(x, count, fill);
+                row.wrapped = false;
+            }
+            self.leave_empty_margin();
+        }
+    }
+
+    /// SL and DECDC: deletes columns at `x` in all rows of the region.
+    pub(super) fn delete_columns(&mut self, x: usize, count: usize) {
+        if self.in_region() {
+            let fill = self.erased();
+            let buffer = self.buffer_mut();
+            for row in &mut buffer.rows[buffer.top..=buffer.bottom] {
+                row.delete(x, count, fill);
+                row.wrapped = false;
+            }
+            self.leave_empty_margin();
+        }
+    }
+
+    /// DECALN
+    pub(super) fn fill_with_e(&mut self) {
+        let pen = self.pen.attributes;
+        let mut flags = pen.flags();
+        flags.set_underline(flags.underline().min(1));
+        let cell = Cell::new('E', 1, Attributes::new(pen.fg(), pen.bg(), flags, 0));
+        self.move_to(0, 0);
+        let buffer = self.buffer_mut();
+        let first = buffer.y;
+        buffer.rows[first..].iter_mut().for_each(|row| row.clear(cell));
+        self.move_to(0, 0);
+    }
+}

@@ -1,0 +1,122 @@
+//! Which function each control and escape sequence stands for.
+
+use super::Terminal;
+use super::charsets::{Charset, Charsets};
+use crate::grid::cell::Flags;
+use crate::parser::Params;
+
+impl Terminal {
+    pub(super) fn control_sequence(&mut self, collected: &[u8], params: &Params, last: u8) {
+        match (collected, last) {
+            ([], _) => self.plain_sequence(params, last),
+            (b"?", b'J') => self.erase_display(params.get(0), true),
+            (b"?", b'K') => self.erase_line(params.get(0), true),
+            (b"?", b'h') => self.set_private_modes(params, true),
+            (b"?", b'l') => self.set_private_modes(params, false),
+            (b" ", b'@') => self.delete_columns(0, params.count(0)),
+            (b" ", b'A') => self.insert_columns(0, params.count(0)),
+            (b"'", b'}') => self.insert_columns(self.buffer().x, params.count(0)),
+            (b"'", b'~') => self.delete_columns(self.buffer().x, params.count(0)),
+            (b" ", b'q') => self.set_cursor_style(params.get(0)),
+            (b"!", b'p') => self.soft_reset(),
+            (b"\"", b'q') => self.protect(params.get(0)),
+            (b">", b'u') => self.buffer_mut().keyboard.push(params.get(0)),
+            (b"<", b'u') => self.buffer_mut().keyboard.pop(params.count(0)),
+            (b"=", b'u') => self.buffer_mut().keyboard.set(params.get(0), params.get(1)),
+            _ => self.query(collected, params, last),
+        }
+    }
+
+    fn plain_sequence(&mut self, params: &Params, last: u8) {
+        let count = params.count(0);
+        match last {
+            b'@' => self.insert_chars(count),
+            b'A' => self.cursor_up(count),
+            b'B' => self.cursor_down(count),
+            b'C' | b'a' => self.cursor_right(count),
+            b'D' => self.cursor_left(count),
+            b'E' => {
+                self.cursor_down(count);
+                self.buffer_mut().x = 0;
+            }
+            b'F' => {
+                self.cursor_up(count);
+                self.buffer_mut().x = 0;
+            }
+            b'G' | b'`' => self.cursor_column(count),
+            b'H' | b'f' => self.move_to(params.count(1) - 1, count - 1),
+            b'I' => self.tabs(count),
+            b'J' => self.erase_display(params.get(0), false),
+            b'K' => self.erase_line(params.get(0), false),
+            b'L' => self.insert_lines(count),
+            b'M' => self.delete_lines(count),
+            b'P' => self.delete_chars(count),
+            b'S' => self.scroll_up(count),
+            b'T' => self.scroll_down(count),
+            b'X' => self.erase_chars(count),
+            b'Z' => self.tabs_back(count),
+            b'b' => self.repeat(count),
+            b'd' => self.cursor_row(count),
+            b'e' => self.row_down(count),
+            b'g' => self.clear_tabs(params.get(0)),
+            b'h' => self.set_modes(params, true),
+            b'l' => self.set_modes(params, false),
+            b'm' => self.select_graphic_rendition(params),
+            b'r' => self.set_region(count, params.get(1)),
+            b's' => self.save_cursor(),
+            b't' => self.window_operation(params),
+            b'u' => self.restore_cursor(),
+            _ => self.query(b"", params, last),
+        }
+    }
+
+    pub(super) fn escape_sequence(&mut self, collected: &[u8], last: u8) {
+        match (collected, last) {
+            ([], b'7') => self.save_cursor(),
+            ([], b'8') => self.restore_cursor(),
+            ([], b'D') => self.index(),
+            ([], b'E') => self.next_line(),
+            ([], b'H') => self.set_tab(),
+            ([], b'M') => self.reverse_index(),
+            ([], b'=') => self.modes.application_keypad = true,
+            ([], b'>') => self.modes.application_keypad = false,
+            ([], b'c') => self.reset(),
+            ([], b'n' | b'}') => self.charsets.shift(2),
+            ([], b'o' | b'|') => self.charsets.shift(3),
+            ([], b'~') => self.charsets.shift(1),
+            ([], b'Z') => self.query(b"", &Params::default(), b'c'),
+            (b"#", b'8') => self.fill_with_e(),
+            (b"%", b'@' | b'G') => {
+                self.charsets.shift(0);
+                self.charsets.designate(0, Charset::Ascii);
+            }
+            ([slot], _) => {
+                if let (Some(slot), Some(charset)) =
+                    (Charsets::slot(*slot), Charset::designated_by(last))
+                {
+                    self.charsets.designate(slot, charset);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_cursor_style(&mut self, style: i32) {
+        // Beyond 6 the shape stays, only whether it blinks changes: not kept.
+        if (0..=6).contains(&style) {
+            self.modes.cursor_style = style;
+        }
+    }
+
+    /// DECSCA
+    fn protect(&mut self, what: i32) {
+        let attributes = self.pen.attributes;
+        let mut flags = attributes.flags();
+        match what {
+            1 => flags.insert(Flags::PROTECTED),
+            0 | 2 => flags.remove(Flags::PROTECTED),
+            _ => {}
+        }
+        self.pen.set(attributes.fg(), attributes.bg(), flags, &mut self.extras);
+    }
+}

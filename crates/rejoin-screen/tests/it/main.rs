@@ -1,0 +1,33 @@
+//! What the screen promises: restored exactly, from any cut, by any split.
+
+mod answers;
+mod cases;
+mod limits;
+mod properties;
+mod resize;
+
+use rejoin_screen::{Screen, Size};
+
+const SCROLLBACK: usize = 100;
+
+fn screen(cols: u16, rows: u16) -> Screen {
+    Screen::new(Size { cols, rows }, SCROLLBACK)
+}
+
+fn fed(cols: u16, rows: u16, output: &[u8]) -> Screen {
+    let mut screen = screen(cols, rows);
+    screen.feed(output);
+    screen
+}
+
+/// A fresh screen of the same size that was given a snapshot of all lines.
+fn restored(original: &Screen) -> Screen {
+    let mut restored = Screen::new(original.size(), SCROLLBACK);
+    restored.feed(&original.snapshot(SCROLLBACK));
+    restored
+}
+
+#[track_caller]
+fn assert_same(one: &Screen, two: &Screen) {
+    assert!(one == two, "these differ:\n{one:?}\n{two:?}");
+}

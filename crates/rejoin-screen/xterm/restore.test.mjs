@@ -1,0 +1,46 @@
+// Each named case: a terminal that was restored must equal the one that never left, then and later.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, test } from 'node:test';
+import { Engine } from './engine.mjs';
+import { Viewer, differences, state } from './state.mjs';
+
+const { cases, tails } = JSON.parse(readFileSync(new URL('../cases/cases.json', import.meta.url), 'utf8'));
+const HISTORY = 1000;
+const engine = new Engine();
+let exact = 0;
+
+after(() => {
+  engine.close();
+  console.log(`exact restores: ${exact} of ${cases.length}`);
+});
+
+for (const named of cases) {
+  test(`${named.name} is restored`, async () => {
+    const bytes = output(named);
+    const then = Buffer.from(named.then ?? '');
+    const snapshot = await engine.snapshot({ ...named, output: bytes, then, history: HISTORY });
+    const [cols, rows] = named.resize ?? [named.cols, named.rows];
+    for (const tail of ['', ...tails]) {
+      const original = new Viewer(named);
+      await original.write(bytes);
+      if (named.resize) original.terminal.resize(cols, rows);
+      await original.write(then);
+      const restored = new Viewer({ cols, rows });
+      // What was shown before must leave no trace.
+      await restored.write('\x1b[?1049h\x1b[4h\x1b[31;44mold\x1b]0;old\x07\x1b]4;7;#123456\x07\x1b[?25l\x1b[?1003h\x1b[');
+      await restored.write(snapshot);
+      assert.equal(restored.answers, '', 'the snapshot asks nothing');
+      await original.write(tail);
+      await restored.write(tail);
+      const found = differences(state(original, HISTORY), state(restored, HISTORY));
+      assert.deepEqual(found, [], `after the tail ${JSON.stringify(tail)}`);
+    }
+    exact += 1;
+  });
+}
+
+function output(named) {
+  return Buffer.concat([Buffer.from(named.output), Buffer.from(named.hex ?? '', 'hex')]);
+}

@@ -1,0 +1,77 @@
+//! The server's own secret, in its data directory.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use anyhow::Context;
+use rejoin_gateway::{Claims, TokenKey};
+use rejoin_protocol::UserId;
+
+use crate::config::Config;
+
+/// The file of the secret that a server makes for itself.
+const FILE: &str = "secret";
+
+/// The key that the configuration names, or the server's own, which is made if it is missing.
+pub(super) fn open_or_make(config: &Config) -> anyhow::Result<TokenKey> {
+    let directory = &config.server.data_dir;
+    if config.auth.hs256_secret_file.is_none() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("cannot make the data directory {}", directory.display()))?;
+        let path = directory.join(FILE);
+        if !path.exists() {
+            make(directory, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    open(config)
+}
+
+/// The key that the configuration names, or the server's own.
+pub(super) fn open(config: &Config) -> anyhow::Result<TokenKey> {
+    let file = config.auth.hs256_secret_file.as_deref().unwrap_or(Path::new(FILE));
+    let path = config.server.data_dir.join(file);
+    let secret = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    TokenKey::hs256(secret.trim_ascii()).with_context(|| path.display().to_string())
+}
+
+/// A token for `user`, for so many seconds.
+pub(super) fn claims(user: UserId, seconds: u64) -> Claims {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    Claims {
+        sub: user,
+        exp: Some(now.saturating_add(seconds)),
+        iat: Some(now),
+        iss: None,
+        aud: None,
+        device_id: None,
+        caps: None,
+    }
+}
+
+/// Writes a new secret whole or not at all; another server that was faster wins.
+fn make(directory: &Path, path: &Path) -> io::Result<()> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let draft = directory.join(format!("{FILE}.{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    let _ = fs::remove_file(&draft);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,169 @@
+//! The configuration: `rejoin.toml`, then `REJOIN_*`, then flags.
+
+mod load;
+mod value;
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+
+use rejoin_core::{Caps, Profile, Retention, TopicRule};
+use rejoin_protocol::{ProfileName, limits};
+use serde::Deserialize;
+
+pub(crate) use load::{Overrides, load};
+use value::{ByteSize, Interval};
+
+/// Everything that can be configured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) auth: Auth,
+    pub(crate) limits: Limits,
+    /// By topic, or by prefix with `*` at its end.
+    pub(crate) topics: BTreeMap<String, Topic>,
+    pub(crate) sessions: Sessions,
+    /// What terminals may be started from; `terminal`, the login shell, if there is none.
+    pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    #[serde(deserialize_with = "value::address")]
+    pub(crate) listen: SocketAddr,
+    #[serde(deserialize_with = "value::path")]
+    pub(crate) data_dir: PathBuf,
+    /// Origins besides the server's own.
+    #[serde(deserialize_with = "value::origins")]
+    pub(crate) allowed_origins: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Auth {
+    pub(crate) required: bool,
+    /// Relative to the data directory. Without it the server makes its own secret.
+    pub(crate) hs256_secret_file: Option<PathBuf>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<String>,
+    /// What a token without `caps` allows.
+    pub(crate) default_caps: Option<Caps>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) max_connections: NonZeroUsize,
+    pub(crate) max_message_bytes: ByteSize,
+    pub(crate) auth_timeout: Interval,
+    pub(crate) heartbeat: Interval,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Topic {
+    pub(crate) retain: Retain,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Retain {
+    pub(crate) frames: Option<NonZeroUsize>,
+    pub(crate) bytes: Option<ByteSize>,
+    pub(crate) age: Option<Interval>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sessions {
+    #[serde(deserialize_with = "value::scrollback")]
+    pub(crate) scrollback_lines: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProfileEntry {
+    #[serde(deserialize_with = "value::command")]
+    command: Vec<String>,
+    #[serde(default)]
+    cwd: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            data_dir: value::expand_home("~/.local/share/rejoin"),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            required: true,
+            hs256_secret_file: None,
+            issuer: None,
+            audience: None,
+            default_caps: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: NonZeroUsize::new(1000).expect("not zero"),
+            max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
+            auth_timeout: Interval::from_secs(10),
+            heartbeat: Interval::from_secs(30),
+        }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { scrollback_lines: 10_000 }
+    }
+}
+
+impl Config {
+    /// The profiles, with the login shell if none is configured.
+    pub(crate) fn profiles(&self) -> BTreeMap<ProfileName, Profile> {
+        let mut profiles: BTreeMap<_, _> = self
+            .profiles
+            .iter()
+            .map(|(name, entry)| {
+                let ProfileEntry { command, cwd, env } = entry.clone();
+                (name.clone(), Profile { command, cwd, env: env.into_iter().collect() })
+            })
+            .collect();
+        let shell = || Profile {
+            command: vec!["$SHELL".to_owned(), "-l".to_owned()],
+            cwd: None,
+            env: Vec::new(),
+        };
+        let terminal = ProfileName::new("terminal").expect("a valid name");
+        profiles.entry(terminal).or_insert_with(shell);
+        profiles
+    }
+
+    /// The rules for topics, the longest pattern first: the most special one counts.
+    pub(crate) fn topic_rules(&self) -> Vec<TopicRule> {
+        let default = Retention::default();
+        let rule = |(pattern, topic): (&String, &Topic)| TopicRule {
+            pattern: pattern.clone(),
+            retention: Retention {
+                frames: topic.retain.frames.unwrap_or(default.frames),
+                bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
+                age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
+            },
+        };
+        let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));
+        rules
+    }
+}

@@ -1,0 +1,53 @@
+//! The `rejoin` binary: arguments, configuration, signals, wiring.
+
+mod command;
+mod config;
+mod pages;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Lower than the system's for many small, long-lived allocations: see `docs/design.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Keeps terminals and topics alive, and lets any number of devices rejoin them.
+#[derive(Debug, Parser)]
+#[command(name = "rejoin", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve terminals, topics and the pages.
+    Serve(command::serve::Serve),
+    /// Print a token for a user.
+    Token(command::token::Token),
+    /// Publish to a topic.
+    Publish(command::publish::Publish),
+    /// Print what is published to a topic, each message a line.
+    Subscribe(command::subscribe::Subscribe),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(command::config::Config),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Token(token) => token.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Config(config) => config.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            command::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Programs that embed rejoin.
+
+fn main() {}

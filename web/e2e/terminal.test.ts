@@ -1,0 +1,239 @@
+// Terminals in real pages, on the real server.
+
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { connected, lines, openBrowser, openContext, screenshot, seeLine } from "./browser";
+import { Proxy } from "./proxy";
+import { type Rejoin, startRejoin } from "./rejoin";
+
+let browser: Browser;
+let rejoin: Rejoin;
+let proxy: Proxy;
+let context: BrowserContext;
+
+beforeAll(async () => {
+  browser = await openBrowser();
+});
+afterAll(() => browser.close());
+
+beforeEach(async () => {
+  rejoin = await startRejoin();
+  proxy = await Proxy.start(rejoin.port);
+  context = await openContext(browser);
+});
+afterEach(async ({ task }) => {
+  const failed = task.result?.state === "fail" ? context.pages() : [];
+  for (const [at, page] of failed.entries()) await screenshot(page, `failed-${at + 1}-${task.name.replaceAll(/\W+/g, "-")}`);
+  await context.close();
+  await proxy.stop();
+  await rejoin.stop();
+});
+
+const home = () => `http://127.0.0.1:${proxy.port}/`;
+
+async function logIn(): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${home()}#login=${rejoin.token}`);
+  await connected(page);
+  return page;
+}
+
+/** A page with a shell that has said that it is there. */
+async function openTerminal(): Promise<Page> {
+  const page = await logIn();
+  await page.getByText("New terminal").first().click();
+  await page.locator(".xterm-screen").waitFor();
+  await type(page, "PS1='> '; clear; echo rea''dy\r");
+  await seeLine(page, /^ready/);
+  return page;
+}
+
+/** The same terminal in one more tab. */
+async function openAgain(page: Page): Promise<Page> {
+  const again = await context.newPage();
+  await again.goto(page.url());
+  await connected(again);
+  await again.locator(".xterm-screen").waitFor();
+  return again;
+}
+
+async function type(page: Page, text: string): Promise<void> {
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type(text);
+}
+
+async function sameText(one: Page, other: Page): Promise<void> {
+  const differences = async () => {
+    const [text, otherText] = await Promise.all([lines(one), lines(other)]);
+    const length = Math.max(text.length, otherText.length);
+    const pairs = Array.from({ length }, (_, at) => [text[at], otherText[at]]);
+    return pairs.filter(([line, otherLine]) => line !== otherLine);
+  };
+  await expect.poll(differences, { timeout: 10_000 }).toEqual([]);
+}
+
+test("a terminal runs a command", async () => {
+  const page = await openTerminal();
+  await type(page, "printf '%s-%s\\n' one two\r");
+  await seeLine(page, /^one-two/);
+  await screenshot(page, "real-terminal-dark");
+});
+
+test("programs that fill the screen work", async () => {
+  const page = await openTerminal();
+  await type(page, "vim -u NONE -N letter.txt\r");
+  await seeLine(page, /letter\.txt/);
+  await type(page, "iDear reader,");
+  await seeLine(page, /^Dear reader,/);
+  await screenshot(page, "vim-dark");
+  await page.keyboard.press("Escape");
+  await type(page, ":wq\r");
+  await type(page, "clear; cat letter.txt | tr a-z A-Z\r");
+  await seeLine(page, /^DEAR READER,/);
+  await type(page, "seq 1 5000 | less\r");
+  await seeLine(page, /^:/);
+  await type(page, "G");
+  await seeLine(page, /^5000/);
+  await screenshot(page, "less-dark");
+  await type(page, "q");
+  await type(page, "echo ba''ck\r");
+  await seeLine(page, /^back/);
+});
+
+test("a second tab shows the same, also of a program that fills the screen, and types too", async () => {
+  const one = await openTerminal();
+  await type(one, "echo fi''rst\r");
+  await seeLine(one, /^first/);
+  const other = await openAgain(one);
+  await seeLine(other, /^first/);
+  await type(other, "echo sec''ond\r");
+  await seeLine(one, /^second/);
+  await type(one, "echo th''ird\r");
+  await seeLine(other, /^third/);
+  await sameText(one, other);
+  await type(one, "vim -u NONE -N\r");
+  await seeLine(one, /^~/);
+  await type(one, "iwritten in one");
+  await seeLine(other, /^written in one/);
+  const third = await openAgain(one);
+  await seeLine(third, /^written in one/);
+  await sameText(one, third);
+  await type(third, " and in another");
+  await seeLine(one, /^written in one and in another/);
+  await sameText(one, other);
+});
+
+test("nothing is lost when the connection is cut in the middle of much output", async () => {
+  const one = await openTerminal();
+  const other = await openAgain(one);
+  await seeLine(other, /^ready/);
+  await type(one, "seq 1 200000; echo do''ne\r");
+  await seeLine(one, /^\d{4,}$/);
+  proxy.cut();
+  await one.getByText("Reconnecting").waitFor();
+  await other.getByText("Reconnecting").waitFor();
+  proxy.mend();
+  for (const page of [one, other]) {
+    // Chance may have connected it already.
+    await page.getByRole("button", { name: "Now" }).click({ timeout: 1_000 }).catch(() => {});
+    await connected(page);
+    await seeLine(page, /^done/);
+  }
+  const text = await lines(one);
+  expect(text.slice(-2).map((line) => line.trim())).toEqual(["done", ">"]);
+  const numbers = text.slice(0, -2).map(Number);
+  expect(numbers.length).toBeGreaterThanOrEqual(10_000);
+  expect(numbers).toEqual(numbers.map((_, at) => 200_000 - numbers.length + 1 + at));
+  await sameText(one, other);
+});
+
+test("keys typed while the connection is gone arrive once", async () => {
+  const page = await openTerminal();
+  proxy.cut();
+  await page.getByText("Reconnecting").waitFor();
+  await type(page, "echo typed-off''line\r");
+  proxy.mend();
+  await page.getByRole("button", { name: "Now" }).click({ timeout: 1_000 }).catch(() => {});
+  await seeLine(page, /^typed-offline/);
+  expect((await lines(page)).filter((line) => /^typed-offline/.test(line))).toHaveLength(1);
+});
+
+test("a question of a program gets one answer, however many look on", async () => {
+  const one = await openTerminal();
+  const other = await openAgain(one);
+  await seeLine(other, /^ready/);
+  const ask = "printf '\\e[6n'; IFS= read -rs -d R -t 5 a; printf 'answer %q\\n' \"$a\"; ";
+  await type(one, `clear; ${ask} IFS= read -rs -t 1 -n 1 b && echo an''other || echo no''more\r`);
+  // An answer that is faster than `read` is echoed before it.
+  await seeLine(one, /answer \$'\\E\[\d+;\d+'/);
+  await seeLine(one, /^nomore/);
+});
+
+test("the size belongs to the one who typed last", async () => {
+  const one = await openTerminal();
+  const other = await openAgain(one);
+  const size = () => globalThis.rejoin.terminal?.cols;
+  const large = await one.evaluate(size);
+  await other.setViewportSize({ width: 700, height: 500 });
+  await type(other, "clear; echo sm''all\r");
+  await other.waitForFunction((before) => globalThis.rejoin.terminal?.cols !== before, large);
+  const small = await other.evaluate(size);
+  expect(small).toBeLessThan(large ?? 0);
+  await one.waitForFunction((expected) => globalThis.rejoin.terminal?.cols === expected, small);
+  await one.locator(".note").getByText(`${small}×`).waitFor();
+  await type(one, "clear; echo la''rge\r");
+  await other.waitForFunction((expected) => globalThis.rejoin.terminal?.cols === expected, large);
+  await other.locator(".note").getByText(`${large}×`).waitFor();
+  await type(one, "clear; stty size\r");
+  await seeLine(other, new RegExp(`^\\d+ ${large}$`));
+});
+
+test("an ended terminal stays readable, with its exit code", async () => {
+  const page = await openTerminal();
+  await type(page, "echo last wo''rds; exit 7\r");
+  await page.locator(".note").getByText("ended with code 7").waitFor();
+  await page.reload();
+  await seeLine(page, /^last words/);
+  await page.locator(".note").getByText("ended with code 7").waitFor();
+  await screenshot(page, "real-ended-dark");
+  await page.getByRole("button", { name: /^Remove/ }).click();
+  await page.getByText("There are no terminals yet.").waitFor();
+});
+
+test("logged in, out, and in again", async () => {
+  const page = await openTerminal();
+  const address = page.url();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+  await page.getByLabel("Token or log-in link").fill("not-a-token");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.locator(".reason").getByText(/\w/).waitFor();
+  await page.getByLabel("Token or log-in link").fill(rejoin.token);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await connected(page);
+  expect(page.url()).toBe(address);
+  await seeLine(page, /^ready/);
+});
+
+test("what a real terminal looks like, in light and on a phone", async () => {
+  const page = await openTerminal();
+  await type(page, "ls -C --color=always /usr; git --version\r");
+  await seeLine(page, /^git version/);
+  await page.emulateMedia({ colorScheme: "light" });
+  await screenshot(page, "real-terminal-light");
+  const url = page.url();
+  await page.close();
+  const phone = await openContext(browser, {
+    viewport: { width: 390, height: 780 },
+    hasTouch: true,
+    isMobile: true,
+    deviceScaleFactor: 2,
+  });
+  const small = await phone.newPage();
+  await small.goto(`${home()}#login=${rejoin.token}`);
+  await connected(small);
+  await small.goto(url);
+  await seeLine(small, /^git version/);
+  await screenshot(small, "real-phone-dark");
+  await phone.close();
+});

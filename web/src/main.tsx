@@ -1,0 +1,13 @@
+// The page: logged in or not.
+
+import "@xterm/xterm/css/xterm.css";
+import "./style/base.css";
+import "./style/frame.css";
+import "./style/terminal.css";
+import "./style/overlays.css";
+import "./style/log-in.css";
+import "./style/narrow.css";
+import { render } from "preact";
+import { App } from "./app";
+
+render(<App />, document.getElementById("app") as HTMLElement);
