@@ -15,12 +15,15 @@ use tempfile::TempDir;
 use crate::client::{Connection, Endpoint};
 use crate::machine::{self, Memory};
 
-/// More connections than any benchmark opens by default; and no pings, which those who wait for
-/// their turn would not answer.
+/// More connections than any benchmark opens by default; no pings, which those who wait for their
+/// turn would not answer; and a topic that keeps what a subscriber on a busy machine is behind,
+/// as the bare loop keeps it for each socket.
 const CONFIGURATION: &str = "\
 [limits]
 max_connections = 100000
 heartbeat = \"10m\"
+[topics.bench]
+retain = { frames = 65536, bytes = \"64MiB\" }
 ";
 /// Variables that would change the server's configuration begin like this.
 const VARIABLES: &str = "REJOIN_";

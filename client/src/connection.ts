@@ -26,6 +26,7 @@ const STABLE_MS = 10_000;
 const OPEN = 1;
 /** As if the server had said it: there was no token to show. */
 const AUTHENTICATION_FAILED = 4500;
+const NORMAL = 1000;
 /** What WebSockets report when a connection ends without a close. */
 const ABNORMAL = 1006;
 
@@ -267,8 +268,10 @@ export class Connection {
     // The server's reasons are mostly the codes' names; people are better served with a sentence.
     const given = reason !== known?.name ? reason : "";
     const said = this.#refusal?.message || given || known?.description || "";
-    // Codes that a newer server invented keep to the ranges.
-    if (code >= 4500 && code <= 4999) this.#end(code, said);
+    // Codes that a newer server invented keep to the ranges; a normal end that nobody here asked
+    // for comes from something in between.
+    const comesBack = code === NORMAL || (known?.reconnect ?? (code < 4500 || code > 4999));
+    if (!comesBack) this.#end(code, said);
     else this.#wait(code, said);
   }
 

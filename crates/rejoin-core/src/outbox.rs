@@ -5,13 +5,18 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_protocol::{CloseCode, StreamNumber};
+use tokio::sync::Notify;
 
 use crate::stream::{Reader, Stream};
 
-/// Replies that may wait for one connection; a peer that does not read them is let go.
-pub const MAX_OUTBOX_ITEMS: usize = 1024;
+/// Replies that may wait for one connection: more than the session acknowledges at once.
+pub const MAX_OUTBOX_ITEMS: usize = 8192;
 /// Bytes of replies that may wait for one connection; the first item is taken whatever its size.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
+/// Replies that wait before nothing more is read from the peer that asks for them.
+const BUSY_ITEMS: usize = 256;
+/// The same in bytes.
+const BUSY_BYTES: usize = 64 * 1024;
 
 /// Whoever writes to sockets: told, without waiting, that there is something to write.
 pub trait Wake: fmt::Debug + Send + Sync {
@@ -48,6 +53,8 @@ pub struct Outbox {
     slot: usize,
     /// Held for a push or a pop.
     state: Mutex<State>,
+    /// Told when the outbox is no longer busy; only the reading side waits.
+    relief: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +64,12 @@ struct State {
     /// The writer was told of items that it has not taken: not told again.
     told: bool,
     closed: bool,
+}
+
+impl State {
+    fn is_busy(&self) -> bool {
+        self.items.len() > BUSY_ITEMS || self.bytes > BUSY_BYTES
+    }
 }
 
 impl Item {
@@ -73,7 +86,7 @@ impl Outbox {
     /// An empty outbox, whose writer knows it as `slot`.
     #[must_use]
     pub fn new(wake: Arc<dyn Wake>, slot: usize) -> Self {
-        Self { wake, slot, state: Mutex::default() }
+        Self { wake, slot, state: Mutex::default(), relief: Notify::new() }
     }
 
     /// Adds an item. After a close nothing more is taken; when full, it becomes a close with
@@ -106,9 +119,15 @@ impl Outbox {
     /// Takes the oldest item; after `None` the writer is told of the next one.
     pub fn pop(&self) -> Option<Item> {
         let mut state = self.state.lock();
+        let busy = state.is_busy();
         let item = state.items.pop_front();
         match &item {
-            Some(item) => state.bytes -= item.bytes(),
+            Some(item) => {
+                state.bytes -= item.bytes();
+                if busy && !state.is_busy() {
+                    self.relief.notify_one();
+                }
+            }
             None => {
                 state.told = false;
                 // An idle connection holds no buffer.
@@ -116,6 +135,20 @@ impl Outbox {
             }
         }
         item
+    }
+
+    /// Whether so much waits that nothing more should be asked for.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.state.lock().is_busy()
+    }
+
+    /// Completes when the outbox is not busy. For one waiter. Cancel safe: yes.
+    pub async fn relief(&self) {
+        while self.is_busy() {
+            // One permit is kept, so what is told between the look and the wait is not missed.
+            self.relief.notified().await;
+        }
     }
 
     /// Whether nothing waits.

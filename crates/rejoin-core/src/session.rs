@@ -220,12 +220,12 @@ impl Session {
 
     fn enter(&self, connection: &Connection, request: &AttachRequest) -> u64 {
         let mut state = self.shared.state.lock();
-        let viewer = state.viewers.add(connection.id().clone(), request.role, request.size);
+        let viewer = state.viewers.add(connection.id().clone(), request);
         state.input.add(viewer, connection.user(), request.writer.clone());
         if state.viewers.len() == 1 {
             self.tell_status(&state);
         }
-        if request.role == Role::Writer && state.viewers.size_owner().is_none() {
+        if state.viewers.comes_to_own(viewer) {
             self.take_size(&mut state, viewer);
         }
         viewer
@@ -308,6 +308,7 @@ impl Attachment {
         }
         state.input.push(self.viewer, seq, bytes, receipt)?;
         state.last_activity_at = now_ms();
+        state.viewers.typed(self.viewer);
         if !state.viewers.owns_size(self.viewer) {
             session.take_size(&mut state, self.viewer);
         }

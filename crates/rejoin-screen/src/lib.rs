@@ -1,4 +1,12 @@
 //! A terminal's screen from its bytes, and the exact snapshot of it.
+//!
+//! [`Screen`] follows the output of a program and writes, at any byte of it, what
+//! a fresh terminal must be sent to show the same and to go on alike. It answers
+//! the program's queries, so that nobody needs to be attached.
+//!
+//! What it does not do: images, left and right margins, lines of double size,
+//! national character sets. The viewers' terminal, xterm.js, has none of them
+//! but the last, and the two are compared in `xterm/`.
 
 mod grid;
 mod parser;

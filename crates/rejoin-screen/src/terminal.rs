@@ -95,7 +95,13 @@ impl Terminal {
         let buffer = self.buffer();
         let x = buffer.x.checked_sub(self.preceding).filter(|_| self.preceding > 0)?;
         let cell = buffer.rows[buffer.y].get(x);
-        (cell.width() == self.preceding && cell.has_content()).then_some((x, cell))
+        // After a change of size it may be another one than was printed.
+        let printed = cell.width() == self.preceding
+            && cell.char().is_some_and(|c| self.charsets.map(c) == c);
+        let attributes = cell.attributes();
+        let same = attributes.plain() == self.pen.attributes.plain()
+            && self.extras.same_style(attributes.extra, self.pen.attributes.extra);
+        (printed && same).then_some((x, cell))
     }
 
     /// The cell that erasing leaves: empty, in the background of the pen.

@@ -11,20 +11,25 @@ export function random(seed) {
   };
 }
 
-const TEXTS = ['a', 'hello world', '  ', 'x'.repeat(30), '日本', '語', 'e\u0301', '\u0302', '🦀', '👩\u200d💻', 'lqk', '#', 'ü', '\u2500\u2500'];
+const TEXTS = ['a', 'hello world', '  ', 'x'.repeat(30), '日本', '語', 'e\u0301', '🦀', '👩\u200d💻', 'lqk', '#', 'ü', '\u2500\u2500'];
 const CONTROLS = ['\r\n', '\n', '\r', '\b', '\t', '\x0e', '\x0f', '\x07', '\v', '\x18', '\u0084', '\u0085', '\u0088'];
 const ESCAPES = ['7', '8', 'D', 'E', 'H', 'M', '=', '>', '(0', '(B', ')0', ')B', '*0', 'n', '(A', '#8', '%G', 'c', '\\'];
-// Without ?7: where autowrap is off, xterm.js leaves halves of wide characters.
-const MODES = ['?1', '?6', '?9', '?12', '?25', '?45', '?47', '?66', '?1000', '?1002', '?1003', '?1004', '?1006', '?1016', '?1047', '?1048', '?1049', '?2004', '?2026', '4', '20'];
+// Without ?7 and ?45: xterm.js leaves halves of wide characters where autowrap is off, and goes back
+// over an empty underlined cell, which is restored as a space, as over one that was left for a wide one.
+const MODES = ['?1', '?6', '?9', '?12', '?25', '?47', '?66', '?1000', '?1002', '?1003', '?1004', '?1006', '?1016', '?1047', '?1048', '?1049', '?2004', '?2026', '4', '20'];
 // Without J: ED 1 at the end of a row unwraps another line in xterm.js, and throws on the last row.
-const FINALS = 'ABCDEFGHIKLMPSTXZ`abdefgrsu@';
+// Without @, as without DECIC below: inserting between the halves of a wide character leaves one of them.
+const FINALS = 'ABCDEFGHIKLMPSTXZ`abdefgrsu';
 const SGR = ['0', '1', '2', '3', '4', '4:3', '5', '7', '8', '9', '21', '22', '23', '24', '25', '27', '28', '29', '31', '42', '97', '105', '39', '49', '53', '55', '38;5;99', '48;5;7', '38;2;1;2;3', '48:2::9:8:7', '58;5;4', '58:2::1:2:3', '59', '38;5', '38;7;1;2;3;4;1'];
 const OSC = ['0;title', '2;ütitle', '8;;https://a.example', '8;id=7;https://b.example/?x=1;y', '8;;', '4;1;#123456', '4;300;#000000', '11;rgb:1/2/3', '104;1', '111', '133;A', '52;c;aGk='];
-const ODD = ["\x1b[2 @", "\x1b[1 A", "\x1b[2'}", "\x1b[2'~", '\x1b[1"q', '\x1b[0"q', '\x1b[?2K', '\x1b[3 q', '\x1b[0 q', '\x1b[!p', '\x1b[>1u', '\x1b[22;2t', '\x1b[23;2t', '\x1b_apc\x1b\\', '\x1bPq#1\x1b\\', '\x1b[1;', '\x1b]0;cut', '\x1b[?1?2h', '\x1b(', '\x1b[3\n1m', '\x1b[31\x18'];
+const ODD = ["\x1b[2 @", "\x1b[1 A", "\x1b[2'~", '\x1b[1"q', '\x1b[0"q', '\x1b[?2K', '\x1b[3 q', '\x1b[0 q', '\x1b[!p', '\x1b[>1u', '\x1b[22;2t', '\x1b[23;2t', '\x1b_apc\x1b\\', '\x1bPq#1\x1b\\', '\x1b[1;', '\x1b]0;cut', '\x1b[?1?2h', '\x1b[3\n1m', '\x1b[31\x18'];
 
 // xterm.js saves and restores these by halves: with them on, a restored cursor has some of both.
 const UNLINKED = '\x1b]8;;\x07\x1b[24m';
 const SAVES = /^\x1b(?:[78]|\[\?104[89].|\[.*[su])$/;
+
+// What these leave below a cursor that waits at the margin of the alternate screen cannot be restored.
+const SHIFTS = /^\x1b\[.*(?:[ST]| [@A]|'~|\?2K)$/;
 
 /** So many pieces as bytes, for a screen of that size. */
 export function soup(next, pieces, cols, rows) {
@@ -45,6 +50,6 @@ export function soup(next, pieces, cols, rows) {
       default: return Buffer.from([pick([0xff, 0xc3, 0xe2, 0x80, 0x9c, 0xf0, 0x9f])]);
     }
   };
-  const careful = (piece) => (SAVES.test(piece) ? UNLINKED + piece : piece);
+  const careful = (piece) => (SAVES.test(piece) ? UNLINKED : SHIFTS.test(piece) ? '\b' : '') + piece;
   return Buffer.concat(Array.from({ length: pieces }, () => Buffer.from(careful(piece()))));
 }

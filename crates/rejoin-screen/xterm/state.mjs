@@ -147,9 +147,8 @@ function value(word) {
   return (word & ((word & RGB) === RGB ? COLOUR : RGB | 0xff)).toString(16);
 }
 
-// A restored cursor brings back a set that xterm.js uses until the next shift, without designating it.
-function charsets({ _charsets, charset: inUse, glevel }) {
-  return [glevel, ...[0, 1, 2, 3].map((g) => charset(g === glevel ? inUse : _charsets[g]))];
+function charsets(service) {
+  return [service.glevel, ...[service.charset, ...[0, 1, 2, 3].map((g) => service._charsets[g])].map(charset)];
 }
 
 function charset(set) {

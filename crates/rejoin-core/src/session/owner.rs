@@ -140,22 +140,13 @@ impl Session {
         };
         let span =
             info_span!(parent: None, "session", id = %session.id(), profile = %session.profile());
-        let stop = shutdown.clone();
-        shutdown.spawn(
-            async move {
-                tokio::select! {
-                    () = owner.run() => {}
-                    () = stop.begun() => {}
-                }
-            }
-            .instrument(span),
-        );
+        shutdown.spawn(owner.run(shutdown.clone()).instrument(span));
         session
     }
 }
 
 impl Owner {
-    async fn run(mut self) {
+    async fn run(mut self, shutdown: Shutdown) {
         info!(user = %self.session.owner(), "session started");
         loop {
             // Each branch is cancel safe: channels, a notice, a timer.
@@ -175,6 +166,10 @@ impl Owner {
                     if self.running => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
                 () = expiry(self.recent.as_ref()), if self.recent.is_some() => self.recent = None,
+                () = shutdown.begun() => {
+                    let _ = self.terminal.controls.try_send(Control::Hangup);
+                    return;
+                }
             }
             if !self.running && !self.closing.is_empty() {
                 break;

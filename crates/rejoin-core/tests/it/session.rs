@@ -223,6 +223,25 @@ async fn the_last_one_who_typed_owns_the_size() {
 }
 
 #[tokio::test]
+async fn who_typed_last_gets_the_size_back_whoever_comes_back_first() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, _program) = start(&hub, &mut programs).await;
+    let sized = |writer, cols| AttachRequest { size: Some(size(cols, 24)), ..named(writer) };
+    let desk = connection("ann");
+    let at_desk = session.attach(&desk, sized("desk", 120)).await.unwrap();
+    let on_phone = session.attach(&connection("ann"), sized("phone", 40)).await.unwrap();
+    at_desk.input(1, "x".into(), text_receipt(&desk, "1")).unwrap();
+    drop((at_desk, on_phone));
+    let on_phone = session.attach(&connection("ann"), sized("phone", 40)).await.unwrap();
+    fence(&session).await;
+    assert_eq!(session.info().cols, 40, "it is alone");
+    let at_desk = session.attach(&connection("ann"), sized("desk", 120)).await.unwrap();
+    fence(&session).await;
+    assert_eq!(session.info().cols, 120);
+    drop((at_desk, on_phone));
+}
+
+#[tokio::test]
 async fn a_session_is_idle_when_the_last_one_has_left() {
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);

@@ -24,6 +24,9 @@ use crate::{gateway::Shared, socket::scratch, token::TokenError};
 /// How long a peer may go on sending after the server has said goodbye.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a peer may leave its replies unread while nothing more is read from it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One client, from its first byte to its last.
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
@@ -145,6 +148,9 @@ impl Client {
             if self.outbox.is_closed() {
                 // The server has said goodbye: what comes now is not answered.
                 return Flow::Break(CloseCode::Normal);
+            }
+            if self.outbox.is_busy() && timeout(PATIENCE, self.outbox.relief()).await.is_err() {
+                return Flow::Break(CloseCode::TooSlow);
             }
         }
     }

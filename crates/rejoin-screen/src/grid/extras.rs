@@ -72,6 +72,14 @@ impl Extras {
         cell.with_extra(self.intern(extra))
     }
 
+    /// Equal but for combining characters.
+    pub(crate) fn same_style(&self, one: u32, other: u32) -> bool {
+        let [one, other] = [one, other].map(|extra| {
+            self.get(extra).map_or((None, 0), |extra| (extra.link.as_ref(), extra.underline))
+        });
+        one == other
+    }
+
     pub(crate) fn combining(&self, cell: Cell) -> &str {
         self.get(cell.extra()).map_or("", |extra| &extra.combining)
     }

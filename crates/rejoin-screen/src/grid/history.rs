@@ -82,15 +82,24 @@ impl History {
     pub(crate) fn newest(&self, count: usize, cols: usize, extras: &mut Extras) -> Vec<Row> {
         let lines = self.lines.range(self.lines.len().saturating_sub(count)..);
         let len: usize = lines.clone().map(|&line| length(line)).sum();
-        let mut bytes = self.bytes.range(self.bytes.len() - len..).copied();
+        let packed = self.last_bytes(len);
+        let mut rest = &packed[..];
         lines
             .map(|&line| {
-                let packed: Vec<u8> = bytes.by_ref().take(length(line)).collect();
-                let mut row = Row::from_cells(unpack(&packed, cols, extras));
+                let (packed, more) = rest.split_at(length(line));
+                rest = more;
+                let mut row = Row::from_cells(unpack(packed, cols, extras));
                 row.wrapped = line & WRAPPED != 0;
                 row
             })
             .collect()
+    }
+
+    fn last_bytes(&self, len: usize) -> Vec<u8> {
+        let (older, newer) = self.bytes.as_slices();
+        let from_older = len.saturating_sub(newer.len());
+        let from_newer = len - from_older;
+        [&older[older.len() - from_older..], &newer[newer.len() - from_newer..]].concat()
     }
 }
 

@@ -52,7 +52,7 @@ fn wait_at_margin(painter: &mut Painter<'_>, terminal: &Terminal) {
     }
     painter.cell(cell);
     if mapped {
-        painter.designate(charsets.shifted, charsets.active());
+        painter.designate(charsets.shifted, charsets.active);
     }
 }
 
@@ -65,8 +65,16 @@ fn make_room(painter: &mut Painter<'_>, terminal: &Terminal, width: usize) {
 
 fn go_to(painter: &mut Painter<'_>, terminal: &Terminal, x: usize) {
     let buffer = terminal.buffer();
-    let top = if terminal.modes.origin { buffer.top } else { 0 };
-    painter.go_to(x, buffer.y.saturating_sub(top));
+    if !terminal.modes.origin {
+        return painter.go_to(x, buffer.y);
+    }
+    if (buffer.top..=buffer.bottom).contains(&buffer.y) {
+        return painter.go_to(x, buffer.y - buffer.top);
+    }
+    // Outside its region a cursor gets only by coming from the other buffer.
+    painter.bytes(b"\x1b[?47h");
+    painter.go_to(x, buffer.y);
+    painter.bytes(b"\x1b[?47l");
 }
 
 fn pen(painter: &mut Painter<'_>, terminal: &Terminal) {

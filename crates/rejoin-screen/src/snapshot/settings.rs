@@ -49,6 +49,7 @@ pub(super) fn of_buffer(painter: &mut Painter<'_>, buffer: &Buffer) {
     painter.text(&text);
 }
 
+/// Moves the cursor if a saved one brought back the set in use.
 pub(super) fn charsets(painter: &mut Painter<'_>, terminal: &Terminal) {
     let charsets = terminal.charsets;
     for (slot, &charset) in charsets.designated.iter().enumerate() {
@@ -57,6 +58,12 @@ pub(super) fn charsets(painter: &mut Painter<'_>, terminal: &Terminal) {
         }
     }
     painter.text(SHIFTS[charsets.shifted]);
+    if charsets.is_restored() {
+        // By the cursor that brought it back: the shown buffer's, or the alternate one's.
+        let own = terminal.buffer().saved.charset == charsets.active;
+        painter.text(if own { "\x1b8" } else { "\x1b[?47h\x1b8\x1b[?47l" });
+        painter.clear_pen();
+    }
 }
 
 /// Origin mode moves the cursor, the others leave it alone.

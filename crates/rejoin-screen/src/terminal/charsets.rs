@@ -47,11 +47,13 @@ impl Charset {
     }
 }
 
-/// The four designated sets, and which of them is in use.
+/// The four designated sets and the one in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Charsets {
     pub(crate) designated: [Charset; 4],
     pub(crate) shifted: usize,
+    /// The shifted-to one, or until the next shift what a saved cursor brought back.
+    pub(crate) active: Charset,
 }
 
 impl Charsets {
@@ -68,18 +70,23 @@ impl Charsets {
 
     /// What a character is printed as.
     pub(crate) fn map(self, c: char) -> char {
-        u8::try_from(c).map_or(c, |byte| self.active().map(byte))
-    }
-
-    pub(crate) fn active(self) -> Charset {
-        self.designated[self.shifted]
+        u8::try_from(c).map_or(c, |byte| self.active.map(byte))
     }
 
     pub(crate) fn shift(&mut self, to: usize) {
         self.shifted = to;
+        self.active = self.designated[to];
     }
 
     pub(crate) fn designate(&mut self, slot: usize, charset: Charset) {
         self.designated[slot] = charset;
+        if self.shifted == slot {
+            self.active = charset;
+        }
+    }
+
+    /// The set in use is not the one shifted to.
+    pub(crate) fn is_restored(self) -> bool {
+        self.active != self.designated[self.shifted]
     }
 }

@@ -199,7 +199,7 @@ impl Terminal {
     pub(super) fn save_cursor(&mut self) {
         let cols = self.cols;
         let attributes = self.pen.attributes.plain();
-        let charset = self.charsets.active();
+        let charset = self.charsets.active;
         let buffer = self.buffer_mut();
         let x = buffer.x.min(cols - 1);
         buffer.saved = SavedCursor { x, y: buffer.y.cast_signed(), attributes, charset };
@@ -211,7 +211,7 @@ impl Terminal {
         let saved = buffer.saved;
         (buffer.x, buffer.y) = (saved.x, saved.row());
         self.pen.restore(saved.attributes, &mut self.extras);
-        self.charsets.designate(self.charsets.shifted, saved.charset);
+        self.charsets.active = saved.charset;
         self.settle();
     }
 

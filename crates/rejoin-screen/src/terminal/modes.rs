@@ -157,6 +157,11 @@ impl Terminal {
             self.alternate.hide(cols, rows);
         }
         self.modes.alternate = on;
+        // A restored set can be restored only by a cursor that has it.
+        let charset = self.charsets.active;
+        if on && self.charsets.is_restored() && self.alternate.saved.charset != charset {
+            self.charsets.designate(self.charsets.shifted, charset);
+        }
         let shown = self.buffer_mut();
         (shown.x, shown.y) = (x, y);
     }

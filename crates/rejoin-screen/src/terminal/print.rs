@@ -8,7 +8,7 @@ use crate::width;
 impl Terminal {
     /// Prints ASCII, a row's part at a time.
     pub(super) fn print_text(&mut self, mut text: &[u8]) {
-        let charset = self.charsets.active();
+        let charset = self.charsets.active;
         if charset != Charset::Ascii || self.modes.insert || !self.modes.autowrap {
             text.iter().for_each(|&byte| self.print_char(charset.map(byte)));
             return;

@@ -31,8 +31,9 @@ impl Terminal {
             buffer.resize_tabs(cols);
         }
         (self.cols, self.rows) = (cols, rows);
-        // The cell before the cursor is another one.
-        self.preceding = 0;
+        if self.last_printed().is_none() {
+            self.preceding = 0;
+        }
     }
 }
 

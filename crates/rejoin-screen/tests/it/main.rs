@@ -27,6 +27,12 @@ fn restored(original: &Screen) -> Screen {
     restored
 }
 
+#[test]
+fn a_screen_may_be_sent_to_another_task() {
+    fn sendable<T: Send + 'static>(_: &T) {}
+    sendable(&screen(80, 24));
+}
+
 #[track_caller]
 fn assert_same(one: &Screen, two: &Screen) {
     assert!(one == two, "these differ:\n{one:?}\n{two:?}");
