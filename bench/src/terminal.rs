@@ -96,7 +96,7 @@ fn run_once(name: &str, options: &Options, stuck: bool) -> anyhow::Result<()> {
 fn attach(server: &Server, viewers: usize) -> anyhow::Result<Swarm> {
     let mut creator = server.connect(0)?;
     let question = json!({"kind": "terminal", "profile": "flood", "cols": COLS, "rows": ROWS});
-    let session = creator.ask("create_session", &question)?["session"].clone();
+    let session = creator.ask("create_session", &question)?["session"]["id"].clone();
     let mut connections = Vec::with_capacity(viewers);
     for index in 0..viewers {
         let mut connection = server.connect(index)?;
