@@ -35,8 +35,7 @@ pub struct Size {
 ///
 /// It follows xterm.js 6 in every function of it, quirks included, so that a
 /// viewer that was restored and one that never left go on alike. It interprets
-/// nothing that xterm.js ignores, but for queries, which it answers, and the
-/// flags of the kitty keyboard protocol, which it keeps.
+/// nothing that xterm.js ignores, but for queries, which it answers.
 #[derive(Clone)]
 pub struct Screen {
     parser: Parser,

@@ -15,7 +15,6 @@ pub(crate) mod charsets;
 mod cursor;
 mod edit;
 mod escape;
-pub(crate) mod keyboard;
 pub(crate) mod modes;
 mod osc;
 pub(crate) mod palette;

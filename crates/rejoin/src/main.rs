@@ -8,10 +8,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Lower than the system's for many small, long-lived allocations: see `docs/design.md`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Keeps terminals and topics alive, and lets any number of devices rejoin them.
 #[derive(Debug, Parser)]
 #[command(name = "rejoin", version)]

@@ -5,7 +5,6 @@ use super::extras::Extras;
 use super::history::History;
 use super::row::Row;
 use crate::terminal::charsets::Charset;
-use crate::terminal::keyboard::Keyboard;
 
 const TAB_WIDTH: usize = 8;
 
@@ -33,7 +32,6 @@ pub(crate) struct Buffer {
     pub(crate) top: usize,
     pub(crate) bottom: usize,
     pub(crate) tabs: Vec<bool>,
-    pub(crate) keyboard: Keyboard,
 }
 
 impl SavedCursor {
@@ -59,7 +57,6 @@ impl Buffer {
             top: 0,
             bottom: rows - 1,
             tabs: default_tabs(cols),
-            keyboard: Keyboard::default(),
         }
     }
 
@@ -69,7 +66,6 @@ impl Buffer {
         (self.x, self.y) = (0, 0);
         (self.top, self.bottom) = (0, rows - 1);
         self.tabs = default_tabs(cols);
-        self.keyboard = Keyboard::default();
     }
 
     pub(crate) fn row(&mut self) -> &mut Row {

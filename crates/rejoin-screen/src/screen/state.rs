@@ -39,7 +39,7 @@ fn settings(buffer: &Buffer) -> String {
     let saved = buffer.saved;
     let tabs: Vec<usize> = (0..buffer.tabs.len()).filter(|&x| buffer.tabs[x]).collect();
     format!(
-        "saved {} {} {:?} {} {}, region {} {}, tabs {tabs:?}, {:?}",
+        "saved {} {} {:?} {} {}, region {} {}, tabs {tabs:?}",
         saved.x,
         saved.row(),
         saved.charset,
@@ -47,7 +47,6 @@ fn settings(buffer: &Buffer) -> String {
         sgr::is_protected(saved.attributes),
         buffer.top,
         buffer.bottom,
-        buffer.keyboard,
     )
 }
 

@@ -39,13 +39,6 @@ pub(super) fn of_buffer(painter: &mut Painter<'_>, buffer: &Buffer) {
     if !has_default_region(buffer, buffer.rows.len()) {
         let _ = write!(text, "\x1b[{};{}r", buffer.top + 1, buffer.bottom + 1);
     }
-    let mut flags = buffer.keyboard.below.iter().copied().chain([buffer.keyboard.flags]);
-    if let Some(first) = flags.next().filter(|&first| first != 0) {
-        let _ = write!(text, "\x1b[={first}u");
-    }
-    for flags in flags {
-        let _ = write!(text, "\x1b[>{flags}u");
-    }
     painter.text(&text);
 }
 

@@ -35,7 +35,6 @@ impl Terminal {
             (b">", b'q') if first <= 0 => {
                 format!("\x1bP>|rejoin({})\x1b\\", env!("CARGO_PKG_VERSION"))
             }
-            (b"?", b'u') => format!("\x1b[?{}u", self.buffer().keyboard.flags),
             (b"", b't') => match self.window_report(first) {
                 Some(answer) => answer,
                 None => return,

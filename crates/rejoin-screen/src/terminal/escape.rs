@@ -20,9 +20,6 @@ impl Terminal {
             (b" ", b'q') => self.set_cursor_style(params.get(0)),
             (b"!", b'p') => self.soft_reset(),
             (b"\"", b'q') => self.protect(params.get(0)),
-            (b">", b'u') => self.buffer_mut().keyboard.push(params.get(0)),
-            (b"<", b'u') => self.buffer_mut().keyboard.pop(params.count(0)),
-            (b"=", b'u') => self.buffer_mut().keyboard.set(params.get(0), params.get(1)),
             _ => self.query(collected, params, last),
         }
     }

@@ -21,8 +21,6 @@ fn each_query_is_answered_once() {
         ("\x1b[?2026$p", "\x1b[?2026;2$y"),
         ("\x1b[?4711$p", "\x1b[?4711;0$y"),
         ("\x1b[4$p", "\x1b[4;2$y"),
-        ("\x1b[?u", "\x1b[?0u"),
-        ("\x1b[>5u\x1b[?u", "\x1b[?5u"),
         ("\x1b[18t", "\x1b[8;24;80t"),
         ("\x1b[14t", "\x1b[4;384;640t"),
         ("\x1b[16t", "\x1b[6;16;8t"),
@@ -43,6 +41,11 @@ fn each_query_is_answered_once() {
 #[test]
 fn the_version_names_the_program() {
     assert!(answer(b"\x1b[>q").starts_with("\x1bP>|rejoin("));
+}
+
+#[test]
+fn keyboard_flags_that_viewers_ignore_are_not_reported() {
+    assert_eq!(answer(b"\x1b[?u\x1b[>5u\x1b[=3;2u\x1b[?u\x1b[<u\x1b[?u"), "");
 }
 
 #[test]
