@@ -4,7 +4,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeBinary, encodeBinary } from "../src/binary.js";
-import type { ServerMessage, SessionInfo } from "../src/messages.js";
+import type { ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
 
 export interface Received {
   type: string;
@@ -26,6 +26,8 @@ export class TestSession {
   input = "";
   epoch = "1";
   sizeOwner: string | null = null;
+  /** What changed, and before which byte of the output. */
+  readonly changes: { offset: number; payload: SessionChange }[] = [];
   readonly writers = new Map<string, number>();
 
   constructor(info: SessionInfo) {
@@ -124,9 +126,9 @@ export class TestServer {
     const { size_owner, ...info } = change;
     Object.assign(session.info, info);
     if (size_owner !== undefined) session.sizeOwner = size_owner;
-    this.#eachReader(session, (connection) =>
-      connection.say({ type: "session", payload: { session: session.info.id, ...change } as never }),
-    );
+    const payload = { session: session.info.id, ...change } as SessionChange;
+    session.changes.push({ offset: session.output.length, payload });
+    this.#eachReader(session, (connection) => connection.say({ type: "session", payload }));
   }
 
   /** A reader that fell behind: the size, then the whole state. */
@@ -369,9 +371,22 @@ export class TestConnection {
       size_owner: session.sizeOwner,
       exit: session.info.exit ?? null,
     });
-    if (verdict === "resumed") {
-      if (from < end) this.binary("output", stream, from, session.output.subarray(from));
-    } else this.binary("snapshot", stream, end, session.output);
+    if (verdict === "resumed") this.#replay(session, stream, from);
+    else this.binary("snapshot", stream, end, session.output);
+  }
+
+  /** The output from there on, with the changes where they came. */
+  #replay({ output, changes }: TestSession, stream: number, from: number): void {
+    let at = from;
+    const print = (end: number) => {
+      if (at < end) this.binary("output", stream, at, output.subarray(at, end));
+      at = end;
+    };
+    for (const { offset, payload } of changes.filter(({ offset }) => offset >= from)) {
+      print(offset);
+      this.say({ type: "session", payload });
+    }
+    print(output.length);
   }
 
   #leave(id: string): void {

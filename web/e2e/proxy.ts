@@ -6,6 +6,8 @@ export class Proxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #broken = false;
+  /** How much more goes to the pages until it breaks. */
+  #left = Infinity;
 
   private constructor(target: number) {
     this.#server = createServer((near) => {
@@ -14,6 +16,7 @@ export class Proxy {
         return;
       }
       const far = connect(target, "127.0.0.1");
+      far.on("data", ({ length }) => this.#count(length));
       this.#join(near, far);
       this.#join(far, near);
     });
@@ -35,6 +38,11 @@ export class Proxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Cuts when so many more bytes went to the pages. */
+  cutAfter(bytes: number): void {
+    this.#left = bytes;
+  }
+
   mend(): void {
     this.#broken = false;
   }
@@ -42,6 +50,13 @@ export class Proxy {
   async stop(): Promise<void> {
     this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #count(bytes: number): void {
+    this.#left -= bytes;
+    if (this.#left > 0) return;
+    this.#left = Infinity;
+    this.cut();
   }
 
   #join(from: Socket, to: Socket): void {

@@ -70,10 +70,12 @@ export class OpenSession {
 
   #follow(fail: (error: RejoinError | null) => void): void {
     const terminal = this.#terminal;
-    terminal.on("attached", ({ status, exit, cols, rows, role, size_owner, title }) => {
+    terminal.on("attached", ({ verdict, status, exit, cols, rows, role, size_owner, title }) => {
       fail(null);
-      this.screen.resize({ cols, rows });
-      const size = { cols, rows };
+      // What is resumed goes on at the size that it was left at; the changes since come with the output.
+      const left = verdict === "resumed" ? this.#facts.value?.size : undefined;
+      const size = left ?? { cols, rows };
+      if (left === undefined) this.screen.resize(size);
       this.#facts.value = { status, exit: exit ?? null, reason: null, size, role, ownsSize: isHere(size_owner) };
       noteChange({ session: terminal.session, status, title, ...(exit && { exit }) });
       void refreshSessions();

@@ -1,10 +1,11 @@
 // One xterm.js in one element: what is parsed, in which order, and how large it is drawn.
 
-import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { type ITheme, Terminal as Emulator } from "@xterm/xterm";
 import type { Chunk } from "rejoin";
+import { Characters } from "./characters";
 import { acceptClipboard } from "./clipboard";
+import { ENGINE_OPTIONS, followEngine } from "./engine";
 import { type Muted, swallowQueries } from "./queries";
 
 const FONT_FAMILY = 'ui-monospace, "SF Mono", "Cascadia Mono", "Segoe UI Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
@@ -38,6 +39,7 @@ export class Screen {
   readonly #events: ScreenEvents;
   readonly #queries: Muted;
   readonly #observer: ResizeObserver;
+  readonly #characters = new Characters();
   /** Of one cell at the normal font size, in CSS pixels. */
   #cell = { width: 8.4, height: 17 };
   #scaled = false;
@@ -50,7 +52,7 @@ export class Screen {
     this.#element = element;
     this.#events = events;
     this.emulator = new Emulator({
-      allowProposedApi: true,
+      ...ENGINE_OPTIONS,
       fontFamily: FONT_FAMILY,
       fontSize: FONT_PX,
       lineHeight: LINE_HEIGHT,
@@ -63,8 +65,7 @@ export class Screen {
     // Handlers registered later are asked first: a query for the clipboard is swallowed by both.
     acceptClipboard(emulator);
     this.#queries = swallowQueries(emulator);
-    emulator.loadAddon(new Unicode11Addon());
-    emulator.unicode.activeVersion = "11";
+    followEngine(emulator);
     emulator.loadAddon(new WebLinksAddon((_event, link) => openLink(link)));
     emulator.onData((data) => {
       if (!this.#queries.muted) events.input(data);
@@ -89,18 +90,22 @@ export class Screen {
   }
 
   write({ bytes, parsed }: Chunk): void {
-    this.emulator.write(bytes, parsed);
+    const pieces = this.#characters.take(bytes);
+    const last = pieces.pop() ?? "";
+    for (const piece of pieces) this.emulator.write(piece);
+    this.emulator.write(last, parsed);
   }
 
   /** Puts a whole state in place of what is there. */
-  replace({ bytes, parsed }: Chunk): void {
+  replace(chunk: Chunk): void {
+    this.#characters.clear();
     // Resets leave what the output changed in the options.
     this.emulator.write("", () => {
       this.emulator.options.convertEol = false;
       this.emulator.options.cursorBlink = false;
     });
     this.emulator.write(RESET);
-    this.emulator.write(bytes, parsed);
+    this.write(chunk);
   }
 
   /** Changes the size behind all output that came before. */

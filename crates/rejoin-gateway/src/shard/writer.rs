@@ -5,7 +5,8 @@ use std::{collections::VecDeque, io, sync::Arc};
 use bytes::{Buf, Bytes};
 use rejoin_core::Outbox;
 use rejoin_protocol::StreamNumber;
-use tokio::net::tcp::OwnedWriteHalf;
+use socket2::SockRef;
+use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
 /// A socket's write side and what it must take before anything else.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Writer {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
-            match self.socket.try_write(&bytes[written..]) {
+            match self.send(&bytes[written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -58,6 +59,16 @@ impl Writer {
             }
         }
         Ok(written)
+    }
+
+    /// Sends straight to the socket: tokio's look at its readiness is a cache miss for each of
+    /// many sockets. Tokio hears of the rare one that would block, so that it waits for it.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let socket: &TcpStream = self.socket.as_ref().as_ref();
+        match SockRef::from(socket).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.try_write(bytes),
+            sent => sent,
+        }
     }
 
     /// Writes what is pending, as far as the socket takes it.

@@ -1,0 +1,71 @@
+//! How a program ends, and what ends it.
+
+use rejoin_core::Control;
+
+use crate::support::{Bystander, Program, code, signal};
+
+#[tokio::test]
+async fn the_code_or_the_signal_is_told() {
+    for (script, expected) in [
+        ("exit 0", code(0)),
+        ("exit 255", code(255)),
+        ("kill -TERM $$", signal("SIGTERM")),
+        ("kill -SEGV $$", signal("SIGSEGV")),
+        ("kill -KILL $$", signal("SIGKILL")),
+        ("kill -USR1 $$", signal("SIGUSR1")),
+    ] {
+        let (output, exit) = Program::shell(script).await.end().await;
+        assert_eq!((&*output, exit), ("", expected), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_ends_a_program() {
+    let mut program = Program::shell("echo ready; exec sleep 600").await;
+    program.prints("ready").await;
+    program.control(Control::Hangup).await;
+    assert_eq!(program.end().await.1, signal("SIGHUP"));
+}
+
+#[tokio::test]
+async fn a_program_may_use_a_hangup_to_say_goodbye() {
+    let script = "trap 'echo saved; exit 3' HUP; echo ready; while :; do sleep 0.1; done";
+    let mut program = Program::shell(script).await;
+    program.prints("ready").await;
+    program.control(Control::Hangup).await;
+    let (output, exit) = program.end().await;
+    assert_eq!(output, "ready\r\nsaved\r\n");
+    assert_eq!(exit, code(3));
+}
+
+#[tokio::test]
+async fn a_program_that_ignores_a_hangup_is_killed() {
+    let mut program = Program::shell("trap '' HUP; echo ready; exec sleep 600").await;
+    program.prints("ready").await;
+    program.control(Control::Hangup).await;
+    assert_eq!(program.end().await.1, signal("SIGKILL"));
+}
+
+#[tokio::test]
+async fn a_terminal_whose_controls_are_dropped_is_hung_up() {
+    let mut program = Program::shell("echo ready; exec sleep 600").await;
+    program.prints("ready").await;
+    let (controls, _) = tokio::sync::mpsc::channel(1);
+    program.live.controls = controls;
+    assert_eq!(program.end().await.1, signal("SIGHUP"));
+}
+
+#[tokio::test]
+async fn a_child_that_keeps_the_terminal_open_does_not_delay_the_exit() {
+    let script = "trap '' HUP; sleep 600 & echo child=$!; exit 4";
+    let mut program = Program::shell(script).await;
+    program.prints("\r\n").await;
+    let _child = Bystander(program.number("child"));
+    assert_eq!(program.end().await.1, code(4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_goes_on_printing_does_not_delay_the_exit() {
+    let script = "trap '' HUP; echo child=$$; yes & exit 4";
+    assert_eq!(Program::shell(script).await.end().await.1, code(4));
+}

@@ -1,0 +1,9 @@
+//! Real programs on real PTYs.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod end;
+mod input;
+mod output;
+mod start;
+mod support;

@@ -1,0 +1,64 @@
+//! What a program prints.
+
+use std::fs;
+
+use crate::support::{Program, code};
+
+/// Lines as a terminal gives them.
+fn lines(count: u32) -> String {
+    (1..=count).map(|number| format!("{number}\r\n")).collect()
+}
+
+#[tokio::test]
+async fn what_is_typed_is_echoed_and_read() {
+    let mut program = Program::shell("echo ready; read line; echo \"<$line>\"").await;
+    program.prints("ready").await;
+    program.types("héllo\r").await;
+    let (output, exit) = program.end().await;
+    assert_eq!(output, "ready\r\nhéllo\r\n<héllo>\r\n");
+    assert_eq!(exit, code(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_is_complete_to_its_last_byte() {
+    let expected = lines(100_000);
+    for (script, exit_code) in [("seq 1 100000", 0), ("seq 1 100000; exit 7", 7)] {
+        for _ in 0..5 {
+            let (output, exit) = Program::shell(script).await.end().await;
+            assert!(output == expected, "{script}: {} bytes", output.len());
+            assert_eq!(exit, code(exit_code), "{script}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_last_words_are_heard() {
+    for _ in 0..50 {
+        let (output, exit) = Program::shell("printf bye; exit 1").await.end().await;
+        assert_eq!((&*output, exit), ("bye", code(1)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_nobody_reads_is_paused_and_loses_nothing() {
+    const LINES: u32 = 1_000_000;
+    let script = format!("echo pid=$$; exec seq 1 {LINES}");
+    let mut program = Program::shell(&script).await;
+    program.prints("\r\n").await;
+    let process = format!("/proc/{}", program.number("pid"));
+    while program.live.events.len() < program.live.events.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    // The queue is full; what the kernel takes besides is full when the program waits.
+    while !fs::read_to_string(format!("{process}/status")).unwrap().contains("S (sleeping)") {
+        tokio::task::yield_now().await;
+    }
+    let io = fs::read_to_string(format!("{process}/io")).unwrap();
+    let written = io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
+    let bound = 2 * 1024 * 1024;
+    assert!(written.parse::<usize>().unwrap() < bound, "{written} bytes while nobody reads");
+    let (output, exit) = program.end().await;
+    let (_, output) = output.split_once("\r\n").unwrap();
+    assert!(output == lines(LINES), "{} bytes", output.len());
+    assert_eq!(exit, code(0));
+}

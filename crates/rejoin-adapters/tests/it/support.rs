@@ -1,0 +1,119 @@
+//! A program on a PTY, and what a test does with it.
+
+use bytes::Bytes;
+use rejoin_adapters::LocalTerminals;
+use rejoin_core::{Control, Launch, LiveTerminal, Shutdown, StartError, TerminalEvent, Terminals};
+use rejoin_protocol::{Exit, SessionId, TerminalSize};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What the server's environment is in these tests.
+pub(crate) const SERVER_ENV: &[(&str, &str)] =
+    &[("HOME", "/"), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
+
+/// What to start: a command without anything special.
+pub(crate) fn launch(command: &[&str]) -> Launch {
+    Launch {
+        session: SessionId::new("s1").unwrap(),
+        command: command.iter().map(ToString::to_string).collect(),
+        env: Vec::new(),
+        cwd: None,
+        size: TerminalSize::new(80, 24).unwrap(),
+    }
+}
+
+/// Starts a program in a server of this environment.
+pub(crate) async fn start_in(
+    server_env: &[(&str, &str)],
+    launch: Launch,
+) -> Result<Program, StartError> {
+    let env = server_env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let terminals = LocalTerminals::new(env, Shutdown::new());
+    Ok(Program { live: terminals.start(launch).await?, output: Vec::new(), last_input: 0 })
+}
+
+/// Why a program cannot be started.
+pub(crate) async fn refusal(launch: Launch) -> String {
+    start_in(SERVER_ENV, launch).await.err().expect("a refusal").to_string()
+}
+
+/// A program that runs.
+pub(crate) struct Program {
+    pub(crate) live: LiveTerminal,
+    /// What it has printed.
+    pub(crate) output: Vec<u8>,
+    /// The number of the last input.
+    last_input: u64,
+}
+
+impl Program {
+    pub(crate) async fn start(launch: Launch) -> Self {
+        start_in(SERVER_ENV, launch).await.unwrap()
+    }
+
+    /// A shell that runs a script.
+    pub(crate) async fn shell(script: &str) -> Self {
+        Self::start(launch(&["sh", "-c", script])).await
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// Reads until the program has printed this.
+    pub(crate) async fn prints(&mut self, text: &str) {
+        while !self.text().contains(text) {
+            match self.live.events.recv().await {
+                Some(TerminalEvent::Output(bytes)) => self.output.extend_from_slice(&bytes),
+                other => unreachable!("{text:?} was not printed, but {:?}; {other:?}", self.text()),
+            }
+        }
+    }
+
+    /// Reads to the end.
+    pub(crate) async fn end(mut self) -> (String, Exit) {
+        loop {
+            match self.live.events.recv().await.expect("an exit") {
+                TerminalEvent::Output(bytes) => self.output.extend_from_slice(&bytes),
+                TerminalEvent::Exit(exit) => return (self.text(), exit),
+            }
+        }
+    }
+
+    pub(crate) async fn control(&self, control: Control) {
+        self.live.controls.send(control).await.unwrap();
+    }
+
+    /// Types something; returns the input's number.
+    pub(crate) async fn types(&mut self, bytes: impl Into<Bytes>) -> u64 {
+        self.last_input += 1;
+        self.control(Control::Input { number: self.last_input, bytes: bytes.into() }).await;
+        self.last_input
+    }
+
+    /// The number after `name=` in what it has printed.
+    pub(crate) fn number(&self, name: &str) -> i32 {
+        let text = self.text();
+        let (_, rest) = text.split_once(&format!("{name}=")).unwrap();
+        rest.lines().next().unwrap().trim().parse().unwrap()
+    }
+}
+
+/// A process of a test that is killed with it.
+pub(crate) struct Bystander(pub(crate) i32);
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0).expect("a process id");
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// An exit with a code.
+pub(crate) fn code(code: i32) -> Exit {
+    Exit { code: Some(code), signal: None }
+}
+
+/// An exit by a signal.
+pub(crate) fn signal(name: &str) -> Exit {
+    Exit { code: None, signal: Some(name.to_owned()) }
+}
