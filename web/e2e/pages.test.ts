@@ -267,6 +267,65 @@ test("a size change is applied in order with the output", async () => {
   expect((await lines(page)).filter(Boolean)).toEqual(printed);
 });
 
+test("what is resumed begins at the size that it was left at", async () => {
+  const page = await openTerminal();
+  await connected(page);
+  await anotherOwner(80, 10);
+  pages.server.print(session, "left here\r\n");
+  await seeLine(page, /^left here/);
+  pages.server.cut();
+  // A cursor that is sent beyond the last column stays in it, so it tells the size at which it was sent.
+  const edge = (row: number, text: string) => `\x1b[${row};999H\x1b[${text.length - 1}D${text}`;
+  pages.server.print(session, edge(2, "eighty"));
+  await anotherOwner(100, 10);
+  pages.server.print(session, edge(3, "hundred"));
+  await anotherOwner(80, 10);
+  pages.server.print(session, edge(4, "eighty again"));
+  await anotherOwner(100, 10);
+  pages.server.print(session, `${edge(5, "hundred again")}\r\nend`);
+  await seeLine(page, /^end/);
+  const ends = (await lines(page)).map((line) => [line.length, line.trim()]);
+  expect(ends).toEqual([
+    [9, "left here"],
+    [80, "eighty"],
+    // At 80 columns, this line is two, and at 100 one again.
+    [100, "hundred"],
+    [80, "eighty again"],
+    [100, "hundred again"],
+    [3, "end"],
+  ]);
+  expect(await page.evaluate(() => globalThis.rejoin.terminal?.cols)).toBe(100);
+});
+
+test("a snapshot has the size that the session has at present", async () => {
+  const page = await openTerminal();
+  await connected(page);
+  await anotherOwner(80, 10);
+  pages.server.print(session, "left here\r\n");
+  await seeLine(page, /^left here/);
+  pages.server.cut();
+  session.epoch = "2";
+  await anotherOwner(100, 10);
+  pages.server.print(session, "\x1b[2;999Hx");
+  await seeLine(page, /x$/);
+  expect((await lines(page)).map((line) => line.length)).toEqual([9, 100]);
+});
+
+test("characters in two pieces, and what makes xterm.js throw, leave the screen whole", async () => {
+  const page = await openTerminal();
+  await connected(page);
+  pages.server.print(session, "\x1b[999;999H\x1b[1J\x1b[Hone ");
+  pages.server.print(session, Buffer.of(0xe2, 0x80));
+  pages.server.print(session, Buffer.of(0x94));
+  pages.server.print(session, " two");
+  await seeLine(page, /^one — two$/);
+  // What the engine ends a snapshot with may be the beginning of a character.
+  pages.server.print(session, Buffer.of(0x20, 0xe2, 0x80));
+  pages.server.skipToSnapshot(session);
+  pages.server.print(session, Buffer.of(0x94));
+  await seeLine(page, /^one — two —$/);
+});
+
 test("a flood ends where it should, and keys get through meanwhile", async () => {
   const page = await openTerminal();
   const line = (number: number) => `${number} ${"=".repeat(90)}\r\n`;

@@ -103,6 +103,40 @@ test("programs that fill the screen work", async () => {
   await seeLine(page, /^back/);
 });
 
+test("boxes, wide and combining characters stand in the same columns live and restored", async () => {
+  const one = await openTerminal();
+  // In the shell's own notation: what it makes of typed characters depends on the locale.
+  const print = (text: string) => {
+    const bytes = [...new TextEncoder().encode(text)].map((byte) => `\\x${byte.toString(16)}`);
+    return `printf '${bytes.join("")}'`;
+  };
+  const table = [
+    "┌────────────┬────────────┐",
+    "│ 日本語     │ 한국어     │",
+    "│ ünïcödé    │ e\u0301a\u0308o\u0302        │",
+    "│ 🦀 🚀 ✅   │ ▁▂▃▄▅▆▇█   │",
+    "╰────────────┴────────────╯",
+  ];
+  await type(one, `clear; ls --color=always -C /usr /; ${print(`${table.join("\n")}\n`)}; echo do''ne\r`);
+  await seeLine(one, /^done/);
+  await screenshot(one, "unicode-dark");
+  const columns = () => {
+    const buffer = globalThis.rejoin.terminal?.buffer.active;
+    const found: number[][] = [];
+    for (let at = 0; buffer !== undefined && at < buffer.length; at++) {
+      const line = buffer.getLine(at);
+      const cells = Array.from({ length: 30 }, (_, x) => x).filter((x) => line?.getCell(x)?.getChars() === "│");
+      if (cells.length > 0) found.push(cells);
+    }
+    return found;
+  };
+  expect(await one.evaluate(columns)).toEqual(Array(3).fill([0, 13, 26]));
+  const other = await openAgain(one);
+  await seeLine(other, /^done/);
+  expect(await other.evaluate(columns)).toEqual(Array(3).fill([0, 13, 26]));
+  await sameText(one, other);
+});
+
 test("a second tab shows the same, also of a program that fills the screen, and types too", async () => {
   const one = await openTerminal();
   await type(one, "echo fi''rst\r");
@@ -186,11 +220,15 @@ test("the size belongs to the one who typed last", async () => {
   expect(small).toBeLessThan(large ?? 0);
   await one.waitForFunction((expected) => globalThis.rejoin.terminal?.cols === expected, small);
   await one.locator(".note").getByText(`${small}×`).waitFor();
+  await screenshot(one, "two-sizes-smaller-dark");
   await type(one, "clear; echo la''rge\r");
   await other.waitForFunction((expected) => globalThis.rejoin.terminal?.cols === expected, large);
   await other.locator(".note").getByText(`${large}×`).waitFor();
-  await type(one, "clear; stty size\r");
+  await type(one, "clear; stty size; ls --color=always -C /usr/bin | head -n 12\r");
   await seeLine(other, new RegExp(`^\\d+ ${large}$`));
+  await sameText(one, other);
+  await screenshot(one, "two-sizes-owner-dark");
+  await screenshot(other, "two-sizes-scaled-dark");
 });
 
 test("an ended terminal stays readable, with its exit code", async () => {

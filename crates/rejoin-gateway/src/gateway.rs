@@ -7,7 +7,7 @@ use std::{
 
 use rejoin_core::{Caps, Hub, Identity};
 use rejoin_protocol::{UserId, limits, message};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     accept,
@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: Handlers,
     pub(crate) shards: Shards,
     /// One permit for each connection that may still come (B4).
-    pub(crate) permits: Arc<tokio::sync::Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
 }
 
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
@@ -121,7 +121,8 @@ impl Gateway {
     /// What the listener fails with.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let shards = Shards::start(self.config.shards, self.hub.shutdown());
-        let permits = Arc::new(tokio::sync::Semaphore::new(self.config.max_connections));
+        let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {
             hub: self.hub,
             config: self.config,

@@ -50,7 +50,7 @@ impl View {
         }
     }
 
-    fn begin(&mut self, start: Start) {
+    fn begin(&mut self, start: &Start) {
         for message in &start.preamble {
             self.message(message);
         }
@@ -76,7 +76,7 @@ fn read(numbers: &Numbers, view: &mut View, count: usize) {
             view.reader = Some(reader);
         }
         Progress::Behind { .. } => {
-            view.begin(block_on(numbers.stream().start(None)).unwrap());
+            view.begin(&block_on(numbers.stream().start(None)).unwrap());
         }
     }
 }
@@ -100,12 +100,12 @@ fn run(retention: usize, steps: Vec<Step>) {
                 let start = block_on(numbers.stream().start(Some(position))).unwrap();
                 assert!(matches!(start.verdict, Verdict::Resumed | Verdict::Snapshot));
                 view.state = known;
-                view.begin(start);
+                view.begin(&start);
             }
             Step::Fresh { reader } => {
                 let start = block_on(numbers.stream().start(None)).unwrap();
                 assert_eq!(start.verdict, Verdict::Fresh);
-                views[reader].begin(start);
+                views[reader].begin(&start);
             }
             Step::Read { reader, frames } => read(&numbers, &mut views[reader], frames),
         }

@@ -1,5 +1,7 @@
 //! What the wire looks like, and what bad input gets.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod binary;
 mod client;
 mod codes;
