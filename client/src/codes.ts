@@ -37,9 +37,8 @@ export const ERROR_CODES = [
   { code: "start_failed", number: 407, retryable: false, description: "The profile's command could not be started." },
   { code: "input_full", number: 408, retryable: true, description: "The program does not read its input, and the queue is full." },
   { code: "input_out_of_order", number: 409, retryable: true, description: "A numbered input is missing before this one; send again from there." },
-  { code: "overloaded", number: 500, retryable: true, description: "The session is busier than it can be; try again." },
+  { code: "overloaded", number: 500, retryable: true, description: "The server has as many connections as it may have; try again later." },
   { code: "internal", number: 501, retryable: true, description: "Something failed on the server; its log has the reason." },
-  { code: "draining", number: 502, retryable: true, description: "The server is stopping." },
 ] as const;
 
 /** A number that the server closes a connection with. */

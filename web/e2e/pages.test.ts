@@ -275,14 +275,14 @@ test("what is resumed begins at the size that it was left at", async () => {
   await seeLine(page, /^left here/);
   pages.server.cut();
   // A cursor that is sent beyond the last column stays in it, so it tells the size at which it was sent.
-  const edge = (row: number, text: string) => `\x1b[${row};999H\x1b[${text.length - 1}D${text}`;
-  pages.server.print(session, edge(2, "eighty"));
+  const edge = (text: string) => `\x1b[999G\x1b[${text.length - 1}D${text}\r\n`;
+  pages.server.print(session, edge("eighty"));
   await anotherOwner(100, 10);
-  pages.server.print(session, edge(3, "hundred"));
+  pages.server.print(session, edge("hundred"));
   await anotherOwner(80, 10);
-  pages.server.print(session, edge(4, "eighty again"));
+  pages.server.print(session, edge("eighty again"));
   await anotherOwner(100, 10);
-  pages.server.print(session, `${edge(5, "hundred again")}\r\nend`);
+  pages.server.print(session, `${edge("hundred again")}end`);
   await seeLine(page, /^end/);
   const ends = (await lines(page)).map((line) => [line.length, line.trim()]);
   expect(ends).toEqual([

@@ -34,11 +34,11 @@ impl LocalTerminals {
 impl Terminals for LocalTerminals {
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>> {
         Box::pin(async move {
-            let (pty, child) = launch::spawn(&launch, &self.env)?;
+            let started = launch::spawn(&launch, &self.env)?;
             let (events_tx, events) = mpsc::channel(EVENTS);
             let (controls, controls_rx) = mpsc::channel(CONTROLS);
             let (written_tx, written) = watch::channel(0);
-            self.shutdown.spawn(run::run(pty, child, events_tx, controls_rx, written_tx));
+            self.shutdown.spawn(run::run(started, events_tx, controls_rx, written_tx));
             Ok(LiveTerminal { events, controls, written })
         })
     }

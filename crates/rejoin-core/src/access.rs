@@ -46,16 +46,19 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// All topics, and no sessions: a terminal is the server's own user.
+    #[must_use]
+    pub fn topics() -> Self {
+        use TopicRight::{Presence, Publish, Subscribe};
+        let topics = Rules::everything(&[Subscribe, Publish, Presence]);
+        Self { topics, ..Self::default() }
+    }
+
     /// All topics and all profiles; the sessions that the user owns.
     #[must_use]
     pub fn user() -> Self {
         use SessionRight::{Attach, Create, Write};
-        use TopicRight::{Presence, Publish, Subscribe};
-        Self {
-            topics: Rules::everything(&[Subscribe, Publish, Presence]),
-            sessions: Rules::everything(&[Create, Attach, Write]),
-            admin: false,
-        }
+        Self { sessions: Rules::everything(&[Create, Attach, Write]), ..Self::topics() }
     }
 
     /// Everything.

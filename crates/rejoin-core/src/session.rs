@@ -192,6 +192,7 @@ impl Session {
                 role: request.role,
                 verdict: start.verdict,
                 replayed: start.replayed,
+                reason: start.reason,
                 position: start.position,
                 cols: state.size.cols(),
                 rows: state.size.rows(),
@@ -246,8 +247,12 @@ impl Session {
 
     /// Makes a viewer's size the session's.
     fn take_size(&self, state: &mut State, viewer: u64) {
+        if state.ended.is_some() {
+            // The last screen stays as it is.
+            return;
+        }
         let Some(size) = state.viewers.own_size(viewer) else { return };
-        // A full queue means that other sizes wait; the owner looks at the newest one anyway.
+        // A full queue means that other commands wait; the owner looks after each of them.
         let _ = self.shared.commands.try_send(Command::Resize);
         let mut update = SessionUpdate::new(self.id().clone());
         update.size_owner = state.viewers.size_owner();

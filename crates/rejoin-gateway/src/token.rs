@@ -51,13 +51,13 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// The audience that they must be for; `None`: any, or none.
     pub audience: Option<String>,
-    /// What a token without `caps` allows.
+    /// What a token without `caps` allows; by default topics, and no terminals.
     pub default_caps: Caps,
 }
 
 impl Default for TokenRules {
     fn default() -> Self {
-        Self { issuer: None, audience: None, default_caps: Caps::user() }
+        Self { issuer: None, audience: None, default_caps: Caps::topics() }
     }
 }
 

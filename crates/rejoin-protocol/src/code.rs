@@ -117,9 +117,8 @@ error_codes! {
     StartFailed = 407, "start_failed", false, "The profile's command could not be started.";
     InputFull = 408, "input_full", true, "The program does not read its input, and the queue is full.";
     InputOutOfOrder = 409, "input_out_of_order", true, "A numbered input is missing before this one; send again from there.";
-    Overloaded = 500, "overloaded", true, "The session is busier than it can be; try again.";
+    Overloaded = 500, "overloaded", true, "The server has as many connections as it may have; try again later.";
     Internal = 501, "internal", true, "Something failed on the server; its log has the reason.";
-    Draining = 502, "draining", true, "The server is stopping.";
 }
 
 impl CloseCode {

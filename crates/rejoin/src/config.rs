@@ -3,14 +3,14 @@
 mod load;
 mod value;
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use rejoin_core::{Caps, Profile, Retention, TopicRule};
 use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
 
 pub(crate) use load::{Overrides, load};
-use value::{ByteSize, Interval};
+use value::{ByteSize, Count, Interval, TopicPattern};
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -20,14 +20,14 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     /// By topic, or by prefix with `*` at its end.
-    pub(crate) topics: BTreeMap<String, Topic>,
+    pub(crate) topics: BTreeMap<TopicPattern, Topic>,
     pub(crate) sessions: Sessions,
     /// What terminals may be started from; `terminal`, the login shell, if there is none.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Server {
     #[serde(deserialize_with = "value::address")]
     pub(crate) listen: SocketAddr,
@@ -39,10 +39,11 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Auth {
     pub(crate) required: bool,
     /// Relative to the data directory. Without it the server makes its own secret.
+    #[serde(deserialize_with = "value::optional_path")]
     pub(crate) hs256_secret_file: Option<PathBuf>,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
@@ -51,37 +52,37 @@ pub(crate) struct Auth {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Limits {
-    pub(crate) max_connections: NonZeroUsize,
+    pub(crate) max_connections: Count,
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
     pub(crate) heartbeat: Interval,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table such as { frames = 256 }")]
 pub(crate) struct Retain {
-    pub(crate) frames: Option<NonZeroUsize>,
+    pub(crate) frames: Option<Count>,
     pub(crate) bytes: Option<ByteSize>,
     pub(crate) age: Option<Interval>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Sessions {
     #[serde(deserialize_with = "value::scrollback")]
     pub(crate) scrollback_lines: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with a `command`")]
 pub(crate) struct ProfileEntry {
     #[serde(deserialize_with = "value::command")]
     command: Vec<String>,
@@ -116,7 +117,7 @@ impl Default for Auth {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_connections: NonZeroUsize::new(1000).expect("not zero"),
+            max_connections: Count::new(1000),
             max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
             auth_timeout: Interval::from_secs(10),
             heartbeat: Interval::from_secs(30),
@@ -154,10 +155,10 @@ impl Config {
     /// The rules for topics, the longest pattern first: the most special one counts.
     pub(crate) fn topic_rules(&self) -> Vec<TopicRule> {
         let default = Retention::default();
-        let rule = |(pattern, topic): (&String, &Topic)| TopicRule {
-            pattern: pattern.clone(),
+        let rule = |(pattern, topic): (&TopicPattern, &Topic)| TopicRule {
+            pattern: pattern.as_str().to_owned(),
             retention: Retention {
-                frames: topic.retain.frames.unwrap_or(default.frames),
+                frames: topic.retain.frames.map_or(default.frames, Count::get),
                 bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            command::complain(&format!("{error:#}"));
+            command::complain(&command::sentence(&error));
             ExitCode::FAILURE
         }
     }

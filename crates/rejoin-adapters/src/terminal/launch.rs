@@ -1,9 +1,16 @@
 //! How a program is started: its command, its environment, its directory.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use pty_process::{Command, Pty, Size};
 use rejoin_core::{Launch, StartError};
+use rustix::fs::{Access, access};
 use tokio::process::Child;
 
 /// Variables that a program expects of a log-in; `LC_` and `XDG_` are prefixes.
@@ -28,6 +35,14 @@ const ORDINARY: &[&str] = &[
 /// The shell of a system that names none.
 const FALLBACK_SHELL: &str = "/bin/sh";
 
+/// A program that was started.
+pub(super) struct Started {
+    pub(super) pty: Pty,
+    /// The same PTY, to be read without waiting for its readiness.
+    pub(super) rest: OwnedFd,
+    pub(super) child: Child,
+}
+
 /// Whether a variable of the server's environment is passed on.
 pub(super) fn is_ordinary(name: &str) -> bool {
     ORDINARY.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
@@ -37,7 +52,7 @@ pub(super) fn is_ordinary(name: &str) -> bool {
 pub(super) fn spawn(
     launch: &Launch,
     env: &BTreeMap<String, String>,
-) -> Result<(Pty, Child), StartError> {
+) -> Result<Started, StartError> {
     let mut words = Vec::with_capacity(launch.command.len());
     for word in &launch.command {
         words.push(expand(word, env)?);
@@ -45,20 +60,10 @@ pub(super) fn spawn(
     let Some((program, arguments)) = words.split_first() else {
         return Err(StartError("its command is empty".to_owned()));
     };
-    let home = env.get("HOME").map_or("/", String::as_str);
-    let directory = match launch.cwd.as_deref() {
-        None => home.to_owned(),
-        Some(path) => match path.strip_prefix('~') {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
-            _ => path.to_owned(),
-        },
-    };
-    if !Path::new(&directory).is_dir() {
-        return Err(StartError(format!("there is no directory `{directory}`")));
-    }
-    let (pty, pts) = pty_process::open().map_err(|error| no_pty(&error))?;
-    let size = Size::new(launch.size.rows(), launch.size.cols());
-    pty.resize(size).map_err(|error| no_pty(&error))?;
+    let directory = directory(launch, env)?;
+    let (pty, pts) = pty_process::open().map_err(no_pty)?;
+    pty.resize(Size::new(launch.size.rows(), launch.size.cols())).map_err(no_pty)?;
+    let rest = pty.as_fd().try_clone_to_owned().map_err(no_pty)?;
     let command = Command::new(program)
         .args(arguments)
         .current_dir(&directory)
@@ -71,7 +76,27 @@ pub(super) fn spawn(
         .envs(launch.env.iter().map(|(name, value)| (name, value)))
         .kill_on_drop(true);
     let child = command.spawn(pts).map_err(|error| refused(program, error))?;
-    Ok((pty, child))
+    Ok(Started { pty, rest, child })
+}
+
+/// Where the program starts: like a shell's `cd`, from home.
+fn directory(launch: &Launch, env: &BTreeMap<String, String>) -> Result<PathBuf, StartError> {
+    let home = Path::new(env.get("HOME").map_or("/", String::as_str));
+    let asked_for = launch.cwd.as_deref().unwrap_or("~");
+    let directory = match asked_for.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            home.join(rest.trim_start_matches('/'))
+        }
+        _ => home.join(asked_for),
+    };
+    if !directory.is_dir() {
+        return Err(StartError(format!("there is no directory `{}`", directory.display())));
+    }
+    if access(&directory, Access::EXEC_OK).is_err() {
+        let sentence = format!("the directory `{}` may not be entered", directory.display());
+        return Err(StartError(sentence));
+    }
+    Ok(directory)
 }
 
 /// Replaces a word that is `$NAME` by the variable's value.
@@ -97,6 +122,6 @@ fn refused(program: &str, error: pty_process::Error) -> StartError {
     StartError(sentence)
 }
 
-fn no_pty(error: &pty_process::Error) -> StartError {
+fn no_pty(error: impl Display) -> StartError {
     StartError(format!("the server has no terminal to give: {error}"))
 }

@@ -1,11 +1,14 @@
 //! The life of a program on a PTY: one loop that reads, one that writes, and its end.
 
 use std::{
-    collections::VecDeque, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration,
+    collections::VecDeque,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    process::ExitStatus,
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
-use pty_process::{OwnedReadPty, OwnedWritePty, Pty, Size};
+use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rejoin_core::{Control, TerminalEvent};
 use rejoin_protocol::Exit;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -17,28 +20,55 @@ use tokio::{
 };
 use tracing::debug;
 
+use crate::terminal::launch::Started;
+
 /// The most that one read takes, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// How long a program has to go after a hang-up before it is killed.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
-/// After the exit, output is read until none came for so long: what the program wrote is in
-/// the PTY by then, what its children write later does not count.
-const DRAIN_QUIET: Duration = Duration::from_millis(50);
+/// More than a terminal holds: what comes after it was written after the exit.
+const HELD_BYTES: usize = 64 * 1024;
+/// Children that the program leaves behind are heard until none printed for so long,
+const LAST_WORDS_QUIET: Duration = Duration::from_millis(50);
+/// and for no longer than this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What ends programs; their numbers differ between systems.
+const SIGNALS: &[(Signal, &str)] = &[
+    (Signal::HUP, "SIGHUP"),
+    (Signal::INT, "SIGINT"),
+    (Signal::QUIT, "SIGQUIT"),
+    (Signal::ILL, "SIGILL"),
+    (Signal::TRAP, "SIGTRAP"),
+    (Signal::ABORT, "SIGABRT"),
+    (Signal::BUS, "SIGBUS"),
+    (Signal::FPE, "SIGFPE"),
+    (Signal::KILL, "SIGKILL"),
+    (Signal::USR1, "SIGUSR1"),
+    (Signal::SEGV, "SIGSEGV"),
+    (Signal::USR2, "SIGUSR2"),
+    (Signal::PIPE, "SIGPIPE"),
+    (Signal::ALARM, "SIGALRM"),
+    (Signal::TERM, "SIGTERM"),
+    (Signal::XCPU, "SIGXCPU"),
+    (Signal::XFSZ, "SIGXFSZ"),
+    (Signal::SYS, "SIGSYS"),
+];
 
 /// Runs until the program has ended and all its output was told.
 pub(super) async fn run(
-    pty: Pty,
-    child: Child,
+    started: Started,
     events: mpsc::Sender<TerminalEvent>,
     controls: mpsc::Receiver<Control>,
     written: watch::Sender<u64>,
 ) {
+    let Started { pty, rest, child } = started;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let (read_pty, write_pty) = pty.into_split();
     let (ended_tx, ended_rx) = watch::channel(());
+    let (read_pty, write_pty) = pty.into_split();
     let write = write_loop(write_pty, group, controls, written, ended_rx);
     let read = async move {
-        let exit = read_loop(read_pty, child, &events).await;
+        let exit = read_loop(read_pty, rest, child, &events).await;
         debug!(?exit, "program reaped");
         let _ = events.send(TerminalEvent::Exit(exit)).await;
         drop(ended_tx);
@@ -49,31 +79,45 @@ pub(super) async fn run(
 /// Reads until the program's end. Not reading while nobody takes the output pauses the program.
 async fn read_loop(
     mut pty: OwnedReadPty,
+    rest: OwnedFd,
     mut child: Child,
     events: &mpsc::Sender<TerminalEvent>,
 ) -> Exit {
     let mut buffer = vec![0; READ_BYTES];
-    let mut status = None;
-    while status.is_none() {
+    let status = loop {
         tokio::select! {
             read = pty.read(&mut buffer) => match read {
+                Ok(length @ 1..) => tell(events, &buffer[..length]).await,
                 // EIO says that the last process has closed the terminal.
-                Ok(0) | Err(_) => break,
-                Ok(length) => tell(events, &buffer[..length]).await,
+                Ok(0) | Err(_) => break child.wait().await,
             },
-            exited = child.wait() => status = Some(exited.ok()),
+            exited = child.wait() => break exited,
         }
-    }
-    while status.is_some()
-        && let Ok(Ok(length @ 1..)) = timeout(DRAIN_QUIET, pty.read(&mut buffer)).await
+    };
+    // What the program left in its terminal: a read gets all that was written before it, while
+    // the notice that there is something to read may come at any time.
+    let mut taken = 0;
+    while taken < HELD_BYTES
+        && let Ok(length @ 1..) = rustix::io::read(&rest, &mut buffer[..])
     {
+        taken += length;
         tell(events, &buffer[..length]).await;
     }
-    let status = match status {
-        Some(status) => status,
-        None => child.wait().await.ok(),
-    };
+    let _ = timeout(LAST_WORDS, last_words(&mut pty, &mut buffer, events)).await;
     status.map(exit).unwrap_or_default()
+}
+
+/// Hears children that the program left behind. Cancel safe: what was read is told.
+async fn last_words(
+    pty: &mut OwnedReadPty,
+    buffer: &mut [u8],
+    events: &mpsc::Sender<TerminalEvent>,
+) {
+    while let Ok(place) = events.reserve().await
+        && let Ok(Ok(length @ 1..)) = timeout(LAST_WORDS_QUIET, pty.read(buffer)).await
+    {
+        place.send(TerminalEvent::Output(Bytes::copy_from_slice(&buffer[..length])));
+    }
 }
 
 async fn tell(events: &mpsc::Sender<TerminalEvent>, output: &[u8]) {
@@ -141,20 +185,6 @@ fn exit(status: ExitStatus) -> Exit {
 }
 
 fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        _ => return format!("signal {number}"),
-    };
-    name.to_owned()
+    let known = SIGNALS.iter().find(|(signal, _)| signal.as_raw() == number);
+    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }

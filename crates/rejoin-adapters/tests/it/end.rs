@@ -29,7 +29,7 @@ async fn a_hangup_ends_a_program() {
 
 #[tokio::test]
 async fn a_program_may_use_a_hangup_to_say_goodbye() {
-    let script = "trap 'echo saved; exit 3' HUP; echo ready; while :; do sleep 0.1; done";
+    let script = "trap 'echo saved; exit 3' HUP; echo ready; while :; do read line; done";
     let mut program = Program::shell(script).await;
     program.prints("ready").await;
     program.control(Control::Hangup).await;
@@ -66,6 +66,8 @@ async fn a_child_that_keeps_the_terminal_open_does_not_delay_the_exit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_goes_on_printing_does_not_delay_the_exit() {
-    let script = "trap '' HUP; echo child=$$; yes & exit 4";
-    assert_eq!(Program::shell(script).await.end().await.1, code(4));
+    for child in ["yes", "while echo yes; do sleep 0.01; done"] {
+        let script = format!("trap '' HUP; ({child}) & exit 4");
+        assert_eq!(Program::shell(&script).await.end().await.1, code(4), "{child}");
+    }
 }

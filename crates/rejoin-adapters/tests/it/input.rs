@@ -44,7 +44,7 @@ async fn input_of_nothing_is_reported_too() {
 
 #[tokio::test]
 async fn a_new_size_is_seen_by_the_program() {
-    let script = "stty size; trap 'stty size; exit' WINCH; echo ready; while :; do read x; done";
+    let script = "stty size; trap 'stty size; exit 0' WINCH; echo ready; while :; do read x; done";
     let mut program = Program::shell(script).await;
     program.prints("ready").await;
     program.control(Control::Resize(TerminalSize::new(132, 50).unwrap())).await;
@@ -55,7 +55,8 @@ async fn a_new_size_is_seen_by_the_program() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_does_not_read_hears_of_sizes_and_the_end() {
-    let script = "trap 'stty size' WINCH; stty raw -echo; echo ready; while :; do sleep 1; done";
+    let script =
+        "trap 'stty size' WINCH; stty raw -echo; sleep 600 & echo ready; while :; do wait; done";
     let mut program = Program::shell(script).await;
     program.prints("ready").await;
     // More than any terminal holds, so that the writer has something left to write.

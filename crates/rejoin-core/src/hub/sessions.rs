@@ -50,7 +50,8 @@ impl Hub {
         }
         let Some(profile) = config.profiles.get(&name) else {
             let known: Vec<_> = config.profiles.keys().map(|name| format!("`{name}`")).collect();
-            let sentence = format!("there is no profile `{name}`, only {}", known.join(", "));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let sentence = format!("there is no profile `{name}`; there is: {known}");
             return Err(ErrorBody::new(ErrorCode::UnknownProfile, sentence));
         };
         let id = SessionId::new(&new_id()).expect("a UUID is a valid id");

@@ -85,6 +85,8 @@ pub(super) struct InputQueue {
     controls: mpsc::Sender<Control>,
     /// The number of the last input that went to the terminal.
     last_number: u64,
+    /// The number of the last input that was written.
+    settled: u64,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Each attached viewer's writer.
@@ -98,6 +100,7 @@ impl InputQueue {
         Self {
             controls,
             last_number: 0,
+            settled: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             viewers: Vec::new(),
@@ -138,6 +141,8 @@ impl InputQueue {
         let last = self.last_seq_of(&writer);
         if numbered && seq <= last {
             self.wait(0, Some(receipt));
+            // It may have been written long ago.
+            self.settle(self.settled);
             return Ok(());
         }
         if numbered && seq != last + 1 {
@@ -158,6 +163,7 @@ impl InputQueue {
 
     /// Settles what is written, up to and with `number`.
     pub(super) fn settle(&mut self, number: u64) {
+        self.settled = number;
         while self.waiting.front().is_some_and(|waiting| waiting.number <= number) {
             self.settle_first(Ok(()));
         }

@@ -182,12 +182,10 @@ impl Owner {
     }
 
     fn obey(&mut self, command: Command) {
-        match command {
-            Command::Snapshot { reply_tx } => {
-                let _ = reply_tx.send(self.snapshot());
-            }
-            Command::Resize => self.resize(),
-            Command::Close { .. } => unreachable!("a close is handled by the loop"),
+        // Whatever the command: a full queue may have refused the one that says "resize".
+        self.resize();
+        if let Command::Snapshot { reply_tx } = command {
+            let _ = reply_tx.send(self.snapshot());
         }
     }
 

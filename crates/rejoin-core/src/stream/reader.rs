@@ -81,9 +81,10 @@ impl Stream {
             Lag::Snapshot(source) => {
                 let snapshot = source.snapshot().await?;
                 let verdict = if gone.is_some() { Verdict::Snapshot } else { Verdict::Fresh };
+                let (head, _) = self.next();
                 Some(Start {
                     verdict,
-                    replayed: 0,
+                    replayed: head - snapshot.seq,
                     missed: None,
                     reason: gone.map(|gone| gone.reason),
                     position: snapshot.position,

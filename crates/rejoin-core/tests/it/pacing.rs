@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::poll;
 use parking_lot::Mutex;
-use rejoin_core::{Batch, Progress, Reader, Stream, Wake};
+use rejoin_core::{Batch, Lag, Progress, Reader, Stream, StreamConfig, Wake};
 use rejoin_protocol::{Position, StreamNumber};
 
 use crate::support::{frames, limit, topic};
@@ -101,4 +101,28 @@ async fn a_follower_that_begins_behind_is_told_at_once() {
     let wake = Arc::new(Told::default());
     let _follower = stream.follow(Arc::clone(&wake) as _, 0);
     assert_eq!(*wake.0.lock(), 1);
+}
+
+#[tokio::test]
+async fn a_frame_is_encoded_once_whatever_the_number_of_readers() {
+    thread_local!(static ENCODED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
+    fn encode(_kind: rejoin_core::Kind, parts: &[&[u8]]) -> bytes::Bytes {
+        ENCODED.set(ENCODED.get() + 1);
+        parts.concat().into()
+    }
+    let stream = Stream::new(StreamConfig {
+        number: StreamNumber(1),
+        retention: frames(10),
+        lag: Lag::Gap(Arc::new(|_| bytes::Bytes::new())),
+        encode,
+    });
+    publish(&stream).await;
+    let mut batches = Vec::new();
+    for _ in 0..100 {
+        let mut batch = Batch::default();
+        stream.read(Reader { next: 0 }, limit(10), &mut batch);
+        batches.push(batch.frames.remove(0));
+    }
+    assert_eq!(ENCODED.get(), 1);
+    assert!(batches.iter().all(|frame| frame.as_ptr() == batches[0].as_ptr()), "one copy");
 }

@@ -153,6 +153,22 @@ async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
 }
 
 #[tokio::test]
+async fn a_repeated_key_that_was_written_long_ago_is_acknowledged_at_once() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, named("tab")).await.unwrap();
+    attachment.input(1, "a".into(), text_receipt(&ann, "first")).unwrap();
+    let (number, _) = typed(&mut program).await;
+    program.written.send(number).unwrap();
+    while !told(&ann).iter().any(|message| message["reply_to"] == "first") {
+        tokio::task::yield_now().await;
+    }
+    attachment.input(1, "a".into(), text_receipt(&ann, "again")).unwrap();
+    assert_eq!(told(&ann)[0]["reply_to"], "again");
+}
+
+#[tokio::test]
 async fn a_hole_in_the_numbers_is_refused_with_the_number_that_is_next() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
@@ -301,10 +317,14 @@ async fn an_exit_comes_after_the_last_output_and_says_how_it_ended() {
     assert_eq!(refused["payload"]["code"], "session_ended");
     let typed = attachment.input(2, "x".into(), text_receipt(&ann, "2")).unwrap_err();
     assert_eq!(typed.code, ErrorCode::SessionEnded);
-    // The last screen stays readable.
+    // The last screen stays readable, in its size.
     let late = connection("ann");
-    let _attachment = session.attach(&late, request(Role::Writer, None)).await.unwrap();
+    drop(attachment);
+    let narrow = request(Role::Writer, Some(size(20, 5)));
+    let _attachment = session.attach(&late, narrow).await.unwrap();
     assert_eq!(told(&late)[0]["payload"]["exit"]["code"], 3);
+    fence(&session).await;
+    assert_eq!(session.info().cols, 80);
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use crate::shard::{Arrival, Shared, batch::Joined, readers::Readers, writer::Wri
 
 /// How long a peer may take to accept what is queued before a close.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// How long a peer of a stopping server may take to close its side.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) type Later = Pin<Box<dyn Future<Output = Event> + Send>>;
 
@@ -45,6 +47,8 @@ pub(super) struct Run {
     pub(super) generation: u64,
     pub(super) joined: Joined,
     pub(super) draining: bool,
+    /// Sockets whose peers have not closed their side yet.
+    pub(super) lingering: usize,
 }
 
 impl Run {
@@ -60,6 +64,7 @@ impl Run {
             generation: 0,
             joined: Joined::default(),
             draining: false,
+            lingering: 0,
         }
     }
 
@@ -79,7 +84,8 @@ impl Run {
             if let Some(stream) = stream {
                 self.broadcast(stream).await;
             }
-            if self.draining && self.writers.iter().all(Option::is_none) {
+            let open = self.lingering > 0 || self.writers.iter().any(Option::is_some);
+            if self.draining && !open {
                 return;
             }
             let busy = stream.is_some() || !outboxes.is_empty() || !self.behind.is_empty();
@@ -131,7 +137,10 @@ impl Run {
                 }
             }
             // A peer that has not closed its side by now is not waited for.
-            Event::LingerOver { socket } => shut_down(&socket, std::net::Shutdown::Both),
+            Event::LingerOver { socket } => {
+                self.lingering -= 1;
+                shut_down(&socket, std::net::Shutdown::Both);
+            }
         }
     }
 
@@ -211,8 +220,10 @@ impl Run {
         self.shared.inbox.lock().slots.try_remove(slot);
         if writer.closing {
             let socket = writer.socket;
+            let grace = if self.draining { DRAIN_GRACE } else { CLOSE_GRACE };
+            self.lingering += 1;
             self.events.push(Box::pin(async move {
-                tokio::time::sleep(CLOSE_GRACE).await;
+                tokio::time::sleep(grace).await;
                 Event::LingerOver { socket }
             }));
         }

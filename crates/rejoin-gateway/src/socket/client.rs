@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, mem, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{
-    Attachment, Connection, Device, Identity, Item, Membership, Outbox, Reader, Session,
-};
+use rejoin_core::{Attachment, Connection, Device, Identity, Item, Membership, Outbox, Reader};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, TopicName,
     binary::{BinaryKind, Head},
@@ -279,8 +277,8 @@ impl Client {
     }
 
     /// Leaves a session, if it is attached.
-    pub(super) fn detach(&mut self, session: &Session) -> bool {
-        let index = self.attachments.iter().position(|a| a.session().id() == session.id());
+    pub(super) fn detach(&mut self, session: &SessionId) -> bool {
+        let index = self.attachments.iter().position(|a| a.session().id() == session);
         let attachment = index.map(|index| self.attachments.swap_remove(index));
         attachment.map(Attachment::detach).is_some()
     }

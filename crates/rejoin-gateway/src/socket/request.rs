@@ -43,7 +43,7 @@ impl Client {
             Request::Publish(publish) => self.publish(connection, publish).await?,
             Request::CreateSession(create) => self.create(connection, create).await?,
             Request::Attach(attach) => return self.attach(connection, reply_to, attach).await,
-            Request::Detach(session) => self.leave_session(connection, &session)?,
+            Request::Detach(session) => self.leave_session(&session)?,
             Request::Input(input) => return self.input(connection, reply_to, input),
             Request::Resize(resize) => {
                 let RequiredSize(size) = resize.size;
@@ -147,7 +147,7 @@ impl Client {
         };
         let session = self.shared.hub.session(&attach.session, connection.identity(), right)?;
         // Attaching again begins anew.
-        self.detach(&session);
+        self.detach(session.id());
         let OptionalSize(size) = attach.size;
         let request = AttachRequest {
             reply_to: reply_to.cloned(),
@@ -160,14 +160,9 @@ impl Client {
         Ok(())
     }
 
-    fn leave_session(
-        &mut self,
-        connection: &Connection,
-        session: &SessionRef,
-    ) -> Result<ServerMessage, ErrorBody> {
-        let identity = connection.identity();
-        let session = self.shared.hub.session(&session.session, identity, SessionRight::Attach)?;
-        if !self.detach(&session) {
+    fn leave_session(&mut self, session: &SessionRef) -> Result<ServerMessage, ErrorBody> {
+        // The session may be closed by now; whoever is attached may leave it all the same.
+        if !self.detach(&session.session) {
             return Err(ErrorCode::NotAttached.into());
         }
         Ok(ServerMessage::Ack(Empty {}))

@@ -20,7 +20,7 @@ async fn a_bad_message_is_answered_and_the_connection_lives_on() {
         (r#"{"type":"subscribe","payload":{"topic":"@user"}}"#, "unknown_topic"),
         (r#"{"type":"unsubscribe","payload":{"topic":"news"}}"#, "not_subscribed"),
         (r#"{"type":"attach","payload":{"session":"nothing"}}"#, "unknown_session"),
-        (r#"{"type":"detach","payload":{"session":"nothing"}}"#, "unknown_session"),
+        (r#"{"type":"detach","payload":{"session":"nothing"}}"#, "not_attached"),
         (r#"{"type":"input","payload":{"session":"nothing","data":"x"}}"#, "not_attached"),
         (r#"{"type":"create_session","payload":{"kind":"state"}}"#, "invalid_field"),
         (

@@ -1,7 +1,10 @@
 //! Slow readers: they hurt nobody, and catch up or are told.
 
+use std::time::Duration;
+
 use futures_util::SinkExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::TestServer;
 
@@ -45,6 +48,7 @@ async fn a_peer_that_asks_and_never_reads_is_not_read_from_and_then_let_go() {
     // Answers that nobody reads: the socket fills, then the outbox; then the server stops reading,
     // and so the client cannot send. Nothing happens any more, and the paused clock runs on.
     let ping = json!({ "type": "ping" }).to_string();
+    let begun = Instant::now();
     while server.hub.connection_count() > 0 {
         if client.socket.send(ping.as_str().into()).await.is_err() {
             break;
@@ -53,4 +57,5 @@ async fn a_peer_that_asks_and_never_reads_is_not_read_from_and_then_let_go() {
     while server.hub.connection_count() > 0 {
         tokio::task::yield_now().await;
     }
+    assert!(begun.elapsed() >= Duration::from_secs(30), "it had time to read");
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
-    Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
+    Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
     SessionSettings, Shutdown, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, TokenKey, encode};
@@ -66,6 +66,7 @@ impl TestServer {
         let hub = Hub::new(config, &Shutdown::new());
         let key = TokenKey::hs256(SECRET).unwrap();
         let mut gateway_config = GatewayConfig::new(key.clone());
+        gateway_config.token_rules.default_caps = Caps::user();
         configure(&mut gateway_config);
         let gateway = extend(Gateway::new(hub.clone(), gateway_config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -17,6 +17,7 @@ struct View {
     bytes: Vec<u8>,
     epoch: String,
     stream: u64,
+    snapshots: u32,
     /// Nothing was seen yet, so there is no place to come back to.
     blank: bool,
 }
@@ -46,6 +47,7 @@ impl View {
         match head.kind {
             BinaryKind::Snapshot => {
                 self.bytes = bytes.to_vec();
+                self.snapshots += 1;
                 self.blank = false;
             }
             BinaryKind::Output => {
@@ -173,6 +175,33 @@ async fn no_byte_is_lost_or_repeated_over_a_hundred_disconnects_under_load() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_is_behind_skips_to_the_screen_and_misses_nothing() {
+    let mut server = TestServer::start().await;
+    let mut client = server.log_in("ann").await;
+    let session = client.create_session().await;
+    let program = server.programs.recv().await.unwrap();
+    let mut view = View::new();
+    view.attach(&mut client, &session).await;
+    // More than its socket and the stream hold together, and nobody reads.
+    let block = "0123456789abcdef".repeat(2048);
+    let mut printed = String::new();
+    while printed.len() < 12 << 20 {
+        print(&program, &block).await;
+        printed.push_str(&block);
+    }
+    // Then it reads, and more comes.
+    view.see(&mut client, printed.len()).await;
+    for number in 0..100 {
+        let line = format!("{number}\n");
+        print(&program, &line).await;
+        printed.push_str(&line);
+    }
+    view.see(&mut client, printed.len()).await;
+    assert!(view.bytes == printed.as_bytes(), "what is seen is not what was printed");
+    assert!(view.snapshots > 1, "it was never behind");
+}
+
+#[tokio::test]
 async fn an_exit_is_told_and_the_session_closes() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
@@ -192,6 +221,7 @@ async fn an_exit_is_told_and_the_session_closes() {
     assert_eq!(client.ask("close_session", json!({ "session": session })).await["type"], "ack");
     let again = client.ask("attach", json!({ "session": session })).await;
     assert_eq!(again["payload"]["code"], "unknown_session");
+    assert_eq!(client.ask("detach", json!({ "session": session })).await["type"], "ack");
 }
 
 #[tokio::test]

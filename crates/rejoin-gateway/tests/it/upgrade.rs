@@ -1,5 +1,7 @@
 //! The opening handshake and plain HTTP.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -114,6 +116,14 @@ async fn sessions_and_profiles_are_listed_to_their_owner() {
     let (status, body) = http(&server, "GET /api/v1/sessions HTTP/1.1").await;
     assert_eq!(status, 401);
     assert!(body.contains("not_authenticated"), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_server_does_not_wait_long_for_a_peer_that_says_nothing() {
+    let server = TestServer::start().await;
+    let _authenticated = server.log_in("ann").await;
+    let _silent = server.raw().await;
+    assert_eq!(server.hub.shutdown().finish(Duration::from_secs(3)).await, 0);
 }
 
 #[tokio::test]

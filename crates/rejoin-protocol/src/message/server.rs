@@ -143,11 +143,14 @@ pub struct Attached {
     pub verdict: Verdict,
     /// How many frames follow that were there before.
     pub replayed: u64,
+    /// With a snapshot instead of a resume: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// Where reading begins.
     pub position: Position,
-    /// Columns at that position.
+    /// The session's columns now; a replay says in its order how they came about.
     pub cols: u16,
-    /// Rows at that position.
+    /// The session's rows now.
     pub rows: u16,
     /// Where the session is in its life.
     pub status: SessionStatus,

@@ -64,6 +64,7 @@ fn attached() -> Attached {
         role: Role::Viewer,
         verdict: Verdict::Resumed,
         replayed: 1,
+        reason: None,
         position: at(4096),
         cols: 120,
         rows: 40,

@@ -75,8 +75,10 @@ impl Target {
                 secret::open(&config).context("no --token is given")?.sign(&claims)?
             }
         };
-        // http becomes ws, https becomes wss.
-        let address = format!("{}/ws", url.replacen("http", "ws", 1));
+        let Some(server) = url.strip_prefix("http://") else {
+            return Err(Refused(format!("{url:?} is not a server; write http://HOST:PORT")).into());
+        };
+        let address = format!("ws://{server}/ws");
         let mut request = address.as_str().into_client_request().context(url.clone())?;
         let name = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert("Sec-WebSocket-Protocol", name);

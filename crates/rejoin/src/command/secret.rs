@@ -58,20 +58,24 @@ pub(super) fn claims(user: UserId, seconds: u64) -> Claims {
 
 /// Writes a new secret whole or not at all; another server that was faster wins.
 fn make(directory: &Path, path: &Path) -> io::Result<()> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let draft = directory.join(format!("{FILE}.{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    // The draft has a name of its own: one that a crash left behind is in nobody's way.
+    let draft = directory.join(format!("{FILE}.{}", random_hex::<8>()?));
+    let linked = write(&draft, &random_hex::<32>()?).and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn random_hex<const BYTES: usize>() -> io::Result<String> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

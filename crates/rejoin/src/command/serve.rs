@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    command::{ConfigFile, say, secret},
+    command::{ConfigFile, environment, say, secret, variable},
     config::Config,
     pages,
 };
@@ -38,7 +38,10 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let config = self.file.load(self.listen)?;
-        let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| "info".into());
+        let filter = variable("REJOIN_LOG").unwrap_or_else(|| "info".to_owned());
+        let filter = EnvFilter::try_new(filter).context(
+            "REJOIN_LOG: write a level, such as `debug`, or `rejoin_gateway=debug,info`",
+        )?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())
@@ -60,7 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = gateway(&config, key.clone(), &shutdown).pages(pages::find);
-    greet(&config, &key, address)?;
+    greet(&config, &key, address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
     tokio::select! {
@@ -69,6 +72,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     info!("stopping");
+    shutdown.begin();
+    // It ends at once, and who comes after it is refused instead of waiting in vain.
+    serving.await.context("cannot stop accepting connections")?;
     tokio::select! {
         left = shutdown.finish(SHUTDOWN_DEADLINE) => {
             if left > 0 {
@@ -87,11 +93,15 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
         topics: config.topic_rules(),
         sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
         encode,
-        terminals: Arc::new(LocalTerminals::new(std::env::vars(), shutdown.clone())),
+        terminals: Arc::new(LocalTerminals::new(environment(), shutdown.clone())),
         screens: Arc::new(EngineScreens),
     };
     let hub = Hub::new(hub_config, shutdown);
-    let default_caps = config.auth.default_caps.clone().unwrap_or_else(Caps::user);
+    // A terminal is this server's user. Tokens that this server did not sign, and people who
+    // need none, get terminals only where the configuration says so.
+    let own_tokens = config.auth.required && config.auth.hs256_secret_file.is_none();
+    let default = if own_tokens { Caps::user() } else { Caps::topics() };
+    let default_caps = config.auth.default_caps.clone().unwrap_or(default);
     let gateway_config = GatewayConfig {
         token_rules: TokenRules {
             issuer: config.auth.issuer.clone(),
@@ -102,7 +112,7 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
         auth_timeout: config.limits.auth_timeout.get(),
         heartbeat: config.limits.heartbeat.get(),
         max_message_bytes: config.limits.max_message_bytes.get().get(),
-        max_connections: config.limits.max_connections.get(),
+        max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
         ..GatewayConfig::new(key)
     };
@@ -130,7 +140,7 @@ fn greet(config: &Config, key: &TokenKey, address: SocketAddr) -> anyhow::Result
 
 /// Whoever runs the server.
 fn login_user() -> UserId {
-    let name = std::env::vars().find(|(name, _)| name == "USER").map(|(_, value)| value);
-    name.and_then(|name| UserId::new(&name).ok())
+    variable("USER")
+        .and_then(|name| UserId::new(&name).ok())
         .unwrap_or_else(|| UserId::new("owner").expect("a valid user id"))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::command::{
     complain,
     link::{Link, Refused, Target},
-    say,
+    say, sentence,
 };
 
 /// Waits between attempts to come back grow from one second to this.
@@ -62,7 +62,9 @@ impl Subscribe {
                 Err(error) if error.is::<Refused>() => return Err(error),
                 // Nobody reads what is printed.
                 Err(error) if is_broken_pipe(&error) => return Ok(()),
-                Err(error) => complain(&format!("{error:#}; trying again in {backoff:?}")),
+                Err(error) => {
+                    complain(&format!("{}; trying again in {backoff:?}", sentence(&error)));
+                }
             }
             if left > 0 {
                 tokio::time::sleep(backoff).await;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use toml::{Table, Value};
 
 use crate::config::Config;
@@ -41,9 +41,10 @@ pub(crate) fn load(
     let mut config = parse(path, &text)?;
     let mut table: Table = toml::from_str(&text).context("a file that was read can be read")?;
     for (name, value) in env {
-        if set(&mut table, &name, &value) {
-            let read = Config::deserialize_from(table.clone());
-            config = read.map_err(|error| anyhow!("{name}: {}", first_line(error.message())))?;
+        if let Some(key) = Key::of(&name) {
+            config = key
+                .set(&mut table, &value)
+                .map_err(|error| anyhow!("{name}: {}", one_line(error.message())))?;
         }
     }
     if let Some(listen) = overrides.listen {
@@ -52,43 +53,52 @@ pub(crate) fn load(
     if let Some(data_dir) = overrides.data_dir {
         config.server.data_dir = data_dir;
     }
+    if config.server.data_dir.starts_with("~") {
+        bail!("HOME is not set, so `server.data_dir` must be a path without `~`");
+    }
     Ok(config)
 }
 
 fn parse(path: &Path, text: &str) -> anyhow::Result<Config> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        anyhow!("{}:{line}: {}", path.display(), first_line(error.message()))
+        anyhow!("{}:{line}: {}", path.display(), one_line(error.message()))
     })
 }
 
-/// Sets what a variable names; `false` if it names nothing of the configuration.
-fn set(table: &mut Table, name: &str, text: &str) -> bool {
-    let Some(name) = name.strip_prefix("REJOIN_").map(str::to_ascii_lowercase) else {
-        return false;
-    };
-    let section = SECTIONS
-        .iter()
-        .find_map(|section| Some((*section, name.strip_prefix(section)?.strip_prefix('_')?)));
-    let Some((section, key)) = section else { return false };
-    // Numbers, booleans and lists as in the file; what is none of these is a text.
-    let value = toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()));
-    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(section) = entry {
-        section.insert(key.to_owned(), value);
-    }
-    true
+/// A key of the configuration that a variable names.
+struct Key {
+    section: &'static str,
+    key: String,
 }
 
-fn first_line(message: &str) -> String {
+impl Key {
+    fn of(variable: &str) -> Option<Self> {
+        let name = variable.strip_prefix("REJOIN_")?.to_ascii_lowercase();
+        let key_in =
+            |section: &str| Some(name.strip_prefix(section)?.strip_prefix('_')?.to_owned());
+        SECTIONS.iter().find_map(|&section| Some(Self { section, key: key_in(section)? }))
+    }
+
+    /// Sets it to a value as in the file, or else to the text as it is.
+    fn set(&self, table: &mut Table, text: &str) -> Result<Config, toml::de::Error> {
+        let as_in_file = toml::from_str::<Table>(&format!("value = {text}"));
+        let value = as_in_file.ok().and_then(|mut table| table.remove("value"));
+        let as_text = Value::String(text.to_owned());
+        let Some(value) = value else { return self.insert(table, as_text) };
+        // A name may look like a number.
+        self.insert(table, value).or_else(|error| self.insert(table, as_text).or(Err(error)))
+    }
+
+    fn insert(&self, table: &mut Table, value: Value) -> Result<Config, toml::de::Error> {
+        let section = table.entry(self.section).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(self.key.clone(), value);
+        }
+        Value::Table(table.clone()).try_into()
+    }
+}
+
+fn one_line(message: &str) -> String {
     message.lines().collect::<Vec<_>>().join("; ")
-}
-
-impl Config {
-    fn deserialize_from(table: Table) -> Result<Self, toml::de::Error> {
-        Value::Table(table).try_into()
-    }
 }

@@ -2,10 +2,20 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use rejoin_protocol::TopicName;
 use serde::{Deserialize, Deserializer, de::Error};
+use toml::Value;
 
 /// More lines than this would be gigabytes for one terminal.
 const MAX_SCROLLBACK_LINES: usize = 1_000_000;
+/// More than one machine has sockets or frames for.
+const MAX_COUNT: usize = 10_000_000;
+/// Nobody waits longer; sums of instants and intervals stay far from their end.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A positive number of things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(NonZeroUsize);
 
 /// A positive number of bytes: a number, or a text such as `64KiB`.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +24,20 @@ pub(crate) struct ByteSize(NonZeroUsize);
 /// A positive span of time: a text such as `30s`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interval(Duration);
+
+/// Which topics a rule is for: a name, or a prefix with `*` at its end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TopicPattern(String);
+
+impl Count {
+    pub(super) fn new(count: usize) -> Self {
+        Self(NonZeroUsize::new(count).expect("a default is not zero"))
+    }
+
+    pub(crate) fn get(self) -> NonZeroUsize {
+        self.0
+    }
+}
 
 impl ByteSize {
     pub(super) fn new(bytes: usize) -> Self {
@@ -35,12 +59,45 @@ impl Interval {
     }
 }
 
+impl TopicPattern {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
+        let count = count.filter(|count| *count <= MAX_COUNT).and_then(NonZeroUsize::new);
+        count.map(Self).ok_or_else(|| {
+            Error::custom(format!("{value} is not allowed; write a number from 1 to {MAX_COUNT}"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let name = text.strip_suffix('*').unwrap_or(&text);
+        // `*` alone is for all topics.
+        if text != "*"
+            && let Err(error) = TopicName::new(name)
+        {
+            let sentence =
+                format!("{text:?} matches no topic: {error}, with or without a `*` at the end");
+            return Err(Error::custom(sentence));
+        }
+        Ok(Self(text))
+    }
+}
+
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = toml::Value::deserialize(deserializer)?;
+        let value = Value::deserialize(deserializer)?;
         let bytes = match &value {
-            toml::Value::Integer(bytes) => usize::try_from(*bytes).ok(),
-            toml::Value::String(text) => parse_bytes(text),
+            Value::Integer(bytes) => usize::try_from(*bytes).ok(),
+            Value::String(text) => parse_bytes(text),
             _ => None,
         };
         let bytes = bytes.and_then(NonZeroUsize::new).map(Self);
@@ -67,19 +124,24 @@ fn parse_bytes(text: &str) -> Option<usize> {
 
 impl<'de> Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = toml::Value::deserialize(deserializer)?;
+        let value = Value::deserialize(deserializer)?;
         let interval = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
-        interval.filter(|interval| !interval.is_zero()).map(Self).ok_or_else(|| {
-            Error::custom(format!("{value} is not a time; write \"500ms\", \"30s\", \"8h\" or so"))
-        })
+        let Some(interval) = interval.filter(|interval| !interval.is_zero()) else {
+            let sentence = format!("{value} is not a time; write \"500ms\", \"30s\", \"8h\" or so");
+            return Err(Error::custom(sentence));
+        };
+        if interval > MAX_INTERVAL {
+            return Err(Error::custom(format!("{value} is too long; write at most \"365d\"")));
+        }
+        Ok(Self(interval))
     }
 }
 
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
+    let value = Value::deserialize(deserializer)?;
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
         Error::custom(format!(
-            "{text:?} is not an address; write \"127.0.0.1:7400\" or \"[::1]:7400\""
+            "{value} is not an address; write \"127.0.0.1:7400\" or \"[::1]:7400\""
         ))
     })
 }
@@ -88,30 +150,45 @@ pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     Ok(expand_home(&String::deserialize(deserializer)?))
 }
 
+pub(super) fn optional_path<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    path(deserializer).map(Some)
+}
+
 pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let origins = Vec::<String>::deserialize(deserializer)?;
-    for origin in &origins {
-        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        if rest.is_none_or(|rest| rest.is_empty() || rest.contains('/')) {
-            let sentence = format!("{origin:?} is not an origin; write \"https://example.org\"");
-            return Err(Error::custom(sentence));
-        }
-    }
-    Ok(origins)
+    let value = Value::deserialize(deserializer)?;
+    let origins = texts(&value).filter(|origins| origins.iter().all(|origin| is_origin(origin)));
+    origins.ok_or_else(|| {
+        Error::custom(format!("{value} is not a list of origins; write [\"https://example.org\"]"))
+    })
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
 }
 
 pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let command = Vec::<String>::deserialize(deserializer)?;
-    if command.first().is_none_or(String::is_empty) {
-        return Err(Error::custom("a command names its program; write [\"$SHELL\", \"-l\"] or so"));
-    }
-    Ok(command)
+    let value = Value::deserialize(deserializer)?;
+    let command = texts(&value).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
+    command.ok_or_else(|| {
+        Error::custom(format!(
+            "{value} is not a program and its arguments; write [\"$SHELL\", \"-l\"] or so"
+        ))
+    })
+}
+
+/// The texts of a list of nothing else.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
 }
 
 pub(super) fn scrollback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let lines = i64::deserialize(deserializer)?;
-    usize::try_from(lines).ok().filter(|lines| *lines <= MAX_SCROLLBACK_LINES).ok_or_else(|| {
-        Error::custom(format!("{lines} is not allowed; write 0 to {MAX_SCROLLBACK_LINES} lines"))
+    let value = Value::deserialize(deserializer)?;
+    let lines = value.as_integer().and_then(|lines| usize::try_from(lines).ok());
+    lines.filter(|lines| *lines <= MAX_SCROLLBACK_LINES).ok_or_else(|| {
+        Error::custom(format!("{value} is not allowed; write 0 to {MAX_SCROLLBACK_LINES} lines"))
     })
 }
 

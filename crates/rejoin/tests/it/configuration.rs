@@ -1,0 +1,196 @@
+//! The configuration, and what is said about mistakes in it.
+
+use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt};
+
+use crate::support::{Home, complaint};
+
+#[test]
+fn a_right_configuration_is_said_to_be_right() {
+    let home = Home::new();
+    let right = "The configuration is right; it listens on 127.0.0.1:7400.\n";
+    assert_eq!(home.prints(&["config", "check"]), right);
+    home.write(
+        "rejoin.toml",
+        r#"
+[server]
+listen = "[::1]:7500"
+data_dir = "~/data"
+allowed_origins = ["https://example.org"]
+[auth]
+hs256_secret_file = "~/secret"
+issuer = "somebody"
+[auth.default_caps.topics]
+"news.*" = ["subscribe"]
+[limits]
+max_connections = 5
+max_message_bytes = "1MiB"
+heartbeat = "1m 30s"
+[topics."news.*"]
+retain = { frames = 10, bytes = 4096, age = "5m" }
+[topics."*"]
+[sessions]
+scrollback_lines = 0
+[profiles.agent]
+command = ["agent", "--quiet"]
+cwd = "~/work"
+env = { MODE = "plan" }
+"#,
+    );
+    let right = "The configuration is right; it listens on [::1]:7500.\n";
+    assert_eq!(home.prints(&["config", "check"]), right);
+}
+
+#[test]
+fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
+    let cases = [
+        (
+            "[limits]\nauth_timeout = 10",
+            "2: 10 is not a time; write \"500ms\", \"30s\", \"8h\" or so",
+        ),
+        (
+            "[limits]\n\nheartbeat = \"9999years\"",
+            "3: \"9999years\" is too long; write at most \"365d\"",
+        ),
+        ("[limits]\nmax_connections = 0", "2: 0 is not allowed; write a number from 1 to 10000000"),
+        (
+            "[limits]\nmax_connections = 9223372036854775807",
+            "2: 9223372036854775807 is not allowed; write a number from 1 to 10000000",
+        ),
+        (
+            "[limits]\nmax_message_bytes = \"64 kibi\"",
+            "2: \"64 kibi\" is not a size; write 65536, \"64KiB\", \"1MiB\" or so",
+        ),
+        (
+            "[limits]\nauth_timeot = \"1s\"",
+            "2: unknown field `auth_timeot`, expected one of \
+             `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`",
+        ),
+        (
+            "\n[cluster]\nurl = \"\"",
+            "2: unknown field `cluster`, expected one of \
+             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`",
+        ),
+        (
+            "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
+            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`",
+        ),
+        ("server = 1", "1: invalid type: integer `1`, expected a table"),
+        (
+            "[server]\nlisten = \"localhost\"",
+            "2: \"localhost\" is not an address; write \"127.0.0.1:7400\" or \"[::1]:7400\"",
+        ),
+        (
+            "[server]\nallowed_origins = [\"example.org\"]",
+            "2: [\"example.org\"] is not a list of origins; write [\"https://example.org\"]",
+        ),
+        (
+            "[auth.default_caps.topics]\n\"a\" = [\"read\"]",
+            "2: unknown variant `read`, expected one of `subscribe`, `publish`, `presence`",
+        ),
+        (
+            "[topics.\"a*b\"]",
+            "1: \"a*b\" matches no topic: the topic must be 1 to 128 of letters, digits, \
+             `.`, `_`, `:`, `-`, `/`, `@`, with or without a `*` at the end",
+        ),
+        (
+            "[topics.a]\nretain = 5",
+            "2: invalid type: integer `5`, expected a table such as { frames = 256 }",
+        ),
+        ("[sessions]\nscrollback_lines = -1", "2: -1 is not allowed; write 0 to 1000000 lines"),
+        (
+            "[profiles.a]\ncommand = \"bash -l\"",
+            "2: \"bash -l\" is not a program and its arguments; write [\"$SHELL\", \"-l\"] or so",
+        ),
+        ("[profiles.a]\ncwd = \"/\"", "1: missing field `command`"),
+        (
+            "[profiles.Bad]\ncommand = [\"a\"]",
+            "1: the profile must be 1 to 32 of lower-case letters, digits, `_`, `-`",
+        ),
+        ("\n\n[limits", "3: unclosed table, expected `]`"),
+    ];
+    let home = Home::new();
+    for (text, expected) in cases {
+        home.write("rejoin.toml", text);
+        let expected = format!("rejoin.toml:{expected}");
+        for command in [&["config", "check"][..], &["serve"], &["token", "--user", "ann"]] {
+            assert_eq!(home.complains(command), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_wins_over_the_file_and_a_flag_over_both() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[server]\nlisten = \"127.0.0.1:1\"\n");
+    let says = |variable: &str, value: &str| {
+        let mut command = home.rejoin(&["config", "check"]);
+        command.env(variable, value);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let listens = |address| format!("The configuration is right; it listens on {address}.\n");
+    assert_eq!(says("REJOIN_SERVER_LISTEN", "127.0.0.1:2"), listens("127.0.0.1:2"));
+    assert_eq!(says("REJOIN_CONFIG", "/dev/null"), listens("127.0.0.1:7400"));
+    // A name that looks like a number is a name all the same.
+    assert_eq!(says("REJOIN_AUTH_AUDIENCE", "42"), listens("127.0.0.1:1"));
+    let mut command = home.rejoin(&["serve", "--listen", "192.0.2.1:1"]);
+    command.env("REJOIN_SERVER_LISTEN", "127.0.0.1:2");
+    assert!(complaint(command).starts_with("cannot listen on 192.0.2.1:1: "));
+}
+
+#[test]
+fn a_mistake_in_a_variable_is_told_with_its_name() {
+    let home = Home::new();
+    for (name, value, expected) in [
+        (
+            "REJOIN_LIMITS_AUTH_TIMEOUT",
+            "soon",
+            "\"soon\" is not a time; write \"500ms\", \"30s\", \"8h\" or so",
+        ),
+        ("REJOIN_AUTH_REQUIRED", "no", "invalid type: string \"no\", expected a boolean"),
+        ("REJOIN_SESSIONS_LINES", "5", "unknown field `lines`, expected `scrollback_lines`"),
+    ] {
+        let mut command = home.rejoin(&["config", "check"]);
+        command.env(name, value);
+        assert_eq!(complaint(command), format!("{name}: {expected}"));
+    }
+    let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("REJOIN_LOG", "loud=very");
+    let complaint = complaint(command);
+    assert!(complaint.starts_with("REJOIN_LOG: write a level, such as `debug`"), "{complaint}");
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_nobodys_business() {
+    let home = Home::new();
+    let mut command = home.rejoin(&["config", "check"]);
+    command.env("OTHER", OsString::from_vec(vec![0xff]));
+    assert!(command.output().unwrap().status.success());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_said() {
+    let home = Home::new();
+    let unreadable = |arguments: &[&str], expected: &str| {
+        let complaint = home.complains(arguments);
+        assert!(complaint.starts_with(expected), "{complaint}");
+    };
+    unreadable(
+        &["serve", "--config", "missing.toml"],
+        "cannot read missing.toml: No such file or directory",
+    );
+    fs::create_dir(home.path("rejoin.toml")).unwrap();
+    unreadable(&["serve"], "cannot read rejoin.toml: Is a directory");
+    fs::write(home.path("latin.toml"), [0xff]).unwrap();
+    unreadable(&["config", "check", "--config", "latin.toml"], "cannot read latin.toml: ");
+}
+
+#[test]
+fn without_a_home_the_data_directory_must_be_named() {
+    let home = Home::new();
+    let mut command = home.rejoin(&["config", "check"]);
+    command.env_remove("HOME");
+    let expected = "HOME is not set, so `server.data_dir` must be a path without `~`";
+    assert_eq!(complaint(command), expected);
+    let mut command = home.rejoin(&["config", "check", "--data-dir", "data"]);
+    assert!(command.env_remove("HOME").output().unwrap().status.success());
+}

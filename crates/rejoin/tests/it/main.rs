@@ -1,0 +1,10 @@
+//! The binary, from its command line, its sockets and its signals.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod configuration;
+mod failures;
+mod login;
+mod stop;
+mod support;
+mod topics;

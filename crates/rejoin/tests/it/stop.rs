@@ -1,0 +1,69 @@
+//! The end of a server.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Client, Home, Server};
+
+/// A client that is attached to a program which has printed 420.
+fn at_a_program(server: &Server, input: &str) -> Client {
+    let mut client = server.log_in();
+    let created = client.create("terminal");
+    let session = created["payload"]["session"]["id"].as_str().expect("a session").to_owned();
+    let attached = client.ask("attach", json!({ "session": session, "cols": 80, "rows": 24 }));
+    assert_eq!(attached["type"], "attached", "{attached}");
+    client.send("input", json!({ "session": session, "data": input }));
+    while !String::from_utf8_lossy(&client.next().into_data()).contains("420") {}
+    client
+}
+
+/// The same, with a program that does not want to go.
+fn at_a_stubborn_program(home: &Home) -> (Server, Client) {
+    let script = "trap '' HUP TERM; echo $((6 * 7))0; exec sleep 600";
+    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    home.write("rejoin.toml", &profile);
+    let server = home.serve();
+    let client = at_a_program(&server, "");
+    (server, client)
+}
+
+#[test]
+fn a_signal_ends_the_server_well_and_the_clients_hear_of_it() {
+    let home = Home::new();
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = home.serve();
+        let mut client = at_a_program(&server, "echo $((6 * 7))0\r");
+        server.signal(signal);
+        let closing = client.until(|message| message["type"] == "closing");
+        assert_eq!(closing["payload"]["code"], 4000, "{closing}");
+        assert_eq!(client.close_code(), 4000);
+        let (code, log) = server.wait();
+        assert_eq!(code, Some(0), "{log}");
+        // The running shell has not kept it.
+        assert!(!log.contains("cut off at the deadline"), "{log}");
+        assert!(log.contains("stopping"), "{log}");
+        eprintln!("{log}");
+    }
+}
+
+#[test]
+fn a_program_that_does_not_want_to_go_is_ended_before_the_deadline() {
+    let home = Home::new();
+    let (server, client) = at_a_stubborn_program(&home);
+    server.signal(Signal::TERM);
+    assert_eq!(client.close_code(), 4000);
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("cut off at the deadline"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let home = Home::new();
+    let (server, client) = at_a_stubborn_program(&home);
+    server.signal(Signal::TERM);
+    assert_eq!(client.close_code(), 4000);
+    let (code, log) = server.stop(Signal::INT);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped at once"), "{log}");
+}

@@ -1,0 +1,235 @@
+//! The binary in a home of its own, and a client of the servers that it starts.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Lines},
+    path::PathBuf,
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::{
+    self, Message, WebSocket, client::IntoClientRequest, http::HeaderValue, stream::MaybeTlsStream,
+};
+
+/// A home directory in which nothing has run yet.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Where a server without configuration keeps its secret.
+    pub(crate) fn secret(&self) -> PathBuf {
+        self.path(".local/share/rejoin/secret")
+    }
+
+    /// `rejoin` with these arguments, in this directory, with nothing else in its environment.
+    pub(crate) fn rejoin(&self, arguments: &[&str]) -> Command {
+        let mut command = self.program(env!("CARGO_BIN_EXE_rejoin"));
+        command.args(arguments);
+        command
+    }
+
+    pub(crate) fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("USER", "ann")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command prints that must succeed.
+    pub(crate) fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.rejoin(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command complains of that must fail.
+    pub(crate) fn complains(&self, arguments: &[&str]) -> String {
+        complaint(self.rejoin(arguments))
+    }
+
+    /// A server on a free port.
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(self, self.rejoin(&["serve", "--listen", "127.0.0.1:0"]))
+    }
+}
+
+/// The one line on standard error with which a command fails, without its beginning.
+pub(crate) fn complaint(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let Output { stdout, stderr, .. } = output;
+    assert_eq!(String::from_utf8(stdout).unwrap(), "");
+    let stderr = String::from_utf8(stderr).unwrap();
+    let complaint = stderr.strip_prefix("rejoin: ").and_then(|text| text.strip_suffix('\n'));
+    match complaint {
+        Some(line) if !line.contains('\n') => line.to_owned(),
+        _ => panic!("not one line that begins with `rejoin: `: {stderr:?}"),
+    }
+}
+
+/// A process that is killed with the test.
+pub(crate) struct Running {
+    child: Child,
+    /// There until nobody reads on.
+    pub(crate) stdout: Option<Lines<BufReader<ChildStdout>>>,
+    /// There if standard error is a pipe.
+    pub(crate) stderr: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().map(|stdout| BufReader::new(stdout).lines());
+        let stderr = child.stderr.take().map(|stderr| BufReader::new(stderr).lines());
+        Self { child, stdout, stderr }
+    }
+
+    /// What it prints, line by line.
+    pub(crate) fn lines(&mut self) -> &mut Lines<BufReader<ChildStdout>> {
+        self.stdout.as_mut().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; returns the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that runs.
+pub(crate) struct Server {
+    process: Running,
+    log: PathBuf,
+    /// `http://` and its address.
+    pub(crate) url: String,
+    /// The line with the login link, if it was printed.
+    pub(crate) login: String,
+}
+
+impl Server {
+    /// Starts a server and waits until it says where it is.
+    pub(crate) fn start(home: &Home, mut command: Command) -> Self {
+        let log = home.path("log");
+        command.stderr(File::create(&log).unwrap());
+        let mut process = Running::start(command);
+        let mut line = || process.lines().next().expect("another line").unwrap();
+        let greeting = line();
+        let (_, url) = greeting.split_once("serves ").unwrap();
+        Self { url: url.to_owned(), login: line(), process, log }
+    }
+
+    /// The token of the login link.
+    pub(crate) fn login_token(&self) -> &str {
+        self.login.split_once("/#login=").unwrap().1
+    }
+
+    /// Ends it with a signal; returns its exit code and what it has logged.
+    pub(crate) fn stop(self, signal: Signal) -> (Option<i32>, String) {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for its end; returns its exit code and what it has logged.
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let code = self.process.wait();
+        (code, fs::read_to_string(&self.log).unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// A connection that has not said anything yet.
+    pub(crate) fn connect(&self) -> Client {
+        let url = format!("{}/ws", self.url.replacen("http", "ws", 1));
+        let mut request = url.into_client_request().unwrap();
+        let name = HeaderValue::from_static("rejoin.v1");
+        request.headers_mut().insert("sec-websocket-protocol", name);
+        Client(tungstenite::connect(request).unwrap().0)
+    }
+
+    /// A connection with the token of the login link.
+    pub(crate) fn log_in(&self) -> Client {
+        let mut client = self.connect();
+        let answer = client.ask("authenticate", json!({ "token": self.login_token() }));
+        assert_eq!(answer["payload"]["authenticated"], true, "{answer}");
+        client
+    }
+}
+
+/// A client of `rejoin.v1`.
+pub(crate) struct Client(WebSocket<MaybeTlsStream<std::net::TcpStream>>);
+
+impl Client {
+    /// Sends a message and returns its answer, passing over what else comes.
+    pub(crate) fn ask(&mut self, kind: &str, payload: Value) -> Value {
+        self.send(kind, payload);
+        self.until(|message| message["reply_to"] == kind)
+    }
+
+    pub(crate) fn send(&mut self, kind: &str, payload: Value) {
+        let message = json!({ "id": kind, "type": kind, "payload": payload });
+        self.0.send(Message::text(message.to_string())).unwrap();
+    }
+
+    /// The next message like this.
+    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Message::Text(text) = self.next() {
+                let message = serde_json::from_str(&text).unwrap();
+                if wanted(&message) {
+                    return message;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Message {
+        self.0.read().unwrap()
+    }
+
+    /// The code with which the server closes, once the goodbye is answered and the line is cut.
+    pub(crate) fn close_code(mut self) -> u16 {
+        let code = loop {
+            if let Message::Close(close) = self.next() {
+                break close.expect("a code").code.into();
+            }
+        };
+        while self.0.read().is_ok() {}
+        code
+    }
+
+    /// A terminal of a profile.
+    pub(crate) fn create(&mut self, profile: &str) -> Value {
+        self.ask("create_session", json!({ "kind": "terminal", "profile": profile }))
+    }
+}
