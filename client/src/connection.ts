@@ -57,6 +57,7 @@ export interface ConnectionEvents {
   /** Authenticated: what was attached and subscribed has to be asked for again. */
   open: AuthResult;
   lost: undefined;
+  /** What the server says unasked. Types that a newer server knows come too: ignore them. */
   message: ServerMessage;
   binary: BinaryMessage;
 }
@@ -78,7 +79,6 @@ export class Connection {
   #stable: ReturnType<typeof setTimeout> | undefined;
   #lastId = 0;
   #attempt = 0;
-  #token = "";
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
   /** A wake-up does not come before the time that the server asked for. */
@@ -167,16 +167,15 @@ export class Connection {
       this.#end(AUTHENTICATION_FAILED, "There is no token.");
       return;
     }
-    this.#token = token;
-    this.#openSocket();
+    this.#openSocket(token);
   }
 
-  #openSocket(): void {
+  #openSocket(token: string): void {
     const Constructor = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
     if (Constructor === undefined) throw new Error("there is no WebSocket here: pass one in the options");
     const socket = new Constructor(this.#options.url, [SUBPROTOCOL]);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.#authenticate();
+    socket.onopen = () => this.#authenticate(token);
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     // A close event follows each error, and says more.
@@ -185,10 +184,10 @@ export class Connection {
     this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
   }
 
-  #authenticate(): void {
+  #authenticate(token: string): void {
     const { device } = this.#options;
     const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
-    this.#send("authenticate", { token: this.#token, ...named }, (answer) => {
+    this.#send("authenticate", { token, ...named }, (answer) => {
       if (answer.ok) this.#opened(answer.payload as AuthResult);
       else this.#refusal = answer.error;
     });
@@ -237,17 +236,7 @@ export class Connection {
     }
     if (type === "closing") this.#closing = payload as Closing;
     else if (type === "error" && this.#state.name === "connecting") this.#refusal = payload as ErrorPayload;
-    else if (type === "token_expiring") void this.#refresh();
     this.#emitter.emit("message", message as ServerMessage);
-  }
-
-  /** Shows a newer token, if the provider has one. */
-  async #refresh(): Promise<void> {
-    const attempt = this.#attempt;
-    const token = await Promise.resolve(this.#options.token()).catch(() => null);
-    if (token === null || token === this.#token || attempt !== this.#attempt) return;
-    this.#token = token;
-    this.ask("refresh", { token }, () => {});
   }
 
   #wake(): void {

@@ -5,7 +5,10 @@ import type { ErrorCode } from "./codes.js";
 export type SessionStatus = "starting" | "active" | "idle" | "terminated" | "error";
 export type Role = "writer" | "viewer";
 
-/** What an attach or resume got: everything anew, the missing tail, the state only, or a loss. */
+/**
+ * How an attach or a subscribe went: begun here, resumed without a loss, the state instead of what
+ * is gone (terminals), or only what is left (topics).
+ */
 export type Verdict = "fresh" | "resumed" | "snapshot" | "gap";
 
 /** How a program ended; both are null if nobody knows. */
@@ -49,6 +52,8 @@ export interface Attached {
   stream: number;
   role: Role;
   verdict: Verdict;
+  /** With a snapshot: why there was no resume, such as `retention`, `epoch` or `unknown_position`. */
+  reason?: string;
   position: string;
   cols: number;
   rows: number;
@@ -137,12 +142,10 @@ export interface Requests {
   detach: { payload: { session: string }; answer: unknown };
   close_session: { payload: { session: string }; answer: unknown };
   resize: { payload: { session: string; cols: number; rows: number }; answer: unknown };
-  signal: { payload: { session: string; signal: string }; answer: unknown };
   subscribe: { payload: { topic: string; position?: string }; answer: Subscribed };
   unsubscribe: { payload: { topic: string }; answer: unknown };
   list_subscriptions: { payload: Record<string, never>; answer: { subscriptions: string[] } };
-  publish: { payload: { topic: string; data: unknown; key?: string }; answer: { position: string } };
-  refresh: { payload: { token: string }; answer: AuthResult };
+  publish: { payload: { topic: string; data: unknown }; answer: { position: string } };
   ping: { payload: Record<string, never>; answer: { time: number } };
 }
 
@@ -151,10 +154,6 @@ interface ServerPayloads {
   message: TopicMessage;
   gap: TopicGap;
   session: SessionChange;
-  presence: unknown;
-  state: unknown;
-  heartbeat: unknown;
-  token_expiring: { expires_at: number };
   closing: Closing;
   error: ErrorPayload;
 }

@@ -48,10 +48,12 @@ export class Topic {
     return this.#position;
   }
 
-  /** Publishes, and says at which position. With a `key`, trying again is harmless. */
-  async publish(data: unknown, key?: string): Promise<string> {
-    const payload = { topic: this.name, data, ...(key !== undefined && { key }) };
-    return (await this.#connection.request("publish", payload)).position;
+  /**
+   * Publishes, and says at which position. After `connection_lost` nobody here knows whether it
+   * was published: trying again may publish it twice.
+   */
+  async publish(data: unknown): Promise<string> {
+    return (await this.#connection.request("publish", { topic: this.name, data })).position;
   }
 
   /** Stops following. */
@@ -81,6 +83,9 @@ export class Topic {
     // When resumed, the missed messages follow, and each brings its own position.
     if (subscribed.verdict !== "resumed") this.#position = subscribed.position;
     this.#emitter.emit("subscribed", subscribed);
+    if (subscribed.verdict !== "gap") return;
+    const { topic, missed = null, reason = "", position } = subscribed;
+    this.#emitter.emit("gap", { topic, missed, reason, position });
   }
 
   #receive(message: ServerMessage): void {

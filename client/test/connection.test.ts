@@ -113,14 +113,13 @@ describe("with a server", () => {
     await expect(connection.call("dance")).rejects.toMatchObject({ code: "not_connected", retryable: true });
   });
 
-  test("a newer token is shown before the old one expires", async () => {
-    let token = "good";
-    connection = connect(server, () => token);
+  test("what a newer server says is ignored", async () => {
+    connection = connect(server);
     await nextState(connection, "connected");
-    token = "newer";
-    const refresh = server.next("refresh");
-    server.say({ type: "token_expiring", payload: { expires_at: 1 } });
-    expect((await refresh).payload).toEqual({ token: "newer" });
+    for (const peer of server.connections) peer.say({ type: "token_expiring", payload: { expires_at: 1 } });
+    await connection.request("ping", {});
+    expect(connection.state.name).toBe("connected");
+    expect(server.received.map(({ type }) => type)).toEqual(["authenticate", "ping"]);
   });
 });
 

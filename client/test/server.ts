@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeBinary, encodeBinary } from "../src/binary.js";
 import type { ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
+import { KeptTopic } from "./kept-topic.js";
 
 export interface Received {
   type: string;
@@ -49,7 +50,7 @@ export class TestServer {
   readonly sessions = new Map<string, TestSession>();
   readonly connections = new Set<TestConnection>();
   readonly received: Received[] = [];
-  readonly topics = new Map<string, { position: string; data: unknown }[]>();
+  readonly #topics = new Map<string, KeptTopic>();
   /** Whether messages are answered at all; a dead server is not. */
   deaf = false;
   /** Input is taken but neither acknowledged; as when the link dies in between. */
@@ -145,11 +146,15 @@ export class TestServer {
     this.change(session, { cols: reader.cols, rows: reader.rows, size_owner: connection });
   }
 
+  /** A topic is there as soon as somebody names it. */
+  topic(name: string): KeptTopic {
+    const topic = this.#topics.get(name) ?? new KeptTopic();
+    this.#topics.set(name, topic);
+    return topic;
+  }
+
   publish(topic: string, data: unknown): string {
-    const messages = this.topics.get(topic) ?? [];
-    this.topics.set(topic, messages);
-    const position = `t.${messages.length + 1}`;
-    messages.push({ position, data });
+    const position = this.topic(topic).publish(data);
     for (const connection of this.connections) {
       if (connection.topics.has(topic)) {
         connection.say({ type: "message", payload: { topic, position, data, time: Date.now() } });
@@ -304,15 +309,11 @@ export class TestConnection {
         break;
       }
       case "subscribe": {
-        const kept = this.server.topics.get(payload.topic) ?? [];
-        const last = kept.at(-1)?.position ?? "t.0";
-        const from = payload.position === undefined ? kept.length : Number(payload.position.slice(2));
-        this.topics.add(payload.topic);
-        const verdict = payload.position === undefined ? "fresh" : "resumed";
-        reply("ack", { topic: payload.topic, verdict, replayed: kept.length - from, position: last });
-        for (const { position, data } of kept.slice(from)) {
-          this.say({ type: "message", payload: { topic: payload.topic, position, data, time: Date.now() } });
-        }
+        const { topic, position } = payload;
+        const { start, messages } = this.server.topic(topic).read(position);
+        this.topics.add(topic);
+        reply("ack", { topic, ...start });
+        for (const message of messages) this.say({ type: "message", payload: { topic, ...message, time: Date.now() } });
         break;
       }
       case "unsubscribe":
@@ -321,9 +322,6 @@ export class TestConnection {
         break;
       case "publish":
         reply("ack", { position: this.server.publish(payload.topic, payload.data) });
-        break;
-      case "refresh":
-        reply("auth_result", {});
         break;
       default:
         refuse("unknown_type", `Nobody knows the type ${type}.`);

@@ -61,11 +61,29 @@ test("a program may go on from a position that it kept", async () => {
   expect(data).toEqual([2]);
 });
 
+test.each([
+  ["dropped", "t.1", { missed: 2, reason: "retention" }],
+  ["lost with an earlier server", "old.7", { missed: null, reason: "epoch" }],
+])("that messages were %s is told before the first that is left", async (_, position, gap) => {
+  for (const data of [1, 2, 3, 4, 5]) server.publish("news", data);
+  server.topic("news").drop(3);
+  const topic = new Topic(connection, "news", position);
+  const heard: unknown[] = [];
+  topic.on("subscribed", ({ verdict }) => heard.push(verdict));
+  topic.on("gap", (gap) => heard.push(gap));
+  const { data, has } = collect(topic);
+  topic.on("message", () => heard.push("message"));
+  await has(2);
+  expect(heard).toEqual(["gap", { topic: "news", ...gap, position: "t.3" }, "message", "message"]);
+  expect(data).toEqual([4, 5]);
+  expect(topic.position).toBe("t.5");
+});
+
 test("a gap moves the position and is told", async () => {
   const topic = new Topic(connection, "news");
   await subscribed(topic);
   const gap = next<TopicEvents, "gap">(topic, "gap");
-  server.say({ type: "gap", payload: { topic: "news", missed: 7, reason: "slow_reader", position: "t.8" } });
+  server.say({ type: "gap", payload: { topic: "news", missed: 7, reason: "retention", position: "t.8" } });
   expect((await gap).missed).toBe(7);
   expect(topic.position).toBe("t.8");
 });

@@ -29,7 +29,7 @@ export async function startRejoin(): Promise<Rejoin> {
     port,
     token,
     async stop() {
-      // Programs outlive their server, so they are ended first.
+      // A close is answered once its program is gone: then none writes to the directory any more.
       await closeSessions(port, token);
       const ended = new Promise((resolve) => child.once("exit", resolve));
       if (child.exitCode === null && child.kill("SIGTERM")) await ended;

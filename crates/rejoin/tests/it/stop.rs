@@ -42,7 +42,6 @@ fn a_signal_ends_the_server_well_and_the_clients_hear_of_it() {
         // The running shell has not kept it.
         assert!(!log.contains("cut off at the deadline"), "{log}");
         assert!(log.contains("stopping"), "{log}");
-        eprintln!("{log}");
     }
 }
 
@@ -66,4 +65,14 @@ fn a_second_signal_ends_the_server_at_once() {
     let (code, log) = server.stop(Signal::INT);
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped at once"), "{log}");
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_goodbye_is_not_waited_for() {
+    let home = Home::new();
+    let server = home.serve();
+    let _client = at_a_program(&server, "echo $((6 * 7))0\r");
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("cut off at the deadline"), "{log}");
 }

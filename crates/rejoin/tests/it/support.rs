@@ -196,6 +196,7 @@ impl Client {
         self.until(|message| message["reply_to"] == kind)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     pub(crate) fn send(&mut self, kind: &str, payload: Value) {
         let message = json!({ "id": kind, "type": kind, "payload": payload });
         self.0.send(Message::text(message.to_string())).unwrap();

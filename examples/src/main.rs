@@ -1,3 +1,0 @@
-//! Programs that embed rejoin.
-
-fn main() {}

@@ -1,0 +1,5 @@
+//! The examples, run and used.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod guestbook;
