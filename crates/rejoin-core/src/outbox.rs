@@ -55,6 +55,8 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Told when the outbox is no longer busy; only the reading side waits.
     relief: Notify,
+    /// Told once, when the reading side has ended; only the writer waits.
+    abandoned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +88,13 @@ impl Outbox {
     /// An empty outbox, whose writer knows it as `slot`.
     #[must_use]
     pub fn new(wake: Arc<dyn Wake>, slot: usize) -> Self {
-        Self { wake, slot, state: Mutex::default(), relief: Notify::new() }
+        Self {
+            wake,
+            slot,
+            state: Mutex::default(),
+            relief: Notify::new(),
+            abandoned: Notify::new(),
+        }
     }
 
     /// Adds an item. After a close nothing more is taken; when full, it becomes a close with
@@ -149,6 +157,16 @@ impl Outbox {
             // One permit is kept, so what is told between the look and the wait is not missed.
             self.relief.notified().await;
         }
+    }
+
+    /// Says that the reading side has ended: the peer is gone, or nobody listens to it any more.
+    pub fn abandon(&self) {
+        self.abandoned.notify_one();
+    }
+
+    /// Completes when the reading side has ended. For one waiter. Cancel safe: yes.
+    pub async fn abandoned(&self) {
+        self.abandoned.notified().await;
     }
 
     /// Whether nothing waits.

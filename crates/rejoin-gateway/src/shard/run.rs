@@ -219,11 +219,11 @@ impl Run {
         shut_down(&writer.socket, std::net::Shutdown::Write);
         self.shared.inbox.lock().slots.try_remove(slot);
         if writer.closing {
-            let socket = writer.socket;
+            let Writer { socket, outbox, .. } = writer;
             let grace = if self.draining { DRAIN_GRACE } else { CLOSE_GRACE };
             self.lingering += 1;
             self.events.push(Box::pin(async move {
-                tokio::time::sleep(grace).await;
+                let _ = tokio::time::timeout(grace, outbox.abandoned()).await;
                 Event::LingerOver { socket }
             }));
         }

@@ -104,7 +104,11 @@ impl Client {
         }
         self.attachments.clear();
         self.membership = None;
+        let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
         self.outbox.push(Item::Close(code));
+        if peer_ended {
+            return;
+        }
         // Reading on lets the goodbye arrive: a close with unread bytes would reset the line.
         let ended = async {
             while scratch::read(&mut self.socket).await.is_ok_and(|bytes| !bytes.is_empty()) {}
@@ -291,5 +295,11 @@ impl Client {
         let text = message::text(reply_to, message);
         let wire = (self.shared.hub.encode())(rejoin_core::Kind::Text, &[text.as_bytes()]);
         self.outbox.push(Item::Message(wire));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.outbox.abandon();
     }
 }

@@ -5,6 +5,7 @@
 mod configuration;
 mod failures;
 mod login;
+mod proxy;
 mod stop;
 mod support;
 mod topics;

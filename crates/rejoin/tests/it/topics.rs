@@ -8,7 +8,10 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Home, Running, Server};
+use crate::{
+    proxy::Proxy,
+    support::{Home, Running, Server},
+};
 
 /// A position of no topic's life: whoever comes with it hears that something may be missing,
 /// and gets all that is left.
@@ -67,6 +70,25 @@ fn a_reader_goes_on_where_it_was() {
     assert_eq!([&messages[0]["data"], &messages[1]["data"]], [&json!(1), &json!(2)]);
     let position = messages[1]["position"].as_str().unwrap();
     assert_eq!(subscribe(&["--position", position, "--count", "2"]), "3\n4\n");
+}
+
+#[test]
+fn a_subscriber_whose_line_is_cut_misses_nothing_and_repeats_nothing() {
+    let home = Home::new();
+    let server = home.serve();
+    let proxy = Proxy::to(&server.url);
+    let subscribe = ["subscribe", "news", "--position", STALE, "--count", "3"];
+    let url = ["--url", &proxy.url];
+    let mut reader = subscriber(home.rejoin(&[&subscribe[..], &url].concat()));
+    let publish = |data| home.prints(&["publish", "news", data, "--url", &server.url]);
+    publish("1");
+    assert_eq!(reader.lines().next().unwrap().unwrap(), "1");
+    proxy.cut();
+    publish("2");
+    publish("3");
+    let lines: Vec<_> = reader.lines().map(Result::unwrap).collect();
+    assert_eq!(lines, ["2", "3"]);
+    assert_eq!(reader.wait(), Some(0));
 }
 
 #[test]
