@@ -28,4 +28,5 @@ pub use stream::{
     Batch, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq, Snapshot,
     SnapshotSource, Start, Stream, StreamConfig,
 };
+pub use time::now_ms;
 pub use wire::{Encode, Kind};

@@ -1,7 +1,7 @@
 //! The built-in messages, and those that a handler of the embedding program takes.
 
 use rejoin_core::{
-    AttachRequest, Connection, CreateTerminal, Item, Receipt, SessionRight, TopicRight,
+    AttachRequest, Connection, CreateTerminal, Item, Receipt, SessionRight, TopicRight, now_ms,
 };
 use rejoin_protocol::{
     ErrorCode, MessageId, Role, SessionKind,
@@ -11,7 +11,6 @@ use rejoin_protocol::{
         SubscribeAck, Subscriptions, TopicRef, handler_text,
     },
 };
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::socket::client::Client;
 
@@ -184,9 +183,4 @@ impl Client {
         self.shared.hub.close_session(&session).await;
         Ok(ServerMessage::Ack(Empty {}))
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
