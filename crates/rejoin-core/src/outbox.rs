@@ -63,6 +63,9 @@ pub struct Outbox {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// Bytes of preambles: they end nobody's connection, but nothing more is asked for before
+    /// they are taken.
+    preamble_bytes: usize,
     /// The writer was told of items that it has not taken: not told again.
     told: bool,
     closed: bool,
@@ -70,7 +73,7 @@ struct State {
 
 impl State {
     fn is_busy(&self) -> bool {
-        self.items.len() > BUSY_ITEMS || self.bytes > BUSY_BYTES
+        self.items.len() > BUSY_ITEMS || self.bytes + self.preamble_bytes > BUSY_BYTES
     }
 }
 
@@ -78,8 +81,14 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Message(bytes) => bytes.len(),
-            // A preamble is shared by all who come at the same time, and bounded by the screen.
             Self::Read { .. } | Self::Unread(_) | Self::Close(_) => 0,
+        }
+    }
+
+    fn preamble_bytes(&self) -> usize {
+        match self {
+            Self::Read { preamble, .. } => preamble.iter().map(Bytes::len).sum(),
+            Self::Message(_) | Self::Unread(_) | Self::Close(_) => 0,
         }
     }
 }
@@ -108,13 +117,17 @@ impl Outbox {
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
         let item = if full && !matches!(item, Item::Close(_)) {
             state.items.clear();
-            state.bytes = 0;
+            (state.bytes, state.preamble_bytes) = (0, 0);
             Item::Close(CloseCode::TooSlow)
         } else {
             item
         };
         state.closed = matches!(item, Item::Close(_));
         state.bytes += item.bytes();
+        state.preamble_bytes += item.preamble_bytes();
+        if state.closed {
+            self.relief.notify_one();
+        }
         state.items.push_back(item);
         // A writer that waits for its socket was told already, but must hear of the end.
         if !state.told || state.closed {
@@ -132,6 +145,7 @@ impl Outbox {
         match &item {
             Some(item) => {
                 state.bytes -= item.bytes();
+                state.preamble_bytes -= item.preamble_bytes();
                 if busy && !state.is_busy() {
                     self.relief.notify_one();
                 }
@@ -151,9 +165,9 @@ impl Outbox {
         self.state.lock().is_busy()
     }
 
-    /// Completes when the outbox is not busy. For one waiter. Cancel safe: yes.
+    /// Completes when the outbox is not busy, or closed. For one waiter. Cancel safe: yes.
     pub async fn relief(&self) {
-        while self.is_busy() {
+        while self.is_busy() && !self.is_closed() {
             // One permit is kept, so what is told between the look and the wait is not missed.
             self.relief.notified().await;
         }

@@ -211,6 +211,12 @@ impl Session {
         Ok(attachment)
     }
 
+    /// Whether it was closed: nothing more will come of it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.commands.is_closed()
+    }
+
     /// Ends the program, if it runs, and waits until it is gone.
     pub async fn close(&self) {
         let (reply_tx, reply) = oneshot::channel();

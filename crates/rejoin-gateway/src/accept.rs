@@ -9,11 +9,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rejoin_core::Shutdown;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before TCP asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The head of a request at most, in bytes; hyper asks for 8 KiB or more.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long to wait when the process has no more file descriptors.
@@ -44,8 +47,10 @@ pub(crate) async fn run(
 }
 
 async fn serve(socket: TcpStream, router: Router, shutdown: Shutdown) {
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(%error, "a socket without TCP_NODELAY");
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let set = socket.set_nodelay(true);
+    if let Err(error) = set.and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&keepalive)) {
+        debug!(%error, "a socket without TCP_NODELAY or keep-alive");
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

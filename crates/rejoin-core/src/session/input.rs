@@ -140,6 +140,9 @@ impl InputQueue {
         let writer = writer.map(|(_, writer)| writer.clone()).ok_or(ErrorCode::NotAttached)?;
         let last = self.last_seq_of(&writer);
         if numbered && seq <= last {
+            if self.waiting.len() >= MAX_WAITING {
+                return Err(ErrorCode::InputFull.into());
+            }
             self.wait(0, Some(receipt));
             // It may have been written long ago.
             self.settle(self.settled);

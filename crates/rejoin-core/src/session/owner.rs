@@ -62,15 +62,21 @@ pub(crate) struct Birth {
 #[derive(Debug)]
 struct AskOwner {
     commands: mpsc::Sender<Command>,
+    /// What the owner left when it ended.
+    last: Arc<OnceLock<Snapshot>>,
 }
 
 impl SnapshotSource for AskOwner {
     fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>> {
-        let commands = self.commands.clone();
+        let (commands, last) = (self.commands.clone(), Arc::clone(&self.last));
         Box::pin(async move {
             let (reply_tx, reply) = oneshot::channel();
-            commands.send(Command::Snapshot { reply_tx }).await.ok()?;
-            reply.await.ok()
+            if commands.send(Command::Snapshot { reply_tx }).await.is_ok()
+                && let Ok(snapshot) = reply.await
+            {
+                return Some(snapshot);
+            }
+            last.get().cloned()
         })
     }
 }
@@ -87,6 +93,8 @@ struct Owner {
     running: bool,
     /// Who waits for the program's end.
     closing: Vec<oneshot::Sender<()>>,
+    /// Left at the end, for readers that are behind.
+    last: Arc<OnceLock<Snapshot>>,
     /// The last snapshot, for as long as it is fresh enough for others.
     recent: Option<(Snapshot, Instant)>,
 }
@@ -100,10 +108,12 @@ impl Session {
         shutdown: &Shutdown,
     ) -> Self {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
+        let last = Arc::default();
+        let source = AskOwner { commands: commands_tx.clone(), last: Arc::clone(&last) };
         let stream = Stream::new(StreamConfig {
             number: birth.number,
             retention: birth.retention,
-            lag: Lag::Snapshot(Arc::new(AskOwner { commands: commands_tx.clone() })),
+            lag: Lag::Snapshot(Arc::new(source)),
             encode: birth.encode,
         });
         let state = State {
@@ -136,6 +146,7 @@ impl Session {
             offset: 0,
             running: true,
             closing: Vec::new(),
+            last,
             recent: None,
         };
         let span =
@@ -157,7 +168,8 @@ impl Owner {
                         if !self.running {
                             break;
                         }
-                        let _ = self.terminal.controls.try_send(Control::Hangup);
+                        // Waited for, so that it is not lost; whoever writes always takes controls.
+                        let _ = self.terminal.controls.send(Control::Hangup).await;
                     }
                     Some(command) => self.obey(command),
                     None => break,
@@ -167,7 +179,7 @@ impl Owner {
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
                 () = expiry(self.recent.as_ref()), if self.recent.is_some() => self.recent = None,
                 () = shutdown.begun() => {
-                    let _ = self.terminal.controls.try_send(Control::Hangup);
+                    let _ = self.terminal.controls.send(Control::Hangup).await;
                     return;
                 }
             }
@@ -175,6 +187,9 @@ impl Owner {
                 break;
             }
         }
+        self.recent = None;
+        let snapshot = self.snapshot();
+        let _ = self.last.set(snapshot);
         for reply_tx in self.closing.drain(..) {
             let _ = reply_tx.send(());
         }
@@ -272,6 +287,8 @@ impl Owner {
     fn settle(&mut self) {
         let number = *self.terminal.written.borrow_and_update();
         self.session.shared.state.lock().input.settle(number);
+        // There may have been no room for the size before.
+        self.resize();
     }
 
     fn end(&mut self, exit: &Exit) {
@@ -319,6 +336,7 @@ impl Owner {
         update.rows = Some(state.size.rows());
         update.title = Some(state.title.clone());
         update.size_owner = state.viewers.size_owner();
+        update.exit = state.ended.as_ref().map(|ended| ended.exit.clone());
         // The lock keeps others from appending between the state and its place.
         let (seq, position) = stream.next();
         drop(state);

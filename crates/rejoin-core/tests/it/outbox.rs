@@ -63,6 +63,20 @@ fn one_item_is_taken_whatever_its_size() {
     assert!(matches!(outbox.pop(), Some(Item::Message(_))));
 }
 
+#[tokio::test]
+async fn a_preamble_that_is_not_taken_makes_busy_and_a_close_ends_the_waiting() {
+    let (outbox, _) = outbox();
+    let stream = crate::support::topic(crate::support::frames(1));
+    let preamble = vec![Bytes::from(vec![0; 2 * MAX_OUTBOX_BYTES])];
+    outbox.push(Item::Read { stream, preamble, reader: rejoin_core::Reader { next: 0 } });
+    assert!(outbox.is_busy() && !outbox.is_closed());
+    let waits = outbox.relief();
+    let closes = async { outbox.push(Item::Close(CloseCode::Draining)) };
+    tokio::join!(waits, closes);
+    outbox.pop();
+    assert!(!outbox.is_busy());
+}
+
 #[test]
 fn a_close_is_told_to_a_writer_that_waits_and_nothing_comes_after_it() {
     let (outbox, told) = outbox();

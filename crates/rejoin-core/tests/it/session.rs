@@ -198,6 +198,18 @@ async fn input_for_a_program_that_does_not_read_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_sent_again_and_again_is_bounded_too() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, _program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    attachment.input(1, "x".into(), text_receipt(&ann, "x")).unwrap();
+    let refused =
+        (0..5_000).find_map(|_| attachment.input(1, "x".into(), text_receipt(&ann, "x")).err());
+    assert_eq!(refused.unwrap().code, ErrorCode::InputFull);
+}
+
+#[tokio::test]
 async fn a_viewer_sees_and_does_not_type() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
@@ -350,6 +362,25 @@ async fn closing_hangs_up_waits_for_the_end_and_forgets() {
     assert_eq!(session.info().status, SessionStatus::Terminated);
     let found = hub.session(session.id(), &identity("ann"), SessionRight::Attach);
     assert_eq!(found.unwrap_err().code, ErrorCode::UnknownSession);
+}
+
+#[tokio::test]
+async fn a_hangup_comes_after_however_much_input_and_the_last_state_is_left() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (session, mut program) = start(&hub, &mut programs).await;
+    let ann = connection("ann");
+    let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
+    // The queue to the program is full when the session is closed.
+    while attachment.input(0, "x".into(), text_receipt(&ann, "x")).is_ok() {}
+    let play = async {
+        while !matches!(program.controls.recv().await, Some(Control::Hangup)) {}
+        drop(program);
+    };
+    tokio::join!(hub.close_session(&session), play);
+    assert!(session.is_closed());
+    // Who is behind is told of the end, though nobody is there to ask.
+    let start = session.stream().start(None).await.unwrap();
+    assert!(contains(&start.preamble[0], "terminated"), "{:?}", start.preamble);
 }
 
 #[tokio::test]

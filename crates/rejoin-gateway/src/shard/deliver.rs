@@ -47,7 +47,8 @@ impl Run {
                 joined.join();
                 let begun = Instant::now();
                 let mut index = 0;
-                while self.broadcast_turn(number, &joined, &mut index) {
+                let mut failed = Vec::new();
+                while self.broadcast_turn(number, &joined, &mut index, &mut failed) {
                     tokio::task::yield_now().await;
                 }
                 let took = begun.elapsed();
@@ -59,6 +60,10 @@ impl Run {
                     readers.cursor = joined.batch.end();
                     self.advanced.push_back(number);
                 }
+                // Not before all were visited: a removal moves another reader to its place.
+                for (slot, error) in failed {
+                    self.fail(slot, &error);
+                }
             }
         }
         joined.batch.frames.clear();
@@ -66,9 +71,14 @@ impl Run {
     }
 
     /// Writes to the next few readers; `false` when all have had theirs.
-    fn broadcast_turn(&mut self, number: StreamNumber, joined: &Joined, index: &mut usize) -> bool {
+    fn broadcast_turn(
+        &mut self,
+        number: StreamNumber,
+        joined: &Joined,
+        index: &mut usize,
+        failed: &mut Vec<(usize, io::Error)>,
+    ) -> bool {
         let end = joined.batch.end();
-        let mut failed = Vec::new();
         let Some(readers) = self.streams.get_mut(&number) else { return false };
         let stop = (*index + TURN_SOCKETS).min(readers.entries.len());
         for entry in &mut readers.entries[*index..stop] {
@@ -91,11 +101,7 @@ impl Run {
             }
         }
         *index = stop;
-        let more = stop < readers.entries.len();
-        for (slot, error) in failed {
-            self.fail(slot, &error);
-        }
-        more
+        stop < readers.entries.len()
     }
 
     /// Does what waits for a connection: what is pending, its outbox, its streams.

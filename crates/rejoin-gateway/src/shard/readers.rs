@@ -41,7 +41,7 @@ impl Run {
         snapshot: Option<Snapshot>,
     ) {
         let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
-        let Some(place) = writer.place(stream) else { return };
+        let Some(place) = writer.place(stream).filter(|_| !writer.closing) else { return };
         let Some(readers) = self.streams.get_mut(&stream) else { return };
         let entry = readers.entries.get_mut(place);
         // It may have stopped reading, or begun anew, while the snapshot was made.

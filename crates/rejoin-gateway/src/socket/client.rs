@@ -67,6 +67,11 @@ impl Client {
         let deadline = Instant::now() + self.shared.config.auth_timeout;
         let mut flow = self.take(&mut first_bytes.to_vec()).await;
         while flow.is_continue() && self.membership.is_none() {
+            // A peer that always has something to say would never let the time-out be looked at.
+            if Instant::now() >= deadline {
+                flow = self.time_out();
+                break;
+            }
             flow = match timeout_at(deadline, scratch::read(&mut self.socket)).await {
                 Ok(Ok(mut bytes)) if !bytes.is_empty() => self.take(&mut bytes).await,
                 Ok(_) => Flow::Break(CloseCode::Normal),

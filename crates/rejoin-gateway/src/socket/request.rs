@@ -145,8 +145,11 @@ impl Client {
             Role::Viewer => SessionRight::Attach,
         };
         let session = self.shared.hub.session(&attach.session, connection.identity(), right)?;
-        // Attaching again begins anew.
+        // Attaching again begins anew; what has been closed meanwhile is let go.
         self.detach(session.id());
+        for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {
+            closed.detach();
+        }
         let OptionalSize(size) = attach.size;
         let request = AttachRequest {
             reply_to: reply_to.cloned(),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tokio::time::Instant;
+use tokio_tungstenite::MaybeTlsStream;
 
 use crate::support::TestServer;
 
@@ -39,6 +41,38 @@ async fn a_subscriber_that_does_not_read_slows_nobody_and_is_told_of_its_gap() {
     }
     assert_eq!(heard + missed, COUNT);
     assert!(missed > 0, "it was never behind");
+}
+
+#[tokio::test]
+async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them() {
+    let one_shard = |config: &mut rejoin_gateway::GatewayConfig| {
+        config.shards = std::num::NonZeroUsize::MIN;
+    };
+    let server = TestServer::start_with(one_shard, |gateway| gateway).await;
+    let topic = rejoin_protocol::TopicName::new("long").unwrap();
+    for broken in [1, 5, 40] {
+        let mut clients = Vec::new();
+        // More than one turn of the shard, and as many again.
+        for _ in 0..300 {
+            let mut client = server.log_in("ann").await;
+            client.ask("subscribe", json!({ "topic": "long" })).await;
+            clients.push(client);
+        }
+        for client in clients.drain(..broken) {
+            // The line is reset, and nobody had time to notice when the broadcast begins.
+            let MaybeTlsStream::Plain(socket) = client.socket.get_ref() else { panic!("no TLS") };
+            SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        for number in 0..3 {
+            let data = serde_json::value::to_raw_value(&number).unwrap();
+            server.hub.publish(&topic, &rejoin_core::Caps::admin(), &data).await.unwrap();
+        }
+        for client in &mut clients {
+            for number in 0..3 {
+                assert_eq!(client.next_json().await["payload"]["data"], number);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
