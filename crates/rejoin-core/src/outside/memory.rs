@@ -99,8 +99,4 @@ impl Screen for MemoryScreen {
     fn snapshot(&self, _history_lines: usize) -> Vec<u8> {
         self.bytes.clone()
     }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
 }

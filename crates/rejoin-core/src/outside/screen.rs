@@ -22,6 +22,4 @@ pub trait Screen: Send {
     fn take_answers(&mut self) -> Vec<u8>;
     /// Bytes that put an empty terminal of this size into this state.
     fn snapshot(&self, history_lines: usize) -> Vec<u8>;
-    /// The visible text, one line for each row.
-    fn text(&self) -> String;
 }
