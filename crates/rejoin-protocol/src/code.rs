@@ -89,11 +89,17 @@ close_codes! {
     InvalidText = 1007, "invalid_text", false, "A text message was not UTF-8.";
     MessageTooBig = 1009, "message_too_big", false, "A message was longer than `limits.max_message_bytes`.";
     Draining = 4000, "draining", true, "The server is stopping; come back when it says.";
-    TooSlow = 4002, "too_slow", true, "Replies were not read, and their queue was full.";
+    HeartbeatMissed = 4001, "heartbeat_missed", true, "Nothing was heard from the client for two heartbeats, not even a pong.";
+    TooSlow = 4002, "too_slow", true, "The client read or wrote too slowly: replies waited unread, or a message was never finished.";
+    RateLimited = 4003, "rate_limited", true, "The client went on sending far beyond its limits.";
+    Overloaded = 4004, "overloaded", true, "The server cannot take the connection now.";
     AuthenticationFailed = 4500, "authentication_failed", false, "The token was refused.";
     AuthenticationTimedOut = 4501, "authentication_timed_out", false, "No `authenticate` came within `limits.auth_timeout`.";
     TokenExpired = 4502, "token_expired", false, "The token has expired; log in again.";
+    Forbidden = 4503, "forbidden", false, "The token does not allow this connection.";
+    Disconnected = 4504, "disconnected", false, "An administrator, or the user from another device, ended the connection.";
     ProtocolError = 4505, "protocol_error", false, "A binary message had no valid head, or came before `authenticate`.";
+    ConnectionLimit = 4506, "connection_limit", false, "The user has as many connections as `limits.max_connections_per_user` allows.";
 }
 
 error_codes! {
@@ -106,7 +112,15 @@ error_codes! {
     AuthenticationTimedOut = 202, "authentication_timed_out", false, "No `authenticate` came in time.";
     TokenExpired = 203, "token_expired", false, "The token has expired, or is not valid yet.";
     AlreadyAuthenticated = 204, "already_authenticated", false, "The connection is authenticated; it keeps its user.";
+    KeysUnavailable = 205, "keys_unavailable", true, "The issuer's keys cannot be fetched now, so no token can be verified.";
+    TokenRevoked = 206, "token_revoked", false, "The token was revoked by an administrator.";
     Forbidden = 300, "forbidden", false, "The token does not allow this.";
+    ConnectionLimit = 301, "connection_limit", false, "The user has as many connections as allowed.";
+    TooManySubscriptions = 302, "too_many_subscriptions", false, "The connection has as many subscriptions and attachments as allowed.";
+    TooManyTopics = 303, "too_many_topics", true, "There are as many topics as allowed, in all or of this user's making.";
+    TooManySessions = 304, "too_many_sessions", true, "The user has as many sessions as allowed.";
+    TooManyTickets = 305, "too_many_tickets", true, "There are as many unused tickets as allowed.";
+    KeyReused = 306, "key_reused", false, "The idempotency key was used with another request.";
     UnknownSession = 400, "unknown_session", false, "No session has this id, or it is not yours.";
     UnknownTopic = 401, "unknown_topic", false, "The server has no topic of its own by this name; names with `@` are its own.";
     UnknownProfile = 402, "unknown_profile", false, "The configuration has no profile by this name.";
@@ -117,8 +131,14 @@ error_codes! {
     StartFailed = 407, "start_failed", false, "The profile's command could not be started.";
     InputFull = 408, "input_full", true, "The program does not read its input, and the queue is full.";
     InputOutOfOrder = 409, "input_out_of_order", true, "A numbered input is missing before this one; send again from there.";
-    Overloaded = 500, "overloaded", true, "The server has as many connections as it may have; try again later.";
+    UnknownConnection = 410, "unknown_connection", false, "No connection has this id, or it is not yours.";
+    NotFound = 411, "not_found", false, "There is nothing at this path.";
+    MethodNotAllowed = 412, "method_not_allowed", false, "The path does not take this method.";
+    SessionExists = 413, "session_exists", false, "A session with this id is there already.";
+    Overloaded = 500, "overloaded", true, "The server has as much as it may have; try again later.";
     Internal = 501, "internal", true, "Something failed on the server; its log has the reason.";
+    RateLimited = 502, "rate_limited", true, "Too much was sent in too short a time; try again later.";
+    TimedOut = 503, "timed_out", true, "Whoever should have answered did not do so in time.";
 }
 
 impl CloseCode {

@@ -139,6 +139,16 @@ text_id!(
     WriterId, "the writer", limits::MAX_ID_BYTES,
     "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
 );
+text_id!(
+    /// What makes a retry harmless: the same request carries the same key.
+    RequestKey, "the key", limits::MAX_KEY_BYTES,
+    "1 to 128 bytes without control characters", is_text
+);
+text_id!(
+    /// What an emitted message is about.
+    EventName, "the event", limits::MAX_EVENT_BYTES,
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+);
 
 impl TopicName {
     /// Whether the name is the server's own (`@user`, `@all`, ...).

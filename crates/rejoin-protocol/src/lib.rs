@@ -9,16 +9,19 @@ pub mod limits;
 pub mod message;
 mod position;
 mod session;
+mod subject;
 
 pub use code::{CloseCode, ErrorCode};
 pub use id::{
-    ConnectionId, DeviceId, DeviceName, InvalidId, MessageId, ProfileName, SessionId, TopicName,
-    UserId, WriterId,
+    ConnectionId, DeviceId, DeviceName, EventName, InvalidId, MessageId, ProfileName, RequestKey,
+    SessionId, TopicName, UserId, WriterId,
 };
 pub use position::{InvalidPosition, Position};
 pub use session::{
-    Exit, Role, SessionInfo, SessionKind, SessionStatus, StreamNumber, TerminalSize, Verdict,
+    Exit, Role, SessionInfo, SessionKind, SessionStatus, Signal, StreamNumber, TerminalSize,
+    Verdict,
 };
+pub use subject::Subject;
 
 /// The WebSocket subprotocol of this version.
 pub const SUBPROTOCOL: &str = "rejoin.v1";

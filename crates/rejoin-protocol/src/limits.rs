@@ -10,6 +10,12 @@ pub const MAX_USER_ID_BYTES: usize = 128;
 pub const MAX_ID_BYTES: usize = 64;
 /// Longest name of a device, in bytes.
 pub const MAX_DEVICE_NAME_BYTES: usize = 100;
+/// Longest `key` that makes a retry harmless, in bytes.
+pub const MAX_KEY_BYTES: usize = 128;
+/// Longest name of an event that is emitted, in bytes.
+pub const MAX_EVENT_BYTES: usize = 64;
+/// Members that one answer about presence lists; more are only counted.
+pub const MAX_LISTED_MEMBERS: usize = 1000;
 /// Longest name of a profile, in bytes.
 pub const MAX_PROFILE_BYTES: usize = 32;
 /// Longest name that a person gives to a session, in bytes.

@@ -95,6 +95,22 @@ pub enum Role {
     Viewer,
 }
 
+/// What a session's program can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the variants are POSIX's names")]
+pub enum Signal {
+    SigHup,
+    SigInt,
+    SigQuit,
+    SigTerm,
+    SigKill,
+    SigUsr1,
+    SigUsr2,
+    SigTstp,
+    SigCont,
+}
+
 /// How a program ended; both `None` where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use crate::{
-    DeviceId, DeviceName, ErrorCode, MessageId, Position, ProfileName, Role, SessionId,
-    SessionKind, TerminalSize, TopicName, WriterId, limits, message::ErrorBody,
+    DeviceId, DeviceName, ErrorCode, MessageId, Position, ProfileName, RequestKey, Role, SessionId,
+    SessionKind, Signal, Subject, TerminalSize, TopicName, WriterId, limits, message::ErrorBody,
 };
 
 /// The outside of each message: `{"id"?, "type", "payload"?}`.
@@ -48,17 +48,20 @@ impl<'a> Envelope<'a> {
 #[expect(missing_docs, reason = "the variants are the types of docs/protocol.md")]
 pub enum Request<'a> {
     Authenticate(Authenticate),
+    Refresh(Refresh),
     Ping,
     Heartbeat,
     Subscribe(Subscribe),
     Unsubscribe(TopicRef),
     ListSubscriptions,
     Publish(Publish<'a>),
+    Presence(PresenceRequest),
     CreateSession(CreateSession),
     Attach(Attach),
     Detach(SessionRef),
     Input(Input),
     Resize(Resize),
+    Signal(SignalSession),
     CloseSession(SessionRef),
 }
 
@@ -70,17 +73,20 @@ pub fn parse<'a>(envelope: &Envelope<'a>) -> Result<Option<Request<'a>>, ErrorBo
     let payload = envelope.payload.map_or("{}", RawValue::get);
     Ok(Some(match &*envelope.kind {
         "authenticate" => Request::Authenticate(read(payload)?),
+        "refresh" => Request::Refresh(read(payload)?),
         "ping" => Request::Ping,
         "heartbeat" => Request::Heartbeat,
         "subscribe" => Request::Subscribe(read(payload)?),
         "unsubscribe" => Request::Unsubscribe(read(payload)?),
         "list_subscriptions" => Request::ListSubscriptions,
         "publish" => Request::Publish(read(payload)?),
+        "presence" => Request::Presence(read(payload)?),
         "create_session" => Request::CreateSession(read(payload)?),
         "attach" => Request::Attach(read(payload)?),
         "detach" => Request::Detach(read(payload)?),
         "input" => Request::Input(read(payload)?),
         "resize" => Request::Resize(read(payload)?),
+        "signal" => Request::Signal(read(payload)?),
         "close_session" => Request::CloseSession(read(payload)?),
         _ => return Ok(None),
     }))
@@ -104,6 +110,38 @@ pub struct Authenticate {
     /// What the person calls it.
     #[serde(default)]
     pub device_name: Option<DeviceName>,
+    /// Where the client was in the streams that it reads unasked, if it comes back.
+    #[serde(default)]
+    pub positions: Positions,
+}
+
+/// Positions in the streams that each connection reads unasked.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Positions {
+    /// In what is said to everyone.
+    #[serde(default, rename = "@all")]
+    pub all: Option<Position>,
+    /// In what is said to the user.
+    #[serde(default, rename = "@user")]
+    pub user: Option<Position>,
+    /// In what is said to the device.
+    #[serde(default, rename = "@device")]
+    pub device: Option<Position>,
+}
+
+/// The payload of `refresh`.
+#[derive(Deserialize)]
+pub struct Refresh {
+    /// A JWT of the same user.
+    pub token: String,
+}
+
+// The token must not reach a log through `{:?}`.
+impl std::fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refresh").finish_non_exhaustive()
+    }
 }
 
 // The token must not reach a log through `{:?}`.
@@ -138,6 +176,20 @@ pub struct Publish<'a> {
     /// Any JSON, passed on as it is.
     #[serde(borrow)]
     pub data: &'a RawValue,
+    /// Makes a retry within five minutes harmless: it is answered, and not published again.
+    #[serde(default)]
+    pub key: Option<RequestKey>,
+}
+
+/// The payload of `presence`.
+#[derive(Debug, Deserialize)]
+pub struct PresenceRequest {
+    /// Who or what is asked about.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Whether to be told of changes from here on: `true` or `false`; if absent, as it was.
+    #[serde(default)]
+    pub follow: Option<bool>,
 }
 
 /// The payload of `create_session`.
@@ -205,6 +257,15 @@ pub struct Resize {
     /// The size that the client can show.
     #[serde(flatten)]
     pub size: RequiredSize,
+}
+
+/// The payload of `signal`.
+#[derive(Debug, Deserialize)]
+pub struct SignalSession {
+    /// The session.
+    pub session: SessionId,
+    /// What its program is sent.
+    pub signal: Signal,
 }
 
 /// `cols` and `rows`, both or neither.

@@ -1,13 +1,14 @@
 //! What the server says.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::{
     CloseCode, ConnectionId, ErrorCode, Exit, MessageId, Position, Role, SessionId, SessionInfo,
     SessionStatus, StreamNumber, TopicName, UserId, Verdict,
+    message::{PresenceChange, PresenceState},
 };
 
 /// A message of the server, without the envelope's `reply_to`.
@@ -26,6 +27,10 @@ pub enum ServerMessage {
     SessionCreated(SessionAck),
     Ack(Empty),
     Subscriptions(Subscriptions),
+    Presence(PresenceState),
+    #[serde(rename = "presence")]
+    PresenceChanged(PresenceChange),
+    TokenExpiring(TokenExpiring),
     Attached(Box<Attached>),
     Session(Box<SessionUpdate>),
     Gap(Gap),
@@ -81,6 +86,48 @@ pub struct AuthResult {
     pub heartbeat_ms: u64,
     /// When the token expires, in milliseconds since the epoch.
     pub expires_at: Option<u64>,
+    /// Where reading begins in the streams that each connection reads unasked; absent where the
+    /// connection had begun before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<OwnStreams>,
+}
+
+/// The streams that a connection reads unasked, and how reading them begins.
+#[derive(Debug, Serialize)]
+pub struct OwnStreams {
+    /// What is said to everyone.
+    #[serde(rename = "@all")]
+    pub all: StreamStart,
+    /// What is said to the user.
+    #[serde(rename = "@user")]
+    pub user: StreamStart,
+    /// What is said to the device, if the connection names one.
+    #[serde(rename = "@device", skip_serializing_if = "Option::is_none")]
+    pub device: Option<StreamStart>,
+}
+
+/// How the reading of a stream begins.
+#[derive(Debug, Serialize)]
+pub struct StreamStart {
+    /// How it went.
+    pub verdict: Verdict,
+    /// How many frames follow that were there before.
+    pub replayed: u64,
+    /// With a gap: how many frames are gone, if that can be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// With a gap: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Where reading begins.
+    pub position: Position,
+}
+
+/// A token that ends soon: `refresh` with a new one.
+#[derive(Debug, Serialize)]
+pub struct TokenExpiring {
+    /// When it ends, in milliseconds since the epoch; the connection is closed then (4502).
+    pub expires_at: u64,
 }
 
 /// The answer to `ping`.
@@ -276,19 +323,4 @@ impl From<ErrorCode> for ErrorBody {
     fn from(code: ErrorCode) -> Self {
         Self::new(code, code.row().description)
     }
-}
-
-/// The text of a topic's `message`; `data` is passed on as it is.
-#[must_use]
-pub fn topic_message(topic: &TopicName, position: Position, data: &RawValue, time: u64) -> String {
-    const FIXED_BYTES: usize = 120;
-    let data = data.get();
-    let mut text = String::with_capacity(FIXED_BYTES + topic.as_str().len() + data.len());
-    // A topic's bytes need no escaping, so the text can be laid out by hand.
-    let write = write!(
-        text,
-        r#"{{"type":"message","payload":{{"topic":"{topic}","position":"{position}","data":{data},"time":{time}}}}}"#
-    );
-    write.expect("writing to a string succeeds");
-    text
 }

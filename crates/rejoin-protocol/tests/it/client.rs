@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<String, ErrorBody> {
 fn each_golden_message_of_a_client_is_read() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
-    assert_eq!(messages.len(), 13);
+    assert_eq!(messages.len(), 16);
     for entry in messages {
         let text = entry["json"].to_string();
         let envelope = Envelope::parse(&text).unwrap();
@@ -46,6 +46,33 @@ fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
             "`position`",
         ),
         (r#"{"type":"publish","payload":{"topic":"a"}}"#, ErrorCode::MissingField, "`data`"),
+        (
+            r#"{"type":"publish","payload":{"topic":"a","data":1,"key":""}}"#,
+            ErrorCode::InvalidField,
+            "`key`",
+        ),
+        (r#"{"type":"presence","payload":{}}"#, ErrorCode::MissingField, "`user`"),
+        (
+            r#"{"type":"presence","payload":{"topic":"a","user":"b"}}"#,
+            ErrorCode::InvalidField,
+            "only one",
+        ),
+        (
+            r#"{"type":"signal","payload":{"session":"s","signal":"SIGSEGV"}}"#,
+            ErrorCode::InvalidField,
+            "SIGHUP",
+        ),
+        (r#"{"type":"refresh"}"#, ErrorCode::MissingField, "`token`"),
+        (
+            r#"{"type":"authenticate","payload":{"token":"t","positions":{"news":"1.0"}}}"#,
+            ErrorCode::InvalidField,
+            "`@user`",
+        ),
+        (
+            r#"{"type":"authenticate","payload":{"token":"t","device_id":"a b"}}"#,
+            ErrorCode::InvalidField,
+            "`device_id`",
+        ),
         (
             r#"{"type":"attach","payload":{"session":"s","cols":80}}"#,
             ErrorCode::MissingField,

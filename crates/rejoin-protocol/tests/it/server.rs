@@ -1,11 +1,14 @@
 //! Messages of the server, against the same golden file that the TypeScript client reads.
 
 use rejoin_protocol::{
-    ConnectionId, ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo,
-    SessionKind, SessionStatus, StreamNumber, TopicName, UserId, Verdict,
+    ConnectionId, DeviceId, DeviceName, ErrorCode, EventName, Exit, MessageId, Position,
+    ProfileName, Role, SessionId, SessionInfo, SessionKind, SessionStatus, StreamNumber, Subject,
+    TopicName, UserId, Verdict,
     message::{
-        Attached, AuthResult, Closing, Empty, ErrorBody, Gap, Pong, PublishAck, ServerMessage,
-        SessionAck, SessionUpdate, SubscribeAck, Subscriptions, text, topic_message,
+        Attached, AuthResult, Closing, Empty, ErrorBody, Event, Gap, OwnStreams, Pong,
+        PresenceChange, PresenceState, Present, PublishAck, ServerMessage, SessionAck,
+        SessionUpdate, StreamStart, SubscribeAck, Subscriptions, TokenExpiring, direct_message,
+        stream_message, text, topic_message,
     },
 };
 use serde_json::{Value, value::RawValue};
@@ -76,15 +79,82 @@ fn attached() -> Attached {
     }
 }
 
+fn authenticated(streams: Option<OwnStreams>) -> ServerMessage {
+    ServerMessage::AuthResult(AuthResult {
+        authenticated: true,
+        user_id: UserId::new("ann").unwrap(),
+        connection_id: connection(),
+        heartbeat_ms: 30_000,
+        expires_at: Some(TIME),
+        streams,
+    })
+}
+
+fn started(verdict: Verdict, offset: u64, replayed: u64) -> StreamStart {
+    StreamStart { verdict, replayed, missed: None, reason: None, position: at(offset) }
+}
+
+fn present(user: &str, device: Option<&str>, connections: Option<usize>) -> Present {
+    Present {
+        user: UserId::new(user).unwrap(),
+        device: device.map(|device| DeviceId::new(device).unwrap()),
+        device_name: None,
+        connections,
+    }
+}
+
+fn presence(name: &str) -> Option<ServerMessage> {
+    let change = |subject, joined, left, whole_user| {
+        let (users, connections) = (1, 1);
+        let change = PresenceChange { subject, joined, left, whole_user, users, connections };
+        Some(ServerMessage::PresenceChanged(change))
+    };
+    match name {
+        "presence" => {
+            let named = Present {
+                device_name: Some(DeviceName::new("My phone").unwrap()),
+                ..present("ann", Some("phone-1"), Some(2))
+            };
+            Some(ServerMessage::Presence(PresenceState {
+                subject: Subject::Topic(topic()),
+                users: 2,
+                connections: 3,
+                members: Some(vec![named, present("bob", None, Some(1))]),
+                truncated: false,
+            }))
+        }
+        "presence_counts" => Some(ServerMessage::Presence(PresenceState {
+            subject: Subject::Session(session()),
+            users: 20_000,
+            connections: 30_000,
+            members: None,
+            truncated: true,
+        })),
+        "joined" => {
+            let joined = present("ann", Some("phone-1"), None);
+            change(Subject::Topic(topic()), Some(joined), None, true)
+        }
+        "left" => {
+            let ann = UserId::new("ann").unwrap();
+            change(Subject::User(ann), None, Some(present("ann", None, None)), false)
+        }
+        _ => None,
+    }
+}
+
 fn message(name: &str) -> Option<ServerMessage> {
     Some(match name {
-        "auth_result" => ServerMessage::AuthResult(AuthResult {
-            authenticated: true,
-            user_id: UserId::new("ann").unwrap(),
-            connection_id: connection(),
-            heartbeat_ms: 30_000,
-            expires_at: Some(TIME),
-        }),
+        "auth_result" => authenticated(None),
+        "auth_result_with_streams" => authenticated(Some(OwnStreams {
+            all: started(Verdict::Fresh, 3, 0),
+            user: started(Verdict::Resumed, 7, 2),
+            device: Some(StreamStart {
+                missed: Some(4),
+                reason: Some("retention"),
+                ..started(Verdict::Gap, 9, 1)
+            }),
+        })),
+        "token_expiring" => ServerMessage::TokenExpiring(TokenExpiring { expires_at: TIME }),
         "pong" => ServerMessage::Pong(Pong { time: TIME }),
         "heartbeat" => ServerMessage::Heartbeat(Empty {}),
         "subscribed" => ServerMessage::Subscribed(subscribed(Verdict::Resumed, 41, 2)),
@@ -133,13 +203,16 @@ fn each_golden_message_of_the_server_is_written() {
     for entry in golden.iter().filter(|entry| entry["direction"] == "server") {
         let name = entry["name"].as_str().unwrap();
         let reply_to = entry["json"]["reply_to"].as_str().map(|id| MessageId::new(id).unwrap());
-        let written = match message(name) {
-            Some(message) => text(reply_to.as_ref(), &message),
-            None if name == "message" => {
-                let data = RawValue::from_string(r#"{ "text": "hello" }"#.to_owned()).unwrap();
-                topic_message(&topic(), at(42), &data, TIME)
-            }
-            None => panic!("no message is written for `{name}`"),
+        let data = RawValue::from_string(r#"{ "text": "hello" }"#.to_owned()).unwrap();
+        let mail = EventName::new("mail.new").unwrap();
+        let event = Event { name: Some(&mail), data: &data };
+        let user = TopicName::new("@user").unwrap();
+        let written = match (name, message(name).or_else(|| presence(name))) {
+            (_, Some(message)) => text(reply_to.as_ref(), &message),
+            ("message", None) => topic_message(&topic(), at(42), &data, TIME),
+            ("emitted", None) => stream_message(&user, at(42), event, TIME),
+            ("emitted_to_connection", None) => direct_message(event, TIME),
+            (_, None) => panic!("no message is written for `{name}`"),
         };
         let written: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(written, entry["json"], "{name}");
