@@ -3,7 +3,8 @@
 use std::{io, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use bytes::Bytes;
+use hyper::{server::conn::http1, upgrade::Upgraded};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -12,6 +13,8 @@ use rejoin_core::Shutdown;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
+
+use crate::net::Socket;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +59,7 @@ async fn serve(socket: TcpStream, router: Router, shutdown: Shutdown) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Socket::from(socket)), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -69,6 +72,12 @@ async fn serve(socket: TcpStream, router: Router, shutdown: Shutdown) {
     if let Err(error) = result {
         debug!(%error, "an HTTP connection ended badly");
     }
+}
+
+/// The socket of a request that was upgraded, and what has been read from it already.
+pub(crate) fn take(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<Socket>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 fn is_of_one_client(error: &io::Error) -> bool {

@@ -16,6 +16,7 @@ mod accept;
 mod gateway;
 mod handler;
 mod http;
+mod net;
 mod shard;
 mod socket;
 mod token;

@@ -23,7 +23,9 @@ use parking_lot::Mutex;
 use rejoin_core::{Outbox, Shutdown, Wake};
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+use tokio::sync::Notify;
+
+use crate::net::WriteHalf;
 
 /// All shards of a gateway.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ struct Inbox {
 #[derive(Debug)]
 struct Arrival {
     slot: usize,
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     outbox: Arc<Outbox>,
 }
 
@@ -73,7 +75,7 @@ impl Shards {
     }
 
     /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it.
-    pub(crate) fn add(&self, socket: OwnedWriteHalf) -> Arc<Outbox> {
+    pub(crate) fn add(&self, socket: WriteHalf) -> Arc<Outbox> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let shard = &self.shards[turn % self.shards.len()];
         let mut inbox = shard.inbox.lock();

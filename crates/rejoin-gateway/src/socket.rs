@@ -11,18 +11,18 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hyper_util::rt::TokioIo;
 use rejoin_core::{Device, Identity};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
 use rejoin_websocket::handshake::{self, Refusal};
 use serde::Deserialize;
-use socket2::SockRef;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, debug, debug_span};
 
 use crate::{
+    accept,
     gateway::Shared,
     http::{Problem, bearer, identify, is_allowed},
+    net::Socket,
     socket::client::Client,
 };
 
@@ -58,9 +58,9 @@ pub(crate) async fn upgrade(
     let task = Arc::clone(&shared);
     shared.hub.shutdown().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Some((socket, first_bytes)) = accept::take(upgraded) else { return };
         let who = identity.map(|identity| (identity, device));
-        start(&task, parts.io.into_inner(), &parts.read_buf, who, permit).await;
+        start(&task, socket, &first_bytes, who, permit).await;
     });
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -128,12 +128,12 @@ fn refuse(refusal: Refusal) -> Response {
 /// Takes the first bytes, then leaves the socket to a task that is small while it is idle.
 async fn start(
     shared: &Arc<Shared>,
-    socket: TcpStream,
+    socket: Socket,
     first_bytes: &[u8],
     who: Option<(Identity, Device)>,
     permit: OwnedSemaphorePermit,
 ) {
-    if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
+    if let Err(error) = socket.limit_unsent(UNSENT_BYTES) {
         debug!(%error, "a socket without TCP_NOTSENT_LOWAT");
     }
     let (read, write) = socket.into_split();

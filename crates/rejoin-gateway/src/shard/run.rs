@@ -12,11 +12,12 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rejoin_core::{Item, Shutdown, Snapshot};
 use rejoin_protocol::{CloseCode, StreamNumber};
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 use tracing::debug;
 
-use crate::shard::{Arrival, Shared, batch::Joined, readers::Readers, writer::Writer};
+use crate::{
+    net::WriteHalf,
+    shard::{Arrival, Shared, batch::Joined, readers::Readers, writer::Writer},
+};
 
 /// How long a peer may take to accept what is queued before a close.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub(super) enum Event {
     Writable { slot: usize, generation: u64 },
     Snapshot { slot: usize, generation: u64, stream: StreamNumber, snapshot: Option<Snapshot> },
     GraceOver { slot: usize, generation: u64 },
-    LingerOver { socket: Arc<OwnedWriteHalf> },
+    LingerOver { socket: Arc<WriteHalf> },
 }
 
 /// A shard's state, all of it its own.
@@ -204,8 +205,7 @@ impl Run {
         debug!(slot, %error, "a socket failed");
         if let Some(Some(writer)) = self.writers.get(slot) {
             // The reading side hears of it and cleans up.
-            let _ =
-                SockRef::from(writer.socket.as_ref().as_ref()).shutdown(std::net::Shutdown::Both);
+            shut_down(&writer.socket, std::net::Shutdown::Both);
         }
         self.remove(slot);
     }
@@ -230,7 +230,7 @@ impl Run {
     }
 }
 
-fn shut_down(socket: &OwnedWriteHalf, how: std::net::Shutdown) {
+fn shut_down(socket: &WriteHalf, how: std::net::Shutdown) {
     // It fails if the peer was faster.
-    let _ = SockRef::from(socket.as_ref()).shutdown(how);
+    let _ = socket.shutdown(how);
 }

@@ -5,13 +5,13 @@ use std::{collections::VecDeque, io, sync::Arc};
 use bytes::{Buf, Bytes};
 use rejoin_core::Outbox;
 use rejoin_protocol::StreamNumber;
-use socket2::SockRef;
-use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
+
+use crate::net::WriteHalf;
 
 /// A socket's write side and what it must take before anything else.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) socket: Arc<OwnedWriteHalf>,
+    pub(super) socket: Arc<WriteHalf>,
     pub(super) outbox: Arc<Outbox>,
     /// Tells a slot's connections apart: an event for an earlier one is ignored.
     pub(super) generation: u64,
@@ -48,7 +48,7 @@ impl Writer {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
-            match self.send(&bytes[written..]) {
+            match self.socket.send(&bytes[written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -59,16 +59,6 @@ impl Writer {
             }
         }
         Ok(written)
-    }
-
-    /// Sends straight to the socket: tokio's look at its readiness is a cache miss for each of
-    /// many sockets. Tokio hears of the rare one that would block, so that it waits for it.
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let socket: &TcpStream = self.socket.as_ref().as_ref();
-        match SockRef::from(socket).send(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.try_write(bytes),
-            sent => sent,
-        }
     }
 
     /// Writes what is pending, as far as the socket takes it.

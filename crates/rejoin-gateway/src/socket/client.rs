@@ -11,13 +11,12 @@ use rejoin_protocol::{
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
 use tokio::{
-    net::tcp::OwnedReadHalf,
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, info};
 
-use crate::{gateway::Shared, socket::scratch, token::TokenError};
+use crate::{gateway::Shared, net::ReadHalf, socket::scratch, token::TokenError};
 
 /// How long a peer may go on sending after the server has said goodbye.
 const LINGER: Duration = Duration::from_secs(5);
@@ -28,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One client, from its first byte to its last.
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     outbox: Arc<Outbox>,
     /// Taken while it decodes.
     decoder: Decoder,
@@ -46,7 +45,7 @@ pub(super) type Flow = ControlFlow<CloseCode>;
 impl Client {
     pub(super) fn new(
         shared: Arc<Shared>,
-        socket: OwnedReadHalf,
+        socket: ReadHalf,
         outbox: Arc<Outbox>,
         permit: OwnedSemaphorePermit,
     ) -> Self {

@@ -9,10 +9,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::tcp::OwnedReadHalf,
-};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::net::ReadHalf;
 
 /// One read takes at most so many bytes.
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -64,7 +63,7 @@ impl DerefMut for Scratch {
 /// Reads what has arrived; empty at the end. Holds no buffer while nothing arrives.
 ///
 /// Cancel safe: yes.
-pub(super) async fn read(socket: &mut OwnedReadHalf) -> io::Result<Scratch> {
+pub(super) async fn read(socket: &mut ReadHalf) -> io::Result<Scratch> {
     poll_fn(|cx| {
         let mut scratch = Scratch::take();
         let mut buffer = ReadBuf::new(&mut scratch.buffer);
