@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
     process::ExitStatus,
     time::Duration,
 };
@@ -10,7 +13,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rejoin_core::{Control, TerminalEvent};
-use rejoin_protocol::Exit;
+use rejoin_protocol::{self as protocol, Exit};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -145,6 +148,7 @@ async fn write_loop(
                         debug!(%error, "the terminal keeps its size");
                     }
                 }
+                Some(Control::Signal(signal)) => send(&pty, group, signal),
                 Some(Control::Hangup) | None => break,
             },
             count = pty.write(front), if !front.is_empty() => match count {
@@ -167,6 +171,26 @@ fn advance(queue: &mut VecDeque<(u64, Bytes)>, count: usize, written: &watch::Se
     if bytes.is_empty() {
         written.send_replace(*number);
         queue.pop_front();
+    }
+}
+
+/// Sends a signal to whoever runs in the foreground, as the terminal's own keys would.
+fn send(pty: &OwnedWritePty, group: Option<Pid>, signal: protocol::Signal) {
+    let foreground = rustix::termios::tcgetpgrp(pty.as_fd()).ok();
+    let Some(group) = foreground.or(group) else { return };
+    let signal = match signal {
+        protocol::Signal::SigHup => Signal::HUP,
+        protocol::Signal::SigInt => Signal::INT,
+        protocol::Signal::SigQuit => Signal::QUIT,
+        protocol::Signal::SigTerm => Signal::TERM,
+        protocol::Signal::SigKill => Signal::KILL,
+        protocol::Signal::SigUsr1 => Signal::USR1,
+        protocol::Signal::SigUsr2 => Signal::USR2,
+        protocol::Signal::SigTstp => Signal::TSTP,
+        protocol::Signal::SigCont => Signal::CONT,
+    };
+    if let Err(error) = kill_process_group(group, signal) {
+        debug!(%error, "nobody took the signal");
     }
 }
 
