@@ -14,6 +14,7 @@
 
 mod accept;
 mod gateway;
+mod gcra;
 mod handler;
 mod http;
 mod net;
@@ -22,6 +23,7 @@ mod socket;
 mod token;
 
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};
+pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
 pub use token::{Claims, InvalidKey, TokenError, TokenKey, TokenRules};
