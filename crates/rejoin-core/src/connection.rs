@@ -204,11 +204,6 @@ impl Connection {
         Member { user: self.shared.user.clone(), device: self.device().id.clone() }
     }
 
-    /// Whether two handles are of one connection.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
-
     fn push(&self, kind: Kind, parts: &[&[u8]]) {
         self.shared.outbox.push(Item::Message((self.shared.encode)(kind, parts)));
     }

@@ -10,10 +10,13 @@ use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    accept,
+    accept::{self, Accept},
+    gcra::Rate,
     handler::MessageHandler,
     http::{self, FindPage, Pages},
+    peer::TrustedProxies,
     shard::Shards,
+    tls::Tls,
     token::{TokenError, TokenKey, TokenRules},
 };
 
@@ -36,6 +39,15 @@ pub struct GatewayConfig {
     pub max_connections: usize,
     /// Origins that may connect besides the server's own, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
+    /// The server's certificate, if it is the server that speaks TLS.
+    pub tls: Option<Tls>,
+    /// The proxies that are believed when they say for whom they speak.
+    pub trusted_proxies: TrustedProxies,
+    /// Sockets at one time that are not WebSockets, or not yet; for one more, the one that has
+    /// waited for longest is closed.
+    pub max_handshakes: NonZeroUsize,
+    /// WebSockets that an address may make, so many in a window; nothing: no limit (B8).
+    pub connections_per_address: Option<Rate>,
     /// What writes to sockets; one shard for each core is right.
     pub shards: NonZeroUsize,
 }
@@ -53,6 +65,10 @@ impl GatewayConfig {
             max_message_bytes: limits::DEFAULT_MAX_MESSAGE_BYTES,
             max_connections: 1000,
             allowed_origins: Vec::new(),
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
+            max_handshakes: NonZeroUsize::new(1024).expect("not zero"),
+            connections_per_address: None,
             shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }
@@ -132,7 +148,8 @@ impl Gateway {
         };
         let shared = Arc::new(shared);
         let router = http::router(Arc::clone(&shared), self.pages);
-        accept::run(listener, router, shared.hub.shutdown()).await
+        let accept = Accept::new(&shared.config, router, shared.hub.shutdown());
+        accept::run(listener, accept).await
     }
 }
 

@@ -14,16 +14,22 @@
 
 mod accept;
 mod gateway;
+mod gcra;
 mod handler;
 mod http;
 mod net;
+mod peer;
 mod shard;
 mod socket;
+mod tls;
 mod token;
 
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};
+pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
+pub use peer::{InvalidProxy, Peer, TrustedProxies};
+pub use tls::{Tls, TlsConfig, TlsError};
 pub use token::{Claims, InvalidKey, TokenError, TokenKey, TokenRules};
 
 use bytes::Bytes;

@@ -153,11 +153,6 @@ impl Place {
         }
     }
 
-    /// Whether this is the place that has an audience for each user.
-    pub(crate) fn is_of_users(&self) -> bool {
-        self.state.lock().is_of_users()
-    }
-
     /// Looks whether a member has left for good.
     pub(super) fn settle(self: &Arc<Self>, member: &Member) -> Option<Change> {
         let mut state = self.state.lock();
