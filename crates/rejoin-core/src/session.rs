@@ -25,6 +25,7 @@ pub use input::Receipt;
 pub(crate) use owner::Birth;
 
 use crate::{
+    access::SessionRight,
     connection::Connection,
     events::HubEvent,
     hub::SessionTools,
@@ -364,6 +365,15 @@ impl Attachment {
     #[must_use]
     pub fn stream(&self) -> StreamNumber {
         self.session.stream().number()
+    }
+
+    /// What it needs the right to.
+    #[must_use]
+    pub fn right(&self) -> SessionRight {
+        match self.role {
+            Role::Writer => SessionRight::Write,
+            Role::Viewer => SessionRight::Attach,
+        }
     }
 
     /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.

@@ -16,6 +16,7 @@ use crate::{
     http::{self, FindPage, Pages},
     peer::TrustedProxies,
     shard::Shards,
+    socket::Rates,
     tls::Tls,
     token::{TokenError, TokenKey, TokenRules},
 };
@@ -37,6 +38,12 @@ pub struct GatewayConfig {
     pub max_message_bytes: usize,
     /// Connections at one time; one more is refused.
     pub max_connections: usize,
+    /// How fast a client may send.
+    pub rates: Rates,
+    /// Subscriptions, attachments and presences that a connection may have together.
+    pub max_subscriptions: usize,
+    /// Whether a token may stand in the address of a socket, where it ends in logs.
+    pub token_in_url: bool,
     /// Origins that may connect besides the server's own, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
     /// The server's certificate, if it is the server that speaks TLS.
@@ -64,6 +71,9 @@ impl GatewayConfig {
             heartbeat: Duration::from_secs(30),
             max_message_bytes: limits::DEFAULT_MAX_MESSAGE_BYTES,
             max_connections: 1000,
+            rates: Rates::default(),
+            max_subscriptions: 1000,
+            token_in_url: false,
             allowed_origins: Vec::new(),
             tls: None,
             trusted_proxies: TrustedProxies::default(),
@@ -154,17 +164,16 @@ impl Gateway {
 }
 
 impl Shared {
-    pub(crate) fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
         self.config.key.verify(token, &self.config.token_rules)
     }
 
     /// Who everybody is when no token is needed.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
-        (!self.config.auth_required).then(|| Identity {
-            user: UserId::new("anonymous").expect("a valid user id"),
-            device: None,
-            caps: Caps { admin: false, ..self.config.token_rules.default_caps.clone() },
-            expires_at: None,
+        (!self.config.auth_required).then(|| {
+            let user = UserId::new("anonymous").expect("a valid user id");
+            let caps = self.config.token_rules.default_caps.clone();
+            Identity::new(user, Caps { admin: false, ..caps })
         })
     }
 }

@@ -29,6 +29,7 @@ pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
+pub use socket::Rates;
 pub use tls::{Tls, TlsConfig, TlsError};
 pub use token::{Claims, InvalidKey, TokenError, TokenKey, TokenRules};
 

@@ -136,6 +136,9 @@ impl TokenKey {
             device: claims.device_id,
             caps: claims.caps.unwrap_or_else(|| rules.default_caps.clone()),
             expires_at: claims.exp.map(|seconds| seconds.saturating_mul(1000)),
+            issued_at: claims.iat.map(|seconds| seconds.saturating_mul(1000)),
+            token_id: None,
+            role_context: None,
         })
     }
 }

@@ -69,10 +69,10 @@ impl Topic {
 }
 
 impl Subscription {
-    /// What is read; `None` for an own stream to which nothing was emitted yet.
+    /// What is read.
     #[must_use]
-    pub fn stream(&self) -> StreamNumber {
-        self.stream.number()
+    pub fn stream(&self) -> &Stream {
+        &self.stream
     }
 }
 
@@ -154,8 +154,9 @@ impl Hub {
         self.shared.topics.read().by_name.len()
     }
 
-    /// Begins a connection's subscription; `start` says from where. Own streams have the
-    /// reserved names `@all`, `@user` and `@device`.
+    /// Begins a connection's subscription, and says from where. Own streams have the reserved
+    /// names `@all`, `@user`, `@device` and `@sessions`; one to which nothing was emitted yet
+    /// is read as soon as something is.
     ///
     /// # Errors
     /// As [`topic`](Self::topic).

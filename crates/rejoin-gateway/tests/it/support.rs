@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    SessionSettings, Shutdown, TopicRule,
+    Shutdown, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, TokenKey, encode};
 use rejoin_protocol::{ProfileName, UserId};
@@ -58,10 +58,7 @@ impl TestServer {
                 TopicRule { pattern: "short".into(), retention: frames(4) },
                 TopicRule { pattern: "long".into(), retention: frames(100_000) },
             ],
-            sessions: SessionSettings::default(),
-            encode,
-            terminals,
-            screens: Arc::new(MemoryScreens),
+            ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
         let hub = Hub::new(config, &Shutdown::new());
         let key = TokenKey::hs256(SECRET).unwrap();

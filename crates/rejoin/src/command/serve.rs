@@ -88,13 +88,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
+    let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
         sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
-        encode,
-        terminals: Arc::new(LocalTerminals::new(environment(), shutdown.clone())),
-        screens: Arc::new(EngineScreens),
+        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
     };
     let hub = Hub::new(hub_config, shutdown);
     // A terminal is this server's user. Tokens that this server did not sign, and people who
