@@ -14,16 +14,14 @@ use crate::{
     handler::MessageHandler,
     http::{self, FindPage, Pages},
     shard::Shards,
-    token::{TokenError, TokenKey, TokenRules},
+    token::{TokenError, Verifier},
 };
 
 /// How a gateway behaves.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// What verifies tokens.
-    pub key: TokenKey,
-    /// What is asked of tokens.
-    pub token_rules: TokenRules,
+    /// What verifies tokens, and says what is asked of them.
+    pub verifier: Verifier,
     /// Whether a token is needed at all; without one everybody is the user `anonymous` (B1).
     pub auth_required: bool,
     /// How long a connection may take to authenticate.
@@ -41,12 +39,11 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// The defaults with this key.
+    /// The defaults with this verifier.
     #[must_use]
-    pub fn new(key: TokenKey) -> Self {
+    pub fn new(verifier: Verifier) -> Self {
         Self {
-            key,
-            token_rules: TokenRules::default(),
+            verifier,
             auth_required: true,
             auth_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
@@ -137,8 +134,8 @@ impl Gateway {
 }
 
 impl Shared {
-    pub(crate) fn verify(&self, token: &str) -> Result<Identity, TokenError> {
-        self.config.key.verify(token, &self.config.token_rules)
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        self.config.verifier.verify(token).await
     }
 
     /// Who everybody is when no token is needed.
@@ -146,8 +143,11 @@ impl Shared {
         (!self.config.auth_required).then(|| Identity {
             user: UserId::new("anonymous").expect("a valid user id"),
             device: None,
-            caps: Caps { admin: false, ..self.config.token_rules.default_caps.clone() },
+            caps: Caps { admin: false, ..self.config.verifier.rules().default_caps.clone() },
             expires_at: None,
+            issued_at: None,
+            token_id: None,
+            role_context: None,
         })
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use pages::Pages;
 pub use pages::{FindPage, Page};
 pub(crate) use problem::Problem;
 
-use crate::{gateway::Shared, socket, token::TokenError};
+use crate::{gateway::Shared, socket};
 
 /// The routes of the gateway, and `pages` for everything else.
 pub(crate) fn router(shared: Arc<Shared>, pages: Option<Pages>) -> Router {
@@ -44,17 +44,12 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who sends a request.
-pub(crate) fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Identity, Problem> {
+pub(crate) async fn identify(shared: &Shared, headers: &HeaderMap) -> Result<Identity, Problem> {
     let Some(token) = bearer(headers) else {
         return shared.anonymous().ok_or_else(|| {
             Problem::new(ErrorCode::NotAuthenticated, "send `Authorization: Bearer TOKEN`")
         });
     };
-    shared.verify(token).map_err(|error| {
-        let code = match error {
-            TokenError::Expired | TokenError::NotYetValid => ErrorCode::TokenExpired,
-            TokenError::Invalid(_) => ErrorCode::AuthenticationFailed,
-        };
-        Problem::new(code, &error.to_string())
-    })
+    let verified = shared.verify(token).await;
+    verified.map_err(|error| Problem::new(error.codes().0, &error.to_string()))
 }

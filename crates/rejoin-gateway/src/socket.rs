@@ -42,7 +42,7 @@ pub(crate) async fn upgrade(
     query: Result<Query<DeviceQuery>, axum::extract::rejection::QueryRejection>,
     mut request: Request,
 ) -> Response {
-    let accepted = match check(&shared, request.headers()) {
+    let accepted = match check(&shared, request.headers()).await {
         Ok(accepted) => accepted,
         Err(refusal) => return *refusal,
     };
@@ -83,7 +83,7 @@ struct Accepted {
     permit: OwnedSemaphorePermit,
 }
 
-fn check(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Accepted, Box<Response>> {
+async fn check(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Accepted, Box<Response>> {
     let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
     let key = handshake::accept(pairs).map_err(|refusal| Box::new(refuse(refusal)))?;
     let problem = |status, code, detail: Cow<'_, str>| {
@@ -93,16 +93,21 @@ fn check(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Accepted, Box<Resp
         let detail = "this origin may not connect; add it to `server.allowed_origins`";
         return Err(problem(StatusCode::FORBIDDEN, ErrorCode::Forbidden, detail.into()));
     }
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).peekable();
-    let silent = offered.peek().is_none();
-    let subprotocol = offered.flat_map(|list| list.split(',')).any(|n| n.trim() == SUBPROTOCOL);
+    let (silent, subprotocol) = {
+        let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+        let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).peekable();
+        let silent = offered.peek().is_none();
+        (silent, offered.flat_map(|list| list.split(',')).any(|n| n.trim() == SUBPROTOCOL))
+    };
     if !silent && !subprotocol {
         let detail = format!("the subprotocol must be `{SUBPROTOCOL}`");
         return Err(problem(StatusCode::BAD_REQUEST, ErrorCode::InvalidField, detail.into()));
     }
     let identity = match bearer(headers) {
-        Some(_) => Some(identify(shared, headers).map_err(|p| Box::new(p.into_response()))?),
+        Some(_) => {
+            let identified = identify(shared, headers).await;
+            Some(identified.map_err(|problem| Box::new(problem.into_response()))?)
+        }
         None => shared.anonymous(),
     };
     let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {

@@ -111,7 +111,15 @@ impl Wake for Asleep {
 
 pub(crate) fn identity(user: &str) -> Identity {
     let user = UserId::new(user).unwrap();
-    Identity { user, device: None, caps: Caps::user(), expires_at: None }
+    Identity {
+        user,
+        device: None,
+        caps: Caps::user(),
+        expires_at: None,
+        issued_at: None,
+        token_id: None,
+        role_context: None,
+    }
 }
 
 pub(crate) fn connection(user: &str) -> Connection {

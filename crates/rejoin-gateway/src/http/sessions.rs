@@ -16,7 +16,7 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let identity = identify(&shared, &headers)?;
+    let identity = identify(&shared, &headers).await?;
     let sessions: Vec<_> = shared.hub.sessions(&identity).iter().map(Session::info).collect();
     Ok(Json(json!({ "sessions": sessions })))
 }
@@ -26,6 +26,6 @@ pub(super) async fn profiles(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let identity = identify(&shared, &headers)?;
+    let identity = identify(&shared, &headers).await?;
     Ok(Json(json!({ "profiles": shared.hub.profiles(&identity) })))
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use crate::{gateway::Shared, socket::scratch, token::TokenError};
+use crate::{gateway::Shared, socket::scratch};
 
 /// How long a peer may go on sending after the server has said goodbye.
 const LINGER: Duration = Duration::from_secs(5);
@@ -180,7 +180,7 @@ impl Client {
         };
         let result = match (request, self.connection().cloned()) {
             (Some(Request::Authenticate(authenticate)), None) => {
-                return self.authenticate(reply_to.as_ref(), authenticate);
+                return self.authenticate(reply_to.as_ref(), authenticate).await;
             }
             (_, None) => Err(ErrorCode::NotAuthenticated.into()),
             (Some(request), Some(connection)) => {
@@ -218,26 +218,19 @@ impl Client {
         Flow::Continue(())
     }
 
-    fn authenticate(&mut self, reply_to: Option<&MessageId>, message: Authenticate) -> Flow {
-        match self.shared.verify(&message.token) {
+    async fn authenticate(&mut self, reply_to: Option<&MessageId>, message: Authenticate) -> Flow {
+        match self.shared.verify(&message.token).await {
             Ok(identity) => {
                 let device = Device { id: message.device_id, name: message.device_name };
                 self.welcome(reply_to, identity, device);
                 Flow::Continue(())
             }
             Err(error) => {
-                let (code, close) = match error {
-                    TokenError::Expired | TokenError::NotYetValid => {
-                        (ErrorCode::TokenExpired, CloseCode::TokenExpired)
-                    }
-                    TokenError::Invalid(_) => {
-                        (ErrorCode::AuthenticationFailed, CloseCode::AuthenticationFailed)
-                    }
-                };
+                let (code, close) = error.codes();
                 debug!(%error, "a token was refused");
                 let body = ErrorBody::new(code, error.to_string());
                 self.send(reply_to, &ServerMessage::Error(body));
-                Flow::Break(close)
+                close.map_or(Flow::Continue(()), Flow::Break)
             }
         }
     }

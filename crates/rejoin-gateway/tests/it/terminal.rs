@@ -240,6 +240,9 @@ async fn who_leaves_is_not_counted_and_hears_no_more() {
         device: None,
         caps: rejoin_core::Caps::user(),
         expires_at: None,
+        issued_at: None,
+        token_id: None,
+        role_context: None,
     };
     let right = rejoin_core::SessionRight::Attach;
     assert_eq!(server.hub.session(&id, &ann, right).unwrap().info().connections, 0);
