@@ -91,11 +91,11 @@ pub struct Identity {
     pub caps: Caps,
     /// When it ends, in milliseconds since the epoch.
     pub expires_at: Option<u64>,
-    /// When the token was made, in milliseconds since the epoch.
+    /// When the token was made, in milliseconds since the epoch, if it says so.
     pub issued_at: Option<u64>,
-    /// The token's id.
+    /// The token's own id, if it has one.
     pub token_id: Option<Box<str>>,
-    /// The role in which the user is here, for the embedding program.
+    /// What the user is to the program that made the token, if it says so (C2).
     pub role_context: Option<Box<str>>,
 }
 

@@ -17,17 +17,16 @@ use crate::{
     peer::TrustedProxies,
     shard::Shards,
     socket::Rates,
+    ticket::Tickets,
     tls::Tls,
-    token::{TokenError, TokenKey, TokenRules},
+    token::{TokenError, Verifier},
 };
 
 /// How a gateway behaves.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// What verifies tokens.
-    pub key: TokenKey,
-    /// What is asked of tokens.
-    pub token_rules: TokenRules,
+    /// What verifies tokens, and says what is asked of them.
+    pub verifier: Verifier,
     /// Whether a token is needed at all; without one everybody is the user `anonymous` (B1).
     pub auth_required: bool,
     /// How long a connection may take to authenticate.
@@ -60,12 +59,11 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// The defaults with this key.
+    /// The defaults with this verifier.
     #[must_use]
-    pub fn new(key: TokenKey) -> Self {
+    pub fn new(verifier: Verifier) -> Self {
         Self {
-            key,
-            token_rules: TokenRules::default(),
+            verifier,
             auth_required: true,
             auth_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
@@ -106,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Shards,
     /// One permit for each connection that may still come (B4).
     pub(crate) permits: Arc<Semaphore>,
+    /// What was issued and not redeemed.
+    pub(crate) tickets: Tickets,
 }
 
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
@@ -155,6 +155,7 @@ impl Gateway {
             handlers: Handlers(self.handlers),
             shards,
             permits,
+            tickets: Tickets::new(),
         };
         let shared = Arc::new(shared);
         let router = http::router(Arc::clone(&shared), self.pages);
@@ -165,14 +166,14 @@ impl Gateway {
 
 impl Shared {
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
-        self.config.key.verify(token, &self.config.token_rules)
+        self.config.verifier.verify(token).await
     }
 
     /// Who everybody is when no token is needed.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
         (!self.config.auth_required).then(|| {
             let user = UserId::new("anonymous").expect("a valid user id");
-            let caps = self.config.token_rules.default_caps.clone();
+            let caps = self.config.verifier.rules().default_caps.clone();
             Identity::new(user, Caps { admin: false, ..caps })
         })
     }

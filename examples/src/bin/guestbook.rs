@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use rejoin_core::{
     BoxFuture, Caps, Connection, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
 };
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, MessageHandler, Reply, TokenKey, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, MessageHandler, Reply, Signer, encode};
 use rejoin_protocol::{ErrorCode, TopicName, UserId, message::ErrorBody};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue, value::to_raw_value};
@@ -64,18 +64,19 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::new(config, &shutdown);
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
-    let key = TokenKey::hs256(&secret)?;
+    let signer = Signer::hs256(&secret)?;
     let guestbook = Guestbook {
         hub: hub.clone(),
         topic: TopicName::new("guestbook")?,
         // The program's own rights: guests have none to publish.
         publisher: Identity::new(UserId::new("guestbook")?, Caps::admin()),
     };
-    let gateway = Gateway::new(hub, GatewayConfig::new(key.clone())).handle("sign", guestbook)?;
+    let gateway =
+        Gateway::new(hub, GatewayConfig::new(signer.verifier())).handle("sign", guestbook)?;
     let listener = TcpListener::bind(&address).await?;
     println!("ws://{}/ws", listener.local_addr()?);
     for guest in ["ann", "bob"] {
-        println!("{guest} {}", key.sign(&guest_claims(guest)?)?);
+        println!("{guest} {}", signer.sign(&guest_claims(guest)?)?);
     }
     tokio::select! {
         result = gateway.serve(listener) => result?,
@@ -88,6 +89,5 @@ async fn main() -> anyhow::Result<()> {
 /// Whoever has this token may read the guestbook, until the secret changes.
 fn guest_claims(guest: &str) -> anyhow::Result<Claims> {
     let caps = serde_json::from_value(json!({ "topics": { "guestbook": ["subscribe"] } }))?;
-    let (exp, iat, iss, aud, device_id) = (None, None, None, None, None);
-    Ok(Claims { sub: UserId::new(guest)?, caps: Some(caps), exp, iat, iss, aud, device_id })
+    Ok(Claims { caps: Some(caps), ..Claims::new(UserId::new(guest)?) })
 }

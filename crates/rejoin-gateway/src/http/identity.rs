@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, Method, header};
 use rejoin_core::Identity;
-use rejoin_protocol::{CloseCode, ErrorCode};
+use rejoin_protocol::ErrorCode;
 
 use crate::{
     gateway::Shared,
@@ -72,9 +72,13 @@ pub(crate) async fn identify_opener(
         return Ok(Opener::Known(identity));
     }
     if let Some(ticket) = proofs.ticket {
-        let _ = ticket;
-        shared.hub.metrics().auth_failed("ticket");
-        return Ok(Opener::Refused(TokenError::ticket()));
+        return Ok(match shared.tickets.redeem(&ticket) {
+            Some(identity) => Opener::Known(identity),
+            None => {
+                shared.hub.metrics().auth_failed(TokenError::Ticket.reason());
+                Opener::Refused(TokenError::Ticket)
+            }
+        });
     }
     let token = match proofs.token {
         Some(_) if !shared.config.token_in_url => {
@@ -126,22 +130,4 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 fn refused(shared: &Shared, error: &TokenError) -> Problem {
     shared.hub.metrics().auth_failed(error.reason());
     Problem::new(error.codes().0, &error.to_string())
-}
-
-impl TokenError {
-    /// What a client is told: the code of the error, and of the close.
-    pub(crate) fn codes(&self) -> (ErrorCode, CloseCode) {
-        match self {
-            Self::Expired | Self::NotYetValid => (ErrorCode::TokenExpired, CloseCode::TokenExpired),
-            Self::Invalid(_) => (ErrorCode::AuthenticationFailed, CloseCode::AuthenticationFailed),
-        }
-    }
-
-    pub(crate) fn reason(&self) -> &'static str {
-        "todo"
-    }
-
-    pub(crate) fn ticket() -> Self {
-        Self::Invalid("the ticket is spent, too old, or was never issued".to_owned())
-    }
 }

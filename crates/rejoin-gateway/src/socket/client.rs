@@ -377,7 +377,11 @@ impl Client {
                 let Handshake { device, address, .. } = connection.handshake();
                 info!(%id, %user, device = ?device.id, ?address, "connected");
                 self.membership = Some(membership);
-                Flow::Continue(())
+                // Whoever revoked the token meanwhile did not find this connection.
+                match self.shared.config.verifier.recheck(&connection.identity()) {
+                    Ok(()) => Flow::Continue(()),
+                    Err(error) => self.refuse_token(None, &error),
+                }
             }
             Err(error) => {
                 hub.metrics().refused("connections_per_user");
