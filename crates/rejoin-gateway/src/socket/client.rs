@@ -274,6 +274,7 @@ impl Client {
             connection_id: connection.id().clone(),
             heartbeat_ms: u64::try_from(heartbeat).unwrap_or(u64::MAX),
             expires_at: connection.identity().expires_at,
+            streams: None,
         };
         connection.send(reply_to, &ServerMessage::AuthResult(result));
     }

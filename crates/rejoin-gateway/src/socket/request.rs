@@ -50,6 +50,9 @@ impl Client {
                 ServerMessage::Ack(Empty {})
             }
             Request::CloseSession(session) => self.close(connection, &session).await?,
+            Request::Refresh(_) | Request::Presence(_) | Request::Signal(_) => {
+                return Err(ErrorCode::Internal.into());
+            }
         };
         connection.send(reply_to, &answer);
         Ok(())
