@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rejoin_core::{Device, Identity};
+use rejoin_core::{Device, Form, Identity};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
 use rejoin_websocket::handshake::{self, Refusal};
 use serde::Deserialize;
@@ -137,7 +137,7 @@ async fn start(
         debug!(%error, "a socket without TCP_NOTSENT_LOWAT");
     }
     let (read, write) = socket.into_split();
-    let outbox = shared.shards.add(write);
+    let outbox = shared.shards.add(write, Form::Plain);
     let mut client = Box::new(Client::new(Arc::clone(shared), read, outbox, permit));
     if let Some((identity, device)) = who {
         client.welcome(None, identity, device);
