@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod bad_input;
+mod door;
 mod embedding;
 mod identity;
 mod jwks;

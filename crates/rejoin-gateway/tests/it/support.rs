@@ -130,6 +130,7 @@ pub(crate) fn claims(user: &str) -> Claims {
 }
 
 /// A client of `rejoin.v1`.
+#[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_id: u64,
