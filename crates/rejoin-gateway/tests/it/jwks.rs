@@ -221,14 +221,21 @@ async fn known_keys_stay_while_the_issuer_is_away_or_says_nonsense() {
     let issuer = Issuer::start(key(RSA, "a")).await;
     let verifier = issuer.known_verifier().await;
     let (known, unknown) = (RSA.token(Some("a")), OTHER.token(Some("b")));
-    let long = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(1 << 20));
+    // What has the key, but must not be believed for another reason.
+    let good = OTHER.jwk("b", json!({}));
+    let long = json!({ "keys": [good], "x": "x".repeat(1 << 20) }).to_string();
+    let instead = |status: &str| {
+        let status = format!("HTTP/1.1 {status}\r\nLocation: /other\r\n");
+        [status.as_bytes(), &keys(std::slice::from_ref(&good))["HTTP/1.1 200 OK\r\n".len()..]]
+            .concat()
+    };
     let many: Vec<_> = (0..65).map(|id| OTHER.jwk(&id.to_string(), json!({}))).collect();
     let useless = [
         away(),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"ke".to_vec(),
         b"what is this?\r\n\r\n".to_vec(),
-        b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_vec(),
-        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        instead("302 Found"),
+        instead("500 Internal Server Error"),
         ok(b"<html>Log in</html>"),
         ok(b"{}"),
         ok(long.as_bytes()),
