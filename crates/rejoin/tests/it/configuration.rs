@@ -19,6 +19,7 @@ allowed_origins = ["https://example.org"]
 [auth]
 hs256_secret_file = "~/secret"
 issuer = "somebody"
+leeway = "5m"
 [auth.default_caps.topics]
 "news.*" = ["subscribe"]
 [limits]
@@ -114,6 +115,52 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         let expected = format!("rejoin.toml:{expected}");
         for command in [&["config", "check"][..], &["serve"], &["token", "--user", "ann"]] {
             assert_eq!(home.complains(command), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_about_who_gets_in_is_told_with_its_line() {
+    let cases = [
+        (
+            "[auth]\njwks_url = \"http://login.example/keys\"",
+            "2: \"http://login.example/keys\" is not an address for keys; \
+             write https://HOST/PATH (http:// only to this machine)",
+        ),
+        (
+            "[auth]\nleeway = \"301s\"",
+            "2: \"301s\" is not allowed; write whole seconds from \"0s\" to \"5m\"",
+        ),
+        (
+            "[auth]\nleeway = \"10ms\"",
+            "2: \"10ms\" is not allowed; write whole seconds from \"0s\" to \"5m\"",
+        ),
+    ];
+    let home = Home::new();
+    for (text, expected) in cases {
+        home.write("rejoin.toml", text);
+        assert_eq!(home.complains(&["config", "check"]), format!("rejoin.toml:{expected}"));
+    }
+}
+
+#[test]
+fn tokens_are_verified_by_one_thing() {
+    let home = Home::new();
+    let keys = [
+        ("hs256_secret_file", "secret"),
+        ("public_key_file", "issuer.pem"),
+        ("jwks_url", "https://login.example/keys"),
+    ];
+    for (index, (one, value)) in keys.iter().enumerate() {
+        home.write("rejoin.toml", &format!("[auth]\n{one} = \"{value}\"\n"));
+        home.prints(&["config", "check"]);
+        for (other, value) in &keys[index + 1..] {
+            let mut command = home.rejoin(&["config", "check"]);
+            command.env(format!("REJOIN_AUTH_{}", other.to_uppercase()), value);
+            let expected = format!(
+                "`auth.{one}` and `auth.{other}` are both set; tokens are verified by one of them"
+            );
+            assert_eq!(complaint(command), expected);
         }
     }
 }
