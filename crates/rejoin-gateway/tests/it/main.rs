@@ -5,9 +5,11 @@
 mod bad_input;
 mod embedding;
 mod identity;
+mod lobby;
 mod resume;
 mod slow;
 mod support;
 mod terminal;
+mod tls;
 mod topics;
 mod upgrade;
