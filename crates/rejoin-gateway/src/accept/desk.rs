@@ -57,6 +57,9 @@ impl Service<Request<Incoming>> for Desk {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let peer = self.accept.trusted_proxies.client(self.socket, request.headers());
+        // The path only: what stands after it may be a secret.
+        let (address, path) = (peer.address, request.uri().path());
+        debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "asked");
         if asks_for_websocket(request.headers())
             && let Err(wait) = self.accept.limit.admit(peer.address, Instant::now())
         {

@@ -5,13 +5,13 @@ use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use rejoin_adapters::{EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, TokenKey, TokenRules, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Tls, TokenKey, TokenRules, encode};
 use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -54,6 +54,7 @@ impl Serve {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let key = secret::open_or_make(&config)?;
+    let tls = config.server.tls()?.map(Tls::open).transpose()?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
@@ -62,7 +63,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // Asked for before anything runs, so that a signal is never missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let gateway = gateway(&config, key.clone(), &shutdown).pages(pages::find);
+    let hangup = signal(SignalKind::hangup())?;
+    let hung_up = hung_up(hangup, tls.clone());
+    let gateway = gateway(&config, key.clone(), tls, &shutdown).pages(pages::find);
     greet(&config, &key, address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -70,6 +73,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         result = &mut serving => return result.context("cannot go on accepting connections"),
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = hung_up => {}
     }
     info!("stopping");
     shutdown.begin();
@@ -87,7 +91,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
+/// Reads again what may change while the server runs, at each SIGHUP; completes when it means
+/// that the server's terminal has gone.
+async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
+    while hangup.recv().await.is_some() && !std::io::stderr().is_terminal() {
+        match tls.as_ref().map(Tls::reload) {
+            Some(Ok(())) => info!("the certificate was read again"),
+            Some(Err(error)) => error!(%error, "the certificate stays the old one"),
+            None => info!("there is no certificate to read again"),
+        }
+    }
+}
+
+fn gateway(config: &Config, key: TokenKey, tls: Option<Tls>, shutdown: &Shutdown) -> Gateway {
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
@@ -114,6 +130,10 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
+        tls,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        max_handshakes: config.limits.max_handshakes.get(),
+        connections_per_address: config.limits.connections_per_ip.rate(),
         ..GatewayConfig::new(key)
     };
     Gateway::new(hub, gateway_config)
@@ -121,7 +141,8 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
 
 /// Says where the server is, and how to log in if it signs its own tokens.
 fn greet(config: &Config, key: &TokenKey, address: SocketAddr) -> anyhow::Result<()> {
-    say(&format!("rejoin {} serves http://{address}", env!("CARGO_PKG_VERSION")))?;
+    let url = format!("{}://{address}", config.server.scheme());
+    say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");
     }
@@ -133,7 +154,7 @@ fn greet(config: &Config, key: &TokenKey, address: SocketAddr) -> anyhow::Result
             ..secret::claims(login_user(), LOGIN_SECONDS)
         })?;
         // After `#`, so that the token is never sent in a request's line.
-        say(&format!("Log in: http://{address}/#login={token}"))?;
+        say(&format!("Log in: {url}/#login={token}"))?;
     }
     Ok(())
 }

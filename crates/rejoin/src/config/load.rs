@@ -56,6 +56,7 @@ pub(crate) fn load(
     if config.server.data_dir.starts_with("~") {
         bail!("HOME is not set, so `server.data_dir` must be a path without `~`");
     }
+    config.server.tls()?;
     Ok(config)
 }
 
