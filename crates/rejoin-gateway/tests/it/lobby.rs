@@ -66,10 +66,11 @@ async fn who_asks_nothing_more_is_let_go() {
     assert!(begun.elapsed() < LONGEST);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_the_lobby_is_full_the_oldest_makes_room_and_newcomers_get_in() {
     let server = serve(|config| config.max_handshakes = NonZeroUsize::new(8).unwrap()).await;
     let mut early = server.log_in("ann").await;
+    let begun = Instant::now();
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -80,6 +81,7 @@ async fn when_the_lobby_is_full_the_oldest_makes_room_and_newcomers_get_in() {
     for socket in waiting.drain(..43) {
         ended(socket).await;
     }
+    assert!(begun.elapsed() < Duration::from_secs(10), "they have gone before their time");
     for client in [&mut early, &mut late] {
         assert_eq!(client.ask("ping", serde_json::json!({})).await["type"], "pong");
     }
