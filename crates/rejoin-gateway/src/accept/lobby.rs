@@ -100,7 +100,7 @@ impl Seat {
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         let mut guests = self.lobby.guests.lock();
         if let Some(evicted) = guests.idle.remove(&self.number) {
-            guests.idle.insert(self.number, evicted);
+            guests.busy.insert(self.number, evicted);
         }
         drop(guests);
         Busy(Arc::clone(self))
