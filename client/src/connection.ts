@@ -385,7 +385,6 @@ export class Connection {
     // Listeners that ask again at once are to hear that there is no connection.
     this.#state = { name: "connecting" };
     for (const listener of awaited) listener({ ok: false, error: connectionLost() });
-    this.#ownStreams.lose();
     if (wasConnected) this.#emitter.emit("lost", undefined);
   }
 

@@ -61,6 +61,8 @@ export class OwnStreams {
     // The positions of somebody else mean nothing, and what they missed is not ours.
     if (!sameUser) this.#streams.clear();
     this.#user = user_id;
+    // The answers to what was asked before will not come any more.
+    for (const stream of this.#streams.values()) stream.held = null;
     for (const topic of OWN) {
       const start = streams?.[topic];
       if (start === undefined) continue;
@@ -68,13 +70,7 @@ export class OwnStreams {
       if (known === undefined) this.#streams.set(topic, { position: start.position, seen: new Set(), held: null });
       else if (asked) this.#resume(topic, known, start);
       else if (known.position !== start.position) this.#ask(topic, known);
-      else known.held = null;
     }
-  }
-
-  /** The answer to an earlier question will not come any more. */
-  lose(): void {
-    for (const stream of this.#streams.values()) stream.held = null;
   }
 
   receive(message: TopicMessage): void {
@@ -82,10 +78,13 @@ export class OwnStreams {
     if (topic === "@connection") this.#emit("connection", message);
     const stream = this.#streams.get(topic as OwnTopic);
     if (stream === undefined) return;
-    if (stream.held === null) this.#take(stream, message);
-    else if (stream.held.length < HELD_MESSAGES) stream.held.push(message);
-    // As if the server had refused: what is held would never be complete.
-    else this.#release(topic as OwnTopic, stream, "too_many");
+    if (stream.held === null) {
+      this.#take(stream, message);
+      return;
+    }
+    stream.held.push(message);
+    // As if the server had refused: more is not kept for it.
+    if (stream.held.length > HELD_MESSAGES) this.#release(topic as OwnTopic, stream, "too_many");
   }
 
   gap({ topic, missed, reason, position }: TopicGap): void {

@@ -268,10 +268,9 @@ export class Terminal {
 
   #sendSize(): void {
     if (this.#attached === null || this.#size === null) return;
-    const size = this.#size;
-    this.#connection.ask("resize", { session: this.session, ...size }, (answer) => {
+    this.#connection.ask("resize", { session: this.session, ...this.#size }, (answer) => {
       // The next attach brings the size too; only a refusal while attached would lose it.
-      if (answer.ok || !answer.error.retryable || this.#attached === null || size !== this.#size) return;
+      if (answer.ok || !answer.error.retryable || this.#attached === null) return;
       this.#resizing = setTimeout(() => this.#sendSize(), RESIZE_AGAIN_MS);
     });
   }

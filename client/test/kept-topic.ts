@@ -2,16 +2,26 @@
 
 import type { Subscribed } from "../src/messages.js";
 
+interface Kept {
+  position: string;
+  data: unknown;
+  event?: string;
+}
+
 export class KeptTopic {
-  #kept: { position: string; data: unknown }[] = [];
+  #kept: Kept[] = [];
   /** How many messages there ever were, and so the number of the newest. */
   #count = 0;
 
-  publish(data: unknown): string {
+  /** The position of the newest message. */
+  get end(): string {
+    return `t.${this.#count}`;
+  }
+
+  publish(data: unknown, event?: string): string {
     this.#count += 1;
-    const position = `t.${this.#count}`;
-    this.#kept.push({ position, data });
-    return position;
+    this.#kept.push({ position: this.end, data, ...(event !== undefined && { event }) });
+    return this.end;
   }
 
   /** Retention: the oldest messages go. */
@@ -20,7 +30,7 @@ export class KeptTopic {
   }
 
   /** What a subscriber with this position is told, and what follows. */
-  read(position?: string): { start: Omit<Subscribed, "topic">; messages: { position: string; data: unknown }[] } {
+  read(position?: string): { start: Omit<Subscribed, "topic">; messages: Kept[] } {
     const oldest = this.#count - this.#kept.length;
     const begin = (number: number, how: Pick<Subscribed, "verdict" | "missed" | "reason">) => {
       const messages = this.#kept.slice(number - oldest);

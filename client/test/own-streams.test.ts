@@ -160,6 +160,17 @@ describe("with a cookie", () => {
     expect(data()).toEqual([2, "missed null unknown_topic", 5, 6]);
   });
 
+  test("what is held for an answer is bounded, and the answer comes too late then", async () => {
+    const socket = await reconnect();
+    socket.accept({ streams: { "@user": start("u.4") } });
+    for (let number = 5; number <= 1005; number++) say("@user", `u.${number}`, number);
+    expect(data().slice(0, 3)).toEqual([2, "missed null too_many", 5]);
+    socket.answer("subscribe", { topic: "@user", ...start("u.2", "gap", { missed: 1, reason: "retention" }) });
+    expect(data()).toHaveLength(1003);
+    say("@user", "u.1006", 1006);
+    expect(data().at(-1)).toBe(1006);
+  });
+
   test("a connection that is lost before the answer asks again from the same place", async () => {
     const socket = await reconnect();
     socket.accept({ streams: { "@user": start("u.4") } });
@@ -167,6 +178,9 @@ describe("with a cookie", () => {
     const next = await reconnect();
     next.accept({ streams: { "@user": start("u.5") } });
     expect(next.asked("subscribe")[0]?.payload.position).toBe("u.2");
-    expect(data()).toEqual([2]);
+    const third = await reconnect();
+    third.accept({ streams: { "@user": start("u.2") } });
+    say("@user", "u.3", 3);
+    expect(data()).toEqual([2, 3]);
   });
 });

@@ -101,7 +101,10 @@ test("other subjects are somebody else's", () => {
   connection.followPresence({ session: "ada" }, seen);
   connection.followPresence({ topic: "ada" }, seen);
   change({ joined: PHONE }, 1);
+  change({ user: undefined, session: "bob", joined: PHONE }, 1);
   expect(seen).not.toHaveBeenCalled();
+  change({ user: undefined, session: "ada", joined: PHONE }, 1);
+  expect(seen).toHaveBeenCalledTimes(1);
 });
 
 test("a refusal is told, and a passing one is asked about again", async () => {

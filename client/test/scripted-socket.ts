@@ -78,7 +78,8 @@ export async function scripted(options: Partial<ConnectionOptions> = { token: ()
 
 /** Loses the connection, and waits for the socket of the next attempt. */
 export async function reconnect(): Promise<ScriptedSocket> {
-  ScriptedSocket.last.drop();
-  await vi.advanceTimersByTimeAsync(1_000);
+  const lost = ScriptedSocket.last;
+  lost.drop();
+  while (ScriptedSocket.last === lost) await vi.advanceTimersByTimeAsync(100);
   return ScriptedSocket.last;
 }

@@ -1,11 +1,12 @@
 // A small server that speaks the protocol from memory: terminals are byte strings that tests print to.
 
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeBinary, encodeBinary } from "../src/binary.js";
-import type { ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
+import type { Present, ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
 import { KeptTopic } from "./kept-topic.js";
+import { type Reader, TestSession } from "./test-session.js";
 
 export interface Received {
   type: string;
@@ -19,30 +20,8 @@ export interface TestServerOptions {
   /** Print input back, as a program at a terminal would. */
   echo?: boolean;
   http?: RequestListener;
-}
-
-export class TestSession {
-  readonly info: SessionInfo;
-  output = Buffer.alloc(0);
-  input = "";
-  epoch = "1";
-  sizeOwner: string | null = null;
-  /** What changed, and before which byte of the output. */
-  readonly changes: { offset: number; payload: SessionChange }[] = [];
-  readonly writers = new Map<string, number>();
-
-  constructor(info: SessionInfo) {
-    this.info = info;
-  }
-}
-
-interface Reader {
-  session: TestSession;
-  stream: number;
-  writer: string;
-  role: string;
-  cols: number;
-  rows: number;
+  /** Where the endpoint is; `/` unless given. */
+  base?: string;
 }
 
 export class TestServer {
@@ -66,8 +45,11 @@ export class TestServer {
   private constructor(options: TestServerOptions) {
     this.options = options;
     this.#http = createServer(options.http);
-    const sockets = new WebSocketServer({ server: this.#http, path: "/ws" });
-    sockets.on("connection", (socket) => this.connections.add(new TestConnection(this, socket)));
+    const sockets = new WebSocketServer({ server: this.#http, path: `${options.base ?? "/"}ws` });
+    sockets.on("connection", (socket, request) => {
+      this.connections.add(new TestConnection(this, socket, request));
+      this.tellPresence();
+    });
   }
 
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
@@ -148,9 +130,8 @@ export class TestServer {
 
   /** A topic is there as soon as somebody names it. */
   topic(name: string): KeptTopic {
-    const topic = this.#topics.get(name) ?? new KeptTopic();
-    this.#topics.set(name, topic);
-    return topic;
+    if (!this.#topics.has(name)) this.#topics.set(name, new KeptTopic());
+    return this.#topics.get(name) as KeptTopic;
   }
 
   publish(topic: string, data: unknown): string {
@@ -161,6 +142,25 @@ export class TestServer {
       }
     }
     return position;
+  }
+
+  /** Says something to the user, which those who come back are told too. */
+  emit(event: string, data: unknown): void {
+    const position = this.topic("@user").publish(data, event);
+    this.say({ type: "message", payload: { topic: "@user", position, event, data, time: Date.now() } });
+  }
+
+  /** The devices of the one user. */
+  presence(): { user: string; users: number; connections: number; members: Present[] } {
+    const devices = new Map([...this.connections].map(({ device }) => [device.id, device]));
+    const members = [...devices].map(([device, { name }]) => ({ user: "ada", device, device_name: name ?? "" }));
+    return { user: "ada", users: 1, connections: this.connections.size, members };
+  }
+
+  tellPresence(): void {
+    for (const connection of this.connections) {
+      if (connection.followsPresence) connection.say({ type: "presence", payload: this.presence() });
+    }
   }
 
   say(message: ServerMessage): void {
@@ -204,12 +204,20 @@ export class TestConnection {
   readonly id: string;
   readonly readers: Reader[] = [];
   readonly topics = new Set<string>();
+  readonly device: { id: string | null; name: string | null };
+  readonly userAgent: string;
+  readonly connectedAt = Date.now();
+  followsPresence = false;
   #streams = 0;
 
-  constructor(server: TestServer, socket: WebSocket) {
+  constructor(server: TestServer, socket: WebSocket, { url = "", headers }: IncomingMessage) {
     this.server = server;
     this.socket = socket;
     this.id = server.newId();
+    const { searchParams } = new URL(url, "http://server");
+    this.device = { id: searchParams.get("device_id"), name: searchParams.get("device_name") };
+    this.userAgent = headers["user-agent"] ?? "";
+    if (headers.cookie?.includes("rejoin_token=good")) this.say({ type: "auth_result", payload: this.#auth() });
     socket.on("message", (data: Buffer, binary) => {
       if (server.deaf) return;
       if (binary) this.#input(data);
@@ -217,6 +225,7 @@ export class TestConnection {
     });
     socket.on("close", () => {
       server.connections.delete(this);
+      server.tellPresence();
       for (const reader of this.readers) reader.session.info.connections -= 1;
     });
   }
@@ -257,13 +266,7 @@ export class TestConnection {
     switch (type) {
       case "authenticate": {
         if (payload.token === "good") {
-          reply("auth_result", {
-            authenticated: true,
-            user_id: "ada",
-            connection_id: this.id,
-            heartbeat_ms: this.server.options.heartbeatMs ?? 30_000,
-            expires_at: null,
-          });
+          reply("auth_result", this.#auth());
           break;
         }
         const expired = payload.token === "expired";
@@ -311,7 +314,7 @@ export class TestConnection {
       case "subscribe": {
         const { topic, position } = payload;
         const { start, messages } = this.server.topic(topic).read(position);
-        this.topics.add(topic);
+        if (topic !== "@user") this.topics.add(topic);
         reply("ack", { topic, ...start });
         for (const message of messages) this.say({ type: "message", payload: { topic, ...message, time: Date.now() } });
         break;
@@ -320,6 +323,10 @@ export class TestConnection {
         this.topics.delete(payload.topic);
         reply("ack", {});
         break;
+      case "presence":
+        this.followsPresence = payload.follow ?? this.followsPresence;
+        reply("presence", this.server.presence());
+        break;
       case "publish":
         reply("ack", { position: this.server.publish(payload.topic, payload.data) });
         break;
@@ -327,6 +334,17 @@ export class TestConnection {
         refuse("unknown_type", `Nobody knows the type ${type}.`);
     }
     this.server.note({ type, payload });
+  }
+
+  #auth(): object {
+    return {
+      authenticated: true,
+      user_id: "ada",
+      connection_id: this.id,
+      heartbeat_ms: this.server.options.heartbeatMs ?? 30_000,
+      expires_at: null,
+      streams: { "@user": { verdict: "fresh", replayed: 0, position: this.server.topic("@user").end } },
+    };
   }
 
   #attach(
@@ -369,22 +387,8 @@ export class TestConnection {
       size_owner: session.sizeOwner,
       exit: session.info.exit ?? null,
     });
-    if (verdict === "resumed") this.#replay(session, stream, from);
-    else this.binary("snapshot", stream, end, session.output);
-  }
-
-  /** The output from there on, with the changes where they came. */
-  #replay({ output, changes }: TestSession, stream: number, from: number): void {
-    let at = from;
-    const print = (end: number) => {
-      if (at < end) this.binary("output", stream, at, output.subarray(at, end));
-      at = end;
-    };
-    for (const { offset, payload } of changes.filter(({ offset }) => offset >= from)) {
-      print(offset);
-      this.say({ type: "session", payload });
-    }
-    print(output.length);
+    if (verdict !== "resumed") this.binary("snapshot", stream, end, session.output);
+    else session.replay(from, (at, bytes) => this.binary("output", stream, at, bytes), (message) => this.say(message));
   }
 
   #leave(id: string): void {

@@ -2,7 +2,7 @@
 
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { TestSession } from "../../client/test/server";
+import type { TestSession } from "../../client/test/test-session";
 import { QUERIES } from "../test/query-samples";
 import { connected, lines, openBrowser, openContext, screenshot, seeLine } from "./browser";
 import { type PagesServer, servePages } from "./pages-server";
