@@ -13,15 +13,11 @@ export class KeptTopic {
   /** How many messages there ever were, and so the number of the newest. */
   #count = 0;
 
-  /** The position of the newest message. */
-  get end(): string {
-    return `t.${this.#count}`;
-  }
-
   publish(data: unknown, event?: string): string {
     this.#count += 1;
-    this.#kept.push({ position: this.end, data, ...(event !== undefined && { event }) });
-    return this.end;
+    const position = `t.${this.#count}`;
+    this.#kept.push({ position, data, ...(event !== undefined && { event }) });
+    return position;
   }
 
   /** Retention: the oldest messages go. */

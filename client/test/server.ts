@@ -134,20 +134,13 @@ export class TestServer {
     return this.#topics.get(name) as KeptTopic;
   }
 
-  publish(topic: string, data: unknown): string {
-    const position = this.topic(topic).publish(data);
+  publish(topic: string, data: unknown, event?: string): string {
+    const position = this.topic(topic).publish(data, event);
+    const payload = { topic, position, ...(event !== undefined && { event }), data, time: Date.now() };
     for (const connection of this.connections) {
-      if (connection.topics.has(topic)) {
-        connection.say({ type: "message", payload: { topic, position, data, time: Date.now() } });
-      }
+      if (connection.topics.has(topic)) connection.say({ type: "message", payload });
     }
     return position;
-  }
-
-  /** Says something to the user, which those who come back are told too. */
-  emit(event: string, data: unknown): void {
-    const position = this.topic("@user").publish(data, event);
-    this.say({ type: "message", payload: { topic: "@user", position, event, data, time: Date.now() } });
   }
 
   /** The devices of the one user. */
@@ -314,7 +307,7 @@ export class TestConnection {
       case "subscribe": {
         const { topic, position } = payload;
         const { start, messages } = this.server.topic(topic).read(position);
-        if (topic !== "@user") this.topics.add(topic);
+        this.topics.add(topic);
         reply("ack", { topic, ...start });
         for (const message of messages) this.say({ type: "message", payload: { topic, ...message, time: Date.now() } });
         break;
@@ -343,7 +336,6 @@ export class TestConnection {
       connection_id: this.id,
       heartbeat_ms: this.server.options.heartbeatMs ?? 30_000,
       expires_at: null,
-      streams: { "@user": { verdict: "fresh", replayed: 0, position: this.server.topic("@user").end } },
     };
   }
 

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import { RejoinError } from "rejoin";
 import { exchange } from "./api";
 import { notifyFailure } from "./notices";
-import { asSentence } from "./wording";
+import { asSentence, deviceName } from "./wording";
 
 const DEVICE_KEY = "rejoin.device";
 /** Who was logged in last: tells one whose log-in has ended from one who comes for the first time. */
@@ -107,12 +107,6 @@ export function device(): { id: string; name: string } {
     localStorage.setItem(DEVICE_KEY, id);
   }
   return { id, name: deviceName(navigator.userAgent) };
-}
-
-function deviceName(agent: string): string {
-  const browser = /Edg|Firefox|Chrome|Safari/.exec(agent)?.[0].replace("Edg", "Edge") ?? "Browser";
-  const system = /Android|iPhone|iPad|Windows|Mac OS|Linux/.exec(agent)?.[0] ?? "unknown system";
-  return `${browser} on ${system}`;
 }
 
 /** A log-in link's token must not stay in the address, nor in the history. */

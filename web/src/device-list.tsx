@@ -18,12 +18,12 @@ import { connectionState } from "./link";
 import { useNow } from "./status";
 import { age, shortAgent } from "./wording";
 
-const AGES_MS = 15_000;
+/** Presence tells of devices, not of each connection, nor when it was heard. */
+const REFRESH_MS = 5_000;
 
 export function DeviceList() {
-  const now = useNow(AGES_MS);
+  const now = useNow(REFRESH_MS);
   useEffect(followDevices, []);
-  // Who was heard last changes without anybody coming or going.
   useEffect(() => {
     if (document.visibilityState === "visible") void refreshConnections();
   }, [now]);
@@ -38,7 +38,7 @@ export function DeviceList() {
       <div class="devices">
         {list !== null && (
           <>
-            <p class="faint">Everything that is connected as you. What is disconnected has to be connected by hand again.</p>
+            <p class="faint">Everything that is connected as you. What you disconnect stays away until somebody connects it again.</p>
             {byDevice(list, here).map((found) => (
               <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
             ))}
@@ -58,8 +58,7 @@ function DeviceCard({ device: { id, name, connections: list }, here, now }: { de
       <header>
         <div class="device-name">
           <h2 class="ellipsis">{title}</h2>
-          {here && <span class="chip">this browser</span>}
-          {id !== null && <p class="faint device-id ellipsis">{id}</p>}
+          {id !== null && <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>}
         </div>
         {id !== null && (
           <button type="button" class="plain" onClick={() => void disconnectDevice(id)}>
@@ -94,7 +93,7 @@ function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
             connected <Age time={info.connected_at} now={now} />
           </span>
           <span>
-            heard <Age time={info.last_heard_at} now={now} />
+            last heard <Age time={info.last_heard_at} now={now} />
           </span>
         </p>
       </div>

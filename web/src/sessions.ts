@@ -1,7 +1,7 @@
 // The list of sessions: asked for over HTTP, then kept by what the server says of changes.
 
 import { effect, signal } from "@preact/signals";
-import type { Emitted, SessionChange, SessionInfo } from "rejoin";
+import { type SessionChange, type SessionInfo, Topic, type TopicMessage } from "rejoin";
 import { ask, me } from "./account";
 import { connection } from "./link";
 import { notifyFailure } from "./notices";
@@ -75,11 +75,10 @@ export async function closeSession(id: string): Promise<boolean> {
   }
 }
 
-function hearEmitted({ to, event, data }: Emitted): void {
-  if (to !== "user") return;
+function hearChange({ event, data }: TopicMessage): void {
   const session = data as SessionInfo;
-  if (event === "session.created" || event === "session.changed") hear(put(session));
-  else if (event === "session.removed") hear(remove(session.id));
+  if (event === "created" || event === "changed") hear(put(session));
+  else if (event === "removed") hear(remove(session.id));
 }
 
 function hear(news: News): void {
@@ -110,12 +109,14 @@ function refreshForAdmin(): void {
   if (me.value?.admin && document.visibilityState === "visible") void refreshSessions();
 }
 
-connection.on("open", () => {
-  void refreshSessions();
-  void refreshProfiles();
-});
-connection.on("emitted", hearEmitted);
-connection.on("missed", () => void refreshSessions());
+connection.on("open", () => void refreshProfiles());
+
+/** Of the one who is logged in. Asked for the list only after it is followed, so that no change falls in between. */
+const changes = new Topic(connection, "@sessions");
+changes.on("message", hearChange);
+changes.on("subscribed", () => void refreshSessions());
+changes.on("gap", () => void refreshSessions());
+changes.on("failed", () => void refreshSessions());
 
 let listOf: string | undefined;
 effect(() => {
