@@ -5,9 +5,14 @@
 mod bad_input;
 mod embedding;
 mod identity;
+mod jwks;
 mod resume;
+mod revocations;
+mod signing;
 mod slow;
 mod support;
 mod terminal;
+mod tickets;
+mod tokens;
 mod topics;
 mod upgrade;
