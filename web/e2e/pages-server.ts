@@ -8,6 +8,10 @@ import { TestServer } from "../../client/test/server";
 import type { ConnectionInfo } from "../src/devices";
 
 const PAGES = fileURLToPath(new URL("../dist/", import.meta.url));
+/** As the server's. */
+const CONTENT_SECURITY_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
+  "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
@@ -61,7 +65,11 @@ async function answer(pages: PagesServer, base: string, request: IncomingMessage
     response.writeHead(404).end();
     return;
   }
-  response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+  response.writeHead(200, {
+    "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "referrer-policy": "no-referrer",
+  });
   const page = file.endsWith("index.html");
   response.end(page ? readFileSync(file, "utf8").replace('<base href="/" />', `<base href="${base}" />`) : readFileSync(file));
 }
