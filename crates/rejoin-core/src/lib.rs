@@ -40,4 +40,4 @@ pub use stream::{
     SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
-pub use wire::{Encode, Kind};
+pub use wire::{Encode, Form, Frame, Kind, Reform};

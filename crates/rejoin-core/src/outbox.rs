@@ -7,7 +7,10 @@ use parking_lot::Mutex;
 use rejoin_protocol::{CloseCode, StreamNumber};
 use tokio::sync::Notify;
 
-use crate::stream::{Reader, Stream};
+use crate::{
+    stream::{Reader, Stream},
+    wire::Frame,
+};
 
 /// Replies that may wait for one connection: more than the session acknowledges at once.
 pub const MAX_OUTBOX_ITEMS: usize = 8192;
@@ -36,7 +39,7 @@ pub enum Item {
         /// The stream.
         stream: Stream,
         /// Messages that give the state at the reader's place.
-        preamble: Vec<Bytes>,
+        preamble: Vec<Frame>,
         /// Where to begin.
         reader: Reader,
     },
@@ -87,7 +90,7 @@ impl Item {
 
     fn preamble_bytes(&self) -> usize {
         match self {
-            Self::Read { preamble, .. } => preamble.iter().map(Bytes::len).sum(),
+            Self::Read { preamble, .. } => preamble.iter().map(|frame| frame.plain().len()).sum(),
             Self::Message(_) | Self::Unread(_) | Self::Close(_) => 0,
         }
     }

@@ -21,7 +21,7 @@ pub use ring::{Batch, ReadLimit};
 use crate::{
     outside::BoxFuture,
     stream::{follower::Followers, ring::Ring},
-    wire::{Encode, Kind},
+    wire::{Encode, Frame, Kind},
 };
 
 /// The number of a frame in its stream's life, from 0.
@@ -32,7 +32,7 @@ pub type Seq = u64;
 pub struct Retention {
     /// Frames at most.
     pub frames: NonZeroUsize,
-    /// Bytes on the wire at most; the newest frame stays, however large.
+    /// Bytes at most, as they were encoded; the newest frame stays, however large.
     pub bytes: NonZeroUsize,
     /// Age at most; `None`: no bound.
     pub age: Option<Duration>,
@@ -42,7 +42,7 @@ pub struct Retention {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Messages that give the state to a reader, encoded.
-    pub messages: Vec<Bytes>,
+    pub messages: Vec<Frame>,
     /// The first frame that is not in the state.
     pub seq: Seq,
     /// Where that frame begins.
@@ -168,9 +168,9 @@ impl Stream {
     /// next one, so a reader that resumes there gets it again: it must say what is, not what
     /// changed. For what must not wait, or has waited with [`room`](Self::room).
     pub fn append(&self, kind: Kind, units: u64, parts: &[&[u8]]) -> Position {
-        let wire = (self.shared.encode)(kind, parts);
+        let frame = (self.shared.encode)(kind, parts).into();
         let mut state = self.shared.state.lock();
-        state.push(wire, units, self.shared.number);
+        state.push(frame, units, self.shared.number);
         self.position(state.ring.head_offset())
     }
 
@@ -236,8 +236,8 @@ impl Stream {
             return Err(waiting);
         }
         let position = self.position(state.ring.head_offset() + 1);
-        let wire = (self.shared.encode)(Kind::Text, &[text(position).as_bytes()]);
-        state.push(wire, 1, self.shared.number);
+        let frame = (self.shared.encode)(Kind::Text, &[text(position).as_bytes()]).into();
+        state.push(frame, 1, self.shared.number);
         Ok(position)
     }
 
@@ -247,8 +247,8 @@ impl Stream {
 }
 
 impl State {
-    fn push(&mut self, wire: Bytes, units: u64, number: StreamNumber) {
-        self.ring.push(wire, units, Instant::now());
+    fn push(&mut self, frame: Frame, units: u64, number: StreamNumber) {
+        self.ring.push(frame, units, Instant::now());
         self.followers.tell(number);
     }
 

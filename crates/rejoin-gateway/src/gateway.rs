@@ -41,6 +41,8 @@ pub struct GatewayConfig {
     pub rates: Rates,
     /// Subscriptions, attachments and presences that a connection may have together.
     pub max_subscriptions: usize,
+    /// Whether messages are compressed for clients that offer it (RFC 7692).
+    pub compression: bool,
     /// Whether a token may stand in the address of a socket, where it ends in logs.
     pub token_in_url: bool,
     /// Origins that may connect besides the server's own, such as `https://example.org`.
@@ -71,6 +73,7 @@ impl GatewayConfig {
             max_connections: 1000,
             rates: Rates::default(),
             max_subscriptions: 1000,
+            compression: true,
             token_in_url: false,
             allowed_origins: Vec::new(),
             tls: None,

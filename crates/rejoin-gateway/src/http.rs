@@ -22,6 +22,7 @@ use crate::{gateway::Shared, socket};
 pub(crate) fn router(shared: Arc<Shared>, pages: Option<Pages>) -> Router {
     let own = Router::new()
         .route("/ws", get(socket::upgrade))
+        .route("/ws/{profile}/{session}", get(socket::door::upgrade))
         .route("/healthz", get(async || "ok\n"))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/profiles", get(sessions::profiles))

@@ -7,6 +7,7 @@
 
 mod batch;
 mod deliver;
+mod form;
 mod readers;
 mod run;
 mod writer;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rejoin_core::{Outbox, Shutdown, Wake};
+use rejoin_core::{Form, Outbox, Shutdown, Wake};
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -60,6 +61,7 @@ struct Arrival {
     slot: usize,
     socket: WriteHalf,
     outbox: Arc<Outbox>,
+    form: Form,
 }
 
 impl Shards {
@@ -74,15 +76,16 @@ impl Shards {
         Self { shards: (0..count.get()).map(start).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it.
-    pub(crate) fn add(&self, socket: WriteHalf) -> Arc<Outbox> {
+    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it,
+    /// and what it reads of streams in this form.
+    pub(crate) fn add(&self, socket: WriteHalf, form: Form) -> Arc<Outbox> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let shard = &self.shards[turn % self.shards.len()];
         let mut inbox = shard.inbox.lock();
         let slot = inbox.slots.insert(());
         let wake: Arc<dyn Wake> = Arc::clone(shard) as _;
         let outbox = Arc::new(Outbox::new(wake, slot));
-        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox) });
+        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox), form });
         drop(inbox);
         shard.filled.notify_one();
         outbox

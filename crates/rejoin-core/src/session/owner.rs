@@ -357,8 +357,8 @@ impl Owner {
             Head { kind: BinaryKind::Snapshot, stream: stream.number(), offset: position.offset };
         let screen = self.screen.snapshot(self.scrollback_lines);
         let messages = vec![
-            (self.encode)(Kind::Text, &[update.as_bytes()]),
-            (self.encode)(Kind::Binary, &[&head.to_bytes(), &screen]),
+            (self.encode)(Kind::Text, &[update.as_bytes()]).into(),
+            (self.encode)(Kind::Binary, &[&head.to_bytes(), &screen]).into(),
         ];
         let snapshot = Snapshot { messages, seq, position };
         self.recent = Some((snapshot.clone(), Instant::now() + SNAPSHOT_LIFE));

@@ -1,12 +1,14 @@
 //! The reader: a position that moves forward on behalf of one connection.
 
-use bytes::Bytes;
 use rejoin_protocol::{Position, Verdict};
 use tokio::time::Instant;
 
-use crate::stream::{
-    Batch, GapNotice, Lag, ReadLimit, Seq, State, Stream,
-    ring::{Place, Ring},
+use crate::{
+    stream::{
+        Batch, GapNotice, Lag, ReadLimit, Seq, State, Stream,
+        ring::{Place, Ring},
+    },
+    wire::Frame,
 };
 
 /// Why frames after a position are gone: retention has dropped them.
@@ -53,7 +55,7 @@ pub struct Start {
     /// Where reading begins.
     pub position: Position,
     /// Messages that give the state at the position.
-    pub preamble: Vec<Bytes>,
+    pub preamble: Vec<Frame>,
     /// The reader, at the position.
     pub reader: Reader,
 }

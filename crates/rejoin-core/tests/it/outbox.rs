@@ -67,7 +67,7 @@ fn one_item_is_taken_whatever_its_size() {
 async fn a_preamble_that_is_not_taken_makes_busy_and_a_close_ends_the_waiting() {
     let (outbox, _) = outbox();
     let stream = crate::support::topic(crate::support::frames(1));
-    let preamble = vec![Bytes::from(vec![0; 2 * MAX_OUTBOX_BYTES])];
+    let preamble = vec![Bytes::from(vec![0; 2 * MAX_OUTBOX_BYTES]).into()];
     outbox.push(Item::Read { stream, preamble, reader: rejoin_core::Reader { next: 0 } });
     assert!(outbox.is_busy() && !outbox.is_closed());
     let waits = outbox.relief();

@@ -52,7 +52,7 @@ impl View {
 
     fn begin(&mut self, start: &Start) {
         for message in &start.preamble {
-            self.message(message);
+            self.message(message.plain());
         }
         self.places.push((start.position, self.state.clone()));
         self.reader = Some(start.reader);
@@ -70,7 +70,7 @@ fn read(numbers: &Numbers, view: &mut View, count: usize) {
         Progress::UpToDate => {}
         Progress::Frames => {
             for frame in &batch.frames {
-                view.message(frame);
+                view.message(frame.plain());
             }
             reader.next = batch.end();
             view.reader = Some(reader);
@@ -188,7 +188,7 @@ fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64)
         Progress::UpToDate => {}
         Progress::Frames => {
             for frame in &batch.frames {
-                assert_eq!(frame[..], *format!("t{seen}").as_bytes());
+                assert_eq!(frame.plain()[..], *format!("t{seen}").as_bytes());
                 seen += 1;
             }
             reader.next = batch.end();

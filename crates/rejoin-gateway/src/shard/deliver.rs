@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::shard::{
     batch::{Joined, LIMIT},
+    form,
     run::{Event, Later, Run},
     writer::Writer,
 };
@@ -44,11 +45,11 @@ impl Run {
                 self.advanced.push_back(number);
             }
             Progress::Frames => {
-                joined.join();
+                joined.renew();
                 let begun = Instant::now();
                 let mut index = 0;
                 let mut failed = Vec::new();
-                while self.broadcast_turn(number, &joined, &mut index, &mut failed) {
+                while self.broadcast_turn(number, &mut joined, &mut index, &mut failed) {
                     tokio::task::yield_now().await;
                 }
                 let took = begun.elapsed();
@@ -74,7 +75,7 @@ impl Run {
     fn broadcast_turn(
         &mut self,
         number: StreamNumber,
-        joined: &Joined,
+        joined: &mut Joined,
         index: &mut usize,
         failed: &mut Vec<(usize, io::Error)>,
     ) -> bool {
@@ -88,11 +89,11 @@ impl Run {
                 // It catches up when its socket, its snapshot or its turn comes.
                 continue;
             }
-            let bytes = joined.bytes_from(from);
+            let bytes = joined.bytes_from(writer.form, from);
             match writer.write(bytes) {
                 Ok(written) if written == bytes.len() => entry.reader.next = end,
                 Ok(written) => {
-                    let (next, rest) = joined.after(from, written);
+                    let (next, rest) = joined.after(writer.form, from, written);
                     entry.reader.next = next;
                     writer.pending.extend(rest);
                     await_writable(&self.events, entry.slot, writer);
@@ -137,15 +138,19 @@ impl Run {
                 return Ok(());
             }
             match writer.outbox.pop() {
-                Some(Item::Message(bytes)) => writer.pending.push_back(bytes),
+                Some(Item::Message(bytes)) => {
+                    writer.pending.extend(form::of_reply(bytes, writer.form));
+                }
                 Some(Item::Read { stream, preamble, reader }) => {
-                    writer.pending.extend(preamble);
+                    writer.put(preamble);
                     self.add_reader(slot, &stream, reader);
                 }
                 Some(Item::Unread(stream)) => self.remove_reader(slot, stream),
                 Some(Item::Close(code)) => {
                     writer.closing = true;
-                    writer.pending.extend(last_words(code));
+                    let words = last_words(code);
+                    let form = writer.form;
+                    writer.pending.extend(words.filter_map(|word| form::of_reply(word, form)));
                 }
                 None => break,
             }
@@ -176,17 +181,17 @@ impl Run {
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
                 Progress::UpToDate => return Ok(()),
                 Progress::Frames => {
-                    self.joined.join();
-                    let from = entry.reader.next;
-                    let written = writer.write(self.joined.bytes_from(from))?;
-                    let (next, rest) = self.joined.after(from, written);
+                    self.joined.renew();
+                    let (form, from) = (writer.form, entry.reader.next);
+                    let written = writer.write(self.joined.bytes_from(form, from))?;
+                    let (next, rest) = self.joined.after(form, from, written);
                     entry.reader.next = next;
                     writer.pending.extend(rest);
                 }
                 Progress::Behind { oldest, notice } => match stream.lag() {
                     Lag::Gap(encode) => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        writer.pending.push_back(encode(notice));
+                        writer.pending.extend(form::of_reply(encode(notice), writer.form));
                         writer.write_pending()?;
                         entry.reader.next = oldest;
                     }

@@ -50,7 +50,7 @@ impl Run {
         if let Some(snapshot) = snapshot {
             entry.waits = false;
             entry.reader = Reader { next: snapshot.seq };
-            writer.pending.extend(snapshot.messages);
+            writer.put(snapshot.messages);
         }
     }
 

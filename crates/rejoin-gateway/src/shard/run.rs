@@ -158,7 +158,7 @@ impl Run {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { slot, socket, outbox } = arrival;
+        let Arrival { slot, socket, outbox, form } = arrival;
         self.generation += 1;
         if self.draining {
             outbox.push(Item::Close(CloseCode::Draining));
@@ -166,6 +166,7 @@ impl Run {
         let writer = Writer {
             socket: Arc::new(socket),
             outbox,
+            form,
             generation: self.generation,
             pending: VecDeque::new(),
             blocked: false,

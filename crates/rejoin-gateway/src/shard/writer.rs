@@ -3,16 +3,18 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use rejoin_core::Outbox;
+use rejoin_core::{Form, Frame, Outbox};
 use rejoin_protocol::StreamNumber;
 
-use crate::net::WriteHalf;
+use crate::{net::WriteHalf, shard::form};
 
 /// A socket's write side and what it must take before anything else.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) socket: Arc<WriteHalf>,
     pub(super) outbox: Arc<Outbox>,
+    /// How frames look to it.
+    pub(super) form: Form,
     /// Tells a slot's connections apart: an event for an earlier one is ignored.
     pub(super) generation: u64,
     /// What goes out first: the rest of a cut message, a snapshot.
@@ -29,6 +31,12 @@ impl Writer {
     /// Whether frames may go straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
         !self.blocked && self.pending.is_empty() && !self.closing
+    }
+
+    /// Owes the socket frames, in its form: they go out before any stream is read.
+    pub(super) fn put(&mut self, frames: Vec<Frame>) {
+        let bytes = frames.iter().map(|frame| form::of(frame, self.form).clone());
+        self.pending.extend(bytes.filter(|bytes| !bytes.is_empty()));
     }
 
     /// Where its reader of a stream stands.
