@@ -1,10 +1,11 @@
 // A connection to the server that comes back by itself.
 
 import { Backoff } from "./backoff.js";
-import { type BinaryMessage, decodeBinary } from "./binary.js";
+import { decodeBinary } from "./binary.js";
 import { judgeClose } from "./closing.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { connectionLost, noNewerToken, notConnected, RejoinError } from "./errors.js";
+import type { ConnectionEvents, ConnectionState } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import {
   type AuthResult,
@@ -18,7 +19,7 @@ import {
   type Subject,
 } from "./messages.js";
 import { type ConnectionOptions, urlWithDevice } from "./options.js";
-import { type Emitted, type Missed, OwnStreams } from "./own-streams.js";
+import { OwnStreams } from "./own-streams.js";
 import { type Presence, PresenceFollows } from "./presence.js";
 import { Publishing, type PublishOptions } from "./publishing.js";
 import { Refresher } from "./refresh.js";
@@ -35,34 +36,6 @@ const OPEN = 1;
 const AUTHENTICATION_FAILED = 4500;
 /** What WebSockets report when a connection ends without a close. */
 const ABNORMAL = 1006;
-
-export type ConnectionState =
-  | { name: "new" }
-  | { name: "connecting" }
-  /** Entered again when the token was refreshed. */
-  | { name: "connected"; auth: AuthResult }
-  /** Lost; the next attempt is at `retryAt` (milliseconds since the epoch). */
-  | { name: "waiting"; retryAt: number; code: number; reason: string }
-  /** Ended for good: by `close()` (code null), or by a server that said not to come back. */
-  | { name: "closed"; code: number | null; reason: string };
-
-export interface ConnectionEvents {
-  state: ConnectionState;
-  /** Authenticated: what was attached and subscribed has to be asked for again. */
-  open: AuthResult;
-  lost: undefined;
-  /** Said to this connection, its device, its user or everyone; once each, also across reconnects. */
-  emitted: Emitted;
-  /** Some of that is gone. */
-  missed: Missed;
-  /** The token ends soon, and there was no newer one, or it was refused: 4502 follows. */
-  token_expiring: { expires_at: number; error: unknown };
-  /** The server refuses what was no question, such as too much in too short a time. */
-  error: RejoinError;
-  /** What the server says unasked. Types that a newer server knows come too: ignore them. */
-  message: ServerMessage;
-  binary: BinaryMessage;
-}
 
 export type Answer = { ok: true; type: string; payload: unknown } | { ok: false; error: RejoinError };
 type AnswerListener = (answer: Answer) => void;
@@ -90,6 +63,8 @@ export class Connection {
   #attempt = 0;
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
+  /** What was said to a token before it was shown. */
+  #unasked: AuthResult | null = null;
   /** A wake-up does not come before the time that the server asked for. */
   #notBefore = 0;
   #stopWaking: Unsubscribe = () => {};
@@ -211,6 +186,7 @@ export class Connection {
     const attempt = ++this.#attempt;
     this.#closing = null;
     this.#refusal = null;
+    this.#unasked = null;
     this.#enter({ name: "connecting" });
     this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
     if (this.#options.token === undefined) {
@@ -252,7 +228,8 @@ export class Connection {
     const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
     const positions = this.#ownStreams.positions();
     this.#send("authenticate", { token, ...named, ...(positions && { positions }) }, (answer) => {
-      if (answer.ok) this.#opened(answer.payload as AuthResult, true);
+      // Where no token is needed, reading began before it was shown, and without the positions.
+      if (answer.ok) this.#opened({ ...this.#unasked, ...(answer.payload as AuthResult) }, this.#unasked === null);
       else this.#refusal = answer.error;
     });
   }
@@ -307,7 +284,9 @@ export class Connection {
     const connecting = this.#state.name === "connecting";
     switch (type) {
       case "auth_result":
-        if (connecting && this.#token === null) this.#opened(payload, false);
+        if (!connecting) break;
+        if (this.#token === null) this.#opened(payload, false);
+        else this.#unasked = payload;
         break;
       case "closing":
         this.#closing = payload;

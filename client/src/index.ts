@@ -4,11 +4,12 @@ export type { BinaryKind, BinaryMessage } from "./binary.js";
 export { decodeBinary, encodeBinary } from "./binary.js";
 export type { CloseCode, ErrorCode } from "./codes.js";
 export { CLOSE_CODES, ERROR_CODES } from "./codes.js";
-export type { Answer, ConnectionEvents, ConnectionState } from "./connection.js";
+export type { Answer } from "./connection.js";
 export { Connection } from "./connection.js";
 export type { Unsubscribe } from "./emitter.js";
 export type { LocalErrorCode } from "./errors.js";
 export { RejoinError } from "./errors.js";
+export type { ConnectionEvents, ConnectionState } from "./events.js";
 export type {
   Attached,
   AuthResult,

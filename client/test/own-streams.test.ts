@@ -184,3 +184,28 @@ describe("with a cookie", () => {
     expect(data()).toEqual([2, 3]);
   });
 });
+
+test("a server that needs no token begins before it is shown one", async () => {
+  await begin();
+  const open = (position: string) => {
+    const socket = ScriptedSocket.last;
+    const unasked = { user_id: "anonymous", streams: { "@user": start(position) } };
+    // The answer to `authenticate` comes later.
+    socket.say({ type: "auth_result", payload: unasked });
+    socket.accept({ user_id: "anonymous" });
+    return socket;
+  };
+  open("u.1");
+  say("@user", "u.2", 2);
+  await reconnect();
+  const socket = open("u.3");
+  expect(socket.asked("subscribe")[0]?.payload).toEqual({ topic: "@user", position: "u.2" });
+  socket.answer("subscribe", { topic: "@user", ...start("u.2", "resumed") });
+  say("@user", "u.3", 3);
+  expect(data()).toEqual([2, 3]);
+  // It is configured anew: what it said before is of no account.
+  const next = await reconnect();
+  next.accept({ user_id: "anonymous", streams: { "@user": start("u.4", "gap", { missed: 1, reason: "retention" }) } });
+  expect(next.asked("subscribe")).toEqual([]);
+  expect(data()).toEqual([2, 3, "missed 1 retention"]);
+});

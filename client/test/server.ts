@@ -34,6 +34,8 @@ export class TestServer {
   deaf = false;
   /** Input is taken but neither acknowledged; as when the link dies in between. */
   withholdAcks = false;
+  /** Answers with 401 what would be a connection. */
+  refuseUpgrades = false;
   /** Refuses this many inputs, as if the program did not read. */
   refuseInputs = 0;
   /** Refuses the next attaches with this error. */
@@ -45,7 +47,8 @@ export class TestServer {
   private constructor(options: TestServerOptions) {
     this.options = options;
     this.#http = createServer(options.http);
-    const sockets = new WebSocketServer({ server: this.#http, path: `${options.base ?? "/"}ws` });
+    const path = `${options.base ?? "/"}ws`;
+    const sockets = new WebSocketServer({ server: this.#http, path, verifyClient: () => !this.refuseUpgrades });
     sockets.on("connection", (socket, request) => {
       this.connections.add(new TestConnection(this, socket, request));
       this.tellPresence();
@@ -112,6 +115,12 @@ export class TestServer {
     const payload = { session: session.info.id, ...change } as SessionChange;
     session.changes.push({ offset: session.output.length, payload });
     this.#eachReader(session, (connection) => connection.say({ type: "session", payload }));
+  }
+
+  /** Somebody comes or goes, which the lists are told. */
+  count({ info }: TestSession, connections: 1 | -1): void {
+    info.connections += connections;
+    this.publish("@sessions", info, "changed");
   }
 
   /** A reader that fell behind: the size, then the whole state. */
@@ -219,7 +228,7 @@ export class TestConnection {
     socket.on("close", () => {
       server.connections.delete(this);
       server.tellPresence();
-      for (const reader of this.readers) reader.session.info.connections -= 1;
+      for (const { session } of this.readers) server.count(session, -1);
     });
   }
 
@@ -362,7 +371,7 @@ export class TestConnection {
     const stream = ++this.#streams;
     const { cols = 80, rows = 24, writer = this.id, role = "writer" } = payload;
     this.readers.push({ session, stream, writer, role, cols, rows });
-    session.info.connections += 1;
+    this.server.count(session, +1);
     session.sizeOwner ??= this.id;
     if (session.sizeOwner === this.id) Object.assign(session.info, { cols, rows });
     reply("attached", {
@@ -386,6 +395,6 @@ export class TestConnection {
   #leave(id: string): void {
     const index = this.readers.findIndex((reader) => reader.session.info.id === id);
     const [reader] = index < 0 ? [] : this.readers.splice(index, 1);
-    if (reader !== undefined) reader.session.info.connections -= 1;
+    if (reader !== undefined) this.server.count(reader.session, -1);
   }
 }

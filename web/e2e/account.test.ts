@@ -51,6 +51,7 @@ test("a log-in that ends while the connection is away is noticed when it comes b
   pages = await servePages();
   const page = await logIn();
   pages.forgetful = true;
+  pages.server.refuseUpgrades = true;
   pages.server.cut();
   await page.getByText("Your log-in has ended.").waitFor();
 });
