@@ -56,6 +56,9 @@ test("a session that comes, changes and goes is shown without being asked for", 
   await page.getByText("3 attached").waitFor();
   pages.server.publish("@sessions", info, "removed");
   await expect.poll(() => titles(page)).toEqual(["second"]);
+  pages.server.publish("@sessions", { ...info, title: "late" }, "changed");
+  pages.server.publish("@sessions", { ...second, title: "last" }, "changed");
+  await expect.poll(() => titles(page)).toEqual(["last"]);
   expect(asked()).toBe(0);
 });
 

@@ -77,7 +77,9 @@ export async function closeSession(id: string): Promise<boolean> {
 
 function hearChange({ event, data }: TopicMessage): void {
   const session = data as SessionInfo;
-  if (event === "created" || event === "changed") hear(put(session));
+  if (event === "created") hear(put(session));
+  // A change may be told after one's own removal was answered: it brings nothing back.
+  else if (event === "changed") hear((list) => list.map((known) => (known.id === session.id ? session : known)));
   else if (event === "removed") hear(remove(session.id));
 }
 
