@@ -1,11 +1,19 @@
 //! A connection: one socket from one client, as the rest of the system knows it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use rejoin_protocol::{
     ConnectionId, DeviceId, DeviceName, MessageId, UserId,
     message::{self, ErrorBody, ServerMessage},
 };
+use tokio::time::Instant;
 
 use crate::{
     access::{Identity, new_connection_id},
@@ -34,6 +42,10 @@ struct Shared {
     device: Device,
     outbox: Arc<Outbox>,
     encode: Encode,
+    born_at: Instant,
+    /// When something was read from the peer, in milliseconds since it was born. Written by the
+    /// reading side only.
+    heard: AtomicU64,
 }
 
 impl Connection {
@@ -41,7 +53,15 @@ impl Connection {
     #[must_use]
     pub fn new(identity: Identity, device: Device, outbox: Arc<Outbox>, encode: Encode) -> Self {
         let device = Device { id: identity.device.clone().or(device.id), name: device.name };
-        let shared = Shared { id: new_connection_id(), identity, device, outbox, encode };
+        let shared = Shared {
+            id: new_connection_id(),
+            identity,
+            device,
+            outbox,
+            encode,
+            born_at: Instant::now(),
+            heard: AtomicU64::new(0),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -67,6 +87,24 @@ impl Connection {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.shared.device
+    }
+
+    /// Notes that something was read from the peer.
+    pub fn hear(&self) {
+        let since = u64::try_from(self.shared.born_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shared.heard.store(since, Ordering::Relaxed);
+    }
+
+    /// When something was read from the peer the last time.
+    #[must_use]
+    pub fn heard_at(&self) -> Instant {
+        self.shared.born_at + Duration::from_millis(self.shared.heard.load(Ordering::Relaxed))
+    }
+
+    /// When its token ends, in milliseconds since the epoch; `None`: never.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        self.shared.identity.expires_at
     }
 
     /// Sends a message of the server to this connection (A3). Never waits.

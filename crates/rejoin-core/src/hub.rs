@@ -24,7 +24,7 @@ use crate::{
     outside::{Screens, Terminals},
     session::Session,
     shutdown::Shutdown,
-    stream::{Retention, Stream},
+    stream::{Retention, SlowReader, Stream},
     wire::Encode,
 };
 
@@ -66,6 +66,8 @@ pub struct TopicRule {
     pub pattern: String,
     /// How much they keep.
     pub retention: Retention,
+    /// What happens to a reader that is slow.
+    pub slow_reader: SlowReader,
 }
 
 /// What all sessions share.
@@ -117,7 +119,8 @@ impl Hub {
     #[must_use]
     pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
-        let everyone = topics::stream(&all, Retention::default(), StreamNumber(1), config.encode);
+        let rule = topics::default_rule();
+        let everyone = topics::stream(&all, rule, StreamNumber(1), config.encode);
         let shared = Shared {
             config,
             shutdown: shutdown.clone(),

@@ -17,7 +17,7 @@ mod wire;
 pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
 pub use connection::{Connection, Device};
 pub use hub::{CreateTerminal, Hub, HubConfig, Membership, Profile, SessionSettings, TopicRule};
-pub use outbox::{Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
+pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
 pub use outside::{
     BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
     Screen, Screens, StartError, TerminalEvent, Terminals,
@@ -25,8 +25,8 @@ pub use outside::{
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq, Snapshot,
-    SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq,
+    SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
 pub use wire::{Encode, Form, Frame, Kind, Reform};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     access::{Caps, TopicRight},
     hub::{ALL, Hub},
-    stream::{GapNotice, Lag, Retention, Stream, StreamConfig},
+    stream::{GapNotice, Lag, Retention, SlowReader, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
@@ -95,18 +95,23 @@ impl Hub {
             return stream.clone();
         }
         let mut topics = self.shared.topics.write();
-        let make = || stream(topic, self.retention(topic), self.next_stream(), self.encode());
+        let make = || stream(topic, self.rule(topic), self.next_stream(), self.encode());
         topics.entry(topic.clone()).or_insert_with(make).clone()
     }
 
-    fn retention(&self, topic: &TopicName) -> Retention {
+    fn rule(&self, topic: &TopicName) -> (Retention, SlowReader) {
         let matches = |pattern: &str| match pattern.strip_suffix('*') {
             Some(prefix) => topic.as_str().starts_with(prefix),
             None => topic.as_str() == pattern,
         };
         let rule = self.shared.config.topics.iter().find(|rule| matches(&rule.pattern));
-        rule.map_or_else(Retention::default, |rule| rule.retention)
+        rule.map_or_else(default_rule, |rule| (rule.retention, rule.slow_reader))
     }
+}
+
+/// What a topic keeps, and what its slow readers get, if no rule says so.
+pub(super) fn default_rule() -> (Retention, SlowReader) {
+    (Retention::default(), SlowReader::default())
 }
 
 async fn publish_to(stream: &Stream, topic: &TopicName, data: &RawValue) -> Position {
@@ -123,7 +128,7 @@ fn reserved(topic: &TopicName) -> ErrorBody {
 /// A topic's stream: it has no owner task, its lock is its turn.
 pub(super) fn stream(
     topic: &TopicName,
-    retention: Retention,
+    (retention, policy): (Retention, SlowReader),
     number: StreamNumber,
     encode: Encode,
 ) -> Stream {
@@ -132,10 +137,11 @@ pub(super) fn stream(
         let gap = Gap {
             topic: name.clone(),
             missed: notice.missed,
-            reason: "retention",
+            reason: notice.reason,
             position: notice.position,
         };
         encode(Kind::Text, &[text(None, &ServerMessage::Gap(gap)).as_bytes()])
     };
-    Stream::new(StreamConfig { number, retention, lag: Lag::Gap(Arc::new(gap)), encode })
+    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    Stream::new(StreamConfig { number, retention, lag, encode })
 }
