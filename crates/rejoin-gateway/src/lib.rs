@@ -24,6 +24,7 @@ mod token;
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
+pub use shard::{Counts, Dropped};
 pub use token::{Claims, InvalidKey, TokenError, TokenKey, TokenRules};
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@ mod value;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use rejoin_core::{Caps, Profile, Retention, TopicRule};
+use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
 use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
 
@@ -58,12 +58,16 @@ pub(crate) struct Limits {
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
     pub(crate) heartbeat: Interval,
+    /// The longest time over which clients come back after a stop.
+    pub(crate) drain_window: Interval,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
+    #[serde(deserialize_with = "value::slow_reader")]
+    pub(crate) slow_reader: SlowReader,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +125,7 @@ impl Default for Limits {
             max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
             auth_timeout: Interval::from_secs(10),
             heartbeat: Interval::from_secs(30),
+            drain_window: Interval::from_secs(30),
         }
     }
 }
@@ -162,6 +167,7 @@ impl Config {
                 bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
+            slow_reader: topic.slow_reader,
         };
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));

@@ -91,6 +91,9 @@ impl Client {
         let code = loop {
             match scratch::read(&mut self.socket).await {
                 Ok(mut bytes) if !bytes.is_empty() => {
+                    if let Some(connection) = self.connection() {
+                        connection.hear();
+                    }
                     if let Flow::Break(code) = Box::pin(self.take(&mut bytes)).await {
                         break code;
                     }
@@ -109,7 +112,7 @@ impl Client {
         self.attachments.clear();
         self.membership = None;
         let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
-        self.outbox.push(Item::Close(code));
+        self.outbox.push(Item::Close(code.into()));
         if peer_ended {
             return;
         }
@@ -259,6 +262,7 @@ impl Client {
         let (id, user) = (connection.id(), connection.user());
         info!(%id, %user, device = ?connection.device().id, "connected");
         self.auth_result(&connection, reply_to);
+        self.outbox.push(Item::Attend(connection.clone()));
         let everyone = hub.everyone().clone();
         let (next, _) = everyone.next();
         let reader = Reader { next };

@@ -63,6 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = gateway(&config, key.clone(), &shutdown).pages(pages::find);
+    let counts = gateway.counts();
     greet(&config, &key, address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -83,6 +84,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         _ = interrupt.recv() => warn!("stopped at once"),
         _ = terminate.recv() => warn!("stopped at once"),
+    }
+    if counts.sockets_cut() > 0 {
+        warn!(sockets = counts.sockets_cut(), "sockets were cut before they had taken all");
     }
     Ok(())
 }
@@ -111,6 +115,7 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
         auth_required: config.auth.required,
         auth_timeout: config.limits.auth_timeout.get(),
         heartbeat: config.limits.heartbeat.get(),
+        drain_window: config.limits.drain_window.get(),
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
