@@ -6,7 +6,7 @@ mod value;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use rejoin_core::{Caps, Profile, Retention, TopicRule};
+use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
 use rejoin_gateway::{JwksUrl, Rate, TlsConfig, TrustedProxies};
 use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
@@ -75,6 +75,8 @@ pub(crate) struct Limits {
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
     pub(crate) heartbeat: Interval,
+    /// The longest time over which clients come back after a stop.
+    pub(crate) drain_window: Interval,
     pub(crate) max_handshakes: Count,
     pub(crate) connections_per_ip: PerWindow,
 }
@@ -94,6 +96,8 @@ pub(crate) struct PerWindow {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
+    #[serde(deserialize_with = "value::slow_reader")]
+    pub(crate) slow_reader: SlowReader,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,6 +161,7 @@ impl Default for Limits {
             max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
             auth_timeout: Interval::from_secs(10),
             heartbeat: Interval::from_secs(30),
+            drain_window: Interval::from_secs(30),
             max_handshakes: Count::new(1024),
             connections_per_ip: PerWindow::default(),
         }
@@ -248,6 +253,7 @@ impl Config {
                 bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
+            slow_reader: topic.slow_reader,
         };
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    Shutdown, TopicRule,
+    Shutdown, SlowReader, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode};
 use rejoin_protocol::{ProfileName, UserId};
@@ -47,16 +47,22 @@ impl TestServer {
         let terminals = MemoryTerminals::new();
         let programs = terminals.started().unwrap();
         let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
-        let frames = |count| Retention {
-            frames: std::num::NonZeroUsize::new(count).unwrap(),
-            bytes: std::num::NonZeroUsize::new(64 << 20).unwrap(),
-            age: None,
+        let rule = |pattern: &str, count, slow_reader| TopicRule {
+            pattern: pattern.into(),
+            retention: Retention {
+                frames: std::num::NonZeroUsize::new(count).unwrap(),
+                bytes: std::num::NonZeroUsize::new(64 << 20).unwrap(),
+                age: None,
+            },
+            slow_reader,
         };
         let config = HubConfig {
             profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
             topics: vec![
-                TopicRule { pattern: "short".into(), retention: frames(4) },
-                TopicRule { pattern: "long".into(), retention: frames(100_000) },
+                rule("short", 4, SlowReader::CatchUp),
+                rule("long", 100_000, SlowReader::CatchUp),
+                rule("latest", 4, SlowReader::Latest),
+                rule("strict", 4, SlowReader::Disconnect),
             ],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };

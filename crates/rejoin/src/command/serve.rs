@@ -66,6 +66,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup())?;
     let hung_up = hung_up(hangup, tls.clone());
     let gateway = gateway(&config, verifier, tls, &shutdown).pages(pages::find);
+    let counts = gateway.counts();
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -87,6 +88,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         _ = interrupt.recv() => warn!("stopped at once"),
         _ = terminate.recv() => warn!("stopped at once"),
+    }
+    if counts.sockets_cut() > 0 {
+        warn!(sockets = counts.sockets_cut(), "sockets were cut before they had taken all");
     }
     Ok(())
 }
@@ -127,6 +131,7 @@ fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, shutdown: &Shu
         auth_required: config.auth.required,
         auth_timeout: config.limits.auth_timeout.get(),
         heartbeat: config.limits.heartbeat.get(),
+        drain_window: config.limits.drain_window.get(),
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),

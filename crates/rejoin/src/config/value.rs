@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rejoin_core::SlowReader;
 use rejoin_gateway::{JwksUrl, TrustedProxies};
 use rejoin_protocol::TopicName;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -251,6 +252,21 @@ pub(super) fn scrollback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
     lines.filter(|lines| *lines <= MAX_SCROLLBACK_LINES).ok_or_else(|| {
         Error::custom(format!("{value} is not allowed; write 0 to {MAX_SCROLLBACK_LINES} lines"))
     })
+}
+
+/// What a slow reader of a topic gets.
+pub(super) fn slow_reader<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SlowReader, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match value.as_str() {
+        Some("catch-up") => Ok(SlowReader::CatchUp),
+        Some("latest") => Ok(SlowReader::Latest),
+        Some("disconnect") => Ok(SlowReader::Disconnect),
+        _ => Err(Error::custom(format!(
+            "{value} is not allowed; write \"catch-up\", \"latest\" or \"disconnect\""
+        ))),
+    }
 }
 
 /// A path in which `~` at the beginning is the home directory.

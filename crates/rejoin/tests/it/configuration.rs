@@ -29,10 +29,12 @@ leeway = "5m"
 max_connections = 5
 max_message_bytes = "1MiB"
 heartbeat = "1m 30s"
+drain_window = "1m"
 max_handshakes = 10
 connections_per_ip = { count = 0 }
 [topics."news.*"]
 retain = { frames = 10, bytes = 4096, age = "5m" }
+slow_reader = "latest"
 [topics."*"]
 [sessions]
 scrollback_lines = 0
@@ -70,7 +72,7 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
             "[limits]\nauth_timeot = \"1s\"",
             "2: unknown field `auth_timeot`, expected one of \
              `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`, \
-             `max_handshakes`, `connections_per_ip`",
+             `drain_window`, `max_handshakes`, `connections_per_ip`",
         ),
         (
             "\n[cluster]\nurl = \"\"",
@@ -80,6 +82,10 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
             "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`",
+        ),
+        (
+            "[topics.a]\nslow_reader = \"skip\"",
+            "2: \"skip\" is not allowed; write \"catch-up\", \"latest\" or \"disconnect\"",
         ),
         ("server = 1", "1: invalid type: integer `1`, expected a table"),
         (
