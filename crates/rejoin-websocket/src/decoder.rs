@@ -150,9 +150,7 @@ impl Feed<'_> {
         };
         let held = &self.decoder.held;
         let event = match (ready.part, ready.place) {
-            (Part::Data { message, .. }, Place::Held) => {
-                Event::message(message.kind, held.bytes())
-            }
+            (Part::Data { message, .. }, Place::Held) => Event::message(message.kind, held.bytes()),
             (Part::Data { message, .. }, Place::Input(at)) => {
                 Event::message(message.kind, &self.input[at])
             }
@@ -199,7 +197,8 @@ impl Feed<'_> {
 
     /// Reads a header; what there is of an incomplete one is kept.
     fn header(&mut self) -> Result<Option<Frame>, Error> {
-        let Decoder { role, deflate, max_message_bytes, beginning, continued, held, .. } = self.decoder;
+        let Decoder { role, deflate, max_message_bytes, beginning, continued, held, .. } =
+            self.decoder;
         let expected = Expected {
             role: *role,
             deflate: *deflate,

@@ -45,7 +45,8 @@ pub fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
 /// `None` for everything else: control frames, compressed frames, fragments, several frames.
 pub fn payload(frame: &Bytes) -> Option<(Kind, Bytes)> {
     let &[first, second, ref extended @ ..] = frame.as_ref() else { return None };
-    let kind = [Kind::Text, Kind::Binary].into_iter().find(|kind| first == FINAL | kind.opcode())?;
+    let kind =
+        [Kind::Text, Kind::Binary].into_iter().find(|kind| first == FINAL | kind.opcode())?;
     if second & MASKED != 0 {
         return None;
     }
