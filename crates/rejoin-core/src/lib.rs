@@ -12,6 +12,7 @@ mod outbox;
 mod outside;
 mod presence;
 mod recent;
+mod saved;
 mod session;
 mod shutdown;
 mod stream;
@@ -33,6 +34,7 @@ pub use outside::{
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
+pub use saved::{Saved, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{

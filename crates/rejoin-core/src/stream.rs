@@ -20,6 +20,7 @@ pub use ring::{Batch, ReadLimit};
 
 use crate::{
     outside::BoxFuture,
+    saved::{SavedStream, Whose},
     stream::{follower::Followers, ring::Ring},
     wire::{Encode, Frame, Kind},
 };
@@ -167,6 +168,21 @@ impl Stream {
             room: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// A stream whose life goes on that another process began.
+    pub(crate) fn restored(config: StreamConfig, saved: SavedStream) -> Self {
+        let ring = Ring::restored(config.retention, &saved);
+        let stream = Self::with_epoch(config, saved.epoch);
+        stream.shared.state.lock().ring = ring;
+        stream
+    }
+
+    /// What another process needs to go on. Each frame must be of one unit.
+    pub(crate) fn save(&self, whose: Whose) -> SavedStream {
+        let state = self.shared.state.lock();
+        let (head, quiet_ms, frames) = state.ring.save();
+        SavedStream { whose, epoch: self.shared.epoch, head, quiet_ms, frames }
     }
 
     /// Its number on the wire.

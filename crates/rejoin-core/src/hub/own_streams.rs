@@ -16,7 +16,7 @@ use crate::{
     connection::Connection,
     hub::{ALL, Hub, registry::State, topics},
     outbox::Item,
-    stream::{Reader, Start, Stream},
+    stream::{Reader, Start, Stream, StreamConfig},
     time::now_ms,
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Starts {
 #[derive(Debug)]
 pub(super) struct Epochs {
     base: u64,
+    /// The time at `since`.
+    start: u64,
     since: Instant,
 }
 
@@ -57,12 +59,26 @@ impl Epochs {
     pub(super) fn new() -> Self {
         let random = getrandom::u64().expect("the operating system has randomness");
         // Half of the range is left for time to pass, which is 292 years in nanoseconds.
-        Self { base: random >> 1, since: Instant::now() }
+        let base = random >> 1;
+        Self { base, start: base, since: Instant::now() }
+    }
+
+    /// The clock of another process, which stopped at `now` and was away for so long.
+    pub(super) fn restored(base: u64, now: u64, away: Duration) -> Self {
+        let away = u64::try_from(away.as_nanos()).unwrap_or(u64::MAX >> 1);
+        // A nanosecond more: what was made in the last one has its name already.
+        let start = now.saturating_add(away).saturating_add(1);
+        Self { base, start, since: Instant::now() }
+    }
+
+    /// Where it began, and where it is.
+    pub(super) fn save(&self) -> (u64, u64) {
+        (self.base, self.now())
     }
 
     fn now(&self) -> u64 {
         let passed = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX >> 1);
-        self.base + passed
+        self.start.saturating_add(passed)
     }
 
     /// Whether a position stands for "nothing before this moment", said so recently before
@@ -214,9 +230,7 @@ impl Hub {
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
         let epoch = self.shared.epochs.now();
-        let number = self.shared.tools.next_stream();
-        let config = topics::config(&key.topic(), topics::default_rule(), number, self.encode());
-        let stream = Stream::with_epoch(config, epoch);
+        let stream = Stream::with_epoch(self.own_config(&key), epoch);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),
             OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
@@ -227,6 +241,11 @@ impl Hub {
         }
         state.own_streams.insert(key, stream.clone());
         Ok(stream)
+    }
+
+    pub(super) fn own_config(&self, key: &OwnStream) -> StreamConfig {
+        let number = self.shared.tools.next_stream();
+        topics::config(&key.topic(), topics::default_rule(), number, self.encode())
     }
 
     /// Where reading begins; without a stream there is nothing to read yet.

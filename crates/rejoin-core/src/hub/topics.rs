@@ -12,7 +12,7 @@ use crate::{
     access::{Identity, TopicRight},
     connection::Connection,
     hub::{Hub, own_streams::LINGER},
-    presence::{Place, Stay},
+    presence::{Place, Stay, Tools},
     stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
@@ -50,6 +50,16 @@ pub struct Subscription {
 }
 
 impl Topic {
+    pub(super) fn new(name: TopicName, stream: Stream, maker: UserId, tools: &Arc<Tools>) -> Self {
+        let place = Place::new(Subject::Topic(name.clone()), Arc::clone(tools));
+        Self { shared: Arc::new(Shared { name, stream, place, maker }) }
+    }
+
+    /// The user who used it first.
+    pub(super) fn maker(&self) -> &UserId {
+        &self.shared.maker
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &TopicName {
@@ -77,6 +87,15 @@ impl Subscription {
 }
 
 impl Topics {
+    pub(super) fn insert(&mut self, topic: Topic) {
+        *self.made.entry(topic.maker().clone()).or_default() += 1;
+        self.by_name.insert(topic.name().clone(), topic);
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values()
+    }
+
     /// Drops topics that nobody uses and nothing is left of.
     fn sweep(&mut self) {
         let made = &mut self.made;
@@ -255,18 +274,17 @@ impl Hub {
             self.shared.metrics.rate_limited("topics");
             return Err(ErrorCode::TooManyTopics.into());
         }
-        let number = self.shared.tools.next_stream();
-        let shared = Shared {
-            name: name.clone(),
-            stream: Stream::new(config(name, self.rule(name), number, self.encode())),
-            place: Place::new(Subject::Topic(name.clone()), Arc::clone(&self.shared.tools)),
-            maker: maker.clone(),
-        };
-        let topic = Topic { shared: Arc::new(shared) };
-        *topics.made.entry(maker.clone()).or_default() += 1;
-        topics.by_name.insert(name.clone(), topic.clone());
+        let stream = Stream::new(self.topic_config(name));
+        let topic = Topic::new(name.clone(), stream, maker.clone(), &self.shared.tools);
+        topics.insert(topic.clone());
         self.count_topics(&topics);
         Ok(topic)
+    }
+
+    /// What a topic's stream is made from.
+    pub(super) fn topic_config(&self, name: &TopicName) -> StreamConfig {
+        let number = self.shared.tools.next_stream();
+        config(name, self.rule(name), number, self.encode())
     }
 
     fn count_topics(&self, topics: &Topics) {

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, num::NonZeroUsize, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    saved::{SavedFrame, SavedStream, age_ms, instant},
     stream::{Retention, Seq},
     wire::Frame,
 };
@@ -85,6 +86,26 @@ impl Ring {
             retention,
             last_push: Instant::now(),
         }
+    }
+
+    /// The ring of a stream whose frames are of one unit each.
+    pub(super) fn restored(retention: Retention, saved: &SavedStream) -> Self {
+        let mut ring = Self::new(retention);
+        ring.head_offset = saved.head.saturating_sub(saved.frames.len() as u64);
+        for SavedFrame { age_ms, wire } in &saved.frames {
+            ring.push(wire.clone().into(), 1, instant(*age_ms));
+        }
+        ring.last_push = instant(saved.quiet_ms);
+        ring
+    }
+
+    /// The head, how long ago the last frame was, and what is held.
+    pub(super) fn save(&self) -> (u64, u64, Vec<SavedFrame>) {
+        let frames = self.entries.iter().map(|entry| {
+            let (age_ms, wire) = (age_ms(entry.at), entry.frame.plain().clone());
+            SavedFrame { age_ms, wire }
+        });
+        (self.head_offset, age_ms(self.last_push), frames.collect())
     }
 
     pub(super) fn push(&mut self, frame: Frame, units: u64, now: Instant) {

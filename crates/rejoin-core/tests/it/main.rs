@@ -8,6 +8,7 @@ mod lag;
 mod outbox;
 mod pacing;
 mod promise;
+mod restore;
 mod retention;
 mod session;
 mod support;
