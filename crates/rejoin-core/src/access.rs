@@ -91,9 +91,29 @@ pub struct Identity {
     pub caps: Caps,
     /// When it ends, in milliseconds since the epoch.
     pub expires_at: Option<u64>,
+    /// When the token was made, in milliseconds since the epoch, if it says so.
+    pub issued_at: Option<u64>,
+    /// The token's own id, if it has one.
+    pub token_id: Option<Box<str>>,
+    /// What the user is to the program that made the token, if it says so (C2).
+    pub role_context: Option<Box<str>>,
 }
 
 impl Identity {
+    /// A user who has these rights without a token, such as the embedding program itself.
+    #[must_use]
+    pub fn new(user: UserId, caps: Caps) -> Self {
+        Self {
+            user,
+            device: None,
+            caps,
+            expires_at: None,
+            issued_at: None,
+            token_id: None,
+            role_context: None,
+        }
+    }
+
     /// Whether this identity has the right to a session of `owner` and `profile`.
     #[must_use]
     pub fn may(&self, owner: &UserId, profile: &ProfileName, right: SessionRight) -> bool {

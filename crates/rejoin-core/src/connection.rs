@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::RwLock;
 use rejoin_protocol::{
-    ConnectionId, DeviceId, DeviceName, MessageId, UserId,
+    CloseCode, ConnectionId, ConnectionInfo, DeviceId, DeviceName, MessageId, UserId,
     message::{self, ErrorBody, ServerMessage},
 };
 use tokio::time::Instant;
@@ -18,6 +20,8 @@ use tokio::time::Instant;
 use crate::{
     access::{Identity, new_connection_id},
     outbox::{Item, Outbox},
+    presence::Member,
+    time::now_ms,
     wire::{Encode, Kind},
 };
 
@@ -30,6 +34,17 @@ pub struct Device {
     pub name: Option<DeviceName>,
 }
 
+/// What is known of a connection from its handshake (C1).
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// The device that it comes from.
+    pub device: Device,
+    /// The address that it comes from.
+    pub address: Option<IpAddr>,
+    /// What the client's program calls itself.
+    pub user_agent: Option<Box<str>>,
+}
+
 /// A handle to an authenticated connection.
 #[derive(Clone)]
 pub struct Connection {
@@ -38,29 +53,40 @@ pub struct Connection {
 
 struct Shared {
     id: ConnectionId,
-    identity: Identity,
-    device: Device,
+    user: UserId,
+    /// Replaced by a refresh, with one of the same user; held for a copy of the handle.
+    identity: RwLock<Arc<Identity>>,
+    handshake: Handshake,
+    /// Milliseconds since the epoch.
+    connected_at: u64,
+    since: Instant,
+    /// When something was read last, in milliseconds after `since`. Only ever looked at.
+    heard_after: AtomicU64,
     outbox: Arc<Outbox>,
     encode: Encode,
-    born_at: Instant,
-    /// When something was read from the peer, in milliseconds since it was born. Written by the
-    /// reading side only.
-    heard: AtomicU64,
 }
 
 impl Connection {
     /// A connection of a verified identity; the token's device wins over the client's word.
     #[must_use]
-    pub fn new(identity: Identity, device: Device, outbox: Arc<Outbox>, encode: Encode) -> Self {
-        let device = Device { id: identity.device.clone().or(device.id), name: device.name };
+    pub fn new(
+        identity: Identity,
+        handshake: Handshake,
+        outbox: Arc<Outbox>,
+        encode: Encode,
+    ) -> Self {
+        let Device { id, name } = handshake.device;
+        let device = Device { id: identity.device.clone().or(id), name };
         let shared = Shared {
             id: new_connection_id(),
-            identity,
-            device,
+            user: identity.user.clone(),
+            identity: RwLock::new(Arc::new(identity)),
+            handshake: Handshake { device, ..handshake },
+            connected_at: now_ms(),
+            since: Instant::now(),
+            heard_after: AtomicU64::new(0),
             outbox,
             encode,
-            born_at: Instant::now(),
-            heard: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -74,37 +100,72 @@ impl Connection {
     /// Whose it is.
     #[must_use]
     pub fn user(&self) -> &UserId {
-        &self.shared.identity.user
+        &self.shared.user
     }
 
-    /// Whose it is and what it may do.
+    /// Whose it is and what it may do now.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.shared.identity.read())
+    }
+
+    /// Takes over what a new token of the same user allows.
+    ///
+    /// # Errors
+    /// The identity back, if it is another user's.
+    pub fn refresh(&self, identity: Identity) -> Result<(), Identity> {
+        if identity.user != self.shared.user {
+            return Err(identity);
+        }
+        *self.shared.identity.write() = Arc::new(identity);
+        Ok(())
+    }
+
+    /// When its token ends, in milliseconds since the epoch.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        self.shared.identity.read().expires_at
     }
 
     /// The device that it comes from.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.shared.device
+        &self.shared.handshake.device
     }
 
-    /// Notes that something was read from the peer.
+    /// What is known of it from its handshake.
+    #[must_use]
+    pub fn handshake(&self) -> &Handshake {
+        &self.shared.handshake
+    }
+
+    /// Notes that something was read from the peer (B9).
     pub fn hear(&self) {
-        let since = u64::try_from(self.shared.born_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.shared.heard.store(since, Ordering::Relaxed);
+        let after = self.shared.since.elapsed().as_millis();
+        self.shared.heard_after.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// When something was read from the peer the last time.
+    /// When something was read last.
     #[must_use]
     pub fn heard_at(&self) -> Instant {
-        self.shared.born_at + Duration::from_millis(self.shared.heard.load(Ordering::Relaxed))
+        self.shared.since + Duration::from_millis(self.shared.heard_after.load(Ordering::Relaxed))
     }
 
-    /// When its token ends, in milliseconds since the epoch; `None`: never.
+    /// What lists show of it.
     #[must_use]
-    pub fn expires_at(&self) -> Option<u64> {
-        self.shared.identity.expires_at
+    pub fn info(&self) -> ConnectionInfo {
+        let shared = &self.shared;
+        ConnectionInfo {
+            id: shared.id.clone(),
+            user: shared.user.clone(),
+            device: self.device().id.clone(),
+            device_name: self.device().name.clone(),
+            role_context: self.identity().role_context.as_deref().map(str::to_owned),
+            address: shared.handshake.address,
+            user_agent: shared.handshake.user_agent.as_deref().map(str::to_owned),
+            connected_at: shared.connected_at,
+            last_heard_at: shared.connected_at + shared.heard_after.load(Ordering::Relaxed),
+        }
     }
 
     /// Sends a message of the server to this connection (A3). Never waits.
@@ -127,10 +188,20 @@ impl Connection {
         self.push(Kind::Binary, parts);
     }
 
+    /// Ends it: what was queued before is sent first.
+    pub fn close(&self, code: CloseCode) {
+        self.shared.outbox.push(Item::Close(code.into()));
+    }
+
     /// Where its messages wait.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.shared.outbox
+    }
+
+    /// The member that it is wherever it is present.
+    pub(crate) fn member(&self) -> Member {
+        Member { user: self.shared.user.clone(), device: self.device().id.clone() }
     }
 
     fn push(&self, kind: Kind, parts: &[&[u8]]) {
@@ -142,7 +213,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.shared.id)
-            .field("user", &self.shared.identity.user)
+            .field("user", &self.shared.user)
             .finish_non_exhaustive()
     }
 }

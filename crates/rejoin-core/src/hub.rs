@@ -1,100 +1,49 @@
-//! The hub: the registry of connections, topics and sessions.
+//! The hub: all connections, topics and sessions, and what is said to them.
 
+mod changes;
+mod config;
+mod own_streams;
+mod registry;
 mod sessions;
 mod topics;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::AtomicU32},
 };
 
-use parking_lot::{Mutex, RwLock};
-use rejoin_protocol::{ConnectionId, ProfileName, SessionId, StreamNumber, TopicName};
+use parking_lot::RwLock;
+use rejoin_protocol::{
+    ErrorCode, Position, RequestKey, SessionId, StreamNumber, Subject, TopicName,
+    message::{ErrorBody, PresenceState},
+};
 
+pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
+pub use registry::Membership;
 pub use sessions::CreateTerminal;
+pub(crate) use sessions::SessionTools;
+pub use topics::{Subscription, Topic};
 
 use crate::{
-    connection::Connection,
-    outside::{Screens, Terminals},
-    session::Session,
+    access::{Identity, SessionRight, TopicRight},
+    events::{EventHandler, EventHandlerTaken, Events, HubEvent},
+    hub::{
+        changes::SessionChanges, own_streams::Epochs, registry::Registry, sessions::Slot,
+        topics::Topics,
+    },
+    metrics::Metrics,
+    presence::{Following, Place, Settling, Tools},
+    recent::Recent,
     shutdown::Shutdown,
-    stream::{Retention, SlowReader, Stream},
+    stream::Stream,
     wire::Encode,
 };
 
-/// The topic that each connection reads (B10).
+/// The topic of what is said to everyone (B10).
 const ALL: &str = "@all";
 
-/// What a hub is made from.
-#[derive(Debug)]
-pub struct HubConfig {
-    /// What a terminal may be started from.
-    pub profiles: BTreeMap<ProfileName, Profile>,
-    /// How much topics keep: the first rule whose pattern matches; else the default.
-    pub topics: Vec<TopicRule>,
-    /// What all sessions share.
-    pub sessions: SessionSettings,
-    /// How frames are laid out.
-    pub encode: Encode,
-    /// Where terminals run.
-    pub terminals: Arc<dyn Terminals>,
-    /// What interprets them.
-    pub screens: Arc<dyn Screens>,
-}
-
-/// How a terminal is started.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// The program and its arguments; `$NAME` stands for an environment variable.
-    pub command: Vec<String>,
-    /// Where it starts, if the request does not say.
-    pub cwd: Option<String>,
-    /// Environment variables besides the ordinary ones.
-    pub env: Vec<(String, String)>,
-}
-
-/// What topics of a name keep.
-#[derive(Clone, Debug)]
-pub struct TopicRule {
-    /// A name, or a prefix with `*` at its end.
-    pub pattern: String,
-    /// How much they keep.
-    pub retention: Retention,
-    /// What happens to a reader that is slow.
-    pub slow_reader: SlowReader,
-}
-
-/// What all sessions share.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionSettings {
-    /// Lines of history that a terminal keeps.
-    pub scrollback_lines: usize,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self { scrollback_lines: 10_000 }
-    }
-}
-
-impl Default for Retention {
-    /// What a topic keeps without a rule: 256 frames, 1 MiB, 5 minutes.
-    fn default() -> Self {
-        Self {
-            frames: NonZeroUsize::new(256).expect("not zero"),
-            bytes: NonZeroUsize::new(1024 * 1024).expect("not zero"),
-            age: Some(Duration::from_secs(300)),
-        }
-    }
-}
-
-/// A handle to the registry.
+/// A handle to all that lives on this server.
 #[derive(Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
@@ -103,15 +52,24 @@ pub struct Hub {
 struct Shared {
     config: HubConfig,
     shutdown: Shutdown,
-    /// Held for a look-up or a change.
-    connections: Mutex<HashMap<ConnectionId, Connection>>,
-    /// Held for a look-up or a change; read by each publish.
-    topics: RwLock<HashMap<TopicName, Stream>>,
-    /// Held for a look-up or a change.
-    sessions: RwLock<HashMap<SessionId, Session>>,
-    /// The next stream's number: never used twice in a process's life.
-    next_stream: AtomicU32,
+    metrics: Arc<Metrics>,
+    events: Events,
+    tools: Arc<Tools>,
+    registry: Registry,
+    /// Where each connection is present: who is connected at all (C5).
+    everyone_place: Arc<Place>,
+    /// What is said to everyone.
     everyone: Stream,
+    /// The epochs of users' and devices' streams.
+    epochs: Epochs,
+    /// Held for a look-up or a change; read by each publish.
+    topics: RwLock<Topics>,
+    /// What was published with a key.
+    published: Recent<(TopicName, RequestKey), Position>,
+    /// Held for a look-up or a change.
+    sessions: RwLock<HashMap<SessionId, Slot>>,
+    /// Sessions that changed, for those who look at lists.
+    changes: Arc<SessionChanges>,
 }
 
 impl Hub {
@@ -119,20 +77,35 @@ impl Hub {
     #[must_use]
     pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
-        let rule = topics::default_rule();
-        let everyone = topics::stream(&all, rule, StreamNumber(1), config.encode);
-        let shared = Shared {
-            config,
-            shutdown: shutdown.clone(),
-            connections: Mutex::default(),
-            topics: RwLock::default(),
-            sessions: RwLock::default(),
+        let everyone = topics::config(&all, topics::default_rule(), StreamNumber(1), config.encode);
+        let tools = Arc::new(Tools {
+            encode: config.encode,
             next_stream: AtomicU32::new(2),
-            everyone,
+            grace: config.presence_grace,
+            settling: Settling::default(),
+        });
+        let shared = Shared {
+            shutdown: shutdown.clone(),
+            metrics: Arc::default(),
+            events: Events::default(),
+            registry: Registry::default(),
+            everyone_place: Place::of_users(Arc::clone(&tools)),
+            everyone: Stream::new(everyone),
+            epochs: Epochs::new(),
+            topics: RwLock::default(),
+            published: Recent::default(),
+            sessions: RwLock::default(),
+            changes: Arc::default(),
+            tools,
+            config,
         };
         let hub = Self { shared: Arc::new(shared) };
         let sweeper = hub.clone();
         shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
+        let settler = hub.clone();
+        shutdown.spawn(async move { settler.settle_until_shutdown().await });
+        let teller = hub.clone();
+        shutdown.spawn(async move { teller.tell_changes_until_shutdown().await });
         hub
     }
 
@@ -142,59 +115,91 @@ impl Hub {
         &self.shared.shutdown
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
     /// How frames are laid out.
     #[must_use]
     pub fn encode(&self) -> Encode {
         self.shared.config.encode
     }
 
-    /// Registers a connection until the guard is dropped.
-    #[must_use]
-    pub fn join(&self, connection: Connection) -> Membership {
-        self.shared.connections.lock().insert(connection.id().clone(), connection.clone());
-        Membership { hub: self.clone(), connection }
+    /// Registers who hears of what happens in the hub.
+    ///
+    /// # Errors
+    /// [`EventHandlerTaken`] if there is somebody already.
+    pub fn set_handler(&self, handler: Arc<dyn EventHandler>) -> Result<(), EventHandlerTaken> {
+        self.shared.events.set_handler(handler)
     }
 
-    /// Looks up a connection.
-    #[must_use]
-    pub fn connection(&self, id: &ConnectionId) -> Option<Connection> {
-        self.shared.connections.lock().get(id).cloned()
+    /// Who is present, for those who may know.
+    ///
+    /// # Errors
+    /// `forbidden` or `unknown_session`, without telling what exists.
+    pub fn presence(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<PresenceState, ErrorBody> {
+        Ok(self.place(identity, subject)?.state(subject))
     }
 
-    /// How many connections there are.
-    #[must_use]
-    pub fn connection_count(&self) -> usize {
-        self.shared.connections.lock().len()
+    /// Who is present, and who comes and goes from here on.
+    ///
+    /// # Errors
+    /// As [`presence`](Self::presence).
+    pub fn follow_presence(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<Following, ErrorBody> {
+        Ok(self.place(identity, subject)?.follow(subject))
     }
 
-    fn next_stream(&self) -> StreamNumber {
-        StreamNumber(self.shared.next_stream.fetch_add(1, Ordering::Relaxed))
+    fn place(&self, identity: &Identity, subject: &Subject) -> Result<Arc<Place>, ErrorBody> {
+        match subject {
+            Subject::Topic(name) => {
+                let topic = self.topic(name, identity, TopicRight::Presence)?;
+                Ok(Arc::clone(topic.place()))
+            }
+            Subject::Session(id) => {
+                let session = self.session(id, identity, SessionRight::Attach)?;
+                Ok(Arc::clone(session.place()))
+            }
+            Subject::User(user) if identity.caps.admin || identity.user == *user => {
+                Ok(Arc::clone(&self.shared.everyone_place))
+            }
+            Subject::User(_) => {
+                let sentence = "only an administrator may see whether another user is there";
+                Err(ErrorBody::new(ErrorCode::Forbidden, sentence))
+            }
+        }
+    }
+
+    async fn settle_until_shutdown(&self) {
+        loop {
+            let left = tokio::select! {
+                left = self.shared.tools.settling.next_left() => left,
+                () = self.shared.shutdown.begun() => return,
+            };
+            let (place, change) = left;
+            if change.whole_user && Arc::ptr_eq(&place, &self.shared.everyone_place) {
+                self.tell(HubEvent::UserGone { user: change.member.user });
+            }
+        }
+    }
+
+    /// Tells the handler of events.
+    fn tell(&self, event: HubEvent) {
+        self.shared.events.tell(event);
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("connections", &self.connection_count()).finish_non_exhaustive()
-    }
-}
-
-/// A connection's place in the hub; dropping it leaves (A7).
-#[derive(Debug)]
-pub struct Membership {
-    hub: Hub,
-    connection: Connection,
-}
-
-impl Membership {
-    /// The connection.
-    #[must_use]
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.hub.shared.connections.lock().remove(self.connection.id());
     }
 }

@@ -5,9 +5,13 @@
 
 mod access;
 mod connection;
+mod events;
 mod hub;
+mod metrics;
 mod outbox;
 mod outside;
+mod presence;
+mod recent;
 mod session;
 mod shutdown;
 mod stream;
@@ -15,13 +19,20 @@ mod time;
 mod wire;
 
 pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{Connection, Device};
-pub use hub::{CreateTerminal, Hub, HubConfig, Membership, Profile, SessionSettings, TopicRule};
+pub use connection::{Connection, Device, Handshake};
+pub use events::{EventHandler, EventHandlerTaken, HubEvent};
+pub use hub::{
+    CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,
+    Topic, TopicRule,
+};
+pub use metrics::{DropReason, Metrics};
 pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
 pub use outside::{
     BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
     Screen, Screens, StartError, TerminalEvent, Terminals,
 };
+pub use presence::Following;
+pub use recent::{Recent, TooManyKeys};
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{

@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use rejoin_protocol::{
     ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo, SessionKind,
-    SessionStatus, StreamNumber, TerminalSize, UserId, WriterId,
+    SessionStatus, Signal, StreamNumber, TerminalSize, UserId, WriterId,
     message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -25,8 +25,13 @@ pub use input::Receipt;
 pub(crate) use owner::Birth;
 
 use crate::{
+    access::SessionRight,
     connection::Connection,
+    events::HubEvent,
+    hub::SessionTools,
     outbox::Item,
+    outside::Control,
+    presence::{Place, Stay},
     session::{input::InputQueue, owner::Command, viewers::Viewers},
     stream::Stream,
     time::now_ms,
@@ -61,6 +66,9 @@ struct Shared {
     name: Option<String>,
     created_at: u64,
     stream: Stream,
+    /// Where those who are attached are present.
+    place: Arc<Place>,
+    tools: SessionTools,
     /// To the owner task; bounded, the owner always goes on.
     commands: mpsc::Sender<Command>,
     /// Held for a look-up or a change, with appends of what changed, so that readers hear of
@@ -107,6 +115,7 @@ pub struct Attachment {
     /// Its number among the session's viewers.
     viewer: u64,
     role: Role,
+    _stay: Stay,
 }
 
 impl Session {
@@ -181,6 +190,7 @@ impl Session {
             connection: connection.clone(),
             viewer,
             role: request.role,
+            _stay: self.shared.place.enter(connection).0,
         };
         let start = self.stream().start(request.position).await;
         let start = start.ok_or(ErrorCode::SessionEnded)?;
@@ -211,6 +221,55 @@ impl Session {
         Ok(attachment)
     }
 
+    /// Types bytes that come from no connection; completes when they are written.
+    ///
+    /// # Errors
+    /// `session_ended` or `input_full`; nothing was typed.
+    pub async fn input(&self, bytes: bytes::Bytes) -> Result<(), ErrorBody> {
+        let (receipt, written) = Receipt::told();
+        {
+            let mut state = self.shared.state.lock();
+            if state.ended.is_some() {
+                return Err(ErrorCode::SessionEnded.into());
+            }
+            state.input.push_unnumbered(bytes, receipt)?;
+            state.last_activity_at = now_ms();
+        }
+        written.await.unwrap_or_else(|_| Err(ErrorCode::SessionEnded.into()))
+    }
+
+    /// Gives the terminal a size, until somebody who owns the size changes it.
+    ///
+    /// # Errors
+    /// `session_ended`.
+    pub fn resize(&self, size: TerminalSize) -> Result<(), ErrorBody> {
+        let mut state = self.shared.state.lock();
+        if state.ended.is_some() {
+            return Err(ErrorCode::SessionEnded.into());
+        }
+        state.viewers.wanted = Some(size);
+        // A full queue means that other commands wait; the owner looks after each of them.
+        let _ = self.shared.commands.try_send(Command::Resize);
+        Ok(())
+    }
+
+    /// Sends the program a signal.
+    ///
+    /// # Errors
+    /// `session_ended`, or `input_full` if the terminal takes nothing more now.
+    pub fn signal(&self, signal: Signal) -> Result<(), ErrorBody> {
+        let mut state = self.shared.state.lock();
+        if state.ended.is_some() {
+            return Err(ErrorCode::SessionEnded.into());
+        }
+        state.input.control(Control::Signal(signal))
+    }
+
+    /// Where those who are attached are present.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.shared.place
+    }
+
     /// Whether it was closed: nothing more will come of it.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -235,6 +294,7 @@ impl Session {
         if state.viewers.comes_to_own(viewer) {
             self.take_size(&mut state, viewer);
         }
+        self.shared.tools.changes.changed(self);
         viewer
     }
 
@@ -248,7 +308,9 @@ impl Session {
             if let Some(handler) = self.shared.handler.get() {
                 handler.last_left(self);
             }
+            self.shared.tools.events.tell(HubEvent::SessionLeft { session: self.clone() });
         }
+        self.shared.tools.changes.changed(self);
     }
 
     /// Makes a viewer's size the session's.
@@ -276,6 +338,7 @@ impl Session {
 
     /// Appends a change to the stream: every reader hears of it between the right bytes.
     fn tell(&self, update: SessionUpdate) {
+        self.shared.tools.changes.changed(self);
         let update = text(None, &ServerMessage::Session(Box::new(update)));
         self.stream().append(Kind::Text, 0, &[update.as_bytes()]);
     }
@@ -302,6 +365,15 @@ impl Attachment {
     #[must_use]
     pub fn stream(&self) -> StreamNumber {
         self.session.stream().number()
+    }
+
+    /// What it needs the right to.
+    #[must_use]
+    pub fn right(&self) -> SessionRight {
+        match self.role {
+            Role::Writer => SessionRight::Write,
+            Role::Viewer => SessionRight::Attach,
+        }
     }
 
     /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.
@@ -340,6 +412,17 @@ impl Attachment {
             self.session.take_size(&mut state, self.viewer);
         }
         Ok(())
+    }
+
+    /// Sends the program a signal.
+    ///
+    /// # Errors
+    /// `read_only` for a viewer; as [`Session::signal`].
+    pub fn signal(&self, signal: Signal) -> Result<(), ErrorBody> {
+        if self.role == Role::Viewer {
+            return Err(ErrorCode::ReadOnly.into());
+        }
+        self.session.signal(signal)
     }
 
     /// A receipt for input that came as a binary message.

@@ -147,6 +147,11 @@ impl Stream {
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
         let epoch = getrandom::u64().expect("the operating system has randomness");
+        Self::with_epoch(config, epoch)
+    }
+
+    /// A stream at the beginning of a life that the caller names; no other may have this name.
+    pub(crate) fn with_epoch(config: StreamConfig, epoch: u64) -> Self {
         let state = State {
             ring: Ring::new(config.retention),
             finished: false,

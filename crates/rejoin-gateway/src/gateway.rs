@@ -10,20 +10,23 @@ use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    accept,
+    accept::{self, Accept},
+    gcra::Rate,
     handler::MessageHandler,
     http::{self, FindPage, Pages},
-    shard::{Counts, Settings, Shards},
-    token::{TokenError, TokenKey, TokenRules},
+    peer::TrustedProxies,
+    shard::{Settings, Shards},
+    socket::Rates,
+    ticket::Tickets,
+    tls::Tls,
+    token::{TokenError, Verifier},
 };
 
 /// How a gateway behaves.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// What verifies tokens.
-    pub key: TokenKey,
-    /// What is asked of tokens.
-    pub token_rules: TokenRules,
+    /// What verifies tokens, and says what is asked of them.
+    pub verifier: Verifier,
     /// Whether a token is needed at all; without one everybody is the user `anonymous` (B1).
     pub auth_required: bool,
     /// How long a connection may take to authenticate.
@@ -36,26 +39,50 @@ pub struct GatewayConfig {
     pub max_message_bytes: usize,
     /// Connections at one time; one more is refused.
     pub max_connections: usize,
+    /// How fast a client may send.
+    pub rates: Rates,
+    /// Subscriptions, attachments and presences that a connection may have together.
+    pub max_subscriptions: usize,
+    /// Whether messages are compressed for clients that offer it (RFC 7692).
+    pub compression: bool,
+    /// Whether a token may stand in the address of a socket, where it ends in logs.
+    pub token_in_url: bool,
     /// Origins that may connect besides the server's own, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
+    /// The server's certificate, if it is the server that speaks TLS.
+    pub tls: Option<Tls>,
+    /// The proxies that are believed when they say for whom they speak.
+    pub trusted_proxies: TrustedProxies,
+    /// Sockets at one time that are not WebSockets, or not yet; for one more, the one that has
+    /// waited for longest is closed.
+    pub max_handshakes: NonZeroUsize,
+    /// WebSockets that an address may make, so many in a window; nothing: no limit (B8).
+    pub connections_per_address: Option<Rate>,
     /// What writes to sockets; one shard for each core is right.
     pub shards: NonZeroUsize,
 }
 
 impl GatewayConfig {
-    /// The defaults with this key.
+    /// The defaults with this verifier.
     #[must_use]
-    pub fn new(key: TokenKey) -> Self {
+    pub fn new(verifier: Verifier) -> Self {
         Self {
-            key,
-            token_rules: TokenRules::default(),
+            verifier,
             auth_required: true,
             auth_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
             drain_window: Duration::from_secs(30),
             max_message_bytes: limits::DEFAULT_MAX_MESSAGE_BYTES,
             max_connections: 1000,
+            rates: Rates::default(),
+            max_subscriptions: 1000,
+            compression: true,
+            token_in_url: false,
             allowed_origins: Vec::new(),
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
+            max_handshakes: NonZeroUsize::new(1024).expect("not zero"),
+            connections_per_address: None,
             shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }
@@ -72,7 +99,6 @@ pub struct Gateway {
     config: GatewayConfig,
     handlers: HashMap<String, Arc<dyn MessageHandler>>,
     pages: Option<Pages>,
-    counts: Arc<Counts>,
 }
 
 /// What all requests and sockets share.
@@ -84,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Shards,
     /// One permit for each connection that may still come (B4).
     pub(crate) permits: Arc<Semaphore>,
+    /// What was issued and not redeemed.
+    pub(crate) tickets: Tickets,
 }
 
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
@@ -92,7 +120,7 @@ impl Gateway {
     /// A gateway to this hub.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
-        Self { hub, config, handlers: HashMap::new(), pages: None, counts: Arc::default() }
+        Self { hub, config, handlers: HashMap::new(), pages: None }
     }
 
     /// Registers who answers a message type.
@@ -119,10 +147,10 @@ impl Gateway {
         self
     }
 
-    /// What is sent to its sockets, in numbers.
+    /// The hub behind it.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Accepts connections until the hub's shutdown begins.
@@ -136,7 +164,7 @@ impl Gateway {
             clock: now_ms,
         };
         let (count, shutdown) = (self.config.shards, self.hub.shutdown());
-        let shards = Shards::start(count, settings, &self.counts, shutdown);
+        let shards = Shards::start(count, settings, self.hub.metrics(), shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {
@@ -145,25 +173,26 @@ impl Gateway {
             handlers: Handlers(self.handlers),
             shards,
             permits,
+            tickets: Tickets::new(),
         };
         let shared = Arc::new(shared);
         let router = http::router(Arc::clone(&shared), self.pages);
-        accept::run(listener, router, shared.hub.shutdown()).await
+        let accept = Accept::new(&shared.config, router, shared.hub.shutdown());
+        accept::run(listener, accept).await
     }
 }
 
 impl Shared {
-    pub(crate) fn verify(&self, token: &str) -> Result<Identity, TokenError> {
-        self.config.key.verify(token, &self.config.token_rules)
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        self.config.verifier.verify(token).await
     }
 
     /// Who everybody is when no token is needed.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
-        (!self.config.auth_required).then(|| Identity {
-            user: UserId::new("anonymous").expect("a valid user id"),
-            device: None,
-            caps: Caps { admin: false, ..self.config.token_rules.default_caps.clone() },
-            expires_at: None,
+        (!self.config.auth_required).then(|| {
+            let user = UserId::new("anonymous").expect("a valid user id");
+            let caps = self.config.verifier.rules().default_caps.clone();
+            Identity::new(user, Caps { admin: false, ..caps })
         })
     }
 }

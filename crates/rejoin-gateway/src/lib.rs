@@ -2,10 +2,10 @@
 //!
 //! ```no_run
 //! # async fn example(hub: rejoin_core::Hub) -> Result<(), Box<dyn std::error::Error>> {
-//! use rejoin_gateway::{Gateway, GatewayConfig, TokenKey};
+//! use rejoin_gateway::{Gateway, GatewayConfig, Signer};
 //!
-//! let key = TokenKey::hs256(b"at least thirty-two bytes of secret")?;
-//! let gateway = Gateway::new(hub, GatewayConfig::new(key));
+//! let signer = Signer::hs256(b"at least thirty-two bytes of secret")?;
+//! let gateway = Gateway::new(hub, GatewayConfig::new(signer.verifier()));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! gateway.serve(listener).await?;
 //! # Ok(())
@@ -14,18 +14,28 @@
 
 mod accept;
 mod gateway;
+mod gcra;
 mod handler;
 mod http;
 mod net;
+mod peer;
+mod revocation;
 mod shard;
 mod socket;
+mod ticket;
+mod tls;
 mod token;
 
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};
+pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
-pub use shard::{Counts, Dropped};
-pub use token::{Claims, InvalidKey, TokenError, TokenKey, TokenRules};
+pub use peer::{InvalidProxy, Peer, TrustedProxies};
+pub use revocation::{Revocation, RevocationError, Revocations, Target};
+pub use socket::Rates;
+pub use ticket::{Ticket, Tickets, TooMany};
+pub use tls::{Tls, TlsConfig, TlsError};
+pub use token::{Audience, Claims, InvalidKey, JwksUrl, Signer, TokenError, TokenRules, Verifier};
 
 use bytes::Bytes;
 

@@ -156,4 +156,10 @@ impl TopicName {
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('@')
     }
+
+    /// Whether each connection reads it without asking.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        matches!(&*self.0, "@all" | "@user" | "@device")
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod code;
+mod connection;
 pub mod id;
 pub mod limits;
 pub mod message;
@@ -12,6 +13,7 @@ mod session;
 mod subject;
 
 pub use code::{CloseCode, ErrorCode};
+pub use connection::ConnectionInfo;
 pub use id::{
     ConnectionId, DeviceId, DeviceName, EventName, InvalidId, MessageId, ProfileName, RequestKey,
     SessionId, TopicName, UserId, WriterId,

@@ -3,9 +3,10 @@
 mod load;
 mod value;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
+use rejoin_gateway::JwksUrl;
 use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
 
@@ -45,6 +46,14 @@ pub(crate) struct Auth {
     /// Relative to the data directory. Without it the server makes its own secret.
     #[serde(deserialize_with = "value::optional_path")]
     pub(crate) hs256_secret_file: Option<PathBuf>,
+    /// Relative to the data directory: PEM, or a JWK set.
+    #[serde(deserialize_with = "value::optional_path")]
+    pub(crate) public_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::jwks_url")]
+    pub(crate) jwks_url: Option<JwksUrl>,
+    /// How far the clocks of issuer and server may differ.
+    #[serde(deserialize_with = "value::leeway")]
+    pub(crate) leeway: Duration,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
     /// What a token without `caps` allows.
@@ -111,6 +120,9 @@ impl Default for Auth {
         Self {
             required: true,
             hs256_secret_file: None,
+            public_key_file: None,
+            jwks_url: None,
+            leeway: Duration::from_secs(10),
             issuer: None,
             audience: None,
             default_caps: None,
@@ -133,6 +145,19 @@ impl Default for Limits {
 impl Default for Sessions {
     fn default() -> Self {
         Self { scrollback_lines: 10_000 }
+    }
+}
+
+impl Auth {
+    /// The keys of the configuration by which tokens are verified; one is right, none means the
+    /// server's own secret.
+    pub(crate) fn sources(&self) -> Vec<&'static str> {
+        let sources = [
+            ("auth.hs256_secret_file", self.hs256_secret_file.is_some()),
+            ("auth.public_key_file", self.public_key_file.is_some()),
+            ("auth.jwks_url", self.jwks_url.is_some()),
+        ];
+        sources.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
     }
 }
 

@@ -7,13 +7,12 @@
 //! $ cargo run --package rejoin-examples --bin guestbook [ADDRESS]
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Hub, HubConfig, MemoryScreens, MemoryTerminals, SessionSettings,
-    Shutdown,
+    BoxFuture, Caps, Connection, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
 };
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, MessageHandler, Reply, TokenKey, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, MessageHandler, Reply, Signer, encode};
 use rejoin_protocol::{ErrorCode, TopicName, UserId, message::ErrorBody};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue, value::to_raw_value};
@@ -24,6 +23,7 @@ const MAX_CHARS: usize = 280;
 struct Guestbook {
     hub: Hub,
     topic: TopicName,
+    publisher: Identity,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +47,7 @@ impl MessageHandler for Guestbook {
             }
             let data = to_raw_value(&json!({ "from": connection.user(), "text": entry.text }))
                 .map_err(|_| ErrorBody::from(ErrorCode::Internal))?;
-            // With the program's own rights: guests have none to publish.
-            let position = self.hub.publish(&self.topic, &Caps::admin(), &data).await?;
+            let position = self.hub.publish(&self.topic, &self.publisher, &data, None).await?;
             let payload = json!({ "position": position });
             Ok(Some(Reply { kind: "signed".to_owned(), payload }))
         })
@@ -60,24 +59,24 @@ impl MessageHandler for Guestbook {
 async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7401".to_owned());
     let shutdown = Shutdown::new();
-    let config = HubConfig {
-        profiles: BTreeMap::new(), // topics only, so terminals are never started
-        topics: Vec::new(),
-        sessions: SessionSettings::default(),
-        encode,
-        terminals: MemoryTerminals::new(),
-        screens: Arc::new(MemoryScreens),
-    };
+    // Topics only: without profiles no terminal is ever started.
+    let config = HubConfig::new(encode, MemoryTerminals::new(), Arc::new(MemoryScreens));
     let hub = Hub::new(config, &shutdown);
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
-    let key = TokenKey::hs256(&secret)?;
-    let guestbook = Guestbook { hub: hub.clone(), topic: TopicName::new("guestbook")? };
-    let gateway = Gateway::new(hub, GatewayConfig::new(key.clone())).handle("sign", guestbook)?;
+    let signer = Signer::hs256(&secret)?;
+    let guestbook = Guestbook {
+        hub: hub.clone(),
+        topic: TopicName::new("guestbook")?,
+        // The program's own rights: guests have none to publish.
+        publisher: Identity::new(UserId::new("guestbook")?, Caps::admin()),
+    };
+    let gateway =
+        Gateway::new(hub, GatewayConfig::new(signer.verifier())).handle("sign", guestbook)?;
     let listener = TcpListener::bind(&address).await?;
     println!("ws://{}/ws", listener.local_addr()?);
     for guest in ["ann", "bob"] {
-        println!("{guest} {}", key.sign(&guest_claims(guest)?)?);
+        println!("{guest} {}", signer.sign(&guest_claims(guest)?)?);
     }
     tokio::select! {
         result = gateway.serve(listener) => result?,
@@ -90,6 +89,5 @@ async fn main() -> anyhow::Result<()> {
 /// Whoever has this token may read the guestbook, until the secret changes.
 fn guest_claims(guest: &str) -> anyhow::Result<Claims> {
     let caps = serde_json::from_value(json!({ "topics": { "guestbook": ["subscribe"] } }))?;
-    let (exp, iat, iss, aud, device_id) = (None, None, None, None, None);
-    Ok(Claims { sub: UserId::new(guest)?, caps: Some(caps), exp, iat, iss, aud, device_id })
+    Ok(Claims { caps: Some(caps), ..Claims::new(UserId::new(guest)?) })
 }

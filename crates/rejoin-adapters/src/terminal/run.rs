@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use rejoin_core::{Control, TerminalEvent};
-use rejoin_protocol::Exit;
+use rejoin_protocol::{self as protocol, Exit};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -66,7 +66,8 @@ pub(super) async fn run(
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (ended_tx, ended_rx) = watch::channel(());
     let (read_pty, write_pty) = pty.into_split();
-    let write = write_loop(write_pty, group, controls, written, ended_rx);
+    let programs = Programs { terminal: rest.try_clone().ok(), group };
+    let write = write_loop(write_pty, programs, controls, written, ended_rx);
     let read = async move {
         let exit = read_loop(read_pty, rest, child, &events).await;
         debug!(?exit, "program reaped");
@@ -125,10 +126,41 @@ async fn tell(events: &mpsc::Sender<TerminalEvent>, output: &[u8]) {
     let _ = events.send(TerminalEvent::Output(Bytes::copy_from_slice(output))).await;
 }
 
+/// Whom signals go to.
+struct Programs {
+    /// Tells who runs in the foreground.
+    terminal: Option<OwnedFd>,
+    /// The program itself, and what it started without giving it a group.
+    group: Option<Pid>,
+}
+
+impl Programs {
+    /// Sends a signal to whoever runs in the foreground, as the terminal's own keys would.
+    fn send(&self, signal: protocol::Signal) {
+        let terminal = self.terminal.as_ref();
+        let foreground = terminal.and_then(|fd| rustix::termios::tcgetpgrp(fd).ok());
+        let Some(group) = foreground.or(self.group) else { return };
+        let signal = match signal {
+            protocol::Signal::SigHup => Signal::HUP,
+            protocol::Signal::SigInt => Signal::INT,
+            protocol::Signal::SigQuit => Signal::QUIT,
+            protocol::Signal::SigTerm => Signal::TERM,
+            protocol::Signal::SigKill => Signal::KILL,
+            protocol::Signal::SigUsr1 => Signal::USR1,
+            protocol::Signal::SigUsr2 => Signal::USR2,
+            protocol::Signal::SigTstp => Signal::TSTP,
+            protocol::Signal::SigCont => Signal::CONT,
+        };
+        if let Err(error) = kill_process_group(group, signal) {
+            debug!(%error, "nobody took the signal");
+        }
+    }
+}
+
 /// Writes input and obeys until the program has ended.
 async fn write_loop(
     mut pty: OwnedWritePty,
-    group: Option<Pid>,
+    programs: Programs,
     mut controls: mpsc::Receiver<Control>,
     written: watch::Sender<u64>,
     mut ended: watch::Receiver<()>,
@@ -145,6 +177,7 @@ async fn write_loop(
                         debug!(%error, "the terminal keeps its size");
                     }
                 }
+                Some(Control::Signal(signal)) => programs.send(signal),
                 Some(Control::Hangup) | None => break,
             },
             count = pty.write(front), if !front.is_empty() => match count {
@@ -158,7 +191,7 @@ async fn write_loop(
             advance(&mut queue, 0, &written);
         }
     }
-    hang_up(group, &mut ended).await;
+    hang_up(programs.group, &mut ended).await;
 }
 
 fn advance(queue: &mut VecDeque<(u64, Bytes)>, count: usize, written: &watch::Sender<u64>) {

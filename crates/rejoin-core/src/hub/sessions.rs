@@ -1,13 +1,17 @@
 //! Sessions: made from profiles, looked up by those who may see them.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
-use rejoin_protocol::{ErrorCode, ProfileName, SessionId, TerminalSize, message::ErrorBody};
+use rejoin_protocol::{
+    ErrorCode, ProfileName, SessionId, TerminalSize, UserId, message::ErrorBody,
+};
 
 use crate::{
     access::{Identity, SessionRight, new_id},
-    hub::Hub,
+    events::{Events, HubEvent},
+    hub::{Hub, changes::SessionChanges},
     outside::Launch,
+    presence::Tools,
     session::{Birth, Session},
     stream::Retention,
 };
@@ -18,9 +22,19 @@ const RESUME_BYTES: usize = 1024 * 1024;
 /// The same, in frames.
 const RESUME_FRAMES: usize = 8192;
 
+/// What a session uses of its hub.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionTools {
+    pub(crate) places: Arc<Tools>,
+    pub(crate) events: Events,
+    pub(crate) changes: Arc<SessionChanges>,
+}
+
 /// What terminal to make.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CreateTerminal {
+    /// The id that it gets; a new one if none is given.
+    pub id: Option<SessionId>,
     /// The profile; `terminal` if none is named.
     pub profile: Option<ProfileName>,
     /// What the person calls it.
@@ -35,7 +49,8 @@ impl Hub {
     /// Starts a terminal from a profile.
     ///
     /// # Errors
-    /// `unknown_profile`, `forbidden`, or `start_failed` with the reason.
+    /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, or `start_failed`
+    /// with the reason.
     pub async fn create_terminal(
         &self,
         identity: &Identity,
@@ -54,7 +69,9 @@ impl Hub {
             let sentence = format!("there is no profile `{name}`; there is: {known}");
             return Err(ErrorBody::new(ErrorCode::UnknownProfile, sentence));
         };
-        let id = SessionId::new(&new_id()).expect("a UUID is a valid id");
+        let id = create.id;
+        let id = id.unwrap_or_else(|| SessionId::new(&new_id()).expect("a UUID is a valid id"));
+        let place = self.reserve_session(&id, &identity.user)?;
         let size = create.size.unwrap_or(TerminalSize::DEFAULT);
         let launch = Launch {
             session: id.clone(),
@@ -73,17 +90,23 @@ impl Hub {
             profile: name,
             name: create.name,
             size,
-            number: self.next_stream(),
+            number: self.shared.tools.next_stream(),
             retention: Retention {
                 frames: NonZeroUsize::new(RESUME_FRAMES).expect("not zero"),
                 bytes: NonZeroUsize::new(RESUME_BYTES).expect("not zero"),
                 age: None,
             },
             scrollback_lines: config.sessions.scrollback_lines,
-            encode: config.encode,
+            tools: SessionTools {
+                places: Arc::clone(&self.shared.tools),
+                events: self.shared.events.clone(),
+                changes: Arc::clone(&self.shared.changes),
+            },
         };
         let session = Session::start(birth, terminal, &*config.screens, &self.shared.shutdown);
-        self.shared.sessions.write().insert(id, session.clone());
+        place.fill(session.clone());
+        self.shared.changes.created(&session);
+        self.tell(HubEvent::SessionStarted { session: session.clone() });
         Ok(session)
     }
 
@@ -98,7 +121,7 @@ impl Hub {
         identity: &Identity,
         right: SessionRight,
     ) -> Result<Session, ErrorBody> {
-        let session = self.shared.sessions.read().get(id).cloned();
+        let session = self.shared.sessions.read().get(id).and_then(Slot::session);
         let visible = |session: &Session| {
             identity.may(session.owner(), session.profile(), SessionRight::Attach)
         };
@@ -116,18 +139,22 @@ impl Hub {
     #[must_use]
     pub fn sessions(&self, identity: &Identity) -> Vec<Session> {
         let sessions = self.shared.sessions.read();
-        let visible = sessions.values().filter(|session| {
+        let visible = sessions.values().filter_map(Slot::session).filter(|session| {
             identity.may(session.owner(), session.profile(), SessionRight::Attach)
         });
-        let mut visible: Vec<_> = visible.cloned().collect();
+        let mut visible: Vec<_> = visible.collect();
         visible.sort_by(|a, b| a.id().cmp(b.id()));
         visible
     }
 
     /// Ends a session: its program is ended, its readers are told, and it is forgotten.
     pub async fn close_session(&self, session: &Session) {
-        self.shared.sessions.write().remove(session.id());
+        let removed = self.shared.sessions.write().remove(session.id());
         session.close().await;
+        if removed.is_some() {
+            self.shared.changes.removed(session);
+            self.tell(HubEvent::SessionRemoved { session: session.clone() });
+        }
     }
 
     /// The profiles that the caller may start, sorted.
@@ -138,5 +165,70 @@ impl Hub {
             .filter(|name| identity.caps.allows_session(name, SessionRight::Create))
             .cloned()
             .collect()
+    }
+
+    /// Takes an id before the program is started, so that no two sessions get it, and no user
+    /// more sessions than allowed.
+    fn reserve_session(&self, id: &SessionId, user: &UserId) -> Result<Reserved<'_>, ErrorBody> {
+        let limit = self.shared.config.limits.sessions_per_user;
+        let mut sessions = self.shared.sessions.write();
+        if sessions.contains_key(id) {
+            let sentence = format!("there is a session `{id}` already; choose another id");
+            return Err(ErrorBody::new(ErrorCode::SessionExists, sentence));
+        }
+        if sessions.values().filter(|slot| slot.user() == user).count() >= limit {
+            self.shared.metrics.rate_limited("sessions");
+            let sentence = format!("the user has {limit} sessions; close one first");
+            return Err(ErrorBody::new(ErrorCode::TooManySessions, sentence));
+        }
+        sessions.insert(id.clone(), Slot::Starting(user.clone()));
+        Ok(Reserved { hub: self, id: id.clone(), is_filled: false })
+    }
+}
+
+/// An id's place among the sessions.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// The program is being started for this user.
+    Starting(UserId),
+    There(Session),
+}
+
+impl Slot {
+    pub(super) fn session(&self) -> Option<Session> {
+        match self {
+            Self::Starting(_) => None,
+            Self::There(session) => Some(session.clone()),
+        }
+    }
+
+    fn user(&self) -> &UserId {
+        match self {
+            Self::Starting(user) => user,
+            Self::There(session) => session.owner(),
+        }
+    }
+}
+
+/// An id that is taken; dropping it lets go of the id, unless a session filled its place.
+struct Reserved<'a> {
+    hub: &'a Hub,
+    id: SessionId,
+    is_filled: bool,
+}
+
+impl Reserved<'_> {
+    fn fill(mut self, session: Session) {
+        self.is_filled = true;
+        let mut sessions = self.hub.shared.sessions.write();
+        sessions.insert(self.id.clone(), Slot::There(session));
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.is_filled {
+            self.hub.shared.sessions.write().remove(&self.id);
+        }
     }
 }

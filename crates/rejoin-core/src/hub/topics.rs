@@ -1,74 +1,210 @@
 //! Topics: streams by name, there as soon as they are used and gone when nothing is left of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use rejoin_protocol::{
-    ErrorCode, Position, StreamNumber, TopicName,
+    ErrorCode, Position, RequestKey, StreamNumber, Subject, TopicName, UserId,
     message::{ErrorBody, Gap, ServerMessage, text, topic_message},
 };
 use serde_json::value::RawValue;
 
 use crate::{
-    access::{Caps, TopicRight},
-    hub::{ALL, Hub},
-    stream::{GapNotice, Lag, Retention, SlowReader, Stream, StreamConfig},
+    access::{Identity, TopicRight},
+    connection::Connection,
+    hub::{Hub, own_streams::LINGER},
+    presence::{Place, Stay},
+    stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
 
 /// How often frames that grew too old are dropped from topics where nothing happens.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How long an empty topic keeps its epoch, so that who comes back hears "nothing was missed".
-const TOPIC_LINGER: Duration = Duration::from_secs(3600);
+
+/// All topics that are there.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    by_name: HashMap<TopicName, Topic>,
+    /// How many topics are there that a user made by using their name first.
+    made: HashMap<UserId, usize>,
+}
+
+/// A handle to a topic.
+#[derive(Clone)]
+pub struct Topic {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: TopicName,
+    stream: Stream,
+    place: Arc<Place>,
+    maker: UserId,
+}
+
+/// A connection's subscription; dropping it ends its presence in the topic.
+#[derive(Debug)]
+pub struct Subscription {
+    stream: Stream,
+    _stay: Option<Stay>,
+}
+
+impl Topic {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TopicName {
+        &self.shared.name
+    }
+
+    /// Its stream.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.shared.stream
+    }
+
+    /// Where its subscribers are present.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.shared.place
+    }
+}
+
+impl Subscription {
+    /// What is read.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Topics {
+    /// Drops topics that nobody uses and nothing is left of.
+    fn sweep(&mut self) {
+        let made = &mut self.made;
+        self.by_name.retain(|_, topic| {
+            let Shared { stream, place, maker, .. } = &*topic.shared;
+            place.sweep();
+            let is_spent = stream.expire().is_some_and(|quiet| quiet > LINGER);
+            let is_unused = Arc::strong_count(&topic.shared) == 1 && stream.is_unshared();
+            let stays = !(is_spent && is_unused);
+            if !stays && let Some(count) = made.get_mut(maker) {
+                *count -= 1;
+                if *count == 0 {
+                    made.remove(maker);
+                }
+            }
+            stays
+        });
+    }
+}
 
 impl Hub {
-    /// The stream of a topic that the caller may use in this way.
+    /// A topic that the caller may use in this way; it is made if it is not there.
+    ///
+    /// # Errors
+    /// `forbidden`, `unknown_topic` for a reserved name, or `too_many_topics`.
+    pub fn topic(
+        &self,
+        name: &TopicName,
+        identity: &Identity,
+        right: TopicRight,
+    ) -> Result<Topic, ErrorBody> {
+        self.check_topic(name, identity, right)?;
+        self.make_topic(name, &identity.user)
+    }
+
+    /// A topic that is there and that the caller may use in this way.
     ///
     /// # Errors
     /// `forbidden`, or `unknown_topic` for a reserved name.
-    pub fn topic(
+    pub fn existing_topic(
         &self,
-        topic: &TopicName,
-        caps: &Caps,
+        name: &TopicName,
+        identity: &Identity,
         right: TopicRight,
-    ) -> Result<Stream, ErrorBody> {
-        if topic.is_reserved() {
-            let may = right == TopicRight::Subscribe && topic.as_str() == ALL;
-            return if may { Ok(self.shared.everyone.clone()) } else { Err(reserved(topic)) };
+    ) -> Result<Option<Topic>, ErrorBody> {
+        self.check_topic(name, identity, right)?;
+        Ok(self.shared.topics.read().by_name.get(name).cloned())
+    }
+
+    /// The topics that are there and that the caller may use in this way, sorted, after `after`.
+    #[must_use]
+    pub fn topics(
+        &self,
+        identity: &Identity,
+        right: TopicRight,
+        after: Option<&TopicName>,
+        max: usize,
+    ) -> Vec<Topic> {
+        let topics = self.shared.topics.read();
+        let mut first = std::collections::BTreeMap::new();
+        for (name, topic) in &topics.by_name {
+            if after.is_none_or(|after| name > after) && identity.caps.allows_topic(name, right) {
+                first.insert(name, topic);
+                if first.len() > max {
+                    first.pop_last();
+                }
+            }
         }
-        if !caps.allows_topic(topic, right) {
-            let sentence = format!("the token does not allow this with the topic `{topic}`");
-            return Err(ErrorBody::new(ErrorCode::Forbidden, sentence));
+        first.into_values().cloned().collect()
+    }
+
+    /// How many topics are there.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.shared.topics.read().by_name.len()
+    }
+
+    /// Begins a connection's subscription, and says from where. Own streams have the reserved
+    /// names `@all`, `@user`, `@device` and `@sessions`; one to which nothing was emitted yet
+    /// is read as soon as something is.
+    ///
+    /// # Errors
+    /// As [`topic`](Self::topic).
+    pub fn subscribe(
+        &self,
+        connection: &Connection,
+        name: &TopicName,
+        position: Option<Position>,
+    ) -> Result<(Start, Option<Subscription>), ErrorBody> {
+        if name.is_reserved() {
+            let (start, stream) = self.start_own(connection, name, position)?;
+            return Ok((start, stream.map(|stream| Subscription { stream, _stay: None })));
         }
-        Ok(self.topic_stream(topic))
+        let topic = self.topic(name, &connection.identity(), TopicRight::Subscribe)?;
+        let start = topic.stream().start_now(position);
+        let (stay, _) = topic.place().enter(connection);
+        Ok((start, Some(Subscription { stream: topic.stream().clone(), _stay: Some(stay) })))
     }
 
     /// Publishes to a topic, as soon as the fan-out has room; returns the position after it.
     ///
-    /// Cancel safe: it is published or not.
+    /// With a `key`, a retry by the same user within five minutes is answered and not published
+    /// again. Cancel safe: it is published or not.
     ///
     /// # Errors
-    /// `forbidden`, or `unknown_topic` for a reserved name.
+    /// As [`topic`](Self::topic); `rate_limited` for too many keys.
     pub async fn publish(
         &self,
-        topic: &TopicName,
-        caps: &Caps,
+        name: &TopicName,
+        identity: &Identity,
         data: &RawValue,
+        key: Option<&RequestKey>,
     ) -> Result<Position, ErrorBody> {
-        let stream = self.topic(topic, caps, TopicRight::Publish)?;
-        Ok(publish_to(&stream, topic, data).await)
-    }
-
-    /// Publishes to every connection there is, and to those that come back (B10).
-    pub async fn broadcast(&self, data: &RawValue) -> Position {
-        let all = TopicName::new(ALL).expect("a valid name");
-        publish_to(&self.shared.everyone, &all, data).await
-    }
-
-    /// The stream that each connection reads.
-    #[must_use]
-    pub fn everyone(&self) -> &Stream {
-        &self.shared.everyone
+        let topic = self.topic(name, identity, TopicRight::Publish)?;
+        let publish = async || {
+            let time = now_ms();
+            let text = |position| topic_message(name, position, data, time);
+            let position = topic.stream().publish(text).await;
+            self.shared.metrics.published.inc();
+            position
+        };
+        let Some(key) = key else { return Ok(publish().await) };
+        let result = self.shared.published.result(&identity.user, (name.clone(), key.clone()));
+        let result = result.map_err(|error| {
+            self.shared.metrics.rate_limited("keys");
+            ErrorBody::new(ErrorCode::RateLimited, error.to_string())
+        })?;
+        Ok(*result.get_or_init(publish).await)
     }
 
     pub(super) async fn sweep_until_shutdown(&self) {
@@ -81,28 +217,67 @@ impl Hub {
         }
     }
 
-    /// Drops frames that are too old, and topics that nobody uses and nothing is left of.
     fn sweep(&self) {
-        self.shared.everyone.expire();
-        self.shared.topics.write().retain(|_, stream| {
-            let spent = stream.expire().is_some_and(|quiet| quiet > TOPIC_LINGER);
-            !(spent && stream.is_unshared())
-        });
-    }
-
-    fn topic_stream(&self, topic: &TopicName) -> Stream {
-        if let Some(stream) = self.shared.topics.read().get(topic) {
-            return stream.clone();
-        }
+        self.sweep_own_streams();
+        self.shared.everyone_place.sweep();
         let mut topics = self.shared.topics.write();
-        let make = || stream(topic, self.rule(topic), self.next_stream(), self.encode());
-        topics.entry(topic.clone()).or_insert_with(make).clone()
+        topics.sweep();
+        self.count_topics(&topics);
     }
 
-    fn rule(&self, topic: &TopicName) -> (Retention, SlowReader) {
+    fn check_topic(
+        &self,
+        name: &TopicName,
+        identity: &Identity,
+        right: TopicRight,
+    ) -> Result<(), ErrorBody> {
+        if name.is_reserved() {
+            return Err(reserved(name));
+        }
+        if !identity.caps.allows_topic(name, right) {
+            let sentence = format!("the token does not allow this with the topic `{name}`");
+            return Err(ErrorBody::new(ErrorCode::Forbidden, sentence));
+        }
+        Ok(())
+    }
+
+    fn make_topic(&self, name: &TopicName, maker: &UserId) -> Result<Topic, ErrorBody> {
+        if let Some(topic) = self.shared.topics.read().by_name.get(name) {
+            return Ok(topic.clone());
+        }
+        let limits = &self.shared.config.limits;
+        let mut topics = self.shared.topics.write();
+        if let Some(topic) = topics.by_name.get(name) {
+            return Ok(topic.clone());
+        }
+        let made = topics.made.get(maker).copied().unwrap_or_default();
+        if made >= limits.topics_per_user || topics.by_name.len() >= limits.topics {
+            self.shared.metrics.rate_limited("topics");
+            return Err(ErrorCode::TooManyTopics.into());
+        }
+        let number = self.shared.tools.next_stream();
+        let shared = Shared {
+            name: name.clone(),
+            stream: Stream::new(config(name, self.rule(name), number, self.encode())),
+            place: Place::new(Subject::Topic(name.clone()), Arc::clone(&self.shared.tools)),
+            maker: maker.clone(),
+        };
+        let topic = Topic { shared: Arc::new(shared) };
+        *topics.made.entry(maker.clone()).or_default() += 1;
+        topics.by_name.insert(name.clone(), topic.clone());
+        self.count_topics(&topics);
+        Ok(topic)
+    }
+
+    fn count_topics(&self, topics: &Topics) {
+        let count = i64::try_from(topics.by_name.len()).unwrap_or(i64::MAX);
+        self.shared.metrics.topics.set(count);
+    }
+
+    fn rule(&self, name: &TopicName) -> (Retention, SlowReader) {
         let matches = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(prefix) => topic.as_str().starts_with(prefix),
-            None => topic.as_str() == pattern,
+            Some(prefix) => name.as_str().starts_with(prefix),
+            None => name.as_str() == pattern,
         };
         let rule = self.shared.config.topics.iter().find(|rule| matches(&rule.pattern));
         rule.map_or_else(default_rule, |rule| (rule.retention, rule.slow_reader))
@@ -114,24 +289,19 @@ pub(super) fn default_rule() -> (Retention, SlowReader) {
     (Retention::default(), SlowReader::default())
 }
 
-async fn publish_to(stream: &Stream, topic: &TopicName, data: &RawValue) -> Position {
-    let time = now_ms();
-    stream.publish(|position| topic_message(topic, position, data, time)).await
-}
-
-fn reserved(topic: &TopicName) -> ErrorBody {
+pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
     let sentence =
         format!("`{topic}` is not a topic that you can use; names with `@` are reserved");
     ErrorBody::new(ErrorCode::UnknownTopic, sentence)
 }
 
-/// A topic's stream: it has no owner task, its lock is its turn.
-pub(super) fn stream(
+/// What a topic's stream is made from: it has no owner task, its lock is its turn.
+pub(super) fn config(
     topic: &TopicName,
     (retention, policy): (Retention, SlowReader),
     number: StreamNumber,
     encode: Encode,
-) -> Stream {
+) -> StreamConfig {
     let name = topic.clone();
     let gap = move |notice: GapNotice| {
         let gap = Gap {
@@ -143,5 +313,11 @@ pub(super) fn stream(
         encode(Kind::Text, &[text(None, &ServerMessage::Gap(gap)).as_bytes()])
     };
     let lag = Lag::Gap { policy, encode: Arc::new(gap) };
-    Stream::new(StreamConfig { number, retention, lag, encode })
+    StreamConfig { number, retention, lag, encode }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("name", &self.shared.name).finish_non_exhaustive()
+    }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use rejoin_protocol::{Exit, SessionId, TerminalSize};
+use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
 use crate::outside::BoxFuture;
@@ -69,6 +69,8 @@ pub enum Control {
     },
     /// Change the size.
     Resize(TerminalSize),
+    /// Send the program, and those that it runs in the foreground, a signal.
+    Signal(Signal),
     /// End the program: hang up, and kill what does not go.
     Hangup,
 }

@@ -8,7 +8,7 @@ use rejoin_protocol::{
     binary::{BinaryKind, Head},
     message::{Empty, ErrorBody, ServerMessage},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{connection::Connection, outside::Control};
 
@@ -22,44 +22,53 @@ const MAX_WRITERS: usize = 256;
 /// Whom to tell when input is written.
 #[derive(Debug)]
 pub struct Receipt {
-    connection: Connection,
     form: Form,
 }
 
 #[derive(Debug)]
 enum Form {
-    Text { reply_to: Option<MessageId> },
-    Binary { stream: StreamNumber, seq: u64 },
+    Text { connection: Connection, reply_to: Option<MessageId> },
+    Binary { connection: Connection, stream: StreamNumber, seq: u64 },
+    Told(oneshot::Sender<Result<(), ErrorBody>>),
 }
 
 impl Receipt {
     /// For input that came as a text message.
     #[must_use]
     pub fn text(connection: Connection, reply_to: Option<MessageId>) -> Self {
-        Self { connection, form: Form::Text { reply_to } }
+        Self { form: Form::Text { connection, reply_to } }
     }
 
     /// For input that came as a binary message.
     #[must_use]
     pub(super) fn binary(connection: Connection, stream: StreamNumber, seq: u64) -> Self {
-        Self { connection, form: Form::Binary { stream, seq } }
+        Self { form: Form::Binary { connection, stream, seq } }
+    }
+
+    /// For input that came in another way: whoever waits is told.
+    #[must_use]
+    pub fn told() -> (Self, oneshot::Receiver<Result<(), ErrorBody>>) {
+        let (told_tx, told) = oneshot::channel();
+        (Self { form: Form::Told(told_tx) }, told)
     }
 
     fn settle(self, result: Result<(), ErrorBody>) {
         match (result, self.form) {
-            (Ok(()), Form::Text { reply_to }) => {
-                self.connection.send(reply_to.as_ref(), &ServerMessage::Ack(Empty {}));
+            (Ok(()), Form::Text { connection, reply_to }) => {
+                connection.send(reply_to.as_ref(), &ServerMessage::Ack(Empty {}));
             }
             // Input without a number is typed without an answer.
             (Ok(()), Form::Binary { seq: 0, .. }) => {}
-            (Ok(()), Form::Binary { stream, seq }) => {
+            (Ok(()), Form::Binary { connection, stream, seq }) => {
                 let head = Head { kind: BinaryKind::InputAck, stream, offset: seq };
-                self.connection.send_binary(&[&head.to_bytes()]);
+                connection.send_binary(&[&head.to_bytes()]);
             }
-            (Err(error), Form::Text { reply_to }) => {
-                self.connection.send_error(reply_to.as_ref(), error);
+            (Err(error), Form::Text { connection, reply_to }) => {
+                connection.send_error(reply_to.as_ref(), error);
             }
-            (Err(error), Form::Binary { .. }) => self.connection.send_error(None, error),
+            (Err(error), Form::Binary { connection, .. }) => connection.send_error(None, error),
+            // Whoever asked may have gone.
+            (result, Form::Told(told_tx)) => drop(told_tx.send(result)),
         }
     }
 }
@@ -159,6 +168,20 @@ impl InputQueue {
         Ok(())
     }
 
+    /// Passes input on that no viewer typed.
+    pub(super) fn push_unnumbered(
+        &mut self,
+        bytes: Bytes,
+        receipt: Receipt,
+    ) -> Result<(), ErrorBody> {
+        self.send(bytes, Some(receipt))
+    }
+
+    /// Tells the terminal something that is not input.
+    pub(super) fn control(&mut self, control: Control) -> Result<(), ErrorBody> {
+        self.controls.try_send(control).map_err(refused)
+    }
+
     /// Types an answer to what the program asked; a program that does not read gets none.
     pub(super) fn answer(&mut self, bytes: Bytes) {
         let _ = self.send(bytes, None);
@@ -194,10 +217,7 @@ impl InputQueue {
             return Err(ErrorCode::InputFull.into());
         }
         let number = self.last_number + 1;
-        self.controls.try_send(Control::Input { number, bytes }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ErrorCode::InputFull,
-            mpsc::error::TrySendError::Closed(_) => ErrorCode::SessionEnded,
-        })?;
+        self.control(Control::Input { number, bytes })?;
         self.last_number = number;
         self.wait(length, receipt);
         Ok(())
@@ -219,5 +239,13 @@ impl InputQueue {
         if self.writers.len() > MAX_WRITERS {
             self.writers.remove(0);
         }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+fn refused(error: mpsc::error::TrySendError<Control>) -> ErrorBody {
+    match error {
+        mpsc::error::TrySendError::Full(_) => ErrorCode::InputFull.into(),
+        mpsc::error::TrySendError::Closed(_) => ErrorCode::SessionEnded.into(),
     }
 }

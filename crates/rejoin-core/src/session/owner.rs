@@ -5,7 +5,7 @@ use std::{sync::Arc, sync::OnceLock, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_protocol::{
-    Exit, ProfileName, SessionId, SessionStatus, StreamNumber, TerminalSize, UserId,
+    Exit, ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
     binary::{BinaryKind, Head},
     message::{ServerMessage, SessionUpdate, text},
 };
@@ -16,7 +16,10 @@ use tokio::{
 use tracing::{Instrument, info, info_span};
 
 use crate::{
+    events::HubEvent,
+    hub::SessionTools,
     outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
+    presence::Place,
     session::{Ended, InputQueue, Session, Shared, State, Viewers},
     shutdown::Shutdown,
     stream::{Lag, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
@@ -55,7 +58,7 @@ pub(crate) struct Birth {
     pub(crate) number: StreamNumber,
     pub(crate) retention: Retention,
     pub(crate) scrollback_lines: usize,
-    pub(crate) encode: Encode,
+    pub(crate) tools: SessionTools,
 }
 
 /// Asks the owner for a snapshot. Holds no session, so that a session can end.
@@ -114,7 +117,7 @@ impl Session {
             number: birth.number,
             retention: birth.retention,
             lag: Lag::Snapshot(Arc::new(source)),
-            encode: birth.encode,
+            encode: birth.tools.places.encode,
         });
         let state = State {
             viewers: Viewers::default(),
@@ -124,7 +127,11 @@ impl Session {
             last_activity_at: now_ms(),
             ended: None,
         };
+        let encode = birth.tools.places.encode;
+        let place = Place::new(Subject::Session(birth.id.clone()), Arc::clone(&birth.tools.places));
         let shared = Shared {
+            place,
+            tools: birth.tools,
             id: birth.id,
             owner: birth.owner,
             profile: birth.profile,
@@ -142,7 +149,7 @@ impl Session {
             terminal,
             screen: screens.screen(birth.size, birth.scrollback_lines),
             scrollback_lines: birth.scrollback_lines,
-            encode: birth.encode,
+            encode,
             offset: 0,
             running: true,
             closing: Vec::new(),
@@ -319,6 +326,11 @@ impl Owner {
         if let Some(handler) = self.session.shared.handler.get() {
             handler.exit(&self.session, exit);
         }
+        self.session
+            .shared
+            .tools
+            .events
+            .tell(HubEvent::SessionEnded { session: self.session.clone() });
     }
 
     /// The state after all that was appended, or a recent one if little came since.

@@ -101,6 +101,15 @@ impl Stream {
         }
     }
 
+    /// The same for a stream without a state, which needs to wait for nobody.
+    pub fn start_now(&self, position: Option<Position>) -> Start {
+        match position.map(|position| self.resume(position)) {
+            None => self.start_without_state(None),
+            Some(Ok(start)) => start,
+            Some(Err(gone)) => self.start_without_state(Some(gone)),
+        }
+    }
+
     /// Takes the reader's next frames.
     pub fn read(&self, reader: Reader, limit: ReadLimit, batch: &mut Batch) -> Progress {
         self.progress(&self.shared.state.lock(), reader.next, limit, batch)

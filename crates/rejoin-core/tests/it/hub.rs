@@ -1,10 +1,10 @@
 //! The hub: connections, topics, everyone.
 
-use rejoin_core::{Batch, Progress, Reader, TopicRight};
-use rejoin_protocol::{ErrorCode, TopicName, Verdict};
+use rejoin_core::{Batch, Item, Progress, Reader, TopicRight};
+use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::Event};
 use serde_json::value::RawValue;
 
-use crate::support::{connection, hub, identity, limit};
+use crate::support::{connection, hub, identity, join, limit};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -14,7 +14,7 @@ fn raw(json: &str) -> Box<RawValue> {
 async fn a_connection_is_there_until_its_guard_is_dropped() {
     let (hub, _programs, _shutdown) = hub();
     let ann = connection("ann");
-    let membership = hub.join(ann.clone());
+    let membership = join(&hub, &ann).unwrap();
     assert_eq!(hub.connection(ann.id()).unwrap().user(), ann.user());
     assert_eq!(hub.connection_count(), 1);
     drop(membership);
@@ -26,9 +26,10 @@ async fn a_connection_is_there_until_its_guard_is_dropped() {
 async fn a_published_message_has_the_position_that_resumes_after_it() {
     let (hub, _programs, _shutdown) = hub();
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
-    let first = hub.publish(&news, &ann.caps, &raw("1")).await.unwrap();
-    hub.publish(&news, &ann.caps, &raw("2")).await.unwrap();
-    let stream = hub.topic(&news, &ann.caps, TopicRight::Subscribe).unwrap();
+    let first = hub.publish(&news, &ann, &raw("1"), None).await.unwrap();
+    hub.publish(&news, &ann, &raw("2"), None).await.unwrap();
+    let topic = hub.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+    let stream = topic.stream();
     let start = stream.start(Some(first)).await.unwrap();
     assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
     let mut batch = Batch::default();
@@ -42,8 +43,9 @@ async fn topics_are_isolated() {
     let (hub, _programs, _shutdown) = hub();
     let ann = identity("ann");
     let (a, b) = (TopicName::new("a").unwrap(), TopicName::new("b").unwrap());
-    hub.publish(&a, &ann.caps, &raw("1")).await.unwrap();
-    let stream = hub.topic(&b, &ann.caps, TopicRight::Subscribe).unwrap();
+    hub.publish(&a, &ann, &raw("1"), None).await.unwrap();
+    let topic = hub.topic(&b, &ann, TopicRight::Subscribe).unwrap();
+    let stream = topic.stream();
     let read = stream.read(Reader { next: 0 }, limit(9), &mut Batch::default());
     assert_eq!(read, Progress::UpToDate);
 }
@@ -54,7 +56,7 @@ async fn reserved_topics_are_not_published_to() {
     let ann = identity("ann");
     for name in ["@all", "@user", "@nothing"] {
         let topic = TopicName::new(name).unwrap();
-        let error = hub.publish(&topic, &ann.caps, &raw("1")).await.unwrap_err();
+        let error = hub.publish(&topic, &ann, &raw("1"), None).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::UnknownTopic, "{name}");
     }
 }
@@ -62,9 +64,12 @@ async fn reserved_topics_are_not_published_to() {
 #[tokio::test]
 async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     let (hub, _programs, _shutdown) = hub();
-    hub.broadcast(&raw(r#"{"event":"maintenance"}"#)).await;
+    let ann = connection("ann");
+    let _ann = join(&hub, &ann).unwrap();
+    let Some(Item::Read { stream, reader, .. }) = ann.outbox().pop() else { panic!("reads") };
+    hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await;
     let mut batch = Batch::default();
-    hub.everyone().read(Reader { next: 0 }, limit(9), &mut batch);
+    stream.read(reader, limit(9), &mut batch);
     let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();
     assert!(text.contains(r#""topic":"@all""#) && text.contains("maintenance"), "{text}");
 }
@@ -75,7 +80,7 @@ async fn without_the_right_a_topic_is_forbidden() {
     let mut ann = identity("ann");
     ann.caps = serde_json::from_str(r#"{"topics":{"news":["subscribe"]}}"#).unwrap();
     let news = TopicName::new("news").unwrap();
-    assert!(hub.topic(&news, &ann.caps, TopicRight::Subscribe).is_ok());
-    let error = hub.publish(&news, &ann.caps, &raw("1")).await.unwrap_err();
+    assert!(hub.topic(&news, &ann, TopicRight::Subscribe).is_ok());
+    let error = hub.publish(&news, &ann, &raw("1"), None).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Forbidden);
 }

@@ -30,7 +30,7 @@ pub(crate) async fn start(
     hub: &Hub,
     programs: &mut mpsc::Receiver<MemoryTerminal>,
 ) -> (Session, MemoryTerminal) {
-    let create = CreateTerminal { profile: None, name: None, size: None, cwd: None };
+    let create = CreateTerminal::default();
     let session = hub.create_terminal(&identity("ann"), create).await.unwrap();
     (session, programs.recv().await.unwrap())
 }

@@ -8,11 +8,14 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Device, Hub, HubConfig, Identity, Item, Kind, Lag, MemoryScreens,
-    MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit, Retention, SessionSettings,
+    BoxFuture, Caps, Connection, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag, Membership,
+    MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit, Retention,
     Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
 };
-use rejoin_protocol::{ProfileName, StreamNumber, UserId};
+use rejoin_protocol::{
+    ProfileName, StreamNumber, UserId,
+    message::{ErrorBody, Positions},
+};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -117,12 +120,17 @@ impl Wake for Asleep {
 
 pub(crate) fn identity(user: &str) -> Identity {
     let user = UserId::new(user).unwrap();
-    Identity { user, device: None, caps: Caps::user(), expires_at: None }
+    Identity::new(user, Caps::user())
 }
 
 pub(crate) fn connection(user: &str) -> Connection {
     let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
-    Connection::new(identity(user), Device::default(), outbox, encode)
+    Connection::new(identity(user), Handshake::default(), outbox, encode)
+}
+
+/// Joins, with nothing to resume.
+pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Membership, ErrorBody> {
+    hub.join(connection.clone(), &Positions::default(), |_| {})
 }
 
 /// What waits for a connection: messages as JSON, binary ones as text after their first bytes.
@@ -151,11 +159,7 @@ pub(crate) fn hub() -> (Hub, mpsc::Receiver<MemoryTerminal>, Shutdown) {
     let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
-        topics: Vec::new(),
-        sessions: SessionSettings::default(),
-        encode,
-        terminals,
-        screens: Arc::new(MemoryScreens),
+        ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
     };
     (Hub::new(config, &shutdown), programs, shutdown)
 }

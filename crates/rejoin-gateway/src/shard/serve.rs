@@ -3,14 +3,13 @@
 use std::{collections::VecDeque, io, mem};
 
 use bytes::Bytes;
-use rejoin_core::{Goodbye, Item};
+use rejoin_core::{DropReason, Goodbye, Item};
 use rejoin_protocol::{
     CloseCode,
     message::{Closing, ServerMessage, text},
 };
 
 use crate::shard::{
-    counts::Dropped,
     deliver::{Caught, await_writable},
     form,
     run::Run,
@@ -49,16 +48,17 @@ impl Run {
             }
             match writer.outbox.pop() {
                 Some(Item::Message(bytes)) => {
+                    self.sent.messages += 1;
                     writer.pending.extend(form::of_reply(bytes, writer.form));
                 }
                 Some(Item::Read { stream, preamble, reader }) => {
                     if !preamble.is_empty() {
-                        self.counts.snapshot();
+                        self.metrics.snapshots_sent.inc();
                     }
                     writer.put(&preamble);
                     self.add_reader(slot, &stream, reader);
                 }
-                Some(Item::Unread(stream)) => self.remove_reader(slot, stream, Dropped::Closed),
+                Some(Item::Unread(stream)) => self.remove_reader(slot, stream, DropReason::Closed),
                 Some(Item::Attend(connection)) => self.attend(slot, connection),
                 Some(Item::Close(goodbye)) => writer.goodbye = Some(goodbye),
                 None => break,
@@ -106,7 +106,7 @@ impl Run {
                 }
                 // Another reader has its index then.
                 Caught::TooSlow => {
-                    self.remove_reader(slot, stream, Dropped::Slow);
+                    self.remove_reader(slot, stream, DropReason::Slow);
                     self.close(slot, CloseCode::TooSlow);
                 }
                 Caught::End => {

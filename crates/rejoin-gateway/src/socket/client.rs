@@ -3,11 +3,16 @@
 use std::{collections::BTreeMap, mem, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{Attachment, Connection, Device, Identity, Item, Membership, Outbox, Reader};
+use rejoin_core::{
+    Attachment, Connection, Device, Handshake, Identity, Item, Membership, Outbox, Subscription,
+};
 use rejoin_protocol::{
-    CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, TopicName,
+    CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
     binary::{BinaryKind, Head},
-    message::{self, AuthResult, Authenticate, Envelope, ErrorBody, Request, ServerMessage},
+    message::{
+        self, AuthResult, Authenticate, Envelope, ErrorBody, OwnStreams, Positions, Request,
+        ServerMessage,
+    },
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
 use tokio::{
@@ -16,13 +21,24 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use crate::{gateway::Shared, net::ReadHalf, socket::scratch, token::TokenError};
+use crate::{
+    gateway::Shared,
+    net::ReadHalf,
+    socket::{
+        pace::{Pace, TooFast},
+        scratch,
+    },
+    token::TokenError,
+};
 
 /// How long a peer may go on sending after the server has said goodbye.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a peer may leave its replies unread while nothing more is read from it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client may take for one message, from its first byte to its last.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One client, from its first byte to its last.
 pub(super) struct Client {
@@ -33,8 +49,18 @@ pub(super) struct Client {
     decoder: Decoder,
     /// There once it is authenticated; dropping it leaves the hub.
     membership: Option<Membership>,
-    pub(super) subscriptions: BTreeMap<TopicName, StreamNumber>,
+    /// What is known of it from the request; the device may be named later.
+    handshake: Handshake,
+    /// Nothing for an own stream to which nothing was emitted yet.
+    pub(super) subscriptions: BTreeMap<TopicName, Option<Subscription>>,
     pub(super) attachments: Vec<Attachment>,
+    /// Whose presence it is told.
+    pub(super) following: Vec<(Subject, StreamNumber)>,
+    pace: Pace,
+    /// It speaks no protocol of ours: what it sends is typed.
+    pub(super) is_plain: bool,
+    /// When the message began whose end has not come.
+    unfinished_since: Option<Instant>,
     /// Given back when the connection has ended.
     _permit: OwnedSemaphorePermit,
 }
@@ -47,6 +73,7 @@ impl Client {
         shared: Arc<Shared>,
         socket: ReadHalf,
         outbox: Arc<Outbox>,
+        handshake: Handshake,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -55,16 +82,34 @@ impl Client {
             decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
             shared,
             membership: None,
+            handshake,
             subscriptions: BTreeMap::new(),
             attachments: Vec::new(),
+            following: Vec::new(),
+            pace: Pace::default(),
+            is_plain: false,
+            unfinished_since: None,
             _permit: permit,
         }
     }
 
+    /// Takes compressed messages, as it was agreed.
+    pub(super) fn inflate(&mut self) {
+        self.decoder = self.fresh_decoder().with_deflate();
+    }
+
+    fn fresh_decoder(&self) -> Decoder {
+        Decoder::new(Role::Server, self.shared.config.max_message_bytes)
+    }
+
     /// Takes what came with the request, and waits until the client is authenticated.
-    pub(super) async fn begin(&mut self, first_bytes: &[u8]) -> Flow {
+    ///
+    /// `flow` says whether it is refused already.
+    pub(super) async fn begin(&mut self, mut flow: Flow, first_bytes: &[u8]) -> Flow {
         let deadline = Instant::now() + self.shared.config.auth_timeout;
-        let mut flow = self.take(&mut first_bytes.to_vec()).await;
+        if flow.is_continue() {
+            flow = self.take(&mut first_bytes.to_vec()).await;
+        }
         while flow.is_continue() && self.membership.is_none() {
             // A peer that always has something to say would never let the time-out be looked at.
             if Instant::now() >= deadline {
@@ -89,12 +134,19 @@ impl Client {
     /// there are many of these.
     pub(super) async fn run(mut self: Box<Self>) {
         let code = loop {
-            match scratch::read(&mut self.socket).await {
-                Ok(mut bytes) if !bytes.is_empty() => {
-                    if let Some(connection) = self.connection() {
-                        connection.hear();
+            let read = match self.unfinished_since {
+                None => scratch::read(&mut self.socket).await,
+                Some(since) => {
+                    let read = scratch::read(&mut self.socket);
+                    match Box::pin(timeout_at(since + MESSAGE_TIMEOUT, read)).await {
+                        Ok(read) => read,
+                        Err(_) => break CloseCode::TooSlow,
                     }
-                    if let Flow::Break(code) = Box::pin(self.take(&mut bytes)).await {
+                }
+            };
+            match read {
+                Ok(mut bytes) if !bytes.is_empty() => {
+                    if let Flow::Break(code) = Box::pin(self.hear(&mut bytes)).await {
                         break code;
                     }
                 }
@@ -105,11 +157,30 @@ impl Client {
         Box::pin(self.leave(code)).await;
     }
 
+    /// Takes what has arrived from a client that is let in.
+    async fn hear(&mut self, bytes: &mut [u8]) -> Flow {
+        if let Some(connection) = self.connection() {
+            connection.hear();
+        }
+        let flow = self.take(bytes).await;
+        self.unfinished_since = match self.unfinished_since {
+            _ if self.decoder.is_idle() => None,
+            // A peer that always sends a little would never let the time-out be looked at.
+            Some(since) if since.elapsed() >= MESSAGE_TIMEOUT => {
+                return Flow::Break(CloseCode::TooSlow);
+            }
+            None => Some(Instant::now()),
+            since => since,
+        };
+        flow
+    }
+
     async fn leave(&mut self, code: CloseCode) {
         if let Some(connection) = self.connection() {
             info!(id = %connection.id(), user = %connection.user(), "disconnected");
         }
         self.attachments.clear();
+        self.subscriptions.clear();
         self.membership = None;
         let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
         self.outbox.push(Item::Close(code.into()));
@@ -125,6 +196,8 @@ impl Client {
 
     /// Takes what has arrived.
     async fn take(&mut self, bytes: &mut [u8]) -> Flow {
+        let metrics = self.shared.hub.metrics();
+        metrics.bytes_received.inc_by(bytes.len() as u64);
         let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
         let flow = self.take_events(decoder.feed(bytes)).await;
         self.decoder = decoder;
@@ -145,14 +218,19 @@ impl Client {
                     });
                 }
             };
-            match event {
-                Event::Text(text) => self.text(text).await?,
-                Event::Binary(bytes) => self.binary(bytes)?,
-                Event::Ping(payload) => {
-                    self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
-                }
-                Event::Pong(_) => {}
-                Event::Close(_) => return Flow::Break(CloseCode::Normal),
+            match self.admit(&event) {
+                Ok(()) => match event {
+                    Event::Text(text) if self.is_plain => self.type_in(text.as_bytes()).await?,
+                    Event::Binary(bytes) if self.is_plain => self.type_in(bytes).await?,
+                    Event::Text(text) => self.text(text).await?,
+                    Event::Binary(bytes) => self.binary(bytes)?,
+                    Event::Ping(payload) => {
+                        self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
+                    }
+                    Event::Pong(_) => {}
+                    Event::Close(_) => return Flow::Break(CloseCode::Normal),
+                },
+                Err(too_fast) => self.refuse(&event, too_fast)?,
             }
             if self.outbox.is_closed() {
                 // The server has said goodbye: what comes now is not answered.
@@ -164,7 +242,52 @@ impl Client {
         }
     }
 
+    fn admit(&mut self, event: &Event<'_>) -> Result<(), TooFast> {
+        let rates = &self.shared.config.rates;
+        match event {
+            Event::Text(text) => self.pace.message(rates, text.len()),
+            Event::Binary(bytes) => self.pace.message(rates, bytes.len()),
+            Event::Ping(_) | Event::Pong(_) => self.pace.control(),
+            Event::Close(_) => Ok(()),
+        }
+    }
+
+    /// Answers what came too fast.
+    fn refuse(&self, event: &Event<'_>, too_fast: TooFast) -> Flow {
+        let metrics = self.shared.hub.metrics();
+        match (too_fast, event) {
+            (TooFast::LetGo { what }, _) => {
+                metrics.rate_limited(what);
+                Flow::Break(CloseCode::RateLimited)
+            }
+            // Who floods with pings gets no pongs.
+            (TooFast::Refuse { what, .. }, Event::Ping(_) | Event::Pong(_)) => {
+                metrics.rate_limited(what);
+                Flow::Continue(())
+            }
+            (TooFast::Refuse { what, wait }, _) => {
+                metrics.rate_limited(what);
+                let reply_to = match event {
+                    Event::Text(text) => {
+                        Envelope::parse(text).ok().and_then(|envelope| envelope.id)
+                    }
+                    _ => None,
+                };
+                let sentence = if wait == Duration::MAX {
+                    format!("the message alone is beyond the limit of {what} in a second")
+                } else {
+                    let wait = wait.as_millis() + 1;
+                    format!("too many {what} in a second; try again in {wait} ms")
+                };
+                let error = ErrorBody::new(ErrorCode::RateLimited, sentence);
+                self.send(reply_to.as_ref(), &ServerMessage::Error(error));
+                Flow::Continue(())
+            }
+        }
+    }
+
     async fn text(&mut self, text: &str) -> Flow {
+        self.shared.hub.metrics().messages_received.inc();
         let envelope = match Envelope::parse(text) {
             Ok(envelope) => envelope,
             Err(error) => {
@@ -182,7 +305,7 @@ impl Client {
         };
         let result = match (request, self.connection().cloned()) {
             (Some(Request::Authenticate(authenticate)), None) => {
-                return self.authenticate(reply_to.as_ref(), authenticate);
+                return self.authenticate(reply_to.as_ref(), authenticate).await;
             }
             (_, None) => Err(ErrorCode::NotAuthenticated.into()),
             (Some(request), Some(connection)) => {
@@ -199,6 +322,7 @@ impl Client {
     }
 
     fn binary(&mut self, message: &[u8]) -> Flow {
+        self.shared.hub.metrics().messages_received.inc();
         let Some(connection) = self.connection() else {
             return Flow::Break(CloseCode::ProtocolError);
         };
@@ -220,65 +344,82 @@ impl Client {
         Flow::Continue(())
     }
 
-    fn authenticate(&mut self, reply_to: Option<&MessageId>, message: Authenticate) -> Flow {
-        match self.shared.verify(&message.token) {
+    async fn authenticate(&mut self, reply_to: Option<&MessageId>, message: Authenticate) -> Flow {
+        match self.shared.verify(&message.token).await {
             Ok(identity) => {
-                let device = Device { id: message.device_id, name: message.device_name };
-                self.welcome(reply_to, identity, device);
-                Flow::Continue(())
+                self.handshake.device = Device { id: message.device_id, name: message.device_name };
+                self.welcome(reply_to, identity, &message.positions)
             }
             Err(error) => {
-                let (code, close) = match error {
-                    TokenError::Expired | TokenError::NotYetValid => {
-                        (ErrorCode::TokenExpired, CloseCode::TokenExpired)
-                    }
-                    TokenError::Invalid(_) => {
-                        (ErrorCode::AuthenticationFailed, CloseCode::AuthenticationFailed)
-                    }
-                };
-                debug!(%error, "a token was refused");
-                let body = ErrorBody::new(code, error.to_string());
-                self.send(reply_to, &ServerMessage::Error(body));
-                Flow::Break(close)
+                self.shared.hub.metrics().auth_failed(error.reason());
+                self.refuse_token(reply_to, &error)
             }
         }
     }
 
+    /// Says why a token or a ticket does not let the client in.
+    pub(super) fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
+        debug!(%error, "a token was refused");
+        let (code, close) = error.codes();
+        self.send(reply_to, &ServerMessage::Error(ErrorBody::new(code, error.to_string())));
+        Flow::Break(close)
+    }
+
     fn time_out(&self) -> Flow {
+        self.shared.hub.metrics().auth_failed("timed_out");
         let error = ErrorBody::from(ErrorCode::AuthenticationTimedOut);
         self.send(None, &ServerMessage::Error(error));
         Flow::Break(CloseCode::AuthenticationTimedOut)
     }
 
-    /// Lets an identity in.
+    /// Lets an identity in, if the user may have one more connection.
     pub(super) fn welcome(
         &mut self,
         reply_to: Option<&MessageId>,
         identity: Identity,
-        device: Device,
-    ) {
+        positions: &Positions,
+    ) -> Flow {
         let hub = &self.shared.hub;
-        let connection = Connection::new(identity, device, Arc::clone(&self.outbox), hub.encode());
-        let (id, user) = (connection.id(), connection.user());
-        info!(%id, %user, device = ?connection.device().id, "connected");
-        self.auth_result(&connection, reply_to);
-        self.outbox.push(Item::Attend(connection.clone()));
-        let everyone = hub.everyone().clone();
-        let (next, _) = everyone.next();
-        let reader = Reader { next };
-        self.outbox.push(Item::Read { stream: everyone, preamble: Vec::new(), reader });
-        self.membership = Some(hub.join(connection));
+        let handshake = mem::take(&mut self.handshake);
+        let outbox = Arc::clone(&self.outbox);
+        let connection = Connection::new(identity, handshake, outbox, hub.encode());
+        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        let joined = hub.join(connection.clone(), positions, welcome);
+        match joined {
+            Ok(membership) => {
+                let (id, user) = (connection.id(), connection.user());
+                let Handshake { device, address, .. } = connection.handshake();
+                info!(%id, %user, device = ?device.id, ?address, "connected");
+                self.outbox.push(Item::Attend(connection.clone()));
+                self.membership = Some(membership);
+                // Whoever revoked the token meanwhile did not find this connection.
+                match self.shared.config.verifier.recheck(&connection.identity()) {
+                    Ok(()) => Flow::Continue(()),
+                    Err(error) => self.refuse_token(None, &error),
+                }
+            }
+            Err(error) => {
+                hub.metrics().refused("connections_per_user");
+                self.send(reply_to, &ServerMessage::Error(error));
+                Flow::Break(CloseCode::ConnectionLimit)
+            }
+        }
     }
 
-    pub(super) fn auth_result(&self, connection: &Connection, reply_to: Option<&MessageId>) {
+    pub(super) fn auth_result(
+        &self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        streams: Option<OwnStreams>,
+    ) {
         let heartbeat = self.shared.config.heartbeat.as_millis();
         let result = AuthResult {
             authenticated: true,
             user_id: connection.user().clone(),
             connection_id: connection.id().clone(),
             heartbeat_ms: u64::try_from(heartbeat).unwrap_or(u64::MAX),
-            expires_at: connection.identity().expires_at,
-            streams: None,
+            expires_at: connection.expires_at(),
+            streams,
         };
         connection.send(reply_to, &ServerMessage::AuthResult(result));
     }
@@ -296,7 +437,7 @@ impl Client {
         attachment.map(Attachment::detach).is_some()
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    pub(super) fn connection(&self) -> Option<&Connection> {
         self.membership.as_ref().map(Membership::connection)
     }
 

@@ -1,14 +1,15 @@
 //! The built-in messages, and those that a handler of the embedding program takes.
 
 use rejoin_core::{
-    AttachRequest, Connection, CreateTerminal, Item, Receipt, SessionRight, TopicRight, now_ms,
+    AttachRequest, Attachment, Connection, CreateTerminal, Following, Item, Receipt, SessionRight,
+    TopicRight, now_ms,
 };
 use rejoin_protocol::{
-    ErrorCode, MessageId, Role, SessionKind,
+    ErrorCode, MessageId, Role, SessionKind, Subject, TopicName,
     message::{
-        Attach, CreateSession, Empty, Envelope, ErrorBody, Input, OptionalSize, Pong, Publish,
-        PublishAck, Request, RequiredSize, ServerMessage, SessionAck, SessionRef, Subscribe,
-        SubscribeAck, Subscriptions, TopicRef, handler_text,
+        Attach, CreateSession, Empty, Envelope, ErrorBody, Input, OptionalSize, Pong,
+        PresenceRequest, Publish, PublishAck, Request, RequiredSize, ServerMessage, SessionAck,
+        SessionRef, Subscribe, SubscribeAck, Subscriptions, TopicRef, handler_text,
     },
 };
 
@@ -26,15 +27,19 @@ impl Client {
     ) -> Answer {
         let answer = match request {
             Request::Authenticate(_) if !self.shared.config.auth_required => {
-                self.auth_result(connection, reply_to);
+                self.auth_result(connection, reply_to, None);
                 return Ok(());
+            }
+            Request::Refresh(refresh) => {
+                return self.refresh(connection, reply_to, &refresh.token).await;
             }
             Request::Authenticate(_) => return Err(ErrorCode::AlreadyAuthenticated.into()),
             Request::Ping => ServerMessage::Pong(Pong { time: now_ms() }),
             Request::Heartbeat => ServerMessage::Heartbeat(Empty {}),
             Request::Subscribe(subscribe) => {
-                return self.subscribe(connection, reply_to, subscribe).await;
+                return self.subscribe(connection, reply_to, subscribe);
             }
+            Request::Presence(presence) => return self.presence(connection, reply_to, &presence),
             Request::Unsubscribe(topic) => self.unsubscribe(connection, &topic)?,
             Request::ListSubscriptions => ServerMessage::Subscriptions(Subscriptions {
                 subscriptions: self.subscriptions.keys().cloned().collect(),
@@ -49,10 +54,11 @@ impl Client {
                 self.attachment(&resize.session)?.resize(size)?;
                 ServerMessage::Ack(Empty {})
             }
-            Request::CloseSession(session) => self.close(connection, &session).await?,
-            Request::Refresh(_) | Request::Presence(_) | Request::Signal(_) => {
-                return Err(ErrorCode::Internal.into());
+            Request::Signal(signal) => {
+                self.attachment(&signal.session)?.signal(signal.signal)?;
+                ServerMessage::Ack(Empty {})
             }
+            Request::CloseSession(session) => self.close(connection, &session).await?,
         };
         connection.send(reply_to, &answer);
         Ok(())
@@ -76,17 +82,19 @@ impl Client {
         Ok(())
     }
 
-    async fn subscribe(
+    fn subscribe(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         subscribe: Subscribe,
     ) -> Answer {
         let Subscribe { topic, position } = subscribe;
-        let caps = &connection.identity().caps;
-        let stream = self.shared.hub.topic(&topic, caps, TopicRight::Subscribe)?;
-        let start = stream.start(position).await.ok_or(ErrorCode::Internal)?;
-        self.subscriptions.insert(topic.clone(), stream.number());
+        if !self.subscriptions.contains_key(&topic) {
+            self.check_room()?;
+        }
+        let (start, subscription) = self.shared.hub.subscribe(connection, &topic, position)?;
+        let read = subscription.as_ref().map(|subscription| subscription.stream().clone());
+        self.subscriptions.insert(topic.clone(), subscription);
         let ack = ServerMessage::Subscribed(SubscribeAck {
             topic,
             verdict: start.verdict,
@@ -96,9 +104,23 @@ impl Client {
             position: start.position,
         });
         connection.send(reply_to, &ack);
-        let (preamble, reader) = (start.preamble, start.reader);
-        connection.outbox().push(Item::Read { stream, preamble, reader });
+        if let Some(stream) = read {
+            let (preamble, reader) = (start.preamble, start.reader);
+            connection.outbox().push(Item::Read { stream, preamble, reader });
+        }
         Ok(())
+    }
+
+    /// Whether there is room for one more subscription, attachment or presence.
+    fn check_room(&self) -> Answer {
+        let held = self.subscriptions.len() + self.attachments.len() + self.following.len();
+        let max = self.shared.config.max_subscriptions;
+        if held < max {
+            return Ok(());
+        }
+        self.shared.hub.metrics().rate_limited("subscriptions");
+        let sentence = format!("a connection may have {max} subscriptions and attachments");
+        Err(ErrorBody::new(ErrorCode::TooManySubscriptions, sentence))
     }
 
     fn unsubscribe(
@@ -106,8 +128,14 @@ impl Client {
         connection: &Connection,
         topic: &TopicRef,
     ) -> Result<ServerMessage, ErrorBody> {
-        let stream = self.subscriptions.remove(&topic.topic).ok_or(ErrorCode::NotSubscribed)?;
-        connection.outbox().push(Item::Unread(stream));
+        let subscription =
+            self.subscriptions.remove(&topic.topic).ok_or(ErrorCode::NotSubscribed)?;
+        // What is said to everyone, the user or the device is read without asking, too.
+        if let Some(subscription) = subscription
+            && !topic.topic.is_own()
+        {
+            connection.outbox().push(Item::Unread(subscription.stream().number()));
+        }
         Ok(ServerMessage::Ack(Empty {}))
     }
 
@@ -116,8 +144,9 @@ impl Client {
         connection: &Connection,
         publish: Publish<'_>,
     ) -> Result<ServerMessage, ErrorBody> {
-        let caps = &connection.identity().caps;
-        let position = self.shared.hub.publish(&publish.topic, caps, publish.data).await?;
+        let Publish { topic, data, key } = publish;
+        let identity = connection.identity();
+        let position = self.shared.hub.publish(&topic, &identity, data, key.as_ref()).await?;
         Ok(ServerMessage::Published(PublishAck { position }))
     }
 
@@ -132,8 +161,8 @@ impl Client {
         }
         let OptionalSize(size) = create.size;
         let CreateSession { profile, name, cwd, .. } = create;
-        let create = CreateTerminal { profile, name, size, cwd };
-        let session = self.shared.hub.create_terminal(connection.identity(), create).await?;
+        let create = CreateTerminal { id: None, profile, name, size, cwd };
+        let session = self.shared.hub.create_terminal(&connection.identity(), create).await?;
         Ok(ServerMessage::SessionCreated(SessionAck { session: Box::new(session.info()) }))
     }
 
@@ -147,12 +176,13 @@ impl Client {
             Role::Writer => SessionRight::Write,
             Role::Viewer => SessionRight::Attach,
         };
-        let session = self.shared.hub.session(&attach.session, connection.identity(), right)?;
+        let session = self.shared.hub.session(&attach.session, &connection.identity(), right)?;
         // Attaching again begins anew; what has been closed meanwhile is let go.
         self.detach(session.id());
         for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {
             closed.detach();
         }
+        self.check_room()?;
         let OptionalSize(size) = attach.size;
         let request = AttachRequest {
             reply_to: reply_to.cloned(),
@@ -185,8 +215,96 @@ impl Client {
         session: &SessionRef,
     ) -> Result<ServerMessage, ErrorBody> {
         let identity = connection.identity();
-        let session = self.shared.hub.session(&session.session, identity, SessionRight::Write)?;
+        let session = self.shared.hub.session(&session.session, &identity, SessionRight::Write)?;
         self.shared.hub.close_session(&session).await;
         Ok(ServerMessage::Ack(Empty {}))
+    }
+
+    fn presence(
+        &mut self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        presence: &PresenceRequest,
+    ) -> Answer {
+        let PresenceRequest { subject, follow } = presence;
+        let identity = connection.identity();
+        if *follow != Some(true) {
+            let state = self.shared.hub.presence(&identity, subject)?;
+            if *follow == Some(false) {
+                self.unfollow(connection, subject);
+            }
+            connection.send(reply_to, &ServerMessage::Presence(state));
+            return Ok(());
+        }
+        if !self.following.iter().any(|(followed, _)| followed == subject) {
+            self.check_room()?;
+        }
+        let Following { state, stream, reader } =
+            self.shared.hub.follow_presence(&identity, subject)?;
+        self.unfollow(connection, subject);
+        self.following.push((subject.clone(), stream.number()));
+        connection.send(reply_to, &ServerMessage::Presence(state));
+        connection.outbox().push(Item::Read { stream, preamble: Vec::new(), reader });
+        Ok(())
+    }
+
+    fn unfollow(&mut self, connection: &Connection, subject: &Subject) {
+        for (_, stream) in self.following.extract_if(.., |(followed, _)| followed == subject) {
+            connection.outbox().push(Item::Unread(stream));
+        }
+    }
+
+    /// Takes over a new token; what it does not allow any more ends.
+    async fn refresh(
+        &mut self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        token: &str,
+    ) -> Answer {
+        let identity = self.shared.verify(token).await.map_err(|error| {
+            self.shared.hub.metrics().auth_failed(error.reason());
+            ErrorBody::new(error.codes().0, error.to_string())
+        })?;
+        connection.refresh(identity).map_err(|_| {
+            let sentence = "the token is another user's; a connection keeps its user";
+            ErrorBody::new(ErrorCode::AuthenticationFailed, sentence)
+        })?;
+        self.auth_result(connection, reply_to, None);
+        connection.outbox().push(Item::Attend(connection.clone()));
+        self.end_what_is_forbidden(connection);
+        Ok(())
+    }
+
+    fn end_what_is_forbidden(&mut self, connection: &Connection) {
+        let identity = connection.identity();
+        let gone = |what: String| {
+            let sentence = format!("the new token does not allow {what} any more: it has ended");
+            connection.send_error(None, ErrorBody::new(ErrorCode::Forbidden, sentence));
+        };
+        let may_read = |topic: &TopicName| {
+            topic.is_reserved() || identity.caps.allows_topic(topic, TopicRight::Subscribe)
+        };
+        for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
+        {
+            if let Some(subscription) = subscription {
+                connection.outbox().push(Item::Unread(subscription.stream().number()));
+            }
+            gone(format!("the topic `{topic}`"));
+        }
+        let may_attach = |attachment: &Attachment| {
+            let session = attachment.session();
+            identity.may(session.owner(), session.profile(), attachment.right())
+        };
+        for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
+            let what = format!("the session `{}`", attachment.session().id());
+            attachment.detach();
+            gone(what);
+        }
+        let hub = &self.shared.hub;
+        let may_follow = |subject: &Subject| hub.presence(&identity, subject).is_ok();
+        for (_, stream) in self.following.extract_if(.., |(subject, _)| !may_follow(subject)) {
+            connection.outbox().push(Item::Unread(stream));
+            gone("to follow a presence".to_owned());
+        }
     }
 }

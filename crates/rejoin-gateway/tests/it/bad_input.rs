@@ -17,7 +17,7 @@ async fn a_bad_message_is_answered_and_the_connection_lives_on() {
         (r#"{"type":"made_up"}"#, "unknown_type"),
         (r#"{"type":"subscribe","payload":{}}"#, "missing_field"),
         (r#"{"type":"subscribe","payload":{"topic":7}}"#, "invalid_field"),
-        (r#"{"type":"subscribe","payload":{"topic":"@user"}}"#, "unknown_topic"),
+        (r#"{"type":"subscribe","payload":{"topic":"@nobody"}}"#, "unknown_topic"),
         (r#"{"type":"unsubscribe","payload":{"topic":"news"}}"#, "not_subscribed"),
         (r#"{"type":"attach","payload":{"session":"nothing"}}"#, "unknown_session"),
         (r#"{"type":"detach","payload":{"session":"nothing"}}"#, "not_attached"),

@@ -49,10 +49,10 @@ async fn a_handler_answers_its_type() {
 #[tokio::test]
 async fn a_type_has_one_handler_and_built_in_types_have_none() {
     let server = TestServer::start().await;
-    let config = GatewayConfig::new(server.key.clone());
+    let config = GatewayConfig::new(server.key.verifier());
     let gateway = Gateway::new(server.hub.clone(), config).handle("echo", Echo).unwrap();
     let error = gateway.handle("echo", Echo).unwrap_err();
     assert!(error.to_string().contains("`echo`"), "{error}");
-    let config = GatewayConfig::new(server.key.clone());
+    let config = GatewayConfig::new(server.key.verifier());
     assert!(Gateway::new(server.hub.clone(), config).handle("subscribe", Echo).is_err());
 }

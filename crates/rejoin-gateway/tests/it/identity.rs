@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine;
-use rejoin_gateway::{Claims, TokenKey};
+use rejoin_gateway::{Claims, Signer, TokenRules};
 use serde_json::{Value, json};
 
 use crate::support::{SECRET, TestServer, claims};
@@ -48,7 +48,7 @@ async fn a_token_lets_in_whom_it_names() {
 #[tokio::test]
 async fn a_forged_token_is_refused() {
     let server = TestServer::start().await;
-    let other = TokenKey::hs256(b"another secret of thirty-two bytes").unwrap();
+    let other = Signer::hs256(b"another secret of thirty-two bytes").unwrap();
     let (error, code) = refused(&server, &other.sign(&claims("ann")).unwrap()).await;
     assert_eq!((&error["code"], code), (&"authentication_failed".into(), Some(4500)));
     assert!(error["message"].as_str().unwrap().contains("signature"), "{error}");
@@ -80,8 +80,12 @@ async fn an_unsigned_token_and_another_algorithm_are_refused() {
 #[tokio::test]
 async fn a_token_for_another_audience_or_from_another_issuer_is_refused() {
     let configure = |config: &mut rejoin_gateway::GatewayConfig| {
-        config.token_rules.issuer = Some("https://login.example".into());
-        config.token_rules.audience = Some("rejoin".into());
+        let rules = TokenRules {
+            issuer: Some("https://login.example".into()),
+            audience: Some("rejoin".into()),
+            ..TokenRules::default()
+        };
+        config.verifier = config.verifier.clone().with_rules(rules);
     };
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let good = Claims {
@@ -139,7 +143,7 @@ async fn without_authentication_everybody_is_anonymous() {
 
 #[test]
 fn a_short_secret_is_no_secret() {
-    let error = TokenKey::hs256(b"short").unwrap_err();
+    let error = Signer::hs256(b"short").unwrap_err();
     assert_eq!(error.to_string(), "an HS256 secret must be at least 32 bytes, not 5");
-    assert!(!format!("{:?}", TokenKey::hs256(SECRET).unwrap()).contains("thirty"));
+    assert!(!format!("{:?}", Signer::hs256(SECRET).unwrap()).contains("thirty"));
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use rejoin_core::{Caps, Identity};
+use rejoin_protocol::UserId;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::time::Instant;
@@ -52,6 +54,8 @@ async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them()
     let topic = rejoin_protocol::TopicName::new("long").unwrap();
     for broken in [1, 5, 40] {
         let mut clients = Vec::new();
+        let admin = UserId::new("admin").unwrap();
+        let admin = Identity::new(admin, Caps::admin());
         // More than one turn of the shard, and as many again.
         for _ in 0..300 {
             let mut client = server.log_in("ann").await;
@@ -65,7 +69,7 @@ async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them()
         }
         for number in 0..3 {
             let data = serde_json::value::to_raw_value(&number).unwrap();
-            server.hub.publish(&topic, &rejoin_core::Caps::admin(), &data).await.unwrap();
+            server.hub.publish(&topic, &admin, &data, None).await.unwrap();
         }
         for client in &mut clients {
             for number in 0..3 {

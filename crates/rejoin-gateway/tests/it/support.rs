@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    SessionSettings, Shutdown, SlowReader, TopicRule,
+    Shutdown, SlowReader, TopicRule,
 };
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, TokenKey, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode};
 use rejoin_protocol::{ProfileName, UserId};
 use serde_json::{Value, json};
 use tokio::{
@@ -32,7 +32,7 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
     pub(crate) programs: mpsc::Receiver<MemoryTerminal>,
-    pub(crate) key: TokenKey,
+    pub(crate) key: Signer,
 }
 
 impl TestServer {
@@ -64,15 +64,12 @@ impl TestServer {
                 rule("latest", 4, SlowReader::Latest),
                 rule("strict", 4, SlowReader::Disconnect),
             ],
-            sessions: SessionSettings::default(),
-            encode,
-            terminals,
-            screens: Arc::new(MemoryScreens),
+            ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
         let hub = Hub::new(config, &Shutdown::new());
-        let key = TokenKey::hs256(SECRET).unwrap();
-        let mut gateway_config = GatewayConfig::new(key.clone());
-        gateway_config.token_rules.default_caps = Caps::user();
+        let key = Signer::hs256(SECRET).unwrap();
+        let rules = TokenRules { default_caps: Caps::user(), ..TokenRules::default() };
+        let mut gateway_config = GatewayConfig::new(key.verifier().with_rules(rules));
         configure(&mut gateway_config);
         let gateway = extend(Gateway::new(hub.clone(), gateway_config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -135,15 +132,7 @@ impl Drop for TestServer {
 }
 
 pub(crate) fn claims(user: &str) -> Claims {
-    Claims {
-        sub: UserId::new(user).unwrap(),
-        exp: Some(4_000_000_000),
-        iat: None,
-        iss: None,
-        aud: None,
-        device_id: None,
-        caps: None,
-    }
+    Claims { exp: Some(4_000_000_000), ..Claims::new(UserId::new(user).unwrap()) }
 }
 
 /// A client of `rejoin.v1`.

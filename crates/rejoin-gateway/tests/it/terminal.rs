@@ -235,12 +235,8 @@ async fn who_leaves_is_not_counted_and_hears_no_more() {
     print(&program, "unheard").await;
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
     let id = rejoin_protocol::SessionId::new(&session).unwrap();
-    let mut ann = rejoin_core::Identity {
-        user: rejoin_protocol::UserId::new("ann").unwrap(),
-        device: None,
-        caps: rejoin_core::Caps::user(),
-        expires_at: None,
-    };
+    let ann = rejoin_protocol::UserId::new("ann").unwrap();
+    let mut ann = rejoin_core::Identity::new(ann, rejoin_core::Caps::user());
     let right = rejoin_core::SessionRight::Attach;
     assert_eq!(server.hub.session(&id, &ann, right).unwrap().info().connections, 0);
     ann.caps = rejoin_core::Caps::default();

@@ -69,7 +69,7 @@ impl Target {
                 let claims = Claims {
                     caps: Some(Caps::admin()),
                     iss: config.auth.issuer.clone(),
-                    aud: config.auth.audience.clone(),
+                    aud: config.auth.audience.clone().map(Into::into),
                     ..secret::claims(user, TOKEN_SECONDS)
                 };
                 secret::open(&config).context("no --token is given")?.sign(&claims)?

@@ -1,4 +1,4 @@
-//! The server's own secret, in its data directory.
+//! What signs and verifies tokens: the server's own secret, or what the configuration names.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,8 +7,9 @@ use std::{
     path::Path,
 };
 
-use anyhow::Context;
-use rejoin_gateway::{Claims, TokenKey};
+use anyhow::{Context, bail};
+use rejoin_core::Shutdown;
+use rejoin_gateway::{Claims, Revocations, Signer, Verifier};
 use rejoin_protocol::UserId;
 
 use crate::config::Config;
@@ -16,8 +17,31 @@ use crate::config::Config;
 /// The file of the secret that a server makes for itself.
 const FILE: &str = "secret";
 
-/// The key that the configuration names, or the server's own, which is made if it is missing.
-pub(super) fn open_or_make(config: &Config) -> anyhow::Result<TokenKey> {
+/// What was revoked, in the data directory.
+const REVOCATIONS: &str = "revocations.json";
+
+/// What verifies tokens, and what signs them if this server can.
+pub(super) fn verifier(
+    config: &Config,
+    shutdown: &Shutdown,
+) -> anyhow::Result<(Verifier, Option<Signer>)> {
+    let directory = &config.server.data_dir;
+    let (verifier, signer) = if let Some(url) = config.auth.jwks_url.clone() {
+        (Verifier::jwks(url, shutdown)?, None)
+    } else if let Some(file) = &config.auth.public_key_file {
+        let path = directory.join(file);
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        (Verifier::public_keys(&text).with_context(|| path.display().to_string())?, None)
+    } else {
+        let signer = open_or_make(config)?;
+        (signer.verifier(), Some(signer))
+    };
+    let revocations = Revocations::open(&directory.join(REVOCATIONS))?;
+    Ok((verifier.with_revocations(revocations), signer))
+}
+
+/// The secret that the configuration names, or the server's own, which is made if it is missing.
+fn open_or_make(config: &Config) -> anyhow::Result<Signer> {
     let directory = &config.server.data_dir;
     if config.auth.hs256_secret_file.is_none() {
         fs::DirBuilder::new()
@@ -33,27 +57,22 @@ pub(super) fn open_or_make(config: &Config) -> anyhow::Result<TokenKey> {
     open(config)
 }
 
-/// The key that the configuration names, or the server's own.
-pub(super) fn open(config: &Config) -> anyhow::Result<TokenKey> {
+/// The secret that the configuration names, or the server's own.
+pub(super) fn open(config: &Config) -> anyhow::Result<Signer> {
+    if let [name @ ("auth.public_key_file" | "auth.jwks_url")] = config.auth.sources()[..] {
+        bail!("`{name}` is set, so tokens come from the issuer: this server can sign none");
+    }
     let file = config.auth.hs256_secret_file.as_deref().unwrap_or(Path::new(FILE));
     let path = config.server.data_dir.join(file);
     let secret = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    TokenKey::hs256(secret.trim_ascii()).with_context(|| path.display().to_string())
+    Signer::hs256(secret.trim_ascii()).with_context(|| path.display().to_string())
 }
 
 /// A token for `user`, for so many seconds.
 pub(super) fn claims(user: UserId, seconds: u64) -> Claims {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs();
-    Claims {
-        sub: user,
-        exp: Some(now.saturating_add(seconds)),
-        iat: Some(now),
-        iss: None,
-        aud: None,
-        device_id: None,
-        caps: None,
-    }
+    Claims { exp: Some(now.saturating_add(seconds)), iat: Some(now), ..Claims::new(user) }
 }
 
 /// Writes a new secret whole or not at all; another server that was faster wins.

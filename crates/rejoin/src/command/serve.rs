@@ -5,7 +5,7 @@ use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use rejoin_adapters::{EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, TokenKey, TokenRules, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, Verifier, encode};
 use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
@@ -53,18 +53,18 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let key = secret::open_or_make(&config)?;
+    let shutdown = Shutdown::new();
+    let (verifier, signer) = secret::verifier(&config, &shutdown)?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let shutdown = Shutdown::new();
     // Asked for before anything runs, so that a signal is never missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let gateway = gateway(&config, key.clone(), &shutdown).pages(pages::find);
-    let counts = gateway.counts();
-    greet(&config, &key, address).context("cannot say where the server is")?;
+    let gateway = gateway(&config, verifier, &shutdown).pages(pages::find);
+    let metrics = Arc::clone(gateway.hub().metrics());
+    greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
     tokio::select! {
@@ -85,33 +85,34 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => warn!("stopped at once"),
         _ = terminate.recv() => warn!("stopped at once"),
     }
-    if counts.sockets_cut() > 0 {
-        warn!(sockets = counts.sockets_cut(), "sockets were cut before they had taken all");
+    let cut = metrics.sockets_cut.get();
+    if cut > 0 {
+        warn!(cut, "sockets were cut before they had taken all");
     }
     Ok(())
 }
 
-fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
+fn gateway(config: &Config, verifier: Verifier, shutdown: &Shutdown) -> Gateway {
+    let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
         sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
-        encode,
-        terminals: Arc::new(LocalTerminals::new(environment(), shutdown.clone())),
-        screens: Arc::new(EngineScreens),
+        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
     };
     let hub = Hub::new(hub_config, shutdown);
     // A terminal is this server's user. Tokens that this server did not sign, and people who
     // need none, get terminals only where the configuration says so.
-    let own_tokens = config.auth.required && config.auth.hs256_secret_file.is_none();
+    let own_tokens = config.auth.required && config.auth.sources().is_empty();
     let default = if own_tokens { Caps::user() } else { Caps::topics() };
     let default_caps = config.auth.default_caps.clone().unwrap_or(default);
+    let rules = TokenRules {
+        issuer: config.auth.issuer.clone(),
+        audience: config.auth.audience.clone(),
+        leeway: config.auth.leeway,
+        default_caps,
+    };
     let gateway_config = GatewayConfig {
-        token_rules: TokenRules {
-            issuer: config.auth.issuer.clone(),
-            audience: config.auth.audience.clone(),
-            default_caps,
-        },
         auth_required: config.auth.required,
         auth_timeout: config.limits.auth_timeout.get(),
         heartbeat: config.limits.heartbeat.get(),
@@ -119,22 +120,30 @@ fn gateway(config: &Config, key: TokenKey, shutdown: &Shutdown) -> Gateway {
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
-        ..GatewayConfig::new(key)
+        ..GatewayConfig::new(verifier.with_rules(rules))
     };
     Gateway::new(hub, gateway_config)
 }
 
-/// Says where the server is, and how to log in if it signs its own tokens.
-fn greet(config: &Config, key: &TokenKey, address: SocketAddr) -> anyhow::Result<()> {
+/// Says where the server is, and how to log in.
+fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
     say(&format!("rejoin {} serves http://{address}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");
     }
+    let Some(signer) = signer else {
+        if config.auth.audience.is_none() {
+            warn!("auth.audience is not set: the issuer's tokens for other services are good here");
+        }
+        let issuer = config.auth.issuer.as_deref().unwrap_or("the issuer");
+        let link = format!("http://{address}/#login=TOKEN");
+        return Ok(say(&format!("Log in: {link} with a token of {issuer}"))?);
+    };
     if config.auth.hs256_secret_file.is_none() {
-        let token = key.sign(&Claims {
+        let token = signer.sign(&Claims {
             caps: Some(Caps::admin()),
             iss: config.auth.issuer.clone(),
-            aud: config.auth.audience.clone(),
+            aud: config.auth.audience.clone().map(Into::into),
             ..secret::claims(login_user(), LOGIN_SECONDS)
         })?;
         // After `#`, so that the token is never sent in a request's line.

@@ -28,16 +28,18 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let config = self.file.load(None)?;
-        let key =
-            secret::open(&config).context("the server's secret is made at its first start")?;
+        let signer = secret::open(&config).with_context(|| {
+            let own = config.auth.sources().is_empty();
+            if own { "the server's secret is made at its first start" } else { "no token" }
+        })?;
         let caps = self.caps.as_ref().map(read_caps).transpose()?;
         let claims = Claims {
             caps,
             iss: config.auth.issuer,
-            aud: config.auth.audience,
+            aud: config.auth.audience.map(Into::into),
             ..secret::claims(self.user.clone(), self.ttl.as_secs())
         };
-        Ok(say(&key.sign(&claims)?)?)
+        Ok(say(&signer.sign(&claims)?)?)
     }
 }
 

@@ -56,6 +56,9 @@ pub(crate) fn load(
     if config.server.data_dir.starts_with("~") {
         bail!("HOME is not set, so `server.data_dir` must be a path without `~`");
     }
+    if let [one, another, ..] = config.auth.sources()[..] {
+        bail!("`{one}` and `{another}` are both set; tokens are verified by one of them");
+    }
     Ok(config)
 }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use rejoin_core::SlowReader;
+use rejoin_gateway::JwksUrl;
 use rejoin_protocol::TopicName;
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::Value;
@@ -13,6 +14,9 @@ const MAX_SCROLLBACK_LINES: usize = 1_000_000;
 const MAX_COUNT: usize = 10_000_000;
 /// Nobody waits longer; sums of instants and intervals stay far from their end.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Clocks that differ by more are wrong, and each second of it lengthens each token.
+const MAX_LEEWAY: Duration = Duration::from_secs(5 * 60);
 
 /// A positive number of things.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +159,21 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<PathBuf>, D::Error> {
     path(deserializer).map(Some)
+}
+
+pub(super) fn jwks_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<JwksUrl>, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    JwksUrl::new(&url).map(Some).map_err(Error::custom)
+}
+
+pub(super) fn leeway<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let leeway = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    leeway.filter(|leeway| *leeway <= MAX_LEEWAY && leeway.subsec_nanos() == 0).ok_or_else(|| {
+        Error::custom(format!("{value} is not allowed; write whole seconds from \"0s\" to \"5m\""))
+    })
 }
 
 pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -1,0 +1,279 @@
+//! The streams that connections read unasked: everyone's, the user's, the device's (C4).
+//!
+//! A user's or a device's stream is made when something is first emitted to it, so that the many
+//! to whom nothing is ever emitted cost nothing. Until then a client holds the position *nothing
+//! before this moment*: the beginning of any stream that is made within [`LINGER`] after it.
+
+use std::time::Duration;
+
+use rejoin_protocol::{
+    DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
+    message::{ErrorBody, Event, OwnStreams, Positions, StreamStart, stream_message},
+};
+use tokio::time::Instant;
+
+use crate::{
+    connection::Connection,
+    hub::{ALL, Hub, registry::State, topics},
+    outbox::Item,
+    stream::{Reader, Start, Stream},
+    time::now_ms,
+};
+
+/// The topic of what is emitted to a user.
+const USER: &str = "@user";
+/// The topic of what is emitted to a device.
+const DEVICE: &str = "@device";
+/// The topic of what changes in the list of the user's sessions; read by those who ask for it.
+const SESSIONS: &str = "@sessions";
+/// How long a stream that nothing is left of keeps its epoch, so that who comes back hears that
+/// nothing was missed.
+pub(super) const LINGER: Duration = Duration::from_secs(3600);
+
+/// Whose stream it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum OwnStream {
+    User(UserId),
+    Device(UserId, DeviceId),
+    Sessions(UserId),
+}
+
+/// How a connection begins to read its own streams.
+#[derive(Debug)]
+pub(super) struct Starts {
+    pub(super) told: OwnStreams,
+    pub(super) reads: Vec<Item>,
+}
+
+/// The time as epochs of own streams: from a random point on, so that one of another process is
+/// not taken for one of this.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    base: u64,
+    since: Instant,
+}
+
+impl Epochs {
+    pub(super) fn new() -> Self {
+        let random = getrandom::u64().expect("the operating system has randomness");
+        // Half of the range is left for time to pass, which is 292 years in nanoseconds.
+        Self { base: random >> 1, since: Instant::now() }
+    }
+
+    fn now(&self) -> u64 {
+        let passed = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX >> 1);
+        self.base + passed
+    }
+
+    /// Whether a position stands for "nothing before this moment", said so recently before
+    /// `end` that no stream that was made since can have been forgotten.
+    fn is_beginning(&self, position: Position, end: u64) -> bool {
+        let linger = u64::try_from(LINGER.as_nanos()).expect("an hour fits");
+        let earliest = end.saturating_sub(linger).max(self.base);
+        position.offset == 0 && (earliest..=end).contains(&position.epoch)
+    }
+}
+
+impl OwnStream {
+    fn of_user(connection: &Connection) -> Self {
+        Self::User(connection.user().clone())
+    }
+
+    fn of_device(connection: &Connection) -> Option<Self> {
+        Some(Self::Device(connection.user().clone(), connection.device().id.clone()?))
+    }
+
+    fn topic(&self) -> TopicName {
+        let name = match self {
+            Self::User(_) => USER,
+            Self::Device(..) => DEVICE,
+            Self::Sessions(_) => SESSIONS,
+        };
+        TopicName::new(name).expect("a valid name")
+    }
+}
+
+impl Hub {
+    /// Emits to all of a user's connections, and to those that come back in time (C4).
+    ///
+    /// Returns the position after it. Cancel safe: it is emitted or not.
+    ///
+    /// # Errors
+    /// `overloaded` if there are too many streams.
+    pub async fn emit_to_user(
+        &self,
+        user: &UserId,
+        event: Event<'_>,
+    ) -> Result<Position, ErrorBody> {
+        self.emit(OwnStream::User(user.clone()), event).await
+    }
+
+    /// The same for one of a user's devices.
+    ///
+    /// # Errors
+    /// As [`emit_to_user`](Self::emit_to_user).
+    pub async fn emit_to_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        event: Event<'_>,
+    ) -> Result<Position, ErrorBody> {
+        self.emit(OwnStream::Device(user.clone(), device.clone()), event).await
+    }
+
+    /// Emits to those who look at the list of a user's sessions, if there are any.
+    pub(super) async fn emit_to_list(&self, user: &UserId, event: Event<'_>) {
+        let key = OwnStream::Sessions(user.clone());
+        let stream = self.shared.registry.state.lock().own_streams.get(&key).cloned();
+        if let Some(stream) = stream {
+            publish(&stream, &key.topic(), event).await;
+        }
+    }
+
+    /// Emits to every connection there is, and to those that come back in time (B10).
+    pub async fn broadcast(&self, event: Event<'_>) -> Position {
+        let all = TopicName::new(ALL).expect("a valid name");
+        publish(&self.shared.everyone, &all, event).await
+    }
+
+    /// Where a connection begins to read one of its own streams that it asks for by name.
+    ///
+    /// # Errors
+    /// `unknown_topic` if it has no such stream.
+    pub(crate) fn start_own(
+        &self,
+        connection: &Connection,
+        topic: &TopicName,
+        position: Option<Position>,
+    ) -> Result<(Start, Option<Stream>), ErrorBody> {
+        let key = match topic.as_str() {
+            ALL => {
+                let start = self.shared.everyone.start_now(position);
+                return Ok((start, Some(self.shared.everyone.clone())));
+            }
+            USER => Some(OwnStream::of_user(connection)),
+            DEVICE => OwnStream::of_device(connection),
+            SESSIONS => {
+                let stream = self.own_stream(OwnStream::Sessions(connection.user().clone()))?;
+                return Ok((stream.start_now(position), Some(stream)));
+            }
+            _ => None,
+        };
+        let key = key.ok_or_else(|| topics::reserved(topic))?;
+        let state = self.shared.registry.state.lock();
+        let stream = state.own_streams.get(&key);
+        Ok((self.start_in(stream, position), stream.cloned()))
+    }
+
+    pub(super) fn own_starts(
+        &self,
+        state: &State,
+        connection: &Connection,
+        positions: &Positions,
+    ) -> Starts {
+        let mut reads = Vec::new();
+        let mut begin = |stream: Option<&Stream>, position| {
+            let start = self.start_in(stream, position);
+            if let Some(stream) = stream {
+                reads.push(read(stream, &start));
+            }
+            told(&start)
+        };
+        let all = begin(Some(&self.shared.everyone), positions.all);
+        let of_user = state.own_streams.get(&OwnStream::of_user(connection));
+        let user = begin(of_user, positions.user);
+        let device = OwnStream::of_device(connection)
+            .map(|key| begin(state.own_streams.get(&key), positions.device));
+        Starts { told: OwnStreams { all, user, device }, reads }
+    }
+
+    /// Lets go of own streams that nothing is left of.
+    pub(super) fn sweep_own_streams(&self) {
+        self.shared.everyone.expire();
+        self.shared.registry.state.lock().own_streams.retain(|_, stream| {
+            let spent = stream.expire().is_some_and(|quiet| quiet > LINGER);
+            !(spent && stream.is_unshared())
+        });
+    }
+
+    async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
+        let topic = key.topic();
+        let stream = self.own_stream(key)?;
+        self.shared.metrics.emitted.inc();
+        Ok(publish(&stream, &topic, event).await)
+    }
+
+    /// The stream, which all whose own it is begin to read when it is made.
+    fn own_stream(&self, key: OwnStream) -> Result<Stream, ErrorBody> {
+        let mut state = self.shared.registry.state.lock();
+        if let Some(stream) = state.own_streams.get(&key) {
+            return Ok(stream.clone());
+        }
+        if state.own_streams.len() >= self.shared.config.limits.topics {
+            let sentence = "there are as many streams of users and devices as allowed";
+            return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
+        }
+        let epoch = self.shared.epochs.now();
+        let number = self.shared.tools.next_stream();
+        let config = topics::config(&key.topic(), topics::default_rule(), number, self.encode());
+        let stream = Stream::with_epoch(config, epoch);
+        let connections = match &key {
+            OwnStream::User(user) => state.of_user(user),
+            OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
+            OwnStream::Sessions(_) => &[],
+        };
+        for connection in connections {
+            connection.outbox().push(read(&stream, &stream.start_now(None)));
+        }
+        state.own_streams.insert(key, stream.clone());
+        Ok(stream)
+    }
+
+    /// Where reading begins; without a stream there is nothing to read yet.
+    fn start_in(&self, stream: Option<&Stream>, position: Option<Position>) -> Start {
+        let epochs = &self.shared.epochs;
+        let Some(stream) = stream else {
+            let now = epochs.now();
+            let (verdict, reason) = match position {
+                None => (Verdict::Fresh, None),
+                Some(position) if epochs.is_beginning(position, now) => (Verdict::Resumed, None),
+                Some(_) => (Verdict::Gap, Some("epoch")),
+            };
+            return Start {
+                verdict,
+                replayed: 0,
+                missed: None,
+                reason,
+                position: Position { epoch: now, offset: 0 },
+                preamble: Vec::new(),
+                reader: Reader { next: 0 },
+            };
+        };
+        let position = position.map(|position| match stream.head() {
+            Position { epoch, .. } if epochs.is_beginning(position, epoch) => {
+                Position { epoch, offset: 0 }
+            }
+            _ => position,
+        });
+        stream.start_now(position)
+    }
+}
+
+async fn publish(stream: &Stream, topic: &TopicName, event: Event<'_>) -> Position {
+    let time = now_ms();
+    stream.publish(|position| stream_message(topic, position, event, time)).await
+}
+
+fn read(stream: &Stream, start: &Start) -> Item {
+    Item::Read { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
+}
+
+fn told(start: &Start) -> StreamStart {
+    StreamStart {
+        verdict: start.verdict,
+        replayed: start.replayed,
+        missed: start.missed,
+        reason: start.reason,
+        position: start.position,
+    }
+}

@@ -1,0 +1,189 @@
+//! What is counted, and under which names Prometheus reads it (DESIGN §12).
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Metric, Registry},
+};
+
+/// One label and its value.
+type Label = [(&'static str, &'static str); 1];
+/// An HTTP status.
+type StatusLabel = [(&'static str, u16); 1];
+/// A session's kind and status.
+type SessionLabels = [(&'static str, &'static str); 2];
+
+/// All that is counted in one hub and its gateway.
+pub struct Metrics {
+    /// Held for writing the text.
+    registry: Mutex<Registry>,
+    /// Connections that are authenticated now.
+    pub connections: Gauge,
+    /// Connections that were ever authenticated.
+    pub connections_total: Counter,
+    /// Connections that were refused or closed by the server, by reason.
+    pub refused: Family<Label, Counter>,
+    /// Messages that were read from clients.
+    pub messages_received: Counter,
+    /// Bytes that were read from clients.
+    pub bytes_received: Counter,
+    /// Frames and replies that were given to sockets.
+    pub messages_sent: Counter,
+    /// Bytes that sockets took.
+    pub bytes_sent: Counter,
+    /// Frames that a reader did not get, by reason.
+    pub frames_dropped: Family<Label, Counter>,
+    /// How long it took to give what is new to all readers of a stream in one shard.
+    pub broadcast: Histogram,
+    /// Snapshots that were sent to readers that came or fell behind.
+    pub snapshots_sent: Counter,
+    /// Tokens and tickets that were refused, by reason.
+    pub auth_failures: Family<Label, Counter>,
+    /// What was refused because of a limit, by the limit.
+    pub rate_limited: Family<Label, Counter>,
+    /// Pings that were sent to silent peers.
+    pub pings_sent: Counter,
+    /// Peers that were let go because nothing was heard from them.
+    pub heartbeats_missed: Counter,
+    /// Sockets that were cut at the shutdown before they had taken all that was for them.
+    pub sockets_cut: Counter,
+    /// Messages that were published to topics.
+    pub published: Counter,
+    /// Events that were emitted to users, devices, connections and everyone.
+    pub emitted: Counter,
+    /// HTTP requests, by status.
+    pub http_requests: Family<StatusLabel, Counter>,
+    /// Webhook deliveries, by how they ended.
+    pub webhooks: Family<Label, Counter>,
+    /// Topics that are there now.
+    pub topics: Gauge,
+    /// Sessions that are there now, by kind and status.
+    pub sessions: Family<SessionLabels, Gauge>,
+}
+
+/// Why a frame was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The reader was behind what the stream keeps, and was told how many are gone.
+    Retention,
+    /// The reader was given the state instead.
+    Snapshot,
+    /// The topic's readers get the newest only.
+    Latest,
+    /// The reader was let go because it is slow.
+    Slow,
+    /// The connection ended with frames unread.
+    Closed,
+    /// Replies were not read, and thrown away with the connection.
+    Outbox,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("rejoin");
+        let mut add = Names(&mut registry);
+        // 50 µs to 1.6 s, each bound twice the one before.
+        let broadcast = Histogram::new(exponential_buckets(50e-6, 2.0, 16));
+        add.0.register(
+            "broadcast_seconds",
+            "Time to give what is new to all readers of a stream in one shard",
+            broadcast.clone(),
+        );
+        let metrics = Self {
+            connections: add.name("connections", "Connections that are authenticated"),
+            connections_total: add.name("connections_opened", "Connections ever authenticated"),
+            refused: add.name("connections_refused", "Connections refused or closed, by reason"),
+            messages_received: add.name("messages_received", "Messages read from clients"),
+            bytes_received: add.name("bytes_received", "Bytes read from clients"),
+            messages_sent: add.name("messages_sent", "Frames and replies given to sockets"),
+            bytes_sent: add.name("bytes_sent", "Bytes that sockets took"),
+            frames_dropped: add.name("frames_dropped", "Frames not delivered, by reason"),
+            broadcast,
+            snapshots_sent: add.name("snapshots_sent", "Snapshots sent to readers"),
+            auth_failures: add.name("auth_failures", "Tokens and tickets refused, by reason"),
+            rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
+            pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
+            heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
+            sockets_cut: add.name("sockets_cut", "Sockets cut at the shutdown, not all sent"),
+            published: add.name("published", "Messages published to topics"),
+            emitted: add.name("emitted", "Events emitted to users, devices and connections"),
+            http_requests: add.name("http_requests", "HTTP requests, by status"),
+            webhooks: add.name("webhooks", "Webhook deliveries, by outcome"),
+            topics: add.name("topics", "Topics that are there"),
+            sessions: add.name("sessions", "Sessions that are there, by kind and status"),
+            registry: Mutex::default(),
+        };
+        *metrics.registry.lock() = registry;
+        metrics
+    }
+}
+
+/// Metrics to be, by name.
+struct Names<'a>(&'a mut Registry);
+
+impl Names<'_> {
+    fn name<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+}
+
+impl Metrics {
+    /// Counts a frame, or several, that a reader did not get.
+    pub fn frames_dropped(&self, reason: DropReason, count: u64) {
+        if count > 0 {
+            self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
+        }
+    }
+
+    /// Counts a connection that was refused, or closed by the server.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a token or ticket that was refused.
+    pub fn auth_failed(&self, reason: &'static str) {
+        self.auth_failures.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts something that was refused because of a limit.
+    pub fn rate_limited(&self, what: &'static str) {
+        self.rate_limited.get_or_create(&[("what", what)]).inc();
+    }
+
+    /// All of it as OpenMetrics text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock()).expect("writing to a string succeeds");
+        text
+    }
+}
+
+impl DropReason {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Snapshot => "snapshot",
+            Self::Latest => "latest",
+            Self::Slow => "slow",
+            Self::Closed => "closed",
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! A limit of a rate, in one instant of state: the generic cell rate algorithm.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tokio::time::Instant;
+
+/// So much in a window: at once, then again as the window goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: NonZeroU32,
+    window: Duration,
+}
+
+/// What one payer has taken of a rate, which is the same at each call.
+///
+/// In any span of time it takes at most the rate's count and, on top, the count times the span
+/// over the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gcra {
+    /// When all that was taken has come back; none or past: all is there.
+    whole_at: Option<Instant>,
+}
+
+impl Rate {
+    /// `count` in `window`; all of it may be taken at once.
+    #[must_use]
+    pub const fn new(count: NonZeroU32, window: Duration) -> Self {
+        Self { count, window }
+    }
+
+    /// In what time an amount comes back.
+    ///
+    /// Rounded up: what is taken one by one must not add up to more than the rate.
+    fn cost(&self, amount: u32) -> Duration {
+        let nanos = u128::from(amount) * self.window.as_nanos();
+        let nanos = nanos.div_ceil(u128::from(self.count.get()));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+impl Gcra {
+    /// Takes an amount, or nothing.
+    ///
+    /// # Errors
+    /// After what time the amount could be taken if nothing else is; [`Duration::MAX`] for
+    /// more than the rate's count.
+    pub(crate) fn take(&mut self, rate: &Rate, now: Instant, amount: u32) -> Result<(), Duration> {
+        if amount > rate.count.get() {
+            return Err(Duration::MAX);
+        }
+        let owed = self.whole_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let owed = owed + rate.cost(amount);
+        match owed.checked_sub(rate.window) {
+            None | Some(Duration::ZERO) => {
+                self.whole_at = Some(now + owed);
+                Ok(())
+            }
+            Some(too_much) => Err(too_much),
+        }
+    }
+
+    /// Whether all is there again, as in a new one.
+    pub(crate) fn is_whole(&self, now: Instant) -> bool {
+        self.whole_at.is_none_or(|at| at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rate(count: u32, window: Duration) -> Rate {
+        Rate::new(NonZeroU32::new(count).unwrap(), window)
+    }
+
+    #[test]
+    fn all_may_be_taken_at_once_and_comes_back_bit_by_bit() {
+        let rate = rate(4, Duration::from_secs(8));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut gcra = Gcra::default();
+        assert_eq!(gcra.take(&rate, start, 4), Ok(()));
+        assert_eq!(gcra.take(&rate, start, 1), Err(Duration::from_secs(2)));
+        assert_eq!(gcra.take(&rate, after(1), 1), Err(Duration::from_secs(1)));
+        assert_eq!(gcra.take(&rate, after(2), 1), Ok(()));
+        assert_eq!(gcra.take(&rate, after(5), 2), Err(Duration::from_secs(1)));
+        assert!(!gcra.is_whole(after(9)));
+        assert!(gcra.is_whole(after(10)));
+    }
+
+    #[test]
+    fn more_than_the_whole_count_is_never_taken() {
+        let mut gcra = Gcra::default();
+        let rate = rate(4, Duration::from_secs(1));
+        assert_eq!(gcra.take(&rate, Instant::now(), 5), Err(Duration::MAX));
+        assert!(gcra.is_whole(Instant::now()));
+    }
+
+    #[test]
+    fn it_is_as_small_as_an_instant() {
+        assert!(size_of::<Gcra>() <= 16);
+    }
+
+    proptest! {
+        #[test]
+        fn no_span_of_time_sees_more_than_the_count_and_what_comes_back_in_it(
+            count in 1..50_u32,
+            window in 1..2_000_000_000_u64,
+            steps in prop::collection::vec((0..1000_u64, 0..8_u32), 1..120),
+        ) {
+            let rate = rate(count, Duration::from_nanos(window));
+            let start = Instant::now();
+            let mut gcra = Gcra::default();
+            let mut nanos = 0;
+            let mut taken = Vec::new();
+            for (gap, amount) in steps {
+                nanos += gap * window / 2000;
+                if gcra.take(&rate, start + Duration::from_nanos(nanos), amount).is_ok() {
+                    taken.push((nanos, amount));
+                }
+            }
+            for (first, (from, _)) in taken.iter().enumerate() {
+                let mut sum = 0;
+                for (to, amount) in &taken[first..] {
+                    sum += u128::from(*amount);
+                    let back = u128::from(count) * u128::from(to - from);
+                    prop_assert!(sum * u128::from(window) <= u128::from(count) * u128::from(window) + back);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_refused_is_taken_after_the_time_that_was_told_and_not_before(
+            count in 1..50_u32,
+            window in 1..2_000_000_000_u64,
+            amounts in prop::collection::vec(1..50_u32, 1..60),
+        ) {
+            let rate = rate(count, Duration::from_nanos(window));
+            let mut now = Instant::now();
+            let mut gcra = Gcra::default();
+            for amount in amounts {
+                let amount = amount.min(count);
+                if let Err(wait) = gcra.take(&rate, now, amount) {
+                    let early = now + wait - Duration::from_nanos(1);
+                    prop_assert!(gcra.take(&rate, early, amount).is_err());
+                    now += wait;
+                    prop_assert_eq!(gcra.take(&rate, now, amount), Ok(()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Who sends a request: a header, a ticket or a cookie says so.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, Method, header};
+use rejoin_core::Identity;
+use rejoin_protocol::ErrorCode;
+
+use crate::{
+    gateway::Shared,
+    http::{Problem, is_own_origin},
+    token::TokenError,
+};
+
+/// The cookie in which a browser keeps the pages' token.
+pub(crate) const COOKIE: &str = "rejoin_token";
+
+/// What a socket's request may say of its user in its address.
+#[derive(Default)]
+pub(crate) struct Proofs {
+    /// A single-use ticket.
+    pub(crate) ticket: Option<String>,
+    /// A token, where the configuration allows it.
+    pub(crate) token: Option<String>,
+}
+
+/// Who opens a socket.
+#[derive(Debug)]
+pub(crate) enum Opener {
+    /// Somebody whose proof is good.
+    Known(Identity),
+    /// Somebody who says so with the first message.
+    Unknown,
+    /// Somebody whose proof is not good, and who cannot see an HTTP status: told by a close code.
+    Refused(TokenError),
+}
+
+/// Who sends an HTTP request.
+pub(crate) async fn identify(
+    shared: &Shared,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Identity, Problem> {
+    let token = match (bearer(headers), cookie(headers)) {
+        (Some(token), _) => Cow::Borrowed(token),
+        (None, Some(token)) => {
+            // A browser adds the cookie to whatever a page of another origin makes it send.
+            if !method.is_safe() && !is_same_origin(headers) {
+                let detail = "a request with a cookie must come from this server's own pages";
+                return Err(Problem::new(ErrorCode::Forbidden, detail));
+            }
+            token.into()
+        }
+        (None, None) => {
+            return shared.anonymous().ok_or_else(|| {
+                let detail = "send `Authorization: Bearer TOKEN`";
+                Problem::new(ErrorCode::NotAuthenticated, detail)
+            });
+        }
+    };
+    shared.verify(&token).await.map_err(|error| refused(shared, &error))
+}
+
+/// Who opens a socket. The origin is the caller's to check.
+pub(crate) async fn identify_opener(
+    shared: &Shared,
+    headers: &HeaderMap,
+    proofs: Proofs,
+) -> Result<Opener, Problem> {
+    if let Some(token) = bearer(headers) {
+        let identity = shared.verify(token).await.map_err(|error| refused(shared, &error))?;
+        return Ok(Opener::Known(identity));
+    }
+    if let Some(ticket) = proofs.ticket {
+        return Ok(match shared.tickets.redeem(&ticket) {
+            Some(identity) => Opener::Known(identity),
+            None => {
+                shared.hub.metrics().auth_failed(TokenError::Ticket.reason());
+                Opener::Refused(TokenError::Ticket)
+            }
+        });
+    }
+    let token = match proofs.token {
+        Some(_) if !shared.config.token_in_url => {
+            let detail = "a token in an address ends in logs and histories: send it in the \
+                          header `Authorization`, in the first message, or exchange it for a \
+                          ticket (`POST /api/v1/tickets`)";
+            return Err(Problem::new(ErrorCode::NotAuthenticated, detail));
+        }
+        Some(token) => Some(token),
+        // A page of another origin that may connect brings its own proof.
+        None if is_own_origin(headers) => cookie(headers),
+        None => None,
+    };
+    Ok(match token {
+        None => shared.anonymous().map_or(Opener::Unknown, Opener::Known),
+        Some(token) => match shared.verify(&token).await {
+            Ok(identity) => Opener::Known(identity),
+            Err(error) => {
+                shared.hub.metrics().auth_failed(error.reason());
+                Opener::Refused(error)
+            }
+        },
+    })
+}
+
+/// The token of `Authorization: Bearer`, if there is one (RFC 6750 §2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The token in the cookie, if there is one (RFC 6265 §4.2).
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let lists = headers.get_all(header::COOKIE).iter().filter_map(|list| list.to_str().ok());
+    let mut pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.split_once('='));
+    let (_, token) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+    Some(token.trim().to_owned())
+}
+
+/// Whether a browser says that one of this server's pages sends the request.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site").and_then(|site| site.to_str().ok()) {
+        Some(site) => site == "same-origin",
+        None => headers.contains_key(header::ORIGIN) && is_own_origin(headers),
+    }
+}
+
+fn refused(shared: &Shared, error: &TokenError) -> Problem {
+    shared.hub.metrics().auth_failed(error.reason());
+    Problem::new(error.codes().0, &error.to_string())
+}

@@ -1,0 +1,362 @@
+//! Revocations: what an administrator has taken back before its time.
+
+mod file;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+use rejoin_core::{Identity, now_ms};
+use rejoin_protocol::UserId;
+use serde::{Deserialize, Serialize};
+
+use crate::token::MAX_TOKEN_ID_BYTES;
+
+/// How long something is revoked if nobody says otherwise, in milliseconds: 30 days.
+///
+/// After it, a token without an end, or with a later one, is good again.
+const DEFAULT_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How many there may be: about 10 MB of memory, and of the file that each change writes.
+const MAX_REVOCATIONS: usize = 100_000;
+
+/// What can be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Each of a user's tokens that was made up to now; one that does not say when counts as old.
+    ///
+    /// Tokens tell whole seconds, so one that is made within the same second counts as old too.
+    User(UserId),
+    /// The token with this id, its claim `jti`.
+    Token(Box<str>),
+}
+
+/// Something that was taken back; times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// What.
+    pub target: Target,
+    /// When.
+    pub revoked_at: u64,
+    /// When it is forgotten.
+    pub until: u64,
+}
+
+/// Why a revocation is not, or not safely, there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevocationError {
+    /// There are enough.
+    #[error("there are {MAX_REVOCATIONS} revocations; lift some, or change the key that signs")]
+    TooMany,
+    /// No token can have such an id.
+    #[error("a token id must be 1 to {MAX_TOKEN_ID_BYTES} bytes")]
+    InvalidTokenId,
+    /// It would be forgotten at once.
+    #[error("the time until which to revoke is over")]
+    Past,
+    /// The change is in effect, but a restart would undo it.
+    #[error("the change is in effect until a restart, but cannot be written to {path}: {error}")]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: Arc<io::Error>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    NotRead {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is not what this server writes.
+    #[error(
+        "{path} is damaged: {why}; without it revoked tokens would be good again, so repair or remove it"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What was revoked; a handle.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Taken for look-ups and for single changes, never while something is written.
+    entries: RwLock<Entries>,
+    /// How many entries there are, so that nobody takes the lock where nothing is revoked;
+    /// written with `entries` locked.
+    count: AtomicUsize,
+    /// Where they are kept; `None`: in memory only.
+    path: Option<PathBuf>,
+    /// The version that is on disk. Held while the file is written, on threads that may wait:
+    /// who comes meanwhile finds a version that has his change.
+    written: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    users: HashMap<UserId, Entry>,
+    tokens: HashMap<Box<str>, Entry>,
+    /// No entry ends sooner, so that they are not all looked at for each change.
+    soonest: u64,
+    /// Counts the changes.
+    version: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    revoked_at: u64,
+    until: u64,
+}
+
+impl Revocations {
+    /// Nothing is revoked, and what will be is forgotten with the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::with(Entries::default(), None)
+    }
+
+    /// What the file says; each change is written to it. No file: nothing is revoked.
+    ///
+    /// Reads at once, so call it before there is anybody to serve.
+    ///
+    /// # Errors
+    /// [`RevocationError::NotRead`] and [`RevocationError::Damaged`].
+    pub fn open(path: &Path) -> Result<Self, RevocationError> {
+        let now = now_ms();
+        let mut entries = Entries::default();
+        for revocation in file::read(path)? {
+            if revocation.until > now {
+                entries.insert(revocation, now).map_err(|error| RevocationError::Damaged {
+                    path: path.to_owned(),
+                    why: error.to_string(),
+                })?;
+            }
+        }
+        Ok(Self::with(entries, Some(path.to_owned())))
+    }
+
+    fn with(entries: Entries, path: Option<PathBuf>) -> Self {
+        let count = AtomicUsize::new(entries.len());
+        let written = Mutex::new(entries.version);
+        Self { shared: Arc::new(Shared { entries: RwLock::new(entries), count, path, written }) }
+    }
+
+    /// Revokes, until a time (milliseconds since the epoch; by default for 30 days).
+    ///
+    /// It is in effect before it is written, and acknowledged after it. A user who is revoked
+    /// already is revoked up to now; the later end counts.
+    /// Cancel safe: a change that has begun is written.
+    ///
+    /// # Errors
+    /// [`RevocationError`]; with [`RevocationError::NotWritten`] it is in effect nevertheless.
+    pub async fn revoke(
+        &self,
+        target: Target,
+        until: Option<u64>,
+    ) -> Result<Revocation, RevocationError> {
+        let now = now_ms();
+        let until = until.unwrap_or(now.saturating_add(DEFAULT_LIFE_MS));
+        let revocation = Revocation { target, revoked_at: now, until };
+        let (revocation, version) = self.change(|entries| entries.insert(revocation, now))?;
+        self.write(version).await?;
+        Ok(revocation)
+    }
+
+    /// Takes a revocation back; returns whether there was one.
+    ///
+    /// # Errors
+    /// [`RevocationError::NotWritten`]; it is lifted nevertheless, until a restart.
+    pub async fn lift(&self, target: &Target) -> Result<bool, RevocationError> {
+        let now = now_ms();
+        let removed = |entries: &mut Entries| {
+            entries.forget(now);
+            Ok::<_, RevocationError>(entries.remove(target))
+        };
+        let (there, version) = self.change(removed)?;
+        if there {
+            self.write(version).await?;
+        }
+        Ok(there)
+    }
+
+    /// What is revoked, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<Revocation> {
+        self.shared.entries.read().list(now_ms())
+    }
+
+    /// Whether the token of this identity is revoked.
+    #[must_use]
+    pub fn is_revoked(&self, identity: &Identity) -> bool {
+        if self.shared.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        self.shared.entries.read().is_revoked(identity, now_ms())
+    }
+
+    fn change<T, E>(
+        &self,
+        change: impl FnOnce(&mut Entries) -> Result<T, E>,
+    ) -> Result<(T, u64), E> {
+        let mut entries = self.shared.entries.write();
+        let result = change(&mut entries);
+        entries.version += 1;
+        self.shared.count.store(entries.len(), Ordering::Release);
+        Ok((result?, entries.version))
+    }
+
+    /// Waits until this version, or a later one, is on disk.
+    async fn write(&self, version: u64) -> Result<(), RevocationError> {
+        let Some(path) = self.shared.path.clone() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        let written = tokio::task::spawn_blocking(move || shared.write(&path, version));
+        written.await.expect("writing does not panic")
+    }
+}
+
+impl Shared {
+    fn write(&self, path: &Path, version: u64) -> Result<(), RevocationError> {
+        let mut written = self.written.lock();
+        if *written >= version {
+            return Ok(());
+        }
+        let (list, newest) = {
+            let entries = self.entries.read();
+            (entries.list(now_ms()), entries.version)
+        };
+        file::write(path, &list).map_err(|error| RevocationError::NotWritten {
+            path: path.to_owned(),
+            error: Arc::new(error),
+        })?;
+        *written = newest;
+        Ok(())
+    }
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.users.len() + self.tokens.len()
+    }
+
+    fn insert(&mut self, revocation: Revocation, now: u64) -> Result<Revocation, RevocationError> {
+        let Revocation { target, revoked_at, until } = revocation;
+        if let Target::Token(id) = &target
+            && (id.is_empty() || id.len() > MAX_TOKEN_ID_BYTES)
+        {
+            return Err(RevocationError::InvalidTokenId);
+        }
+        if until <= now {
+            return Err(RevocationError::Past);
+        }
+        self.forget(now);
+        self.soonest = self.soonest.min(until);
+        let known = self.get(&target);
+        if known.is_none() && self.len() >= MAX_REVOCATIONS {
+            return Err(RevocationError::TooMany);
+        }
+        let until = known.map_or(until, |known| known.until.max(until));
+        let entry = Entry { revoked_at, until };
+        match &target {
+            Target::User(user) => self.users.insert(user.clone(), entry),
+            Target::Token(id) => self.tokens.insert(id.clone(), entry),
+        };
+        Ok(Revocation { target, revoked_at, until })
+    }
+
+    fn get(&self, target: &Target) -> Option<Entry> {
+        match target {
+            Target::User(user) => self.users.get(user).copied(),
+            Target::Token(id) => self.tokens.get(id).copied(),
+        }
+    }
+
+    fn remove(&mut self, target: &Target) -> bool {
+        match target {
+            Target::User(user) => self.users.remove(user).is_some(),
+            Target::Token(id) => self.tokens.remove(id).is_some(),
+        }
+    }
+
+    fn forget(&mut self, now: u64) {
+        if now < self.soonest {
+            return;
+        }
+        self.users.retain(|_, entry| entry.until > now);
+        self.tokens.retain(|_, entry| entry.until > now);
+        let left = self.users.values().chain(self.tokens.values());
+        self.soonest = left.map(|entry| entry.until).min().unwrap_or(u64::MAX);
+    }
+
+    fn list(&self, now: u64) -> Vec<Revocation> {
+        let users = self.users.iter().map(|(user, entry)| (Target::User(user.clone()), *entry));
+        let tokens = self.tokens.iter().map(|(id, entry)| (Target::Token(id.clone()), *entry));
+        users
+            .chain(tokens)
+            .filter(|(_, entry)| entry.until > now)
+            .map(|(target, Entry { revoked_at, until })| Revocation { target, revoked_at, until })
+            .collect()
+    }
+
+    fn is_revoked(&self, identity: &Identity, now: u64) -> bool {
+        let of_user = self.users.get(&identity.user).is_some_and(|entry| {
+            entry.until > now && identity.issued_at.is_none_or(|made| made <= entry.revoked_at)
+        });
+        let of_token = || {
+            let entry = identity.token_id.as_ref().and_then(|id| self.tokens.get(id));
+            entry.is_some_and(|entry| entry.until > now)
+        };
+        of_user || of_token()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_forgotten_when_its_time_is_over() {
+        let mut entries = Entries::default();
+        let mut revoke = |id: &str, now, until| {
+            let revocation =
+                Revocation { target: Target::Token(id.into()), revoked_at: now, until };
+            entries.insert(revocation, now).unwrap();
+            entries.len()
+        };
+        assert_eq!(revoke("a", 1000, 2000), 1);
+        assert_eq!(revoke("b", 1000, 3000), 2);
+        assert_eq!(revoke("c", 1999, 4000), 3);
+        assert_eq!(revoke("d", 2000, 4000), 3, "the first is over");
+        assert_eq!(revoke("e", 2999, 4000), 4);
+        assert_eq!(revoke("f", 3000, 4000), 4);
+        let identity = |id: &str| Identity {
+            user: UserId::new("ann").unwrap(),
+            device: None,
+            caps: rejoin_core::Caps::default(),
+            expires_at: None,
+            issued_at: None,
+            token_id: Some(id.into()),
+            role_context: None,
+        };
+        assert!(entries.is_revoked(&identity("c"), 3999));
+        assert!(!entries.is_revoked(&identity("c"), 4000));
+        assert_eq!(entries.list(4000), []);
+    }
+}

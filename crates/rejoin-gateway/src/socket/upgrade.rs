@@ -1,0 +1,170 @@
+//! The opening handshake on HTTP's side: who may open a socket, and the answer (RFC 6455 §4.2).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use rejoin_core::{Device, Form, Handshake};
+use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
+use rejoin_websocket::handshake::{self, Refusal};
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    gateway::Shared,
+    http::{Opener, Problem, Proofs, identify_opener, is_allowed},
+    peer::Peer,
+};
+
+/// The longest name of a client's program that is kept, in bytes.
+const MAX_USER_AGENT_BYTES: usize = 256;
+
+/// What is asked of the subprotocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// `rejoin.v1`, or nothing at all.
+    Protocol,
+    /// Nothing: bytes go as they are.
+    Plain,
+}
+
+/// A request that may become a socket.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// The headers of the answer.
+    headers: HeaderMap,
+    /// Who opens it.
+    pub(super) opener: Opener,
+    /// What is known of the client.
+    pub(super) handshake: Handshake,
+    /// How messages look to it.
+    pub(super) form: Form,
+    /// One of the connections that there may be.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// What a client may say in the address, besides what a door takes.
+#[derive(Default, Deserialize)]
+struct Address {
+    device_id: Option<DeviceId>,
+    device_name: Option<DeviceName>,
+    ticket: Option<String>,
+    token: Option<String>,
+}
+
+/// Checks a request, from what costs nothing to what costs a look-up.
+pub(super) async fn check(
+    shared: &Arc<Shared>,
+    parts: &mut Parts,
+    door: Door,
+) -> Result<Accepted, Response> {
+    let headers = &parts.headers;
+    let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
+    let key = handshake::accept(pairs).map_err(refuse)?;
+    if !is_allowed(headers, &shared.config.allowed_origins) {
+        let detail = "this origin may not connect; add it to `server.allowed_origins`";
+        return Err(Problem::new(ErrorCode::Forbidden, detail).into_response());
+    }
+    let subprotocol = match door {
+        Door::Protocol => subprotocol(headers).map_err(IntoResponse::into_response)?,
+        Door::Plain => false,
+    };
+    let Address { device_id, device_name, ticket, token } = query(parts).await?;
+    let proofs = Proofs { ticket, token };
+    let opener = identify_opener(shared, &parts.headers, proofs);
+    let opener = opener.await.map_err(IntoResponse::into_response)?;
+    let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {
+        shared.hub.metrics().refused("connections");
+        let detail = format!("the server has its {} connections", shared.config.max_connections);
+        Problem::new(ErrorCode::Overloaded, &detail).into_response()
+    })?;
+    let handshake = Handshake {
+        device: Device { id: device_id, name: device_name },
+        address: parts.extensions.get::<Peer>().map(|peer| peer.address),
+        user_agent: user_agent(&parts.headers),
+    };
+    let mut answer = answer(&key, subprotocol);
+    let form = match (door, extension(shared, &parts.headers)) {
+        (Door::Plain, _) => Form::Raw,
+        (Door::Protocol, None) => Form::Plain,
+        (Door::Protocol, Some(extension)) => {
+            let extension = HeaderValue::from_static(extension);
+            answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+            Form::Compressed
+        }
+    };
+    Ok(Accepted { headers: answer, opener, handshake, form, permit })
+}
+
+/// What the address says, with an error that names the field.
+pub(super) async fn query<T>(parts: &mut Parts) -> Result<T, Response>
+where
+    T: for<'de> Deserialize<'de> + Send + 'static,
+{
+    let query = Query::<T>::from_request_parts(parts, &()).await;
+    query
+        .map(|Query(query)| query)
+        .map_err(|error| Problem::new(ErrorCode::InvalidField, &error.body_text()).into_response())
+}
+
+impl Accepted {
+    /// The answer that makes a socket of the request.
+    pub(super) fn response(&mut self) -> Response {
+        (StatusCode::SWITCHING_PROTOCOLS, std::mem::take(&mut self.headers)).into_response()
+    }
+}
+
+/// Whether the client asks for `rejoin.v1`, or for nothing.
+fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).peekable();
+    let is_silent = offered.peek().is_none();
+    let is_ours = offered.flat_map(|list| list.split(',')).any(|n| n.trim() == SUBPROTOCOL);
+    if !is_silent && !is_ours {
+        let detail = format!("the subprotocol must be `{SUBPROTOCOL}`");
+        return Err(Problem::new(ErrorCode::InvalidField, &detail));
+    }
+    Ok(is_ours)
+}
+
+/// The extension that is agreed on: permessage-deflate, if the client offers it.
+fn extension(shared: &Shared, headers: &HeaderMap) -> Option<&'static str> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let agreed = handshake::accept_deflate(offers.map(HeaderValue::as_bytes));
+    agreed.filter(|_| shared.config.compression)
+}
+
+fn answer(key: &str, subprotocol: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let key = HeaderValue::from_str(key).expect("base64 is a valid header value");
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if subprotocol {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    headers
+}
+
+/// What the client's program calls itself, cut and without what no log should have.
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let name = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(name[..name.floor_char_boundary(MAX_USER_AGENT_BYTES)].into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+fn refuse(refusal: Refusal) -> Response {
+    let problem = Problem::new(ErrorCode::InvalidField, &refusal.to_string());
+    if refusal == Refusal::Key {
+        return problem.into_response();
+    }
+    let mut response = problem.with_status(StatusCode::UPGRADE_REQUIRED).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}

@@ -1,0 +1,132 @@
+//! What a token says.
+
+use rejoin_core::{Caps, Identity};
+use rejoin_protocol::{DeviceId, UserId};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+use crate::token::{MAX_ROLE_CONTEXT_BYTES, MAX_TOKEN_ID_BYTES, TokenError};
+
+/// What a token says; times are seconds since the epoch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user.
+    pub sub: UserId,
+    /// When it ends.
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
+    pub exp: Option<u64>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+    /// When it begins.
+    #[serde(default, deserialize_with = "date", skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// For whom it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<Audience>,
+    /// Its own id, by which it can be revoked; at most 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The device that it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// What the user is to the program that made it; at most 100 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_context: Option<String>,
+    /// What it allows; the configuration's default if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caps: Option<Caps>,
+}
+
+/// For whom a token was made: a name, or a list of them (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// For one.
+    One(String),
+    /// For each of these.
+    Many(Vec<String>),
+}
+
+impl Claims {
+    /// A token for this user that says nothing else.
+    #[must_use]
+    pub fn new(user: UserId) -> Self {
+        Self {
+            sub: user,
+            exp: None,
+            iat: None,
+            nbf: None,
+            iss: None,
+            aud: None,
+            jti: None,
+            device_id: None,
+            role_context: None,
+            caps: None,
+        }
+    }
+
+    /// Who it is that the token, once verified, speaks of.
+    pub(super) fn identify(self, default_caps: &Caps) -> Result<Identity, TokenError> {
+        short("jti", self.jti.as_deref(), MAX_TOKEN_ID_BYTES)?;
+        short("role_context", self.role_context.as_deref(), MAX_ROLE_CONTEXT_BYTES)?;
+        Ok(Identity {
+            user: self.sub,
+            device: self.device_id,
+            caps: self.caps.unwrap_or_else(|| default_caps.clone()),
+            expires_at: self.exp.map(milliseconds),
+            issued_at: self.iat.map(milliseconds),
+            token_id: self.jti.map(Into::into),
+            role_context: self.role_context.map(Into::into),
+        })
+    }
+}
+
+impl From<&str> for Audience {
+    fn from(name: &str) -> Self {
+        Self::One(name.to_owned())
+    }
+}
+
+impl From<String> for Audience {
+    fn from(name: String) -> Self {
+        Self::One(name)
+    }
+}
+
+fn milliseconds(seconds: u64) -> u64 {
+    seconds.saturating_mul(1000)
+}
+
+fn short(claim: &'static str, text: Option<&str>, max: usize) -> Result<(), TokenError> {
+    match text {
+        Some(text) if text.is_empty() || text.len() > max || text.contains(char::is_control) => {
+            let rule = format!("must be 1 to {max} bytes without control characters");
+            Err(TokenError::Claims(format!("the token's claim `{claim}` {rule}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A date as issuers write it: a number of seconds that need not be whole (RFC 7519 §2).
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    if let Some(seconds) = number.as_u64() {
+        return Ok(Some(seconds));
+    }
+    let seconds = number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds));
+    let Some(seconds) = seconds else {
+        return Err(D::Error::custom(format!("{number} is not a date in seconds")));
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is neither negative nor large, and whole seconds are what counts"
+    )]
+    let whole = seconds as u64;
+    Ok(Some(whole))
+}
