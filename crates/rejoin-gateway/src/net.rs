@@ -182,6 +182,7 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -217,6 +218,7 @@ mod tests {
             }
         };
         assert_eq!(full, io::ErrorKind::WouldBlock);
+        assert!(write.writable().now_or_never().is_none(), "it knows that it has to wait");
         let mut taken = vec![0; sent];
         far.read_exact(&mut taken).await.unwrap();
         write.writable().await.unwrap();

@@ -92,15 +92,7 @@ impl Bench {
 impl Far {
     pub(super) fn connection(&self, expires_at: Option<u64>) -> Connection {
         let user = UserId::new("ann").unwrap();
-        let identity = Identity {
-            user,
-            device: None,
-            role_context: None,
-            token_id: None,
-            issued_at: None,
-            caps: Caps::user(),
-            expires_at,
-        };
+        let identity = Identity { expires_at, ..Identity::new(user, Caps::user()) };
         Connection::new(identity, Handshake::default(), Arc::clone(&self.outbox), encode)
     }
 

@@ -383,7 +383,10 @@ impl Client {
         let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        let welcome = |streams| {
+            self.auth_result(&connection, reply_to, Some(streams));
+            self.outbox.push(Item::Attend(connection.clone()));
+        };
         let joined = hub.join(connection.clone(), positions, welcome);
         match joined {
             Ok(membership) => {

@@ -4,9 +4,11 @@
 
 mod alive;
 mod bad_input;
+mod door;
 mod embedding;
 mod identity;
 mod jwks;
+mod lobby;
 mod resume;
 mod revocations;
 mod signing;
@@ -14,6 +16,7 @@ mod slow;
 mod support;
 mod terminal;
 mod tickets;
+mod tls;
 mod tokens;
 mod topics;
 mod upgrade;

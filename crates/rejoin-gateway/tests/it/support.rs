@@ -11,7 +11,7 @@ use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode}
 use rejoin_protocol::{ProfileName, UserId};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -136,13 +136,14 @@ pub(crate) fn claims(user: &str) -> Claims {
 }
 
 /// A client of `rejoin.v1`.
-pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+#[derive(Debug)]
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
+    pub(crate) socket: WebSocketStream<S>,
     next_id: u64,
 }
 
-impl Client {
-    pub(crate) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn new(socket: WebSocketStream<S>) -> Self {
         Self { socket, next_id: 0 }
     }
 
