@@ -251,7 +251,8 @@ impl Run {
     /// Forgets a connection; its socket's write side is shut down.
     pub(super) fn remove(&mut self, slot: usize) {
         let Some(writer) = self.writers.get_mut(slot).and_then(Option::take) else { return };
-        let slow = writer.goodbye.is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
+        let slow =
+            writer.goodbye.as_deref().is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
         let why = if slow { DropReason::Slow } else { DropReason::Closed };
         for (stream, place) in writer.reads {
             self.remove_entry(stream, place, why);

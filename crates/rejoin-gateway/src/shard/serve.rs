@@ -60,7 +60,7 @@ impl Run {
                 }
                 Some(Item::Unread(stream)) => self.remove_reader(slot, stream, DropReason::Closed),
                 Some(Item::Attend(connection)) => self.attend(slot, connection),
-                Some(Item::Close(goodbye)) => writer.goodbye = Some(goodbye),
+                Some(Item::Close(goodbye)) => writer.goodbye = Some(Box::new(goodbye)),
                 None => break,
             }
         }
@@ -69,12 +69,13 @@ impl Run {
             return Ok(());
         }
         // Who is let go for another reason than the server's own end hears no more of streams.
-        let reads = writer.goodbye.is_none_or(|goodbye| goodbye.code == CloseCode::Draining);
+        let goodbye = writer.goodbye.as_deref();
+        let reads = goodbye.is_none_or(|goodbye| goodbye.code == CloseCode::Draining);
         if reads && !self.read_on(slot)? {
             return Ok(());
         }
         let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(()) };
-        if let Some(goodbye) = writer.goodbye {
+        if let Some(&goodbye) = writer.goodbye.as_deref() {
             writer.closing = true;
             let form = writer.form;
             writer
