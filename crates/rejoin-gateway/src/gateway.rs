@@ -15,7 +15,7 @@ use crate::{
     handler::MessageHandler,
     http::{self, FindPage, Pages},
     peer::TrustedProxies,
-    shard::{Counts, Settings, Shards},
+    shard::{Settings, Shards},
     socket::Rates,
     ticket::Tickets,
     tls::Tls,
@@ -99,7 +99,6 @@ pub struct Gateway {
     config: GatewayConfig,
     handlers: HashMap<String, Arc<dyn MessageHandler>>,
     pages: Option<Pages>,
-    counts: Arc<Counts>,
 }
 
 /// What all requests and sockets share.
@@ -123,7 +122,7 @@ impl Gateway {
     /// A gateway to this hub.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
-        Self { hub, config, handlers: HashMap::new(), pages: None, counts: Arc::default() }
+        Self { hub, config, handlers: HashMap::new(), pages: None }
     }
 
     /// Registers who answers a message type.
@@ -150,10 +149,10 @@ impl Gateway {
         self
     }
 
-    /// What is sent to its sockets, in numbers.
+    /// The hub behind it.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Accepts connections until the hub's shutdown begins.
@@ -168,7 +167,7 @@ impl Gateway {
         };
         // Sockets are closed before what they show ends.
         let shutdown = self.hub.shutdown().layer("sockets");
-        let shards = Shards::start(self.config.shards, settings, &self.counts, &shutdown);
+        let shards = Shards::start(self.config.shards, settings, self.hub.metrics(), &shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {

@@ -393,6 +393,7 @@ impl Client {
                 let (id, user) = (connection.id(), connection.user());
                 let Handshake { device, address, .. } = connection.handshake();
                 info!(%id, %user, device = ?device.id, ?address, "connected");
+                self.outbox.push(Item::Attend(connection.clone()));
                 self.membership = Some(membership);
                 // Whoever revoked the token meanwhile did not find this connection.
                 match self.shared.config.verifier.recheck(&connection.identity()) {
