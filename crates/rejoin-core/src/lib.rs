@@ -19,7 +19,7 @@ mod time;
 mod wire;
 
 pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{Connection, Device, Handshake};
+pub use connection::{AnotherUser, Connection, Device, Handshake};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use hub::{
     CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,

@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 
 pub use follower::Follower;
 pub use reader::{Progress, Reader, Start};
+pub(crate) use ring::Budget;
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
@@ -126,10 +127,20 @@ impl Stream {
         Self::with_epoch(config, epoch)
     }
 
+    /// The same, whose frames count towards a budget that it shares with other streams.
+    pub(crate) fn with_budget(config: StreamConfig, budget: Arc<Budget>) -> Self {
+        let epoch = getrandom::u64().expect("the operating system has randomness");
+        Self::build(config, epoch, Some(budget))
+    }
+
     /// A stream at the beginning of a life that the caller names; no other may have this name.
     pub(crate) fn with_epoch(config: StreamConfig, epoch: u64) -> Self {
+        Self::build(config, epoch, None)
+    }
+
+    fn build(config: StreamConfig, epoch: u64, budget: Option<Arc<Budget>>) -> Self {
         let state = State {
-            ring: Ring::new(config.retention),
+            ring: Ring::new(config.retention, budget),
             followers: Followers::default(),
             waiting_producers: 0,
         };
@@ -204,8 +215,8 @@ impl Stream {
         }
     }
 
-    /// Drops what is older than the retention allows; returns how long nothing has been there,
-    /// if nothing is and nobody follows.
+    /// Drops what is older than the retention allows; returns for how long nothing has come and
+    /// nobody has followed, if nothing is left.
     pub fn expire(&self) -> Option<Duration> {
         let mut state = self.shared.state.lock();
         let now = Instant::now();

@@ -1,6 +1,7 @@
 //! A WebSocket: the upgrade, then one loop that reads; a shard writes.
 
 mod client;
+mod login;
 mod pace;
 mod request;
 mod scratch;
