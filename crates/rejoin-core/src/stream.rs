@@ -215,8 +215,8 @@ impl Stream {
         }
     }
 
-    /// Drops what is older than the retention allows; returns for how long nothing has come and
-    /// nobody has followed, if nothing is left.
+    /// Drops what is older than the retention allows; returns for how long nobody has used it, if
+    /// nothing is left and nobody follows.
     pub fn expire(&self) -> Option<Duration> {
         let mut state = self.shared.state.lock();
         let now = Instant::now();

@@ -96,7 +96,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.stream.shared.state.lock();
         state.followers.entries.retain(|entry| entry.id != self.id);
-        state.ring.touch(Instant::now());
+        state.ring.unfollow(Instant::now());
         // It may have been the slowest.
         self.stream.shared.room.notify_waiters();
     }

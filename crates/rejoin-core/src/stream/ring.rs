@@ -152,12 +152,18 @@ impl Ring {
         }
     }
 
-    /// Notes that somebody has stopped to follow, and may come back.
-    pub(super) fn touch(&mut self, now: Instant) {
+    /// Looks for a reader, who is told a position and may come back with it.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.expire(now);
         self.last_use = now;
     }
 
-    /// How long ago the last frame came, or the last follower left.
+    /// Notes that somebody has stopped to follow, and may come back.
+    pub(super) fn unfollow(&mut self, now: Instant) {
+        self.last_use = now;
+    }
+
+    /// How long ago the last frame came, a reader began, or the last follower left.
     pub(super) fn quiet_for(&self, now: Instant) -> Duration {
         now.duration_since(self.last_use)
     }

@@ -4,9 +4,16 @@
 
 mod access;
 mod hub;
+mod keys;
+mod limits;
+mod listener;
+mod lists;
 mod outbox;
+mod own_streams;
 mod pacing;
+mod presence;
 mod promise;
+mod registry;
 mod retention;
 mod session;
 mod support;
