@@ -34,7 +34,7 @@ use crate::{
         topics::Topics,
     },
     metrics::Metrics,
-    presence::{Following, Place, Settling, Tools},
+    presence::{Following, Place, Settling, Tools, nobody},
     recent::Recent,
     saved::Saved,
     shutdown::Shutdown,
@@ -155,7 +155,25 @@ impl Hub {
         identity: &Identity,
         subject: &Subject,
     ) -> Result<PresenceState, ErrorBody> {
-        Ok(self.place(identity, subject)?.state(subject))
+        let Subject::Topic(name) = subject else {
+            return Ok(self.place(identity, subject)?.state(subject));
+        };
+        // Asking makes no topic.
+        let topic = self.existing_topic(name, identity, TopicRight::Presence)?;
+        Ok(topic.map_or_else(|| nobody(subject), |topic| topic.place().state(subject)))
+    }
+
+    /// Whether somebody may know who is present.
+    ///
+    /// # Errors
+    /// As [`presence`](Self::presence).
+    pub fn may_see(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
+        match subject {
+            Subject::Topic(name) => {
+                self.existing_topic(name, identity, TopicRight::Presence).map(drop)
+            }
+            Subject::Session(_) | Subject::User(_) => self.place(identity, subject).map(drop),
+        }
     }
 
     /// Who is present, and who comes and goes from here on.

@@ -20,7 +20,7 @@ mod time;
 mod wire;
 
 pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{Connection, Device, Handshake};
+pub use connection::{AnotherUser, Connection, Device, Handshake};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use hub::{
     CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,
@@ -34,7 +34,7 @@ pub use outside::{
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
-pub use saved::{Saved, SavedFrame, SavedKey, SavedStream, Whose};
+pub use saved::{Saved, SavedEpochs, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{

@@ -42,13 +42,22 @@ pub struct TooManyKeys;
 
 impl<K, V> Default for Recent<K, V> {
     fn default() -> Self {
-        let state =
-            State { results: HashMap::new(), of_user: HashMap::new(), order: VecDeque::new() };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::default() }
+    }
+}
+
+impl<K, V> Default for State<K, V> {
+    fn default() -> Self {
+        Self { results: HashMap::new(), of_user: HashMap::new(), order: VecDeque::new() }
     }
 }
 
 impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+    /// Forgets what is older than five minutes.
+    pub fn forget(&self) {
+        self.state.lock().forget(Instant::now());
+    }
+
     /// The result of the key; empty until somebody has it. Whoever comes at the same time gets
     /// the same cell, and so waits for one result.
     ///
@@ -103,7 +112,7 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
 
     fn forget(&mut self, now: Instant) {
         while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= REMEMBERED) {
-            let Some((_, key)) = self.order.pop_front() else { return };
+            let Some((_, key)) = self.order.pop_front() else { break };
             self.results.remove(&key);
             if let Some(count) = self.of_user.get_mut(&key.0) {
                 *count -= 1;
@@ -111,6 +120,10 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
                     self.of_user.remove(&key.0);
                 }
             }
+        }
+        if self.order.is_empty() {
+            // Room for many keys is not kept for few.
+            *self = Self::default();
         }
     }
 }

@@ -17,14 +17,23 @@ use tokio::time::Instant;
 pub struct Saved {
     /// When, in milliseconds since the epoch.
     pub at: u64,
-    /// Where the clock of the own streams' epochs began.
-    pub epoch_base: u64,
-    /// Where it was.
-    pub epoch_now: u64,
+    /// The clock of the own streams' epochs.
+    pub epochs: SavedEpochs,
     /// The streams of topics, users and devices.
     pub streams: Vec<SavedStream>,
     /// What was published with a key.
     pub keys: Vec<SavedKey>,
+}
+
+/// The clock of the own streams' epochs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SavedEpochs {
+    /// Where it began.
+    pub process: u64,
+    /// Where it is.
+    pub now: u64,
+    /// The last epoch in which anything was emitted that is forgotten.
+    pub forgotten: u64,
 }
 
 /// A stream's life so far.

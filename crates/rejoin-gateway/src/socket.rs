@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod door;
+mod login;
 mod pace;
 mod request;
 mod scratch;

@@ -38,8 +38,8 @@ impl Hub {
             let (topic, key) = key;
             SavedKey { user, topic, key, position, age_ms }
         });
-        let (epoch_base, epoch_now) = shared.epochs.save();
-        Saved { at: now_ms(), epoch_base, epoch_now, streams, keys: keys.collect() }
+        let epochs = shared.epochs.save();
+        Saved { at: now_ms(), epochs, streams, keys: keys.collect() }
     }
 
     /// Takes over what another process left. For a hub that nobody uses yet.
@@ -66,14 +66,15 @@ impl Hub {
             }
         };
         let config = self.topic_config(&name);
-        let stream = Stream::restored(config, saved);
-        let topic = Topic::new(name, stream, maker, &self.shared.tools);
-        self.shared.topics.write().insert(topic);
+        let mut topics = self.shared.topics.write();
+        let budget = topics.budget_of(&maker, &self.shared.config.limits);
+        let stream = Stream::restored(config, saved, Some(budget));
+        topics.insert(Topic::new(name, stream, maker, &self.shared.tools));
     }
 
     fn take_over_own(&self, whose: OwnStream, saved: SavedStream) {
         let config = self.own_config(&whose);
-        let stream = Stream::restored(config, saved);
+        let stream = Stream::restored(config, saved, None);
         self.shared.registry.state.lock().own_streams.insert(whose, stream);
     }
 }
@@ -99,11 +100,11 @@ pub(super) fn beginnings(
     let stream = match everyone.cloned() {
         Some(mut everyone) => {
             everyone.age(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
-            Stream::restored(config, everyone)
+            Stream::restored(config, everyone, None)
         }
         None => Stream::new(config),
     };
-    (stream, Epochs::restored(saved.epoch_base, saved.epoch_now, away), away)
+    (stream, Epochs::restored(saved.epochs, away), away)
 }
 
 /// What everyone's stream is made from.
