@@ -156,7 +156,7 @@ fn a_variant_is_one_allocation_of_its_size() {
     let mut variant = None;
     let used = usage(|| variant = deflate(&frame));
     assert_eq!(Some(used.kept), len);
-    assert!(used.peak <= frame.len() + used.kept, "{used:?}");
+    assert!(used.peak <= frame.len() / 8 * 9 + 100 + used.kept, "{used:?}");
 }
 
 proptest! {
