@@ -2,12 +2,13 @@
 
 mod header;
 mod held;
+mod inflate;
 
 use std::{fmt, ops::Range};
 
-pub(crate) use self::header::{Control, MAX_CONTROL_BYTES};
+pub(crate) use self::header::{Control, MASKED, MAX_CONTROL_BYTES, length};
 use self::{
-    header::{Beginning, Expected, Frame, Part},
+    header::{Beginning, Expected, Frame, Message, Part},
     held::Held,
 };
 use crate::{Error, Event, Kind, mask};
@@ -24,18 +25,22 @@ pub enum Role {
 /// The decoding state of one connection.
 ///
 /// Owns no heap memory between messages. Within one, it owns at most twice the bytes that arrived
-/// of it, whatever its header declares.
+/// of it, whatever its header declares. A compressed message is inflated when it is whole: into at
+/// most `max_message_bytes`, by a state of about 48 kB that exists for that call only.
 pub struct Decoder {
     role: Role,
+    /// Whether permessage-deflate is agreed on.
+    deflate: bool,
     life: Life,
     /// The bound on a data message, all its fragments together; applies from the next header on.
+    /// Of a compressed one it bounds both, what arrives and what that inflates to.
     max_message_bytes: usize,
     /// Not empty only where the input ended inside a header.
     beginning: Beginning,
     /// The frame whose payload the input ended in.
     frame: Option<Frame>,
-    /// The kind of the message whose next fragment is awaited.
-    continued: Option<Kind>,
+    /// The message whose next fragment is awaited.
+    continued: Option<Message>,
     held: Held,
 }
 
@@ -52,6 +57,7 @@ impl Decoder {
     pub fn new(role: Role, max_message_bytes: usize) -> Self {
         Self {
             role,
+            deflate: false,
             life: Life::Open,
             max_message_bytes,
             beginning: Beginning::default(),
@@ -59,6 +65,15 @@ impl Decoder {
             continued: None,
             held: Held::default(),
         }
+    }
+
+    /// Accepts compressed messages: permessage-deflate is agreed on, without context takeover.
+    ///
+    /// The bound on a message then holds for its compressed bytes as well as for what they inflate
+    /// to. What does not compress may be a few bytes longer compressed than plain.
+    #[must_use]
+    pub fn with_deflate(self) -> Self {
+        Self { deflate: true, ..self }
     }
 
     /// Changes the bound on a message; a frame whose header has arrived is not affected.
@@ -122,7 +137,7 @@ impl Feed<'_> {
     ///
     /// # Errors
     /// The peer's first violation, from then on at each call. One in the middle of a message is
-    /// found as soon as its byte has arrived.
+    /// found as soon as its byte has arrived; one inside compressed data, when its message is whole.
     #[expect(clippy::should_implement_trait, reason = "it lends, an iterator cannot")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Error> {
         let ready = match self.advance() {
@@ -135,8 +150,10 @@ impl Feed<'_> {
         };
         let held = &self.decoder.held;
         let event = match (ready.part, ready.place) {
-            (Part::Data { kind, .. }, Place::Held) => Event::message(kind, held.bytes()),
-            (Part::Data { kind, .. }, Place::Input(at)) => Event::message(kind, &self.input[at]),
+            (Part::Data { message, .. }, Place::Held) => Event::message(message.kind, held.bytes()),
+            (Part::Data { message, .. }, Place::Input(at)) => {
+                Event::message(message.kind, &self.input[at])
+            }
             (Part::Control(control), Place::Held) => Event::control(control, held.control()),
             (Part::Control(control), Place::Input(at)) => Event::control(control, &self.input[at]),
         };
@@ -170,7 +187,7 @@ impl Feed<'_> {
                 },
             };
             if let Some(ready) = self.payload(frame)? {
-                return Ok(Some(ready));
+                return self.inflated(ready).map(Some);
             }
             if self.decoder.frame.is_some() {
                 return Ok(None);
@@ -180,9 +197,11 @@ impl Feed<'_> {
 
     /// Reads a header; what there is of an incomplete one is kept.
     fn header(&mut self) -> Result<Option<Frame>, Error> {
-        let Decoder { role, max_message_bytes, beginning, continued, held, .. } = self.decoder;
+        let Decoder { role, deflate, max_message_bytes, beginning, continued, held, .. } =
+            self.decoder;
         let expected = Expected {
             role: *role,
+            deflate: *deflate,
             continued: *continued,
             room: max_message_bytes.saturating_sub(held.message_len()),
         };
@@ -229,7 +248,7 @@ impl Feed<'_> {
                     return Ok(Some(Ready { part: frame.part, place: Place::Held }));
                 }
             }
-            Part::Data { kind, last } => {
+            Part::Data { message, last } => {
                 let whole = missing == 0 && last;
                 if whole {
                     *continued = None;
@@ -243,11 +262,11 @@ impl Feed<'_> {
                     held.finish_message();
                     return Ok(Some(Ready { part: frame.part, place: Place::Held }));
                 }
-                if kind == Kind::Text {
+                if message.kind == Kind::Text && !message.compressed {
                     held.check_text()?;
                 }
                 if missing == 0 {
-                    *continued = Some(kind);
+                    *continued = Some(message);
                 }
             }
         }
@@ -256,6 +275,21 @@ impl Feed<'_> {
             self.decoder.frame = Some(Frame { key, missing, ..frame });
         }
         Ok(None)
+    }
+
+    /// Inflates a message if it is compressed; what it inflates to is held.
+    fn inflated(&mut self, ready: Ready) -> Result<Ready, Error> {
+        let Part::Data { message: Message { compressed: true, .. }, .. } = ready.part else {
+            return Ok(ready);
+        };
+        let Decoder { held, max_message_bytes, .. } = self.decoder;
+        let compressed = match ready.place {
+            Place::Input(at) => &self.input[at],
+            Place::Held => held.bytes(),
+        };
+        let message = inflate::inflate(compressed, *max_message_bytes)?;
+        held.replace_message(message);
+        Ok(Ready { place: Place::Held, ..ready })
     }
 }
 

@@ -34,9 +34,12 @@ pub enum Error {
     /// A length's most significant bit is set (RFC 6455 §5.2).
     #[error("a length beyond 63 bits")]
     LengthOverflow,
-    /// A message, all its fragments together, declares more bytes than allowed.
+    /// A message, all its fragments together, declares or inflates to more bytes than allowed.
     #[error("a message over the limit")]
     MessageTooLong,
+    /// A compressed message is not one in DEFLATE, ended as RFC 7692 §7.2.1 says.
+    #[error("a compressed message that is not DEFLATE")]
+    InvalidDeflate,
     /// A text message is not UTF-8 (RFC 6455 §8.1).
     #[error("a text message that is not UTF-8")]
     InvalidText,
@@ -53,9 +56,11 @@ pub enum Error {
 
 impl Error {
     /// Gives the code to close the connection with: 1002, 1007 or 1009 (RFC 6455 §7.4.1).
+    ///
+    /// RFC 7692 names none for what does not inflate. It is data in a frame that is right, so 1007.
     pub fn close_code(&self) -> u16 {
         match self {
-            Self::InvalidText | Self::InvalidCloseReason => 1007,
+            Self::InvalidDeflate | Self::InvalidText | Self::InvalidCloseReason => 1007,
             Self::MessageTooLong => 1009,
             _ => 1002,
         }

@@ -1,8 +1,11 @@
 //! A server's frames: encoded once, shared by every socket that they go to.
 
+mod deflate;
+
 use bytes::Bytes;
 
-use crate::decoder::MAX_CONTROL_BYTES;
+pub use self::deflate::deflate;
+use crate::decoder::{self, MASKED, MAX_CONTROL_BYTES};
 
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -20,16 +23,36 @@ pub enum Kind {
     Binary,
 }
 
+impl Kind {
+    fn opcode(self) -> u8 {
+        match self {
+            Self::Text => TEXT,
+            Self::Binary => BINARY,
+        }
+    }
+}
+
 /// Encodes one message in one frame, its payload being `parts` one after another.
 ///
 /// Header and payload share one allocation. That the parts of a text message are UTF-8 together is
 /// the caller's part of the contract; it is not checked.
 pub fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
-    let opcode = match kind {
-        Kind::Text => TEXT,
-        Kind::Binary => BINARY,
-    };
-    frame(opcode, parts)
+    frame(kind.opcode(), parts)
+}
+
+/// Gives the kind and the payload of a frame that [`encode`] made, without copying.
+///
+/// `None` for everything else: control frames, compressed frames, fragments, several frames.
+pub fn payload(frame: &Bytes) -> Option<(Kind, Bytes)> {
+    let &[first, second, ref extended @ ..] = frame.as_ref() else { return None };
+    let kind =
+        [Kind::Text, Kind::Binary].into_iter().find(|kind| first == FINAL | kind.opcode())?;
+    if second & MASKED != 0 {
+        return None;
+    }
+    let (length, header_len) = decoder::length(second, extended).ok()??;
+    let payload_len = frame.len() - header_len;
+    (length == payload_len as u64).then(|| (kind, frame.slice(header_len..)))
 }
 
 /// Gives the length of an unmasked frame's header: 2, 4 or 10 bytes.
@@ -60,13 +83,14 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     frame(CLOSE, &[&code, reason.as_bytes()])
 }
 
-fn frame(opcode: u8, parts: &[&[u8]]) -> Bytes {
+/// Encodes a final frame; `first` is its opcode and its reserved bits.
+fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
     let payload_len = parts.iter().map(|part| part.len()).sum();
     let header_len = header_len(payload_len);
     // The exact capacity: `Bytes` would copy the frame to shed any excess.
     let mut frame = Vec::with_capacity(header_len + payload_len);
     let length = (payload_len as u64).to_be_bytes();
-    frame.push(FINAL | opcode);
+    frame.push(FINAL | first);
     match header_len {
         2 => frame.push(length[7]),
         4 => {

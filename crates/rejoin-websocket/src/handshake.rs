@@ -1,7 +1,11 @@
 //! The opening handshake on the server's side: the checks of a request, RFC 6455 §4.2.
 
+mod extensions;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha1::{Digest, Sha1};
+
+pub use self::extensions::accept_deflate;
 
 /// What the key is hashed with (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -10,7 +10,9 @@ pub(crate) const MAX_CONTROL_BYTES: usize = 125;
 
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
-const MASKED: u8 = 0x80;
+/// The reserved bit of permessage-deflate: the message is compressed (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
+pub(crate) const MASKED: u8 = 0x80;
 
 /// The kind of a control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +22,18 @@ pub(crate) enum Control {
     Pong,
 }
 
+/// What the first frame of a data message says about all of it.
+#[derive(Clone, Copy)]
+pub(super) struct Message {
+    pub(super) kind: Kind,
+    pub(super) compressed: bool,
+}
+
 /// What a frame's payload is a part of.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     /// A data message; `last` ends it.
-    Data { kind: Kind, last: bool },
+    Data { message: Message, last: bool },
     /// A control frame, always whole.
     Control(Control),
 }
@@ -42,8 +51,10 @@ pub(super) struct Frame {
 /// What the next frame has to conform to.
 pub(super) struct Expected {
     pub(super) role: Role,
-    /// The kind of the message that waits for its continuation.
-    pub(super) continued: Option<Kind>,
+    /// Whether permessage-deflate is agreed on.
+    pub(super) deflate: bool,
+    /// The message that waits for its continuation.
+    pub(super) continued: Option<Message>,
     /// The bytes that a data frame may declare.
     pub(super) room: usize,
 }
@@ -83,7 +94,7 @@ impl Beginning {
 /// the bytes, so that the error does not depend on how many of them are there.
 pub(super) fn parse(bytes: &[u8], expected: &Expected) -> Result<Option<(Frame, usize)>, Error> {
     let Some(&first) = bytes.first() else { return Ok(None) };
-    let part = part(first, expected.continued)?;
+    let part = part(first, expected)?;
 
     let Some(&second) = bytes.get(1) else { return Ok(None) };
     match expected.role {
@@ -111,17 +122,21 @@ pub(super) fn parse(bytes: &[u8], expected: &Expected) -> Result<Option<(Frame, 
     Ok(Some((Frame { part, key, missing }, end)))
 }
 
-fn part(first: u8, continued: Option<Kind>) -> Result<Part, Error> {
-    if first & RESERVED != 0 {
-        return Err(Error::ReservedBits);
-    }
+fn part(first: u8, expected: &Expected) -> Result<Part, Error> {
+    let opcode = first & 0x0F;
+    let compressed = match first & RESERVED {
+        0 => false,
+        COMPRESSED if expected.deflate && matches!(opcode, 0x1 | 0x2) => true,
+        _ => return Err(Error::ReservedBits),
+    };
     let last = first & FINAL != 0;
-    let control = match (first & 0x0F, continued) {
-        (0x0, Some(kind)) => return Ok(Part::Data { kind, last }),
+    let begin = |kind| Part::Data { message: Message { kind, compressed }, last };
+    let control = match (opcode, expected.continued) {
+        (0x0, Some(message)) => return Ok(Part::Data { message, last }),
         (0x0, None) => return Err(Error::UnexpectedContinuation),
         (0x1 | 0x2, Some(_)) => return Err(Error::ExpectedContinuation),
-        (0x1, None) => return Ok(Part::Data { kind: Kind::Text, last }),
-        (0x2, None) => return Ok(Part::Data { kind: Kind::Binary, last }),
+        (0x1, None) => return Ok(begin(Kind::Text)),
+        (0x2, None) => return Ok(begin(Kind::Binary)),
         (0x8, _) => Control::Close,
         (0x9, _) => Control::Ping,
         (0xA, _) => Control::Pong,
@@ -131,7 +146,7 @@ fn part(first: u8, continued: Option<Kind>) -> Result<Part, Error> {
 }
 
 /// Reads a payload's length; gives it and the header's length without a mask key.
-fn length(short: u8, extended: &[u8]) -> Result<Option<(u64, usize)>, Error> {
+pub(crate) fn length(short: u8, extended: &[u8]) -> Result<Option<(u64, usize)>, Error> {
     let (length, least, end) = match short {
         126 => {
             let Some(&bytes) = extended.first_chunk() else { return Ok(None) };

@@ -61,6 +61,11 @@ impl Held {
         self.checked = 0;
     }
 
+    /// Puts what an ended message inflates to in its place, until it is released.
+    pub(super) fn replace_message(&mut self, bytes: Vec<u8>) {
+        *self = Self { bytes, ..Self::default() };
+    }
+
     /// Lets go of what is not part of an unfinished message.
     pub(super) fn release(&mut self) {
         if self.message_len > 0 {
