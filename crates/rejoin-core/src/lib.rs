@@ -33,7 +33,9 @@ pub use outside::{
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
-pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
+pub use session::{
+    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenFormat, Session, SessionHandler,
+};
 pub use shutdown::Shutdown;
 pub use stream::{
     Batch, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq, Snapshot,
