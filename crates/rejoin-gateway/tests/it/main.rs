@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod bad_input;
+mod description;
 mod embedding;
+mod http;
 mod identity;
 mod jwks;
 mod resume;
