@@ -73,7 +73,7 @@ fn html(document: &Value) -> String {
         let _ = write!(nav, "<strong>{name}</strong>");
         let about = prose(&tag["description"]);
         let _ = write!(body, "<h2 id=\"tag-{name}\">{name}</h2>{about}");
-        for route in routes(document).filter(|route| route.operation["tags"][0] == tag["name"]) {
+        for route in routes(document, text_of(&tag["name"])) {
             let _ = write!(nav, "<a href=\"#{}\">{}</a>", route.id(), escape(route.summary()));
             write_route(&mut body, &route, &schemas);
         }
@@ -92,12 +92,20 @@ fn html(document: &Value) -> String {
     )
 }
 
-fn routes(document: &Value) -> impl Iterator<Item = Route<'_>> {
+/// The routes of a tag: first those below a path of its name, each path's in the order of a life.
+fn routes<'a>(document: &'a Value, tag: &str) -> Vec<Route<'a>> {
     let paths = document["paths"].as_object().into_iter().flatten();
-    paths.flat_map(|(path, item)| {
+    let routes = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flatten();
         methods.map(move |(method, operation)| Route { path, method, operation })
-    })
+    });
+    let mut routes: Vec<_> = routes.filter(|route| route.operation["tags"][0] == tag).collect();
+    routes.sort_by_key(|route| {
+        let begins = route.path.trim_start_matches('/').starts_with(tag);
+        let method = ["get", "post", "delete"].iter().position(|method| *method == route.method);
+        (!begins, route.path, method)
+    });
+    routes
 }
 
 fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
@@ -117,9 +125,9 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
         operation["requestBody"]["content"].as_object().into_iter().flatten()
     {
         let _ = write!(out, "<h4>Body <span class=\"kind\">{}</span></h4>", escape(media_type));
-        out.push_str(&schemas.content(content));
+        out.push_str(&schemas.body(content));
     }
-    out.push_str("<h4>Answers</h4><table>");
+    out.push_str("<h4>Answers</h4><table class=\"answers\">");
     for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
         let _ = write!(
             out,
@@ -130,7 +138,7 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
             for (media_type, content) in answer["content"].as_object().into_iter().flatten() {
                 let _ = write!(out, " <span class=\"kind\">{}</span>", escape(media_type));
                 if media_type == "application/json" {
-                    out.push_str(&schemas.content(content));
+                    out.push_str(&schemas.answer(content));
                 }
             }
         }

@@ -9,41 +9,51 @@ use crate::http::reference::{escape, inline, text_of};
 /// How deep schemas are followed: deeper than any of ours.
 const MAX_DEPTH: usize = 6;
 
+/// Who writes what is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Sent,
+    Answered,
+}
+
 /// The document's schemas by name.
 pub(super) struct Schemas<'a>(pub(super) &'a Value);
 
 impl Schemas<'_> {
-    /// Fields and an example of what is sent or answered.
-    pub(super) fn content(&self, content: &Value) -> String {
+    /// Fields and an example of what is sent.
+    pub(super) fn body(&self, content: &Value) -> String {
         let schema = self.present(&content["schema"]);
-        let mut out = String::new();
-        let variants = ["oneOf", "anyOf"].iter().find_map(|key| schema[*key].as_array());
-        match variants {
-            Some(variants) => {
-                for (index, variant) in variants.iter().enumerate() {
-                    if index > 0 {
-                        out.push_str("<p>or</p>");
-                    }
-                    let _ = write!(out, "<table>{}</table>", self.rows(variant, "", 0));
-                }
-            }
-            None => {
-                let _ = write!(out, "<table>{}</table>", self.rows(schema, "", 0));
-            }
-        }
+        let tables: Vec<_> = match schema["oneOf"].as_array() {
+            Some(variants) => variants.iter().map(|it| self.table(it, Side::Sent)).collect(),
+            None => vec![self.table(schema, Side::Sent)],
+        };
+        format!("{}{}", tables.join("<p>or</p>"), self.example_of(schema))
+    }
+
+    /// Fields and an example of what is answered, folded away.
+    pub(super) fn answer(&self, content: &Value) -> String {
+        let schema = &content["schema"];
+        let table = self.table(schema, Side::Answered);
+        let example = self.example_of(schema);
+        format!("<details><summary>Fields</summary>{table}{example}</details>")
+    }
+
+    fn table(&self, schema: &Value, side: Side) -> String {
+        format!("<table>{}</table>", self.rows(schema, "", side))
+    }
+
+    fn example_of(&self, schema: &Value) -> String {
         let example = serde_json::to_string_pretty(&self.example(schema, 0));
-        let example = example.expect("an example is JSON");
-        let _ = write!(
-            out,
-            "<details><summary>Example</summary><pre>{}</pre></details>",
-            escape(&example)
-        );
-        out
+        format!("<pre>{}</pre>", escape(&example.expect("an example is JSON")))
     }
 
     /// What a schema is, in a few words.
     pub(super) fn kind(&self, schema: &Value) -> String {
-        let schema = self.present(schema);
+        let kind = self.kind_of_present(self.present(schema));
+        if is_nullable(schema) { format!("{kind}, or null") } else { kind }
+    }
+
+    fn kind_of_present(&self, schema: &Value) -> String {
         if let Some(values) = schema["enum"].as_array() {
             let values: Vec<_> = values.iter().map(ToString::to_string).collect();
             return values.join(" | ");
@@ -52,7 +62,7 @@ impl Schemas<'_> {
             Value::String(kind) => kind.clone(),
             Value::Array(kinds) => {
                 let kinds: Vec<_> = kinds.iter().filter_map(Value::as_str).collect();
-                kinds.join(" or ")
+                kinds.join(", or ")
             }
             _ if schema["oneOf"].is_array() || schema["allOf"].is_array() => "object".to_owned(),
             _ => "any JSON".to_owned(),
@@ -78,32 +88,33 @@ impl Schemas<'_> {
 
     /// What a schema says of itself.
     pub(super) fn about<'a>(&'a self, schema: &'a Value) -> &'a str {
-        let said = text_of(&schema["description"]);
-        if said.is_empty() { text_of(&self.resolve(schema)["description"]) } else { said }
+        let variants = schema["oneOf"].as_array().into_iter().flatten();
+        let said = std::iter::once(schema)
+            .chain(variants)
+            .map(|it| text_of(&it["description"]))
+            .find(|said| !said.is_empty());
+        said.unwrap_or_else(|| text_of(&self.present(schema)["description"]))
     }
 
     /// The fields of an object, those of objects within it below them.
-    fn rows(&self, schema: &Value, prefix: &str, depth: usize) -> String {
+    fn rows(&self, schema: &Value, prefix: &str, side: Side) -> String {
         let schema = self.resolve(schema);
         let mut rows = String::new();
-        for part in schema["allOf"].as_array().into_iter().flatten() {
-            rows.push_str(&self.rows(part, prefix, depth));
+        // Several parts make one object; of alternatives, each has one field.
+        for part in ["allOf", "oneOf"].iter().flat_map(|key| schema[*key].as_array()).flatten() {
+            rows.push_str(&self.rows(part, prefix, side));
         }
-        // A part that is one of several: each has one field.
-        for part in schema["oneOf"].as_array().into_iter().flatten() {
-            rows.push_str(&self.rows(part, prefix, depth));
-        }
-        let required = schema["required"].as_array();
-        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            let is_required = required.is_some_and(|names| names.iter().any(|it| it == name));
+        for (name, field) in fields(schema) {
             let path = format!("{prefix}{name}");
-            let about = self.about(field);
-            rows.push_str(&row(&path, &self.kind(field), about, is_required));
+            let must = side == Side::Sent && is_required(schema, name);
+            rows.push_str(&row(&path, &self.kind(field), self.about(field), must));
             let present = self.present(field);
-            let inner = if present["type"] == "array" { &present["items"] } else { present };
-            let suffix = if present["type"] == "array" { "[]." } else { "." };
-            if depth < MAX_DEPTH {
-                rows.push_str(&self.rows(inner, &format!("{path}{suffix}"), depth + 1));
+            let (inner, suffix) = match &present["type"] {
+                Value::String(kind) if kind == "array" => (&present["items"], "[]."),
+                _ => (present, "."),
+            };
+            if path.matches('.').count() < MAX_DEPTH {
+                rows.push_str(&self.rows(inner, &format!("{path}{suffix}"), side));
             }
         }
         rows
@@ -132,14 +143,13 @@ impl Schemas<'_> {
         let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str());
         match kind {
             Some("object") => {
-                let fields = schema["properties"].as_object().into_iter().flatten();
-                let fields = fields.map(|(name, field)| {
-                    let value = match name.as_str() {
+                let fields = fields(schema).into_iter().map(|(name, field)| {
+                    let value = match name {
                         // Nothing says "there is no other page" better.
                         "next" => Value::Null,
                         _ => self.example(field, depth + 1),
                     };
-                    (name.clone(), value)
+                    (name.to_owned(), value)
                 });
                 fields.collect::<Map<_, _>>().into()
             }
@@ -168,6 +178,28 @@ impl Schemas<'_> {
         let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
         name.map_or(schema, |name| &self.0[name])
     }
+}
+
+/// The fields of an object: what must be there in the order of its declaration, then the rest.
+fn fields(schema: &Value) -> Vec<(&str, &Value)> {
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let mut fields: Vec<_> = fields.map(|(name, field)| (name.as_str(), field)).collect();
+    let place = |name: &str| {
+        let required = schema["required"].as_array();
+        let place = required.and_then(|names| names.iter().position(|it| it == name));
+        place.unwrap_or(usize::MAX)
+    };
+    fields.sort_by_key(|(name, _)| place(name));
+    fields
+}
+
+fn is_required(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().is_some_and(|names| names.iter().any(|it| it == name))
+}
+
+fn is_nullable(schema: &Value) -> bool {
+    let variants = schema["oneOf"].as_array();
+    variants.is_some_and(|variants| variants.iter().any(|it| it["type"] == "null"))
 }
 
 /// A row of a table of fields or parameters.
