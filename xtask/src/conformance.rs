@@ -55,7 +55,7 @@ pub fn run(root: &Path, cases: &[String], python: Option<&Path>) -> anyhow::Resu
         "exclude-cases": [],
     });
     fs::write(&specification, wanted.to_string())?;
-    say("running the suite; all cases take about ten minutes");
+    say("running the suite; all cases take ten to twenty minutes");
     let log = report.join("suite.log");
     let announced = follow(Running(suite.start(root, &specification)?), &log)?;
 

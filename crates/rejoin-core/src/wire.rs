@@ -1,5 +1,10 @@
 //! How payloads become bytes on the wire, which core leaves to the gateway.
 
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
 use bytes::Bytes;
 
 /// Whether a message is text or binary.
@@ -15,3 +20,68 @@ pub enum Kind {
 ///
 /// Called once for each frame, whatever the number of its readers.
 pub type Encode = fn(Kind, &[&[u8]]) -> Bytes;
+
+/// How a message looks to one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As it was encoded.
+    #[default]
+    Plain,
+    /// Smaller, for those who agreed to it.
+    Compressed,
+    /// Nothing but what the program said, for those who speak no protocol of ours.
+    Raw,
+}
+
+impl Form {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Compressed, Self::Raw];
+}
+
+/// Makes another form of an encoded message; empty: nothing goes over the wire in this form.
+pub type Reform = fn(&Bytes, Form) -> Bytes;
+
+/// A message as it goes over the wire: encoded once, and in each further form once.
+#[derive(Clone)]
+pub struct Frame {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plain: Bytes,
+    /// Not there until somebody asks for another form: most frames have no other reader.
+    others: OnceLock<Box<[OnceLock<Bytes>; 2]>>,
+}
+
+impl Frame {
+    /// Its bytes as they were encoded.
+    #[must_use]
+    pub fn plain(&self) -> &Bytes {
+        &self.shared.plain
+    }
+
+    /// Its bytes in a form, made by the first who asks, for all who do; who asks at the same
+    /// time waits. `reform` is the same function each time.
+    #[must_use]
+    pub fn form(&self, form: Form, reform: Reform) -> &Bytes {
+        let index = match form {
+            Form::Plain => return self.plain(),
+            Form::Compressed => 0,
+            Form::Raw => 1,
+        };
+        let others = self.shared.others.get_or_init(Box::default);
+        others[index].get_or_init(|| reform(self.plain(), form))
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(plain: Bytes) -> Self {
+        Self { shared: Arc::new(Shared { plain, others: OnceLock::new() }) }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("bytes", &self.plain().len()).finish()
+    }
+}

@@ -39,6 +39,7 @@ use crate::{gateway::Shared, socket};
 pub(crate) fn router(shared: &Arc<Shared>, pages: Option<Pages>) -> Router {
     let own = Router::new()
         .route("/ws", get(socket::upgrade))
+        .route("/ws/{profile}/{session}", get(socket::door::upgrade))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -5,10 +5,19 @@
 //! block waits for writability by itself and then catches up from the stream's ring; the shard
 //! goes on.
 
+mod attend;
 mod batch;
+mod counts;
 mod deliver;
+mod drain;
+mod form;
 mod readers;
 mod run;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod wheel;
 mod writer;
 
 use std::{
@@ -17,15 +26,29 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use rejoin_core::{Outbox, Shutdown, Wake};
+use rejoin_core::{Form, Outbox, Shutdown, Wake};
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::net::WriteHalf;
+pub use counts::{Counts, Dropped};
+
+use crate::{net::WriteHalf, shard::drain::Drain};
+
+/// How shards look after connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How often something is heard from a living peer.
+    pub(crate) heartbeat: Duration,
+    /// The longest time over which the clients of a stopping server come back.
+    pub(crate) drain_window: Duration,
+    /// The time of day, in milliseconds since the epoch.
+    pub(crate) clock: fn() -> u64,
+}
 
 /// All shards of a gateway.
 #[derive(Debug)]
@@ -42,6 +65,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     /// Told once for each push; the shard looks at the whole inbox.
     filled: Notify,
+    /// The same for all shards.
+    drain: Arc<Drain>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +78,8 @@ struct Inbox {
     arrivals: Vec<Arrival>,
     /// Which slots are taken.
     slots: Slab<()>,
+    /// The shard has ended: nobody takes what arrives.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -60,29 +87,45 @@ struct Arrival {
     slot: usize,
     socket: WriteHalf,
     outbox: Arc<Outbox>,
+    form: Form,
 }
 
 impl Shards {
     /// Starts so many shards; they end when the shutdown begins, after what is queued.
-    pub(crate) fn start(count: NonZeroUsize, shutdown: &Shutdown) -> Self {
+    pub(crate) fn start(
+        count: NonZeroUsize,
+        settings: Settings,
+        counts: &Arc<Counts>,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let drain = Arc::new(Drain::new(settings.drain_window));
         let start = |_| {
-            let shared = Arc::new(Shared { inbox: Mutex::default(), filled: Notify::new() });
-            let run = run::Run::new(Arc::clone(&shared), shutdown.clone());
+            let inbox = Mutex::default();
+            let shared = Shared { inbox, filled: Notify::new(), drain: Arc::clone(&drain) };
+            let shared = Arc::new(shared);
+            let counts = Arc::clone(counts);
+            let run = run::Run::new(Arc::clone(&shared), settings, counts, shutdown.clone());
             shutdown.spawn(run.run());
             shared
         };
         Self { shards: (0..count.get()).map(start).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it.
-    pub(crate) fn add(&self, socket: WriteHalf) -> Arc<Outbox> {
+    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it,
+    /// and what it reads of streams in this form.
+    pub(crate) fn add(&self, socket: WriteHalf, form: Form) -> Arc<Outbox> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let shard = &self.shards[turn % self.shards.len()];
         let mut inbox = shard.inbox.lock();
         let slot = inbox.slots.insert(());
         let wake: Arc<dyn Wake> = Arc::clone(shard) as _;
         let outbox = Arc::new(Outbox::new(wake, slot));
-        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox) });
+        if inbox.closed {
+            outbox.end();
+            return outbox;
+        }
+        shard.drain.arrive();
+        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox), form });
         drop(inbox);
         shard.filled.notify_one();
         outbox

@@ -1,6 +1,7 @@
 //! A WebSocket: the upgrade, then one loop that reads; a shard writes.
 
 mod client;
+pub(crate) mod door;
 mod pace;
 mod request;
 mod scratch;
@@ -12,7 +13,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use rejoin_core::Handshake;
+use rejoin_core::{Form, Handshake};
 use rejoin_protocol::message::Positions;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, debug, debug_span};
@@ -53,8 +54,8 @@ pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: Request)
 
 /// Takes the first bytes, then leaves the socket to a task that is small while it is idle.
 async fn start(shared: &Arc<Shared>, socket: Socket, first_bytes: &[u8], accepted: Accepted) {
-    let Accepted { opener, handshake, permit, .. } = accepted;
-    let mut client = client(shared, socket, handshake, permit);
+    let Accepted { opener, handshake, permit, form, .. } = accepted;
+    let mut client = client(shared, socket, form, handshake, permit);
     let flow = match opener {
         Opener::Known(identity) => client.welcome(None, identity, &Positions::default()),
         Opener::Unknown => ControlFlow::Continue(()),
@@ -68,6 +69,7 @@ async fn start(shared: &Arc<Shared>, socket: Socket, first_bytes: &[u8], accepte
 fn client(
     shared: &Arc<Shared>,
     socket: Socket,
+    form: Form,
     handshake: Handshake,
     permit: OwnedSemaphorePermit,
 ) -> Box<Client> {
@@ -75,6 +77,10 @@ fn client(
         debug!(%error, "a socket without TCP_NOTSENT_LOWAT");
     }
     let (read, write) = socket.into_split();
-    let outbox = shared.shards.add(write);
-    Box::new(Client::new(Arc::clone(shared), read, outbox, handshake, permit))
+    let outbox = shared.shards.add(write, form);
+    let mut client = Client::new(Arc::clone(shared), read, outbox, handshake, permit);
+    if form == Form::Compressed {
+        client.inflate();
+    }
+    Box::new(client)
 }

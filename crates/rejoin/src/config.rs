@@ -1,15 +1,18 @@
 //! The configuration: `rejoin.toml`, then `REJOIN_*`, then flags.
 
+mod limits;
 mod load;
 mod value;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use rejoin_core::{Caps, Profile, Retention, TopicRule};
-use rejoin_gateway::JwksUrl;
-use rejoin_protocol::{ProfileName, limits};
+use anyhow::bail;
+use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
+use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
+use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
+use limits::Limits;
 pub(crate) use load::{Overrides, load};
 use value::{ByteSize, Count, Interval, TopicPattern};
 
@@ -37,6 +40,17 @@ pub(crate) struct Server {
     /// Origins besides the server's own.
     #[serde(deserialize_with = "value::origins")]
     pub(crate) allowed_origins: Vec<String>,
+    /// Relative to the data directory, both.
+    #[serde(deserialize_with = "value::optional_path")]
+    tls_certificate_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::optional_path")]
+    tls_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::proxies")]
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// With a slash at both ends.
+    #[serde(deserialize_with = "value::base_path")]
+    pub(crate) base_path: String,
+    pub(crate) public_metrics: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,21 +72,16 @@ pub(crate) struct Auth {
     pub(crate) audience: Option<String>,
     /// What a token without `caps` allows.
     pub(crate) default_caps: Option<Caps>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Limits {
-    pub(crate) max_connections: Count,
-    pub(crate) max_message_bytes: ByteSize,
-    pub(crate) auth_timeout: Interval,
-    pub(crate) heartbeat: Interval,
+    /// Whether sockets take a token in their address.
+    pub(crate) token_in_url: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
+    #[serde(deserialize_with = "value::slow_reader")]
+    pub(crate) slow_reader: SlowReader,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +116,11 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             data_dir: value::expand_home("~/.local/share/rejoin"),
             allowed_origins: Vec::new(),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            trusted_proxies: TrustedProxies::default(),
+            base_path: "/".to_owned(),
+            public_metrics: false,
         }
     }
 }
@@ -122,17 +136,7 @@ impl Default for Auth {
             issuer: None,
             audience: None,
             default_caps: None,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_connections: Count::new(1000),
-            max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
-            auth_timeout: Interval::from_secs(10),
-            heartbeat: Interval::from_secs(30),
+            token_in_url: false,
         }
     }
 }
@@ -153,6 +157,28 @@ impl Auth {
             ("auth.jwks_url", self.jwks_url.is_some()),
         ];
         sources.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+}
+
+impl Server {
+    /// The certificate and its key, if the server speaks TLS.
+    ///
+    /// # Errors
+    /// If there is one without the other.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
+        match (&self.tls_certificate_file, &self.tls_key_file) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig {
+                certificate_file: self.data_dir.join(certificate),
+                key_file: self.data_dir.join(key),
+            })),
+            (None, None) => Ok(None),
+            _ => bail!("set both `server.tls_certificate_file` and `server.tls_key_file`, or none"),
+        }
+    }
+
+    /// How its pages are reached.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls_certificate_file.is_some() { "https" } else { "http" }
     }
 }
 
@@ -187,6 +213,7 @@ impl Config {
                 bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
+            slow_reader: topic.slow_reader,
         };
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));

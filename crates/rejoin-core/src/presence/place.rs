@@ -288,7 +288,7 @@ impl SnapshotSource for Source {
             let Following { state, stream, reader } = place.follow(&self.subject);
             let text = text(None, &ServerMessage::Presence(state));
             let message = (place.tools.encode)(Kind::Text, &[text.as_bytes()]);
-            Snapshot { messages: vec![message], seq: reader.next, position: stream.head() }
+            Snapshot { messages: vec![message.into()], seq: reader.next, position: stream.head() }
         });
         Box::pin(std::future::ready(snapshot))
     }

@@ -2,10 +2,12 @@
 
 use std::{collections::VecDeque, num::NonZeroUsize, time::Duration};
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::stream::{Retention, Seq};
+use crate::{
+    stream::{Retention, Seq},
+    wire::Frame,
+};
 
 /// Frames that producers may be ahead of the slowest shard: enough for full batches.
 const MAX_PACE_FRAMES: usize = 1024;
@@ -17,7 +19,7 @@ const MAX_PACE_BYTES: usize = 256 * 1024;
 pub struct ReadLimit {
     /// Frames at most.
     pub frames: NonZeroUsize,
-    /// Bytes at most; one frame is always taken.
+    /// Bytes at most, as they were encoded; one frame is always taken.
     pub bytes: usize,
 }
 
@@ -26,8 +28,8 @@ pub struct ReadLimit {
 pub struct Batch {
     /// The number of the first of them.
     pub first: Seq,
-    /// Their bytes.
-    pub frames: Vec<Bytes>,
+    /// They themselves.
+    pub frames: Vec<Frame>,
 }
 
 impl Batch {
@@ -40,7 +42,7 @@ impl Batch {
 
 #[derive(Debug)]
 struct Entry {
-    wire: Bytes,
+    frame: Frame,
     /// Where it begins, in the stream's units.
     offset: u64,
     /// Bytes of all frames before it, in the stream's whole life.
@@ -85,13 +87,12 @@ impl Ring {
         }
     }
 
-    pub(super) fn push(&mut self, wire: Bytes, units: u64, now: Instant) {
-        let entry =
-            Entry { offset: self.head_offset, bytes_before: self.total_bytes, at: now, wire };
-        self.total_bytes += entry.wire.len() as u64;
+    pub(super) fn push(&mut self, frame: Frame, units: u64, now: Instant) {
+        let (offset, bytes_before) = (self.head_offset, self.total_bytes);
+        self.total_bytes += frame.plain().len() as u64;
         self.head_offset += units;
         self.last_push = now;
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry { frame, offset, bytes_before, at: now });
         while self.entries.len() > 1
             && (self.entries.len() > self.retention.frames.get()
                 || self.held_bytes() > self.retention.bytes.get() as u64)
@@ -165,11 +166,11 @@ impl Ring {
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
         for entry in self.entries.range(start..).take(limit.frames.get()) {
-            bytes += entry.wire.len();
+            bytes += entry.frame.plain().len();
             if bytes > limit.bytes && !batch.frames.is_empty() {
                 break;
             }
-            batch.frames.push(entry.wire.clone());
+            batch.frames.push(entry.frame.clone());
         }
         true
     }

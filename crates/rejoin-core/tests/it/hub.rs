@@ -34,7 +34,7 @@ async fn a_published_message_has_the_position_that_resumes_after_it() {
     assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
     let mut batch = Batch::default();
     assert_eq!(stream.read(start.reader, limit(9), &mut batch), Progress::Frames);
-    let text = std::str::from_utf8(&batch.frames[0][1..]).unwrap();
+    let text = std::str::from_utf8(&batch.frames[0].plain()[1..]).unwrap();
     assert!(text.contains(r#""data":2,"#), "{text}");
 }
 
@@ -70,7 +70,7 @@ async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await;
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);
-    let text = std::str::from_utf8(&batch.frames[0]).unwrap();
+    let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();
     assert!(text.contains(r#""topic":"@all""#) && text.contains("maintenance"), "{text}");
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod hub;
+mod lag;
 mod outbox;
 mod pacing;
 mod promise;

@@ -52,7 +52,7 @@ impl View {
 
     fn begin(&mut self, start: &Start) {
         for message in &start.preamble {
-            self.message(message);
+            self.message(message.plain());
         }
         self.places.push((start.position, self.state.clone()));
         self.reader = Some(start.reader);
@@ -67,10 +67,10 @@ fn read(numbers: &Numbers, view: &mut View, count: usize) {
     let Some(mut reader) = view.reader else { return };
     let mut batch = Batch::default();
     match numbers.stream().read(reader, limit(count), &mut batch) {
-        Progress::UpToDate => {}
+        Progress::UpToDate | Progress::Finished => {}
         Progress::Frames => {
             for frame in &batch.frames {
-                view.message(frame);
+                view.message(frame.plain());
             }
             reader.next = batch.end();
             view.reader = Some(reader);
@@ -185,10 +185,10 @@ fn publish(stream: &Stream, number: u64) {
 fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64) -> u64 {
     let mut batch = Batch::default();
     match stream.read(*reader, limit(count), &mut batch) {
-        Progress::UpToDate => {}
+        Progress::UpToDate | Progress::Finished => {}
         Progress::Frames => {
             for frame in &batch.frames {
-                assert_eq!(frame[..], *format!("t{seen}").as_bytes());
+                assert_eq!(frame.plain()[..], *format!("t{seen}").as_bytes());
                 seen += 1;
             }
             reader.next = batch.end();

@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::support::{connection, hub, identity, limit, told};
 
-fn size(cols: u16, rows: u16) -> TerminalSize {
+pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
+pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
     AttachRequest { reply_to: None, position: None, role, writer: None, size }
 }
 
@@ -26,7 +26,7 @@ fn named(writer: &str) -> AttachRequest {
     AttachRequest { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
 }
 
-async fn start(
+pub(crate) async fn start(
     hub: &Hub,
     programs: &mut mpsc::Receiver<MemoryTerminal>,
 ) -> (Session, MemoryTerminal) {
@@ -35,7 +35,7 @@ async fn start(
     (session, programs.recv().await.unwrap())
 }
 
-fn text_receipt(connection: &Connection, id: &str) -> Receipt {
+pub(crate) fn text_receipt(connection: &Connection, id: &str) -> Receipt {
     Receipt::text(connection.clone(), Some(MessageId::new(id).unwrap()))
 }
 
@@ -55,7 +55,7 @@ async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Byte
     loop {
         stream.read(reader, limit(100), &mut batch);
         reader.next = batch.end();
-        all.append(&mut batch.frames);
+        all.extend(batch.frames.drain(..).map(|frame| frame.plain().clone()));
         if all.iter().any(|frame| done(frame)) {
             return all;
         }
@@ -64,7 +64,7 @@ async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Byte
 }
 
 /// Until the owner has looked at all that was sent to it before.
-async fn fence(session: &Session) {
+pub(crate) async fn fence(session: &Session) {
     session.stream().start(None).await.unwrap();
 }
 
@@ -380,7 +380,7 @@ async fn a_hangup_comes_after_however_much_input_and_the_last_state_is_left() {
     assert!(session.is_closed());
     // Who is behind is told of the end, though nobody is there to ask.
     let start = session.stream().start(None).await.unwrap();
-    assert!(contains(&start.preamble[0], "terminated"), "{:?}", start.preamble);
+    assert!(contains(start.preamble[0].plain(), "terminated"), "{:?}", start.preamble);
 }
 
 #[tokio::test]

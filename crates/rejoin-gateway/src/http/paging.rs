@@ -14,8 +14,6 @@ pub(super) fn page<T, C>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_page_says_where_the_next_begins_if_there_is_one() {
         let page = |count, limit| super::page(0..count, limit, |item| *item);

@@ -35,7 +35,7 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a peer may leave its replies unread while nothing more is read from it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a client may take for one message, from its first byte to its last.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,6 +57,8 @@ pub(super) struct Client {
     /// Whose presence it is told.
     pub(super) following: Vec<(Subject, StreamNumber)>,
     pace: Pace,
+    /// It speaks no protocol of ours: what it sends is typed.
+    pub(super) is_plain: bool,
     /// When the message began whose end has not come.
     unfinished_since: Option<Instant>,
     /// Given back when the connection has ended.
@@ -85,9 +87,19 @@ impl Client {
             attachments: Vec::new(),
             following: Vec::new(),
             pace: Pace::default(),
+            is_plain: false,
             unfinished_since: None,
             _permit: permit,
         }
+    }
+
+    /// Takes compressed messages, as it was agreed.
+    pub(super) fn inflate(&mut self) {
+        self.decoder = self.fresh_decoder().with_deflate();
+    }
+
+    fn fresh_decoder(&self) -> Decoder {
+        Decoder::new(Role::Server, self.shared.config.max_message_bytes)
     }
 
     /// Takes what came with the request, and waits until the client is authenticated.
@@ -171,7 +183,7 @@ impl Client {
         self.subscriptions.clear();
         self.membership = None;
         let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
-        self.outbox.push(Item::Close(code));
+        self.outbox.push(Item::Close(code.into()));
         if peer_ended {
             return;
         }
@@ -208,6 +220,8 @@ impl Client {
             };
             match self.admit(&event) {
                 Ok(()) => match event {
+                    Event::Text(text) if self.is_plain => self.type_in(text.as_bytes()).await?,
+                    Event::Binary(bytes) if self.is_plain => self.type_in(bytes).await?,
                     Event::Text(text) => self.text(text).await?,
                     Event::Binary(bytes) => self.binary(bytes)?,
                     Event::Ping(payload) => {
@@ -369,7 +383,10 @@ impl Client {
         let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        let welcome = |streams| {
+            self.auth_result(&connection, reply_to, Some(streams));
+            self.outbox.push(Item::Attend(connection.clone()));
+        };
         let joined = hub.join(connection.clone(), positions, welcome);
         match joined {
             Ok(membership) => {
@@ -422,7 +439,7 @@ impl Client {
         attachment.map(Attachment::detach).is_some()
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    pub(super) fn connection(&self) -> Option<&Connection> {
         self.membership.as_ref().map(Membership::connection)
     }
 

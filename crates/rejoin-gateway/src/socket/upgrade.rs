@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use rejoin_core::{Device, Handshake};
+use rejoin_core::{Device, Form, Handshake};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
 use rejoin_websocket::handshake::{self, Refusal};
 use serde::Deserialize;
@@ -40,6 +40,8 @@ pub(super) struct Accepted {
     pub(super) opener: Opener,
     /// What is known of the client.
     pub(super) handshake: Handshake,
+    /// How messages look to it.
+    pub(super) form: Form,
     /// One of the connections that there may be.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -84,7 +86,17 @@ pub(super) async fn check(
         address: parts.extensions.get::<Peer>().map(|peer| peer.address),
         user_agent: user_agent(&parts.headers),
     };
-    Ok(Accepted { headers: answer(&key, subprotocol), opener, handshake, permit })
+    let mut answer = answer(&key, subprotocol);
+    let form = match (door, extension(shared, &parts.headers)) {
+        (Door::Plain, _) => Form::Raw,
+        (Door::Protocol, None) => Form::Plain,
+        (Door::Protocol, Some(extension)) => {
+            let extension = HeaderValue::from_static(extension);
+            answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+            Form::Compressed
+        }
+    };
+    Ok(Accepted { headers: answer, opener, handshake, form, permit })
 }
 
 /// What the address says, with an error that names the field.
@@ -116,6 +128,13 @@ fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
         return Err(Problem::new(ErrorCode::InvalidField, &detail));
     }
     Ok(is_ours)
+}
+
+/// The extension that is agreed on: permessage-deflate, if the client offers it.
+fn extension(shared: &Shared, headers: &HeaderMap) -> Option<&'static str> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let agreed = handshake::accept_deflate(offers.map(HeaderValue::as_bytes));
+    agreed.filter(|_| shared.config.compression)
 }
 
 fn answer(key: &str, subprotocol: bool) -> HeaderMap {

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod alive;
 mod bad_input;
 mod description;
+mod door;
 mod embedding;
 mod http;
 mod identity;
 mod jwks;
+mod lobby;
 mod resume;
 mod revocations;
 mod signing;
@@ -15,6 +18,7 @@ mod slow;
 mod support;
 mod terminal;
 mod tickets;
+mod tls;
 mod tokens;
 mod topics;
 mod upgrade;

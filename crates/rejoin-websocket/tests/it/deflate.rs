@@ -99,7 +99,8 @@ fn only_whole_plain_server_data_frames_have_a_payload() {
 
     let with_first = |first: u8| Bytes::from([&[first], &data[1..]].concat());
     let compressed = deflate(&data).expect("it compresses");
-    let masked = [&[0x81, 0x80 | 126, 1, 44][..], &[0; 304]].concat();
+    // 254 bytes after the first two, which is what the second says if its mask bit is a length.
+    let masked = [&[0x81, 0x80 | 126, 0, 248][..], &[0; 4 + 248]].concat();
     for other in [
         compressed,
         ping(&[1; 125]),

@@ -188,6 +188,7 @@ fn exactly_the_limit_may_come_out() {
         }
     }
     assert_eq!(read(b"\x00", 1), Ok(Vec::new()));
+    assert_eq!(read(b"", 0), Err(Error::InvalidDeflate));
 }
 
 #[test]
@@ -210,6 +211,13 @@ fn a_bomb_costs_four_times_what_arrived() {
         assert!(used.peak <= STATE_BYTES + limit + 1, "{used:?}");
         assert_eq!(used.kept, 0);
     }
+}
+
+#[test]
+fn a_bomb_is_not_inflated_beyond_the_limit() {
+    let broken = [&peer::compressed(&vec![0; 1 << 20], 9)[..], b"\xFF"].concat();
+    assert_eq!(read(&broken, 1 << 20), Err(Error::InvalidDeflate));
+    assert_eq!(read(&broken, 1 << 19), Err(Error::MessageTooLong));
 }
 
 #[test]

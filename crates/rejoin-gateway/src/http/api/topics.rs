@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::{Json as Answer, extract::State};
-use rejoin_core::{Batch, Progress, ReadLimit, Reader, Stream, Topic, TopicRight, now_ms};
+use rejoin_core::{Batch, Frame, Progress, ReadLimit, Reader, Stream, Topic, TopicRight, now_ms};
 use rejoin_protocol::{
     ErrorCode, Position, RequestKey, Subject, TopicName, Verdict,
     message::{PresenceState, PublishAck},
@@ -121,7 +121,7 @@ pub(super) struct Message {
 
 /// A frame of a topic's stream.
 #[derive(Deserialize)]
-struct Frame {
+struct Published {
     payload: Message,
 }
 
@@ -274,12 +274,12 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
     batch.frames.iter().map(message).collect()
 }
 
-fn message(frame: &bytes::Bytes) -> Result<Message, Problem> {
-    let text = rejoin_websocket::payload(frame).map(|(_, text)| text);
-    let frame = text.and_then(|text| serde_json::from_slice::<Frame>(&text).ok());
+fn message(frame: &Frame) -> Result<Message, Problem> {
+    let text = rejoin_websocket::payload(frame.plain()).map(|(_, text)| text);
+    let published = text.and_then(|text| serde_json::from_slice::<Published>(&text).ok());
     // What a producer of the embedding program appended itself is of no form that is known here.
-    let frame = frame.ok_or_else(|| {
+    let published = published.ok_or_else(|| {
         Problem::new(ErrorCode::Internal, "the topic holds what was not published to it")
     })?;
-    Ok(frame.payload)
+    Ok(published.payload)
 }
