@@ -15,8 +15,8 @@ use std::{
 
 use parking_lot::Mutex;
 use rejoin_protocol::{
-    ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo, SessionKind,
-    SessionStatus, Signal, StreamNumber, TerminalSize, UserId, WriterId,
+    ConnectionId, ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo,
+    SessionKind, SessionStatus, Signal, StreamNumber, TerminalSize, UserId, WriterId,
     message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -105,6 +105,17 @@ pub struct AttachRequest {
     pub writer: Option<WriterId>,
     /// The size that it can show.
     pub size: Option<TerminalSize>,
+}
+
+/// How a screen is told to those who do not attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenFormat {
+    /// What is visible, a line for each row.
+    Text,
+    /// Bytes that bring an empty terminal into the same state, history included.
+    Ansi,
+    /// What is visible, as a piece of HTML.
+    Html,
 }
 
 /// A connection's stay with a session; dropping it leaves.
@@ -263,6 +274,24 @@ impl Session {
             return Err(ErrorCode::SessionEnded.into());
         }
         state.input.control(Control::Signal(signal))
+    }
+
+    /// What the terminal shows now, or showed last.
+    ///
+    /// # Errors
+    /// `session_ended` if the session was closed.
+    pub async fn screen(&self, format: ScreenFormat) -> Result<bytes::Bytes, ErrorBody> {
+        let (reply_tx, reply) = oneshot::channel();
+        let ended = || ErrorBody::from(ErrorCode::SessionEnded);
+        let asked = self.shared.commands.send(Command::Picture { format, reply_tx });
+        asked.await.map_err(|_| ended())?;
+        reply.await.map_err(|_| ended())
+    }
+
+    /// The connections that are attached, each once, in the order in which they came.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionId> {
+        self.shared.state.lock().viewers.connections()
     }
 
     /// Where those who are attached are present.

@@ -275,6 +275,15 @@ impl Stream {
         (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.quiet_for(now))
     }
 
+    /// How many frames it holds, and how long ago the last one came, or it was made.
+    #[must_use]
+    pub fn held(&self) -> (usize, Duration) {
+        let mut state = self.shared.state.lock();
+        let now = Instant::now();
+        state.ring.expire(now);
+        (state.ring.len(), state.ring.quiet_for(now))
+    }
+
     /// The frame number and position that come next, both from one turn.
     #[must_use]
     pub fn next(&self) -> (Seq, Position) {

@@ -80,6 +80,12 @@ impl Topic {
         &self.shared.stream
     }
 
+    /// How many connections subscribe to it.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.shared.place.connections()
+    }
+
     /// Where its subscribers are present.
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.shared.place

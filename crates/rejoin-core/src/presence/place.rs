@@ -129,6 +129,11 @@ impl Place {
         self.state.lock().describe(subject)
     }
 
+    /// How many connections are here.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.lock().room.connections()
+    }
+
     /// Who is here, and the changes after it, from one turn.
     pub(crate) fn follow(self: &Arc<Self>, subject: &Subject) -> Following {
         let mut state = self.state.lock();

@@ -20,7 +20,7 @@ use crate::{
     hub::SessionTools,
     outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
     presence::Place,
-    session::{Ended, InputQueue, Session, Shared, State, Viewers},
+    session::{Ended, InputQueue, ScreenFormat, Session, Shared, State, Viewers},
     shutdown::Shutdown,
     stream::{Lag, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
     time::now_ms,
@@ -40,6 +40,10 @@ const SNAPSHOT_LAG_BYTES: u64 = 256 * 1024;
 pub(super) enum Command {
     Snapshot {
         reply_tx: oneshot::Sender<Snapshot>,
+    },
+    Picture {
+        format: ScreenFormat,
+        reply_tx: oneshot::Sender<Bytes>,
     },
     /// The viewers want another size.
     Resize,
@@ -208,8 +212,14 @@ impl Owner {
     fn obey(&mut self, command: Command) {
         // Whatever the command: a full queue may have refused the one that says "resize".
         self.resize();
-        if let Command::Snapshot { reply_tx } = command {
-            let _ = reply_tx.send(self.snapshot());
+        match command {
+            Command::Snapshot { reply_tx } => {
+                let _ = reply_tx.send(self.snapshot());
+            }
+            Command::Picture { format, reply_tx } => {
+                let _ = reply_tx.send(self.picture(format));
+            }
+            Command::Resize | Command::Close { .. } => {}
         }
     }
 
@@ -333,6 +343,14 @@ impl Owner {
             .tools
             .events
             .tell(HubEvent::SessionEnded { session: self.session.clone() });
+    }
+
+    fn picture(&self, format: ScreenFormat) -> Bytes {
+        match format {
+            ScreenFormat::Text => self.screen.text().into(),
+            ScreenFormat::Ansi => self.screen.snapshot(self.scrollback_lines).into(),
+            ScreenFormat::Html => self.screen.html().into(),
+        }
     }
 
     /// The state after all that was appended, or a recent one if little came since.

@@ -127,7 +127,23 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-fn refused(shared: &Shared, error: &TokenError) -> Problem {
+/// Whether a request may change what a browser is logged in with: it comes from no page, or from
+/// one of this server.
+///
+/// # Errors
+/// `forbidden`.
+pub(super) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let from_browser =
+        headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if from_browser && !is_same_origin(headers) {
+        let detail = "a browser is logged in and out by this server's own pages only";
+        return Err(Problem::new(ErrorCode::Forbidden, detail));
+    }
+    Ok(())
+}
+
+/// Counts a token that is not good.
+pub(super) fn refused(shared: &Shared, error: &TokenError) -> Problem {
     shared.hub.metrics().auth_failed(error.reason());
-    Problem::new(error.codes().0, &error.to_string())
+    Problem::new(error.codes().0, error.to_string())
 }

@@ -4,8 +4,10 @@
 
 mod alive;
 mod bad_input;
+mod description;
 mod door;
 mod embedding;
+mod http;
 mod identity;
 mod jwks;
 mod lobby;

@@ -111,6 +111,8 @@ fn hub(config: &Config, checkpoint: &Checkpoint, shutdown: &Shutdown) -> Hub {
         profiles: config.profiles(),
         topics: config.topic_rules(),
         sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
+        limits: config.limits.of_hub(),
+        presence_grace: config.limits.presence_grace,
         ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
     };
     Hub::restored(hub_config, shutdown, saved)
@@ -152,6 +154,12 @@ fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, hub: Hub) -> G
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
         connections_per_address: config.limits.connections_per_ip.rate(),
+        rates: config.limits.rates(),
+        max_subscriptions: config.limits.max_subscriptions.get().get(),
+        token_in_url: config.auth.token_in_url,
+        base_path: config.server.base_path.clone(),
+        public_metrics: config.server.public_metrics,
+        compression: config.server.compression,
         ..GatewayConfig::new(verifier.with_rules(rules))
     };
     Gateway::new(hub, gateway_config)
@@ -159,7 +167,8 @@ fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, hub: Hub) -> G
 
 /// Says where the server is, and how to log in.
 fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
-    let url = format!("{}://{address}", config.server.scheme());
+    let base = config.server.base_path.trim_end_matches('/');
+    let url = format!("{}://{address}{base}", config.server.scheme());
     say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");
