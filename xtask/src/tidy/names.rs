@@ -27,6 +27,7 @@ const ROOT: &[&str] = &[
     "examples",
     "package-lock.json",
     "package.json",
+    "packaging",
     "rustfmt.toml",
     "tsconfig.base.json",
     "tsconfig.json",

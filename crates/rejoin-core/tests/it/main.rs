@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod access;
+mod events;
 mod hub;
+mod metrics;
 mod outbox;
 mod pacing;
 mod promise;
