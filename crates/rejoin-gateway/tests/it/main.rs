@@ -16,3 +16,4 @@ mod tickets;
 mod tokens;
 mod topics;
 mod upgrade;
+mod webhooks;
