@@ -21,6 +21,7 @@ use crate::machine::{self, Memory};
 const CONFIGURATION: &str = "\
 [limits]
 max_connections = 100000
+connections_per_ip = { count = 0 }
 heartbeat = \"10m\"
 [topics.bench]
 retain = { frames = 65536, bytes = \"64MiB\" }

@@ -1,20 +1,28 @@
 // A connection to the server that comes back by itself.
 
 import { Backoff } from "./backoff.js";
-import { type BinaryMessage, decodeBinary } from "./binary.js";
-import { CLOSE_CODES } from "./codes.js";
+import { decodeBinary } from "./binary.js";
+import { judgeClose } from "./closing.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import { connectionLost, notConnected, RejoinError } from "./errors.js";
+import { connectionLost, noNewerToken, notConnected, RejoinError } from "./errors.js";
+import type { ConnectionEvents, ConnectionState } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import {
   type AuthResult,
   type Closing,
   type Envelope,
   type ErrorPayload,
+  type PresenceState,
   readMessage,
   type Requests,
   type ServerMessage,
+  type Subject,
 } from "./messages.js";
+import { type ConnectionOptions, urlWithDevice } from "./options.js";
+import { OwnStreams } from "./own-streams.js";
+import { type Presence, PresenceFollows } from "./presence.js";
+import { Publishing, type PublishOptions } from "./publishing.js";
+import { Refresher } from "./refresh.js";
 import { abandon, type WebSocketConstructor, type WebSocketLike } from "./socket.js";
 import { onWake } from "./wake.js";
 
@@ -26,41 +34,8 @@ const STABLE_MS = 10_000;
 const OPEN = 1;
 /** As if the server had said it: there was no token to show. */
 const AUTHENTICATION_FAILED = 4500;
-const NORMAL = 1000;
 /** What WebSockets report when a connection ends without a close. */
 const ABNORMAL = 1006;
-
-/** Asked on each attempt, so that an expired token is replaced; null means: log in first. */
-export type TokenProvider = () => string | null | Promise<string | null>;
-
-export interface ConnectionOptions {
-  /** The endpoint, such as `wss://example.org/ws`. */
-  url: string;
-  token: TokenProvider;
-  /** Names the device; the id should stay the same over its connections. */
-  device?: { id: string; name?: string };
-  /** For runtimes without a global `WebSocket`. */
-  WebSocket?: WebSocketConstructor;
-}
-
-export type ConnectionState =
-  | { name: "new" }
-  | { name: "connecting" }
-  | { name: "connected"; auth: AuthResult }
-  /** Lost; the next attempt is at `retryAt` (milliseconds since the epoch). */
-  | { name: "waiting"; retryAt: number; code: number; reason: string }
-  /** Ended for good: by `close()` (code null), or by a server that said not to come back. */
-  | { name: "closed"; code: number | null; reason: string };
-
-export interface ConnectionEvents {
-  state: ConnectionState;
-  /** Authenticated: what was attached and subscribed has to be asked for again. */
-  open: AuthResult;
-  lost: undefined;
-  /** What the server says unasked. Types that a newer server knows come too: ignore them. */
-  message: ServerMessage;
-  binary: BinaryMessage;
-}
 
 export type Answer = { ok: true; type: string; payload: unknown } | { ok: false; error: RejoinError };
 type AnswerListener = (answer: Answer) => void;
@@ -70,7 +45,14 @@ export class Connection {
   readonly #emitter = new Emitter<ConnectionEvents>();
   readonly #backoff = new Backoff();
   readonly #awaited = new Map<string, AnswerListener>();
+  readonly #ownStreams: OwnStreams;
+  readonly #publishing: Publishing;
+  readonly #presence: PresenceFollows;
+  readonly #refresher: Refresher;
   #state: ConnectionState = { name: "new" };
+  /** The one that the server was shown last. */
+  #token: string | null = null;
+  #tokenExpiresAt = 0;
   #socket: WebSocketLike | null = null;
   #heartbeat: Heartbeat | null = null;
   /** Of the attempt: gives up on a server that does not answer. */
@@ -81,12 +63,25 @@ export class Connection {
   #attempt = 0;
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
+  /** What was said to a token before it was shown. */
+  #unasked: AuthResult | null = null;
   /** A wake-up does not come before the time that the server asked for. */
   #notBefore = 0;
   #stopWaking: Unsubscribe = () => {};
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.#ownStreams = new OwnStreams({
+      emitted: (emitted) => this.#emitter.emit("emitted", emitted),
+      missed: (missed) => this.#emitter.emit("missed", missed),
+      subscribe: (topic, position, listener) => this.ask("subscribe", { topic, position }, listener),
+    });
+    this.#publishing = new Publishing(this);
+    this.#presence = new PresenceFollows(this);
+    this.#refresher = new Refresher({
+      refresh: () => this.refresh(),
+      failed: (error) => this.#emitter.emit("token_expiring", { expires_at: this.#tokenExpiresAt, error }),
+    });
   }
 
   get state(): ConnectionState {
@@ -116,6 +111,43 @@ export class Connection {
   /** Ends the connection for good. */
   close(): void {
     if (this.#state.name !== "closed") this.#end(null, "");
+  }
+
+  /**
+   * Publishes, and says at which position. Sent again after a reconnect with the same key until it is answered, so it
+   * is published once. Rejects with a `RejoinError`: what the server says, or `queue_full`, `not_answered`.
+   */
+  publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
+    return this.#publishing.publish(topic, data, options);
+  }
+
+  /** Says who is there. Rejects with a `RejoinError`. */
+  presence(subject: Subject): Promise<PresenceState> {
+    return this.request("presence", subject);
+  }
+
+  /**
+   * Calls `changed` with who is there: at first, after each change, and after each reconnect. `failed` is called when
+   * the server refuses. Returns what stops it.
+   */
+  followPresence(
+    subject: Subject,
+    changed: (presence: Presence) => void,
+    failed: (error: RejoinError) => void = () => {},
+  ): Unsubscribe {
+    return this.#presence.follow(subject, { changed, failed });
+  }
+
+  /** Asks for a token and shows it to the server; done by itself when the token ends soon. */
+  async refresh(): Promise<AuthResult> {
+    const token = (await this.#options.token?.()) ?? null;
+    if (token === null || token === this.#token) throw noNewerToken();
+    const answer = await this.request("refresh", { token });
+    this.#token = token;
+    if (this.#state.name !== "connected") return answer;
+    const auth = { ...this.#state.auth, ...answer };
+    this.#enter({ name: "connected", auth });
+    return auth;
   }
 
   /** Asks, and hands over what the answer carries. Rejects with a `RejoinError`. */
@@ -154,7 +186,13 @@ export class Connection {
     const attempt = ++this.#attempt;
     this.#closing = null;
     this.#refusal = null;
+    this.#unasked = null;
     this.#enter({ name: "connecting" });
+    this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
+    if (this.#options.token === undefined) {
+      this.#openSocket(null);
+      return;
+    }
     let token: string | null;
     try {
       token = await this.#options.token();
@@ -170,30 +208,33 @@ export class Connection {
     this.#openSocket(token);
   }
 
-  #openSocket(token: string): void {
+  /** Without a token the page's cookie logs in, and the server says so unasked. */
+  #openSocket(token: string | null): void {
     const Constructor = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
     if (Constructor === undefined) throw new Error("there is no WebSocket here: pass one in the options");
-    const socket = new Constructor(this.#options.url, [SUBPROTOCOL]);
+    const socket = new Constructor(token === null ? urlWithDevice(this.#options) : this.#options.url, [SUBPROTOCOL]);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.#authenticate(token);
+    socket.onopen = () => token !== null && this.#authenticate(token);
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     // A close event follows each error, and says more.
     socket.onerror = () => {};
+    this.#token = token;
     this.#socket = socket;
-    this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
   }
 
   #authenticate(token: string): void {
     const { device } = this.#options;
     const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
-    this.#send("authenticate", { token, ...named }, (answer) => {
-      if (answer.ok) this.#opened(answer.payload as AuthResult);
+    const positions = this.#ownStreams.positions();
+    this.#send("authenticate", { token, ...named, ...(positions && { positions }) }, (answer) => {
+      // Where no token is needed, reading began before it was shown, and without the positions.
+      if (answer.ok) this.#opened({ ...this.#unasked, ...(answer.payload as AuthResult) }, this.#unasked === null);
       else this.#refusal = answer.error;
     });
   }
 
-  #opened(auth: AuthResult): void {
+  #opened(auth: AuthResult, gavePositions: boolean): void {
     clearTimeout(this.#deadline);
     this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_MS);
     this.#heartbeat = new Heartbeat(auth.heartbeat_ms, {
@@ -201,6 +242,7 @@ export class Connection {
       dead: () => this.#lose("The server was not heard any more."),
     });
     this.#enter({ name: "connected", auth });
+    this.#ownStreams.begin(auth, gavePositions);
     this.#emitter.emit("open", auth);
   }
 
@@ -234,9 +276,36 @@ export class Connection {
       else listener?.({ ok: true, type, payload });
       return;
     }
-    if (type === "closing") this.#closing = payload as Closing;
-    else if (type === "error" && this.#state.name === "connecting") this.#refusal = payload as ErrorPayload;
+    this.#hear(message as ServerMessage);
     this.#emitter.emit("message", message as ServerMessage);
+  }
+
+  #hear({ type, payload }: ServerMessage): void {
+    const connecting = this.#state.name === "connecting";
+    switch (type) {
+      case "auth_result":
+        if (!connecting) break;
+        if (this.#token === null) this.#opened(payload, false);
+        else this.#unasked = payload;
+        break;
+      case "closing":
+        this.#closing = payload;
+        break;
+      case "error":
+        if (connecting) this.#refusal = payload;
+        else this.#emitter.emit("error", new RejoinError(payload));
+        break;
+      case "message":
+        this.#ownStreams.receive(payload);
+        break;
+      case "gap":
+        this.#ownStreams.gap(payload);
+        break;
+      case "token_expiring":
+        this.#tokenExpiresAt = payload.expires_at;
+        this.#refresher.begin();
+        break;
+    }
   }
 
   #wake(): void {
@@ -251,27 +320,22 @@ export class Connection {
   }
 
   #closed(socketCode: number, reason: string): void {
-    // What was announced counts more than how the network carried it out.
-    const code = socketCode < 4000 && this.#closing !== null ? this.#closing.code : socketCode;
-    const known = CLOSE_CODES.find((row) => row.code === code);
-    // The server's reasons are mostly the codes' names; people are better served with a sentence.
-    const given = reason !== known?.name ? reason : "";
-    const said = this.#refusal?.message || given || known?.description || "";
-    // Codes that a newer server invented keep to the ranges; a normal end that nobody here asked
-    // for comes from something in between.
-    const comesBack = code === NORMAL || (known?.reconnect ?? (code < 4500 || code > 4999));
-    if (!comesBack) this.#end(code, said);
-    else this.#wait(code, said);
+    const closed = judgeClose({ code: socketCode, reason }, this.#closing, this.#refusal);
+    if (closed.comesBack) this.#wait(closed.code, closed.reason);
+    else this.#end(closed.code, closed.reason);
   }
 
   #wait(code: number, reason: string): void {
+    this.#attempt += 1;
     const closing = this.#closing;
     this.#letGo();
     let delay = this.#backoff.next();
     this.#notBefore = 0;
     if (closing?.reconnect_after_ms !== undefined) {
-      delay = closing.reconnect_after_ms + Math.floor(Math.random() * (closing.window_ms ?? 0));
-      this.#notBefore = Date.now() + delay;
+      const asked = closing.reconnect_after_ms + Math.floor(Math.random() * (closing.window_ms ?? 0));
+      this.#notBefore = Date.now() + asked;
+      // A server that ends each connection at once, and says to come at once, is not run against.
+      delay = Math.max(delay, asked);
     }
     this.#retry = setTimeout(() => void this.#connect(), delay);
     this.#enter({ name: "waiting", retryAt: Date.now() + delay, code, reason });
@@ -292,6 +356,7 @@ export class Connection {
     clearTimeout(this.#stable);
     this.#heartbeat?.stop();
     this.#heartbeat = null;
+    this.#refresher.stop();
     this.#socket = null;
     const awaited = [...this.#awaited.values()];
     this.#awaited.clear();

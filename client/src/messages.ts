@@ -44,6 +44,27 @@ export interface AuthResult {
   heartbeat_ms: number;
   /** Milliseconds since the epoch, or null for a token without an end. */
   expires_at: number | null;
+  /** Where reading begins in the streams that each connection reads unasked. */
+  streams?: Partial<Record<OwnTopic, StreamStart>>;
+}
+
+/** What is said to everyone, to the user, and to the device: read unasked, without a loss across reconnects. */
+export type OwnTopic = "@all" | "@user" | "@device";
+
+/** How the reading of a stream begins. */
+export interface StreamStart {
+  verdict: Verdict;
+  /** How many messages follow that were there before. */
+  replayed: number;
+  /** With a gap: how many messages are gone, if that can be known, and why. */
+  missed?: number | null;
+  reason?: string;
+  position: string;
+}
+
+/** A token that ends soon: the connection is closed then (4502). */
+export interface TokenExpiring {
+  expires_at: number;
 }
 
 export interface Attached {
@@ -80,7 +101,10 @@ export interface SessionChange {
 
 export interface TopicMessage {
   topic: string;
-  position: string;
+  /** Absent in what is said to one connection, which is in no stream. */
+  position?: string;
+  /** In what was emitted: what it is about. */
+  event?: string;
   data: unknown;
   time: number;
 }
@@ -93,15 +117,42 @@ export interface TopicGap {
   position: string;
 }
 
-export interface Subscribed {
+export interface Subscribed extends StreamStart {
   topic: string;
-  verdict: Verdict;
-  /** How many messages follow that were there before. */
-  replayed: number;
-  /** With a gap: how many messages are gone, if that can be known, and why. */
-  missed?: number | null;
-  reason?: string;
-  position: string;
+}
+
+/** What presence is about. */
+export type Subject = { topic: string } | { session: string } | { user: string };
+
+/** A device of a user, as presence shows it. */
+export interface Present {
+  user: string;
+  /** Null for connections that name no device. */
+  device: string | null;
+  device_name?: string;
+  /** How many connections it has there; 0 while it may still come back. */
+  connections?: number;
+}
+
+/** Who is there. */
+export interface PresenceState {
+  users: number;
+  connections: number;
+  /** Each device that is there, by user; absent where there are too many. */
+  members?: Present[];
+  /** Whether there are more members than are listed. */
+  truncated?: boolean;
+}
+
+/** A device that came or has gone; `joined` or `left` is there, not both. */
+export interface PresenceChange {
+  joined?: Present;
+  left?: Present;
+  /** Whether the user came with it, or is gone with it. */
+  whole_user: boolean;
+  /** How many are there after it. */
+  users: number;
+  connections: number;
 }
 
 /**
@@ -121,6 +172,18 @@ export interface ErrorPayload {
   message: string;
   retryable: boolean;
 }
+
+/** What a session's program can be sent. */
+export type Signal =
+  | "SIGHUP"
+  | "SIGINT"
+  | "SIGQUIT"
+  | "SIGTERM"
+  | "SIGKILL"
+  | "SIGUSR1"
+  | "SIGUSR2"
+  | "SIGTSTP"
+  | "SIGCONT";
 
 /** What can be asked, and what the answer to it carries. */
 export interface Requests {
@@ -142,10 +205,13 @@ export interface Requests {
   detach: { payload: { session: string }; answer: unknown };
   close_session: { payload: { session: string }; answer: unknown };
   resize: { payload: { session: string; cols: number; rows: number }; answer: unknown };
+  signal: { payload: { session: string; signal: Signal }; answer: unknown };
   subscribe: { payload: { topic: string; position?: string }; answer: Subscribed };
   unsubscribe: { payload: { topic: string }; answer: unknown };
   list_subscriptions: { payload: Record<string, never>; answer: { subscriptions: string[] } };
-  publish: { payload: { topic: string; data: unknown }; answer: { position: string } };
+  publish: { payload: { topic: string; data: unknown; key?: string }; answer: { position: string } };
+  refresh: { payload: { token: string }; answer: AuthResult };
+  presence: { payload: Subject & { follow?: boolean }; answer: Subject & PresenceState };
   ping: { payload: Record<string, never>; answer: { time: number } };
 }
 
@@ -154,6 +220,8 @@ interface ServerPayloads {
   message: TopicMessage;
   gap: TopicGap;
   session: SessionChange;
+  presence: Subject & (PresenceState | PresenceChange);
+  token_expiring: TokenExpiring;
   closing: Closing;
   error: ErrorPayload;
 }

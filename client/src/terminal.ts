@@ -7,17 +7,19 @@ import type { Answer, Connection } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
 import { InputQueue, type Piece } from "./input.js";
-import type { Attached, Requests, Role, ServerMessage, SessionChange } from "./messages.js";
+import type { Attached, Requests, Role, ServerMessage, SessionChange, Signal } from "./messages.js";
+import { randomId } from "./random.js";
 
 /** More than this not yet parsed: leave the stream, which goes on without us. */
 const UNPARSED_HIGH_BYTES = 4 * 1024 * 1024;
 /** Less than this not yet parsed: resume it. */
 const UNPARSED_LOW_BYTES = 256 * 1024;
 
-/** The program does not read at the moment; numbered input may be sent again without harm. */
-const REFUSED_INPUT = new Set<string>(["input_full", "input_out_of_order"] satisfies ErrorCode[]);
+/** Not taken at the moment; numbered input may be sent again without harm. */
+const REFUSED_INPUT = new Set<string>(["input_full", "input_out_of_order", "rate_limited"] satisfies ErrorCode[]);
 const RESEND_MS = 250;
 const LONGEST_RESEND_MS = 4_000;
+const RESIZE_AGAIN_MS = 500;
 
 export interface TerminalOptions {
   role?: Role;
@@ -65,6 +67,7 @@ export class Terminal {
   #resend: ReturnType<typeof setTimeout> | undefined;
   /** Doubles until something is acknowledged. */
   #resendMs = RESEND_MS;
+  #resizing: ReturnType<typeof setTimeout> | undefined;
   #size: { cols: number; rows: number } | null = null;
   #epoch: string | null = null;
   /** Where the next output begins; null until a snapshot told. */
@@ -119,7 +122,13 @@ export class Terminal {
   resize(cols: number, rows: number): void {
     if (this.#size?.cols === cols && this.#size.rows === rows) return;
     this.#size = { cols, rows };
-    if (this.#attached !== null) this.#connection.ask("resize", { session: this.session, cols, rows }, () => {});
+    clearTimeout(this.#resizing);
+    this.#sendSize();
+  }
+
+  /** Sends a signal to the program. Rejects with a `RejoinError`. */
+  async signal(signal: Signal): Promise<void> {
+    await this.#connection.request("signal", { session: this.session, signal });
   }
 
   /** Stops following; the session goes on. */
@@ -128,6 +137,7 @@ export class Terminal {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     clearTimeout(this.#retry);
     clearTimeout(this.#resend);
+    clearTimeout(this.#resizing);
     this.#input.clear();
     this.#leave();
   }
@@ -256,6 +266,15 @@ export class Terminal {
     this.#connection.sendBinary(encodeBinary("input", this.#attached.stream, piece.seq, piece.bytes));
   }
 
+  #sendSize(): void {
+    if (this.#attached === null || this.#size === null) return;
+    this.#connection.ask("resize", { session: this.session, ...this.#size }, (answer) => {
+      // The next attach brings the size too; only a refusal while attached would lose it.
+      if (answer.ok || !answer.error.retryable || this.#attached === null) return;
+      this.#resizing = setTimeout(() => this.#sendSize(), RESIZE_AGAIN_MS);
+    });
+  }
+
   #end(): void {
     this.#ended = true;
     this.#input.clear();
@@ -272,6 +291,7 @@ export class Terminal {
   #lose(): void {
     this.#attempt += 1;
     clearTimeout(this.#retry);
+    clearTimeout(this.#resizing);
     this.#attached = null;
     this.#emitter.emit("lost", undefined);
   }
@@ -279,10 +299,4 @@ export class Terminal {
 
 function hasEnded(status: Attached["status"]): boolean {
   return status === "terminated" || status === "error";
-}
-
-/** 128 random bits; `crypto.randomUUID` is not there on pages without TLS. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -5,6 +5,7 @@ import type { Connection } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
 import type { ServerMessage, Subscribed, TopicGap, TopicMessage } from "./messages.js";
+import type { PublishOptions } from "./publishing.js";
 
 export interface TopicEvents {
   /** Following; the verdict says whether anything was missed. */
@@ -48,12 +49,9 @@ export class Topic {
     return this.#position;
   }
 
-  /**
-   * Publishes, and says at which position. After `connection_lost` nobody here knows whether it
-   * was published: trying again may publish it twice.
-   */
-  async publish(data: unknown): Promise<string> {
-    return (await this.#connection.request("publish", { topic: this.name, data })).position;
+  /** Publishes, and says at which position; as `Connection.publish` does. */
+  publish(data: unknown, options?: PublishOptions): Promise<string> {
+    return this.#connection.publish(this.name, data, options);
   }
 
   /** Stops following. */
@@ -91,7 +89,7 @@ export class Topic {
   #receive(message: ServerMessage): void {
     if (message.type !== "message" && message.type !== "gap") return;
     if (message.payload.topic !== this.name) return;
-    this.#position = message.payload.position;
+    this.#position = message.payload.position ?? this.#position;
     if (message.type === "message") this.#emitter.emit("message", message.payload);
     else this.#emitter.emit("gap", message.payload);
   }

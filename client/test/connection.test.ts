@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ConnectionState, RejoinError } from "../src/index.js";
 import { connect, nextState } from "./follow.js";
+import { ScriptedSocket } from "./scripted-socket.js";
 import { TestServer } from "./server.js";
 
 describe("with a server", () => {
@@ -116,51 +117,12 @@ describe("with a server", () => {
   test("what a newer server says is ignored", async () => {
     connection = connect(server);
     await nextState(connection, "connected");
-    for (const peer of server.connections) peer.say({ type: "token_expiring", payload: { expires_at: 1 } });
+    for (const peer of server.connections) peer.say({ type: "weather", payload: { sunny: true } });
     await connection.request("ping", {});
     expect(connection.state.name).toBe("connected");
     expect(server.received.map(({ type }) => type)).toEqual(["authenticate", "ping"]);
   });
 });
-
-/** A socket that does what the test says, so that the clock can be the test's too. */
-class ScriptedSocket {
-  static sockets: ScriptedSocket[] = [];
-  binaryType = "";
-  readyState = 0;
-  sent: { id: string; type: string }[] = [];
-  onopen: ((event: unknown) => void) | null = null;
-  onmessage: ((event: unknown) => void) | null = null;
-  onclose: ((event: unknown) => void) | null = null;
-  onerror: ((event: unknown) => void) | null = null;
-
-  constructor() {
-    ScriptedSocket.sockets.push(this);
-  }
-
-  send(data: string | Uint8Array): void {
-    this.sent.push(JSON.parse(String(data)));
-  }
-
-  close(): void {
-    this.readyState = 3;
-  }
-
-  accept(heartbeat_ms = 30_000): void {
-    this.readyState = 1;
-    this.onopen?.({});
-    this.say({ type: "auth_result", reply_to: this.sent[0]?.id, payload: { heartbeat_ms } });
-  }
-
-  say(message: object): void {
-    this.onmessage?.({ data: JSON.stringify(message) });
-  }
-
-  drop(code = 1006): void {
-    this.readyState = 3;
-    this.onclose?.({ code, reason: "" });
-  }
-}
 
 describe("over time", () => {
   let connection: Connection;
@@ -216,6 +178,38 @@ describe("over time", () => {
     expect(connection.state).toMatchObject({ code: 4000, reason: expect.stringContaining("stopping") });
   });
 
+  test("a server that lets nobody stay is not run against", async () => {
+    for (const wait of [500, 1_000, 2_000]) {
+      last().accept();
+      last().say({ type: "closing", payload: { code: 4003, reason: "", reconnect_after_ms: 0, window_ms: 0 } });
+      last().drop(4003);
+      expect(waitsMs()).toBe(wait);
+      await vi.advanceTimersByTimeAsync(wait);
+    }
+  });
+
+  test("a token that never comes is given up, and not used when it comes", async () => {
+    connection.close();
+    let give: (token: string) => void = () => {};
+    const token = () => new Promise<string>((resolve) => (give = resolve));
+    connection = new Connection({ url: "ws://server/ws", token, WebSocket: ScriptedSocket });
+    connection.open();
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(connection.state.name).toBe("waiting");
+    const sockets = count();
+    give("late");
+    await vi.advanceTimersByTimeAsync(0);
+    expect(count()).toBe(sockets);
+  });
+
+  test("an error that answers nothing is told", () => {
+    const errors: RejoinError[] = [];
+    connection.on("error", (error) => errors.push(error));
+    last().accept();
+    last().say({ type: "error", payload: { code: "rate_limited", message: "Too much.", retryable: true } });
+    expect(errors).toMatchObject([{ code: "rate_limited", retryable: true, message: "Too much." }]);
+  });
+
   test("what was announced counts more than a broken network", () => {
     last().accept();
     last().say({ type: "closing", payload: { code: 4502, reason: "token_expired" } });
@@ -229,7 +223,7 @@ describe("over time", () => {
   });
 
   test("silence is asked about, and no answer means lost", async () => {
-    last().accept(10_000);
+    last().accept({ heartbeat_ms: 10_000 });
     await vi.advanceTimersByTimeAsync(15_000);
     last().say({ type: "heartbeat" });
     await vi.advanceTimersByTimeAsync(15_000);

@@ -1,10 +1,11 @@
 // The wire vectors that the server's tests read too.
 
 import { existsSync, readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
-import { decodeBinary, encodeBinary } from "../src/index.js";
-import type { BinaryKind } from "../src/index.js";
+import { describe, expect, test, vi } from "vitest";
+import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
+import type { BinaryKind, Emitted, Presence } from "../src/index.js";
 import { readMessage } from "../src/messages.js";
+import { scripted, ScriptedSocket } from "./scripted-socket.js";
 
 interface GoldenMessage {
   direction: "client" | "server";
@@ -40,6 +41,57 @@ describe("golden messages", () => {
       expect(message?.payload, name).toEqual(envelope.payload ?? {});
       expect(message?.reply_to, name).toBe(envelope.reply_to);
     }
+  });
+});
+
+describe("golden messages of a connection", () => {
+  const vectors = golden<GoldenMessage>("messages.json");
+  const find = (direction: string, name: string) =>
+    vectors.find((vector) => vector.direction === direction && vector.name === name)?.json as { payload: any };
+  const hear = (...names: string[]) => {
+    for (const name of names) ScriptedSocket.last.say({ ...find("server", name), reply_to: undefined });
+  };
+
+  test("are written", async () => {
+    let token = "old";
+    const connection = await scripted({ token: () => token, device: { id: "phone-1", name: "My phone" } });
+    ScriptedSocket.last.accept({ streams: { "@user": { verdict: "fresh", replayed: 0, position: "5f2c.7" } } });
+    token = find("client", "authenticate").payload.token;
+    ScriptedSocket.last.drop(4500);
+    connection.open();
+    await Promise.resolve();
+    ScriptedSocket.last.accept();
+    const { topic, data, key } = find("client", "publish").payload;
+    connection.publish(topic, data, { key }).catch(() => {});
+    connection.followPresence({ topic: "news" }, () => {});
+    new Terminal(connection, "s-1").signal("SIGINT").catch(() => {});
+    for (const name of ["authenticate", "publish", "presence", "signal"]) {
+      expect(ScriptedSocket.last.asked(name)[0]?.payload, name).toEqual(find("client", name).payload);
+    }
+    connection.close();
+  });
+
+  test("are understood", async () => {
+    const connection = await scripted();
+    const emitted: Emitted[] = [];
+    const missed = vi.fn();
+    const expiring = vi.fn();
+    const presence: Presence[] = [];
+    connection.on("emitted", (message) => emitted.push(message));
+    connection.on("missed", missed);
+    connection.on("token_expiring", expiring);
+    connection.followPresence({ topic: "news" }, (now) => presence.push(now));
+    ScriptedSocket.last.accept(find("server", "auth_result_with_streams").payload);
+    hear("emitted", "emitted_to_connection", "presence", "joined", "token_expiring");
+    expect(emitted.map(({ to }) => to)).toEqual(["user", "connection"]);
+    expect(emitted[0]).toMatchObject({ event: "mail.new", data: { text: "hello" }, time: 1_800_000_000_000 });
+    expect(presence.map(({ members }) => members.length)).toEqual([2, 2]);
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(expiring).toHaveBeenCalledWith(expect.objectContaining(find("server", "token_expiring").payload));
+    // Its positions were not given, so its gap is nobody's.
+    expect(missed).not.toHaveBeenCalled();
+    connection.close();
   });
 });
 

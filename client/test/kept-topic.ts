@@ -2,15 +2,21 @@
 
 import type { Subscribed } from "../src/messages.js";
 
+interface Kept {
+  position: string;
+  data: unknown;
+  event?: string;
+}
+
 export class KeptTopic {
-  #kept: { position: string; data: unknown }[] = [];
+  #kept: Kept[] = [];
   /** How many messages there ever were, and so the number of the newest. */
   #count = 0;
 
-  publish(data: unknown): string {
+  publish(data: unknown, event?: string): string {
     this.#count += 1;
     const position = `t.${this.#count}`;
-    this.#kept.push({ position, data });
+    this.#kept.push({ position, data, ...(event !== undefined && { event }) });
     return position;
   }
 
@@ -20,7 +26,7 @@ export class KeptTopic {
   }
 
   /** What a subscriber with this position is told, and what follows. */
-  read(position?: string): { start: Omit<Subscribed, "topic">; messages: { position: string; data: unknown }[] } {
+  read(position?: string): { start: Omit<Subscribed, "topic">; messages: Kept[] } {
     const oldest = this.#count - this.#kept.length;
     const begin = (number: number, how: Pick<Subscribed, "verdict" | "missed" | "reason">) => {
       const messages = this.#kept.slice(number - oldest);

@@ -1,11 +1,12 @@
 // A small server that speaks the protocol from memory: terminals are byte strings that tests print to.
 
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeBinary, encodeBinary } from "../src/binary.js";
-import type { ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
+import type { Present, ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
 import { KeptTopic } from "./kept-topic.js";
+import { type Reader, TestSession } from "./test-session.js";
 
 export interface Received {
   type: string;
@@ -19,30 +20,8 @@ export interface TestServerOptions {
   /** Print input back, as a program at a terminal would. */
   echo?: boolean;
   http?: RequestListener;
-}
-
-export class TestSession {
-  readonly info: SessionInfo;
-  output = Buffer.alloc(0);
-  input = "";
-  epoch = "1";
-  sizeOwner: string | null = null;
-  /** What changed, and before which byte of the output. */
-  readonly changes: { offset: number; payload: SessionChange }[] = [];
-  readonly writers = new Map<string, number>();
-
-  constructor(info: SessionInfo) {
-    this.info = info;
-  }
-}
-
-interface Reader {
-  session: TestSession;
-  stream: number;
-  writer: string;
-  role: string;
-  cols: number;
-  rows: number;
+  /** Where the endpoint is; `/` unless given. */
+  base?: string;
 }
 
 export class TestServer {
@@ -55,6 +34,8 @@ export class TestServer {
   deaf = false;
   /** Input is taken but neither acknowledged; as when the link dies in between. */
   withholdAcks = false;
+  /** Answers with 401 what would be a connection. */
+  refuseUpgrades = false;
   /** Refuses this many inputs, as if the program did not read. */
   refuseInputs = 0;
   /** Refuses the next attaches with this error. */
@@ -66,8 +47,12 @@ export class TestServer {
   private constructor(options: TestServerOptions) {
     this.options = options;
     this.#http = createServer(options.http);
-    const sockets = new WebSocketServer({ server: this.#http, path: "/ws" });
-    sockets.on("connection", (socket) => this.connections.add(new TestConnection(this, socket)));
+    const path = `${options.base ?? "/"}ws`;
+    const sockets = new WebSocketServer({ server: this.#http, path, verifyClient: () => !this.refuseUpgrades });
+    sockets.on("connection", (socket, request) => {
+      this.connections.add(new TestConnection(this, socket, request));
+      this.tellPresence();
+    });
   }
 
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
@@ -132,6 +117,12 @@ export class TestServer {
     this.#eachReader(session, (connection) => connection.say({ type: "session", payload }));
   }
 
+  /** Somebody comes or goes, which the lists are told. */
+  count({ info }: TestSession, connections: 1 | -1): void {
+    info.connections += connections;
+    this.publish("@sessions", info, "changed");
+  }
+
   /** A reader that fell behind: the size, then the whole state. */
   skipToSnapshot(session: TestSession): void {
     this.change(session, { cols: session.info.cols, rows: session.info.rows });
@@ -148,19 +139,30 @@ export class TestServer {
 
   /** A topic is there as soon as somebody names it. */
   topic(name: string): KeptTopic {
-    const topic = this.#topics.get(name) ?? new KeptTopic();
-    this.#topics.set(name, topic);
-    return topic;
+    if (!this.#topics.has(name)) this.#topics.set(name, new KeptTopic());
+    return this.#topics.get(name) as KeptTopic;
   }
 
-  publish(topic: string, data: unknown): string {
-    const position = this.topic(topic).publish(data);
+  publish(topic: string, data: unknown, event?: string): string {
+    const position = this.topic(topic).publish(data, event);
+    const payload = { topic, position, ...(event !== undefined && { event }), data, time: Date.now() };
     for (const connection of this.connections) {
-      if (connection.topics.has(topic)) {
-        connection.say({ type: "message", payload: { topic, position, data, time: Date.now() } });
-      }
+      if (connection.topics.has(topic)) connection.say({ type: "message", payload });
     }
     return position;
+  }
+
+  /** The devices of the one user. */
+  presence(): { user: string; users: number; connections: number; members: Present[] } {
+    const devices = new Map([...this.connections].map(({ device }) => [device.id, device]));
+    const members = [...devices].map(([device, { name }]) => ({ user: "ada", device, device_name: name ?? "" }));
+    return { user: "ada", users: 1, connections: this.connections.size, members };
+  }
+
+  tellPresence(): void {
+    for (const connection of this.connections) {
+      if (connection.followsPresence) connection.say({ type: "presence", payload: this.presence() });
+    }
   }
 
   say(message: ServerMessage): void {
@@ -204,12 +206,20 @@ export class TestConnection {
   readonly id: string;
   readonly readers: Reader[] = [];
   readonly topics = new Set<string>();
+  readonly device: { id: string | null; name: string | null };
+  readonly userAgent: string;
+  readonly connectedAt = Date.now();
+  followsPresence = false;
   #streams = 0;
 
-  constructor(server: TestServer, socket: WebSocket) {
+  constructor(server: TestServer, socket: WebSocket, { url = "", headers }: IncomingMessage) {
     this.server = server;
     this.socket = socket;
     this.id = server.newId();
+    const { searchParams } = new URL(url, "http://server");
+    this.device = { id: searchParams.get("device_id"), name: searchParams.get("device_name") };
+    this.userAgent = headers["user-agent"] ?? "";
+    if (headers.cookie?.includes("rejoin_token=good")) this.say({ type: "auth_result", payload: this.#auth() });
     socket.on("message", (data: Buffer, binary) => {
       if (server.deaf) return;
       if (binary) this.#input(data);
@@ -217,7 +227,8 @@ export class TestConnection {
     });
     socket.on("close", () => {
       server.connections.delete(this);
-      for (const reader of this.readers) reader.session.info.connections -= 1;
+      server.tellPresence();
+      for (const { session } of this.readers) server.count(session, -1);
     });
   }
 
@@ -257,13 +268,7 @@ export class TestConnection {
     switch (type) {
       case "authenticate": {
         if (payload.token === "good") {
-          reply("auth_result", {
-            authenticated: true,
-            user_id: "ada",
-            connection_id: this.id,
-            heartbeat_ms: this.server.options.heartbeatMs ?? 30_000,
-            expires_at: null,
-          });
+          reply("auth_result", this.#auth());
           break;
         }
         const expired = payload.token === "expired";
@@ -320,6 +325,10 @@ export class TestConnection {
         this.topics.delete(payload.topic);
         reply("ack", {});
         break;
+      case "presence":
+        this.followsPresence = payload.follow ?? this.followsPresence;
+        reply("presence", this.server.presence());
+        break;
       case "publish":
         reply("ack", { position: this.server.publish(payload.topic, payload.data) });
         break;
@@ -327,6 +336,16 @@ export class TestConnection {
         refuse("unknown_type", `Nobody knows the type ${type}.`);
     }
     this.server.note({ type, payload });
+  }
+
+  #auth(): object {
+    return {
+      authenticated: true,
+      user_id: "ada",
+      connection_id: this.id,
+      heartbeat_ms: this.server.options.heartbeatMs ?? 30_000,
+      expires_at: null,
+    };
   }
 
   #attach(
@@ -352,7 +371,7 @@ export class TestConnection {
     const stream = ++this.#streams;
     const { cols = 80, rows = 24, writer = this.id, role = "writer" } = payload;
     this.readers.push({ session, stream, writer, role, cols, rows });
-    session.info.connections += 1;
+    this.server.count(session, +1);
     session.sizeOwner ??= this.id;
     if (session.sizeOwner === this.id) Object.assign(session.info, { cols, rows });
     reply("attached", {
@@ -369,27 +388,13 @@ export class TestConnection {
       size_owner: session.sizeOwner,
       exit: session.info.exit ?? null,
     });
-    if (verdict === "resumed") this.#replay(session, stream, from);
-    else this.binary("snapshot", stream, end, session.output);
-  }
-
-  /** The output from there on, with the changes where they came. */
-  #replay({ output, changes }: TestSession, stream: number, from: number): void {
-    let at = from;
-    const print = (end: number) => {
-      if (at < end) this.binary("output", stream, at, output.subarray(at, end));
-      at = end;
-    };
-    for (const { offset, payload } of changes.filter(({ offset }) => offset >= from)) {
-      print(offset);
-      this.say({ type: "session", payload });
-    }
-    print(output.length);
+    if (verdict !== "resumed") this.binary("snapshot", stream, end, session.output);
+    else session.replay(from, (at, bytes) => this.binary("output", stream, at, bytes), (message) => this.say(message));
   }
 
   #leave(id: string): void {
     const index = this.readers.findIndex((reader) => reader.session.info.id === id);
     const [reader] = index < 0 ? [] : this.readers.splice(index, 1);
-    if (reader !== undefined) reader.session.info.connections -= 1;
+    if (reader !== undefined) this.server.count(reader.session, -1);
   }
 }

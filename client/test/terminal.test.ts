@@ -1,7 +1,9 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Connection, type SessionChange, type TerminalEvents } from "../src/index.js";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Connection, decodeBinary, type SessionChange, Terminal, type TerminalEvents } from "../src/index.js";
 import { connect, next, nextState, Viewer } from "./follow.js";
-import { TestServer, type TestSession } from "./server.js";
+import { scripted, ScriptedSocket } from "./scripted-socket.js";
+import { TestServer } from "./server.js";
+import type { TestSession } from "./test-session.js";
 
 let server: TestServer;
 let session: TestSession;
@@ -225,4 +227,52 @@ test("a detached terminal stays detached over a reconnect", async () => {
   await nextState(connection, "connected");
   await connection.request("ping", {});
   expect(server.received.filter(({ type }) => type === "attach")).toHaveLength(1);
+});
+
+describe("over time", () => {
+  let terminal: Terminal;
+  const last = () => ScriptedSocket.last;
+
+  beforeEach(async () => {
+    vi.useFakeTimers();
+    connection.close();
+    connection = await scripted();
+    last().accept();
+    terminal = new Terminal(connection, "s-1", { cols: 80, rows: 24 });
+    await vi.advanceTimersByTimeAsync(0);
+    last().answer("attach", { session: "s-1", stream: 3, position: "e.0", input_seq: 0, status: "active" }, "attached");
+  });
+  afterEach(() => {
+    terminal.detach();
+    vi.useRealTimers();
+  });
+
+  test("a signal is sent to the program", async () => {
+    const sent = terminal.signal("SIGINT");
+    expect(last().asked("signal")[0]?.payload).toEqual({ session: "s-1", signal: "SIGINT" });
+    last().answer("signal", {});
+    await sent;
+    const refused = terminal.signal("SIGKILL");
+    last().refuse("signal", "session_ended");
+    await expect(refused).rejects.toMatchObject({ code: "session_ended" });
+  });
+
+  test("keys beyond the rate limit are typed again", async () => {
+    terminal.input("a");
+    last().say({ type: "error", payload: { code: "rate_limited", message: "Too much.", retryable: true } });
+    await vi.advanceTimersByTimeAsync(250);
+    const pieces = last().binary.map((bytes) => decodeBinary(bytes.slice().buffer));
+    expect(pieces).toMatchObject([{ offset: 1 }, { offset: 1 }]);
+  });
+
+  test("a size that was refused for a while is said again, unless there is another", async () => {
+    terminal.resize(100, 30);
+    last().refuse("resize", "rate_limited", true);
+    await vi.advanceTimersByTimeAsync(500);
+    last().refuse("resize", "rate_limited", true);
+    terminal.resize(120, 40);
+    last().answer("resize", {});
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(last().asked("resize").map(({ payload }) => payload.cols)).toEqual([100, 100, 120]);
+  });
 });

@@ -5,8 +5,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TestServer } from "../../client/test/server";
+import type { ConnectionInfo } from "../src/devices";
 
 const PAGES = fileURLToPath(new URL("../dist/", import.meta.url));
+/** As the server's. */
+const CONTENT_SECURITY_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
+  "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
@@ -16,33 +21,123 @@ const TYPES: Record<string, string> = {
 
 export interface PagesServer {
   server: TestServer;
-  origin: string;
+  /** Where the page is, with a slash at its end. */
+  home: string;
   profiles: string[];
+  /** Of the user, beside those that are really there. */
+  otherConnections: ConnectionInfo[];
+  /** What was changed over HTTP: method, path, body. */
+  changes: string[];
+  admin: boolean;
+  /** As if the server had forgotten the log-in. */
+  forgetful: boolean;
 }
 
-export async function servePages(): Promise<PagesServer> {
+export async function servePages(base = "/"): Promise<PagesServer> {
   if (!existsSync(join(PAGES, "index.html"))) throw new Error("the pages are not built: npm run build");
-  const pages: PagesServer = { server: null as never, origin: "", profiles: ["terminal"] };
-  pages.server = await TestServer.start({ echo: true, http: (request, response) => answer(pages, request, response) });
-  pages.origin = `http://127.0.0.1:${pages.server.port}`;
+  const pages: PagesServer = {
+    server: null as never,
+    home: "",
+    profiles: ["terminal"],
+    otherConnections: [],
+    changes: [],
+    admin: false,
+    forgetful: false,
+  };
+  const http = (request: IncomingMessage, response: ServerResponse) => void answer(pages, base, request, response);
+  pages.server = await TestServer.start({ echo: true, http, base });
+  pages.home = `http://127.0.0.1:${pages.server.port}${base}`;
   return pages;
 }
 
-function answer({ server, profiles }: PagesServer, request: IncomingMessage, response: ServerResponse): void {
-  const path = new URL(request.url ?? "/", "http://server").pathname;
-  if (path.startsWith("/api/")) {
-    const known = request.headers.authorization === "Bearer good";
-    const sessions = [...server.sessions.values()].map(({ info }) => info);
-    const body = path.endsWith("/profiles") ? { profiles } : { sessions };
-    response.writeHead(known ? 200 : 401, { "content-type": "application/json" });
-    response.end(JSON.stringify(known ? body : { title: "Unauthorized" }));
+async function answer(pages: PagesServer, base: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { pathname } = new URL(request.url ?? "/", "http://server");
+  const path = pathname.startsWith(base) ? pathname.slice(base.length) : null;
+  if (path?.startsWith("api/v1/")) {
+    const body = await readBody(request);
+    const [status, answer] = api(pages, request, response, `${request.method} ${path.slice("api/v1/".length)}`, body);
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(answer === undefined ? undefined : JSON.stringify(answer));
     return;
   }
-  const file = join(PAGES, path === "/" ? "index.html" : path);
-  if (!file.startsWith(PAGES) || !existsSync(file)) {
+  const file = join(PAGES, path || "index.html");
+  if (path === null || !file.startsWith(PAGES) || !existsSync(file)) {
     response.writeHead(404).end();
     return;
   }
-  response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
-  response.end(readFileSync(file));
+  response.writeHead(200, {
+    "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "referrer-policy": "no-referrer",
+  });
+  const page = file.endsWith("index.html");
+  response.end(page ? readFileSync(file, "utf8").replace('<base href="/" />', `<base href="${base}" />`) : readFileSync(file));
+}
+
+type Answered = [status: number, body?: unknown];
+
+function api(
+  pages: PagesServer,
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  asked: string,
+  body: string,
+): Answered {
+  const cookie = (value: string) =>
+    response.setHeader("set-cookie", `rejoin_token=${value}; HttpOnly; SameSite=Strict; Path=${new URL(pages.home).pathname}`);
+  if (asked === "POST login") {
+    if (headers.authorization !== "Bearer good") return refuse(headers.authorization === "Bearer expired");
+    cookie("good");
+    pages.forgetful = false;
+    return [204];
+  }
+  if (pages.forgetful || !headers.cookie?.includes("rejoin_token=good")) return refuse(false);
+  const { server, profiles, admin } = pages;
+  const [method, path = ""] = asked.split(" ");
+  if (method !== "GET") pages.changes.push(body === "" ? asked : `${asked} ${body}`);
+  if (asked === "POST logout") {
+    cookie("; Max-Age=0");
+    return [204];
+  }
+  if (asked === "GET me") return [200, { user_id: "ada", expires_at: null, admin }];
+  if (asked === "GET profiles") return [200, { profiles }];
+  if (asked === "GET sessions") return [200, { sessions: [...server.sessions.values()].map(({ info }) => info) }];
+  if (asked === "GET users/ada/connections") return [200, { connections: allConnections(pages), next: null }];
+  if (method === "DELETE") return end(pages, ({ id }) => path === `connections/${id}`);
+  if (asked === "POST users/ada/disconnect") return end(pages, ({ device }) => device === JSON.parse(body).device);
+  return [404, { title: "Not found", status: 404, code: "not_found" }];
+}
+
+function refuse(expired: boolean): Answered {
+  const detail = expired ? "the token has expired" : "the token is not valid";
+  const code = expired ? "token_expired" : "authentication_failed";
+  return [401, { title: "The token was refused.", status: 401, detail, code, retryable: false }];
+}
+
+function end(pages: PagesServer, ends: (info: ConnectionInfo) => boolean): Answered {
+  const ended = new Set(allConnections(pages).filter(ends).map(({ id }) => id));
+  pages.otherConnections = pages.otherConnections.filter(({ id }) => !ended.has(id));
+  for (const { id, socket } of pages.server.connections) if (ended.has(id)) socket.close(4504);
+  return [204];
+}
+
+function allConnections({ server, otherConnections }: PagesServer): ConnectionInfo[] {
+  const there = [...server.connections].map(({ id, device, userAgent, connectedAt }) => ({
+    id,
+    user: "ada",
+    device: device.id,
+    device_name: device.name,
+    role_context: null,
+    address: "127.0.0.1",
+    user_agent: userAgent,
+    connected_at: connectedAt,
+    last_heard_at: connectedAt,
+  }));
+  return [...there, ...otherConnections];
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  let body = "";
+  for await (const piece of request) body += piece;
+  return body;
 }

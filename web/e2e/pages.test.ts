@@ -2,7 +2,7 @@
 
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { TestSession } from "../../client/test/server";
+import type { TestSession } from "../../client/test/test-session";
 import { QUERIES } from "../test/query-samples";
 import { connected, lines, openBrowser, openContext, screenshot, seeLine } from "./browser";
 import { type PagesServer, servePages } from "./pages-server";
@@ -45,7 +45,7 @@ afterEach(async () => {
 
 async function logIn(fragment = ""): Promise<Page> {
   const page = await context.newPage();
-  await page.goto(`${pages.origin}/#login=good`);
+  await page.goto(`${pages.home}#login=good`);
   await connected(page);
   if (fragment !== "") await page.evaluate((hash) => location.assign(hash), fragment);
   return page;
@@ -64,7 +64,7 @@ async function anotherOwner(cols: number, rows: number): Promise<void> {
 
 test("the log-in link is used once and leaves the address", async () => {
   const page = await logIn();
-  expect(page.url()).toBe(`${pages.origin}/`);
+  expect(page.url()).toBe(pages.home);
   await page.getByText("No terminal is open here.").waitFor();
   await page.reload();
   await connected(page);
@@ -72,7 +72,7 @@ test("the log-in link is used once and leaves the address", async () => {
 
 test("without a token the page says how to get one", async () => {
   const page = await context.newPage();
-  await page.goto(pages.origin);
+  await page.goto(pages.home);
   await page.getByText("rejoin token --user NAME").waitFor();
   await screenshot(page, "log-in-dark");
   await page.emulateMedia({ colorScheme: "light" });
@@ -80,7 +80,7 @@ test("without a token the page says how to get one", async () => {
   await page.getByLabel("Token or log-in link").fill("expired");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByText("The token has expired.").waitFor();
-  await page.getByLabel("Token or log-in link").fill(`${pages.origin}/#login=good`);
+  await page.getByLabel("Token or log-in link").fill(`${pages.home}#login=good`);
   await page.getByRole("button", { name: "Log in" }).click();
   await connected(page);
 });
@@ -350,7 +350,7 @@ test("a new terminal opens in the profile that was chosen", async () => {
   await page.locator(".xterm-screen").waitFor();
   const created = [...pages.server.sessions.values()].at(-1)?.info;
   expect(created?.profile).toBe("claude");
-  expect(page.url()).toBe(`${pages.origin}/#/s/${created?.id}`);
+  expect(page.url()).toBe(`${pages.home}#/s/${created?.id}`);
 });
 
 test("closing asks first, and can be done with the keyboard alone", async () => {

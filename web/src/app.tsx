@@ -2,13 +2,14 @@
 
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { token } from "./account";
+import { me, unreachable } from "./account";
 import { Bar, drawerOpen } from "./bar";
+import { DeviceList } from "./device-list";
 import { connectionState } from "./link";
 import { LogIn } from "./log-in";
 import { NewTerminal } from "./new-terminal";
 import { Notices } from "./notices";
-import { openSession } from "./route";
+import { openSession, route } from "./route";
 import { sessions, sessionTitle } from "./sessions";
 import { SessionList } from "./session-list";
 import { SessionView } from "./session-view";
@@ -16,9 +17,19 @@ import { SessionView } from "./session-view";
 export function App() {
   return (
     <>
-      {token.value === null ? <LogIn /> : <Workspace />}
+      <Content />
       <Notices />
     </>
+  );
+}
+
+function Content() {
+  if (me.value) return <Workspace />;
+  if (me.value === null) return <LogIn />;
+  return (
+    <main class="nothing whole">
+      <p role="status">{unreachable.value ? "The server cannot be reached. Trying again…" : ""}</p>
+    </main>
   );
 }
 
@@ -27,11 +38,12 @@ function Workspace() {
 
   useSignalEffect(() => {
     const open = sessions.value?.find(({ id }) => id === openSession.value);
-    document.title = open === undefined ? "rejoin" : sessionTitle(open);
+    const title = route.value.name === "devices" ? "Devices" : "rejoin";
+    document.title = open === undefined ? title : sessionTitle(open);
   });
   useSignalEffect(() => {
     // Whatever was chosen in the drawer is behind it.
-    openSession.value;
+    route.value;
     drawerOpen.value = false;
   });
   useEffect(() => {
@@ -61,16 +73,16 @@ function Workspace() {
         }}
       />
       <main>
-        {id === null ? (
+        {route.value.name === "devices" && <DeviceList />}
+        {route.value.name === "home" && (
           <>
             <Bar>
               <h1 class="title" />
             </Bar>
             <Nothing />
           </>
-        ) : (
-          <SessionView key={id} id={id} />
         )}
+        {id !== null && <SessionView key={id} id={id} />}
       </main>
     </div>
   );

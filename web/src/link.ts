@@ -2,48 +2,46 @@
 
 import { effect, signal } from "@preact/signals";
 import { Connection, type ConnectionState } from "rejoin";
-import { device, logInReason, logOut, token } from "./account";
+import { checkLogIn, device, loggedOut, me } from "./account";
+import { pageUrl } from "./api";
 import { notify } from "./notices";
 import { asSentence } from "./wording";
 
-/** The token is refused: nothing but a new one helps. */
-const TOKEN_CODES = new Set([4500, 4501, 4502]);
+/** The log-in is refused: nothing but a new one helps. */
+const LOG_IN_CODES = new Set([4500, 4501, 4502]);
 /** Handled where they arise, or shown by the session's status. */
-const SILENT_ERRORS = new Set<string>(["input_full", "input_out_of_order", "session_ended", "not_attached"]);
+const SILENT_ERRORS = new Set<string>(["input_full", "input_out_of_order", "rate_limited", "session_ended", "not_attached"]);
 
-export const connection = new Connection({ url: webSocketUrl(), token: () => token.value, device: device() });
+/** The cookie logs it in. */
+export const connection = new Connection({ url: webSocketUrl(), device: device() });
 
 export const connectionState = signal<ConnectionState>(connection.state);
 
 connection.on("state", (state) => {
   connectionState.value = state;
-  if (state.name === "closed" && state.code !== null && TOKEN_CODES.has(state.code)) {
-    logOut(asSentence(state.reason || "The server did not accept the token."));
+  if (state.name === "closed" && state.code !== null && LOG_IN_CODES.has(state.code)) {
+    loggedOut(asSentence(state.reason || "The server did not accept the log-in."));
   }
+  // A page is not told why it could not connect; a log-in that has ended would be one reason.
+  if (state.name === "waiting" && navigator.onLine) void checkLogIn();
 });
 
-connection.on("message", (message) => {
-  if (message.type !== "error" || SILENT_ERRORS.has(message.payload.code)) return;
-  if (connection.state.name === "connected") notify(asSentence(message.payload.message));
+connection.on("error", ({ code, message }) => {
+  if (!SILENT_ERRORS.has(code)) notify(asSentence(message));
 });
 
-let usedToken: string | null = null;
+connection.on("token_expiring", () => notify("Your log-in ends soon. Open a new log-in link to stay."));
+
+let openedFor: typeof me.value = null;
 
 effect(() => {
-  const current = token.value;
-  if (current === usedToken) return;
-  usedToken = current;
+  const current = me.value;
+  if (current === openedFor) return;
+  openedFor = current;
+  // Anew for a new log-in of the same user too: its cookie lasts longer.
   connection.close();
-  if (current !== null) {
-    logInReason.value = null;
-    connection.open();
-  }
+  if (current) connection.open();
 });
-
-/** Where the page is, whatever the path it is served under. */
-export function pageUrl(path: string): URL {
-  return new URL(path, document.baseURI);
-}
 
 function webSocketUrl(): string {
   const url = pageUrl("ws");

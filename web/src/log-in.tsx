@@ -1,17 +1,21 @@
-// The page for those without a token.
+// The page for those who are not logged in.
 
 import { useState } from "preact/hooks";
 import { logIn, logInReason } from "./account";
 
 export function LogIn() {
   const [text, setText] = useState("");
-  const submit = (event: Event) => {
+  const [busy, setBusy] = useState(false);
+  const submit = async (event: Event) => {
     event.preventDefault();
-    logIn(text);
+    setBusy(true);
+    // What is accepted has no use here any more.
+    if (await logIn(text)) setText("");
+    setBusy(false);
   };
   return (
     <main class="log-in">
-      <form onSubmit={submit}>
+      <form onSubmit={(event) => void submit(event)}>
         <p class="wordmark">rejoin</p>
         <h1>Log in</h1>
         <p class="reason" role="status">
@@ -37,7 +41,7 @@ export function LogIn() {
             onInput={(event) => setText(event.currentTarget.value)}
           />
         </label>
-        <button type="submit" class="primary">
+        <button type="submit" class="primary" disabled={busy}>
           Log in
         </button>
       </form>

@@ -5,6 +5,7 @@ import "./style/base.css";
 import "./style/frame.css";
 import "./style/terminal.css";
 import "./style/overlays.css";
+import "./style/devices.css";
 import "./style/log-in.css";
 import "./style/narrow.css";
 import { render } from "preact";

@@ -4,7 +4,7 @@ import { computed, type Signal, signal } from "@preact/signals";
 import { type Connection, type Exit, type RejoinError, type Role, type SessionStatus, Terminal } from "rejoin";
 import { connection } from "./link";
 import { Screen, type Size } from "./screen";
-import { noteChange, refreshSessions } from "./sessions";
+import { noteChange } from "./sessions";
 import { terminalTheme } from "./theme";
 import { hasEnded } from "./wording";
 
@@ -78,7 +78,6 @@ export class OpenSession {
       if (left === undefined) this.screen.resize(size);
       this.#facts.value = { status, exit: exit ?? null, reason: null, size, role, ownsSize: isHere(size_owner) };
       noteChange({ session: terminal.session, status, title, ...(exit && { exit }) });
-      void refreshSessions();
     });
     terminal.on("snapshot", (chunk) => this.screen.replace(chunk));
     terminal.on("output", (chunk) => this.screen.write(chunk));
@@ -96,7 +95,6 @@ export class OpenSession {
         ownsSize: change.size_owner === undefined ? known.ownsSize : isHere(change.size_owner),
       };
       noteChange(change);
-      if (change.status !== undefined) void refreshSessions();
     });
     terminal.on("failed", fail);
   }

@@ -1,8 +1,14 @@
-// Which session the address names: `#/s/<id>`.
+// What the address names, below the page's base: `#/s/<id>` a session, `#/devices` the devices.
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
-export const openSession = signal<string | null>(readAddress());
+export type Route = { name: "home" } | { name: "session"; id: string } | { name: "devices" };
+
+export const DEVICES_ADDRESS = "#/devices";
+
+export const route = signal<Route>(readAddress());
+
+export const openSession = computed(() => (route.value.name === "session" ? route.value.id : null));
 
 export function addressOf(session: string): string {
   return `#/s/${encodeURIComponent(session)}`;
@@ -12,11 +18,21 @@ export function goTo(session: string | null): void {
   location.hash = session === null ? "#/" : addressOf(session);
 }
 
-function readAddress(): string | null {
+function readAddress(): Route {
+  if (location.hash === DEVICES_ADDRESS) return { name: "devices" };
   const id = /^#\/s\/([^/]+)$/.exec(location.hash)?.[1];
-  return id === undefined ? null : decodeURIComponent(id);
+  return id === undefined ? { name: "home" } : { name: "session", id: decode(id) };
+}
+
+/** What is no encoding names a session that is not there. */
+function decode(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id;
+  }
 }
 
 addEventListener("hashchange", () => {
-  openSession.value = readAddress();
+  route.value = readAddress();
 });

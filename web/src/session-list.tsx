@@ -3,10 +3,9 @@
 import type { SessionInfo } from "rejoin";
 import type { Ref } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { logOut } from "./account";
-import { connectionState } from "./link";
+import { logOut, me } from "./account";
 import { NewTerminal } from "./new-terminal";
-import { addressOf, goTo, openSession } from "./route";
+import { addressOf, DEVICES_ADDRESS, goTo, openSession, route } from "./route";
 import { closeSession, sessions, sessionTitle } from "./sessions";
 import { useNow } from "./status";
 import { age, hasEnded, howItEnded } from "./wording";
@@ -16,11 +15,7 @@ const AGES_MS = 15_000;
 export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
   const now = useNow(AGES_MS);
   const [closing, setClosing] = useState<SessionInfo | null>(null);
-  const state = connectionState.value;
   const list = sessions.value;
-  // Kept while there is no connection.
-  const user = useRef("");
-  if (state.name === "connected") user.current = state.auth.user_id;
 
   return (
     <aside class="sidebar" ref={elementRef} aria-label="Terminals">
@@ -37,8 +32,11 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
         {list?.length === 0 && <p class="faint empty">No terminals yet.</p>}
       </nav>
       <div class="sidebar-foot">
-        <span class="user">{user.current}</span>
-        <button type="button" class="link" onClick={() => logOut()}>
+        <span class="user">{me.value?.user_id}</span>
+        <a class="link" href={DEVICES_ADDRESS} aria-current={route.value.name === "devices" ? "page" : undefined}>
+          Devices
+        </a>
+        <button type="button" class="link" onClick={() => void logOut()}>
           Log out
         </button>
       </div>

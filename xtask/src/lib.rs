@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 pub mod bench;
 pub mod codegen;
+pub mod conformance;
 pub mod fingerprint;
 pub mod pages;
 pub mod process;

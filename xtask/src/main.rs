@@ -1,5 +1,6 @@
-//! The project's own commands: cargo xtask run, test, tidy, codegen, bench.
+//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, conformance.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +43,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the Autobahn Testsuite against the WebSocket codec (needs Python 2.7)
+    Conformance {
+        /// The cases to run, with `*` for any, separated by commas
+        #[arg(long, value_delimiter = ',', default_value = xtask::conformance::CASES)]
+        cases: Vec<String>,
+        /// The Python 2.7 to run the suite with
+        #[arg(long, value_name = "PATH")]
+        python: Option<PathBuf>,
+    },
     /// Check licences and the crates that may be used
     Deny,
     /// Build the pages, if their sources changed
@@ -71,6 +81,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Codegen { check: true } => xtask::codegen::check(&root),
         Command::Codegen { check: false } => xtask::codegen::write(&root),
         Command::Bench { arguments } => xtask::bench::run(&root, &arguments),
+        Command::Conformance { cases, python } => {
+            xtask::conformance::run(&root, &cases, python.as_deref())
+        }
         Command::Deny => xtask::steps::test(&root, &["deny".to_owned()]),
         Command::Web => xtask::pages::set_up_and_build(&root),
     }

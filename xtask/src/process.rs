@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -55,6 +55,15 @@ impl Program {
             bail!("`{}` ended with {status}", self.line);
         }
         Ok(())
+    }
+
+    /// Starts it, its output to be read.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut self) -> anyhow::Result<Child> {
+        let child = self.command.stdout(Stdio::piped()).spawn();
+        child.with_context(|| format!("cannot start `{}`", self.line))
     }
 
     /// Runs it to its end and returns what it printed.

@@ -185,7 +185,7 @@ fn browser(root: &Path) -> anyhow::Result<()> {
 }
 
 /// Where cargo puts what it builds; the environment may have moved it.
-fn target_folder(root: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn target_folder(root: &Path) -> anyhow::Result<PathBuf> {
     let line = ["cargo", "metadata", "--no-deps", "--format-version", "1"];
     let metadata: serde_json::Value = serde_json::from_str(&Program::new(root, &line).output()?)?;
     let folder = metadata["target_directory"].as_str().context("cargo names no target folder")?;

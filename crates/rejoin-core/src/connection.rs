@@ -190,7 +190,7 @@ impl Connection {
 
     /// Ends it: what was queued before is sent first.
     pub fn close(&self, code: CloseCode) {
-        self.shared.outbox.push(Item::Close(code));
+        self.shared.outbox.push(Item::Close(code.into()));
     }
 
     /// Where its messages wait.

@@ -36,7 +36,7 @@ use crate::{
     presence::{Following, Place, Settling, Tools},
     recent::Recent,
     shutdown::Shutdown,
-    stream::{Retention, Stream},
+    stream::Stream,
     wire::Encode,
 };
 
@@ -77,7 +77,8 @@ impl Hub {
     #[must_use]
     pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
-        let everyone = topics::config(&all, Retention::default(), StreamNumber(1), config.encode);
+        let rule = topics::default_rule();
+        let everyone = topics::config(&all, rule, StreamNumber(1), config.encode);
         let tools = Arc::new(Tools {
             encode: config.encode,
             next_stream: AtomicU32::new(2),

@@ -26,7 +26,7 @@ pub use hub::{
     Topic, TopicRule,
 };
 pub use metrics::{DropReason, Metrics};
-pub use outbox::{Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
+pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
 pub use outside::{
     BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
     Screen, Screens, StartError, TerminalEvent, Terminals,
@@ -36,8 +36,8 @@ pub use recent::{Recent, TooManyKeys};
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq, Snapshot,
-    SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq,
+    SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
 pub use wire::{Encode, Form, Frame, Kind, Reform};

@@ -1,6 +1,6 @@
 //! The outbox: what one connection is told besides its streams, in order and bounded.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use rejoin_protocol::{CloseCode, StreamNumber};
 use tokio::sync::Notify;
 
 use crate::{
+    connection::Connection,
     stream::{Reader, Stream},
     wire::Frame,
 };
@@ -45,8 +46,36 @@ pub enum Item {
     },
     /// Stop reading the stream.
     Unread(StreamNumber),
-    /// Send a close frame with this code, then end the connection.
-    Close(CloseCode),
+    /// Look after the connection: that it is heard of, and that its token has not ended. Again
+    /// when its token was replaced.
+    Attend(Connection),
+    /// Say goodbye, then end the connection.
+    Close(Goodbye),
+}
+
+/// How a connection is closed, and when its client should come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// Why; it also says whether the client should come back at all.
+    pub code: CloseCode,
+    /// How long the client waits before it comes back.
+    pub reconnect_after: Duration,
+    /// A random part of this is added, so that not all come back at once.
+    pub window: Duration,
+}
+
+impl From<CloseCode> for Goodbye {
+    /// As it suits the code: whoever asked for too much waits longest.
+    fn from(code: CloseCode) -> Self {
+        let (after, window) = match code {
+            CloseCode::RateLimited => (10, 10),
+            CloseCode::Overloaded => (5, 30),
+            CloseCode::TooSlow => (1, 5),
+            _ => (0, 5),
+        };
+        let (reconnect_after, window) = (Duration::from_secs(after), Duration::from_secs(window));
+        Self { code, reconnect_after, window }
+    }
 }
 
 /// The outbox of one connection.
@@ -72,9 +101,17 @@ struct State {
     /// The writer was told of items that it has not taken: not told again.
     told: bool,
     closed: bool,
+    /// Items that were taken and never sent.
+    dropped: usize,
 }
 
 impl State {
+    fn drop_all(&mut self) {
+        self.dropped += self.items.len();
+        self.items = VecDeque::new();
+        (self.bytes, self.preamble_bytes) = (0, 0);
+    }
+
     fn is_busy(&self) -> bool {
         self.items.len() > BUSY_ITEMS || self.bytes + self.preamble_bytes > BUSY_BYTES
     }
@@ -84,14 +121,14 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Message(bytes) => bytes.len(),
-            Self::Read { .. } | Self::Unread(_) | Self::Close(_) => 0,
+            Self::Read { .. } | Self::Unread(_) | Self::Attend(_) | Self::Close(_) => 0,
         }
     }
 
     fn preamble_bytes(&self) -> usize {
         match self {
             Self::Read { preamble, .. } => preamble.iter().map(|frame| frame.plain().len()).sum(),
-            Self::Message(_) | Self::Unread(_) | Self::Close(_) => 0,
+            Self::Message(_) | Self::Unread(_) | Self::Attend(_) | Self::Close(_) => 0,
         }
     }
 }
@@ -119,9 +156,8 @@ impl Outbox {
         let full = state.items.len() >= MAX_OUTBOX_ITEMS
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
         let item = if full && !matches!(item, Item::Close(_)) {
-            state.items.clear();
-            (state.bytes, state.preamble_bytes) = (0, 0);
-            Item::Close(CloseCode::TooSlow)
+            state.drop_all();
+            Item::Close(CloseCode::TooSlow.into())
         } else {
             item
         };
@@ -160,6 +196,18 @@ impl Outbox {
             }
         }
         item
+    }
+
+    /// Ends without a goodbye: what waits is dropped, and nothing more is taken. Returns how many
+    /// items were dropped in its whole life.
+    ///
+    /// For the writer, when it has let the socket go: nobody takes anything any more.
+    pub fn end(&self) -> usize {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.drop_all();
+        self.relief.notify_one();
+        state.dropped
     }
 
     /// Whether so much waits that nothing more should be asked for.

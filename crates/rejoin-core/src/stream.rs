@@ -60,25 +60,47 @@ pub trait SnapshotSource: fmt::Debug + Send + Sync {
 pub struct GapNotice {
     /// How many.
     pub missed: u64,
+    /// Why, as the wire tells it.
+    pub reason: &'static str,
     /// Where the reader goes on.
     pub position: Position,
 }
 
-/// What a reader gets whose next frames were dropped.
+/// Lays out a notice as one message for the wire.
+pub type EncodeGap = Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>;
+
+/// What happens to a reader of a stream without a state whose connection takes too little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowReader {
+    /// It gets all that is left; of the rest it is told how much it was.
+    #[default]
+    CatchUp,
+    /// It gets the newest frame; of those before it is told how many they were.
+    Latest,
+    /// It is let go as soon as its next frame is gone.
+    Disconnect,
+}
+
+/// What a reader gets that fell behind.
 #[derive(Clone)]
 pub enum Lag {
-    /// A notice that says how many frames are gone, then what is left.
-    Gap(Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>),
+    /// A notice that says how many frames are gone, then what its policy leaves to it.
+    Gap {
+        /// Whether it gets what is left.
+        policy: SlowReader,
+        /// The notice, for the wire.
+        encode: EncodeGap,
+    },
     /// The state, then what comes after it.
     Snapshot(Arc<dyn SnapshotSource>),
 }
 
 impl fmt::Debug for Lag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gap(_) => "Gap",
-            Self::Snapshot(_) => "Snapshot",
-        })
+        match self {
+            Self::Gap { policy, .. } => f.debug_tuple("Gap").field(policy).finish(),
+            Self::Snapshot(_) => f.write_str("Snapshot"),
+        }
     }
 }
 
@@ -114,6 +136,8 @@ struct Shared {
 
 struct State {
     ring: Ring,
+    /// Nothing more comes.
+    finished: bool,
     followers: Followers,
     waiting_producers: usize,
 }
@@ -130,6 +154,7 @@ impl Stream {
     pub(crate) fn with_epoch(config: StreamConfig, epoch: u64) -> Self {
         let state = State {
             ring: Ring::new(config.retention),
+            finished: false,
             followers: Followers::default(),
             waiting_producers: 0,
         };
@@ -156,7 +181,7 @@ impl Stream {
         self.position(self.shared.state.lock().ring.head_offset())
     }
 
-    /// What a reader gets that fell behind.
+    /// What a reader gets that falls behind.
     #[must_use]
     pub fn lag(&self) -> &Lag {
         &self.shared.lag
@@ -204,6 +229,13 @@ impl Stream {
         }
     }
 
+    /// Says that nothing will be appended any more: a reader that has read all has finished.
+    pub fn finish(&self) {
+        let mut state = self.shared.state.lock();
+        state.finished = true;
+        state.followers.tell(self.shared.number);
+    }
+
     /// Drops what is older than the retention allows; returns how long nothing has been there,
     /// if nothing is and nobody follows.
     pub fn expire(&self) -> Option<Duration> {
@@ -248,6 +280,7 @@ impl Stream {
 
 impl State {
     fn push(&mut self, frame: Frame, units: u64, number: StreamNumber) {
+        debug_assert!(!self.finished, "nothing is appended to a finished stream");
         self.ring.push(frame, units, Instant::now());
         self.followers.tell(number);
     }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::{Caps, Hub, Identity};
+use rejoin_core::{Caps, Hub, Identity, now_ms};
 use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -15,7 +15,7 @@ use crate::{
     handler::MessageHandler,
     http::{self, FindPage, Pages},
     peer::TrustedProxies,
-    shard::Shards,
+    shard::{Counts, Settings, Shards},
     socket::Rates,
     ticket::Tickets,
     tls::Tls,
@@ -33,6 +33,8 @@ pub struct GatewayConfig {
     pub auth_timeout: Duration,
     /// How often something is heard from a living peer.
     pub heartbeat: Duration,
+    /// The longest time over which clients come back after the server has stopped.
+    pub drain_window: Duration,
     /// The longest message from a client, in bytes.
     pub max_message_bytes: usize,
     /// Connections at one time; one more is refused.
@@ -69,6 +71,7 @@ impl GatewayConfig {
             auth_required: true,
             auth_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
+            drain_window: Duration::from_secs(30),
             max_message_bytes: limits::DEFAULT_MAX_MESSAGE_BYTES,
             max_connections: 1000,
             rates: Rates::default(),
@@ -96,6 +99,7 @@ pub struct Gateway {
     config: GatewayConfig,
     handlers: HashMap<String, Arc<dyn MessageHandler>>,
     pages: Option<Pages>,
+    counts: Arc<Counts>,
 }
 
 /// What all requests and sockets share.
@@ -117,7 +121,7 @@ impl Gateway {
     /// A gateway to this hub.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
-        Self { hub, config, handlers: HashMap::new(), pages: None }
+        Self { hub, config, handlers: HashMap::new(), pages: None, counts: Arc::default() }
     }
 
     /// Registers who answers a message type.
@@ -144,12 +148,24 @@ impl Gateway {
         self
     }
 
+    /// What is sent to its sockets, in numbers.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
     /// Accepts connections until the hub's shutdown begins.
     ///
     /// # Errors
     /// What the listener fails with.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let shards = Shards::start(self.config.shards, self.hub.shutdown());
+        let settings = Settings {
+            heartbeat: self.config.heartbeat,
+            drain_window: self.config.drain_window,
+            clock: now_ms,
+        };
+        let (count, shutdown) = (self.config.shards, self.hub.shutdown());
+        let shards = Shards::start(count, settings, &self.counts, shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::Shutdown,
     pin::Pin,
     task::{Context, Poll},
@@ -86,6 +87,11 @@ impl WriteHalf {
             },
             sent => sent,
         }
+    }
+
+    /// Whether the peer has sent something that nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.raw().peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
     /// Waits until it may take more. Cancel safe: yes.
@@ -176,6 +182,7 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -199,6 +206,10 @@ mod tests {
         let mut bytes = [0; 2];
         read.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"up");
+        assert!(!write.has_unread());
+        far.write_all(b"more").await.unwrap();
+        assert!(write.has_unread());
+        read.read_exact(&mut [0; 4]).await.unwrap();
         let mut sent = 0;
         let full = loop {
             match write.send(&[7; 4096]) {
@@ -207,6 +218,7 @@ mod tests {
             }
         };
         assert_eq!(full, io::ErrorKind::WouldBlock);
+        assert!(write.writable().now_or_never().is_none(), "it knows that it has to wait");
         let mut taken = vec![0; sent];
         far.read_exact(&mut taken).await.unwrap();
         write.writable().await.unwrap();

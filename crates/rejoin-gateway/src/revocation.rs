@@ -227,8 +227,12 @@ impl Revocations {
     async fn write(&self, version: u64) -> Result<(), RevocationError> {
         let Some(path) = self.shared.path.clone() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
-        let written = tokio::task::spawn_blocking(move || shared.write(&path, version));
-        written.await.expect("writing does not panic")
+        let target = path.clone();
+        let written = tokio::task::spawn_blocking(move || shared.write(&target, version));
+        written.await.unwrap_or_else(|error| {
+            // The runtime ends, and nobody knows how far it came.
+            Err(RevocationError::NotWritten { path, error: Arc::new(io::Error::other(error)) })
+        })
     }
 }
 

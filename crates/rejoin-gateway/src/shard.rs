@@ -5,11 +5,19 @@
 //! block waits for writability by itself and then catches up from the stream's ring; the shard
 //! goes on.
 
+mod attend;
 mod batch;
+mod counts;
 mod deliver;
+mod drain;
 mod form;
 mod readers;
 mod run;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod wheel;
 mod writer;
 
 use std::{
@@ -18,6 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -26,7 +35,20 @@ use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::net::WriteHalf;
+pub use counts::{Counts, Dropped};
+
+use crate::{net::WriteHalf, shard::drain::Drain};
+
+/// How shards look after connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How often something is heard from a living peer.
+    pub(crate) heartbeat: Duration,
+    /// The longest time over which the clients of a stopping server come back.
+    pub(crate) drain_window: Duration,
+    /// The time of day, in milliseconds since the epoch.
+    pub(crate) clock: fn() -> u64,
+}
 
 /// All shards of a gateway.
 #[derive(Debug)]
@@ -43,6 +65,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     /// Told once for each push; the shard looks at the whole inbox.
     filled: Notify,
+    /// The same for all shards.
+    drain: Arc<Drain>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +78,8 @@ struct Inbox {
     arrivals: Vec<Arrival>,
     /// Which slots are taken.
     slots: Slab<()>,
+    /// The shard has ended: nobody takes what arrives.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -66,10 +92,19 @@ struct Arrival {
 
 impl Shards {
     /// Starts so many shards; they end when the shutdown begins, after what is queued.
-    pub(crate) fn start(count: NonZeroUsize, shutdown: &Shutdown) -> Self {
+    pub(crate) fn start(
+        count: NonZeroUsize,
+        settings: Settings,
+        counts: &Arc<Counts>,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let drain = Arc::new(Drain::new(settings.drain_window));
         let start = |_| {
-            let shared = Arc::new(Shared { inbox: Mutex::default(), filled: Notify::new() });
-            let run = run::Run::new(Arc::clone(&shared), shutdown.clone());
+            let inbox = Mutex::default();
+            let shared = Shared { inbox, filled: Notify::new(), drain: Arc::clone(&drain) };
+            let shared = Arc::new(shared);
+            let counts = Arc::clone(counts);
+            let run = run::Run::new(Arc::clone(&shared), settings, counts, shutdown.clone());
             shutdown.spawn(run.run());
             shared
         };
@@ -85,6 +120,11 @@ impl Shards {
         let slot = inbox.slots.insert(());
         let wake: Arc<dyn Wake> = Arc::clone(shard) as _;
         let outbox = Arc::new(Outbox::new(wake, slot));
+        if inbox.closed {
+            outbox.end();
+            return outbox;
+        }
+        shard.drain.arrive();
         inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox), form });
         drop(inbox);
         shard.filled.notify_one();

@@ -33,7 +33,7 @@ const REFUSAL_GRACE: Duration = Duration::from_secs(1);
 const HANDSHAKE_RECORD: u8 = 22;
 /// What a peer hears that speaks HTTP instead.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
-    Content-Length: 34\r\nConnection: close\r\n\r\nThis port speaks TLS; use https://\n";
+    Content-Length: 35\r\nConnection: close\r\n\r\nThis port speaks TLS; use https://\n";
 
 /// Where a certificate and its key are, as PEM.
 #[derive(Clone, Debug)]

@@ -164,7 +164,6 @@ impl fmt::Debug for WebhookSecret {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

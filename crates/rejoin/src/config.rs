@@ -5,13 +5,14 @@ mod value;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use rejoin_core::{Caps, Profile, Retention, TopicRule};
-use rejoin_gateway::JwksUrl;
+use anyhow::bail;
+use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
+use rejoin_gateway::{JwksUrl, Rate, TlsConfig, TrustedProxies};
 use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
 
 pub(crate) use load::{Overrides, load};
-use value::{ByteSize, Count, Interval, TopicPattern};
+use value::{ByteSize, Count, Interval, Limit, TopicPattern};
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +38,13 @@ pub(crate) struct Server {
     /// Origins besides the server's own.
     #[serde(deserialize_with = "value::origins")]
     pub(crate) allowed_origins: Vec<String>,
+    /// Relative to the data directory, both.
+    #[serde(deserialize_with = "value::optional_path")]
+    tls_certificate_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::optional_path")]
+    tls_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::proxies")]
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,12 +75,29 @@ pub(crate) struct Limits {
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
     pub(crate) heartbeat: Interval,
+    /// The longest time over which clients come back after a stop.
+    pub(crate) drain_window: Interval,
+    pub(crate) max_handshakes: Count,
+    pub(crate) connections_per_ip: PerWindow,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table such as { count = 60, window = \"60s\" }"
+)]
+pub(crate) struct PerWindow {
+    count: Limit,
+    window: Interval,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
+    #[serde(deserialize_with = "value::slow_reader")]
+    pub(crate) slow_reader: SlowReader,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +132,9 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             data_dir: value::expand_home("~/.local/share/rejoin"),
             allowed_origins: Vec::new(),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -133,7 +161,16 @@ impl Default for Limits {
             max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
             auth_timeout: Interval::from_secs(10),
             heartbeat: Interval::from_secs(30),
+            drain_window: Interval::from_secs(30),
+            max_handshakes: Count::new(1024),
+            connections_per_ip: PerWindow::default(),
         }
+    }
+}
+
+impl Default for PerWindow {
+    fn default() -> Self {
+        Self { count: Limit::new(60), window: Interval::from_secs(60) }
     }
 }
 
@@ -153,6 +190,35 @@ impl Auth {
             ("auth.jwks_url", self.jwks_url.is_some()),
         ];
         sources.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+}
+
+impl PerWindow {
+    /// The rate, if there is a limit.
+    pub(crate) fn rate(self) -> Option<Rate> {
+        self.count.get().map(|count| Rate::new(count, self.window.get()))
+    }
+}
+
+impl Server {
+    /// The certificate and its key, if the server speaks TLS.
+    ///
+    /// # Errors
+    /// If there is one without the other.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
+        match (&self.tls_certificate_file, &self.tls_key_file) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig {
+                certificate_file: self.data_dir.join(certificate),
+                key_file: self.data_dir.join(key),
+            })),
+            (None, None) => Ok(None),
+            _ => bail!("set both `server.tls_certificate_file` and `server.tls_key_file`, or none"),
+        }
+    }
+
+    /// How its pages are reached.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls_certificate_file.is_some() { "https" } else { "http" }
     }
 }
 
@@ -187,6 +253,7 @@ impl Config {
                 bytes: topic.retain.bytes.map_or(default.bytes, ByteSize::get),
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
+            slow_reader: topic.slow_reader,
         };
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));

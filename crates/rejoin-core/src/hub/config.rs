@@ -6,7 +6,7 @@ use rejoin_protocol::ProfileName;
 
 use crate::{
     outside::{Screens, Terminals},
-    stream::Retention,
+    stream::{Retention, SlowReader},
     wire::Encode,
 };
 
@@ -90,6 +90,8 @@ pub struct TopicRule {
     pub pattern: String,
     /// How much they keep.
     pub retention: Retention,
+    /// What happens to a reader that is slow.
+    pub slow_reader: SlowReader,
 }
 
 /// What all sessions share.

@@ -16,7 +16,7 @@ use crate::{
     connection::Connection,
     hub::{ALL, Hub, registry::State, topics},
     outbox::Item,
-    stream::{Reader, Retention, Start, Stream},
+    stream::{Reader, Start, Stream},
     time::now_ms,
 };
 
@@ -215,7 +215,7 @@ impl Hub {
         }
         let epoch = self.shared.epochs.now();
         let number = self.shared.tools.next_stream();
-        let config = topics::config(&key.topic(), Retention::default(), number, self.encode());
+        let config = topics::config(&key.topic(), topics::default_rule(), number, self.encode());
         let stream = Stream::with_epoch(config, epoch);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),

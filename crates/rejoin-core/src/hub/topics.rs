@@ -13,7 +13,7 @@ use crate::{
     connection::Connection,
     hub::{Hub, own_streams::LINGER},
     presence::{Place, Stay},
-    stream::{GapNotice, Lag, Retention, Start, Stream, StreamConfig},
+    stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
@@ -258,7 +258,7 @@ impl Hub {
         let number = self.shared.tools.next_stream();
         let shared = Shared {
             name: name.clone(),
-            stream: Stream::new(config(name, self.retention(name), number, self.encode())),
+            stream: Stream::new(config(name, self.rule(name), number, self.encode())),
             place: Place::new(Subject::Topic(name.clone()), Arc::clone(&self.shared.tools)),
             maker: maker.clone(),
         };
@@ -274,14 +274,19 @@ impl Hub {
         self.shared.metrics.topics.set(count);
     }
 
-    fn retention(&self, name: &TopicName) -> Retention {
+    fn rule(&self, name: &TopicName) -> (Retention, SlowReader) {
         let matches = |pattern: &str| match pattern.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),
             None => name.as_str() == pattern,
         };
         let rule = self.shared.config.topics.iter().find(|rule| matches(&rule.pattern));
-        rule.map_or_else(Retention::default, |rule| rule.retention)
+        rule.map_or_else(default_rule, |rule| (rule.retention, rule.slow_reader))
     }
+}
+
+/// What a topic keeps, and what its slow readers get, if no rule says so.
+pub(super) fn default_rule() -> (Retention, SlowReader) {
+    (Retention::default(), SlowReader::default())
 }
 
 pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
@@ -293,7 +298,7 @@ pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
 /// What a topic's stream is made from: it has no owner task, its lock is its turn.
 pub(super) fn config(
     topic: &TopicName,
-    retention: Retention,
+    (retention, policy): (Retention, SlowReader),
     number: StreamNumber,
     encode: Encode,
 ) -> StreamConfig {
@@ -302,12 +307,13 @@ pub(super) fn config(
         let gap = Gap {
             topic: name.clone(),
             missed: notice.missed,
-            reason: "retention",
+            reason: notice.reason,
             position: notice.position,
         };
         encode(Kind::Text, &[text(None, &ServerMessage::Gap(gap)).as_bytes()])
     };
-    StreamConfig { number, retention, lag: Lag::Gap(Arc::new(gap)), encode }
+    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    StreamConfig { number, retention, lag, encode }
 }
 
 impl fmt::Debug for Topic {

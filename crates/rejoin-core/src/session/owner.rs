@@ -279,11 +279,11 @@ impl Owner {
 
     fn resize(&mut self) {
         let mut state = self.session.shared.state.lock();
-        let Some(size) = state.viewers.wanted.take().filter(|size| *size != state.size) else {
-            return;
-        };
+        let wanted = state.viewers.wanted.take().filter(|size| *size != state.size);
+        // The last screen stays as it is, also for a size that was asked for just before.
+        let Some(size) = wanted.filter(|_| state.ended.is_none()) else { return };
         // Without room for the control, the size stays wanted until the next one who asks.
-        if self.running && self.terminal.controls.try_send(Control::Resize(size)).is_err() {
+        if self.terminal.controls.try_send(Control::Resize(size)).is_err() {
             state.viewers.wanted = Some(size);
             return;
         }
@@ -327,6 +327,7 @@ impl Owner {
             state.input.end();
             state.ended = Some(Ended { status, exit: exit.clone(), reason });
             self.session.tell(update);
+            self.session.stream().finish();
             events.note(HubEvent::SessionEnded { session: self.session.clone() });
         }
         if let Some(handler) = self.session.shared.handler.get() {

@@ -83,7 +83,7 @@ impl Follower {
         let entry = entry.expect("a follower is listed until it is dropped");
         entry.taken = batch.end();
         // Whoever took something comes again by itself.
-        entry.told = progress != Progress::UpToDate;
+        entry.told = matches!(progress, Progress::Frames | Progress::Behind { .. });
         if state.waiting_producers > 0 && state.has_room() {
             shared.room.notify_waiters();
         }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     stream::{
-        Batch, GapNotice, Lag, ReadLimit, Seq, State, Stream,
+        Batch, GapNotice, Lag, ReadLimit, Seq, SlowReader, State, Stream,
         ring::{Place, Ring},
     },
     wire::Frame,
@@ -13,6 +13,8 @@ use crate::{
 
 /// Why frames after a position are gone: retention has dropped them.
 const REASON_RETENTION: &str = "retention";
+/// Why frames are skipped: the reader was slow, and only the newest counts.
+const REASON_LATEST: &str = "latest";
 /// Why frames after a position are gone: the position is from another life of the stream.
 const REASON_EPOCH: &str = "epoch";
 /// Why a position means nothing: no frame begins or ends there.
@@ -30,6 +32,8 @@ pub struct Reader {
 pub enum Progress {
     /// There is nothing new.
     UpToDate,
+    /// There is nothing new, and never will be.
+    Finished,
     /// The batch holds the next frames.
     Frames,
     /// The next frames were dropped; reading may go on at `oldest`.
@@ -79,7 +83,7 @@ impl Stream {
             },
         };
         match self.lag() {
-            Lag::Gap(_) => Some(self.start_without_state(gone)),
+            Lag::Gap { .. } => Some(self.start_without_state(gone)),
             Lag::Snapshot(source) => {
                 let snapshot = source.snapshot().await?;
                 let verdict = if gone.is_some() { Verdict::Snapshot } else { Verdict::Fresh };
@@ -111,6 +115,24 @@ impl Stream {
         self.progress(&self.shared.state.lock(), reader.next, limit, batch)
     }
 
+    /// How many frames a reader has not read, whether they are still there or not.
+    #[must_use]
+    pub fn unread(&self, reader: Reader) -> u64 {
+        self.shared.state.lock().ring.head() - reader.next
+    }
+
+    /// Where a reader goes on whose connection took nothing for a while, and what it is told of
+    /// what it skips; `None` if it just goes on.
+    #[must_use]
+    pub fn skip(&self, reader: Reader) -> Option<(Reader, GapNotice)> {
+        let Lag::Gap { policy: SlowReader::Latest, .. } = self.lag() else { return None };
+        let ring = &self.shared.state.lock().ring;
+        let newest = ring.head().saturating_sub(1).max(ring.oldest());
+        let missed = newest.checked_sub(reader.next).filter(|missed| *missed > 0)?;
+        let position = self.position(ring.offset_of(newest));
+        Some((Reader { next: newest }, GapNotice { missed, reason: REASON_LATEST, position }))
+    }
+
     pub(super) fn progress(
         &self,
         state: &State,
@@ -123,11 +145,16 @@ impl Stream {
             let oldest = ring.oldest();
             let notice = GapNotice {
                 missed: oldest - from,
+                reason: REASON_RETENTION,
                 position: self.position(ring.offset_of(oldest)),
             };
             return Progress::Behind { oldest, notice };
         }
-        if batch.frames.is_empty() { Progress::UpToDate } else { Progress::Frames }
+        match (batch.frames.is_empty(), state.finished) {
+            (false, _) => Progress::Frames,
+            (true, false) => Progress::UpToDate,
+            (true, true) => Progress::Finished,
+        }
     }
 
     fn resume(&self, position: Position) -> Result<Start, Gone> {

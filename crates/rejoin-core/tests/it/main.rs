@@ -5,6 +5,7 @@
 mod access;
 mod events;
 mod hub;
+mod lag;
 mod metrics;
 mod outbox;
 mod pacing;

@@ -51,8 +51,11 @@ fn a_peer_that_does_not_read_its_replies_is_let_go() {
         assert!(!outbox.is_closed());
         outbox.push(message(length));
         assert!(outbox.is_closed());
-        assert!(matches!(outbox.pop(), Some(Item::Close(CloseCode::TooSlow))));
+        assert!(
+            matches!(outbox.pop(), Some(Item::Close(goodbye)) if goodbye.code == CloseCode::TooSlow)
+        );
         assert!(outbox.pop().is_none(), "what waited is dropped");
+        assert_eq!(outbox.end(), count - 1, "and counted");
     }
 }
 
@@ -71,7 +74,7 @@ async fn a_preamble_that_is_not_taken_makes_busy_and_a_close_ends_the_waiting() 
     outbox.push(Item::Read { stream, preamble, reader: rejoin_core::Reader { next: 0 } });
     assert!(outbox.is_busy() && !outbox.is_closed());
     let waits = outbox.relief();
-    let closes = async { outbox.push(Item::Close(CloseCode::Draining)) };
+    let closes = async { outbox.push(Item::Close(CloseCode::Draining.into())) };
     tokio::join!(waits, closes);
     outbox.pop();
     assert!(!outbox.is_busy());
@@ -81,11 +84,25 @@ async fn a_preamble_that_is_not_taken_makes_busy_and_a_close_ends_the_waiting() 
 fn a_close_is_told_to_a_writer_that_waits_and_nothing_comes_after_it() {
     let (outbox, told) = outbox();
     outbox.push(message(1));
-    outbox.push(Item::Close(CloseCode::Draining));
+    outbox.push(Item::Close(CloseCode::Draining.into()));
     outbox.push(message(1));
-    outbox.push(Item::Close(CloseCode::Normal));
+    outbox.push(Item::Close(CloseCode::Normal.into()));
     assert_eq!(*told.0.lock(), [7, 7]);
     assert!(matches!(outbox.pop(), Some(Item::Message(_))));
-    assert!(matches!(outbox.pop(), Some(Item::Close(CloseCode::Draining))));
+    let Some(Item::Close(goodbye)) = outbox.pop() else { panic!("no goodbye") };
+    assert_eq!(goodbye.code, CloseCode::Draining);
     assert!(outbox.pop().is_none());
+}
+
+#[tokio::test]
+async fn an_outbox_that_has_ended_keeps_nothing_and_takes_nothing() {
+    let connection = crate::support::connection("ann");
+    let outbox = connection.outbox();
+    // Kept, it would keep the outbox that it lies in.
+    outbox.push(Item::Attend(connection.clone()));
+    assert_eq!(outbox.end(), 1);
+    outbox.push(Item::Attend(connection.clone()));
+    outbox.relief().await;
+    assert!(outbox.is_empty() && outbox.is_closed());
+    assert_eq!(outbox.end(), 1);
 }

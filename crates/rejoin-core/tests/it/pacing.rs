@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::poll;
 use parking_lot::Mutex;
-use rejoin_core::{Batch, Lag, Progress, Reader, Stream, StreamConfig, Wake};
+use rejoin_core::{Batch, Lag, Progress, Reader, SlowReader, Stream, StreamConfig, Wake};
 use rejoin_protocol::{Position, StreamNumber};
 
 use crate::support::{frames, limit, topic};
@@ -113,7 +113,7 @@ async fn a_frame_is_encoded_once_whatever_the_number_of_readers() {
     let stream = Stream::new(StreamConfig {
         number: StreamNumber(1),
         retention: frames(10),
-        lag: Lag::Gap(Arc::new(|_| bytes::Bytes::new())),
+        lag: Lag::Gap { policy: SlowReader::CatchUp, encode: Arc::new(|_| bytes::Bytes::new()) },
         encode,
     });
     publish(&stream).await;

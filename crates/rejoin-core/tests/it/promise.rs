@@ -67,7 +67,7 @@ fn read(numbers: &Numbers, view: &mut View, count: usize) {
     let Some(mut reader) = view.reader else { return };
     let mut batch = Batch::default();
     match numbers.stream().read(reader, limit(count), &mut batch) {
-        Progress::UpToDate => {}
+        Progress::UpToDate | Progress::Finished => {}
         Progress::Frames => {
             for frame in &batch.frames {
                 view.message(frame.plain());
@@ -185,7 +185,7 @@ fn publish(stream: &Stream, number: u64) {
 fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64) -> u64 {
     let mut batch = Batch::default();
     match stream.read(*reader, limit(count), &mut batch) {
-        Progress::UpToDate => {}
+        Progress::UpToDate | Progress::Finished => {}
         Progress::Frames => {
             for frame in &batch.frames {
                 assert_eq!(frame.plain()[..], *format!("t{seen}").as_bytes());

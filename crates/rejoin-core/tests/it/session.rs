@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::support::{connection, hub, identity, limit, told};
 
-fn size(cols: u16, rows: u16) -> TerminalSize {
+pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
+pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
     AttachRequest { reply_to: None, position: None, role, writer: None, size }
 }
 
@@ -26,7 +26,7 @@ fn named(writer: &str) -> AttachRequest {
     AttachRequest { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
 }
 
-async fn start(
+pub(crate) async fn start(
     hub: &Hub,
     programs: &mut mpsc::Receiver<MemoryTerminal>,
 ) -> (Session, MemoryTerminal) {
@@ -35,7 +35,7 @@ async fn start(
     (session, programs.recv().await.unwrap())
 }
 
-fn text_receipt(connection: &Connection, id: &str) -> Receipt {
+pub(crate) fn text_receipt(connection: &Connection, id: &str) -> Receipt {
     Receipt::text(connection.clone(), Some(MessageId::new(id).unwrap()))
 }
 
@@ -64,7 +64,7 @@ async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Byte
 }
 
 /// Until the owner has looked at all that was sent to it before.
-async fn fence(session: &Session) {
+pub(crate) async fn fence(session: &Session) {
     session.stream().start(None).await.unwrap();
 }
 

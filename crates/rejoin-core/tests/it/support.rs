@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rejoin_core::{
     BoxFuture, Caps, Connection, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag, Membership,
     MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit, Retention,
-    Shutdown, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
+    Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
     ProfileName, StreamNumber, UserId,
@@ -35,9 +35,15 @@ pub(crate) fn limit(frames: usize) -> ReadLimit {
 
 /// A stream that says of a gap how many frames are missing.
 pub(crate) fn topic(retention: Retention) -> Stream {
+    topic_with(retention, SlowReader::CatchUp)
+}
+
+/// The same, with a policy for slow readers.
+pub(crate) fn topic_with(retention: Retention, policy: SlowReader) -> Stream {
     let gap = |notice: rejoin_core::GapNotice| Bytes::from(format!("gap {}", notice.missed));
     let number = StreamNumber(1);
-    Stream::new(StreamConfig { number, retention, lag: Lag::Gap(Arc::new(gap)), encode })
+    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    Stream::new(StreamConfig { number, retention, lag, encode })
 }
 
 /// What frames lead to: those with units are listed, one without says what is.
@@ -138,7 +144,8 @@ pub(crate) fn told(connection: &Connection) -> Vec<Value> {
             Item::Message(bytes) => told.push(Value::from(&bytes[1..])),
             Item::Read { .. } => told.push("read".into()),
             Item::Unread(_) => told.push("unread".into()),
-            Item::Close(code) => told.push(code.row().name.into()),
+            Item::Attend(_) => told.push("attend".into()),
+            Item::Close(goodbye) => told.push(goodbye.code.row().name.into()),
         }
     }
     told

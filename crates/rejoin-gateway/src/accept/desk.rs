@@ -57,6 +57,9 @@ impl Service<Request<Incoming>> for Desk {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let peer = self.accept.trusted_proxies.client(self.socket, request.headers());
+        // The path only: what stands after it may be a secret.
+        let (address, path) = (peer.address, request.uri().path());
+        debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "asked");
         if asks_for_websocket(request.headers())
             && let Err(wait) = self.accept.limit.admit(peer.address, Instant::now())
         {
@@ -87,7 +90,7 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
 fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!("too many new connections of this address; try again in {seconds} s");
-    let problem = Problem::new(ErrorCode::Overloaded, &detail);
+    let problem = Problem::new(ErrorCode::RateLimited, &detail);
     let mut response = problem.with_status(StatusCode::TOO_MANY_REQUESTS).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response

@@ -6,19 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
-use rejoin_core::{Item, Lag, Progress};
-use rejoin_protocol::{
-    CloseCode, StreamNumber,
-    message::{Closing, ServerMessage, text},
-};
+use rejoin_core::{Form, Lag, Progress, SlowReader};
+use rejoin_protocol::StreamNumber;
 use tracing::{debug, warn};
 
 use crate::shard::{
     batch::{Joined, LIMIT},
+    counts::{Dropped, Sent},
     form,
     run::{Event, Later, Run},
+    serve::queue,
     writer::Writer,
 };
 
@@ -28,8 +26,30 @@ const TURN_SOCKETS: usize = 128;
 const CATCH_UP_BATCHES: usize = 2;
 /// A broadcast that takes longer is logged (A2).
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
-/// Over which time clients of a stopping server come back, in milliseconds.
-const DRAIN_WINDOW_MS: u64 = 5_000;
+
+/// How far a reader came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caught {
+    /// It has read all there is.
+    Up,
+    /// It has to wait for its socket, or for a snapshot.
+    Waits,
+    /// It has had its turn, and there is more.
+    Turn,
+    /// Its next frame is gone, and this stream's slow readers are let go.
+    TooSlow,
+    /// It has read all there ever will be, and its connection has nothing else to do.
+    End,
+}
+
+/// A walk over the readers of a broadcast.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The reader that comes next.
+    index: usize,
+    sent: Sent,
+    failed: Vec<(usize, io::Error)>,
+}
 
 impl Run {
     /// Gives a stream's next frames to all of its readers that are up to date.
@@ -38,31 +58,43 @@ impl Run {
         let mut joined = mem::take(&mut self.joined);
         match readers.follower.take(readers.cursor, LIMIT, &mut joined.batch) {
             Progress::UpToDate => {}
+            Progress::Finished => {
+                // Each that ends with it is looked at by itself: it may be behind.
+                let is_raw = |writer: &Writer| writer.form == Form::Raw;
+                let ends = |slot: usize| self.writers[slot].as_ref().is_some_and(is_raw);
+                let slots = readers.entries.iter().map(|entry| entry.slot);
+                for slot in slots.filter(|slot| ends(*slot)).collect::<Vec<_>>() {
+                    queue(&mut self.writers, &mut self.behind, slot);
+                }
+            }
             Progress::Behind { oldest, .. } => {
                 // Appends that waited for nobody outran the shard: each reader is told by itself.
                 readers.cursor = oldest;
-                self.behind.extend(readers.entries.iter().map(|entry| entry.slot));
+                for entry in &readers.entries {
+                    queue(&mut self.writers, &mut self.behind, entry.slot);
+                }
                 self.advanced.push_back(number);
             }
             Progress::Frames => {
                 joined.renew();
                 let begun = Instant::now();
-                let mut index = 0;
-                let mut failed = Vec::new();
-                while self.broadcast_turn(number, &mut joined, &mut index, &mut failed) {
+                let mut walk = Walk::default();
+                while self.broadcast_turn(number, &mut joined, &mut walk) {
                     tokio::task::yield_now().await;
                 }
                 let took = begun.elapsed();
+                self.counts.broadcast(took);
+                self.counts.sent(walk.sent);
                 if took > SLOW_BROADCAST {
                     let frames = joined.batch.frames.len();
-                    warn!(stream = %number, frames, readers = index, ?took, "slow broadcast");
+                    warn!(stream = %number, frames, readers = walk.index, ?took, "slow broadcast");
                 }
                 if let Some(readers) = self.streams.get_mut(&number) {
                     readers.cursor = joined.batch.end();
                     self.advanced.push_back(number);
                 }
                 // Not before all were visited: a removal moves another reader to its place.
-                for (slot, error) in failed {
+                for (slot, error) in walk.failed {
                     self.fail(slot, &error);
                 }
             }
@@ -76,13 +108,12 @@ impl Run {
         &mut self,
         number: StreamNumber,
         joined: &mut Joined,
-        index: &mut usize,
-        failed: &mut Vec<(usize, io::Error)>,
+        walk: &mut Walk,
     ) -> bool {
         let end = joined.batch.end();
         let Some(readers) = self.streams.get_mut(&number) else { return false };
-        let stop = (*index + TURN_SOCKETS).min(readers.entries.len());
-        for entry in &mut readers.entries[*index..stop] {
+        let stop = (walk.index + TURN_SOCKETS).min(readers.entries.len());
+        for entry in &mut readers.entries[walk.index..stop] {
             let from = entry.reader.next;
             let Some(writer) = self.writers[entry.slot].as_mut() else { continue };
             if entry.waits || !writer.is_clear() || from < joined.batch.first || from >= end {
@@ -91,95 +122,42 @@ impl Run {
             }
             let bytes = joined.bytes_from(writer.form, from);
             match writer.write(bytes) {
-                Ok(written) if written == bytes.len() => entry.reader.next = end,
+                Ok(written) if written == bytes.len() => {
+                    entry.reader.next = end;
+                    walk.sent.bytes += written as u64;
+                }
                 Ok(written) => {
                     let (next, rest) = joined.after(writer.form, from, written);
                     entry.reader.next = next;
                     writer.pending.extend(rest);
                     await_writable(&self.events, entry.slot, writer);
+                    walk.sent.bytes += written as u64;
                 }
-                Err(error) => failed.push((entry.slot, error)),
+                Err(error) => walk.failed.push((entry.slot, error)),
             }
+            walk.sent.frames += entry.reader.next - from;
         }
-        *index = stop;
+        walk.index = stop;
         stop < readers.entries.len()
     }
 
-    /// Does what waits for a connection: what is pending, its outbox, its streams.
-    pub(super) fn serve(&mut self, slot: usize) {
-        let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
-        if writer.blocked {
-            if !writer.closing && writer.outbox.is_closed() {
-                writer.closing = true;
-                self.grace(slot);
-            }
-            return;
-        }
-        if let Err(error) = self.try_serve(slot) {
-            self.fail(slot, &error);
-            return;
-        }
-        let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
-        if writer.blocked {
-            await_writable(&self.events, slot, writer);
-            if writer.closing {
-                self.grace(slot);
-            }
-        } else if writer.closing && writer.pending.is_empty() && writer.outbox.is_empty() {
-            self.remove(slot);
-        }
-    }
-
-    fn try_serve(&mut self, slot: usize) -> io::Result<()> {
-        loop {
-            let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(()) };
-            writer.write_pending()?;
-            if writer.blocked {
-                return Ok(());
-            }
-            match writer.outbox.pop() {
-                Some(Item::Message(bytes)) => {
-                    writer.pending.extend(form::of_reply(bytes, writer.form));
-                }
-                Some(Item::Read { stream, preamble, reader }) => {
-                    writer.put(preamble);
-                    self.add_reader(slot, &stream, reader);
-                }
-                Some(Item::Unread(stream)) => self.remove_reader(slot, stream),
-                Some(Item::Close(code)) => {
-                    writer.closing = true;
-                    let words = last_words(code);
-                    let form = writer.form;
-                    writer.pending.extend(words.filter_map(|word| form::of_reply(word, form)));
-                }
-                None => break,
-            }
-        }
-        let Some(Some(writer)) = self.writers.get(slot) else { return Ok(()) };
-        if !writer.closing {
-            for index in 0..writer.reads.len() {
-                self.catch_up(slot, index)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Brings one reader up to date, as far as its turn and its socket allow.
-    fn catch_up(&mut self, slot: usize, index: usize) -> io::Result<()> {
+    pub(super) fn catch_up(&mut self, slot: usize, index: usize) -> io::Result<Caught> {
         for _ in 0..CATCH_UP_BATCHES {
-            let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(()) };
+            let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(Caught::Up) };
             if !writer.is_clear() {
-                return Ok(());
+                return Ok(Caught::Waits);
             }
             let (number, place) = writer.reads[index];
             let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
             let stream = readers.follower.stream();
             let entry = &mut readers.entries[place];
             if entry.waits {
-                return Ok(());
+                return Ok(Caught::Waits);
             }
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::UpToDate => return Ok(()),
+                Progress::Finished if writer.form == Form::Raw => return Ok(Caught::End),
+                Progress::UpToDate | Progress::Finished => return Ok(Caught::Up),
                 Progress::Frames => {
                     self.joined.renew();
                     let (form, from) = (writer.form, entry.reader.next);
@@ -187,13 +165,17 @@ impl Run {
                     let (next, rest) = self.joined.after(form, from, written);
                     entry.reader.next = next;
                     writer.pending.extend(rest);
+                    self.sent.frames += next - from;
+                    self.sent.bytes += written as u64;
                 }
                 Progress::Behind { oldest, notice } => match stream.lag() {
-                    Lag::Gap(encode) => {
+                    Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
+                    Lag::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        writer.pending.extend(form::of_reply(encode(notice), writer.form));
-                        writer.write_pending()?;
+                        self.counts.lost(Dropped::Retention, notice.missed);
                         entry.reader.next = oldest;
+                        writer.pending.extend(form::of_reply(encode(notice), writer.form));
+                        self.sent.bytes += writer.write_pending()? as u64;
                     }
                     Lag::Snapshot(source) => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader skips");
@@ -204,18 +186,33 @@ impl Run {
                             let snapshot = snapshot.await;
                             Event::Snapshot { slot, generation, stream: number, snapshot }
                         }));
-                        return Ok(());
+                        return Ok(Caught::Waits);
                     }
                 },
             }
         }
-        self.behind.push_back(slot);
+        Ok(Caught::Turn)
+    }
+
+    /// Lets a reader skip to the newest frame, if that is what its stream does with slow ones.
+    pub(super) fn skip(&mut self, slot: usize, index: usize) -> io::Result<()> {
+        let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(()) };
+        let (number, place) = writer.reads[index];
+        let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
+        let (stream, entry) = (readers.follower.stream(), &mut readers.entries[place]);
+        let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
+        let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
+        debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
+        self.counts.lost(Dropped::Latest, notice.missed);
+        entry.reader = reader;
+        writer.pending.extend(form::of_reply(encode(notice), writer.form));
+        self.sent.bytes += writer.write_pending()? as u64;
         Ok(())
     }
 }
 
 /// Asks to be told when the socket takes more.
-fn await_writable(events: &FuturesUnordered<Later>, slot: usize, writer: &Writer) {
+pub(super) fn await_writable(events: &FuturesUnordered<Later>, slot: usize, writer: &Writer) {
     let socket = Arc::clone(&writer.socket);
     let generation = writer.generation;
     events.push(Box::pin(async move {
@@ -223,15 +220,4 @@ fn await_writable(events: &FuturesUnordered<Later>, slot: usize, writer: &Writer
         let _ = socket.writable().await;
         Event::Writable { slot, generation }
     }));
-}
-
-/// What is said before the socket is closed.
-fn last_words(code: CloseCode) -> impl Iterator<Item = Bytes> {
-    // Codes below 4000 are the WebSocket's own: the peer broke it, or said goodbye itself.
-    let announced = code.code() >= 4000;
-    let closing = announced.then(|| {
-        let closing = text(None, &ServerMessage::Closing(Closing::new(code, DRAIN_WINDOW_MS)));
-        rejoin_websocket::encode(rejoin_websocket::Kind::Text, &[closing.as_bytes()])
-    });
-    closing.into_iter().chain([rejoin_websocket::close(code.code(), code.row().name)])
 }

@@ -5,7 +5,7 @@ use std::{collections::hash_map, sync::Arc};
 use rejoin_core::{Follower, Reader, Seq, Snapshot, Stream, Wake};
 use rejoin_protocol::StreamNumber;
 
-use crate::shard::run::Run;
+use crate::shard::{counts::Dropped, run::Run};
 
 /// A shard's readers of one stream, and how far all that are up to date have come.
 #[derive(Debug)]
@@ -46,17 +46,20 @@ impl Run {
         let entry = readers.entries.get_mut(place);
         // It may have stopped reading, or begun anew, while the snapshot was made.
         let Some(entry) = entry.filter(|entry| entry.waits) else { return };
-        // Without an owner there is nothing more to read.
-        if let Some(snapshot) = snapshot {
-            entry.waits = false;
-            entry.reader = Reader { next: snapshot.seq };
-            writer.put(snapshot.messages);
-        }
+        let Some(snapshot) = snapshot else {
+            // Without an owner there is nothing more to read.
+            return self.remove_reader(slot, stream, Dropped::Snapshot);
+        };
+        self.counts.lost(Dropped::Snapshot, snapshot.seq.saturating_sub(entry.reader.next));
+        self.counts.snapshot();
+        entry.waits = false;
+        entry.reader = Reader { next: snapshot.seq };
+        writer.put(&snapshot.messages);
     }
 
     pub(super) fn add_reader(&mut self, slot: usize, stream: &Stream, reader: Reader) {
         let number = stream.number();
-        self.remove_reader(slot, number);
+        self.remove_reader(slot, number, Dropped::Closed);
         let readers = match self.streams.entry(number) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
@@ -70,18 +73,20 @@ impl Run {
         }
     }
 
-    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber) {
+    /// Ends the reading of a stream; what was not read is counted.
+    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, why: Dropped) {
         let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
         if let Some(place) = writer.place(stream) {
             writer.reads.retain(|(number, _)| *number != stream);
-            self.remove_entry(stream, place);
+            self.remove_entry(stream, place, why);
         }
     }
 
-    pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize) {
+    pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize, why: Dropped) {
         let hash_map::Entry::Occupied(mut readers) = self.streams.entry(stream) else { return };
-        let entries = &mut readers.get_mut().entries;
-        entries.swap_remove(place);
+        let Readers { follower, entries, .. } = readers.get_mut();
+        let removed = entries.swap_remove(place);
+        self.counts.lost(why, follower.stream().unread(removed.reader));
         if let Some(moved) = entries.get(place) {
             if let Some(Some(writer)) = self.writers.get_mut(moved.slot) {
                 writer.move_to(stream, place);

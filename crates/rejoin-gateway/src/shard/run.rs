@@ -12,11 +12,20 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rejoin_core::{Item, Shutdown, Snapshot};
 use rejoin_protocol::{CloseCode, StreamNumber};
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
 use crate::{
     net::WriteHalf,
-    shard::{Arrival, Shared, batch::Joined, readers::Readers, writer::Writer},
+    shard::{
+        Arrival, Settings, Shared,
+        attend::Alarm,
+        batch::Joined,
+        counts::{Counts, Dropped, Sent},
+        readers::Readers,
+        wheel::Wheel,
+        writer::Writer,
+    },
 };
 
 /// How long a peer may take to accept what is queued before a close.
@@ -37,6 +46,8 @@ pub(super) enum Event {
 /// A shard's state, all of it its own.
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
+    pub(super) settings: Settings,
+    pub(super) counts: Arc<Counts>,
     pub(super) shutdown: Shutdown,
     pub(super) writers: Vec<Option<Writer>>,
     pub(super) streams: HashMap<StreamNumber, Readers>,
@@ -47,15 +58,30 @@ pub(super) struct Run {
     pub(super) behind: VecDeque<usize>,
     pub(super) generation: u64,
     pub(super) joined: Joined,
-    pub(super) draining: bool,
+    /// While the server stops: the first slot that was not told.
+    pub(super) draining: Option<usize>,
     /// Sockets whose peers have not closed their side yet.
     pub(super) lingering: usize,
+    /// What sockets took in this turn, besides broadcasts.
+    pub(super) sent: Sent,
+    /// The beginning of the wheel's ticks, which are seconds.
+    pub(super) born_at: Instant,
+    pub(super) wheel: Wheel<Alarm>,
+    /// One timer for the wheel; it runs while there is something in it.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Run {
-    pub(super) fn new(shared: Arc<Shared>, shutdown: Shutdown) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: Settings,
+        counts: Arc<Counts>,
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             shared,
+            settings,
+            counts,
             shutdown,
             writers: Vec::new(),
             streams: HashMap::new(),
@@ -64,8 +90,12 @@ impl Run {
             behind: VecDeque::new(),
             generation: 0,
             joined: Joined::default(),
-            draining: false,
+            draining: None,
             lingering: 0,
+            sent: Sent::default(),
+            born_at: Instant::now(),
+            wheel: Wheel::default(),
+            timer: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
@@ -78,18 +108,20 @@ impl Run {
             }
             for _ in 0..self.behind.len() {
                 if let Some(slot) = self.behind.pop_front() {
-                    self.serve(slot);
+                    self.serve_again(slot);
                 }
             }
             let stream = self.advanced.pop_front();
             if let Some(stream) = stream {
                 self.broadcast(stream).await;
             }
-            let open = self.lingering > 0 || self.writers.iter().any(Option::is_some);
-            if self.draining && !open {
+            self.counts.sent(mem::take(&mut self.sent));
+            let untold = self.drain_turn();
+            if self.draining.is_some() && self.has_ended() {
                 return;
             }
-            let busy = stream.is_some() || !outboxes.is_empty() || !self.behind.is_empty();
+            let busy =
+                untold || stream.is_some() || !outboxes.is_empty() || !self.behind.is_empty();
             self.wait(busy).await;
         }
     }
@@ -106,14 +138,22 @@ impl Run {
             if self.shutdown.has_begun() {
                 self.drain();
             }
+            if self.next_alarm().is_some_and(|at| at <= Instant::now()) {
+                self.ring();
+            }
             return;
         }
+        let alarm = self.next_alarm();
+        if let Some(at) = alarm.filter(|at| *at != self.timer.deadline()) {
+            self.timer.as_mut().reset(at);
+        }
         let shared = Arc::clone(&self.shared);
-        // Each branch is cancel safe: a permit, a set of futures that stays, a token.
+        // Each branch is cancel safe: a permit, a set of futures that stays, a timer, a token.
         tokio::select! {
             () = shared.filled.notified() => {}
             Some(event) = self.events.next() => self.happen(event),
-            () = self.shutdown.begun(), if !self.draining => self.drain(),
+            () = self.timer.as_mut(), if alarm.is_some() => self.ring(),
+            () = self.shutdown.begun(), if self.draining.is_none() => self.drain(),
         }
     }
 
@@ -121,7 +161,7 @@ impl Run {
         match event {
             Event::Writable { slot, generation } => {
                 if let Some(writer) = self.writer(slot, generation) {
-                    writer.blocked = false;
+                    (writer.blocked, writer.late) = (false, true);
                     self.serve(slot);
                 }
             }
@@ -134,6 +174,9 @@ impl Run {
             Event::GraceOver { slot, generation } => {
                 if self.writer(slot, generation).is_some() {
                     debug!(slot, "a peer did not take its last messages");
+                    if self.draining.is_some() {
+                        self.counts.socket_cut();
+                    }
                     self.remove(slot);
                 }
             }
@@ -158,34 +201,32 @@ impl Run {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { slot, socket, outbox, form } = arrival;
+        let slot = arrival.slot;
         self.generation += 1;
-        if self.draining {
-            outbox.push(Item::Close(CloseCode::Draining));
+        if self.draining.is_some() {
+            arrival.outbox.push(Item::Close(self.shared.drain.goodbye()));
         }
-        let writer = Writer {
-            socket: Arc::new(socket),
-            outbox,
-            form,
-            generation: self.generation,
-            pending: VecDeque::new(),
-            blocked: false,
-            closing: false,
-            reads: Vec::new(),
-        };
+        let writer = Writer::new(arrival, self.generation);
         if self.writers.len() <= slot {
             self.writers.resize_with(slot + 1, || None);
         }
         self.writers[slot] = Some(writer);
     }
 
-    fn drain(&mut self) {
-        if !self.draining {
-            self.draining = true;
-            for writer in self.writers.iter().flatten() {
-                writer.outbox.push(Item::Close(CloseCode::Draining));
-            }
+    /// Serves a connection that waited for another turn.
+    fn serve_again(&mut self, slot: usize) {
+        if let Some(Some(writer)) = self.writers.get_mut(slot) {
+            writer.queued = false;
+            self.serve(slot);
         }
+    }
+
+    /// Whether all sockets are closed, and so the shard is: nobody can arrive any more.
+    fn has_ended(&self) -> bool {
+        let mut inbox = self.shared.inbox.lock();
+        let open = self.lingering > 0 || self.writers.iter().any(Option::is_some);
+        inbox.closed = !open && inbox.arrivals.is_empty();
+        inbox.closed
     }
 
     pub(super) fn writer(&mut self, slot: usize, generation: u64) -> Option<&mut Writer> {
@@ -193,11 +234,12 @@ impl Run {
         (writer.generation == generation).then_some(writer)
     }
 
-    pub(super) fn grace(&mut self, slot: usize) {
+    /// Gives a connection that is to be closed a limited time to take what is for it.
+    pub(super) fn hurry(&mut self, slot: usize) {
         let Some(Some(writer)) = self.writers.get(slot) else { return };
         let generation = writer.generation;
         self.events.push(Box::pin(async move {
-            tokio::time::sleep(CLOSE_GRACE).await;
+            sleep(CLOSE_GRACE).await;
             Event::GraceOver { slot, generation }
         }));
     }
@@ -214,14 +256,18 @@ impl Run {
     /// Forgets a connection; its socket's write side is shut down.
     pub(super) fn remove(&mut self, slot: usize) {
         let Some(writer) = self.writers.get_mut(slot).and_then(Option::take) else { return };
+        let slow = writer.goodbye.is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
+        let why = if slow { Dropped::Slow } else { Dropped::Closed };
         for (stream, place) in writer.reads {
-            self.remove_entry(stream, place);
+            self.remove_entry(stream, place, why);
         }
         shut_down(&writer.socket, std::net::Shutdown::Write);
         self.shared.inbox.lock().slots.try_remove(slot);
+        self.shared.drain.leave();
+        self.counts.lost(Dropped::Outbox, writer.outbox.end() as u64);
         if writer.closing {
             let Writer { socket, outbox, .. } = writer;
-            let grace = if self.draining { DRAIN_GRACE } else { CLOSE_GRACE };
+            let grace = if self.draining.is_some() { DRAIN_GRACE } else { CLOSE_GRACE };
             self.lingering += 1;
             self.events.push(Box::pin(async move {
                 let _ = tokio::time::timeout(grace, outbox.abandoned()).await;

@@ -3,10 +3,13 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use rejoin_core::{Form, Frame, Outbox};
+use rejoin_core::{Form, Frame, Goodbye, Outbox};
 use rejoin_protocol::StreamNumber;
 
-use crate::{net::WriteHalf, shard::form};
+use crate::{
+    net::WriteHalf,
+    shard::{Arrival, form, watch::Watch},
+};
 
 /// A socket's write side and what it must take before anything else.
 #[derive(Debug)]
@@ -21,20 +24,51 @@ pub(super) struct Writer {
     pub(super) pending: VecDeque<Bytes>,
     /// The socket would block; an event tells when it does no more.
     pub(super) blocked: bool,
-    /// It ends when nothing is pending.
+    /// The socket would block, and takes something again: who reads the latest only skips to it.
+    pub(super) late: bool,
+    /// It waits for another turn, and is in the list of those who do.
+    pub(super) queued: bool,
+    /// It is to be closed, when what is for it has gone out.
+    pub(super) goodbye: Option<Goodbye>,
+    /// The goodbye is pending, or out: nothing comes after it.
     pub(super) closing: bool,
+    /// A time-out ends it if the peer does not take its last messages.
+    pub(super) hurried: bool,
+    /// Once it is authenticated.
+    pub(super) watch: Option<Watch>,
+    /// The tick of its alarm.
+    pub(super) alarm: Option<u64>,
     /// The streams that it reads, and where its reader stands among a stream's.
     pub(super) reads: Vec<(StreamNumber, usize)>,
 }
 
 impl Writer {
+    pub(super) fn new(arrival: Arrival, generation: u64) -> Self {
+        Self {
+            socket: Arc::new(arrival.socket),
+            outbox: arrival.outbox,
+            form: arrival.form,
+            generation,
+            pending: VecDeque::new(),
+            blocked: false,
+            late: false,
+            queued: false,
+            goodbye: None,
+            closing: false,
+            hurried: false,
+            watch: None,
+            alarm: None,
+            reads: Vec::new(),
+        }
+    }
+
     /// Whether frames may go straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
         !self.blocked && self.pending.is_empty() && !self.closing
     }
 
     /// Owes the socket frames, in its form: they go out before any stream is read.
-    pub(super) fn put(&mut self, frames: Vec<Frame>) {
+    pub(super) fn put(&mut self, frames: &[Frame]) {
         let bytes = frames.iter().map(|frame| form::of(frame, self.form).clone());
         self.pending.extend(bytes.filter(|bytes| !bytes.is_empty()));
     }
@@ -69,12 +103,15 @@ impl Writer {
         Ok(written)
     }
 
-    /// Writes what is pending, as far as the socket takes it.
-    pub(super) fn write_pending(&mut self) -> io::Result<()> {
+    /// Writes what is pending, as far as the socket takes it; returns how many bytes it took.
+    pub(super) fn write_pending(&mut self) -> io::Result<usize> {
+        let mut taken = 0;
         while !self.blocked
             && let Some(mut bytes) = self.pending.pop_front()
         {
-            bytes.advance(self.write(&bytes)?);
+            let written = self.write(&bytes)?;
+            taken += written;
+            bytes.advance(written);
             if !bytes.is_empty() {
                 self.pending.push_front(bytes);
             }
@@ -83,6 +120,6 @@ impl Writer {
             // An idle connection holds no buffer.
             self.pending = VecDeque::new();
         }
-        Ok(())
+        Ok(taken)
     }
 }

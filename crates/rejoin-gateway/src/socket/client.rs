@@ -183,7 +183,7 @@ impl Client {
         self.subscriptions.clear();
         self.membership = None;
         let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
-        self.outbox.push(Item::Close(code));
+        self.outbox.push(Item::Close(code.into()));
         if peer_ended {
             return;
         }
@@ -383,7 +383,10 @@ impl Client {
         let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        let welcome = |streams| {
+            self.auth_result(&connection, reply_to, Some(streams));
+            self.outbox.push(Item::Attend(connection.clone()));
+        };
         let joined = hub.join(connection.clone(), positions, welcome);
         match joined {
             Ok(membership) => {

@@ -270,6 +270,8 @@ impl Client {
             ErrorBody::new(ErrorCode::AuthenticationFailed, sentence)
         })?;
         self.auth_result(connection, reply_to, None);
+        // The token ends at another time.
+        connection.outbox().push(Item::Attend(connection.clone()));
         self.end_what_is_forbidden(connection);
         Ok(())
     }

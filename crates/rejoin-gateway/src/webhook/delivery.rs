@@ -23,8 +23,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 /// How old an event may get; it is news, and who missed an hour of it must look for itself.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-/// How long the server's stop waits for the queue: half of its own deadline.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a target may take for an answer while the server stops: half of the server's own
+/// deadline.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long, and how much, is read of an answer that is good already, so that its connection can be used again.
 const ANSWER_REST: Duration = Duration::from_secs(1);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -80,8 +81,8 @@ impl Delivery {
         if gone {
             error!(url = %self.webhook.url, "the webhook's target is gone (410): nothing more is sent to it until the server starts again");
         } else {
-            // What is not settled by then is counted below.
-            let _ = timeout(STOP_DEADLINE, self.deliver_rest()).await;
+            self.webhook.timeout = self.webhook.timeout.min(STOP_TIMEOUT);
+            self.deliver_rest().await;
         }
         self.waiting.close();
         let mut dropped = u64::from(self.current.is_some());

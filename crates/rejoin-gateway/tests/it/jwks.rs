@@ -20,7 +20,10 @@ use tokio::{
     time::{Instant, advance},
 };
 
-use crate::signing::{ED25519, OTHER, P256, Pair, RSA, hs256};
+use crate::{
+    signing::{ED25519, OTHER, P256, Pair, RSA, hs256},
+    support::TestServer,
+};
 
 /// An issuer that ends with the test.
 struct Issuer {
@@ -180,15 +183,14 @@ async fn who_comes_while_keys_are_fetched_waits_for_the_same_answer() {
 async fn made_up_key_ids_cost_the_issuer_one_request_in_thirty_seconds() {
     let issuer = Issuer::start(key(RSA, "a")).await;
     let verifier = issuer.known_verifier().await;
-    for id in 0..1000 {
-        let token = OTHER.token(Some(&format!("made-up-{}", id % 10)));
-        assert_eq!(refusal(&verifier, &token).await, TokenError::UnknownKey);
+    let made_up: Vec<_> = (0..10).map(|id| ED25519.token(Some(&format!("made-up-{id}")))).collect();
+    for token in made_up.iter().cycle().take(1000) {
+        assert_eq!(refusal(&verifier, token).await, TokenError::UnknownKey);
     }
     assert_eq!(issuer.requests(), 1, "the keys are younger than thirty seconds");
     advance(Duration::from_secs(31)).await;
-    for id in 0..1000 {
-        let token = OTHER.token(Some(&format!("made-up-{}", id % 10)));
-        assert_eq!(refusal(&verifier, &token).await, TokenError::UnknownKey);
+    for token in made_up.iter().cycle().take(1000) {
+        assert_eq!(refusal(&verifier, token).await, TokenError::UnknownKey);
     }
     assert_eq!(issuer.requests(), 2);
     // Those who are known do not wait.
@@ -200,9 +202,8 @@ async fn keys_are_fetched_anew_every_ten_minutes_and_withdrawn_ones_go() {
     let issuer = Issuer::start(key(RSA, "a")).await;
     let verifier = issuer.known_verifier().await;
     issuer.says(key(OTHER, "b"));
-    let before = Instant::now();
-    until(|| verifier.verify_at_once(&OTHER.token(Some("b"))).is_some_and(|result| result.is_ok()))
-        .await;
+    let (before, token) = (Instant::now(), OTHER.token(Some("b")));
+    until(|| verifier.verify_at_once(&token).is_some_and(|result| result.is_ok())).await;
     assert!(before.elapsed() > Duration::from_secs(9 * 60), "{:?}", before.elapsed());
     assert_eq!(refusal(&verifier, &RSA.token(Some("a"))).await, TokenError::UnknownKey);
     assert_eq!(issuer.requests(), 2);
@@ -220,14 +221,21 @@ async fn known_keys_stay_while_the_issuer_is_away_or_says_nonsense() {
     let issuer = Issuer::start(key(RSA, "a")).await;
     let verifier = issuer.known_verifier().await;
     let (known, unknown) = (RSA.token(Some("a")), OTHER.token(Some("b")));
-    let long = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(1 << 20));
+    // What has the key, but must not be believed for another reason.
+    let good = OTHER.jwk("b", json!({}));
+    let long = json!({ "keys": [good], "x": "x".repeat(1 << 20) }).to_string();
+    let instead = |status: &str| {
+        let status = format!("HTTP/1.1 {status}\r\nLocation: /other\r\n");
+        [status.as_bytes(), &keys(std::slice::from_ref(&good))["HTTP/1.1 200 OK\r\n".len()..]]
+            .concat()
+    };
     let many: Vec<_> = (0..65).map(|id| OTHER.jwk(&id.to_string(), json!({}))).collect();
     let useless = [
         away(),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"ke".to_vec(),
         b"what is this?\r\n\r\n".to_vec(),
-        b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_vec(),
-        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        instead("302 Found"),
+        instead("500 Internal Server Error"),
         ok(b"<html>Log in</html>"),
         ok(b"{}"),
         ok(long.as_bytes()),
@@ -319,6 +327,20 @@ async fn after_the_shutdown_known_keys_verify_and_nobody_waits() {
     advance(Duration::from_secs(31)).await;
     assert_eq!(user(&verifier, &RSA.token(Some("a"))).await, "ann");
     assert_eq!(refusal(&verifier, &OTHER.token(Some("b"))).await, TokenError::UnknownKey);
+}
+
+#[tokio::test]
+async fn a_client_is_told_to_come_back_when_the_issuer_is_away() {
+    let issuer = Issuer::start(away()).await;
+    let verifier = issuer.verifier();
+    let token = RSA.token(Some("a"));
+    let configure = |config: &mut rejoin_gateway::GatewayConfig| config.verifier = verifier;
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut client = server.connect().await;
+    let answer = client.ask("authenticate", json!({ "token": token })).await;
+    assert_eq!(answer["payload"]["code"], "keys_unavailable", "{answer}");
+    assert_eq!(answer["payload"]["retryable"], true);
+    assert_eq!(client.until_closed().await.1, Some(4004));
 }
 
 #[test]

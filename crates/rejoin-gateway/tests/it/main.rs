@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod alive;
 mod bad_input;
+mod door;
 mod embedding;
 mod identity;
 mod jwks;
+mod lobby;
 mod resume;
 mod revocations;
 mod signing;
@@ -13,6 +16,7 @@ mod slow;
 mod support;
 mod terminal;
 mod tickets;
+mod tls;
 mod tokens;
 mod topics;
 mod upgrade;

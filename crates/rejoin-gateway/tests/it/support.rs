@@ -5,13 +5,13 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    Shutdown, TopicRule,
+    Shutdown, SlowReader, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode};
 use rejoin_protocol::{ProfileName, UserId};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -47,16 +47,22 @@ impl TestServer {
         let terminals = MemoryTerminals::new();
         let programs = terminals.started().unwrap();
         let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
-        let frames = |count| Retention {
-            frames: std::num::NonZeroUsize::new(count).unwrap(),
-            bytes: std::num::NonZeroUsize::new(64 << 20).unwrap(),
-            age: None,
+        let rule = |pattern: &str, count, slow_reader| TopicRule {
+            pattern: pattern.into(),
+            retention: Retention {
+                frames: std::num::NonZeroUsize::new(count).unwrap(),
+                bytes: std::num::NonZeroUsize::new(64 << 20).unwrap(),
+                age: None,
+            },
+            slow_reader,
         };
         let config = HubConfig {
             profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
             topics: vec![
-                TopicRule { pattern: "short".into(), retention: frames(4) },
-                TopicRule { pattern: "long".into(), retention: frames(100_000) },
+                rule("short", 4, SlowReader::CatchUp),
+                rule("long", 100_000, SlowReader::CatchUp),
+                rule("latest", 4, SlowReader::Latest),
+                rule("strict", 4, SlowReader::Disconnect),
             ],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
@@ -130,13 +136,14 @@ pub(crate) fn claims(user: &str) -> Claims {
 }
 
 /// A client of `rejoin.v1`.
-pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+#[derive(Debug)]
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
+    pub(crate) socket: WebSocketStream<S>,
     next_id: u64,
 }
 
-impl Client {
-    pub(crate) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn new(socket: WebSocketStream<S>) -> Self {
         Self { socket, next_id: 0 }
     }
 

@@ -286,14 +286,14 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// The notice for a code; a retryable one may come back within `window_ms`.
+    /// The notice for a code; when to come back is said only where coming back is right.
     #[must_use]
-    pub fn new(code: CloseCode, window_ms: u64) -> Self {
+    pub fn new(code: CloseCode, reconnect_after_ms: u64, window_ms: u64) -> Self {
         let row = code.row();
         Self {
             code: row.code,
             reason: row.name,
-            reconnect_after_ms: row.reconnect.then_some(0),
+            reconnect_after_ms: row.reconnect.then_some(reconnect_after_ms),
             window_ms: row.reconnect.then_some(window_ms),
         }
     }

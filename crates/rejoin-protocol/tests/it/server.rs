@@ -190,7 +190,7 @@ fn message(name: &str) -> Option<ServerMessage> {
             ..update()
         })),
         "closing" => {
-            ServerMessage::Closing(Closing::new(rejoin_protocol::CloseCode::Draining, 5000))
+            ServerMessage::Closing(Closing::new(rejoin_protocol::CloseCode::Draining, 0, 5000))
         }
         "error" => ServerMessage::Error(ErrorBody::from(ErrorCode::InputFull)),
         _ => return None,

@@ -1,24 +1,36 @@
-//! Any bytes at any splits decode as in one piece, and as the oracle decodes them.
+//! Any bytes at any splits decode as in one piece, and as the oracles decode and inflate them.
 #![no_main]
 
 #[path = "../../tests/it/agreement.rs"]
 mod agreement;
+#[path = "../../tests/it/peer.rs"]
+mod peer;
 #[path = "../../tests/it/wire.rs"]
 #[expect(dead_code, reason = "shared with the integration tests")]
 mod wire;
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rejoin_websocket::{Decoder, Role};
+use rejoin_websocket::{Decoder, Kind, Role, deflate, encode};
+use wire::Message;
 
 /// The bytes of each input that say how to decode the rest.
 const SETTINGS: usize = 6;
+/// The first byte of a compressed binary message.
+const COMPRESSED: u8 = 0xC2;
+const MAX_INFLATED_BYTES: usize = 1 << 16;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[settings, ref gaps @ ..], bytes)) = data.split_first_chunk::<SETTINGS>() else {
         return;
     };
     let role = if settings & 1 == 0 { Role::Server } else { Role::Client };
-    let limit = 125 + usize::from(settings >> 1) * 16;
+    let deflates = settings & 2 != 0;
+    let limit = 125 + usize::from(settings >> 2) * 32;
+    let decoder = || match Decoder::new(role, limit) {
+        decoder if deflates => decoder.with_deflate(),
+        decoder => decoder,
+    };
 
     let mut cuts = Vec::new();
     let mut at = 0;
@@ -29,10 +41,32 @@ fuzz_target!(|data: &[u8]| {
         }
         cuts.push(at);
     }
-    let mut whole = Decoder::new(role, limit);
-    let mut pieces = Decoder::new(role, limit);
+    let (mut whole, mut pieces) = (decoder(), decoder());
     assert_eq!(wire::feed(&mut whole, bytes), wire::feed_cut(&mut pieces, bytes, &cuts));
     assert_eq!(whole.is_idle(), pieces.is_idle());
 
-    agreement::assert_agreement(role, bytes, limit);
+    if deflates {
+        inflates_like_the_peer(bytes);
+        reads_like_its_variant(bytes);
+    } else {
+        agreement::assert_agreement(role, bytes, limit);
+    }
 });
+
+/// Takes the bytes for what a compressed message consists of.
+fn inflates_like_the_peer(bytes: &[u8]) {
+    let frame = wire::frame(COMPRESSED, bytes, None);
+    let mut client = Decoder::new(Role::Client, MAX_INFLATED_BYTES).with_deflate();
+    let ours = wire::feed(&mut client, &frame).0.pop();
+    let theirs = peer::inflated(bytes, MAX_INFLATED_BYTES).map(Message::Binary);
+    assert_eq!(ours, theirs);
+}
+
+/// Takes the bytes, often enough that they compress, for a message to send.
+fn reads_like_its_variant(bytes: &[u8]) {
+    let plain: Bytes = encode(Kind::Binary, &[bytes, &[0; 200], bytes]);
+    let Some(variant) = deflate(&plain) else { return };
+    assert!(variant.len() < plain.len());
+    let client = || Decoder::new(Role::Client, plain.len()).with_deflate();
+    assert_eq!(wire::feed(&mut client(), &variant), wire::feed(&mut client(), &plain));
+}

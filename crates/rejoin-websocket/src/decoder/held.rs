@@ -61,9 +61,9 @@ impl Held {
         self.checked = 0;
     }
 
-    /// Puts what an ended message inflates to in its place, until it is released.
+    /// Puts what a finished message inflates to in its place, until it is released.
     pub(super) fn replace_message(&mut self, bytes: Vec<u8>) {
-        *self = Self { bytes, ..Self::default() };
+        self.bytes = bytes;
     }
 
     /// Lets go of what is not part of an unfinished message.

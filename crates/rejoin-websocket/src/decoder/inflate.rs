@@ -20,10 +20,9 @@ const LIKELY_BYTES: usize = 1024;
 /// is told before it has been given room.
 pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Error> {
     let likely = compressed.len().saturating_mul(LIKELY_RATIO).max(LIKELY_BYTES).min(max);
-    let mut state = Decompress::new(false);
     let mut message = room(likely);
     let mut overwritten = 0;
-    let within = run(&mut state, compressed, &mut message, |message| {
+    let within = run(compressed, &mut message, |message| {
         overwritten += message.len();
         message.clear();
         overwritten <= max
@@ -35,24 +34,26 @@ pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Error> {
     if overwritten > 0 {
         drop(message);
         message = room(len);
-        state.reset(false);
-        run(&mut state, compressed, &mut message, |_| false)?;
+        run(compressed, &mut message, |_| false)?;
     }
     Ok(message)
 }
 
-/// One byte more than asked for: a buffer with room left is one whose data has all come out.
+/// One byte more than asked for, so that it is never without room; where some of that is left, all
+/// data has come out.
 fn room(len: usize) -> Vec<u8> {
     Vec::with_capacity(len.saturating_add(1))
 }
 
 /// Inflates into `out`, which `make_room` empties when it is full; gives whether that went on.
 fn run(
-    state: &mut Decompress,
     compressed: &[u8],
     out: &mut Vec<u8>,
     mut make_room: impl FnMut(&mut Vec<u8>) -> bool,
 ) -> Result<bool, Error> {
+    // Made anew: that costs 0.3 µs of the 2 that 1 kB takes, and leaves nothing of one connection's
+    // bytes where another's could find it.
+    let mut state = Decompress::new(false);
     for (mut input, last) in [(compressed, false), (END, true)] {
         loop {
             if out.len() == out.capacity() && !make_room(out) {

@@ -2,11 +2,15 @@
 
 mod agreement;
 mod decode;
+mod deflate;
 mod encode;
 mod handshake;
 mod heap;
+mod inflate;
 mod limits;
+mod negotiation;
 mod oracle;
+mod peer;
 mod stream;
 mod text;
 mod violations;

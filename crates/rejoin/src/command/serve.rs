@@ -5,13 +5,13 @@ use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use rejoin_adapters::{EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, Verifier, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, encode};
 use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -55,6 +55,7 @@ impl Serve {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let (verifier, signer) = secret::verifier(&config, &shutdown)?;
+    let tls = config.server.tls()?.map(Tls::open).transpose()?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
@@ -62,7 +63,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // Asked for before anything runs, so that a signal is never missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let gateway = gateway(&config, verifier, &shutdown).pages(pages::find);
+    let hangup = signal(SignalKind::hangup())?;
+    let hung_up = hung_up(hangup, tls.clone());
+    let gateway = gateway(&config, verifier, tls, &shutdown).pages(pages::find);
+    let counts = gateway.counts();
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -70,6 +74,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         result = &mut serving => return result.context("cannot go on accepting connections"),
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = hung_up => {}
     }
     info!("stopping");
     shutdown.begin();
@@ -84,10 +89,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => warn!("stopped at once"),
         _ = terminate.recv() => warn!("stopped at once"),
     }
+    if counts.sockets_cut() > 0 {
+        warn!(sockets = counts.sockets_cut(), "sockets were cut before they had taken all");
+    }
     Ok(())
 }
 
-fn gateway(config: &Config, verifier: Verifier, shutdown: &Shutdown) -> Gateway {
+/// Reads again what may change while the server runs, at each SIGHUP; completes when it means
+/// that the server's terminal has gone.
+async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
+    while hangup.recv().await.is_some() && !std::io::stderr().is_terminal() {
+        match tls.as_ref().map(Tls::reload) {
+            Some(Ok(())) => info!("the certificate was read again"),
+            Some(Err(error)) => error!(%error, "the certificate stays the old one"),
+            None => info!("there is no certificate to read again"),
+        }
+    }
+}
+
+fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, shutdown: &Shutdown) -> Gateway {
     let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
     let hub_config = HubConfig {
         profiles: config.profiles(),
@@ -111,9 +131,14 @@ fn gateway(config: &Config, verifier: Verifier, shutdown: &Shutdown) -> Gateway 
         auth_required: config.auth.required,
         auth_timeout: config.limits.auth_timeout.get(),
         heartbeat: config.limits.heartbeat.get(),
+        drain_window: config.limits.drain_window.get(),
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
+        tls,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        max_handshakes: config.limits.max_handshakes.get(),
+        connections_per_address: config.limits.connections_per_ip.rate(),
         ..GatewayConfig::new(verifier.with_rules(rules))
     };
     Gateway::new(hub, gateway_config)
@@ -121,7 +146,8 @@ fn gateway(config: &Config, verifier: Verifier, shutdown: &Shutdown) -> Gateway 
 
 /// Says where the server is, and how to log in.
 fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
-    say(&format!("rejoin {} serves http://{address}", env!("CARGO_PKG_VERSION")))?;
+    let url = format!("{}://{address}", config.server.scheme());
+    say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");
     }
@@ -130,7 +156,7 @@ fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyho
             warn!("auth.audience is not set: the issuer's tokens for other services are good here");
         }
         let issuer = config.auth.issuer.as_deref().unwrap_or("the issuer");
-        let link = format!("http://{address}/#login=TOKEN");
+        let link = format!("{url}/#login=TOKEN");
         return Ok(say(&format!("Log in: {link} with a token of {issuer}"))?);
     };
     if config.auth.hs256_secret_file.is_none() {
@@ -141,7 +167,7 @@ fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyho
             ..secret::claims(login_user(), LOGIN_SECONDS)
         })?;
         // After `#`, so that the token is never sent in a request's line.
-        say(&format!("Log in: http://{address}/#login={token}"))?;
+        say(&format!("Log in: {url}/#login={token}"))?;
     }
     Ok(())
 }

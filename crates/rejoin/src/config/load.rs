@@ -59,6 +59,7 @@ pub(crate) fn load(
     if let [one, another, ..] = config.auth.sources()[..] {
         bail!("`{one}` and `{another}` are both set; tokens are verified by one of them");
     }
+    config.server.tls()?;
     Ok(config)
 }
 

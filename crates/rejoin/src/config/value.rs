@@ -1,8 +1,14 @@
 //! Values of the configuration, with errors that say what is allowed.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
-use rejoin_gateway::JwksUrl;
+use rejoin_core::SlowReader;
+use rejoin_gateway::{JwksUrl, TrustedProxies};
 use rejoin_protocol::TopicName;
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::Value;
@@ -20,6 +26,10 @@ const MAX_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// A positive number of things.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(NonZeroUsize);
+
+/// At most so many; 0: no limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit(Option<NonZeroU32>);
 
 /// A positive number of bytes: a number, or a text such as `64KiB`.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +49,16 @@ impl Count {
     }
 
     pub(crate) fn get(self) -> NonZeroUsize {
+        self.0
+    }
+}
+
+impl Limit {
+    pub(super) fn new(count: u32) -> Self {
+        Self(NonZeroU32::new(count))
+    }
+
+    pub(crate) fn get(self) -> Option<NonZeroU32> {
         self.0
     }
 }
@@ -76,6 +96,18 @@ impl<'de> Deserialize<'de> for Count {
         let count = count.filter(|count| *count <= MAX_COUNT).and_then(NonZeroUsize::new);
         count.map(Self).ok_or_else(|| {
             Error::custom(format!("{value} is not allowed; write a number from 1 to {MAX_COUNT}"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let count = value.as_integer().and_then(|count| u32::try_from(count).ok());
+        let count = count.filter(|count| usize::try_from(*count).is_ok_and(|n| n <= MAX_COUNT));
+        count.map(Self::new).ok_or_else(|| {
+            let allowed = format!("write 0 for no limit, or a number to {MAX_COUNT}");
+            Error::custom(format!("{value} is not allowed; {allowed}"))
         })
     }
 }
@@ -183,6 +215,17 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+pub(super) fn proxies<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<TrustedProxies, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let proxies = texts(&value).ok_or_else(|| {
+        let allowed = "write [\"127.0.0.1\", \"10.0.0.0/8\"] or so";
+        Error::custom(format!("{value} is not a list of addresses and networks; {allowed}"))
+    })?;
+    TrustedProxies::new(proxies.iter().map(String::as_str)).map_err(Error::custom)
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
@@ -209,6 +252,21 @@ pub(super) fn scrollback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
     lines.filter(|lines| *lines <= MAX_SCROLLBACK_LINES).ok_or_else(|| {
         Error::custom(format!("{value} is not allowed; write 0 to {MAX_SCROLLBACK_LINES} lines"))
     })
+}
+
+/// What a slow reader of a topic gets.
+pub(super) fn slow_reader<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SlowReader, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match value.as_str() {
+        Some("catch-up") => Ok(SlowReader::CatchUp),
+        Some("latest") => Ok(SlowReader::Latest),
+        Some("disconnect") => Ok(SlowReader::Disconnect),
+        _ => Err(Error::custom(format!(
+            "{value} is not allowed; write \"catch-up\", \"latest\" or \"disconnect\""
+        ))),
+    }
 }
 
 /// A path in which `~` at the beginning is the home directory.

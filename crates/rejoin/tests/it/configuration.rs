@@ -16,17 +16,25 @@ fn a_right_configuration_is_said_to_be_right() {
 listen = "[::1]:7500"
 data_dir = "~/data"
 allowed_origins = ["https://example.org"]
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
+tls_certificate_file = "~/certificate.pem"
+tls_key_file = "key.pem"
 [auth]
 hs256_secret_file = "~/secret"
 issuer = "somebody"
+leeway = "5m"
 [auth.default_caps.topics]
 "news.*" = ["subscribe"]
 [limits]
 max_connections = 5
 max_message_bytes = "1MiB"
 heartbeat = "1m 30s"
+drain_window = "1m"
+max_handshakes = 10
+connections_per_ip = { count = 0 }
 [topics."news.*"]
 retain = { frames = 10, bytes = 4096, age = "5m" }
+slow_reader = "latest"
 [topics."*"]
 [sessions]
 scrollback_lines = 0
@@ -63,7 +71,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[limits]\nauth_timeot = \"1s\"",
             "2: unknown field `auth_timeot`, expected one of \
-             `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`",
+             `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`, \
+             `drain_window`, `max_handshakes`, `connections_per_ip`",
         ),
         (
             "\n[cluster]\nurl = \"\"",
@@ -73,6 +82,10 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
             "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`",
+        ),
+        (
+            "[topics.a]\nslow_reader = \"skip\"",
+            "2: \"skip\" is not allowed; write \"catch-up\", \"latest\" or \"disconnect\"",
         ),
         ("server = 1", "1: invalid type: integer `1`, expected a table"),
         (
@@ -108,12 +121,87 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         ),
         ("\n\n[limits", "3: unclosed table, expected `]`"),
     ];
+    are_told(&cases);
+}
+
+#[test]
+fn a_mistake_about_proxies_and_addresses_is_told_too() {
+    are_told(&[
+        (
+            "[server]\n\ntrusted_proxies = [\"localhost\"]",
+            "3: \"localhost\" is not an address or a network; \
+             write \"127.0.0.1\" or \"10.0.0.0/8\"",
+        ),
+        (
+            "[server]\ntrusted_proxies = \"10.0.0.1\"",
+            "2: \"10.0.0.1\" is not a list of addresses and networks; \
+             write [\"127.0.0.1\", \"10.0.0.0/8\"] or so",
+        ),
+        (
+            "[limits]\nconnections_per_ip = 60",
+            "2: invalid type: integer `60`, \
+             expected a table such as { count = 60, window = \"60s\" }",
+        ),
+        (
+            "[limits]\nconnections_per_ip = { count = -1 }",
+            "2: -1 is not allowed; write 0 for no limit, or a number to 10000000",
+        ),
+    ]);
+}
+
+fn are_told(cases: &[(&str, &str)]) {
     let home = Home::new();
     for (text, expected) in cases {
         home.write("rejoin.toml", text);
         let expected = format!("rejoin.toml:{expected}");
         for command in [&["config", "check"][..], &["serve"], &["token", "--user", "ann"]] {
             assert_eq!(home.complains(command), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_about_who_gets_in_is_told_with_its_line() {
+    let cases = [
+        (
+            "[auth]\njwks_url = \"http://login.example/keys\"",
+            "2: \"http://login.example/keys\" is not an address for keys; \
+             write https://HOST/PATH (http:// only to this machine)",
+        ),
+        (
+            "[auth]\nleeway = \"301s\"",
+            "2: \"301s\" is not allowed; write whole seconds from \"0s\" to \"5m\"",
+        ),
+        (
+            "[auth]\nleeway = \"10ms\"",
+            "2: \"10ms\" is not allowed; write whole seconds from \"0s\" to \"5m\"",
+        ),
+    ];
+    let home = Home::new();
+    for (text, expected) in cases {
+        home.write("rejoin.toml", text);
+        assert_eq!(home.complains(&["config", "check"]), format!("rejoin.toml:{expected}"));
+    }
+}
+
+#[test]
+fn tokens_are_verified_by_one_thing() {
+    let home = Home::new();
+    let keys = [
+        ("hs256_secret_file", "secret"),
+        ("public_key_file", "issuer.pem"),
+        ("jwks_url", "https://login.example/keys"),
+    ];
+    for (index, (one, value)) in keys.iter().enumerate() {
+        home.write("rejoin.toml", &format!("[auth]\n{one} = \"{value}\"\n"));
+        home.prints(&["config", "check"]);
+        for (other, value) in &keys[index + 1..] {
+            let mut command = home.rejoin(&["config", "check"]);
+            command.env(format!("REJOIN_AUTH_{}", other.to_uppercase()), value);
+            let expected = format!(
+                "`auth.{one}` and `auth.{other}` are both set; tokens are verified by one of them"
+            );
+            assert_eq!(complaint(command), expected);
         }
     }
 }
@@ -157,6 +245,20 @@ fn a_mistake_in_a_variable_is_told_with_its_name() {
     command.env("REJOIN_LOG", "loud=very");
     let complaint = complaint(command);
     assert!(complaint.starts_with("REJOIN_LOG: write a level, such as `debug`"), "{complaint}");
+}
+
+#[test]
+fn a_certificate_and_its_key_are_named_together() {
+    let home = Home::new();
+    let expected = "set both `server.tls_certificate_file` and `server.tls_key_file`, or none";
+    for key in ["tls_certificate_file", "tls_key_file"] {
+        home.write("rejoin.toml", &format!("[server]\n{key} = \"a.pem\"\n"));
+        assert_eq!(home.complains(&["config", "check"]), expected);
+        assert_eq!(home.complains(&["serve"]), expected);
+    }
+    let mut command = home.rejoin(&["config", "check"]);
+    command.env("REJOIN_SERVER_TLS_CERTIFICATE_FILE", "b.pem");
+    assert!(command.output().unwrap().status.success(), "one may be a variable");
 }
 
 #[test]

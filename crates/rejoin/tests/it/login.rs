@@ -12,6 +12,10 @@ use serde_json::json;
 
 use crate::support::{Home, Server};
 
+/// A key that is known to everybody, and a token for `bob` that it has signed.
+const ISSUER: &str = include_str!("../../../rejoin-gateway/tests/keys/ed25519.pub.pem");
+const TOKEN_OF_ISSUER: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJib2IiLCJleHAiOjQwMDAwMDAwMDB9._uzXF2Mc_1zZR0eKpb4Ck8l7CYAfQCYwhNCN4DFRt2OPk5a3N_AY5oVmQRC63Q_pmEVFUd3t2hqqoYYQAyO-Cw";
+
 #[test]
 fn the_first_start_prints_a_link_that_logs_in() {
     let home = Home::new();
@@ -42,6 +46,42 @@ fn the_secret_is_the_owners_and_outlives_the_server() {
 }
 
 #[test]
+fn with_public_keys_the_issuers_tokens_log_in_and_the_server_signs_none() {
+    let home = Home::new();
+    home.write("issuer.pem", ISSUER);
+    home.write("rejoin.toml", "[auth]\npublic_key_file = \"~/issuer.pem\"\n");
+    let server = home.serve();
+    let expected = format!("Log in: {}/#login=TOKEN with a token of the issuer", server.url);
+    assert_eq!(server.login, expected);
+    let mut client = server.connect();
+    let answer = client.ask("authenticate", json!({ "token": TOKEN_OF_ISSUER }));
+    assert_eq!(answer["payload"]["user_id"], "bob", "{answer}");
+    // A terminal is the server's own user, for whom the issuer does not speak.
+    assert_eq!(client.create("terminal")["payload"]["code"], "forbidden");
+    let none = "`auth.public_key_file` is set, so tokens come from the issuer: \
+                this server can sign none";
+    assert_eq!(home.complains(&["token", "--user", "ann"]), format!("no token: {none}"));
+    let complaint = home.complains(&["publish", "news", "1", "--url", &server.url]);
+    assert_eq!(complaint, format!("no --token is given: {none}"));
+    assert!(!home.secret().exists(), "a secret that nobody uses");
+}
+
+#[test]
+fn a_private_key_in_the_place_of_the_public_one_is_refused() {
+    let home = Home::new();
+    home.write("issuer.pem", &ISSUER.replace("PUBLIC", "PRIVATE"));
+    home.write("rejoin.toml", "[auth]\npublic_key_file = \"~/issuer.pem\"\n");
+    let complaint = home.complains(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(
+        complaint.ends_with(
+            "/issuer.pem: this is a private key; give its public key, \
+         and make a new pair if others saw this one"
+        ),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn another_servers_token_is_refused() {
     let (one, other) = (Home::new(), Home::new());
     let (server, stranger) = (one.serve(), other.serve());
@@ -50,7 +90,7 @@ fn another_servers_token_is_refused() {
     assert_eq!(answer["payload"]["code"], "authentication_failed");
     let complaint =
         one.complains(&["publish", "news", "1", "--url", &server.url, "--token", token]);
-    assert_eq!(complaint, "the token's signature is not from this server's key");
+    assert_eq!(complaint, "the token's signature is not from a key that this server trusts");
 }
 
 #[test]

@@ -158,6 +158,11 @@ impl Server {
         self.wait()
     }
 
+    /// Waits until it has logged this.
+    pub(crate) fn until_logged(&self, text: &str) {
+        while !fs::read_to_string(&self.log).unwrap().contains(text) {}
+    }
+
     /// Waits for its end; returns its exit code and what it has logged.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let code = self.process.wait();

@@ -1,0 +1,204 @@
+// The list of sessions and the list of devices, as they change.
+
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { ConnectionInfo } from "../src/devices";
+import { connected, openBrowser, openContext, screenshot } from "./browser";
+import { type PagesServer, servePages } from "./pages-server";
+
+let browser: Browser;
+let context: BrowserContext;
+let pages: PagesServer;
+
+beforeAll(async () => {
+  browser = await openBrowser();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  pages = await servePages();
+  context = await openContext(browser);
+});
+afterEach(async () => {
+  await context.close();
+  await pages.server.stop();
+});
+
+async function open(fragment = ""): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${pages.home}#login=good`);
+  await connected(page);
+  if (fragment !== "") await page.evaluate((hash) => location.assign(hash), fragment);
+  return page;
+}
+
+async function reopen(options: BrowserContextOptions): Promise<void> {
+  await context.close();
+  context = await openContext(browser, options);
+}
+
+const titles = (page: Page) => page.locator(".entry-title").allTextContents();
+const asks = (page: Page) => {
+  const asked: string[] = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  return () => asked.filter((path) => path.endsWith("/sessions")).length;
+};
+
+test("a session that comes, changes and goes is shown without being asked for", async () => {
+  const { info } = pages.server.createSession({ title: "first" });
+  const page = await open();
+  await expect.poll(() => titles(page)).toEqual(["first"]);
+  const asked = asks(page);
+  const second = { ...info, id: "id-second", title: "second", created_at: info.created_at + 1 };
+  pages.server.publish("@sessions", second, "created");
+  await expect.poll(() => titles(page)).toEqual(["first", "second"]);
+  pages.server.publish("@sessions", { ...info, title: "renamed", connections: 3 }, "changed");
+  await expect.poll(() => titles(page)).toEqual(["renamed", "second"]);
+  await page.getByText("3 attached").waitFor();
+  pages.server.publish("@sessions", info, "removed");
+  await expect.poll(() => titles(page)).toEqual(["second"]);
+  pages.server.publish("@sessions", { ...info, title: "late" }, "changed");
+  pages.server.publish("@sessions", { ...second, title: "last" }, "changed");
+  await expect.poll(() => titles(page)).toEqual(["last"]);
+  expect(asked()).toBe(0);
+});
+
+test("what changed while the connection was away is there when it is back", async () => {
+  const { info } = pages.server.createSession({ title: "first" });
+  const page = await open();
+  await expect.poll(() => titles(page)).toEqual(["first"]);
+  pages.server.cut();
+  info.title = "meanwhile";
+  await expect.poll(() => titles(page)).toEqual(["meanwhile"]);
+});
+
+test("a list that messages are missing of is asked for anew", async () => {
+  const { info } = pages.server.createSession({ title: "first" });
+  const page = await open();
+  await expect.poll(() => titles(page)).toEqual(["first"]);
+  info.title = "missed";
+  pages.server.say({ type: "gap", payload: { topic: "@sessions", missed: 2, reason: "retention", position: "t.9" } });
+  await expect.poll(() => titles(page)).toEqual(["missed"]);
+});
+
+test("what is heard while the list is asked for counts more than the answer", async () => {
+  const { info } = pages.server.createSession({ title: "old" });
+  const page = await context.newPage();
+  let answer: () => void = () => {};
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  await page.route("**/api/v1/sessions", async (route) => {
+    const response = await route.fetch();
+    await held;
+    await route.fulfill({ response });
+  });
+  const asked = page.waitForRequest("**/api/v1/sessions");
+  await page.goto(`${pages.home}#login=good`);
+  await asked;
+  pages.server.publish("@sessions", { ...info, title: "new" }, "changed");
+  await page.evaluate(() => globalThis.rejoin.connection.request("ping", {}));
+  answer();
+  await expect.poll(() => titles(page)).toEqual(["new"]);
+});
+
+test("an administrator's list is asked for again and again, for the sessions of others", async () => {
+  pages.admin = true;
+  const page = await context.newPage();
+  await page.clock.install();
+  await page.goto(`${pages.home}#login=good`);
+  await connected(page);
+  await page.getByText("There are no terminals yet.").waitFor();
+  pages.server.createSession({ title: "of somebody else", owner: "bob" });
+  await page.clock.runFor(10_000);
+  await expect.poll(() => titles(page)).toEqual(["of somebody else"]);
+});
+
+const CHROME_ON_ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36";
+const SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15";
+
+function other(more: Partial<ConnectionInfo>): ConnectionInfo {
+  const now = Date.now();
+  return {
+    id: "c-other",
+    user: "ada",
+    device: "phone-1",
+    device_name: "Pixel",
+    role_context: null,
+    address: "192.0.2.17",
+    user_agent: CHROME_ON_ANDROID,
+    connected_at: now - 3 * 3_600_000,
+    last_heard_at: now - 20_000,
+    ...more,
+  };
+}
+
+function addOthers(): void {
+  const at = Date.now() - 2 * 86_400_000;
+  pages.otherConnections = [
+    other({}),
+    other({ id: "c-phone-2", role_context: "night shift", connected_at: Date.now() - 240_000 }),
+    other({ id: "c-mac", device: "mac-1", device_name: "Ada's laptop", user_agent: SAFARI, address: "2001:db8::1f:7" }),
+    other({ id: "c-script", device: null, device_name: null, user_agent: "python-websockets/15.0", connected_at: at }),
+  ];
+}
+
+test("devices are listed with their connections, this browser's first", async () => {
+  addOthers();
+  const page = await open("#/devices");
+  await page.getByRole("heading", { name: "Pixel" }).waitFor();
+  expect(await page.title()).toBe("Devices");
+  const names = await page.locator(".device h2").allTextContents();
+  expect(names.slice(1)).toEqual(["Pixel", "Ada's laptop", "Without a device"]);
+  expect(names[0]).toMatch(/^Chrome on/);
+  const phone = page.getByRole("region", { name: "Pixel" });
+  await phone.getByText("Chrome 141 on Android").first().waitFor();
+  await phone.getByText("192.0.2.17 · night shift").waitFor();
+  await phone.getByText("connected 3 h ago").waitFor();
+  await page.getByRole("region", { name: "Ada's laptop" }).getByText("Safari 26 on macOS").waitFor();
+  await page.getByText("python-websockets/15.0").waitFor();
+  await page.getByText("· this page").waitFor();
+  await screenshot(page, "devices-dark");
+  await page.emulateMedia({ colorScheme: "light" });
+  await screenshot(page, "devices-light");
+});
+
+test("one connection, and a whole device, can be disconnected", async () => {
+  addOthers();
+  const page = await open("#/devices");
+  const phone = page.getByRole("region", { name: "Pixel" });
+  await phone.getByRole("listitem").nth(1).waitFor();
+  await phone.getByRole("button", { name: "c-phone-2" }).click();
+  await expect.poll(() => phone.getByRole("listitem").count()).toBe(1);
+  await phone.getByRole("button", { name: "Disconnect device" }).click();
+  await phone.waitFor({ state: "detached" });
+  expect(pages.changes).toEqual(["DELETE connections/c-phone-2", 'POST users/ada/disconnect {"device":"phone-1"}']);
+});
+
+test("a page that disconnects itself says so, and can come back", async () => {
+  const page = await open("#/devices");
+  await page.getByRole("listitem").filter({ hasText: "this page" }).getByRole("button").click();
+  await page.getByText("Disconnected", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Connect", exact: true }).click();
+  await connected(page);
+});
+
+test("a device that comes or goes is shown", async () => {
+  const page = await open("#/devices");
+  await page.getByRole("region").waitFor();
+  const tab = await open();
+  await expect.poll(() => page.locator(".device li").count()).toBe(2);
+  await tab.close();
+  await expect.poll(() => page.locator(".device li").count()).toBe(1);
+});
+
+test("the devices on a phone", async () => {
+  await reopen({ viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+  addOthers();
+  const page = await open();
+  await page.getByRole("button", { name: "Terminals" }).tap();
+  await page.waitForFunction(() => document.querySelector(".sidebar")?.getBoundingClientRect().left === 0);
+  await screenshot(page, "phone-drawer-dark");
+  await page.getByRole("link", { name: "Devices" }).tap();
+  await page.getByRole("region", { name: "Pixel" }).waitFor();
+  await page.waitForFunction(() => (document.querySelector(".sidebar")?.getBoundingClientRect().right ?? 1) <= 0);
+  await screenshot(page, "devices-phone-dark");
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+});

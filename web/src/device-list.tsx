@@ -1,0 +1,114 @@
+// The page of devices: who is connected as this user, and the way to end that.
+
+import { useEffect } from "preact/hooks";
+import { device } from "./account";
+import { Bar } from "./bar";
+import {
+  byDevice,
+  type ConnectionInfo,
+  connections,
+  type Device,
+  disconnect,
+  disconnectDevice,
+  followDevices,
+  moreConnections,
+  refreshConnections,
+} from "./devices";
+import { connectionState } from "./link";
+import { useNow } from "./status";
+import { age, shortAgent } from "./wording";
+
+/** Presence tells of devices, not of each connection, nor when it was heard. */
+const REFRESH_MS = 5_000;
+
+export function DeviceList() {
+  const now = useNow(REFRESH_MS);
+  useEffect(followDevices, []);
+  useEffect(() => {
+    if (document.visibilityState === "visible") void refreshConnections();
+  }, [now]);
+
+  const list = connections.value;
+  const here = device().id;
+  return (
+    <>
+      <Bar>
+        <h1 class="title">Devices</h1>
+      </Bar>
+      <div class="devices">
+        {list !== null && (
+          <>
+            <p class="faint">Everything that is connected as you. What you disconnect stays away until somebody connects it again.</p>
+            {byDevice(list, here).map((found) => (
+              <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
+            ))}
+            {list.length === 0 && <p class="faint">Nothing is connected.</p>}
+            {moreConnections.value && <p class="faint">There are more than are listed here.</p>}
+          </>
+        )}
+      </div>
+    </>
+  );
+}
+
+function DeviceCard({ device: { id, name, connections: list }, here, now }: { device: Device; here: boolean; now: number }) {
+  const title = id === null ? "Without a device" : name || id;
+  return (
+    <section class="device" aria-label={title}>
+      <header>
+        <div class="device-name">
+          <h2 class="ellipsis">{title}</h2>
+          {id !== null && <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>}
+        </div>
+        {id !== null && (
+          <button type="button" class="plain" onClick={() => void disconnectDevice(id)}>
+            Disconnect device
+          </button>
+        )}
+      </header>
+      <ul>
+        {list.map((info) => (
+          <Entry key={info.id} info={info} now={now} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
+  const state = connectionState.value;
+  const here = state.name === "connected" && state.auth.connection_id === info.id;
+  const agent = shortAgent(info.user_agent);
+  const words = [info.address, info.role_context].filter(Boolean).join(" · ");
+  return (
+    <li>
+      <div class="connection">
+        <p class="ellipsis" title={info.user_agent ?? ""}>
+          {agent}
+          {here && <span class="faint"> · this page</span>}
+        </p>
+        <p class="faint connection-facts">
+          {words !== "" && <span>{words}</span>}
+          <span>
+            connected <Age time={info.connected_at} now={now} />
+          </span>
+          <span>
+            last heard <Age time={info.last_heard_at} now={now} />
+          </span>
+        </p>
+      </div>
+      <button type="button" class="link" aria-label={`Disconnect ${agent} ${info.id}`} onClick={() => void disconnect(info.id)}>
+        Disconnect
+      </button>
+    </li>
+  );
+}
+
+function Age({ time, now }: { time: number; now: number }) {
+  const ago = age(time, now);
+  return (
+    <time dateTime={new Date(time).toISOString()} title={new Date(time).toLocaleString()}>
+      {ago === "just now" ? ago : `${ago} ago`}
+    </time>
+  );
+}
