@@ -1,7 +1,9 @@
 //! The configuration: `rejoin.toml`, then `REJOIN_*`, then flags.
 
 mod load;
+mod log;
 mod value;
+mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,7 +14,9 @@ use rejoin_protocol::{ProfileName, limits};
 use serde::Deserialize;
 
 pub(crate) use load::{Overrides, load};
+pub(crate) use log::{Format, Log};
 use value::{ByteSize, Count, Interval, Limit, TopicPattern};
+pub(crate) use webhooks::Webhooks;
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +30,9 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     /// What terminals may be started from; `terminal`, the login shell, if there is none.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
+    pub(crate) log: Log,
+    /// Programs behind HTTP that are told, or asked.
+    pub(crate) webhooks: Webhooks,
 }
 
 #[derive(Debug, Deserialize)]

@@ -158,6 +158,10 @@ impl Session {
             last,
             recent: None,
         };
+        // Before anybody can attach, which is the next that is logged of it.
+        session.shared.span.in_scope(|| {
+            info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
+        });
         (session, owner)
     }
 }
@@ -170,7 +174,6 @@ impl Owner {
     }
 
     async fn run(mut self, shutdown: Shutdown) {
-        info!(status = ?SessionStatus::Idle, user = %self.session.owner(), "session started");
         loop {
             // Each branch is cancel safe: channels, a notice, a timer.
             tokio::select! {

@@ -19,7 +19,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{debug, info};
+use tracing::{Span, debug, field::display, info};
 
 use crate::{
     gateway::Shared,
@@ -177,7 +177,9 @@ impl Client {
 
     async fn leave(&mut self, code: CloseCode) {
         if let Some(connection) = self.connection() {
-            info!(id = %connection.id(), user = %connection.user(), "disconnected");
+            let (id, user) = (connection.id(), connection.user());
+            let Handshake { device, address, .. } = connection.handshake();
+            info!(%id, %user, device = ?device.id, ?address, ?code, "disconnected");
         }
         self.attachments.clear();
         self.subscriptions.clear();
@@ -359,7 +361,7 @@ impl Client {
 
     /// Says why a token or a ticket does not let the client in.
     pub(super) fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        debug!(%error, "a token was refused");
+        debug!(%error, address = ?self.handshake.address, "a token was refused");
         let (code, close) = error.codes();
         self.send(reply_to, &ServerMessage::Error(ErrorBody::new(code, error.to_string())));
         Flow::Break(close)
@@ -392,6 +394,9 @@ impl Client {
             Ok(membership) => {
                 let (id, user) = (connection.id(), connection.user());
                 let Handshake { device, address, .. } = connection.handshake();
+                let span = Span::current();
+                span.record("id", display(id)).record("user", display(user));
+                span.record("device", device.id.as_ref().map(display));
                 info!(%id, %user, device = ?device.id, ?address, "connected");
                 self.membership = Some(membership);
                 // Whoever revoked the token meanwhile did not find this connection.

@@ -77,7 +77,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "\n[cluster]\nurl = \"\"",
             "2: unknown field `cluster`, expected one of \
-             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`",
+             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`, `log`, \
+             `webhooks`",
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
