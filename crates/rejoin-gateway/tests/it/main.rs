@@ -9,6 +9,7 @@ mod embedding;
 mod identity;
 mod jwks;
 mod lobby;
+mod program;
 mod resume;
 mod revocations;
 mod signing;

@@ -31,6 +31,9 @@ where
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("rejoin"))
         .with_location(false)
+        // Which of tokio's threads it was says nothing, and a clock for each poll costs.
+        .with_threads(false)
+        .with_tracked_inactivity(false)
         .with_filter(filter_fn(is_ours));
     Ok((Spans(provider), layer))
 }
