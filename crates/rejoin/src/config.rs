@@ -2,7 +2,9 @@
 
 mod limits;
 mod load;
+mod log;
 mod value;
+mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,7 +16,9 @@ use serde::Deserialize;
 
 use limits::Limits;
 pub(crate) use load::{Overrides, load};
+pub(crate) use log::{Format, Log};
 use value::{ByteSize, Count, Interval, TopicPattern};
+pub(crate) use webhooks::Webhooks;
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +32,9 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     /// What terminals may be started from; `terminal`, the login shell, if there is none.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
+    pub(crate) log: Log,
+    /// Programs behind HTTP that are told, or asked.
+    pub(crate) webhooks: Webhooks,
 }
 
 #[derive(Debug, Deserialize)]

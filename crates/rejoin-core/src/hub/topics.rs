@@ -228,7 +228,7 @@ impl Hub {
         }
         let topic = self.topic(name, &connection.identity(), TopicRight::Subscribe)?;
         let start = topic.stream().start_now(position);
-        let (stay, _) = topic.place().enter(connection);
+        let stay = topic.place().enter(connection);
         Ok((start, Some(Subscription { stream: topic.stream().clone(), _stay: Some(stay) })))
     }
 

@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{Instrument, info, info_span};
 
 use crate::{
-    events::HubEvent,
+    events::{HubEvent, guarded},
     hub::SessionTools,
     outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
     presence::Place,
@@ -88,7 +88,8 @@ impl SnapshotSource for AskOwner {
     }
 }
 
-struct Owner {
+/// A session's owner, about to run.
+pub(crate) struct Owner {
     session: Session,
     commands: mpsc::Receiver<Command>,
     terminal: LiveTerminal,
@@ -107,13 +108,12 @@ struct Owner {
 }
 
 impl Session {
-    /// Makes a session of a live terminal and starts its owner.
-    pub(crate) fn start(
+    /// Makes a session of a live terminal. Nothing is read of it until its owner is started.
+    pub(crate) fn new(
         birth: Birth,
         terminal: LiveTerminal,
         screens: &dyn Screens,
-        shutdown: &Shutdown,
-    ) -> Self {
+    ) -> (Self, Owner) {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
         let last = Arc::default();
         let source = AskOwner { commands: commands_tx.clone(), last: Arc::clone(&last) };
@@ -133,6 +133,7 @@ impl Session {
         };
         let encode = birth.tools.places.encode;
         let place = Place::new(Subject::Session(birth.id.clone()), Arc::clone(&birth.tools.places));
+        let span = info_span!(parent: None, "session", id = %birth.id, profile = %birth.profile);
         let shared = Shared {
             place,
             tools: birth.tools,
@@ -145,6 +146,7 @@ impl Session {
             commands: commands_tx,
             state: Mutex::new(state),
             handler: OnceLock::new(),
+            span,
         };
         let session = Self { shared: Arc::new(shared) };
         let owner = Owner {
@@ -160,16 +162,22 @@ impl Session {
             last,
             recent: None,
         };
-        let span =
-            info_span!(parent: None, "session", id = %session.id(), profile = %session.profile());
-        shutdown.spawn(owner.run(shutdown.clone()).instrument(span));
-        session
+        // Before anybody can attach, which is the next that is logged of it.
+        session.shared.span.in_scope(|| {
+            info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
+        });
+        (session, owner)
     }
 }
 
 impl Owner {
+    /// Starts the task.
+    pub(crate) fn start(self, shutdown: &Shutdown) {
+        let span = self.session.shared.span.clone();
+        shutdown.spawn(self.run(shutdown.clone()).instrument(span));
+    }
+
     async fn run(mut self, shutdown: Shutdown) {
-        info!(user = %self.session.owner(), "session started");
         loop {
             // Each branch is cancel safe: channels, a notice, a timer.
             tokio::select! {
@@ -267,7 +275,7 @@ impl Owner {
         for chunk in chunks {
             self.screen.feed(chunk);
             if let Some(handler) = self.session.shared.handler.get() {
-                handler.output(&self.session, chunk);
+                guarded(|| handler.output(&self.session, chunk));
             }
         }
         let answers = self.screen.take_answers();
@@ -328,21 +336,19 @@ impl Owner {
         update.status = Some(status);
         update.exit = Some(exit.clone());
         update.reason.clone_from(&reason);
+        let events = &self.session.shared.tools.events;
         {
             let mut state = self.session.shared.state.lock();
             state.input.end();
             state.ended = Some(Ended { status, exit: exit.clone(), reason });
             self.session.tell(update);
             self.session.stream().finish();
+            events.note(HubEvent::SessionEnded { session: self.session.clone() });
         }
         if let Some(handler) = self.session.shared.handler.get() {
-            handler.exit(&self.session, exit);
+            guarded(|| handler.exit(&self.session, exit));
         }
-        self.session
-            .shared
-            .tools
-            .events
-            .tell(HubEvent::SessionEnded { session: self.session.clone() });
+        events.deliver();
     }
 
     fn picture(&self, format: ScreenFormat) -> Bytes {

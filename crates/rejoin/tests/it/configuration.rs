@@ -77,7 +77,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "\n[cluster]\nurl = \"\"",
             "2: unknown field `cluster`, expected one of \
-             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`",
+             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`, `log`, \
+             `webhooks`",
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
@@ -86,6 +87,21 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[topics.a]\nslow_reader = \"skip\"",
             "2: \"skip\" is not allowed; write \"catch-up\", \"latest\" or \"disconnect\"",
+        ),
+        (
+            "[log]\nlevel = \"loud=very\"",
+            "2: \"loud=very\" is no level; write \"debug\", or \"rejoin_gateway=debug,info\"",
+        ),
+        ("[log]\nformat = \"xml\"", "2: unknown variant `xml`, expected `text` or `json`"),
+        (
+            "[webhooks.events]\nurl = \"http://app.example/\"\nsecret_file = \"s\"",
+            "1: a webhook's address must be `https://`, or `http://` to this machine or where \
+             `insecure` allows it, without a name or password in it",
+        ),
+        ("[webhooks.events]\nurl = \"https://a.example\"", "1: missing field `secret_file`"),
+        (
+            "[webhooks.messages.publish]\nurl = \"https://a.example\"\nsecret_file = \"s\"",
+            "1: the message type `publish` is built in; choose another name",
         ),
         ("server = 1", "1: invalid type: integer `1`, expected a table"),
         (
@@ -118,6 +134,11 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[profiles.Bad]\ncommand = [\"a\"]",
             "1: the profile must be 1 to 32 of lower-case letters, digits, `_`, `-`",
+        ),
+        #[cfg(not(feature = "otlp"))]
+        (
+            "[log]\notlp_endpoint = \"http://127.0.0.1:4318\"",
+            "2: this `rejoin` was built without OTLP; build it with `--features otlp`",
         ),
         ("\n\n[limits", "3: unclosed table, expected `]`"),
     ];

@@ -6,6 +6,7 @@ mod certificate;
 mod configuration;
 mod failures;
 mod login;
+mod logs;
 mod proxy;
 mod stop;
 mod support;
