@@ -72,7 +72,10 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
             "[limits]\nauth_timeot = \"1s\"",
             "2: unknown field `auth_timeot`, expected one of \
              `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`, \
-             `drain_window`, `max_handshakes`, `connections_per_ip`",
+             `drain_window`, `max_handshakes`, `connections_per_ip`, \
+             `max_connections_per_user`, `messages_per_second`, `bytes_per_second`, \
+             `max_subscriptions`, `max_topics`, `max_topics_per_user`, \
+             `max_retained_bytes_per_user`, `max_sessions_per_user`, `presence_grace`",
         ),
         (
             "\n[cluster]\nurl = \"\"",
