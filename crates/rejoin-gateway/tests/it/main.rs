@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod bad_input;
+mod caps;
 mod embedding;
 mod identity;
 mod jwks;
+mod pace;
+mod people;
+mod refresh;
 mod resume;
 mod revocations;
 mod signing;
