@@ -17,3 +17,4 @@ mod registry;
 mod retention;
 mod session;
 mod support;
+mod users;
