@@ -42,7 +42,7 @@ pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: Request)
         Ok(accepted) => accepted,
         Err(refusal) => return refusal,
     };
-    let upgrade = hyper::upgrade::on(&mut Request::from_parts(parts, body));
+    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     let response = accepted.response();
     let task = Arc::clone(&shared);
     let span = span(&accepted.handshake);

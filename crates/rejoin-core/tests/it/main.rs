@@ -21,3 +21,4 @@ mod restore;
 mod retention;
 mod session;
 mod support;
+mod users;

@@ -4,6 +4,7 @@
 
 mod alive;
 mod bad_input;
+mod caps;
 mod description;
 mod door;
 mod embedding;
@@ -11,7 +12,10 @@ mod http;
 mod identity;
 mod jwks;
 mod lobby;
+mod pace;
+mod people;
 mod program;
+mod refresh;
 mod resume;
 mod revocations;
 mod signing;
