@@ -46,26 +46,30 @@ pub(crate) fn router(shared: &Arc<Shared>, pages: Option<Pages>) -> Router {
         .with_state(Arc::clone(shared))
         .nest("/api", api::router(shared));
     let base = shared.config.base_path.clone();
-    let below = match pages {
-        Some(pages) => {
-            let base = base.clone();
-            own.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
-                pages.serve(&base, &method, uri.path(), &headers)
-            })
-        }
-        None => own.fallback(not_found),
+    let show = move |base: &str, method: &Method, uri: &Uri, headers: &HeaderMap| match pages {
+        Some(pages) => pages.serve(base, method, uri.path(), headers),
+        None => Problem::from(ErrorCode::NotFound).into_response(),
     };
+    let shown = base.clone();
+    let own = own.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
+        show(&shown, &method, &uri, &headers)
+    });
     let count = middleware::from_fn_with_state(Arc::clone(shared), count);
-    below_base(below, base).layer(count)
+    if base == "/" { own.layer(count) } else { below(own, base, show).layer(count) }
 }
 
 /// Puts all below the base; the root, and the base without its slash, lead there.
-fn below_base(router: Router, base: String) -> Router {
-    if base == "/" {
-        return router;
-    }
+fn below<S>(router: Router, base: String, show: S) -> Router
+where
+    S: Fn(&str, &Method, &Uri, &HeaderMap) -> Response + Clone + Send + Sync + 'static,
+{
     let bare = base.trim_end_matches('/').to_owned();
-    let router = Router::new().nest(&bare, router).fallback(not_found);
+    let shown = base.clone();
+    // What is nested has no path for the base itself.
+    let index = async move |method: Method, headers: HeaderMap| {
+        show(&shown, &method, &Uri::from_static("/"), &headers)
+    };
+    let router = Router::new().route(&base, get(index)).nest(&bare, router).fallback(not_found);
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let path = request.uri().path();
         let redirect = (path == "/" || path == bare).then(|| Redirect::temporary(&base));

@@ -1,7 +1,7 @@
 //! The OpenAPI document: what is the same for all routes, said once.
 
-use rejoin_protocol::{RequestKey, code::ERROR_CODES};
-use serde_json::{Map, Value, json};
+use rejoin_protocol::{code::ERROR_CODES, limits};
+use serde_json::{Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -116,25 +116,20 @@ fn add_key(operation: &mut Value) {
     let parameters = operation
         .as_object_mut()
         .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
-    let mut schema = serde_json::to_value(RequestKey::schema()).expect("a schema is JSON");
-    schema["pattern"] = "^[!#-~]+$".into();
-    schema["description"] = Value::Null;
-    let schema: Map<String, Value> =
-        schema.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).map(pair).collect();
+    let schema = json!({
+        "type": "string",
+        "pattern": format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$", max = limits::MAX_KEY_BYTES),
+    });
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Makes a retry within five minutes harmless.",
+        "description": "Makes a retry within five minutes harmless: any text, new for each request.",
         "required": false,
         "schema": schema,
     });
     if let Some(Value::Array(parameters)) = parameters {
         parameters.push(key);
     }
-}
-
-fn pair((key, value): (&String, &Value)) -> (String, Value) {
-    (key.clone(), value.clone())
 }
 
 fn describe_problem(status: &str, answer: &mut Value) {

@@ -1,6 +1,6 @@
 //! What handlers take from a request, with problems that name the field.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -142,6 +142,9 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
             return Ok(Self(T::default()));
         }
         type_is_right?;
+        if body.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
         parse(&body).map(Self)
     }
 }
@@ -201,6 +204,24 @@ fn refused(error: &serde_json::Error, path: &str) -> Problem {
     let detail =
         if path.is_empty() { sentence.to_owned() } else { format!("`{path}`: {sentence}") };
     Problem::new(code, detail)
+}
+
+/// A whole number, also one that is written with a fraction of zero (JSON Schema, `integer`).
+pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    allowed: RangeInclusive<u32>,
+) -> Result<u32, D::Error> {
+    let number = f64::deserialize(deserializer).ok();
+    let number = number.filter(|number| number.fract() == 0.0);
+    let whole = number.and_then(|number| {
+        #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 stops at the ends")]
+        let number = number as i64;
+        u32::try_from(number).ok()
+    });
+    whole.filter(|whole| allowed.contains(whole)).ok_or_else(|| {
+        let (min, max) = allowed.into_inner();
+        serde::de::Error::custom(format!("must be a whole number from {min} to {max}"))
+    })
 }
 
 /// A number from 1 to 1000 of things on one page.

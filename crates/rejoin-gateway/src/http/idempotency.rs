@@ -123,13 +123,15 @@ impl Done {
 
 /// The key, as a structured field has it (`"key"`), or as it is.
 fn read_key(value: &HeaderValue) -> Result<RequestKey, Problem> {
-    let text = value.to_str().ok();
-    let text = text.map(|text| {
+    let key = value.to_str().ok().and_then(|text| {
         let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        inner.unwrap_or(text)
+        let key = inner.unwrap_or(text);
+        let is_plain = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        RequestKey::new(key).ok().filter(|_| is_plain)
     });
-    text.and_then(|text| RequestKey::new(text).ok()).ok_or_else(|| {
-        let detail = "`Idempotency-Key` must be 1 to 128 printable ASCII characters";
+    key.ok_or_else(|| {
+        let detail = "`Idempotency-Key` must be 1 to 128 visible ASCII characters, no `\"` among \
+                      them; the whole may stand in `\"`";
         Problem::new(ErrorCode::InvalidField, detail)
     })
 }

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod alive;
+mod api_errors;
+mod api_people;
+mod api_sessions;
 mod bad_input;
+mod browsers;
 mod caps;
 mod description;
 mod door;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use rejoin_core::{Session, now_ms};
 use rejoin_protocol::{CloseCode, ErrorCode, SessionStatus, UserId};
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize};
 use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +13,7 @@ use crate::{
     gateway::Shared,
     http::{
         Problem,
-        extract::{Caller, InPath, InQuery, Json, Limit},
+        extract::{Caller, InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
     revocation::{Revocation, RevocationError, Revocations, Target},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Ten years.
-const MAX_SECONDS: u64 = 315_360_000;
+const MAX_SECONDS: u32 = 315_360_000;
 
 /// What to revoke: a user or a token.
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub(super) struct NewRevocation {
     #[serde(default)]
     token: Option<Box<str>>,
     #[serde(default, deserialize_with = "seconds")]
-    for_seconds: Option<u64>,
+    for_seconds: Option<u32>,
 }
 
 /// What to revoke.
@@ -55,7 +55,7 @@ pub(super) struct RevokeUser {
     /// After what time the revocation is forgotten; after 30 days if nothing is given. Longer
     /// than the tokens are valid is right.
     #[schema(minimum = 1, maximum = 315_360_000)]
-    for_seconds: Option<u64>,
+    for_seconds: Option<u32>,
 }
 
 /// One token.
@@ -70,7 +70,7 @@ pub(super) struct RevokeToken {
     /// After what time the revocation is forgotten; after 30 days if nothing is given. Longer
     /// than the token is valid is right.
     #[schema(minimum = 1, maximum = 315_360_000)]
-    for_seconds: Option<u64>,
+    for_seconds: Option<u32>,
 }
 
 /// Something that was revoked: `user` or `token` is there, not both.
@@ -165,7 +165,7 @@ pub(super) async fn revoke(
             return Err(Problem::new(ErrorCode::InvalidField, detail));
         }
     };
-    let until = for_seconds.map(|seconds| now_ms() + seconds * 1000);
+    let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
     let result = revocations(&shared).revoke(target, until).await;
     // Also what is not on disk is in effect.
     let verifier = &shared.config.verifier;
@@ -299,13 +299,17 @@ fn cursor(it: &RevocationInfo) -> String {
     }
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    match Option::<u64>::deserialize(deserializer)? {
-        Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
-            Err(D::Error::custom(format!("must be 1 to {MAX_SECONDS}")))
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    /// Something that is there.
+    struct Seconds(u32);
+
+    impl<'de> Deserialize<'de> for Seconds {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            whole(deserializer, 1..=MAX_SECONDS).map(Self)
         }
-        seconds => Ok(seconds),
     }
+
+    Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(seconds)| seconds))
 }
 
 fn refused(error: &RevocationError) -> Problem {

@@ -19,7 +19,7 @@ use crate::{
     gateway::Shared,
     http::{
         Problem,
-        extract::{Caller, InPath, InQuery, Json, Limit},
+        extract::{Caller, InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
 };
@@ -270,9 +270,8 @@ pub(super) fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D:
 }
 
 fn cells<'de, D: Deserializer<'de>>(deserializer: D, max: u16) -> Result<u16, D::Error> {
-    let wrong = || D::Error::custom(format!("must be a whole number from 1 to {max}"));
-    let number = i64::deserialize(deserializer).map_err(|_| wrong())?;
-    u16::try_from(number).ok().filter(|cells| (1..=max).contains(cells)).ok_or_else(wrong)
+    let cells = whole(deserializer, 1..=max.into())?;
+    Ok(u16::try_from(cells).expect("it is at most `max`"))
 }
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
