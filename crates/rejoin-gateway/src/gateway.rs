@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::{Caps, Hub, Identity, now_ms};
+use rejoin_core::{Caps, Hub, Identity, Shutdown, now_ms};
 use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -105,6 +105,8 @@ pub struct Gateway {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
+    /// What all tasks of sockets belong to.
+    pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
     pub(crate) handlers: Handlers,
     pub(crate) shards: Shards,
@@ -163,13 +165,15 @@ impl Gateway {
             drain_window: self.config.drain_window,
             clock: now_ms,
         };
-        let (count, shutdown) = (self.config.shards, self.hub.shutdown());
-        let shards = Shards::start(count, settings, self.hub.metrics(), shutdown);
+        // Sockets are closed before what they show ends.
+        let shutdown = self.hub.shutdown().layer("sockets");
+        let shards = Shards::start(self.config.shards, settings, self.hub.metrics(), &shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {
             hub: self.hub,
             config: self.config,
+            shutdown,
             handlers: Handlers(self.handlers),
             shards,
             permits,
@@ -177,7 +181,7 @@ impl Gateway {
         };
         let shared = Arc::new(shared);
         let router = http::router(Arc::clone(&shared), self.pages);
-        let accept = Accept::new(&shared.config, router, shared.hub.shutdown());
+        let accept = Accept::new(&shared.config, router, &shared.shutdown);
         accept::run(listener, accept).await
     }
 }
