@@ -1,7 +1,9 @@
 //! The outside world behind the traits of `rejoin-core`.
 
+mod checkpoint;
 mod screen;
 mod terminal;
 
+pub use checkpoint::Checkpoint;
 pub use screen::EngineScreens;
 pub use terminal::LocalTerminals;

@@ -66,6 +66,11 @@ struct Shared {
     encode: Encode,
 }
 
+/// A token that says that somebody else is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token is another user's; a connection keeps its user")]
+pub struct AnotherUser;
+
 impl Connection {
     /// A connection of a verified identity; the token's device wins over the client's word.
     #[must_use]
@@ -112,10 +117,10 @@ impl Connection {
     /// Takes over what a new token of the same user allows.
     ///
     /// # Errors
-    /// The identity back, if it is another user's.
-    pub fn refresh(&self, identity: Identity) -> Result<(), Identity> {
+    /// [`AnotherUser`] if it is another user's; nothing has changed.
+    pub fn refresh(&self, identity: Identity) -> Result<(), AnotherUser> {
         if identity.user != self.shared.user {
-            return Err(identity);
+            return Err(AnotherUser);
         }
         *self.shared.identity.write() = Arc::new(identity);
         Ok(())

@@ -4,6 +4,7 @@ mod changes;
 mod config;
 mod own_streams;
 mod registry;
+mod restore;
 mod sessions;
 mod topics;
 
@@ -15,7 +16,7 @@ use std::{
 
 use parking_lot::RwLock;
 use rejoin_protocol::{
-    ErrorCode, Position, RequestKey, SessionId, StreamNumber, Subject, TopicName,
+    ErrorCode, Position, RequestKey, SessionId, Subject, TopicName,
     message::{ErrorBody, PresenceState},
 };
 
@@ -33,8 +34,9 @@ use crate::{
         topics::Topics,
     },
     metrics::Metrics,
-    presence::{Following, Place, Settling, Tools},
+    presence::{Following, Place, Settling, Tools, nobody},
     recent::Recent,
+    saved::Saved,
     shutdown::Shutdown,
     stream::Stream,
     wire::Encode,
@@ -76,9 +78,14 @@ impl Hub {
     /// A hub whose tasks belong to `shutdown`.
     #[must_use]
     pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
-        let all = TopicName::new(ALL).expect("a valid name");
-        let rule = topics::default_rule();
-        let everyone = topics::config(&all, rule, StreamNumber(1), config.encode);
+        Self::restored(config, shutdown, None)
+    }
+
+    /// A hub that goes on where another process stopped.
+    #[must_use]
+    pub fn restored(config: HubConfig, shutdown: &Shutdown, saved: Option<Saved>) -> Self {
+        let everyone = restore::everyone_config(config.encode);
+        let (everyone, epochs, away) = restore::beginnings(saved.as_ref(), everyone);
         let tools = Arc::new(Tools {
             encode: config.encode,
             next_stream: AtomicU32::new(2),
@@ -91,8 +98,8 @@ impl Hub {
             events: Events::default(),
             registry: Registry::default(),
             everyone_place: Place::of_users(Arc::clone(&tools)),
-            everyone: Stream::new(everyone),
-            epochs: Epochs::new(),
+            everyone,
+            epochs,
             topics: RwLock::default(),
             published: Recent::default(),
             sessions: RwLock::default(),
@@ -101,6 +108,9 @@ impl Hub {
             config,
         };
         let hub = Self { shared: Arc::new(shared) };
+        if let Some(saved) = saved {
+            hub.take_over(saved, away);
+        }
         let sweeper = hub.clone();
         shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
         let settler = hub.clone();
@@ -145,7 +155,25 @@ impl Hub {
         identity: &Identity,
         subject: &Subject,
     ) -> Result<PresenceState, ErrorBody> {
-        Ok(self.place(identity, subject)?.state(subject))
+        let Subject::Topic(name) = subject else {
+            return Ok(self.place(identity, subject)?.state(subject));
+        };
+        // Asking makes no topic.
+        let topic = self.existing_topic(name, identity, TopicRight::Presence)?;
+        Ok(topic.map_or_else(|| nobody(subject), |topic| topic.place().state(subject)))
+    }
+
+    /// Whether somebody may know who is present.
+    ///
+    /// # Errors
+    /// As [`presence`](Self::presence).
+    pub fn may_see(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
+        match subject {
+            Subject::Topic(name) => {
+                self.existing_topic(name, identity, TopicRight::Presence).map(drop)
+            }
+            Subject::Session(_) | Subject::User(_) => self.place(identity, subject).map(drop),
+        }
     }
 
     /// Who is present, and who comes and goes from here on.

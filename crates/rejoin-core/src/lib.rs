@@ -12,6 +12,7 @@ mod outbox;
 mod outside;
 mod presence;
 mod recent;
+mod saved;
 mod session;
 mod shutdown;
 mod stream;
@@ -19,7 +20,7 @@ mod time;
 mod wire;
 
 pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{Connection, Device, Handshake};
+pub use connection::{AnotherUser, Connection, Device, Handshake};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use hub::{
     CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,
@@ -33,6 +34,7 @@ pub use outside::{
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
+pub use saved::{Saved, SavedEpochs, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
 pub use shutdown::Shutdown;
 pub use stream::{

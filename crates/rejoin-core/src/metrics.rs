@@ -53,6 +53,8 @@ pub struct Metrics {
     pub pings_sent: Counter,
     /// Peers that were let go because nothing was heard from them.
     pub heartbeats_missed: Counter,
+    /// Sockets that were cut at the shutdown before they had taken all that was for them.
+    pub sockets_cut: Counter,
     /// Messages that were published to topics.
     pub published: Counter,
     /// Events that were emitted to users, devices, connections and everyone.
@@ -110,6 +112,7 @@ impl Default for Metrics {
             rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
             pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
             heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
+            sockets_cut: add.name("sockets_cut", "Sockets cut at the shutdown, not all sent"),
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),

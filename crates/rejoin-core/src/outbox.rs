@@ -101,13 +101,14 @@ struct State {
     /// The writer was told of items that it has not taken: not told again.
     told: bool,
     closed: bool,
-    /// Items that were taken and never sent.
+    /// Messages that were taken and never sent.
     dropped: usize,
 }
 
 impl State {
     fn drop_all(&mut self) {
-        self.dropped += self.items.len();
+        let replies = self.items.iter().filter(|item| matches!(item, Item::Message(_)));
+        self.dropped += replies.count();
         self.items = VecDeque::new();
         (self.bytes, self.preamble_bytes) = (0, 0);
     }
@@ -199,7 +200,7 @@ impl Outbox {
     }
 
     /// Ends without a goodbye: what waits is dropped, and nothing more is taken. Returns how many
-    /// items were dropped in its whole life.
+    /// messages were dropped in its whole life.
     ///
     /// For the writer, when it has let the socket go: nobody takes anything any more.
     pub fn end(&self) -> usize {

@@ -3,13 +3,13 @@
 mod place;
 mod settling;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use rejoin_protocol::{DeviceId, DeviceName, UserId, message::Present};
 use tokio::time::{Duration, Instant};
 
 pub use place::Following;
-pub(crate) use place::{Place, Stay, Tools};
+pub(crate) use place::{Place, Stay, Tools, nobody};
 pub(crate) use settling::Settling;
 
 /// A device of a user; a user's connections that name no device are one device.
@@ -24,6 +24,7 @@ pub(crate) struct Member {
 pub(crate) struct Room {
     /// Each user's devices, sorted; most users have one or two.
     users: HashMap<UserId, Vec<Seat>>,
+    seats: usize,
     connections: usize,
 }
 
@@ -89,6 +90,7 @@ impl Room {
                 let name = change.name.clone();
                 let seat = Seat { device, name, connections: 1, left_at: None, is_watched: false };
                 seats.insert(index, seat);
+                self.seats += 1;
                 Some(change)
             }
         }
@@ -120,6 +122,7 @@ impl Room {
         }
         let seats = self.users.get_mut(&member.user).expect("the seat was found");
         let seat = seats.remove(find(seats, member).expect("the seat was found"));
+        self.seats -= 1;
         let whole_user = seats.is_empty();
         if whole_user {
             self.users.remove(&member.user);
@@ -142,20 +145,18 @@ impl Room {
         self.connections
     }
 
-    /// The first `max` members, sorted by user and device, and whether there are more.
-    pub(crate) fn members(&self, max: usize) -> (Vec<Present>, bool) {
-        let mut first = BTreeSet::new();
-        let mut is_truncated = false;
-        for (user, seats) in &self.users {
-            for seat in seats {
-                first.insert(seat.present(user));
-                if first.len() > max {
-                    first.pop_last();
-                    is_truncated = true;
-                }
-            }
-        }
-        (first.into_iter().collect(), is_truncated)
+    /// How many members are there. O(1).
+    pub(crate) fn seats(&self) -> usize {
+        self.seats
+    }
+
+    /// All members, sorted by user and device.
+    pub(crate) fn members(&self) -> Vec<Present> {
+        let seats =
+            self.users.iter().flat_map(|(user, seats)| seats.iter().map(|seat| seat.present(user)));
+        let mut members: Vec<_> = seats.collect();
+        members.sort_unstable();
+        members
     }
 
     /// The devices of one user that are there, and how many connections they have together.

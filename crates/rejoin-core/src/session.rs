@@ -270,6 +270,11 @@ impl Session {
         &self.shared.place
     }
 
+    /// Whether both are handles to the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Whether it was closed: nothing more will come of it.
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -16,10 +16,12 @@ use tokio::{sync::Notify, time::Instant};
 
 pub use follower::Follower;
 pub use reader::{Progress, Reader, Start};
+pub(crate) use ring::Budget;
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
     outside::BoxFuture,
+    saved::{SavedStream, Whose},
     stream::{follower::Followers, ring::Ring},
     wire::{Encode, Frame, Kind},
 };
@@ -150,10 +152,20 @@ impl Stream {
         Self::with_epoch(config, epoch)
     }
 
+    /// The same, whose frames count towards a budget that it shares with other streams.
+    pub(crate) fn with_budget(config: StreamConfig, budget: Arc<Budget>) -> Self {
+        let epoch = getrandom::u64().expect("the operating system has randomness");
+        Self::build(config, epoch, Some(budget))
+    }
+
     /// A stream at the beginning of a life that the caller names; no other may have this name.
     pub(crate) fn with_epoch(config: StreamConfig, epoch: u64) -> Self {
+        Self::build(config, epoch, None)
+    }
+
+    fn build(config: StreamConfig, epoch: u64, budget: Option<Arc<Budget>>) -> Self {
         let state = State {
-            ring: Ring::new(config.retention),
+            ring: Ring::new(config.retention, budget),
             finished: false,
             followers: Followers::default(),
             waiting_producers: 0,
@@ -167,6 +179,24 @@ impl Stream {
             room: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// A stream whose life goes on that another process began.
+    pub(crate) fn restored(
+        config: StreamConfig,
+        saved: SavedStream,
+        budget: Option<Arc<Budget>>,
+    ) -> Self {
+        let stream = Self::build(config, saved.epoch, budget);
+        stream.shared.state.lock().ring.restore(&saved);
+        stream
+    }
+
+    /// What another process needs to go on. Each frame must be of one unit.
+    pub(crate) fn save(&self, whose: Whose) -> SavedStream {
+        let state = self.shared.state.lock();
+        let (head, quiet_ms, frames) = state.ring.save();
+        SavedStream { whose, epoch: self.shared.epoch, head, quiet_ms, frames }
     }
 
     /// Its number on the wire.
@@ -236,8 +266,8 @@ impl Stream {
         state.followers.tell(self.shared.number);
     }
 
-    /// Drops what is older than the retention allows; returns how long nothing has been there,
-    /// if nothing is and nobody follows.
+    /// Drops what is older than the retention allows; returns for how long nobody has used it, if
+    /// nothing is left and nobody follows.
     pub fn expire(&self) -> Option<Duration> {
         let mut state = self.shared.state.lock();
         let now = Instant::now();

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::{Caps, Hub, Identity, now_ms};
+use rejoin_core::{Caps, Hub, Identity, Shutdown, now_ms};
 use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -15,7 +15,7 @@ use crate::{
     handler::MessageHandler,
     http::{self, FindPage, Pages},
     peer::TrustedProxies,
-    shard::{Counts, Settings, Shards},
+    shard::{Settings, Shards},
     socket::Rates,
     ticket::Tickets,
     tls::Tls,
@@ -99,13 +99,14 @@ pub struct Gateway {
     config: GatewayConfig,
     handlers: HashMap<String, Arc<dyn MessageHandler>>,
     pages: Option<Pages>,
-    counts: Arc<Counts>,
 }
 
 /// What all requests and sockets share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
+    /// What all tasks of sockets belong to.
+    pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
     pub(crate) handlers: Handlers,
     pub(crate) shards: Shards,
@@ -121,7 +122,7 @@ impl Gateway {
     /// A gateway to this hub.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
-        Self { hub, config, handlers: HashMap::new(), pages: None, counts: Arc::default() }
+        Self { hub, config, handlers: HashMap::new(), pages: None }
     }
 
     /// Registers who answers a message type.
@@ -148,10 +149,10 @@ impl Gateway {
         self
     }
 
-    /// What is sent to its sockets, in numbers.
+    /// The hub behind it.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Accepts connections until the hub's shutdown begins.
@@ -164,13 +165,15 @@ impl Gateway {
             drain_window: self.config.drain_window,
             clock: now_ms,
         };
-        let (count, shutdown) = (self.config.shards, self.hub.shutdown());
-        let shards = Shards::start(count, settings, &self.counts, shutdown);
+        // Sockets are closed before what they show ends.
+        let shutdown = self.hub.shutdown().layer("sockets");
+        let shards = Shards::start(self.config.shards, settings, self.hub.metrics(), &shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {
             hub: self.hub,
             config: self.config,
+            shutdown,
             handlers: Handlers(self.handlers),
             shards,
             permits,
@@ -178,7 +181,7 @@ impl Gateway {
         };
         let shared = Arc::new(shared);
         let router = http::router(Arc::clone(&shared), self.pages);
-        let accept = Accept::new(&shared.config, router, shared.hub.shutdown());
+        let accept = Accept::new(&shared.config, router, &shared.shutdown);
         accept::run(listener, accept).await
     }
 }

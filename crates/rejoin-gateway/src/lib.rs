@@ -32,7 +32,6 @@ pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
 pub use revocation::{Revocation, RevocationError, Revocations, Target};
-pub use shard::{Counts, Dropped};
 pub use socket::Rates;
 pub use ticket::{Ticket, Tickets, TooMany};
 pub use tls::{Tls, TlsConfig, TlsError};

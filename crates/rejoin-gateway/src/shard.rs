@@ -7,7 +7,6 @@
 
 mod attend;
 mod batch;
-mod counts;
 mod deliver;
 mod drain;
 mod form;
@@ -30,12 +29,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rejoin_core::{Form, Outbox, Shutdown, Wake};
+use rejoin_core::{Form, Metrics, Outbox, Shutdown, Wake};
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::sync::Notify;
-
-pub use counts::{Counts, Dropped};
 
 use crate::{net::WriteHalf, shard::drain::Drain};
 
@@ -95,7 +92,7 @@ impl Shards {
     pub(crate) fn start(
         count: NonZeroUsize,
         settings: Settings,
-        counts: &Arc<Counts>,
+        metrics: &Arc<Metrics>,
         shutdown: &Shutdown,
     ) -> Self {
         let drain = Arc::new(Drain::new(settings.drain_window));
@@ -103,8 +100,8 @@ impl Shards {
             let inbox = Mutex::default();
             let shared = Shared { inbox, filled: Notify::new(), drain: Arc::clone(&drain) };
             let shared = Arc::new(shared);
-            let counts = Arc::clone(counts);
-            let run = run::Run::new(Arc::clone(&shared), settings, counts, shutdown.clone());
+            let metrics = Arc::clone(metrics);
+            let run = run::Run::new(Arc::clone(&shared), settings, metrics, shutdown.clone());
             shutdown.spawn(run.run());
             shared
         };

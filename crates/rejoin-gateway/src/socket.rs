@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod door;
+mod login;
 mod pace;
 mod request;
 mod scratch;
@@ -44,7 +45,7 @@ pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: Request)
     let upgrade = hyper::upgrade::on(&mut Request::from_parts(parts, body));
     let response = accepted.response();
     let task = Arc::clone(&shared);
-    shared.hub.shutdown().spawn(async move {
+    shared.shutdown.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let Some((socket, first_bytes)) = accept::take(upgraded) else { return };
         start(&task, socket, &first_bytes, accepted).await;
@@ -62,7 +63,7 @@ async fn start(shared: &Arc<Shared>, socket: Socket, first_bytes: &[u8], accepte
         Opener::Refused(error) => client.refuse_token(None, &error),
     };
     if client.begin(flow, first_bytes).await.is_continue() {
-        shared.hub.shutdown().spawn(client.run().instrument(debug_span!("connection")));
+        shared.shutdown.spawn(client.run().instrument(debug_span!("connection")));
     }
 }
 

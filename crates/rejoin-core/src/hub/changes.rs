@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Sessions that changed since it was told. Each is here once: it is told as it is then.
 #[derive(Debug, Default)]
 pub(crate) struct SessionChanges {
-    /// Held for a note or a take; taken below a session's lock.
+    /// Held for a note or a take; taken below the hub's map and a session's lock.
     changed: Mutex<HashMap<SessionId, (Session, What)>>,
     noted: Notify,
 }
@@ -42,11 +42,14 @@ impl SessionChanges {
 
     fn note(&self, session: &Session, what: What) {
         let mut changed = self.changed.lock();
-        let note = changed.entry(session.id().clone());
-        let (_, noted) = note.or_insert_with(|| (session.clone(), what));
+        // A session that is closed is removed once; whoever leaves it later changes no list.
+        if what != What::Removed && session.is_closed() {
+            return;
+        }
+        let noted = changed.get(session.id()).map(|(_, noted)| *noted);
         // Who has not heard of it yet hears first that it is there.
-        if what == What::Removed || *noted == What::Changed {
-            *noted = what;
+        if noted.is_none() || what != What::Changed {
+            changed.insert(session.id().clone(), (session.clone(), what));
         }
         drop(changed);
         self.noted.notify_one();
@@ -74,9 +77,11 @@ impl Hub {
             What::Changed => "changed",
             What::Removed => "removed",
         };
+        // Most users look at no list.
+        let Some(list) = self.list_of(session.owner()) else { return };
         let name = EventName::new(name).expect("a valid name");
         let info = serde_json::value::to_raw_value(&session.info());
         let data = info.expect("a session has string keys and finite numbers");
-        self.emit_to_list(session.owner(), Event { name: Some(&name), data: &data }).await;
+        list.publish(Event { name: Some(&name), data: &data }).await;
     }
 }

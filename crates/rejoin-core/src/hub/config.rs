@@ -57,6 +57,9 @@ pub struct HubLimits {
     pub topics: usize,
     /// Topics that one user made by using their names first.
     pub topics_per_user: usize,
+    /// Bytes that all topics that one user made may retain together; what exceeds it is dropped
+    /// from the old end of the topic that is published to. The newest message of each stays.
+    pub retained_bytes_per_user: u64,
     /// Sessions of one user that were not removed.
     pub sessions_per_user: usize,
 }
@@ -67,6 +70,7 @@ impl Default for HubLimits {
             connections_per_user: None,
             topics: 100_000,
             topics_per_user: 10_000,
+            retained_bytes_per_user: 256 * 1024 * 1024,
             sessions_per_user: 200,
         }
     }

@@ -2,9 +2,13 @@
 //!
 //! A user's or a device's stream is made when something is first emitted to it, so that the many
 //! to whom nothing is ever emitted cost nothing. Until then a client holds the position *nothing
-//! before this moment*: the beginning of any stream that is made within [`LINGER`] after it.
+//! before this moment*: the beginning of any stream that is made after it, unless something that
+//! was emitted since has been forgotten, which takes at least [`LINGER`].
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
@@ -16,7 +20,8 @@ use crate::{
     connection::Connection,
     hub::{ALL, Hub, registry::State, topics},
     outbox::Item,
-    stream::{Reader, Start, Stream},
+    saved::SavedEpochs,
+    stream::{Reader, Start, Stream, StreamConfig},
     time::now_ms,
 };
 
@@ -38,6 +43,19 @@ pub(super) enum OwnStream {
     Sessions(UserId),
 }
 
+/// The stream of a user's list of sessions.
+#[derive(Debug)]
+pub(super) struct List {
+    topic: TopicName,
+    stream: Stream,
+}
+
+impl List {
+    pub(super) async fn publish(&self, event: Event<'_>) {
+        publish(&self.stream, &self.topic, event).await;
+    }
+}
+
 /// How a connection begins to read its own streams.
 #[derive(Debug)]
 pub(super) struct Starts {
@@ -45,32 +63,63 @@ pub(super) struct Starts {
     pub(super) reads: Vec<Item>,
 }
 
-/// The time as epochs of own streams: from a random point on, so that one of another process is
-/// not taken for one of this.
+/// The time as epochs of own streams.
+///
+/// The upper half is random, so that an epoch of another process is not taken for one of this;
+/// the lower counts seconds. A stream lingers for longer than a second, so no two lives of one
+/// stream begin in the same.
 #[derive(Debug)]
 pub(super) struct Epochs {
-    base: u64,
+    process: u64,
+    /// How much time had passed at `since`, in the processes before this one.
+    before: Duration,
     since: Instant,
+    /// The last epoch in which anything was emitted to a stream that is forgotten. Only grows.
+    forgotten: AtomicU64,
 }
 
 impl Epochs {
     pub(super) fn new() -> Self {
-        let random = getrandom::u64().expect("the operating system has randomness");
-        // Half of the range is left for time to pass, which is 292 years in nanoseconds.
-        Self { base: random >> 1, since: Instant::now() }
+        let random = getrandom::u32().expect("the operating system has randomness");
+        let process = u64::from(random) << 32;
+        let (before, forgotten) = (Duration::ZERO, AtomicU64::new(process));
+        Self { process, before, since: Instant::now(), forgotten }
+    }
+
+    /// The clock of another process, which was away for so long.
+    pub(super) fn restored(saved: SavedEpochs, away: Duration) -> Self {
+        let SavedEpochs { process, now, forgotten } = saved;
+        // What was made in its last second has its name already: this one begins after it.
+        let before = Duration::from_secs(now.saturating_sub(process)) + away;
+        Self { process, before, since: Instant::now(), forgotten: AtomicU64::new(forgotten) }
+    }
+
+    pub(super) fn save(&self) -> SavedEpochs {
+        let forgotten = self.forgotten.load(Ordering::Relaxed);
+        SavedEpochs { process: self.process, now: self.now(), forgotten }
     }
 
     fn now(&self) -> u64 {
-        let passed = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX >> 1);
-        self.base + passed
+        self.ago(Duration::ZERO)
     }
 
-    /// Whether a position stands for "nothing before this moment", said so recently before
-    /// `end` that no stream that was made since can have been forgotten.
+    /// The epoch so long ago; never one of another process.
+    fn ago(&self, duration: Duration) -> u64 {
+        let passed = (self.before + self.since.elapsed()).saturating_sub(duration).as_secs();
+        // From 1 on: nothing is forgotten in the beginning. The range is 136 years.
+        self.process + (passed + 1).min(u64::from(u32::MAX))
+    }
+
+    /// Notes that a stream is forgotten to which something was emitted, last so long ago.
+    fn forget(&self, quiet: Duration) {
+        self.forgotten.fetch_max(self.ago(quiet), Ordering::Relaxed);
+    }
+
+    /// Whether a position stands for "nothing before this moment", and nothing that was emitted
+    /// from that moment to `end` is forgotten.
     fn is_beginning(&self, position: Position, end: u64) -> bool {
-        let linger = u64::try_from(LINGER.as_nanos()).expect("an hour fits");
-        let earliest = end.saturating_sub(linger).max(self.base);
-        position.offset == 0 && (earliest..=end).contains(&position.epoch)
+        let forgotten = self.forgotten.load(Ordering::Relaxed);
+        position.offset == 0 && position.epoch > forgotten && position.epoch <= end
     }
 }
 
@@ -121,13 +170,11 @@ impl Hub {
         self.emit(OwnStream::Device(user.clone(), device.clone()), event).await
     }
 
-    /// Emits to those who look at the list of a user's sessions, if there are any.
-    pub(super) async fn emit_to_list(&self, user: &UserId, event: Event<'_>) {
+    /// What those read who look at the list of a user's sessions, if there are any.
+    pub(super) fn list_of(&self, user: &UserId) -> Option<List> {
         let key = OwnStream::Sessions(user.clone());
-        let stream = self.shared.registry.state.lock().own_streams.get(&key).cloned();
-        if let Some(stream) = stream {
-            publish(&stream, &key.topic(), event).await;
-        }
+        let stream = self.shared.registry.state.lock().own_streams.get(&key).cloned()?;
+        Some(List { topic: key.topic(), stream })
     }
 
     /// Emits to every connection there is, and to those that come back in time (B10).
@@ -191,8 +238,11 @@ impl Hub {
     pub(super) fn sweep_own_streams(&self) {
         self.shared.everyone.expire();
         self.shared.registry.state.lock().own_streams.retain(|_, stream| {
-            let spent = stream.expire().is_some_and(|quiet| quiet > LINGER);
-            !(spent && stream.is_unshared())
+            let spent = stream.expire().filter(|quiet| *quiet > LINGER);
+            let Some(quiet) = spent.filter(|_| stream.is_unshared()) else { return true };
+            // Not later than when it was last used, so not earlier than the last emit.
+            self.shared.epochs.forget(quiet);
+            false
         });
     }
 
@@ -214,9 +264,7 @@ impl Hub {
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
         let epoch = self.shared.epochs.now();
-        let number = self.shared.tools.next_stream();
-        let config = topics::config(&key.topic(), topics::default_rule(), number, self.encode());
-        let stream = Stream::with_epoch(config, epoch);
+        let stream = Stream::with_epoch(self.own_config(&key), epoch);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),
             OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
@@ -227,6 +275,11 @@ impl Hub {
         }
         state.own_streams.insert(key, stream.clone());
         Ok(stream)
+    }
+
+    pub(super) fn own_config(&self, key: &OwnStream) -> StreamConfig {
+        let number = self.shared.tools.next_stream();
+        topics::config(&key.topic(), topics::default_rule(), number, self.encode())
     }
 
     /// Where reading begins; without a stream there is nothing to read yet.

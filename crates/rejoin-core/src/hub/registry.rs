@@ -222,7 +222,8 @@ impl Hub {
         // Ids are in the order of time.
         let mut first = BTreeMap::new();
         for (id, entry) in &state.connections {
-            if after.is_none_or(|after| id > after) {
+            let is_late = first.len() >= max && first.last_key_value().is_none_or(|(l, _)| id > *l);
+            if !is_late && after.is_none_or(|after| id > after) {
                 first.insert(id, &entry.connection);
                 if first.len() > max {
                     first.pop_last();
@@ -235,9 +236,11 @@ impl Hub {
     /// Ends all connections of which `which` says so; returns how many.
     pub fn disconnect(&self, code: CloseCode, which: impl Fn(&Connection) -> bool) -> usize {
         let state = self.shared.registry.state.lock();
-        let chosen = state.connections.values().map(|entry| entry.connection.clone());
-        let chosen: Vec<_> = chosen.filter(|connection| which(connection)).collect();
+        let mut chosen: Vec<_> =
+            state.connections.values().map(|entry| entry.connection.clone()).collect();
         drop(state);
+        // Called with no lock held: it may look at the hub.
+        chosen.retain(|connection| which(connection));
         for connection in &chosen {
             connection.close(code);
         }

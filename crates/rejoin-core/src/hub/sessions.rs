@@ -148,13 +148,31 @@ impl Hub {
     }
 
     /// Ends a session: its program is ended, its readers are told, and it is forgotten.
+    ///
+    /// Cancel safe: it goes on without the caller. Until the program is gone, the session has its
+    /// place, so that nobody has more programs than sessions.
     pub async fn close_session(&self, session: &Session) {
-        let removed = self.shared.sessions.write().remove(session.id());
-        session.close().await;
-        if removed.is_some() {
+        let (hub, session) = (self.clone(), session.clone());
+        let closing = self.shared.shutdown.spawn(async move {
+            session.close().await;
+            hub.forget_session(&session);
+        });
+        let _ = closing.await;
+    }
+
+    fn forget_session(&self, session: &Session) {
+        {
+            let mut sessions = self.shared.sessions.write();
+            // Another session may have the id by now, if somebody else closed this one.
+            let is_there = |slot: &Slot| slot.session().is_some_and(|there| there.is(session));
+            if !sessions.get(session.id()).is_some_and(is_there) {
+                return;
+            }
+            sessions.remove(session.id());
+            // With the lock held, so that it is noted before the next session of this id.
             self.shared.changes.removed(session);
-            self.tell(HubEvent::SessionRemoved { session: session.clone() });
         }
+        self.tell(HubEvent::SessionRemoved { session: session.clone() });
     }
 
     /// The profiles that the caller may start, sorted.

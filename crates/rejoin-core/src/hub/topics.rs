@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use crate::{
     access::{Identity, TopicRight},
     connection::Connection,
-    hub::{Hub, own_streams::LINGER},
-    presence::{Place, Stay},
-    stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
+    hub::{Hub, HubLimits, own_streams::LINGER},
+    presence::{Place, Stay, Tools},
+    stream::{Budget, GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
@@ -25,8 +25,16 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     by_name: HashMap<TopicName, Topic>,
-    /// How many topics are there that a user made by using their name first.
-    made: HashMap<UserId, usize>,
+    /// Topics that a user made by using their name first.
+    made: HashMap<UserId, Made>,
+}
+
+/// What one user made.
+#[derive(Debug)]
+struct Made {
+    topics: usize,
+    /// What these topics may retain together.
+    budget: Arc<Budget>,
 }
 
 /// A handle to a topic.
@@ -50,6 +58,16 @@ pub struct Subscription {
 }
 
 impl Topic {
+    pub(super) fn new(name: TopicName, stream: Stream, maker: UserId, tools: &Arc<Tools>) -> Self {
+        let place = Place::new(Subject::Topic(name.clone()), Arc::clone(tools));
+        Self { shared: Arc::new(Shared { name, stream, place, maker }) }
+    }
+
+    /// The user who used it first.
+    pub(super) fn maker(&self) -> &UserId {
+        &self.shared.maker
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &TopicName {
@@ -77,23 +95,55 @@ impl Subscription {
 }
 
 impl Topics {
-    /// Drops topics that nobody uses and nothing is left of.
-    fn sweep(&mut self) {
-        let made = &mut self.made;
-        self.by_name.retain(|_, topic| {
-            let Shared { stream, place, maker, .. } = &*topic.shared;
-            place.sweep();
-            let is_spent = stream.expire().is_some_and(|quiet| quiet > LINGER);
-            let is_unused = Arc::strong_count(&topic.shared) == 1 && stream.is_unshared();
-            let stays = !(is_spent && is_unused);
-            if !stays && let Some(count) = made.get_mut(maker) {
-                *count -= 1;
-                if *count == 0 {
-                    made.remove(maker);
-                }
+    pub(super) fn insert(&mut self, topic: Topic) {
+        if let Some(made) = self.made.get_mut(topic.maker()) {
+            made.topics += 1;
+        }
+        self.by_name.insert(topic.name().clone(), topic);
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values()
+    }
+
+    /// What a user's topics may retain together. For a topic that is inserted next.
+    pub(super) fn budget_of(&mut self, maker: &UserId, limits: &HubLimits) -> Arc<Budget> {
+        let new = || Made { topics: 0, budget: Budget::new(limits.retained_bytes_per_user) };
+        Arc::clone(&self.made.entry(maker.clone()).or_insert_with(new).budget)
+    }
+
+    /// Drops what is too old from all topics; returns those that nothing is left of.
+    fn expire(&self) -> Vec<TopicName> {
+        let spent = self.by_name.iter().filter(|(_, topic)| topic.is_spent());
+        spent.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Forgets a topic if nobody uses it: nobody has a handle to it, reads it or is told who is
+    /// in it.
+    fn forget(&mut self, name: &TopicName) {
+        let Some(topic) = self.by_name.get(name).filter(|topic| topic.is_unused()) else { return };
+        let maker = &topic.shared.maker;
+        if let Some(made) = self.made.get_mut(maker) {
+            made.topics -= 1;
+            if made.topics == 0 {
+                self.made.remove(maker);
             }
-            stays
-        });
+        }
+        self.by_name.remove(name);
+    }
+}
+
+impl Topic {
+    fn is_spent(&self) -> bool {
+        self.shared.place.sweep();
+        self.shared.stream.expire().is_some_and(|quiet| quiet > LINGER)
+    }
+
+    fn is_unused(&self) -> bool {
+        let Shared { stream, place, .. } = &*self.shared;
+        // Nobody gets a handle meanwhile: that takes the lock under which this is called.
+        let is_held = Arc::strong_count(&self.shared) > 1 || Arc::strong_count(place) > 1;
+        !is_held && stream.is_unshared() && place.is_unused() && self.is_spent()
     }
 }
 
@@ -220,8 +270,14 @@ impl Hub {
     fn sweep(&self) {
         self.sweep_own_streams();
         self.shared.everyone_place.sweep();
+        self.shared.published.forget();
+        // The long look lets others publish; then only what is to go is looked at again.
+        let spent = self.shared.topics.read().expire();
+        if spent.is_empty() {
+            return;
+        }
         let mut topics = self.shared.topics.write();
-        topics.sweep();
+        spent.iter().for_each(|name| topics.forget(name));
         self.count_topics(&topics);
     }
 
@@ -250,23 +306,23 @@ impl Hub {
         if let Some(topic) = topics.by_name.get(name) {
             return Ok(topic.clone());
         }
-        let made = topics.made.get(maker).copied().unwrap_or_default();
+        let made = topics.made.get(maker).map_or(0, |made| made.topics);
         if made >= limits.topics_per_user || topics.by_name.len() >= limits.topics {
             self.shared.metrics.rate_limited("topics");
             return Err(ErrorCode::TooManyTopics.into());
         }
-        let number = self.shared.tools.next_stream();
-        let shared = Shared {
-            name: name.clone(),
-            stream: Stream::new(config(name, self.rule(name), number, self.encode())),
-            place: Place::new(Subject::Topic(name.clone()), Arc::clone(&self.shared.tools)),
-            maker: maker.clone(),
-        };
-        let topic = Topic { shared: Arc::new(shared) };
-        *topics.made.entry(maker.clone()).or_default() += 1;
-        topics.by_name.insert(name.clone(), topic.clone());
+        let budget = topics.budget_of(maker, limits);
+        let stream = Stream::with_budget(self.topic_config(name), budget);
+        let topic = Topic::new(name.clone(), stream, maker.clone(), &self.shared.tools);
+        topics.insert(topic.clone());
         self.count_topics(&topics);
         Ok(topic)
+    }
+
+    /// What a topic's stream is made from.
+    pub(super) fn topic_config(&self, name: &TopicName) -> StreamConfig {
+        let number = self.shared.tools.next_stream();
+        config(name, self.rule(name), number, self.encode())
     }
 
     fn count_topics(&self, topics: &Topics) {

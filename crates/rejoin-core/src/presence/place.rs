@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rejoin_protocol::{
-    StreamNumber, Subject, UserId, limits,
+    Position, StreamNumber, Subject, UserId, limits,
     message::{PresenceChange, PresenceState, Present, ServerMessage, text},
 };
 use tokio::time::Instant;
@@ -26,7 +26,8 @@ use crate::{
     wire::{Encode, Kind},
 };
 
-/// Users in a place above which single changes are not told, but the counts, once a second.
+/// Users in a place above which single changes are not told, but the counts, once a second; the
+/// same holds for more members than one state lists.
 const MAX_DETAILED_USERS: usize = 500;
 /// How often counts are told at most.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(1);
@@ -65,8 +66,10 @@ pub(crate) struct Place {
 struct State {
     room: Room,
     audience: Audience,
-    /// The counts changed, and will be told.
-    counts_due: bool,
+    /// The place was too large for single changes: what listeners know of its members is old.
+    is_counted: bool,
+    /// Something changed that is told within [`COUNTS_INTERVAL`].
+    is_due: bool,
 }
 
 /// Who is told.
@@ -107,7 +110,7 @@ impl Place {
     }
 
     fn with(audience: Audience, tools: Arc<Tools>) -> Arc<Self> {
-        let state = State { room: Room::default(), audience, counts_due: false };
+        let state = State { room: Room::default(), audience, is_counted: false, is_due: false };
         Arc::new(Self { tools, state: Mutex::new(state) })
     }
 
@@ -129,6 +132,8 @@ impl Place {
     /// Who is here, and the changes after it, from one turn.
     pub(crate) fn follow(self: &Arc<Self>, subject: &Subject) -> Following {
         let mut state = self.state.lock();
+        // Who gets a state without members must not be told single changes after it.
+        state.is_counted |= state.is_large();
         let make = || self.stream(subject.clone());
         let stream = match (&mut state.audience, subject) {
             (Audience::Users { streams }, Subject::User(user)) => {
@@ -169,13 +174,26 @@ impl Place {
         }
     }
 
-    /// Tells how many are here.
+    /// Tells how many are here; and who, if they have become few enough for single changes.
     pub(super) fn tell_counts(&self) {
         let mut state = self.state.lock();
-        state.counts_due = false;
+        state.is_due = false;
+        state.is_counted = state.is_large();
         if let Audience::Place { subject, stream: Some(stream) } = &state.audience {
-            append(stream, &ServerMessage::Presence(state.counted(subject)));
+            let told =
+                if state.is_counted { state.counted(subject) } else { state.describe(subject) };
+            append(stream, &ServerMessage::Presence(told));
         }
+    }
+
+    /// Whether nobody is here, and nobody listens.
+    pub(crate) fn is_unused(&self) -> bool {
+        let state = self.state.lock();
+        let is_heard = match &state.audience {
+            Audience::Place { stream, .. } => stream.is_some(),
+            Audience::Users { streams } => !streams.is_empty(),
+        };
+        !is_heard && state.room.users() == 0
     }
 
     fn leave(self: &Arc<Self>, connection: &Connection) {
@@ -192,8 +210,9 @@ impl Place {
         let Some(change) = change else { return };
         let Some((subject, stream)) = state.audience.of(&change.member.user) else { return };
         let PresenceState { users, connections, .. } = state.counted(&subject);
-        if users > MAX_DETAILED_USERS {
-            if !mem::replace(&mut state.counts_due, true) {
+        if state.is_counted || state.is_large() {
+            state.is_counted = true;
+            if !mem::replace(&mut state.is_due, true) {
                 let due = Due::Counts(Arc::downgrade(self));
                 self.tools.settling.push(Instant::now() + COUNTS_INTERVAL, due);
             }
@@ -227,11 +246,20 @@ impl Place {
 
 impl State {
     fn describe(&self, subject: &Subject) -> PresenceState {
-        let (members, truncated) = match subject {
-            Subject::User(user) if self.is_of_users() => (self.room.devices(user).0, false),
-            _ => self.room.members(limits::MAX_LISTED_MEMBERS),
+        let members = match subject {
+            Subject::User(user) if self.is_of_users() => self.room.devices(user).0,
+            // A question about a crowd must not cost what the crowd costs.
+            _ if self.room.seats() > limits::MAX_LISTED_MEMBERS => return self.counted(subject),
+            _ => self.room.members(),
         };
-        PresenceState { members: Some(members), truncated, ..self.counted(subject) }
+        PresenceState { members: Some(members), truncated: false, ..self.counted(subject) }
+    }
+
+    /// Whether single changes are too many to be told; never for one user's devices.
+    fn is_large(&self) -> bool {
+        !self.is_of_users()
+            && (self.room.users() > MAX_DETAILED_USERS
+                || self.room.seats() > limits::MAX_LISTED_MEMBERS)
     }
 
     /// Only how many are here.
@@ -264,6 +292,18 @@ impl Audience {
     }
 }
 
+impl Drop for Place {
+    /// Who listens to a session that is removed hears that nobody is there any more.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        if let Audience::Place { subject, stream: Some(stream) } = &state.audience
+            && state.room.users() > 0
+        {
+            append(stream, &ServerMessage::Presence(nobody(subject)));
+        }
+    }
+}
+
 impl Drop for Stay {
     fn drop(&mut self) {
         self.place.leave(&self.connection);
@@ -283,10 +323,18 @@ impl SnapshotSource for Source {
             let Following { state, stream, reader } = place.follow(&self.subject);
             let text = text(None, &ServerMessage::Presence(state));
             let message = (place.tools.encode)(Kind::Text, &[text.as_bytes()]);
-            Snapshot { messages: vec![message.into()], seq: reader.next, position: stream.head() }
+            // Each change is one unit.
+            let position = Position { offset: reader.next, ..stream.head() };
+            Snapshot { messages: vec![message.into()], seq: reader.next, position }
         });
         Box::pin(std::future::ready(snapshot))
     }
+}
+
+/// The state of a place where nobody is.
+pub(crate) fn nobody(subject: &Subject) -> PresenceState {
+    let (subject, members) = (subject.clone(), Some(Vec::new()));
+    PresenceState { subject, users: 0, connections: 0, members, truncated: false }
 }
 
 fn append(stream: &Stream, message: &ServerMessage) {

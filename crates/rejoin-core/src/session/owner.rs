@@ -197,6 +197,8 @@ impl Owner {
         self.recent = None;
         let snapshot = self.snapshot();
         let _ = self.last.set(snapshot);
+        // Who is told of the end finds the session closed.
+        self.commands.close();
         for reply_tx in self.closing.drain(..) {
             let _ = reply_tx.send(());
         }

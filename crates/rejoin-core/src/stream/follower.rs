@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use rejoin_protocol::StreamNumber;
+use tokio::time::Instant;
 
 use crate::{
     outbox::Wake,
@@ -95,6 +96,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.stream.shared.state.lock();
         state.followers.entries.retain(|entry| entry.id != self.id);
+        state.ring.unfollow(Instant::now());
         // It may have been the slowest.
         self.stream.shared.room.notify_waiters();
     }

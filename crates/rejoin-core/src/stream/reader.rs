@@ -162,7 +162,7 @@ impl Stream {
             return Err(Gone { missed: None, reason: REASON_EPOCH });
         }
         let mut state = self.shared.state.lock();
-        state.ring.expire(Instant::now());
+        state.ring.begin(Instant::now());
         match state.ring.locate(position.offset) {
             Place::At(next) => Ok(Start {
                 verdict: Verdict::Resumed,
@@ -182,7 +182,7 @@ impl Stream {
 
     fn start_without_state(&self, gone: Option<Gone>) -> Start {
         let mut state = self.shared.state.lock();
-        state.ring.expire(Instant::now());
+        state.ring.begin(Instant::now());
         let ring: &Ring = &state.ring;
         // After a gap all that is left is new to the reader; a fresh one begins here.
         let next = if gone.is_some() { ring.oldest() } else { ring.head() };

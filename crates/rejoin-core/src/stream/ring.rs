@@ -1,10 +1,19 @@
 //! The frames that a stream still holds.
 
-use std::{collections::VecDeque, num::NonZeroUsize, time::Duration};
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
+    saved::{SavedFrame, SavedStream, age_ms, instant},
     stream::{Retention, Seq},
     wire::Frame,
 };
@@ -50,6 +59,32 @@ struct Entry {
     at: Instant,
 }
 
+/// Bytes that several rings may hold together; the ring that is pushed to gives way.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: u64,
+    /// Exactly what the rings hold: changed with each frame that comes or goes.
+    held: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicU64::new(0) })
+    }
+
+    fn add(&self, bytes: usize) {
+        self.held.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.limit
+    }
+}
+
 /// A bounded queue of frames; the old end gives way.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -62,7 +97,9 @@ pub(super) struct Ring {
     /// Bytes of all frames in the stream's whole life.
     total_bytes: u64,
     retention: Retention,
-    last_push: Instant,
+    /// Shared with other rings, if their sum is bounded, too.
+    budget: Option<Arc<Budget>>,
+    last_use: Instant,
 }
 
 /// What a position means to a ring.
@@ -75,7 +112,7 @@ pub(super) enum Place {
 }
 
 impl Ring {
-    pub(super) fn new(retention: Retention) -> Self {
+    pub(super) fn new(retention: Retention, budget: Option<Arc<Budget>>) -> Self {
         Self {
             entries: VecDeque::new(),
             first: 0,
@@ -83,19 +120,42 @@ impl Ring {
             dropped_offset: None,
             total_bytes: 0,
             retention,
-            last_push: Instant::now(),
+            budget,
+            last_use: Instant::now(),
         }
+    }
+
+    /// Takes over another life, whose frames are of one unit each.
+    pub(super) fn restore(&mut self, saved: &SavedStream) {
+        self.head_offset = saved.head.saturating_sub(saved.frames.len() as u64);
+        for SavedFrame { age_ms, wire } in &saved.frames {
+            self.push(wire.clone().into(), 1, instant(*age_ms));
+        }
+        self.last_use = instant(saved.quiet_ms);
+    }
+
+    /// The head, how long ago the last frame was, and what is held.
+    pub(super) fn save(&self) -> (u64, u64, Vec<SavedFrame>) {
+        let frames = self.entries.iter().map(|entry| {
+            let (age_ms, wire) = (age_ms(entry.at), entry.frame.plain().clone());
+            SavedFrame { age_ms, wire }
+        });
+        (self.head_offset, age_ms(self.last_use), frames.collect())
     }
 
     pub(super) fn push(&mut self, frame: Frame, units: u64, now: Instant) {
         let (offset, bytes_before) = (self.head_offset, self.total_bytes);
         self.total_bytes += frame.plain().len() as u64;
         self.head_offset += units;
-        self.last_push = now;
+        self.last_use = now;
+        if let Some(budget) = &self.budget {
+            budget.add(frame.plain().len());
+        }
         self.entries.push_back(Entry { frame, offset, bytes_before, at: now });
         while self.entries.len() > 1
             && (self.entries.len() > self.retention.frames.get()
-                || self.held_bytes() > self.retention.bytes.get() as u64)
+                || self.held_bytes() > self.retention.bytes.get() as u64
+                || self.budget.as_ref().is_some_and(|budget| budget.is_exceeded()))
         {
             self.drop_oldest();
         }
@@ -112,9 +172,20 @@ impl Ring {
         }
     }
 
-    /// How long ago the last frame came.
+    /// Looks for a reader, who is told a position and may come back with it.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.expire(now);
+        self.last_use = now;
+    }
+
+    /// Notes that somebody has stopped to follow, and may come back.
+    pub(super) fn unfollow(&mut self, now: Instant) {
+        self.last_use = now;
+    }
+
+    /// How long ago the last frame came, a reader began, or the last follower left.
     pub(super) fn quiet_for(&self, now: Instant) -> Duration {
-        now.duration_since(self.last_push)
+        now.duration_since(self.last_use)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -195,6 +266,93 @@ impl Ring {
         if let Some(entry) = self.entries.pop_front() {
             self.dropped_offset = Some(entry.offset);
             self.first += 1;
+            if let Some(budget) = &self.budget {
+                budget.give_back(entry.frame.plain().len());
+            }
         }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(self.entries.iter().map(|entry| entry.frame.plain().len()).sum());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Nothing is dropped without a push, so the newest frame of each ring may stay.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { ring: usize, bytes: usize },
+        Wait { seconds: u64 },
+        Forget { ring: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (0..4usize, 0..600usize).prop_map(|(ring, bytes)| Step::Push { ring, bytes }),
+            1 => (1..40u64).prop_map(|seconds| Step::Wait { seconds }),
+            1 => (0..4usize).prop_map(|ring| Step::Forget { ring }),
+        ]
+    }
+
+    fn retention() -> Retention {
+        let [frames, bytes] = [6, 2000].map(|n| NonZeroUsize::new(n).expect("not zero"));
+        Retention { frames, bytes, age: Some(Duration::from_secs(60)) }
+    }
+
+    proptest! {
+        #[test]
+        fn a_budget_is_at_all_times_the_sum_of_what_its_rings_hold(
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            const LIMIT: u64 = 3000;
+            let budget = Budget::new(LIMIT);
+            let new = || Ring::new(retention(), Some(Arc::clone(&budget)));
+            let mut rings: [Ring; 4] = std::array::from_fn(|_| new());
+            let mut now = Instant::now();
+            for step in steps {
+                match step {
+                    Step::Push { ring, bytes } => {
+                        let ring = &mut rings[ring];
+                        ring.push(Bytes::from(vec![0; bytes]).into(), 1, now);
+                        prop_assert!(!budget.is_exceeded() || ring.entries.len() == 1);
+                        prop_assert!(!ring.entries.is_empty());
+                    }
+                    Step::Wait { seconds } => {
+                        now += Duration::from_secs(seconds);
+                        rings.iter_mut().for_each(|ring| ring.expire(now));
+                    }
+                    Step::Forget { ring } => rings[ring] = new(),
+                }
+                let held = rings.iter().map(Ring::held_bytes).sum::<u64>();
+                prop_assert_eq!(budget.held.load(Ordering::Relaxed), held);
+            }
+            drop(rings);
+            prop_assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn without_a_push_to_it_a_ring_keeps_what_it_has() {
+        let budget = Budget::new(100);
+        let [mut one, mut other] =
+            [(); 2].map(|()| Ring::new(retention(), Some(Arc::clone(&budget))));
+        let now = Instant::now();
+        one.push(Bytes::from(vec![0; 60]).into(), 1, now);
+        one.push(Bytes::from(vec![0; 30]).into(), 1, now);
+        other.push(Bytes::from(vec![0; 20]).into(), 1, now);
+        assert_eq!((one.entries.len(), other.entries.len()), (2, 1));
+        one.push(Bytes::from(vec![0; 1]).into(), 1, now);
+        assert_eq!((one.oldest(), one.head()), (1, 3));
     }
 }

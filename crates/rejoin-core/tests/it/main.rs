@@ -4,10 +4,18 @@
 
 mod access;
 mod hub;
+mod keys;
 mod lag;
+mod limits;
+mod listener;
+mod lists;
 mod outbox;
+mod own_streams;
 mod pacing;
+mod presence;
 mod promise;
+mod registry;
+mod restore;
 mod retention;
 mod session;
 mod support;

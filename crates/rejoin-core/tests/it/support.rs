@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag, Membership,
-    MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit, Retention,
-    Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
+    BoxFuture, Caps, Connection, Device, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag,
+    Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
+    Retention, Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
-    ProfileName, StreamNumber, UserId,
+    DeviceId, ProfileName, StreamNumber, UserId,
     message::{ErrorBody, Positions},
 };
 use serde_json::Value;
@@ -151,15 +151,38 @@ pub(crate) fn told(connection: &Connection) -> Vec<Value> {
     told
 }
 
+/// A connection from a device.
+pub(crate) fn connection_from(user: &str, device: Option<&str>) -> Connection {
+    let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
+    let id = device.map(|device| DeviceId::new(device).unwrap());
+    let device = Device { id, name: None };
+    let handshake = Handshake { device, ..Handshake::default() };
+    Connection::new(identity(user), handshake, outbox, encode)
+}
+
+/// A clock that stands still until all tasks wait.
+pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(test)
+}
+
 /// A hub whose programs the test plays.
 pub(crate) fn hub() -> (Hub, mpsc::Receiver<MemoryTerminal>, Shutdown) {
+    hub_with(|_| {})
+}
+
+/// The same, with other settings.
+pub(crate) fn hub_with(
+    configure: impl FnOnce(&mut HubConfig),
+) -> (Hub, mpsc::Receiver<MemoryTerminal>, Shutdown) {
     let terminals = MemoryTerminals::new();
     let programs = terminals.started().unwrap();
     let shutdown = Shutdown::new();
     let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
-    let config = HubConfig {
+    let mut config = HubConfig {
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
         ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
     };
+    configure(&mut config);
     (Hub::new(config, &shutdown), programs, shutdown)
 }

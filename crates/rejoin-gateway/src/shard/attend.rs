@@ -68,14 +68,14 @@ impl Run {
                 // It would only lie with all else that the peer does not read.
                 Due::Ping if writer.blocked => {}
                 Due::Ping => {
-                    self.counts.ping();
+                    self.metrics.pings_sent.inc();
                     writer.outbox.push(Item::Message(PING.clone()));
                 }
                 // The peer has spoken, and nobody has had the time to listen.
                 Due::Gone if writer.socket.has_unread() => watch.connection().hear(),
                 Due::Gone => {
                     debug!(slot, "nothing was heard for two heartbeats");
-                    self.counts.heartbeat_missed();
+                    self.metrics.heartbeats_missed.inc();
                     writer.outbox.push(Item::Close(CloseCode::HeartbeatMissed.into()));
                 }
                 Due::Expiring { expires_at } => {

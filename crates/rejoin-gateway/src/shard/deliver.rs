@@ -7,13 +7,12 @@ use std::{
 };
 
 use futures_util::stream::FuturesUnordered;
-use rejoin_core::{Form, Lag, Progress, SlowReader};
+use rejoin_core::{DropReason, Form, Lag, Metrics, Progress, SlowReader};
 use rejoin_protocol::StreamNumber;
 use tracing::{debug, warn};
 
 use crate::shard::{
     batch::{Joined, LIMIT},
-    counts::{Dropped, Sent},
     form,
     run::{Event, Later, Run},
     serve::queue,
@@ -40,6 +39,21 @@ pub(super) enum Caught {
     TooSlow,
     /// It has read all there ever will be, and its connection has nothing else to do.
     End,
+}
+
+/// What sockets took, gathered by a shard and counted once a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    /// Frames of streams, and replies.
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Sent {
+    pub(super) fn count(self, metrics: &Metrics) {
+        metrics.messages_sent.inc_by(self.messages);
+        metrics.bytes_sent.inc_by(self.bytes);
+    }
 }
 
 /// A walk over the readers of a broadcast.
@@ -83,8 +97,8 @@ impl Run {
                     tokio::task::yield_now().await;
                 }
                 let took = begun.elapsed();
-                self.counts.broadcast(took);
-                self.counts.sent(walk.sent);
+                self.metrics.broadcast.observe(took.as_secs_f64());
+                walk.sent.count(&self.metrics);
                 if took > SLOW_BROADCAST {
                     let frames = joined.batch.frames.len();
                     warn!(stream = %number, frames, readers = walk.index, ?took, "slow broadcast");
@@ -135,7 +149,7 @@ impl Run {
                 }
                 Err(error) => walk.failed.push((entry.slot, error)),
             }
-            walk.sent.frames += entry.reader.next - from;
+            walk.sent.messages += entry.reader.next - from;
         }
         walk.index = stop;
         stop < readers.entries.len()
@@ -165,14 +179,14 @@ impl Run {
                     let (next, rest) = self.joined.after(form, from, written);
                     entry.reader.next = next;
                     writer.pending.extend(rest);
-                    self.sent.frames += next - from;
+                    self.sent.messages += next - from;
                     self.sent.bytes += written as u64;
                 }
                 Progress::Behind { oldest, notice } => match stream.lag() {
                     Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
                     Lag::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        self.counts.lost(Dropped::Retention, notice.missed);
+                        self.metrics.frames_dropped(DropReason::Retention, notice.missed);
                         entry.reader.next = oldest;
                         writer.pending.extend(form::of_reply(encode(notice), writer.form));
                         self.sent.bytes += writer.write_pending()? as u64;
@@ -203,7 +217,7 @@ impl Run {
         let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
         let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
-        self.counts.lost(Dropped::Latest, notice.missed);
+        self.metrics.frames_dropped(DropReason::Latest, notice.missed);
         entry.reader = reader;
         writer.pending.extend(form::of_reply(encode(notice), writer.form));
         self.sent.bytes += writer.write_pending()? as u64;

@@ -2,10 +2,10 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{Follower, Reader, Seq, Snapshot, Stream, Wake};
+use rejoin_core::{DropReason, Follower, Reader, Seq, Snapshot, Stream, Wake};
 use rejoin_protocol::StreamNumber;
 
-use crate::shard::{counts::Dropped, run::Run};
+use crate::shard::run::Run;
 
 /// A shard's readers of one stream, and how far all that are up to date have come.
 #[derive(Debug)]
@@ -48,10 +48,11 @@ impl Run {
         let Some(entry) = entry.filter(|entry| entry.waits) else { return };
         let Some(snapshot) = snapshot else {
             // Without an owner there is nothing more to read.
-            return self.remove_reader(slot, stream, Dropped::Snapshot);
+            return self.remove_reader(slot, stream, DropReason::Snapshot);
         };
-        self.counts.lost(Dropped::Snapshot, snapshot.seq.saturating_sub(entry.reader.next));
-        self.counts.snapshot();
+        self.metrics
+            .frames_dropped(DropReason::Snapshot, snapshot.seq.saturating_sub(entry.reader.next));
+        self.metrics.snapshots_sent.inc();
         entry.waits = false;
         entry.reader = Reader { next: snapshot.seq };
         writer.put(&snapshot.messages);
@@ -59,7 +60,7 @@ impl Run {
 
     pub(super) fn add_reader(&mut self, slot: usize, stream: &Stream, reader: Reader) {
         let number = stream.number();
-        self.remove_reader(slot, number, Dropped::Closed);
+        self.remove_reader(slot, number, DropReason::Closed);
         let readers = match self.streams.entry(number) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
@@ -74,7 +75,7 @@ impl Run {
     }
 
     /// Ends the reading of a stream; what was not read is counted.
-    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, why: Dropped) {
+    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, why: DropReason) {
         let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
         if let Some(place) = writer.place(stream) {
             writer.reads.retain(|(number, _)| *number != stream);
@@ -82,11 +83,11 @@ impl Run {
         }
     }
 
-    pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize, why: Dropped) {
+    pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize, why: DropReason) {
         let hash_map::Entry::Occupied(mut readers) = self.streams.entry(stream) else { return };
         let Readers { follower, entries, .. } = readers.get_mut();
         let removed = entries.swap_remove(place);
-        self.counts.lost(why, follower.stream().unread(removed.reader));
+        self.metrics.frames_dropped(why, follower.stream().unread(removed.reader));
         if let Some(moved) = entries.get(place) {
             if let Some(Some(writer)) = self.writers.get_mut(moved.slot) {
                 writer.move_to(stream, place);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rejoin_core::{Item, Shutdown, Snapshot};
+use rejoin_core::{DropReason, Item, Metrics, Shutdown, Snapshot};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
@@ -18,13 +18,8 @@ use tracing::debug;
 use crate::{
     net::WriteHalf,
     shard::{
-        Arrival, Settings, Shared,
-        attend::Alarm,
-        batch::Joined,
-        counts::{Counts, Dropped, Sent},
-        readers::Readers,
-        wheel::Wheel,
-        writer::Writer,
+        Arrival, Settings, Shared, attend::Alarm, batch::Joined, deliver::Sent, readers::Readers,
+        wheel::Wheel, writer::Writer,
     },
 };
 
@@ -47,7 +42,7 @@ pub(super) enum Event {
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Settings,
-    pub(super) counts: Arc<Counts>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) writers: Vec<Option<Writer>>,
     pub(super) streams: HashMap<StreamNumber, Readers>,
@@ -75,13 +70,13 @@ impl Run {
     pub(super) fn new(
         shared: Arc<Shared>,
         settings: Settings,
-        counts: Arc<Counts>,
+        metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             shared,
             settings,
-            counts,
+            metrics,
             shutdown,
             writers: Vec::new(),
             streams: HashMap::new(),
@@ -115,7 +110,7 @@ impl Run {
             if let Some(stream) = stream {
                 self.broadcast(stream).await;
             }
-            self.counts.sent(mem::take(&mut self.sent));
+            mem::take(&mut self.sent).count(&self.metrics);
             let untold = self.drain_turn();
             if self.draining.is_some() && self.has_ended() {
                 return;
@@ -175,7 +170,7 @@ impl Run {
                 if self.writer(slot, generation).is_some() {
                     debug!(slot, "a peer did not take its last messages");
                     if self.draining.is_some() {
-                        self.counts.socket_cut();
+                        self.metrics.sockets_cut.inc();
                     }
                     self.remove(slot);
                 }
@@ -256,15 +251,16 @@ impl Run {
     /// Forgets a connection; its socket's write side is shut down.
     pub(super) fn remove(&mut self, slot: usize) {
         let Some(writer) = self.writers.get_mut(slot).and_then(Option::take) else { return };
-        let slow = writer.goodbye.is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
-        let why = if slow { Dropped::Slow } else { Dropped::Closed };
+        let slow =
+            writer.goodbye.as_deref().is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
+        let why = if slow { DropReason::Slow } else { DropReason::Closed };
         for (stream, place) in writer.reads {
             self.remove_entry(stream, place, why);
         }
         shut_down(&writer.socket, std::net::Shutdown::Write);
         self.shared.inbox.lock().slots.try_remove(slot);
         self.shared.drain.leave();
-        self.counts.lost(Dropped::Outbox, writer.outbox.end() as u64);
+        self.metrics.frames_dropped(DropReason::Outbox, writer.outbox.end() as u64);
         if writer.closing {
             let Writer { socket, outbox, .. } = writer;
             let grace = if self.draining.is_some() { DRAIN_GRACE } else { CLOSE_GRACE };

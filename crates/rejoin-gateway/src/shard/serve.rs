@@ -3,14 +3,13 @@
 use std::{collections::VecDeque, io, mem};
 
 use bytes::Bytes;
-use rejoin_core::{Goodbye, Item};
+use rejoin_core::{DropReason, Goodbye, Item};
 use rejoin_protocol::{
     CloseCode,
     message::{Closing, ServerMessage, text},
 };
 
 use crate::shard::{
-    counts::Dropped,
     deliver::{Caught, await_writable},
     form,
     run::Run,
@@ -49,18 +48,19 @@ impl Run {
             }
             match writer.outbox.pop() {
                 Some(Item::Message(bytes)) => {
+                    self.sent.messages += 1;
                     writer.pending.extend(form::of_reply(bytes, writer.form));
                 }
                 Some(Item::Read { stream, preamble, reader }) => {
                     if !preamble.is_empty() {
-                        self.counts.snapshot();
+                        self.metrics.snapshots_sent.inc();
                     }
                     writer.put(&preamble);
                     self.add_reader(slot, &stream, reader);
                 }
-                Some(Item::Unread(stream)) => self.remove_reader(slot, stream, Dropped::Closed),
+                Some(Item::Unread(stream)) => self.remove_reader(slot, stream, DropReason::Closed),
                 Some(Item::Attend(connection)) => self.attend(slot, connection),
-                Some(Item::Close(goodbye)) => writer.goodbye = Some(goodbye),
+                Some(Item::Close(goodbye)) => writer.goodbye = Some(Box::new(goodbye)),
                 None => break,
             }
         }
@@ -69,12 +69,13 @@ impl Run {
             return Ok(());
         }
         // Who is let go for another reason than the server's own end hears no more of streams.
-        let reads = writer.goodbye.is_none_or(|goodbye| goodbye.code == CloseCode::Draining);
+        let goodbye = writer.goodbye.as_deref();
+        let reads = goodbye.is_none_or(|goodbye| goodbye.code == CloseCode::Draining);
         if reads && !self.read_on(slot)? {
             return Ok(());
         }
         let Some(Some(writer)) = self.writers.get_mut(slot) else { return Ok(()) };
-        if let Some(goodbye) = writer.goodbye {
+        if let Some(&goodbye) = writer.goodbye.as_deref() {
             writer.closing = true;
             let form = writer.form;
             writer
@@ -106,7 +107,7 @@ impl Run {
                 }
                 // Another reader has its index then.
                 Caught::TooSlow => {
-                    self.remove_reader(slot, stream, Dropped::Slow);
+                    self.remove_reader(slot, stream, DropReason::Slow);
                     self.close(slot, CloseCode::TooSlow);
                 }
                 Caught::End => {

@@ -9,8 +9,8 @@ use std::{cell::OnceCell, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rejoin_core::{
-    Caps, Connection, Form, GapNotice, Handshake, Identity, Item, Lag, Outbox, Reader, Retention,
-    Shutdown, SlowReader, Stream, StreamConfig,
+    Caps, Connection, Form, GapNotice, Handshake, Identity, Item, Lag, Metrics, Outbox, Reader,
+    Retention, Shutdown, SlowReader, Stream, StreamConfig,
 };
 use rejoin_protocol::{StreamNumber, UserId};
 use rejoin_websocket::{Decoder, Event, Role};
@@ -21,7 +21,7 @@ use tokio::{io::AsyncReadExt, net::UnixStream, time::Instant};
 use crate::{
     encode,
     net::{ReadHalf, Socket},
-    shard::{Counts, Settings, Shards},
+    shard::{Settings, Shards},
 };
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -29,10 +29,10 @@ pub(super) const DRAIN_WINDOW: Duration = Duration::from_secs(10);
 /// The time of day at which each test begins.
 pub(super) const DAY: u64 = 1_700_000_000_000;
 
-/// Shards, and what they count.
+/// Shards, and what is counted.
 pub(super) struct Bench {
     pub(super) shards: Shards,
-    pub(super) counts: Arc<Counts>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -66,11 +66,16 @@ fn day() -> u64 {
 impl Bench {
     pub(super) fn new(shards: usize) -> Self {
         day();
-        let (counts, shutdown) = (Arc::default(), Shutdown::new());
+        let (metrics, shutdown) = (Arc::default(), Shutdown::new());
         let settings = Settings { heartbeat: HEARTBEAT, drain_window: DRAIN_WINDOW, clock: day };
         let count = NonZeroUsize::new(shards).unwrap();
-        let shards = Shards::start(count, settings, &counts, &shutdown);
-        Self { shards, counts, shutdown }
+        let shards = Shards::start(count, settings, &metrics, &shutdown);
+        Self { shards, metrics, shutdown }
+    }
+
+    /// How many frames were dropped for a reason.
+    pub(super) fn dropped(&self, reason: &'static str) -> u64 {
+        self.metrics.frames_dropped.get_or_create(&[("reason", reason)]).get()
     }
 
     /// A socket whose kernel takes little.

@@ -13,8 +13,8 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 pub(super) struct Watch {
     connection: Connection,
     pinged_at: Option<Instant>,
-    /// The end of the token that was announced; a new token is announced anew.
-    announced: Option<u64>,
+    /// The end of the token that was announced, or 0; a new token is announced anew.
+    announced: u64,
 }
 
 /// The two clocks: tokens end by the time of day, which may jump; silence is measured.
@@ -42,7 +42,7 @@ pub(super) enum Due {
 
 impl Watch {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, pinged_at: None, announced: None }
+        Self { connection, pinged_at: None, announced: 0 }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -78,9 +78,9 @@ impl Watch {
             return (Some(Due::Expired), None);
         }
         let notice_in = left.saturating_sub(EXPIRY_NOTICE);
-        let announced = self.announced == Some(expires_at);
+        let announced = self.announced == expires_at;
         if notice_in.is_zero() && !announced {
-            self.announced = Some(expires_at);
+            self.announced = expires_at;
             return (Some(Due::Expiring { expires_at }), None);
         }
         // A token may end after the end of a clock.

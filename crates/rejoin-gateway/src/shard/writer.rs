@@ -29,7 +29,7 @@ pub(super) struct Writer {
     /// It waits for another turn, and is in the list of those who do.
     pub(super) queued: bool,
     /// It is to be closed, when what is for it has gone out.
-    pub(super) goodbye: Option<Goodbye>,
+    pub(super) goodbye: Option<Box<Goodbye>>,
     /// The goodbye is pending, or out: nothing comes after it.
     pub(super) closing: bool,
     /// A time-out ends it if the peer does not take its last messages.

@@ -3,16 +3,11 @@
 use std::{collections::BTreeMap, mem, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{
-    Attachment, Connection, Device, Handshake, Identity, Item, Membership, Outbox, Subscription,
-};
+use rejoin_core::{Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
     binary::{BinaryKind, Head},
-    message::{
-        self, AuthResult, Authenticate, Envelope, ErrorBody, OwnStreams, Positions, Request,
-        ServerMessage,
-    },
+    message::{self, Envelope, ErrorBody, Request, ServerMessage},
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
 use tokio::{
@@ -28,7 +23,6 @@ use crate::{
         pace::{Pace, TooFast},
         scratch,
     },
-    token::TokenError,
 };
 
 /// How long a peer may go on sending after the server has said goodbye.
@@ -44,13 +38,13 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     socket: ReadHalf,
-    outbox: Arc<Outbox>,
+    pub(super) outbox: Arc<Outbox>,
     /// Taken while it decodes.
     decoder: Decoder,
     /// There once it is authenticated; dropping it leaves the hub.
-    membership: Option<Membership>,
+    pub(super) membership: Option<Membership>,
     /// What is known of it from the request; the device may be named later.
-    handshake: Handshake,
+    pub(super) handshake: Handshake,
     /// Nothing for an own stream to which nothing was emitted yet.
     pub(super) subscriptions: BTreeMap<TopicName, Option<Subscription>>,
     pub(super) attachments: Vec<Attachment>,
@@ -59,7 +53,7 @@ pub(super) struct Client {
     pace: Pace,
     /// It speaks no protocol of ours: what it sends is typed.
     pub(super) is_plain: bool,
-    /// When the message began whose end has not come.
+    /// When the message began whose end has not come; since before it was authenticated, too.
     unfinished_since: Option<Instant>,
     /// Given back when the connection has ended.
     _permit: OwnedSemaphorePermit,
@@ -67,6 +61,9 @@ pub(super) struct Client {
 
 /// Whether to read on.
 pub(super) type Flow = ControlFlow<CloseCode>;
+
+/// What became of a request that is answered here; an error is answered by the caller.
+pub(super) type Answer = Result<(), ErrorBody>;
 
 impl Client {
     pub(super) fn new(
@@ -162,17 +159,12 @@ impl Client {
         if let Some(connection) = self.connection() {
             connection.hear();
         }
-        let flow = self.take(bytes).await;
-        self.unfinished_since = match self.unfinished_since {
-            _ if self.decoder.is_idle() => None,
-            // A peer that always sends a little would never let the time-out be looked at.
-            Some(since) if since.elapsed() >= MESSAGE_TIMEOUT => {
-                return Flow::Break(CloseCode::TooSlow);
-            }
-            None => Some(Instant::now()),
-            since => since,
-        };
-        flow
+        self.take(bytes).await?;
+        // A peer that always sends a little would never let the time-out be looked at.
+        match self.unfinished_since {
+            Some(since) if since.elapsed() >= MESSAGE_TIMEOUT => Flow::Break(CloseCode::TooSlow),
+            _ => Flow::Continue(()),
+        }
     }
 
     async fn leave(&mut self, code: CloseCode) {
@@ -201,6 +193,11 @@ impl Client {
         let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
         let flow = self.take_events(decoder.feed(bytes)).await;
         self.decoder = decoder;
+        if self.decoder.is_idle() {
+            self.unfinished_since = None;
+        } else {
+            self.unfinished_since.get_or_insert_with(Instant::now);
+        }
         flow
     }
 
@@ -218,6 +215,10 @@ impl Client {
                     });
                 }
             };
+            if matches!(event, Event::Text(_) | Event::Binary(_)) {
+                // What is unfinished after this is another message.
+                self.unfinished_since = None;
+            }
             match self.admit(&event) {
                 Ok(()) => match event {
                     Event::Text(text) if self.is_plain => self.type_in(text.as_bytes()).await?,
@@ -344,88 +345,6 @@ impl Client {
         Flow::Continue(())
     }
 
-    async fn authenticate(&mut self, reply_to: Option<&MessageId>, message: Authenticate) -> Flow {
-        match self.shared.verify(&message.token).await {
-            Ok(identity) => {
-                self.handshake.device = Device { id: message.device_id, name: message.device_name };
-                self.welcome(reply_to, identity, &message.positions)
-            }
-            Err(error) => {
-                self.shared.hub.metrics().auth_failed(error.reason());
-                self.refuse_token(reply_to, &error)
-            }
-        }
-    }
-
-    /// Says why a token or a ticket does not let the client in.
-    pub(super) fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        debug!(%error, "a token was refused");
-        let (code, close) = error.codes();
-        self.send(reply_to, &ServerMessage::Error(ErrorBody::new(code, error.to_string())));
-        Flow::Break(close)
-    }
-
-    fn time_out(&self) -> Flow {
-        self.shared.hub.metrics().auth_failed("timed_out");
-        let error = ErrorBody::from(ErrorCode::AuthenticationTimedOut);
-        self.send(None, &ServerMessage::Error(error));
-        Flow::Break(CloseCode::AuthenticationTimedOut)
-    }
-
-    /// Lets an identity in, if the user may have one more connection.
-    pub(super) fn welcome(
-        &mut self,
-        reply_to: Option<&MessageId>,
-        identity: Identity,
-        positions: &Positions,
-    ) -> Flow {
-        let hub = &self.shared.hub;
-        let handshake = mem::take(&mut self.handshake);
-        let outbox = Arc::clone(&self.outbox);
-        let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| {
-            self.auth_result(&connection, reply_to, Some(streams));
-            self.outbox.push(Item::Attend(connection.clone()));
-        };
-        let joined = hub.join(connection.clone(), positions, welcome);
-        match joined {
-            Ok(membership) => {
-                let (id, user) = (connection.id(), connection.user());
-                let Handshake { device, address, .. } = connection.handshake();
-                info!(%id, %user, device = ?device.id, ?address, "connected");
-                self.membership = Some(membership);
-                // Whoever revoked the token meanwhile did not find this connection.
-                match self.shared.config.verifier.recheck(&connection.identity()) {
-                    Ok(()) => Flow::Continue(()),
-                    Err(error) => self.refuse_token(None, &error),
-                }
-            }
-            Err(error) => {
-                hub.metrics().refused("connections_per_user");
-                self.send(reply_to, &ServerMessage::Error(error));
-                Flow::Break(CloseCode::ConnectionLimit)
-            }
-        }
-    }
-
-    pub(super) fn auth_result(
-        &self,
-        connection: &Connection,
-        reply_to: Option<&MessageId>,
-        streams: Option<OwnStreams>,
-    ) {
-        let heartbeat = self.shared.config.heartbeat.as_millis();
-        let result = AuthResult {
-            authenticated: true,
-            user_id: connection.user().clone(),
-            connection_id: connection.id().clone(),
-            heartbeat_ms: u64::try_from(heartbeat).unwrap_or(u64::MAX),
-            expires_at: connection.expires_at(),
-            streams,
-        };
-        connection.send(reply_to, &ServerMessage::AuthResult(result));
-    }
-
     /// The attachment to a session.
     pub(super) fn attachment(&self, session: &SessionId) -> Result<&Attachment, ErrorBody> {
         let attachment = self.attachments.iter().find(|a| a.session().id() == session);
@@ -443,7 +362,7 @@ impl Client {
         self.membership.as_ref().map(Membership::connection)
     }
 
-    fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
+    pub(super) fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
         let text = message::text(reply_to, message);
         let wire = (self.shared.hub.encode())(rejoin_core::Kind::Text, &[text.as_bytes()]);
         self.outbox.push(Item::Message(wire));

@@ -85,7 +85,7 @@ pub(crate) async fn upgrade(
     let upgrade = hyper::upgrade::on(&mut Request::from_parts(parts, body));
     let response = accepted.response();
     let task = Arc::clone(&shared);
-    shared.hub.shutdown().spawn(async move {
+    shared.shutdown.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let Some((socket, first_bytes)) = accept::take(upgraded) else { return };
         start(&task, socket, &first_bytes, accepted, visit).await;
@@ -183,7 +183,7 @@ async fn start(
         flow = client.enter(&session, role, size).await;
     }
     if client.begin(flow, first_bytes).await.is_continue() {
-        shared.hub.shutdown().spawn(client.run().instrument(debug_span!("connection")));
+        shared.shutdown.spawn(client.run().instrument(debug_span!("connection")));
     }
 }
 

@@ -46,12 +46,15 @@ impl Pace {
         }
         let now = Instant::now();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // What is refused by one limit takes nothing of the other.
+        let mut messages = self.messages;
         if let Some(rate) = &rates.messages {
-            self.messages.take(rate, now, 1).map_err(|wait| self.refuse(now, "messages", wait))?;
+            messages.take(rate, now, 1).map_err(|wait| self.refuse(now, "messages", wait))?;
         }
         if let Some(rate) = &rates.bytes {
             self.bytes.take(rate, now, bytes).map_err(|wait| self.refuse(now, "bytes", wait))?;
         }
+        self.messages = messages;
         Ok(())
     }
 

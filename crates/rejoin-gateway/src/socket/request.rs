@@ -1,11 +1,10 @@
 //! The built-in messages, and those that a handler of the embedding program takes.
 
 use rejoin_core::{
-    AttachRequest, Attachment, Connection, CreateTerminal, Following, Item, Receipt, SessionRight,
-    TopicRight, now_ms,
+    AttachRequest, Connection, CreateTerminal, Following, Item, Receipt, SessionRight, now_ms,
 };
 use rejoin_protocol::{
-    ErrorCode, MessageId, Role, SessionKind, Subject, TopicName,
+    ErrorCode, MessageId, Role, SessionKind, Subject,
     message::{
         Attach, CreateSession, Empty, Envelope, ErrorBody, Input, OptionalSize, Pong,
         PresenceRequest, Publish, PublishAck, Request, RequiredSize, ServerMessage, SessionAck,
@@ -13,9 +12,7 @@ use rejoin_protocol::{
     },
 };
 
-use crate::socket::client::Client;
-
-type Answer = Result<(), ErrorBody>;
+use crate::socket::client::{Answer, Client};
 
 impl Client {
     /// Does what a built-in message asks; an error is sent by the caller.
@@ -93,7 +90,10 @@ impl Client {
             self.check_room()?;
         }
         let (start, subscription) = self.shared.hub.subscribe(connection, &topic, position)?;
-        let read = subscription.as_ref().map(|subscription| subscription.stream().clone());
+        // Own streams are read already; to begin anew would skip what is on its way.
+        let is_read = topic.is_own() && position.is_none();
+        let read = subscription.as_ref().filter(|_| !is_read);
+        let read = read.map(|subscription| subscription.stream().clone());
         self.subscriptions.insert(topic.clone(), subscription);
         let ack = ServerMessage::Subscribed(SubscribeAck {
             topic,
@@ -229,10 +229,11 @@ impl Client {
         let PresenceRequest { subject, follow } = presence;
         let identity = connection.identity();
         if *follow != Some(true) {
-            let state = self.shared.hub.presence(&identity, subject)?;
             if *follow == Some(false) {
+                // First: of a session that is gone there is no state, and nothing to follow.
                 self.unfollow(connection, subject);
             }
+            let state = self.shared.hub.presence(&identity, subject)?;
             connection.send(reply_to, &ServerMessage::Presence(state));
             return Ok(());
         }
@@ -251,61 +252,6 @@ impl Client {
     fn unfollow(&mut self, connection: &Connection, subject: &Subject) {
         for (_, stream) in self.following.extract_if(.., |(followed, _)| followed == subject) {
             connection.outbox().push(Item::Unread(stream));
-        }
-    }
-
-    /// Takes over a new token; what it does not allow any more ends.
-    async fn refresh(
-        &mut self,
-        connection: &Connection,
-        reply_to: Option<&MessageId>,
-        token: &str,
-    ) -> Answer {
-        let identity = self.shared.verify(token).await.map_err(|error| {
-            self.shared.hub.metrics().auth_failed(error.reason());
-            ErrorBody::new(error.codes().0, error.to_string())
-        })?;
-        connection.refresh(identity).map_err(|_| {
-            let sentence = "the token is another user's; a connection keeps its user";
-            ErrorBody::new(ErrorCode::AuthenticationFailed, sentence)
-        })?;
-        self.auth_result(connection, reply_to, None);
-        // The token ends at another time.
-        connection.outbox().push(Item::Attend(connection.clone()));
-        self.end_what_is_forbidden(connection);
-        Ok(())
-    }
-
-    fn end_what_is_forbidden(&mut self, connection: &Connection) {
-        let identity = connection.identity();
-        let gone = |what: String| {
-            let sentence = format!("the new token does not allow {what} any more: it has ended");
-            connection.send_error(None, ErrorBody::new(ErrorCode::Forbidden, sentence));
-        };
-        let may_read = |topic: &TopicName| {
-            topic.is_reserved() || identity.caps.allows_topic(topic, TopicRight::Subscribe)
-        };
-        for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
-        {
-            if let Some(subscription) = subscription {
-                connection.outbox().push(Item::Unread(subscription.stream().number()));
-            }
-            gone(format!("the topic `{topic}`"));
-        }
-        let may_attach = |attachment: &Attachment| {
-            let session = attachment.session();
-            identity.may(session.owner(), session.profile(), attachment.right())
-        };
-        for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
-            let what = format!("the session `{}`", attachment.session().id());
-            attachment.detach();
-            gone(what);
-        }
-        let hub = &self.shared.hub;
-        let may_follow = |subject: &Subject| hub.presence(&identity, subject).is_ok();
-        for (_, stream) in self.following.extract_if(.., |(subject, _)| !may_follow(subject)) {
-            connection.outbox().push(Item::Unread(stream));
-            gone("to follow a presence".to_owned());
         }
     }
 }

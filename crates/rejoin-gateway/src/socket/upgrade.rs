@@ -152,8 +152,10 @@ fn answer(key: &str, subprotocol: bool) -> HeaderMap {
 
 /// What the client's program calls itself, cut and without what no log should have.
 fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
-    let name = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    Some(name[..name.floor_char_boundary(MAX_USER_AGENT_BYTES)].into())
+    let name = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
+    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
+    name.truncate(name.floor_char_boundary(MAX_USER_AGENT_BYTES));
+    Some(name.into())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]

@@ -26,6 +26,11 @@ pub(super) fn verifier(
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Verifier, Option<Signer>)> {
     let directory = &config.server.data_dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot make the data directory {}", directory.display()))?;
     let (verifier, signer) = if let Some(url) = config.auth.jwks_url.clone() {
         (Verifier::jwks(url, shutdown)?, None)
     } else if let Some(file) = &config.auth.public_key_file {
@@ -44,11 +49,6 @@ pub(super) fn verifier(
 fn open_or_make(config: &Config) -> anyhow::Result<Signer> {
     let directory = &config.server.data_dir;
     if config.auth.hs256_secret_file.is_none() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| format!("cannot make the data directory {}", directory.display()))?;
         let path = directory.join(FILE);
         if !path.exists() {
             make(directory, &path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -2,8 +2,8 @@
 
 use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
-use rejoin_adapters::{EngineScreens, LocalTerminals};
+use anyhow::{Context, bail};
+use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, encode};
 use rejoin_protocol::UserId;
@@ -22,7 +22,9 @@ use crate::{
 
 /// How long a login link works, in seconds: 30 days.
 const LOGIN_SECONDS: u64 = 30 * 24 * 60 * 60;
-/// How long sockets and programs have to end before they are cut.
+/// Where a stopping server leaves what the next one goes on with, in the data directory.
+const CHECKPOINT: &str = "checkpoint.json";
+/// How long sockets, and then programs, have to end before they are cut.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The arguments of `rejoin serve`.
@@ -65,8 +67,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
     let hung_up = hung_up(hangup, tls.clone());
-    let gateway = gateway(&config, verifier, tls, &shutdown).pages(pages::find);
-    let counts = gateway.counts();
+    let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
+    let hub = hub(&config, &checkpoint, &shutdown);
+    let gateway = gateway(&config, verifier, tls, hub.clone()).pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -77,22 +80,40 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = hung_up => {}
     }
     info!("stopping");
-    shutdown.begin();
-    // It ends at once, and who comes after it is refused instead of waiting in vain.
-    serving.await.context("cannot stop accepting connections")?;
-    tokio::select! {
-        left = shutdown.finish(SHUTDOWN_DEADLINE) => {
-            if left > 0 {
-                warn!(left, "tasks were cut off at the deadline");
-            }
-        }
-        _ = interrupt.recv() => warn!("stopped at once"),
-        _ = terminate.recv() => warn!("stopped at once"),
+    let stopping = async { tokio::join!(shutdown.finish(SHUTDOWN_DEADLINE), serving) };
+    let (left, served) = tokio::select! {
+        stopped = stopping => stopped,
+        _ = interrupt.recv() => bail!("stopped at once, by a second signal"),
+        _ = terminate.recv() => bail!("stopped at once, by a second signal"),
+    };
+    served.context("cannot stop accepting connections")?;
+    // Nothing is appended any more: the next process goes on from here.
+    checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
+    let cut = hub.metrics().sockets_cut.get();
+    if cut > 0 {
+        warn!(cut, "sockets were cut before they had taken all; they may resume");
     }
-    if counts.sockets_cut() > 0 {
-        warn!(sockets = counts.sockets_cut(), "sockets were cut before they had taken all");
+    if left > 0 {
+        bail!("{left} tasks were cut off at the deadline");
     }
+    info!("stopped");
     Ok(())
+}
+
+/// The hub, going on where the last process stopped if it stopped as it should.
+fn hub(config: &Config, checkpoint: &Checkpoint, shutdown: &Shutdown) -> Hub {
+    let saved = checkpoint.take().unwrap_or_else(|error| {
+        error!(%error, "the checkpoint cannot be read: topics begin anew");
+        None
+    });
+    let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
+    let hub_config = HubConfig {
+        profiles: config.profiles(),
+        topics: config.topic_rules(),
+        sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
+        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
+    };
+    Hub::restored(hub_config, shutdown, saved)
 }
 
 /// Reads again what may change while the server runs, at each SIGHUP; completes when it means
@@ -107,15 +128,7 @@ async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
     }
 }
 
-fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, shutdown: &Shutdown) -> Gateway {
-    let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
-    let hub_config = HubConfig {
-        profiles: config.profiles(),
-        topics: config.topic_rules(),
-        sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
-        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
-    };
-    let hub = Hub::new(hub_config, shutdown);
+fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, hub: Hub) -> Gateway {
     // A terminal is this server's user. Tokens that this server did not sign, and people who
     // need none, get terminals only where the configuration says so.
     let own_tokens = config.auth.required && config.auth.sources().is_empty();

@@ -63,7 +63,7 @@ fn a_second_signal_ends_the_server_at_once() {
     server.signal(Signal::TERM);
     assert_eq!(client.close_code(), 4000);
     let (code, log) = server.stop(Signal::INT);
-    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("stopped at once"), "{log}");
 }
 
@@ -75,4 +75,55 @@ fn a_client_that_does_not_answer_the_goodbye_is_not_waited_for() {
     let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("cut off at the deadline"), "{log}");
+}
+
+#[test]
+fn a_topic_goes_on_in_the_next_process_where_it_stopped() {
+    let home = Home::new();
+    let server = home.serve();
+    let mut client = server.log_in();
+    let publish = |client: &mut Client, data: u32, key: &str| {
+        let answer = client.ask("publish", json!({ "topic": "news", "data": data, "key": key }));
+        answer["payload"]["position"].as_str().expect("a position").to_owned()
+    };
+    let first = publish(&mut client, 1, "a");
+    let second = publish(&mut client, 2, "b");
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+
+    let server = home.serve();
+    let mut client = server.log_in();
+    // A retry whose answer was lost is still harmless.
+    assert_eq!(publish(&mut client, 2, "b"), second);
+    let answer = client.ask("subscribe", json!({ "topic": "news", "position": first }));
+    assert_eq!(answer["payload"]["verdict"], "resumed", "{answer}");
+    assert_eq!(answer["payload"]["replayed"], 1, "{answer}");
+    let message = client.until(|message| message["type"] == "message");
+    assert_eq!(message["payload"]["data"], 2);
+    assert_eq!(message["payload"]["position"], second);
+    let third = publish(&mut client, 3, "c");
+    let message = client.until(|message| message["type"] == "message");
+    assert_eq!(message["payload"]["position"], third);
+    // A crash leaves no checkpoint, and nobody goes on twice from the same one.
+    server.signal(Signal::KILL);
+    server.wait();
+    let server = home.serve();
+    let mut client = server.log_in();
+    let answer = client.ask("subscribe", json!({ "topic": "news", "position": first }));
+    assert_eq!(answer["payload"]["verdict"], "gap", "{answer}");
+    assert_eq!(answer["payload"]["reason"], "epoch", "{answer}");
+}
+
+#[test]
+fn a_damaged_checkpoint_stops_nobody() {
+    let home = Home::new();
+    let server = home.serve();
+    assert_eq!(server.stop(Signal::TERM).0, Some(0));
+    home.write(".local/share/rejoin/checkpoint.json", "{ nothing");
+    let server = home.serve();
+    let answer = server.log_in().ask("subscribe", json!({ "topic": "news" }));
+    assert_eq!(answer["payload"]["verdict"], "fresh", "{answer}");
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the checkpoint cannot be read"), "{log}");
 }

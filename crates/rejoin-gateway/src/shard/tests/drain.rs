@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, time::Duration};
 use rejoin_core::{Form, SlowReader};
 
 use super::{Bench, DRAIN_WINDOW, Heard, number, publish, settle, stream};
-use crate::shard::Dropped;
 
 #[tokio::test]
 async fn each_client_has_its_own_time_to_come_back_and_they_are_spread_evenly() {
@@ -26,7 +25,7 @@ async fn each_client_has_its_own_time_to_come_back_and_they_are_spread_evenly() 
     let expected = (0..COUNT as u64).map(|rank| rank * 5);
     assert!(times.into_iter().eq(expected), "one in each step, over all shards");
     assert_eq!(bench.shutdown.finish(DRAIN_WINDOW).await, 0);
-    assert_eq!(bench.counts.sockets_cut(), 0);
+    assert_eq!(bench.metrics.sockets_cut.get(), 0);
 }
 
 #[tokio::test]
@@ -50,7 +49,7 @@ async fn what_was_published_before_the_end_reaches_whoever_reads() {
         far.outbox.abandon();
     }
     assert_eq!(bench.shutdown.finish(DRAIN_WINDOW).await, 0);
-    assert_eq!(bench.counts.sockets_cut(), 0);
+    assert_eq!(bench.metrics.sockets_cut.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,9 +61,9 @@ async fn who_does_not_read_at_the_end_is_cut_and_counted() {
     (0..100).for_each(|at| publish(&stream, at, 1000));
     settle().await;
     assert_eq!(bench.shutdown.finish(Duration::from_secs(60)).await, 0);
-    assert_eq!(bench.counts.sockets_cut(), 1);
-    let sent = bench.counts.frames_sent();
-    assert_eq!(bench.counts.dropped(Dropped::Closed), 100 - sent);
+    assert_eq!(bench.metrics.sockets_cut.get(), 1);
+    let sent = bench.metrics.messages_sent.get();
+    assert_eq!(bench.dropped("closed"), 100 - sent);
     drop(stuck);
 }
 

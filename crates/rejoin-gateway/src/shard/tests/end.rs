@@ -7,7 +7,6 @@ use rejoin_protocol::{
 };
 
 use super::{Bench, Far, Heard, number, publish, settle, stream};
-use crate::shard::Dropped;
 
 fn print(stream: &rejoin_core::Stream, bytes: &[u8]) {
     let head = Head { kind: BinaryKind::Output, stream: StreamNumber(9), offset: 0 };
@@ -66,7 +65,7 @@ async fn a_reader_of_the_latest_skips_to_it_and_hears_how_many_it_skipped() {
                 assert_eq!(gap["reason"], "latest");
                 expected += gap["missed"].as_u64().unwrap();
                 assert_eq!(expected, 99, "all but the newest");
-                assert_eq!(bench.counts.dropped(Dropped::Latest), gap["missed"].as_u64().unwrap());
+                assert_eq!(bench.dropped("latest"), gap["missed"].as_u64().unwrap());
             }
             heard => {
                 assert_eq!(heard, number(expected));
@@ -77,7 +76,7 @@ async fn a_reader_of_the_latest_skips_to_it_and_hears_how_many_it_skipped() {
             break;
         }
     }
-    assert!(bench.counts.dropped(Dropped::Latest) > 50);
+    assert!(bench.dropped("latest") > 50);
     bench.shutdown.begin();
 }
 
@@ -98,8 +97,8 @@ async fn a_strict_stream_lets_go_of_a_reader_whose_next_frame_is_gone() {
     assert_eq!(closing["payload"]["reason"], "too_slow");
     let count = heard.len() as u64;
     assert!(heard.into_iter().eq((0..count).map(number)), "no frame after the gap");
-    assert_eq!(bench.counts.dropped(Dropped::Slow), 100 - count);
-    assert_eq!(bench.counts.frames_sent(), count);
+    assert_eq!(bench.dropped("slow"), 100 - count);
+    assert_eq!(bench.metrics.messages_sent.get(), count);
     bench.shutdown.begin();
 }
 
@@ -114,13 +113,12 @@ async fn frames_that_a_reader_leaves_unread_are_counted() {
         publish(&stream, at, 1000);
         settle().await;
     }
-    let sent = bench.counts.frames_sent();
+    let sent = bench.metrics.messages_sent.get();
     assert!(sent < 50);
     far.outbox.push(Item::Unread(stream.number()));
     while far.next().await != number(sent - 1) {}
     settle().await;
-    let counts = &bench.counts;
-    assert_eq!(counts.dropped(Dropped::Closed), 50 - sent);
+    assert_eq!(bench.dropped("closed"), 50 - sent);
     far.outbox.push(Item::Message(vec![0x81, 1, b'7'].into()));
     drop(far);
     settle().await;

@@ -1,0 +1,335 @@
+//! Own streams: what is emitted to a user, a device or everyone arrives exactly once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use rejoin_core::{Hub, Membership};
+use rejoin_protocol::{
+    DeviceId, Position, UserId, Verdict,
+    message::{Event, OwnStreams, Positions},
+};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    listener::Listener,
+    support::{connection_from, hub, join, paused},
+};
+
+/// Who may be connected.
+const CLIENTS: [(&str, Option<&str>); 4] =
+    [("ann", Some("phone")), ("ann", Some("laptop")), ("bob", Some("phone")), ("bob", None)];
+const HOUR: Duration = Duration::from_secs(3600);
+/// What a stream keeps its frames for.
+const KEPT: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Emit { to: usize },
+    Connect { client: usize },
+    Disconnect { client: usize, having_read: bool },
+    Read { client: usize },
+    Wait { seconds: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let client = || 0..CLIENTS.len();
+    prop_oneof![
+        6 => (0..6usize).prop_map(|to| Step::Emit { to }),
+        4 => client().prop_map(|client| Step::Connect { client }),
+        3 => (client(), any::<bool>())
+            .prop_map(|(client, having_read)| Step::Disconnect { client, having_read }),
+        2 => client().prop_map(|client| Step::Read { client }),
+        2 => prop_oneof![0..30u64, 100..400u64, 3000..5000u64]
+            .prop_map(|seconds| Step::Wait { seconds }),
+    ]
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn raw(number: u64) -> Box<RawValue> {
+    RawValue::from_string(number.to_string()).unwrap()
+}
+
+/// The names of all streams that anything is emitted to.
+fn stream_of(topic: &str, client: usize) -> Option<String> {
+    let (user, device) = CLIENTS[client];
+    match topic {
+        "@all" => Some("all".into()),
+        "@user" => Some(user.into()),
+        _ => Some(format!("{user}/{}", device?)),
+    }
+}
+
+/// Emits to one of five streams; returns its name.
+async fn emit(hub: &Hub, to: usize, number: u64) -> String {
+    let data = raw(number);
+    let event = Event { name: None, data: &data };
+    let (name, device) = match to {
+        0 => {
+            hub.broadcast(event).await;
+            return "all".into();
+        }
+        1 => ("ann", None),
+        2 => ("bob", None),
+        3 => ("ann", Some("phone")),
+        4 => ("ann", Some("laptop")),
+        _ => ("bob", Some("phone")),
+    };
+    let Some(device) = device else {
+        hub.emit_to_user(&user(name), event).await.unwrap();
+        return name.into();
+    };
+    hub.emit_to_device(&user(name), &DeviceId::new(device).unwrap(), event).await.unwrap();
+    format!("{name}/{device}")
+}
+
+/// What one client knows of one of its streams.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    position: Position,
+    /// How many of the stream's messages are behind it.
+    seen: usize,
+    /// Some may be missing before the next one: it was told so.
+    has_gap: bool,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Client {
+    known: BTreeMap<&'static str, Known>,
+    line: Option<(Listener, Membership)>,
+}
+
+type Log = BTreeMap<String, Vec<u64>>;
+
+impl Client {
+    fn connect(&mut self, hub: &Hub, number: usize, log: &Log) {
+        let (user, device) = CLIENTS[number];
+        let connection = connection_from(user, device);
+        let position = |topic| self.known.get(topic).map(|known| known.position);
+        let positions = Positions {
+            all: position("@all"),
+            user: position("@user"),
+            device: position("@device"),
+        };
+        let mut told: Option<OwnStreams> = None;
+        let membership = hub.join(connection.clone(), &positions, |streams| told = Some(streams));
+        let OwnStreams { all, user, device } = told.expect("is welcomed");
+        let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
+        for (topic, start) in starts {
+            let Some(start) = start else { continue };
+            let emitted = log.get(&stream_of(topic, number).unwrap()).map_or(0, Vec::len);
+            let now = Instant::now();
+            let known = self.known.entry(topic).or_insert(Known {
+                position: start.position,
+                seen: emitted,
+                has_gap: false,
+                since: now,
+            });
+            match start.verdict {
+                Verdict::Fresh => assert_eq!(known.since, now, "only who is new begins fresh"),
+                Verdict::Resumed => {}
+                Verdict::Gap => {
+                    let away = now - known.since;
+                    assert!(away >= KEPT, "{topic} is kept for longer than {away:?}");
+                    assert!(away >= HOUR || emitted > known.seen, "nothing was missed");
+                    known.has_gap = true;
+                }
+                Verdict::Snapshot => panic!("there is no state"),
+            }
+            known.position = start.position;
+            if known.seen == emitted {
+                known.since = now;
+            }
+        }
+        self.line = Some((Listener::new(connection), membership.unwrap()));
+    }
+
+    fn read(&mut self, number: usize, log: &Log) {
+        let Some((listener, _)) = &mut self.line else { return };
+        for message in listener.hear() {
+            let payload = &message["payload"];
+            let topic = ["@all", "@user", "@device"].into_iter().find(|t| payload["topic"] == *t);
+            let topic = topic.unwrap();
+            let known = self.known.get_mut(topic).unwrap();
+            let emitted = &log[&stream_of(topic, number).unwrap()];
+            let number = payload["data"].as_u64().unwrap();
+            let place = emitted.iter().position(|emitted| *emitted == number).unwrap();
+            let is_next = place == known.seen || (known.has_gap && place > known.seen);
+            assert!(is_next, "{topic}: {number} is at {place}, not at {}", known.seen);
+            let position = payload["position"].as_str().unwrap().parse().unwrap();
+            *known = Known { position, seen: place + 1, has_gap: false, since: Instant::now() };
+        }
+        for (topic, known) in &mut self.known {
+            // Who is up to date has missed nothing, or was told.
+            let emitted = log.get(&stream_of(topic, number).unwrap()).map_or(0, Vec::len);
+            assert!(known.seen == emitted || known.has_gap, "{topic} lost something");
+            known.seen = emitted;
+        }
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let (hub, _programs, _shutdown) = hub();
+    let mut clients: [Client; CLIENTS.len()] = Default::default();
+    let (mut log, mut number) = (Log::new(), 0);
+    for step in steps {
+        match step {
+            Step::Emit { to } => {
+                number += 1;
+                let stream = emit(&hub, to, number).await;
+                log.entry(stream).or_default().push(number);
+            }
+            Step::Connect { client } if clients[client].line.is_none() => {
+                clients[client].connect(&hub, client, &log);
+            }
+            Step::Disconnect { client, having_read } => {
+                if having_read {
+                    clients[client].read(client, &log);
+                }
+                clients[client].line = None;
+            }
+            Step::Read { client } => clients[client].read(client, &log),
+            Step::Wait { seconds } => {
+                for (number, client) in clients.iter_mut().enumerate() {
+                    client.read(number, &log);
+                }
+                sleep(Duration::from_secs(seconds)).await;
+            }
+            Step::Connect { .. } => {}
+        }
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        if client.line.is_none() {
+            client.connect(&hub, number, &log);
+        }
+        client.read(number, &log);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn what_is_emitted_arrives_once_or_a_gap_is_told(
+        steps in prop::collection::vec(step(), 1..80),
+    ) {
+        paused(run(steps));
+    }
+}
+
+/// Joins with a position in the user's stream; returns how reading it begins.
+fn resume(hub: &Hub, position: Option<Position>) -> (Verdict, Option<&'static str>, Position) {
+    let mut told = None;
+    let positions = Positions { user: position, ..Positions::default() };
+    let connection = connection_from("ann", None);
+    let joined = hub.join(connection, &positions, |streams| told = Some(streams.user));
+    drop(joined.unwrap());
+    let start = told.unwrap();
+    (start.verdict, start.reason, start.position)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_another_process_is_a_gap() {
+    let (old, _programs, _shutdown) = hub();
+    let (new, _programs, _shutdown) = hub();
+    let (_, _, nothing) = resume(&old, None);
+    let event = raw(1);
+    let event = Event { name: None, data: &event };
+    let something = old.emit_to_user(&user("ann"), event).await.unwrap();
+    for has_stream in [false, true] {
+        if has_stream {
+            new.emit_to_user(&user("ann"), event).await.unwrap();
+        }
+        for position in [nothing, something] {
+            let (verdict, reason, _) = resume(&new, Some(position));
+            assert_eq!((verdict, reason), (Verdict::Gap, Some("epoch")));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_connected_for_hours_and_missed_nothing_is_told_so() {
+    let (hub, _programs, _shutdown) = hub();
+    let ann = connection_from("ann", None);
+    let membership = join(&hub, &ann).unwrap();
+    let mut listener = Listener::new(ann);
+    let event = raw(1);
+    let event = Event { name: None, data: &event };
+    let position = hub.emit_to_user(&user("ann"), event).await.unwrap();
+    assert_eq!(listener.numbers("@user"), [1]);
+    sleep(5 * HOUR).await;
+    drop((listener, membership));
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
+    // Nobody can tell any more.
+    sleep(2 * HOUR).await;
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Gap);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_whom_nothing_was_emitted_for_hours_nothing_is_missing() {
+    let (hub, _programs, _shutdown) = hub();
+    let (_, _, position) = resume(&hub, None);
+    sleep(9 * HOUR).await;
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
+    let event = raw(1);
+    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
+    sleep(2 * HOUR).await;
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Gap, "an emitted message is forgotten");
+}
+
+#[test]
+fn emits_that_race_with_joins_reach_each_who_had_joined_exactly_once() {
+    const JOINERS: usize = 8;
+    for _ in 0..50 {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let (hub, _programs, _shutdown) = hub();
+        let before = connection_from("ann", Some("phone"));
+        let _before = join(&hub, &before).unwrap();
+        let start = Arc::new(Barrier::new(JOINERS + 1));
+        let joined: Vec<_> = thread::scope(|scope| {
+            let joiners: Vec<_> = (0..JOINERS)
+                .map(|_| {
+                    let (hub, start) = (&hub, &start);
+                    scope.spawn(move || {
+                        let connection = connection_from("ann", Some("phone"));
+                        start.wait();
+                        (join(hub, &connection).unwrap(), Listener::new(connection))
+                    })
+                })
+                .collect();
+            start.wait();
+            for number in 1..=4 {
+                // The first is the one that makes the stream.
+                let to = if number % 2 == 0 { 1 } else { 3 };
+                runtime.block_on(emit(&hub, to, number));
+            }
+            joiners.into_iter().map(|joiner| joiner.join().unwrap()).collect()
+        });
+        let mut before = Listener::new(before);
+        let heard = before.hear();
+        let data: Vec<_> = heard.iter().map(|m| m["payload"]["data"].as_u64().unwrap()).collect();
+        assert_eq!(data.len(), 4, "{data:?}");
+        for (_membership, mut listener) in joined {
+            let heard = listener.hear();
+            for topic in ["@user", "@device"] {
+                let of = heard.iter().filter(|message| message["payload"]["topic"] == topic);
+                let data: Vec<_> =
+                    of.map(|message| message["payload"]["data"].as_u64().unwrap()).collect();
+                let all = if topic == "@user" { vec![2, 4] } else { vec![1, 3] };
+                assert!(all.ends_with(&data), "{topic}: {data:?}");
+            }
+        }
+    }
+}

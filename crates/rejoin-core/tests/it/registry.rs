@@ -1,0 +1,141 @@
+//! The registry: who is connected, by user and by device, and how many may be.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use proptest::prelude::*;
+use rejoin_core::{Connection, Hub, Membership};
+use rejoin_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
+
+use crate::support::{connection, connection_from, hub, hub_with, join, paused};
+
+const USERS: [&str; 3] = ["ann", "bob", "eve"];
+const DEVICES: [Option<&str>; 3] = [None, Some("laptop"), Some("phone")];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join { user: usize, device: usize },
+    Leave { which: prop::sample::Index },
+    Disconnect { user: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..3usize, 0..3usize).prop_map(|(user, device)| Step::Join { user, device }),
+        4 => any::<prop::sample::Index>().prop_map(|which| Step::Leave { which }),
+        1 => (0..3usize).prop_map(|user| Step::Disconnect { user }),
+    ]
+}
+
+fn ids(connections: &[Connection]) -> Vec<String> {
+    let mut ids: Vec<_> = connections.iter().map(|c| c.id().to_string()).collect();
+    ids.sort();
+    ids
+}
+
+fn agrees(hub: &Hub, there: &[Membership], gone: &[Connection]) {
+    let all: Vec<_> = there.iter().map(|m| m.connection().clone()).collect();
+    assert_eq!(hub.connection_count(), all.len());
+    assert_eq!(ids(&hub.connections(None, usize::MAX)), ids(&all));
+    let mut users = 0;
+    for name in USERS {
+        let user = UserId::new(name).unwrap();
+        let of_user: Vec<_> = all.iter().filter(|c| *c.user() == user).cloned().collect();
+        users += usize::from(!of_user.is_empty());
+        assert_eq!(hub.connection_count_of(&user), of_user.len());
+        assert_eq!(ids(&hub.connections_of(&user)), ids(&of_user));
+        for device in DEVICES.into_iter().flatten() {
+            let device = DeviceId::new(device).unwrap();
+            let from = of_user.iter().filter(|c| c.device().id.as_ref() == Some(&device));
+            let from: Vec<_> = from.cloned().collect();
+            assert_eq!(ids(&hub.connections_of_device(&user, &device)), ids(&from));
+        }
+    }
+    assert_eq!(hub.user_count(), users);
+    assert!(all.iter().all(|c| hub.connection(c.id()).is_some_and(|found| found.id() == c.id())));
+    assert!(gone.iter().all(|c| hub.connection(c.id()).is_none()));
+    // Pages are the whole, in order.
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = hub.connections(after.as_ref(), 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id().clone());
+        pages.extend(page);
+    }
+    assert_eq!(pages.iter().map(|c| c.id().to_string()).collect::<Vec<_>>(), ids(&all));
+}
+
+proptest! {
+    #[test]
+    fn each_look_up_finds_exactly_those_who_are_there(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        paused(async {
+            let (hub, _programs, _shutdown) = hub();
+            let (mut there, mut gone) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Join { user, device } => {
+                        let connection = connection_from(USERS[user], DEVICES[device]);
+                        there.push(join(&hub, &connection).unwrap());
+                    }
+                    Step::Leave { which } if !there.is_empty() => {
+                        let membership: Membership = there.remove(which.index(there.len()));
+                        gone.push(membership.connection().clone());
+                    }
+                    Step::Leave { .. } => {}
+                    Step::Disconnect { user } => {
+                        let user = UserId::new(USERS[user]).unwrap();
+                        // Whoever chooses may look at the hub.
+                        let chosen =
+                            |c: &Connection| *c.user() == user && hub.connection(c.id()).is_some();
+                        let count = hub.disconnect(CloseCode::Disconnected, chosen);
+                        assert_eq!(count, hub.connection_count_of(&user));
+                        let of_user = hub.connections_of(&user);
+                        assert!(of_user.iter().all(|c| c.outbox().is_closed()));
+                    }
+                }
+                agrees(&hub, &there, &gone);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_race_exactly_so_many_get_in_as_a_user_may_have_connections() {
+    const RACERS: usize = 200;
+    const LIMIT: usize = 7;
+    for _ in 0..20 {
+        let limit = NonZeroUsize::new(LIMIT);
+        let (hub, _programs, _shutdown) =
+            hub_with(|config| config.limits.connections_per_user = limit);
+        let _bob = join(&hub, &connection("bob")).unwrap();
+        let start = Arc::new(Barrier::new(RACERS));
+        let results: Vec<_> = thread::scope(|scope| {
+            let racers: Vec<_> = (0..RACERS)
+                .map(|_| {
+                    let (hub, start) = (&hub, &start);
+                    scope.spawn(move || {
+                        let ann = connection("ann");
+                        start.wait();
+                        join(hub, &ann)
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        let ann = UserId::new("ann").unwrap();
+        assert_eq!(hub.connection_count_of(&ann), LIMIT);
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), LIMIT);
+        let refused = results.iter().filter_map(|result| result.as_ref().err());
+        assert!(refused.clone().all(|error| error.code == ErrorCode::ConnectionLimit));
+        drop(results);
+        // All places are free again.
+        let again: Vec<_> = (0..LIMIT).map(|_| join(&hub, &connection("ann")).unwrap()).collect();
+        assert!(join(&hub, &connection("ann")).is_err());
+        drop(again);
+    }
+}

@@ -1,0 +1,132 @@
+//! A hub that goes on where another one stopped, and the order in which layers stop.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rejoin_core::{
+    Hub, HubConfig, Item, MemoryScreens, MemoryTerminals, Saved, Shutdown, TopicRight,
+};
+use rejoin_protocol::{
+    DeviceId, Position, RequestKey, TopicName, UserId, Verdict,
+    message::{Event, OwnStreams, Positions},
+};
+use serde_json::value::RawValue;
+
+use crate::support::{connection, encode, identity};
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
+}
+
+fn config() -> HubConfig {
+    HubConfig::new(encode, MemoryTerminals::new(), Arc::new(MemoryScreens))
+}
+
+/// Another process: what is left goes through the file's form.
+fn next(hub: &Hub, away: Duration) -> Hub {
+    let json = serde_json::to_string(&hub.save()).unwrap();
+    let mut saved: Saved = serde_json::from_str(&json).unwrap();
+    saved.at -= u64::try_from(away.as_millis()).unwrap();
+    Hub::restored(config(), &Shutdown::new(), Some(saved))
+}
+
+fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
+    let ann = connection("ann");
+    let told = Mutex::new(None);
+    let _membership = hub.join(ann.clone(), positions, |streams| *told.lock() = Some(streams));
+    let mut reads = 0;
+    while let Some(item) = ann.outbox().pop() {
+        reads += usize::from(matches!(item, Item::Read { .. }));
+    }
+    (told.into_inner().expect("told"), reads)
+}
+
+#[tokio::test]
+async fn positions_messages_and_keys_are_as_good_as_before() {
+    let hub = Hub::new(config(), &Shutdown::new());
+    let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
+    let key = RequestKey::new("k").unwrap();
+    let first = hub.publish(&news, &ann, &raw("1"), None).await.unwrap();
+    let second = hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap();
+    let user = UserId::new("ann").unwrap();
+    let event = raw("3");
+    let event = Event { name: None, data: &event };
+    let emitted = hub.emit_to_user(&user, event).await.unwrap();
+    let said = hub.broadcast(event).await;
+
+    let hub = next(&hub, Duration::ZERO);
+    assert_eq!(hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap(), second);
+    let topic = hub.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+    let start = topic.stream().start_now(Some(first));
+    assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
+    let third = hub.publish(&news, &ann, &raw("3"), None).await.unwrap();
+    assert_eq!(third, Position { offset: second.offset + 1, ..second });
+    let positions = Positions { all: Some(said), user: Some(emitted), device: None };
+    let (told, reads) = streams(&hub, &positions);
+    assert_eq!((told.all.verdict, told.all.replayed), (Verdict::Resumed, 0));
+    assert_eq!((told.user.verdict, told.user.replayed), (Verdict::Resumed, 0));
+    assert_eq!(reads, 2);
+}
+
+#[tokio::test]
+async fn what_grew_too_old_between_two_processes_is_a_gap() {
+    let hub = Hub::new(config(), &Shutdown::new());
+    let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
+    let stream = hub.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+    let before = stream.stream().head();
+    hub.publish(&news, &ann, &raw("1"), None).await.unwrap();
+    let topic = next(&hub, Duration::from_secs(299));
+    let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+    assert_eq!(topic.stream().start_now(Some(before)).verdict, Verdict::Resumed);
+    let topic = next(&hub, Duration::from_secs(301));
+    let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+    let start = topic.stream().start_now(Some(before));
+    assert_eq!((start.verdict, start.missed), (Verdict::Gap, Some(1)));
+}
+
+#[tokio::test]
+async fn nothing_before_this_moment_stays_true_in_the_next_process() {
+    let hub = Hub::new(config(), &Shutdown::new());
+    let (told, _) = streams(&hub, &Positions::default());
+    let before = Positions { user: Some(told.user.position), ..Positions::default() };
+    let soon = next(&hub, Duration::from_secs(60));
+    assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);
+    let late = next(&hub, Duration::from_secs(7200));
+    assert_eq!(streams(&late, &before).0.user.verdict, Verdict::Resumed, "nothing was emitted");
+    let data = raw("1");
+    let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
+    let event = Event { name: None, data: &data };
+    hub.emit_to_user(&user, event).await.unwrap();
+    hub.emit_to_device(&user, &device, event).await.unwrap();
+    let (told, reads) = streams(&next(&hub, Duration::from_secs(60)), &before);
+    assert_eq!((told.user.verdict, told.user.replayed, reads), (Verdict::Resumed, 1, 2));
+    let (told, _) = streams(&next(&hub, Duration::from_secs(7200)), &before);
+    assert_eq!((told.user.verdict, told.user.missed), (Verdict::Gap, Some(1)));
+}
+
+#[tokio::test]
+async fn outer_layers_have_stopped_before_inner_ones_begin_to() {
+    let core = Shutdown::new();
+    let layer = core.layer("sockets");
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for (name, group) in [("core", &core), ("sockets", &layer)] {
+        let (order, of) = (Arc::clone(&order), group.clone());
+        group.spawn(async move {
+            of.begun().await;
+            tokio::task::yield_now().await;
+            order.lock().push(name);
+        });
+    }
+    assert_eq!(core.finish(Duration::from_secs(5)).await, 0);
+    assert_eq!(*order.lock(), ["sockets", "core"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_stop_is_counted_whatever_its_layer() {
+    let core = Shutdown::new();
+    let layer = core.layer("sockets");
+    layer.spawn(std::future::pending::<()>());
+    core.spawn(std::future::pending::<()>());
+    assert_eq!(core.finish(Duration::from_secs(5)).await, 2);
+    assert!(layer.has_begun());
+}
