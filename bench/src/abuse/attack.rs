@@ -85,7 +85,7 @@ impl fmt::Display for Kind {
                 "1,000 that subscribe to 2,000 messages of 1 kB a second and never read"
             }
             Self::HalfOpen => "5,000 half-open handshakes, after 5 s a byte a second each",
-            Self::Pings => "100 that ping, 20,000 a second together",
+            Self::Pings => "100 that ping, 500 a second each",
             Self::Fragments => "500 that begin a message of 60 kB and never end it",
             Self::Bomb => "50 bombs a second, each of 60 kB that inflate to 60 MB",
             Self::Storm => "20 that publish 1,000 a second each, 100 allowed",
@@ -154,7 +154,7 @@ struct Pings;
 impl Attack for Pings {
     fn plan(&self) -> Plan {
         let opening = Opening::Proper;
-        let acts_per_second = 20_000;
+        let acts_per_second = 50_000;
         Plan { connections: 100, opens_per_second: 100, actors: 100, acts_per_second, opening }
     }
 
@@ -235,7 +235,7 @@ struct Topics {
 impl Attack for Topics {
     fn plan(&self) -> Plan {
         let opening = Opening::Proper;
-        Plan { connections: 1, opens_per_second: 1, actors: 1, acts_per_second: 12_000, opening }
+        Plan { connections: 1, opens_per_second: 1, actors: 1, acts_per_second: 15_000, opening }
     }
 
     fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
