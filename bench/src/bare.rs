@@ -8,7 +8,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context as _, bail};
-use rejoin_websocket::accept_key;
+use bytes::Bytes;
+use rejoin_websocket::handshake::accept_deflate;
+use rejoin_websocket::{accept_key, deflate};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -30,6 +32,9 @@ pub(crate) struct Options {
     /// Read at once from the publisher; what is in it makes one batch
     #[arg(long, default_value_t = 16 * 1024)]
     read_bytes: usize,
+    /// Compress each frame anew for each subscriber
+    #[arg(long)]
+    deflate: bool,
 }
 
 /// Listens on a free port of 127.0.0.1, prints the address, and serves until it is killed.
@@ -44,6 +49,7 @@ pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
         epoll,
         sockets: Vec::new(),
         batch: Vec::new(),
+        frames: Vec::new(),
         behind: 0,
         publisher: None,
         scratch: vec![0; options.read_bytes],
@@ -70,6 +76,8 @@ struct Loop<'a> {
     sockets: Vec<Socket>,
     /// The frames that subscribers are taking.
     batch: Vec<u8>,
+    /// The frames of the batch before they are compressed, if they are.
+    frames: Vec<Bytes>,
     /// How many have not taken all of it; meanwhile the publisher is not read.
     behind: usize,
     publisher: Option<usize>,
@@ -134,7 +142,7 @@ impl Loop<'_> {
             Role::Upgrading(request) => {
                 request.extend_from_slice(bytes);
                 if request.ends_with(b"\r\n\r\n") {
-                    let (answer, role) = upgrade(request)?;
+                    let (answer, role) = upgrade(request, self.options)?;
                     socket.stream.write_all(answer.as_bytes())?;
                     self.publisher = match role {
                         Role::Publisher(_) => Some(index),
@@ -149,6 +157,9 @@ impl Loop<'_> {
                 self.batch.clear();
                 let used = wrap_frames(rest, self.options, &mut self.batch);
                 rest.drain(..used);
+                if self.options.deflate {
+                    self.frames = split(&self.batch);
+                }
                 self.broadcast()
             }
             Role::Subscriber { .. } | Role::Gone => Ok(()),
@@ -157,6 +168,10 @@ impl Loop<'_> {
 
     fn broadcast(&mut self) -> anyhow::Result<()> {
         for index in 0..self.sockets.len() {
+            if self.options.deflate {
+                // The same bytes each time, so those who are behind in them may go on.
+                compress(&self.frames, &mut self.batch);
+            }
             let socket = &mut self.sockets[index];
             if let Role::Subscriber { left } = &mut socket.role {
                 *left = self.batch.len();
@@ -239,7 +254,24 @@ fn wrap_frames(bytes: &mut [u8], options: &Options, batch: &mut Vec<u8>) -> usiz
     used
 }
 
-fn upgrade(request: &[u8]) -> anyhow::Result<(String, Role)> {
+fn split(mut batch: &[u8]) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    while let Some(header) = Header::read(batch) {
+        let (frame, rest) = batch.split_at(header.end);
+        frames.push(Bytes::copy_from_slice(frame));
+        batch = rest;
+    }
+    frames
+}
+
+fn compress(frames: &[Bytes], batch: &mut Vec<u8>) {
+    batch.clear();
+    for frame in frames {
+        batch.extend_from_slice(&deflate(frame).unwrap_or_else(|| frame.clone()));
+    }
+}
+
+fn upgrade(request: &[u8], options: &Options) -> anyhow::Result<(String, Role)> {
     let request = std::str::from_utf8(request).context("the request is no text")?;
     let key = request
         .lines()
@@ -251,9 +283,12 @@ fn upgrade(request: &[u8]) -> anyhow::Result<(String, Role)> {
         Some("/publish") => Role::Publisher(Vec::new()),
         path => bail!("the loop has no {path:?}"),
     };
+    let offers: &[&[u8]] = if options.deflate { &[b"permessage-deflate"] } else { &[] };
+    let extensions = accept_deflate(offers.iter().copied())
+        .map_or_else(String::new, |agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n"));
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
+         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
         accept_key(key.1.trim())
     );
     Ok((answer, role))
@@ -265,7 +300,8 @@ mod tests {
 
     #[test]
     fn frames_are_unmasked_and_wrapped_and_a_half_one_waits() {
-        let options = Options { prefix: "<".to_owned(), suffix: ">".to_owned(), read_bytes: 0 };
+        let (prefix, suffix) = ("<".to_owned(), ">".to_owned());
+        let options = Options { prefix, suffix, read_bytes: 0, deflate: false };
         let mut bytes = Vec::new();
         frame::write_masked(&mut bytes, frame::TEXT, b"one");
         frame::write_masked(&mut bytes, frame::TEXT, b"two");
@@ -275,5 +311,20 @@ mod tests {
         let mut batch = Vec::new();
         assert_eq!(wrap_frames(&mut bytes, &options, &mut batch), whole);
         assert_eq!(batch, b"\x81\x05<one>\x81\x05<two>");
+    }
+
+    #[test]
+    fn each_frame_of_a_batch_is_compressed_by_itself() {
+        let mut batch = Vec::new();
+        let text = "again and again, ".repeat(100);
+        frame::write_plain(&mut batch, frame::TEXT, [text.as_bytes(), b"", b""]);
+        frame::write_plain(&mut batch, frame::TEXT, [b"short", b"", b""]);
+        let frames = split(&batch);
+        let whole = batch.len();
+        compress(&frames, &mut batch);
+        assert!(batch.len() < whole / 5);
+        let first = Header::read(&batch).unwrap();
+        assert!(first.is_compressed);
+        assert_eq!(&batch[first.end..], b"\x81\x05short");
     }
 }

@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::frame::{self, Header};
 
@@ -22,6 +24,28 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddrV4,
     pub(crate) path: &'static str,
     pub(crate) protocol: Option<&'static str>,
+    /// More lines of the request, each with its end.
+    pub(crate) headers: String,
+}
+
+impl Endpoint {
+    /// The request that opens a WebSocket.
+    pub(crate) fn request(&self) -> String {
+        let Self { address, path, protocol, headers } = self;
+        let protocol =
+            protocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVqb2luIGJlbmNobWFyaw==\r\n\
+             {protocol}{headers}\r\n"
+        )
+    }
+
+    /// The same with messages compressed, if the server agrees.
+    pub(crate) fn with_deflate(mut self) -> Self {
+        self.headers.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        self
+    }
 }
 
 /// A connection on which reads and writes wait.
@@ -46,34 +70,37 @@ impl Connection {
     }
 
     fn upgrade(&mut self, endpoint: &Endpoint) -> anyhow::Result<()> {
-        let Endpoint { address, path, protocol } = endpoint;
-        let protocol =
-            protocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVqb2luIGJlbmNobWFyaw==\r\n{protocol}\r\n"
-        );
-        self.stream.write_all(request.as_bytes())?;
+        self.stream.write_all(endpoint.request().as_bytes())?;
         loop {
             if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 let answer: Vec<u8> = self.unread.drain(..end + 4).collect();
                 if answer.starts_with(b"HTTP/1.1 101") {
                     return Ok(());
                 }
-                bail!("no upgrade of {path}: {}", String::from_utf8_lossy(&answer).trim());
+                let answer = String::from_utf8_lossy(&answer);
+                bail!("no upgrade of {}: {}", endpoint.path, answer.trim());
             }
             self.fill()?;
         }
     }
 
+    /// Sends a text message.
+    pub(crate) fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        frame::write_masked(&mut out, frame::TEXT, text.as_bytes());
+        Ok(self.stream.write_all(&out)?)
+    }
+
     /// Sends a message of the protocol and waits for its answer.
     pub(crate) fn ask(&mut self, kind: &str, payload: &Value) -> anyhow::Result<Value> {
+        self.ask_json(kind, &payload.to_string())
+    }
+
+    /// The same with a payload that is JSON already.
+    pub(crate) fn ask_json(&mut self, kind: &str, payload: &str) -> anyhow::Result<Value> {
         let id = self.next_id.to_string();
         self.next_id += 1;
-        let question = json!({"id": id, "type": kind, "payload": payload}).to_string();
-        let mut out = Vec::new();
-        frame::write_masked(&mut out, frame::TEXT, question.as_bytes());
-        self.stream.write_all(&out)?;
+        self.say(&format!(r#"{{"id":"{id}","type":"{kind}","payload":{payload}}}"#))?;
         loop {
             let (opcode, payload) = self.next_frame()?;
             match opcode {
@@ -122,10 +149,29 @@ fn connect_from(address: SocketAddrV4, index: usize) -> anyhow::Result<TcpStream
     if index < CONNECTIONS_PER_ADDRESS {
         return Ok(TcpStream::connect(SocketAddr::V4(address))?);
     }
-    let host = u8::try_from(1 + index / CONNECTIONS_PER_ADDRESS).context("too many connections")?;
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), 0))?;
+    let socket = bound_socket(index, SocketFlags::CLOEXEC)?;
     connect(&socket, &address)?;
     Ok(socket.into())
+}
+
+/// Begins to connect and does not wait; the socket is writable when it is connected.
+///
+/// # Errors
+/// What the system says at once, such as that nobody listens.
+pub(crate) fn begin_connect(address: SocketAddrV4, index: usize) -> anyhow::Result<TcpStream> {
+    let socket = bound_socket(index, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
+        Err(error) => Err(std::io::Error::from(error).into()),
+    }
+}
+
+fn bound_socket(index: usize, flags: SocketFlags) -> anyhow::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let host = 1 + index / CONNECTIONS_PER_ADDRESS;
+    if host > 1 {
+        let host = u8::try_from(host).context("too many connections")?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), 0))?;
+    }
+    Ok(socket)
 }

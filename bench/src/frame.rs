@@ -12,13 +12,28 @@ pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
 const FINAL: u8 = 0x80;
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 /// Any key masks; a benchmark has nobody to protect.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Appends one masked frame.
 pub(crate) fn write_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    write_header(out, opcode, payload.len(), MASKED);
+    write_masked_first(out, FINAL | opcode, payload);
+}
+
+/// Appends one masked frame of a compressed text message.
+pub(crate) fn write_masked_compressed(out: &mut Vec<u8>, payload: &[u8]) {
+    write_masked_first(out, FINAL | COMPRESSED | TEXT, payload);
+}
+
+/// Appends the first frame of a text message that has more of them.
+pub(crate) fn write_masked_fragment(out: &mut Vec<u8>, payload: &[u8]) {
+    write_masked_first(out, TEXT, payload);
+}
+
+fn write_masked_first(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    write_header(out, first, payload.len(), MASKED);
     out.extend_from_slice(&MASK);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -27,7 +42,7 @@ pub(crate) fn write_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 
 /// Appends one frame without a mask, its payload in parts.
 pub(crate) fn write_plain(out: &mut Vec<u8>, opcode: u8, parts: [&[u8]; 3]) {
-    write_header(out, opcode, parts.iter().map(|part| part.len()).sum(), 0);
+    write_header(out, FINAL | opcode, parts.iter().map(|part| part.len()).sum(), 0);
     for part in parts {
         out.extend_from_slice(part);
     }
@@ -43,8 +58,8 @@ pub(crate) fn unmask(payload: &mut [u8], key: [u8; 4]) {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "each length is checked for its width")]
-fn write_header(out: &mut Vec<u8>, opcode: u8, len: usize, masked: u8) {
-    out.push(FINAL | opcode);
+fn write_header(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
+    out.push(first);
     match len {
         0..126 => out.push(masked | len as u8),
         126..=0xffff => {
@@ -63,6 +78,8 @@ fn write_header(out: &mut Vec<u8>, opcode: u8, len: usize, masked: u8) {
 pub(crate) struct Header {
     pub(crate) opcode: u8,
     pub(crate) is_final: bool,
+    /// Whether the payload is compressed (RFC 7692).
+    pub(crate) is_compressed: bool,
     pub(crate) mask: Option<[u8; 4]>,
     /// Where the payload begins.
     pub(crate) start: usize,
@@ -85,8 +102,14 @@ impl Header {
             start += 4;
         }
         let end = start + usize::try_from(len).ok()?;
-        let is_final = first & FINAL != 0;
-        (bytes.len() >= end).then_some(Self { opcode: first & 0x0f, is_final, mask, start, end })
+        (bytes.len() >= end).then_some(Self {
+            opcode: first & 0x0f,
+            is_final: first & FINAL != 0,
+            is_compressed: first & COMPRESSED != 0,
+            mask,
+            start,
+            end,
+        })
     }
 }
 

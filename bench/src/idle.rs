@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::clock;
 use crate::machine;
 use crate::report::{as_float, mebibytes, say};
-use crate::server::Server;
+use crate::server::{Server, Users};
 
 /// What rejoin aims at, in bytes.
 const TARGET_BYTES: u32 = 3 * 1024;
@@ -21,6 +23,9 @@ pub(crate) struct Options {
     /// Each subscribes to a topic as well
     #[arg(long)]
     subscribed: bool,
+    /// Whose connections they are
+    #[arg(long, value_enum, default_value_t = Users::One)]
+    users: Users,
 }
 
 /// Measures and prints.
@@ -30,11 +35,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     clock::pause(SETTLE);
     let before = server.memory()?;
 
+    let tokens = server.tokens(options.users, options.connections)?;
+    let endpoint = server.endpoint("/ws");
+
     let started = Instant::now();
     let mut held = Vec::with_capacity(options.connections);
-    for index in 0..options.connections {
-        let subscribed = options.subscribed;
-        held.push(if subscribed { server.subscribe(index)? } else { server.connect(index)? });
+    for (index, token) in tokens.iter().enumerate() {
+        let mut connection = server.connect_as(token, &endpoint, index)?;
+        if options.subscribed {
+            connection.ask("subscribe", &json!({"topic": "bench"}))?;
+        }
+        held.push(connection);
     }
     let took = started.elapsed().as_secs_f64();
     clock::pause(SETTLE);
@@ -46,8 +57,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let connections = as_float(options.connections as u64);
     let each = as_float(after.resident.saturating_sub(before.resident)) / connections;
     let kind = if options.subscribed { "subscribed" } else { "authenticated" };
+    let users = match options.users {
+        Users::One => "one user's",
+        Users::Distinct => "each of a user of its own",
+    };
     say(format_args!(
-        "{connections} connections, {kind}, one after the other: {:.0} a second",
+        "{connections} connections, {kind}, {users}, one after the other: {:.0} a second",
         connections / took
     ));
     say(format_args!(

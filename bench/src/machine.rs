@@ -42,6 +42,14 @@ fn kilobytes(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// How much the machine has to do beside us, as the system counts it.
+pub(crate) fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let minutes: Vec<_> = load.split_whitespace().take(3).collect();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    format!("{cores} cores, load average {}", minutes.join(" "))
+}
+
 /// Allows this process, and those that it starts, as many open files as the machine permits.
 pub(crate) fn allow_open_files(needed: u64) -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);

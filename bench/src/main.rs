@@ -4,18 +4,26 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod abuse;
 mod bare;
 mod client;
 mod clock;
+mod connect;
+mod crowd;
 mod data;
+mod deflate;
+mod drain;
 mod fanout;
 mod frame;
 mod idle;
 mod machine;
+mod random;
 mod report;
+mod said;
 mod server;
 mod swarm;
 mod terminal;
+mod token;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", about, disable_help_subcommand = true)]
@@ -32,6 +40,14 @@ enum Command {
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
     Terminal(terminal::Options),
+    /// Connections per second and CPU per connection, against a bare upgrade
+    Connect(connect::Options),
+    /// CPU per delivery compressed, against one compression per reader
+    Deflate(deflate::Options),
+    /// What peers that misbehave do to those that do not
+    Abuse(abuse::Options),
+    /// How clients come back when the server is restarted, and what they missed
+    Drain(drain::Options),
     /// The bare loop: as little as can be done per delivery
     #[command(hide = true)]
     Bare(bare::Options),
@@ -55,6 +71,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Fanout(options) => fanout::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
+        Command::Connect(options) => connect::run(options),
+        Command::Deflate(options) => deflate::run(options),
+        Command::Abuse(options) => abuse::run(options),
+        Command::Drain(options) => drain::run(options),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
     }

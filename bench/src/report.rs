@@ -1,6 +1,7 @@
 //! Tables and figures as they are printed.
 
-use std::fmt::Display;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -41,6 +42,31 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "figures have three digits")]
 pub(crate) fn as_float(count: u64) -> f64 {
     count as f64
+}
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(BTreeMap<String, u64>);
+
+impl Counts {
+    pub(crate) fn add(&mut self, what: &str) {
+        self.add_many(what, 1);
+    }
+
+    pub(crate) fn add_many(&mut self, what: &str, count: u64) {
+        match self.0.get_mut(what) {
+            Some(known) => *known += count,
+            None => drop(self.0.insert(what.to_owned(), count)),
+        }
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self.0.iter().map(|(what, count)| format!("{what}: {count}")).collect();
+        f.write_str(if parts.is_empty() { "-" } else { "" })?;
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// The middle, the smallest and the largest.

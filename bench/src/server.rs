@@ -4,30 +4,47 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Connection, Endpoint};
 use crate::machine::{self, Memory};
+use crate::token::Signer;
 
 /// More connections than any benchmark opens by default; no pings, which those who wait for their
-/// turn would not answer; and a topic that keeps what a subscriber on a busy machine is behind,
-/// as the bare loop keeps it for each socket.
-const CONFIGURATION: &str = "\
-[limits]
+/// turn would not answer; and time for those who connect by thousands.
+pub(crate) const LIMITS: &str = "\
 max_connections = 100000
 connections_per_ip = { count = 0 }
 heartbeat = \"10m\"
+auth_timeout = \"2m\"
+";
+/// Keeps what a subscriber on a busy machine is behind, as the bare loop keeps it for each socket.
+const TOPIC: &str = "\
 [topics.bench]
 retain = { frames = 65536, bytes = \"64MiB\" }
 ";
 /// Variables that would change the server's configuration begin like this.
 const VARIABLES: &str = "REJOIN_";
+/// What is in the server's folder.
+const SETTINGS: &str = "rejoin.toml";
+const LOG: &str = "log";
+const DATA: &str = "data";
+
+/// Who the connections of a benchmark are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Users {
+    /// All of them the user who logs in.
+    One,
+    /// Each a user of its own.
+    Distinct,
+}
 
 /// A running server.
 #[derive(Debug)]
@@ -35,11 +52,11 @@ pub(crate) struct Server {
     /// How the tables call it.
     pub(crate) name: &'static str,
     child: Child,
-    address: SocketAddrV4,
+    pub(crate) address: SocketAddrV4,
     /// Only rejoin has one; and only rejoin speaks its protocol.
     token: Option<String>,
-    /// Its data and its log, removed at the end.
-    _folder: Option<TempDir>,
+    /// Its settings, its data and its log, removed at the end.
+    folder: Option<TempDir>,
 }
 
 impl Server {
@@ -50,58 +67,97 @@ impl Server {
         suffix: &str,
         read_bytes: usize,
     ) -> anyhow::Result<Self> {
+        let read_bytes = read_bytes.to_string();
+        Self::bare_with(
+            name,
+            &["--prefix", prefix, "--suffix", suffix, "--read-bytes", &read_bytes],
+        )
+    }
+
+    /// Starts the bare loop with these arguments.
+    pub(crate) fn bare_with(name: &'static str, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bare", "--prefix", prefix, "--suffix", suffix]);
-        command.args(["--read-bytes", &read_bytes.to_string()]);
+        command.arg("bare").args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the loop")?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?);
         let mut line = String::new();
         lines.read_line(&mut line)?;
         let address = line.trim().parse().with_context(|| format!("the loop says {line:?}"))?;
-        Ok(Self { name, child, address, token: None, _folder: None })
+        Ok(Self { name, child, address, token: None, folder: None })
     }
 
     /// Starts `rejoin serve` with fresh data and these lines added to its configuration.
     pub(crate) fn rejoin(more: &str) -> anyhow::Result<Self> {
-        let program = rejoin_program()?;
+        Self::rejoin_limited(LIMITS, more)
+    }
+
+    /// The same with other limits than those of a benchmark: lines of the section `limits`.
+    pub(crate) fn rejoin_limited(limits: &str, more: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (settings, log) = (folder.path().join("rejoin.toml"), folder.path().join("log"));
-        fs::write(&settings, format!("{CONFIGURATION}{more}"))?;
-        let mut command = Command::new(&program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with(VARIABLES) {
-                command.env_remove(name);
+        let settings = format!("[limits]\n{limits}{TOPIC}{more}");
+        fs::write(folder.path().join(SETTINGS), settings)?;
+        let (child, address, token) = launch(folder.path(), "127.0.0.1:0")?;
+        Ok(Self { name: "rejoin", child, address, token: Some(token), folder: Some(folder) })
+    }
+
+    /// Asks it to stop, as an operator does.
+    pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        let pid = Pid::from_child(&self.child);
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Starts it again with the same data at the same address, once it has ended.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.as_ref().context("only rejoin is started again")?;
+        let (child, _, token) = launch(folder.path(), &self.address.to_string())?;
+        (self.child, self.token) = (child, Some(token));
+        Ok(())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        let read = |folder: &TempDir| fs::read_to_string(folder.path().join(LOG)).ok();
+        self.folder.as_ref().and_then(read).unwrap_or_default()
+    }
+
+    /// Tokens for this many of its users; the login's, for one user, where all are the same.
+    pub(crate) fn tokens(&self, users: Users, count: usize) -> anyhow::Result<Vec<String>> {
+        let token = self.token.as_ref().context("only rejoin takes tokens")?;
+        let folder = self.folder.as_ref().context("only rejoin has a secret")?;
+        match users {
+            Users::One => Ok(vec![token.clone(); count]),
+            Users::Distinct => {
+                let secret = fs::read(folder.path().join(DATA).join("secret"))?;
+                let signer = Signer::new(secret.trim_ascii());
+                Ok((0..count).map(|number| signer.sign(&format!("u{number}"))).collect())
             }
         }
-        let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder.path().join("data"))
-            .arg("--config")
-            .arg(&settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let output = child.stdout.take().context("no output")?;
-        let Some((address, token)) = find_login(output)? else {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim());
-        };
-        let token = Some(token);
-        Ok(Self { name: "rejoin", child, address, token, _folder: Some(folder) })
     }
 
     /// A connection that may ask: authenticated where that is needed.
     pub(crate) fn connect(&self, index: usize) -> anyhow::Result<Connection> {
-        let Some(token) = &self.token else {
-            return Connection::open(&self.endpoint("/"), index);
-        };
-        let mut connection = Connection::open(&self.endpoint("/ws"), index)?;
+        match &self.token {
+            Some(token) => self.connect_as(token, &self.endpoint("/ws"), index),
+            None => Connection::open(&self.endpoint("/"), index),
+        }
+    }
+
+    /// A connection of the user whose token this is.
+    pub(crate) fn connect_as(
+        &self,
+        token: &str,
+        endpoint: &Endpoint,
+        index: usize,
+    ) -> anyhow::Result<Connection> {
+        let mut connection = Connection::open(endpoint, index)?;
         let result = connection.ask("authenticate", &json!({"token": token}))?;
         if result["authenticated"] != true {
-            bail!("authentication was refused: {result}");
+            bail!("authentication by {} was refused: {result}", self.name);
         }
         Ok(connection)
     }
@@ -140,9 +196,15 @@ impl Server {
         machine::memory(self.child.id())
     }
 
-    fn endpoint(&self, path: &'static str) -> Endpoint {
+    /// Where it takes WebSockets.
+    pub(crate) fn endpoint(&self, path: &'static str) -> Endpoint {
         let protocol = self.speaks_rejoin().then_some("rejoin.v1");
-        Endpoint { address: self.address, path, protocol }
+        Endpoint { address: self.address, path, protocol, headers: String::new() }
+    }
+
+    /// The login's token.
+    pub(crate) fn token(&self) -> anyhow::Result<&str> {
+        self.token.as_deref().context("only rejoin takes tokens")
     }
 }
 
@@ -151,6 +213,35 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts the program in its folder; its address, and the token that it prints.
+fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4, String)> {
+    let program = rejoin_program()?;
+    let log = folder.join(LOG);
+    let mut command = Command::new(&program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(VARIABLES) {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
+        .args(["serve", "--listen", listen, "--data-dir"])
+        .arg(folder.join(DATA))
+        .arg("--config")
+        .arg(folder.join(SETTINGS))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::options().create(true).append(true).open(&log)?)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let output = child.stdout.take().context("no output")?;
+    let Some((address, token)) = find_login(output)? else {
+        let _ = child.kill();
+        let _ = child.wait();
+        bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim());
+    };
+    Ok((child, address, token))
 }
 
 /// The server is built beside this program.

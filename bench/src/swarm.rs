@@ -25,8 +25,12 @@ pub(crate) struct Received<'a> {
     pub(crate) member: usize,
     /// What kind of frame it is.
     pub(crate) opcode: u8,
+    /// Whether it is compressed.
+    pub(crate) is_compressed: bool,
     /// What it carries.
     pub(crate) payload: &'a [u8],
+    /// The whole frame.
+    pub(crate) frame: &'a [u8],
     /// When the bytes were there, on the monotonic clock.
     pub(crate) time: u64,
 }
@@ -132,7 +136,8 @@ fn read_frames(
 ) -> anyhow::Result<usize> {
     let mut used = 0;
     while let Some(header) = Header::read(&bytes[used..]) {
-        let payload = &bytes[used + header.start..used + header.end];
+        let frame = &bytes[used..used + header.end];
+        let payload = &frame[header.start..];
         used += header.end;
         match header.opcode {
             frame::PING => pong(stream, payload)?,
@@ -140,7 +145,10 @@ fn read_frames(
                 let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
                 bail!("connection {member} was closed: {reason}");
             }
-            opcode => handle(&Received { member, opcode, payload, time })?,
+            opcode => {
+                let is_compressed = header.is_compressed;
+                handle(&Received { member, opcode, is_compressed, payload, frame, time })?;
+            }
         }
     }
     Ok(used)

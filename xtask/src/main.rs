@@ -38,7 +38,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Build with optimizations and measure: fanout, idle, terminal
+    /// Build with optimizations and measure: fanout, idle, terminal, connect, deflate, abuse, drain
     Bench {
         /// Passed to the benchmark; `--help` lists them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

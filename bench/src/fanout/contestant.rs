@@ -172,7 +172,15 @@ mod tests {
     use super::*;
 
     fn open(envelope: &mut Envelope, payload: &[u8]) -> Option<Stamp> {
-        envelope.open(&Received { member: 0, opcode: frame::TEXT, payload, time: 0 }).ok()
+        let received = Received {
+            member: 0,
+            opcode: frame::TEXT,
+            is_compressed: false,
+            payload,
+            frame: payload,
+            time: 0,
+        };
+        envelope.open(&received).ok()
     }
 
     #[test]
