@@ -283,7 +283,8 @@ async fn of_a_crowd_counts_are_told_once_a_second_and_who_is_there_when_it_is_sm
         sleep(TICK).await;
     }
     sleep(GRACE + 2 * SECOND).await;
-    assert!(told() <= 30, "{}", told());
+    // Of the last 200, who leave a room that is no crowd any more, each is told of.
+    assert!(told() <= 30 + 200, "{}", told());
     for follower in [&mut follower, &mut late] {
         let view = follower.read();
         assert!(!view.is_counted);
