@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What Prometheus is told.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const STATUSES: [(SessionStatus, &str); 5] = [
     (SessionStatus::Starting, "starting"),
@@ -49,7 +49,7 @@ pub(super) async fn metrics(
         caller?.check_admin()?;
     }
     count_sessions(&shared);
-    let headers = [(header::CONTENT_TYPE, OPEN_METRICS), (header::CACHE_CONTROL, "no-store")];
+    let headers = [(header::CONTENT_TYPE, METRICS_TEXT), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, shared.hub.metrics().text()).into_response())
 }
 
