@@ -91,21 +91,6 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
             "[topics.a]\nslow_reader = \"skip\"",
             "2: \"skip\" is not allowed; write \"catch-up\", \"latest\" or \"disconnect\"",
         ),
-        (
-            "[log]\nlevel = \"loud=very\"",
-            "2: \"loud=very\" is no level; write \"debug\", or \"rejoin_gateway=debug,info\"",
-        ),
-        ("[log]\nformat = \"xml\"", "2: unknown variant `xml`, expected `text` or `json`"),
-        (
-            "[webhooks.events]\nurl = \"http://app.example/\"\nsecret_file = \"s\"",
-            "1: a webhook's address must be `https://`, or `http://` to this machine or where \
-             `insecure` allows it, without a name or password in it",
-        ),
-        ("[webhooks.events]\nurl = \"https://a.example\"", "1: missing field `secret_file`"),
-        (
-            "[webhooks.messages.publish]\nurl = \"https://a.example\"\nsecret_file = \"s\"",
-            "1: the message type `publish` is built in; choose another name",
-        ),
         ("server = 1", "1: invalid type: integer `1`, expected a table"),
         (
             "[server]\nlisten = \"localhost\"",
@@ -137,11 +122,6 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         (
             "[profiles.Bad]\ncommand = [\"a\"]",
             "1: the profile must be 1 to 32 of lower-case letters, digits, `_`, `-`",
-        ),
-        #[cfg(not(feature = "otlp"))]
-        (
-            "[log]\notlp_endpoint = \"http://127.0.0.1:4318\"",
-            "2: this `rejoin` was built without OTLP; build it with `--features otlp`",
         ),
         ("\n\n[limits", "3: unclosed table, expected `]`"),
     ];
@@ -319,4 +299,35 @@ fn without_a_home_the_data_directory_must_be_named() {
     assert_eq!(complaint(command), expected);
     let mut command = home.rejoin(&["config", "check", "--data-dir", "data"]);
     assert!(command.env_remove("HOME").output().unwrap().status.success());
+}
+
+#[test]
+fn a_mistake_about_logs_and_webhooks_is_told_with_its_line() {
+    let cases = [
+        (
+            "[log]\nlevel = \"loud=very\"",
+            "2: \"loud=very\" is no level; write \"debug\", or \"rejoin_gateway=debug,info\"",
+        ),
+        ("[log]\nformat = \"xml\"", "2: unknown variant `xml`, expected `text` or `json`"),
+        (
+            "[webhooks.events]\nurl = \"http://app.example/\"\nsecret_file = \"s\"",
+            "1: a webhook's address must be `https://`, or `http://` to this machine or where \
+             `insecure` allows it, without a name or password in it",
+        ),
+        ("[webhooks.events]\nurl = \"https://a.example\"", "1: missing field `secret_file`"),
+        (
+            "[webhooks.messages.publish]\nurl = \"https://a.example\"\nsecret_file = \"s\"",
+            "1: the message type `publish` is built in; choose another name",
+        ),
+        #[cfg(not(feature = "otlp"))]
+        (
+            "[log]\notlp_endpoint = \"http://127.0.0.1:4318\"",
+            "2: this `rejoin` was built without OTLP; build it with `--features otlp`",
+        ),
+    ];
+    let home = Home::new();
+    for (text, expected) in cases {
+        home.write("rejoin.toml", text);
+        assert_eq!(home.complains(&["config", "check"]), format!("rejoin.toml:{expected}"));
+    }
 }
