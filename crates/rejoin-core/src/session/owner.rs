@@ -215,7 +215,7 @@ impl Owner {
                 let _ = reply_tx.send(self.snapshot());
             }
             Command::Picture { format, reply_tx } => {
-                let _ = reply_tx.send(self.picture(format));
+                let _ = reply_tx.send(format.picture(&*self.screen, self.scrollback_lines));
             }
             Command::Resize | Command::Close { .. } => {}
         }
@@ -341,14 +341,6 @@ impl Owner {
             .tools
             .events
             .tell(HubEvent::SessionEnded { session: self.session.clone() });
-    }
-
-    fn picture(&self, format: ScreenFormat) -> Bytes {
-        match format {
-            ScreenFormat::Text => self.screen.text().into(),
-            ScreenFormat::Ansi => self.screen.snapshot(self.scrollback_lines).into(),
-            ScreenFormat::Html => self.screen.html().into(),
-        }
     }
 
     /// The state after all that was appended, or a recent one if little came since.
