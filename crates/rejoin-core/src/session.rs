@@ -7,6 +7,7 @@
 mod attachment;
 mod input;
 mod owner;
+mod picture;
 mod viewers;
 
 use std::{
@@ -26,6 +27,7 @@ use tracing::{Span, info};
 pub use attachment::Attachment;
 pub use input::Receipt;
 pub(crate) use owner::Birth;
+pub use picture::ScreenFormat;
 
 use crate::{
     connection::Connection,
@@ -111,17 +113,6 @@ pub struct AttachRequest {
     pub writer: Option<WriterId>,
     /// The size that it can show.
     pub size: Option<TerminalSize>,
-}
-
-/// How a screen is told to those who do not attach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScreenFormat {
-    /// What is visible, a line for each row.
-    Text,
-    /// Bytes that bring an empty terminal into the same state, history included.
-    Ansi,
-    /// What is visible, as a piece of HTML.
-    Html,
 }
 
 impl Session {
@@ -270,18 +261,6 @@ impl Session {
             return Err(ErrorCode::SessionEnded.into());
         }
         state.input.control(Control::Signal(signal))
-    }
-
-    /// What the terminal shows now, or showed last.
-    ///
-    /// # Errors
-    /// `session_ended` if the session was closed.
-    pub async fn screen(&self, format: ScreenFormat) -> Result<bytes::Bytes, ErrorBody> {
-        let (reply_tx, reply) = oneshot::channel();
-        let ended = || ErrorBody::from(ErrorCode::SessionEnded);
-        let asked = self.shared.commands.send(Command::Picture { format, reply_tx });
-        asked.await.map_err(|_| ended())?;
-        reply.await.map_err(|_| ended())
     }
 
     /// The connections that are attached, each once, in the order in which they came.

@@ -225,7 +225,7 @@ impl Owner {
                 let _ = reply_tx.send(self.snapshot());
             }
             Command::Picture { format, reply_tx } => {
-                let _ = reply_tx.send(self.picture(format));
+                let _ = reply_tx.send(format.picture(&*self.screen, self.scrollback_lines));
             }
             Command::Resize | Command::Close { .. } => {}
         }
@@ -349,14 +349,6 @@ impl Owner {
             guarded(|| handler.exit(&self.session, exit));
         }
         events.deliver();
-    }
-
-    fn picture(&self, format: ScreenFormat) -> Bytes {
-        match format {
-            ScreenFormat::Text => self.screen.text().into(),
-            ScreenFormat::Ansi => self.screen.snapshot(self.scrollback_lines).into(),
-            ScreenFormat::Html => self.screen.html().into(),
-        }
     }
 
     /// The state after all that was appended, or a recent one if little came since.

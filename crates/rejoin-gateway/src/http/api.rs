@@ -103,7 +103,7 @@ async fn never_stored(request: Request, next: Next) -> Response {
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
     let detail = format!("there is nothing at `{}`; see /api/docs", uri.path());
-    Problem::new(ErrorCode::NotFound, detail)
+    Problem::new(ErrorCode::NotFound, &detail)
 }
 
 async fn method_not_allowed() -> Problem {

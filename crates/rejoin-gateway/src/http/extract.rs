@@ -106,7 +106,7 @@ fn invalid_path(error: &PathRejection) -> Problem {
         },
         error => error.body_text(),
     };
-    Problem::new(ErrorCode::InvalidField, detail)
+    Problem::new(ErrorCode::InvalidField, &detail)
 }
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for InQuery<T> {
@@ -119,7 +119,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for InQuery<T> {
         let query = Query::from_request_parts(parts, shared).await;
         query
             .map(|Query(value)| Self(value))
-            .map_err(|error| Problem::new(ErrorCode::InvalidField, error.body_text()))
+            .map_err(|error| Problem::new(ErrorCode::InvalidField, &error.body_text()))
     }
 }
 
@@ -161,7 +161,7 @@ fn too_long_or_broken(error: &BytesRejection) -> Problem {
     } else {
         format!("the body could not be read: {}", error.body_text())
     };
-    Problem::new(ErrorCode::InvalidField, detail).with_status(status)
+    Problem::new(ErrorCode::InvalidField, &detail).with_status(status)
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -192,7 +192,7 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
 /// What is wrong, and where: a field by its name, what is no JSON by its line and column.
 fn refused(error: &serde_json::Error, path: &str) -> Problem {
     if error.classify() != serde_json::error::Category::Data {
-        return Problem::new(ErrorCode::MalformedJson, error.to_string());
+        return Problem::new(ErrorCode::MalformedJson, &error.to_string());
     }
     let sentence = error.to_string();
     let sentence = sentence.split(" at line ").next().unwrap_or(&sentence);
@@ -203,7 +203,7 @@ fn refused(error: &serde_json::Error, path: &str) -> Problem {
     };
     let detail =
         if path.is_empty() { sentence.to_owned() } else { format!("`{path}`: {sentence}") };
-    Problem::new(code, detail)
+    Problem::new(code, &detail)
 }
 
 /// A whole number, also one that is written with a fraction of zero (JSON Schema, `integer`).

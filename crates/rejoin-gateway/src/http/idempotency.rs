@@ -75,7 +75,7 @@ async fn answer(
     let hash: [u8; 32] = digest(&SHA256, &bytes).as_ref().try_into().expect("SHA-256 has 32 bytes");
     let cell = shared.answers.result(&identity.user, (path, key)).map_err(|error| {
         shared.hub.metrics().rate_limited("keys");
-        Problem::new(ErrorCode::RateLimited, error.to_string()).into_response()
+        Problem::new(ErrorCode::RateLimited, &error.to_string()).into_response()
     })?;
     let is_repeated = cell.initialized();
     // In a task of its own: who goes away and comes back finds it done, not half done.

@@ -145,7 +145,7 @@ pub(super) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
 /// Counts a token that is not good.
 pub(super) fn refused(shared: &Shared, error: &TokenError) -> Problem {
     shared.hub.metrics().auth_failed(error.reason());
-    Problem::new(error.codes().0, error.to_string())
+    Problem::new(error.codes().0, &error.to_string())
 }
 
 #[cfg(test)]

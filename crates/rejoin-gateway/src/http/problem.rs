@@ -72,8 +72,8 @@ impl ToSchema for Code {}
 
 impl Problem {
     /// A problem with the status that its code stands for.
-    pub(crate) fn new(code: ErrorCode, detail: impl AsRef<str>) -> Self {
-        let detail = detail.as_ref().to_owned();
+    pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
+        let detail = detail.to_owned();
         Self { status: status(code), code, detail, retry_after: wait(code) }
     }
 
@@ -85,7 +85,7 @@ impl Problem {
 
 impl From<ErrorBody> for Problem {
     fn from(error: ErrorBody) -> Self {
-        Self::new(error.code, error.message)
+        Self::new(error.code, &error.message)
     }
 }
 

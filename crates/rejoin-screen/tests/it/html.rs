@@ -7,8 +7,8 @@ fn html(output: &str) -> String {
     let mut screen = Screen::new(Size { cols: 20, rows: 2 }, 0);
     screen.feed(output.as_bytes());
     let html = screen.html();
-    let (_, inner) = html.split_once('>').unwrap();
-    inner.strip_suffix("</pre>").unwrap().to_owned()
+    let (_, inner) = html.split_once('>').expect("a tag");
+    inner.strip_suffix("</pre>").expect("its end").to_owned()
 }
 
 #[test]

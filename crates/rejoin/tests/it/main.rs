@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod api;
 mod certificate;
 mod configuration;
 mod failures;

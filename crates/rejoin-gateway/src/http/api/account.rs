@@ -140,7 +140,7 @@ pub(super) async fn ticket(
 ) -> Result<(StatusCode, Answer<NewTicket>), Problem> {
     let ticket = shared.tickets.issue(identity).map_err(|error| {
         shared.hub.metrics().rate_limited("tickets");
-        Problem::new(ErrorCode::TooManyTickets, error.to_string())
+        Problem::new(ErrorCode::TooManyTickets, &error.to_string())
     })?;
     let ticket = NewTicket { ticket: ticket.text, expires_at: ticket.expires_at };
     Ok((StatusCode::CREATED, Answer(ticket)))

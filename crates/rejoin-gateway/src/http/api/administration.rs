@@ -314,9 +314,9 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D:
 
 fn refused(error: &RevocationError) -> Problem {
     match error {
-        RevocationError::TooMany => Problem::new(ErrorCode::Overloaded, error.to_string()),
+        RevocationError::TooMany => Problem::new(ErrorCode::Overloaded, &error.to_string()),
         RevocationError::InvalidTokenId | RevocationError::Past => {
-            Problem::new(ErrorCode::InvalidField, error.to_string())
+            Problem::new(ErrorCode::InvalidField, &error.to_string())
         }
         error => {
             error!(%error, "revocations are not written");

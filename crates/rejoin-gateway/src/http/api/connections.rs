@@ -176,6 +176,6 @@ fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connectio
     let visible = connection.filter(|it| caller.is_admin() || *it.user() == caller.0.user);
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");
-        Problem::new(ErrorCode::UnknownConnection, detail)
+        Problem::new(ErrorCode::UnknownConnection, &detail)
     })
 }
