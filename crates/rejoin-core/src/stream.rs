@@ -184,11 +184,11 @@ impl Stream {
     /// A stream whose life goes on that another process began.
     pub(crate) fn restored(
         config: StreamConfig,
-        saved: SavedStream,
+        saved: &SavedStream,
         budget: Option<Arc<Budget>>,
     ) -> Self {
         let stream = Self::build(config, saved.epoch, budget);
-        stream.shared.state.lock().ring.restore(&saved);
+        stream.shared.state.lock().ring.restore(saved);
         stream
     }
 

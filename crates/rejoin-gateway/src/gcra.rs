@@ -113,6 +113,14 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_divide_the_window_comes_back_later_and_not_earlier() {
+        let (rate, start) = (rate(3, Duration::from_nanos(10)), Instant::now());
+        let mut gcra = Gcra::default();
+        assert_eq!(gcra.take(&rate, start, 3), Ok(()));
+        assert_eq!(gcra.take(&rate, start, 1), Err(Duration::from_nanos(4)));
+    }
+
+    #[test]
     fn it_is_as_small_as_an_instant() {
         assert!(size_of::<Gcra>() <= 16);
     }

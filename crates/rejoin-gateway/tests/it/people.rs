@@ -248,16 +248,19 @@ async fn who_follows_a_session_that_is_gone_may_stop_to_follow() {
     assert_eq!(ann.ask("subscribe", json!({ "topic": "a" })).await["type"], "ack");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_subscribe_to_what_is_read_already_skips_nothing_of_it() {
+    const COUNT: u64 = 200;
     let server = TestServer::start().await;
     let ann = UserId::new("ann").unwrap();
-    for round in 0..20 {
-        let mut client = server.log_in("ann").await;
-        let subscribe = json!({ "type": "subscribe", "payload": { "topic": "@user" } });
-        let raw = RawValue::from_string(round.to_string()).unwrap();
-        server.hub.emit_to_user(&ann, Event { name: None, data: &raw }).await.unwrap();
+    let mut client = server.log_in("ann").await;
+    let subscribe = json!({ "type": "subscribe", "payload": { "topic": "@user" } });
+    for number in 0..COUNT {
         client.send(subscribe.to_string()).await;
-        assert_eq!(data(&mut client).await, round);
+        let raw = RawValue::from_string(number.to_string()).unwrap();
+        server.hub.emit_to_user(&ann, Event { name: None, data: &raw }).await.unwrap();
+    }
+    for number in 0..COUNT {
+        assert_eq!(data(&mut client).await, number);
     }
 }
