@@ -11,7 +11,7 @@ use rejoin_protocol::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use tracing::{Instrument, info, info_span};
 
@@ -179,6 +179,7 @@ impl Owner {
 
     async fn run(mut self, shutdown: Shutdown) {
         loop {
+            let stale_at = self.recent.as_ref().map_or_else(Instant::now, |(_, at)| *at);
             // Each branch is cancel safe: channels, a notice, a timer.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -196,7 +197,7 @@ impl Owner {
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
-                () = expiry(self.recent.as_ref()), if self.recent.is_some() => self.recent = None,
+                () = sleep_until(stale_at), if self.recent.is_some() => self.recent = None,
                 () = shutdown.begun() => {
                     let _ = self.terminal.controls.send(Control::Hangup).await;
                     return;
@@ -392,10 +393,4 @@ async fn next_event(
 ) -> Option<TerminalEvent> {
     stream.room().await;
     events.recv().await
-}
-
-async fn expiry(recent: Option<&(Snapshot, Instant)>) {
-    if let Some((_, at)) = recent {
-        tokio::time::sleep_until(*at).await;
-    }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn upgrade(
         Ok(visit) => visit,
         Err(problem) => return problem.into_response(),
     };
-    let upgrade = hyper::upgrade::on(&mut Request::from_parts(parts, body));
+    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     let response = accepted.response();
     let task = Arc::clone(&shared);
     let span = super::span(&accepted.handshake);

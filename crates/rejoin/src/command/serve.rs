@@ -68,7 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hung_up = hung_up(hangup, tls.clone());
     let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
     let hub = hub(&config, &checkpoint, &shutdown);
-    let gateway = gateway(&config, verifier, tls, hub.clone())?.pages(pages::find);
+    let gateway = gateway(&config, verifier, tls, &hub)?.pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -133,7 +133,7 @@ fn gateway(
     config: &Config,
     verifier: Verifier,
     tls: Option<Tls>,
-    hub: Hub,
+    hub: &Hub,
 ) -> anyhow::Result<Gateway> {
     // A terminal is this server's user. Tokens that this server did not sign, and people who
     // need none, get terminals only where the configuration says so.
@@ -166,7 +166,7 @@ fn gateway(
         compression: config.server.compression,
         ..GatewayConfig::new(verifier.with_rules(rules))
     };
-    with_webhooks(config, &hub, Gateway::new(hub.clone(), gateway_config))
+    with_webhooks(config, hub, Gateway::new(hub.clone(), gateway_config))
 }
 
 /// Tells programs of events, and asks them for answers.
