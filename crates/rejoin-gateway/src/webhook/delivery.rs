@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use hyper::StatusCode;
-use rejoin_core::Metrics;
+use rejoin_core::{Metrics, Shutdown};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
@@ -69,20 +69,28 @@ impl Failure {
     }
 }
 
-/// The target wants nothing more.
-struct Gone;
+/// Why nothing more is sent for now.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The target wants nothing more.
+    Gone,
+    /// The server stops.
+    Stopping,
+    /// The server stops, and the target has not answered until now.
+    Silent,
+}
 
 impl Delivery {
     pub(super) async fn run(mut self, tasks: Tasks) {
-        let gone = tokio::select! {
-            Gone = self.deliver_all() => true,
-            () = tasks.shutdown.begun() => false,
-        };
-        if gone {
-            error!(url = %self.webhook.url, "the webhook's target is gone (410): nothing more is sent to it until the server starts again");
-        } else {
-            self.webhook.timeout = self.webhook.timeout.min(STOP_TIMEOUT);
-            self.deliver_rest().await;
+        match self.deliver_all(&tasks.shutdown).await {
+            End::Gone => {
+                error!(url = %self.webhook.url, "the webhook's target is gone (410): nothing more is sent to it until the server starts again");
+            }
+            End::Stopping => {
+                self.webhook.timeout = self.webhook.timeout.min(STOP_TIMEOUT);
+                self.deliver_rest().await;
+            }
+            End::Silent => {}
         }
         self.waiting.close();
         let mut dropped = u64::from(self.current.is_some());
@@ -97,25 +105,44 @@ impl Delivery {
         tasks.end.begin();
     }
 
-    async fn deliver_all(&mut self) -> Gone {
-        while let Some(waiting) = self.next().await {
+    async fn deliver_all(&mut self, shutdown: &Shutdown) -> End {
+        loop {
+            let since = tokio::select! {
+                next = self.next() => match next {
+                    Some(since) => since,
+                    // The hub is gone, and nothing more can happen.
+                    None => std::future::pending().await,
+                },
+                () = shutdown.begun() => return End::Stopping,
+            };
             let mut retry = FIRST_RETRY;
-            while let Err(failure) = self.attempt().await {
-                if failure.is_final() {
-                    return Gone;
+            loop {
+                // What is on its way is not thrown away at once: it may have arrived.
+                let too_late = async {
+                    shutdown.begun().await;
+                    sleep(STOP_TIMEOUT).await;
+                };
+                let result = tokio::select! {
+                    result = self.attempt() => result,
+                    () = too_late => return End::Silent,
+                };
+                match result {
+                    Ok(()) => break,
+                    Err(failure) if failure.is_final() => return End::Gone,
+                    Err(_) if since + MAX_AGE <= Instant::now() => {
+                        self.metrics.webhook("given_up");
+                        break;
+                    }
+                    Err(_) => self.metrics.webhook("retried"),
                 }
-                if waiting + MAX_AGE <= Instant::now() {
-                    self.metrics.webhook("given_up");
-                    break;
+                tokio::select! {
+                    () = sleep(with_jitter(retry)) => {}
+                    () = shutdown.begun() => return End::Stopping,
                 }
-                self.metrics.webhook("retried");
-                sleep(with_jitter(retry)).await;
                 retry = MAX_RETRY.min(retry * 2);
             }
             self.current = None;
         }
-        // The hub is gone, and nothing more can happen.
-        std::future::pending().await
     }
 
     /// Each once, and what happens until the last connection has ended.
