@@ -7,15 +7,14 @@
 //! decline such an offer; the connection goes on, uncompressed.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, ExitStatus};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use self::results::Results;
-use crate::process::Program;
+use crate::process::{Program, Running};
 use crate::steps::target_folder;
 use crate::{say, setup};
 
@@ -57,7 +56,7 @@ pub fn run(root: &Path, cases: &[String], python: Option<&Path>) -> anyhow::Resu
     fs::write(&specification, wanted.to_string())?;
     say("running the suite; all cases take ten to twenty minutes");
     let log = report.join("suite.log");
-    let announced = follow(Running(suite.start(root, &specification)?), &log)?;
+    let announced = follow(Running::from(suite.start(root, &specification)?), &log)?;
 
     let index = fs::read_to_string(report.join("index.json"))
         .with_context(|| format!("the suite wrote no report, see {}", log.display()))?;
@@ -74,26 +73,6 @@ pub fn run(root: &Path, cases: &[String], python: Option<&Path>) -> anyhow::Resu
     }
 }
 
-/// A program that does not outlive this.
-struct Running(Child);
-
-impl Running {
-    fn output(&mut self) -> anyhow::Result<BufReader<ChildStdout>> {
-        self.0.stdout.take().map(BufReader::new).context("its output is read once")
-    }
-
-    fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.0.wait()?)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The endpoint under test.
 struct Endpoint {
     address: String,
@@ -102,7 +81,7 @@ struct Endpoint {
 
 impl Endpoint {
     fn start(root: &Path, binary: &Path) -> anyhow::Result<Self> {
-        let mut running = Running(Program::new(root, &[binary.to_string_lossy()]).start()?);
+        let mut running = Running::from(Program::new(root, &[binary.to_string_lossy()]).start()?);
         let mut address = String::new();
         running.output()?.read_line(&mut address)?;
         if address.is_empty() {

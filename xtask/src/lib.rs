@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+pub mod api_test;
 pub mod bench;
 pub mod codegen;
 pub mod conformance;

@@ -1,4 +1,5 @@
-//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, conformance.
+//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, conformance,
+//! api-test.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +53,15 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         python: Option<PathBuf>,
     },
+    /// Run schemathesis against the HTTP API (needs Python 3 and PyPI)
+    ApiTest {
+        /// Requests for each route and phase
+        #[arg(long, default_value_t = xtask::api_test::EXAMPLES)]
+        examples: u32,
+        /// Passed to schemathesis
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Check licences and the crates that may be used
     Deny,
     /// Build the pages, if their sources changed
@@ -83,6 +93,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench { arguments } => xtask::bench::run(&root, &arguments),
         Command::Conformance { cases, python } => {
             xtask::conformance::run(&root, &cases, python.as_deref())
+        }
+        Command::ApiTest { examples, arguments } => {
+            xtask::api_test::run(&root, examples, &arguments)
         }
         Command::Deny => xtask::steps::test(&root, &["deny".to_owned()]),
         Command::Web => xtask::pages::set_up_and_build(&root),

@@ -1,8 +1,9 @@
 //! A program that is run for us, and the sentence when it fails.
 
 use std::ffi::OsStr;
+use std::io::BufReader;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -86,6 +87,41 @@ impl Program {
 pub fn is_installed(name: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}
+
+/// A program that does not outlive this.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// What it prints.
+    ///
+    /// # Errors
+    /// When somebody reads it already.
+    pub fn output(&mut self) -> anyhow::Result<BufReader<ChildStdout>> {
+        self.0.stdout.take().map(BufReader::new).context("its output is read once")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+}
+
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[cfg(test)]

@@ -163,7 +163,10 @@ fn web(root: &Path) -> anyhow::Result<()> {
 fn clippy(root: &Path) -> anyhow::Result<()> {
     pages::set_up_and_build(root)?;
     let line = ["cargo", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-    Program::new(root, &line).run()
+    Program::new(root, &line).run()?;
+    // What only a feature builds.
+    let line = ["cargo", "clippy", "--package", "rejoin", "--features", "otlp"];
+    Program::new(root, &[&line[..], &["--", "--deny", "warnings"]].concat()).run()
 }
 
 fn screen(root: &Path) -> anyhow::Result<()> {

@@ -36,6 +36,14 @@ impl Screen for EngineScreen {
     fn snapshot(&self, history_lines: usize) -> Vec<u8> {
         self.0.snapshot(history_lines)
     }
+
+    fn text(&self) -> String {
+        self.0.text()
+    }
+
+    fn html(&self) -> String {
+        self.0.html()
+    }
 }
 
 fn convert(size: TerminalSize) -> Size {

@@ -3,19 +3,30 @@
 use std::{
     collections::VecDeque,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use rejoin_protocol::UserId;
 use tracing::error;
 
-use crate::{connection::Connection, session::Session};
+use crate::{
+    connection::Connection,
+    session::{Session, SessionHandler},
+};
 
-/// Events that may wait for a handler that is slow; what exceeds it is dropped and logged.
+/// Events that may wait for a handler that is slow; what exceeds it is dropped, counted and
+/// logged.
 const MAX_WAITING: usize = 65_536;
+/// Events for which room is kept while none waits.
+const MAX_KEPT: usize = 64;
 
 /// Something that happened (A5, A6, C5).
+///
+/// `UserCame` and `UserGone` of a user alternate. `SessionStarted` is a session's first event.
+/// Nobody is told to be gone because the server stops.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HubEvent {
@@ -44,7 +55,7 @@ pub enum HubEvent {
         /// The session.
         session: Session,
     },
-    /// The last connection has left a session.
+    /// The last connection has left a session; perhaps after it was removed.
     SessionLeft {
         /// The session.
         session: Session,
@@ -61,10 +72,22 @@ pub enum HubEvent {
     },
 }
 
-/// Whoever hears of events. Called by one task at a time, with no lock held; must not block.
+/// Whoever hears of events.
+///
+/// A handler that panics has missed this event, and gets the next.
 pub trait EventHandler: Send + Sync {
     /// Something has happened.
+    ///
+    /// Called once for each event, by one task at a time, in the order in which things happened,
+    /// with no lock held. Must not block: it is called by whoever caused an event.
     fn handle(&self, event: &HubEvent);
+
+    /// Who hears of a new session's own events from its first byte on; by default nobody.
+    ///
+    /// Called before the session is told of and before its output is read. Must not block.
+    fn session_handler(&self, _session: &Session) -> Option<Arc<dyn SessionHandler>> {
+        None
+    }
 }
 
 /// There is a handler already.
@@ -73,27 +96,34 @@ pub trait EventHandler: Send + Sync {
 pub struct EventHandlerTaken;
 
 /// Events on their way to their handler.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Events {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     handler: OnceLock<Arc<dyn EventHandler>>,
-    /// Held for a push or a pop.
+    /// Events that nobody heard of.
+    dropped: Counter,
+    /// Held for a push or a pop; taken below all other locks.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<HubEvent>,
-    /// Somebody calls the handler, and will call it for what is pushed meanwhile.
+    /// Somebody calls the handler, and will call it for what is noted meanwhile.
     is_telling: bool,
+    /// Since the handler was called last.
     dropped: u64,
 }
 
 impl Events {
+    pub(crate) fn new(dropped: Counter) -> Self {
+        let (handler, state) = (OnceLock::new(), Mutex::default());
+        Self { shared: Arc::new(Shared { handler, dropped, state }) }
+    }
+
     pub(crate) fn set_handler(
         &self,
         handler: Arc<dyn EventHandler>,
@@ -101,15 +131,32 @@ impl Events {
         self.shared.handler.set(handler).map_err(|_| EventHandlerTaken)
     }
 
-    /// Tells the handler, after all that was told before.
-    pub(crate) fn tell(&self, event: HubEvent) {
-        let Some(handler) = self.shared.handler.get() else { return };
+    /// The handler that a new session gets.
+    pub(crate) fn session_handler(&self, session: &Session) -> Option<Arc<dyn SessionHandler>> {
+        let handler = self.shared.handler.get()?;
+        guarded(|| handler.session_handler(session)).flatten()
+    }
+
+    /// Gives an event its place after all that was noted before. For those who hold the lock
+    /// under which it happened: the handler is called by [`deliver`](Self::deliver) after it.
+    pub(crate) fn note(&self, event: HubEvent) {
+        if self.shared.handler.get().is_none() {
+            return;
+        }
         let mut state = self.shared.state.lock();
         if state.waiting.len() >= MAX_WAITING {
             state.dropped += 1;
+            self.shared.dropped.inc();
             return;
         }
         state.waiting.push_back(event);
+    }
+
+    /// Calls the handler for all that was noted, unless somebody does so already. Called with
+    /// no lock held.
+    pub(crate) fn deliver(&self) {
+        let Some(handler) = self.shared.handler.get() else { return };
+        let mut state = self.shared.state.lock();
         if std::mem::replace(&mut state.is_telling, true) {
             return;
         }
@@ -119,11 +166,33 @@ impl Events {
             if dropped > 0 {
                 error!(dropped, "the handler of events is too slow");
             }
-            handler.handle(&event);
+            guarded(|| handler.handle(&event));
+            // A handle to a session or a connection: whatever its end does, no lock is held.
+            drop(event);
             state = self.shared.state.lock();
         }
         state.is_telling = false;
+        // A storm's room is not kept.
+        state.waiting.shrink_to(MAX_KEPT);
     }
+
+    /// Tells the handler, after all that was told before. Called with no lock held.
+    pub(crate) fn tell(&self, event: HubEvent) {
+        self.note(event);
+        self.deliver();
+    }
+}
+
+/// Calls a handler of the embedding program, whose panic ends nothing of ours.
+///
+/// Handlers are called where connections end, also while their tasks panic.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // What the handler leaves behind broken is its own; of ours it has handles only.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        error!("a handler of events panicked");
+    }
+    result.ok()
 }
 
 impl fmt::Debug for Events {

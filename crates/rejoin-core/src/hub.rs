@@ -92,12 +92,14 @@ impl Hub {
             grace: config.presence_grace,
             settling: Settling::default(),
         });
+        let metrics = Arc::<Metrics>::default();
+        let events = Events::new(metrics.events_dropped.clone());
         let shared = Shared {
             shutdown: shutdown.clone(),
-            metrics: Arc::default(),
-            events: Events::default(),
+            metrics,
+            events: events.clone(),
             registry: Registry::default(),
-            everyone_place: Place::of_users(Arc::clone(&tools)),
+            everyone_place: Place::of_users(events, Arc::clone(&tools)),
             everyone,
             epochs,
             topics: RwLock::default(),
@@ -138,7 +140,7 @@ impl Hub {
         self.shared.config.encode
     }
 
-    /// Registers who hears of what happens in the hub.
+    /// Registers who hears of what happens in the hub from here on.
     ///
     /// # Errors
     /// [`EventHandlerTaken`] if there is somebody already.
@@ -209,15 +211,9 @@ impl Hub {
     }
 
     async fn settle_until_shutdown(&self) {
-        loop {
-            let left = tokio::select! {
-                left = self.shared.tools.settling.next_left() => left,
-                () = self.shared.shutdown.begun() => return,
-            };
-            let (place, change) = left;
-            if change.whole_user && Arc::ptr_eq(&place, &self.shared.everyone_place) {
-                self.tell(HubEvent::UserGone { user: change.member.user });
-            }
+        tokio::select! {
+            () = self.shared.tools.settling.run() => {}
+            () = self.shared.shutdown.begun() => {}
         }
     }
 

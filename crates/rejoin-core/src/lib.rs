@@ -35,7 +35,9 @@ pub use outside::{
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
 pub use saved::{Saved, SavedEpochs, SavedFrame, SavedKey, SavedStream, Whose};
-pub use session::{AttachRequest, Attachment, HandlerTaken, Receipt, Session, SessionHandler};
+pub use session::{
+    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenFormat, Session, SessionHandler,
+};
 pub use shutdown::Shutdown;
 pub use stream::{
     Batch, EncodeGap, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq,

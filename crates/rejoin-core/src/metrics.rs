@@ -61,6 +61,8 @@ pub struct Metrics {
     pub emitted: Counter,
     /// HTTP requests, by status.
     pub http_requests: Family<StatusLabel, Counter>,
+    /// Events that the embedding program's handler was too slow for.
+    pub events_dropped: Counter,
     /// Webhook deliveries, by how they ended.
     pub webhooks: Family<Label, Counter>,
     /// Topics that are there now.
@@ -99,7 +101,7 @@ impl Default for Metrics {
         );
         let metrics = Self {
             connections: add.name("connections", "Connections that are authenticated"),
-            connections_total: add.name("connections_opened", "Connections ever authenticated"),
+            connections_total: add.name("connections", "Connections ever authenticated"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
             messages_received: add.name("messages_received", "Messages read from clients"),
             bytes_received: add.name("bytes_received", "Bytes read from clients"),
@@ -116,6 +118,7 @@ impl Default for Metrics {
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),
+            events_dropped: add.name("events_dropped", "Events that a slow handler missed"),
             webhooks: add.name("webhooks", "Webhook deliveries, by outcome"),
             topics: add.name("topics", "Topics that are there"),
             sessions: add.name("sessions", "Sessions that are there, by kind and status"),
@@ -160,13 +163,47 @@ impl Metrics {
         self.rate_limited.get_or_create(&[("what", what)]).inc();
     }
 
-    /// All of it as OpenMetrics text.
+    /// Counts an attempt to call a webhook.
+    pub fn webhook(&self, outcome: &'static str) {
+        self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// All of it as Prometheus reads it: `text/plain; version=0.0.4`.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock()).expect("writing to a string succeeds");
-        text
+        classic(&text)
     }
+}
+
+/// Makes the classic text of OpenMetrics: there a counter's family is named with `_total`, so
+/// that `connections` and `connections_total` are two names (DESIGN §12).
+fn classic(text: &str) -> String {
+    let mut classic = String::with_capacity(text.len());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let about = |line: &str| {
+            let (name, rest) = line.split_once(' ')?;
+            Some((name.to_owned(), rest.to_owned()))
+        };
+        let help = line.strip_prefix("# HELP ").and_then(about);
+        let kind = lines.peek().and_then(|line| line.strip_prefix("# TYPE ")).and_then(about);
+        match (help, kind) {
+            (Some((name, help)), Some((_, kind))) => {
+                lines.next();
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                classic += &format!("# HELP {name}{suffix} {help}\n");
+                classic += &format!("# TYPE {name}{suffix} {kind}\n");
+            }
+            _ if line == "# EOF" => {}
+            _ => {
+                classic += line;
+                classic.push('\n');
+            }
+        }
+    }
+    classic
 }
 
 impl DropReason {

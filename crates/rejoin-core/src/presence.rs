@@ -187,3 +187,27 @@ impl Seat {
 fn find(seats: &[Seat], member: &Member) -> Result<usize, usize> {
     seats.binary_search_by(|seat| seat.device.cmp(&member.device))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_seat_that_is_left_again_and_again_one_question_is_asked() {
+        let member = Member { user: UserId::new("ann").expect("a valid id"), device: None };
+        let (mut room, grace) = (Room::default(), Duration::from_secs(10));
+        let mut questions = 0;
+        for _ in 0..100 {
+            room.enter(&member, None);
+            questions += usize::from(room.leave(&member, Instant::now()));
+        }
+        assert_eq!(questions, 1);
+        room.enter(&member, None);
+        assert_eq!(room.settle(&member, Instant::now(), grace), Settled::Taken);
+        // Nobody asks any more, so the next time somebody must.
+        assert!(room.leave(&member, Instant::now()));
+        tokio::time::advance(grace).await;
+        assert!(matches!(room.settle(&member, Instant::now(), grace), Settled::Left(_)));
+        assert_eq!((room.users(), room.seats(), room.connections()), (0, 0, 0));
+    }
+}

@@ -4,8 +4,10 @@
 //! takes snapshots. The *state* behind a lock says who views it and which input is under way.
 //! *Attachments* are guards: dropping one leaves the session.
 
+mod attachment;
 mod input;
 mod owner;
+mod picture;
 mod viewers;
 
 use std::{
@@ -15,23 +17,25 @@ use std::{
 
 use parking_lot::Mutex;
 use rejoin_protocol::{
-    ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo, SessionKind,
-    SessionStatus, Signal, StreamNumber, TerminalSize, UserId, WriterId,
+    ConnectionId, ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo,
+    SessionKind, SessionStatus, Signal, TerminalSize, UserId, WriterId,
     message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Span, info};
 
+pub use attachment::Attachment;
 pub use input::Receipt;
 pub(crate) use owner::Birth;
+pub use picture::ScreenFormat;
 
 use crate::{
-    access::SessionRight,
     connection::Connection,
-    events::HubEvent,
+    events::{HubEvent, guarded},
     hub::SessionTools,
     outbox::Item,
     outside::Control,
-    presence::{Place, Stay},
+    presence::Place,
     session::{input::InputQueue, owner::Command, viewers::Viewers},
     stream::Stream,
     time::now_ms,
@@ -39,8 +43,10 @@ use crate::{
 };
 
 /// What an embedding program hears of one session (A5).
+///
+/// Called with no lock held; must not block. Who panics has missed this call, and gets the next.
 pub trait SessionHandler: Send + Sync {
-    /// The program said something.
+    /// The program said something. Called in order, each byte once, before `exit`.
     fn output(&self, _session: &Session, _bytes: &[u8]) {}
     /// The program has ended.
     fn exit(&self, _session: &Session, _exit: &Exit) {}
@@ -75,6 +81,8 @@ struct Shared {
     /// changes in their order. Taken before the stream's lock, never after it.
     state: Mutex<State>,
     handler: OnceLock<Arc<dyn SessionHandler>>,
+    /// What each line in the log about it is in.
+    span: Span,
 }
 
 struct State {
@@ -105,17 +113,6 @@ pub struct AttachRequest {
     pub writer: Option<WriterId>,
     /// The size that it can show.
     pub size: Option<TerminalSize>,
-}
-
-/// A connection's stay with a session; dropping it leaves.
-#[derive(Debug)]
-pub struct Attachment {
-    session: Session,
-    connection: Connection,
-    /// Its number among the session's viewers.
-    viewer: u64,
-    role: Role,
-    _stay: Stay,
 }
 
 impl Session {
@@ -167,7 +164,8 @@ impl Session {
         }
     }
 
-    /// Registers who hears of this session's events.
+    /// Registers who hears of this session's events from here on; from its first byte on:
+    /// [`EventHandler::session_handler`](crate::EventHandler::session_handler).
     ///
     /// # Errors
     /// [`HandlerTaken`] if there is one already.
@@ -190,7 +188,7 @@ impl Session {
             connection: connection.clone(),
             viewer,
             role: request.role,
-            _stay: self.shared.place.enter(connection).0,
+            _stay: self.shared.place.enter(connection),
         };
         let start = self.stream().start(request.position).await;
         let start = start.ok_or(ErrorCode::SessionEnded)?;
@@ -265,6 +263,12 @@ impl Session {
         state.input.control(Control::Signal(signal))
     }
 
+    /// The connections that are attached, each once, in the order in which they came.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionId> {
+        self.shared.state.lock().viewers.connections()
+    }
+
     /// Where those who are attached are present.
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.shared.place
@@ -293,27 +297,29 @@ impl Session {
         let mut state = self.shared.state.lock();
         let viewer = state.viewers.add(connection.id().clone(), request);
         state.input.add(viewer, connection.user(), request.writer.clone());
-        if state.viewers.len() == 1 {
-            self.tell_status(&state);
-        }
+        let woken = (state.viewers.len() == 1).then(|| self.tell_status(&state)).flatten();
         if state.viewers.comes_to_own(viewer) {
             self.take_size(&mut state, viewer);
         }
+        drop(state);
+        self.log_status(woken, connection);
         self.shared.tools.changes.changed(self);
         viewer
     }
 
-    fn leave(&self, viewer: u64) {
+    fn leave(&self, viewer: u64, connection: &Connection) {
         let mut state = self.shared.state.lock();
         state.viewers.remove(viewer);
         state.input.remove(viewer);
         if state.viewers.is_empty() {
-            self.tell_status(&state);
+            let status = self.tell_status(&state);
+            self.shared.tools.events.note(HubEvent::SessionLeft { session: self.clone() });
             drop(state);
+            self.log_status(status, connection);
             if let Some(handler) = self.shared.handler.get() {
-                handler.last_left(self);
+                guarded(|| handler.last_left(self));
             }
-            self.shared.tools.events.tell(HubEvent::SessionLeft { session: self.clone() });
+            self.shared.tools.events.deliver();
         }
         self.shared.tools.changes.changed(self);
     }
@@ -333,12 +339,22 @@ impl Session {
         state.viewers.wanted = Some(size);
     }
 
-    fn tell_status(&self, state: &State) {
-        if state.ended.is_none() {
-            let mut update = SessionUpdate::new(self.id().clone());
-            update.status = Some(state.status());
-            self.tell(update);
+    /// Tells readers the status, unless that of the end was told.
+    fn tell_status(&self, state: &State) -> Option<SessionStatus> {
+        if state.ended.is_some() {
+            return None;
         }
+        let mut update = SessionUpdate::new(self.id().clone());
+        update.status = Some(state.status());
+        self.tell(update);
+        Some(state.status())
+    }
+
+    /// Logs a transition (D7), without the lock: whoever reads the log may be slow.
+    fn log_status(&self, status: Option<SessionStatus>, connection: &Connection) {
+        let Some(status) = status else { return };
+        let (id, user) = (connection.id(), connection.user());
+        self.shared.span.in_scope(|| info!(?status, connection = %id, %user, "session changed"));
     }
 
     /// Appends a change to the stream: every reader hears of it between the right bytes.
@@ -356,95 +372,6 @@ impl State {
             None if self.viewers.is_empty() => SessionStatus::Idle,
             None => SessionStatus::Active,
         }
-    }
-}
-
-impl Attachment {
-    /// The session.
-    #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
-    /// The stream that binary messages name.
-    #[must_use]
-    pub fn stream(&self) -> StreamNumber {
-        self.session.stream().number()
-    }
-
-    /// What it needs the right to.
-    #[must_use]
-    pub fn right(&self) -> SessionRight {
-        match self.role {
-            Role::Writer => SessionRight::Write,
-            Role::Viewer => SessionRight::Attach,
-        }
-    }
-
-    /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.
-    ///
-    /// # Errors
-    /// `read_only`, `session_ended`, `input_full` or `input_out_of_order`; nothing was typed.
-    pub fn input(&self, seq: u64, bytes: bytes::Bytes, receipt: Receipt) -> Result<(), ErrorBody> {
-        if self.role == Role::Viewer {
-            return Err(ErrorCode::ReadOnly.into());
-        }
-        let session = &self.session;
-        let mut state = session.shared.state.lock();
-        if state.ended.is_some() {
-            return Err(ErrorCode::SessionEnded.into());
-        }
-        state.input.push(self.viewer, seq, bytes, receipt)?;
-        state.last_activity_at = now_ms();
-        state.viewers.typed(self.viewer);
-        if !state.viewers.owns_size(self.viewer) {
-            session.take_size(&mut state, self.viewer);
-        }
-        Ok(())
-    }
-
-    /// Says which size this connection can show; it counts while this connection owns the size.
-    ///
-    /// # Errors
-    /// `read_only` for a viewer.
-    pub fn resize(&self, size: TerminalSize) -> Result<(), ErrorBody> {
-        if self.role == Role::Viewer {
-            return Err(ErrorCode::ReadOnly.into());
-        }
-        let mut state = self.session.shared.state.lock();
-        state.viewers.set_size(self.viewer, size);
-        if state.viewers.owns_size(self.viewer) || state.viewers.size_owner().is_none() {
-            self.session.take_size(&mut state, self.viewer);
-        }
-        Ok(())
-    }
-
-    /// Sends the program a signal.
-    ///
-    /// # Errors
-    /// `read_only` for a viewer; as [`Session::signal`].
-    pub fn signal(&self, signal: Signal) -> Result<(), ErrorBody> {
-        if self.role == Role::Viewer {
-            return Err(ErrorCode::ReadOnly.into());
-        }
-        self.session.signal(signal)
-    }
-
-    /// A receipt for input that came as a binary message.
-    #[must_use]
-    pub fn binary_receipt(&self, seq: u64) -> Receipt {
-        Receipt::binary(self.connection.clone(), self.stream(), seq)
-    }
-
-    /// Stops the reading and leaves.
-    pub fn detach(self) {
-        self.connection.outbox().push(Item::Unread(self.stream()));
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        self.session.leave(self.viewer);
     }
 }
 

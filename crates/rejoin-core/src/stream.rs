@@ -184,11 +184,11 @@ impl Stream {
     /// A stream whose life goes on that another process began.
     pub(crate) fn restored(
         config: StreamConfig,
-        saved: SavedStream,
+        saved: &SavedStream,
         budget: Option<Arc<Budget>>,
     ) -> Self {
         let stream = Self::build(config, saved.epoch, budget);
-        stream.shared.state.lock().ring.restore(&saved);
+        stream.shared.state.lock().ring.restore(saved);
         stream
     }
 
@@ -273,6 +273,15 @@ impl Stream {
         let now = Instant::now();
         state.ring.expire(now);
         (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.quiet_for(now))
+    }
+
+    /// How many frames it holds, and how long ago the last one came, or it was made.
+    #[must_use]
+    pub fn held(&self) -> (usize, Duration) {
+        let mut state = self.shared.state.lock();
+        let now = Instant::now();
+        state.ring.expire(now);
+        (state.ring.len(), state.ring.quiet_for(now))
     }
 
     /// The frame number and position that come next, both from one turn.

@@ -7,14 +7,15 @@ use std::{
 
 use rejoin_core::{Caps, Hub, Identity, Shutdown, now_ms};
 use rejoin_protocol::{UserId, limits, message};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
 use crate::{
     accept::{self, Accept},
     gcra::Rate,
     handler::MessageHandler,
-    http::{self, FindPage, Pages},
+    http::{self, Answers, FindPage, Pages},
     peer::TrustedProxies,
+    revocation::Revocations,
     shard::{Settings, Shards},
     socket::Rates,
     ticket::Tickets,
@@ -60,6 +61,10 @@ pub struct GatewayConfig {
     pub connections_per_address: Option<Rate>,
     /// What writes to sockets; one shard for each core is right.
     pub shards: NonZeroUsize,
+    /// The path below which all is served: `/`, or one such as `/rejoin/`.
+    pub base_path: String,
+    /// Whether anybody may read `/metrics`; else administrators may.
+    pub public_metrics: bool,
 }
 
 impl GatewayConfig {
@@ -84,6 +89,8 @@ impl GatewayConfig {
             max_handshakes: NonZeroUsize::new(1024).expect("not zero"),
             connections_per_address: None,
             shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            base_path: "/".to_owned(),
+            public_metrics: false,
         }
     }
 }
@@ -114,14 +121,21 @@ pub(crate) struct Shared {
     pub(crate) permits: Arc<Semaphore>,
     /// What was issued and not redeemed.
     pub(crate) tickets: Tickets,
+    /// What was answered to requests that may be repeated.
+    pub(crate) answers: Answers,
+    /// When it began to serve.
+    pub(crate) started: Instant,
 }
 
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
 
 impl Gateway {
-    /// A gateway to this hub.
+    /// A gateway to this hub. A verifier without revocations gets some in memory.
     #[must_use]
-    pub fn new(hub: Hub, config: GatewayConfig) -> Self {
+    pub fn new(hub: Hub, mut config: GatewayConfig) -> Self {
+        if config.verifier.revocations().is_none() {
+            config.verifier = config.verifier.with_revocations(Revocations::in_memory());
+        }
         Self { hub, config, handlers: HashMap::new(), pages: None }
     }
 
@@ -178,9 +192,11 @@ impl Gateway {
             shards,
             permits,
             tickets: Tickets::new(),
+            answers: Answers::default(),
+            started: Instant::now(),
         };
         let shared = Arc::new(shared);
-        let router = http::router(Arc::clone(&shared), self.pages);
+        let router = http::router(&shared, self.pages);
         let accept = Accept::new(&shared.config, router, &shared.shutdown);
         accept::run(listener, accept).await
     }

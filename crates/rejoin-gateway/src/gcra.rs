@@ -8,7 +8,9 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: NonZeroU32,
-    window: Duration,
+    /// In what time one comes back. Rounded up, so that no window sees more than the count; and
+    /// the window is a multiple of it, so that all of the count may be taken one by one.
+    each: Duration,
 }
 
 /// What one payer has taken of a rate, which is the same at each call.
@@ -22,19 +24,21 @@ pub(crate) struct Gcra {
 }
 
 impl Rate {
-    /// `count` in `window`; all of it may be taken at once.
+    /// `count` in `window`, at most one in each nanosecond; all of it may be taken at once.
     #[must_use]
     pub const fn new(count: NonZeroU32, window: Duration) -> Self {
-        Self { count, window }
+        let nanos = window.as_nanos().div_ceil(count.get() as u128);
+        let each = match nanos > u64::MAX as u128 {
+            true => Duration::from_nanos(u64::MAX),
+            #[expect(clippy::cast_possible_truncation, reason = "it was compared")]
+            false => Duration::from_nanos(nanos as u64),
+        };
+        Self { count, each }
     }
 
     /// In what time an amount comes back.
-    ///
-    /// Rounded up: what is taken one by one must not add up to more than the rate.
     fn cost(&self, amount: u32) -> Duration {
-        let nanos = u128::from(amount) * self.window.as_nanos();
-        let nanos = nanos.div_ceil(u128::from(self.count.get()));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        self.each.saturating_mul(amount)
     }
 }
 
@@ -49,8 +53,8 @@ impl Gcra {
             return Err(Duration::MAX);
         }
         let owed = self.whole_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        let owed = owed + rate.cost(amount);
-        match owed.checked_sub(rate.window) {
+        let owed = owed.saturating_add(rate.cost(amount));
+        match owed.checked_sub(rate.cost(rate.count.get())) {
             None | Some(Duration::ZERO) => {
                 self.whole_at = Some(now + owed);
                 Ok(())
@@ -96,6 +100,24 @@ mod tests {
         let rate = rate(4, Duration::from_secs(1));
         assert_eq!(gcra.take(&rate, Instant::now(), 5), Err(Duration::MAX));
         assert!(gcra.is_whole(Instant::now()));
+    }
+
+    #[test]
+    fn all_may_be_taken_one_by_one_whether_it_divides_the_window_or_not() {
+        for count in [1, 3, 7, 60, 1000, 65_537] {
+            let rate = rate(count, Duration::from_secs(1));
+            let (mut gcra, now) = (Gcra::default(), Instant::now());
+            assert!((0..count).all(|_| gcra.take(&rate, now, 1).is_ok()), "{count}");
+            assert!(gcra.take(&rate, now, 1).is_err(), "{count}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_divide_the_window_comes_back_later_and_not_earlier() {
+        let (rate, start) = (rate(3, Duration::from_nanos(10)), Instant::now());
+        let mut gcra = Gcra::default();
+        assert_eq!(gcra.take(&rate, start, 3), Ok(()));
+        assert_eq!(gcra.take(&rate, start, 1), Err(Duration::from_nanos(4)));
     }
 
     #[test]

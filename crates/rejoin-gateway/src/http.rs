@@ -1,16 +1,33 @@
 //! HTTP: the upgrade, the API, the health check, and pages behind them.
 
+mod api;
+mod cors;
+mod document;
+mod extract;
+mod health;
+mod idempotency;
 mod identity;
 mod origin;
 mod pages;
+mod paging;
 mod problem;
-mod sessions;
+mod reference;
 
 use std::sync::Arc;
 
-use axum::{Router, http::Uri, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, Method, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use rejoin_protocol::ErrorCode;
 
+pub(crate) use idempotency::Answers;
 pub(crate) use identity::{Opener, Proofs, identify, identify_opener};
+use identity::{bearer, check_own_page};
 pub(crate) use origin::{is_allowed, is_own_origin};
 pub(crate) use pages::Pages;
 pub use pages::{FindPage, Page};
@@ -18,17 +35,60 @@ pub(crate) use problem::Problem;
 
 use crate::{gateway::Shared, socket};
 
-/// The routes of the gateway, and `pages` for everything else.
-pub(crate) fn router(shared: Arc<Shared>, pages: Option<Pages>) -> Router {
+/// The routes of the gateway below its base path, and `pages` for everything else there.
+pub(crate) fn router(shared: &Arc<Shared>, pages: Option<Pages>) -> Router {
     let own = Router::new()
         .route("/ws", get(socket::upgrade))
         .route("/ws/{profile}/{session}", get(socket::door::upgrade))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/profiles", get(sessions::profiles))
-        .with_state(shared);
-    match pages {
-        Some(pages) => own.fallback(async move |uri: Uri| pages.serve(&uri)),
-        None => own,
-    }
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .with_state(Arc::clone(shared))
+        .nest("/api", api::router(shared));
+    let base = shared.config.base_path.clone();
+    let show = move |base: &str, method: &Method, uri: &Uri, headers: &HeaderMap| match pages {
+        Some(pages) => pages.serve(base, method, uri.path(), headers),
+        None => Problem::from(ErrorCode::NotFound).into_response(),
+    };
+    let shown = base.clone();
+    let own = own.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
+        show(&shown, &method, &uri, &headers)
+    });
+    let count = middleware::from_fn_with_state(Arc::clone(shared), count);
+    if base == "/" { own.layer(count) } else { below(own, base, show).layer(count) }
+}
+
+/// Puts all below the base; the root, and the base without its slash, lead there.
+fn below<S>(router: Router, base: String, show: S) -> Router
+where
+    S: Fn(&str, &Method, &Uri, &HeaderMap) -> Response + Clone + Send + Sync + 'static,
+{
+    let bare = base.trim_end_matches('/').to_owned();
+    let shown = base.clone();
+    // What is nested has no path for the base itself.
+    let index = async move |method: Method, headers: HeaderMap| {
+        show(&shown, &method, &Uri::from_static("/"), &headers)
+    };
+    let router = Router::new().route(&base, get(index)).nest(&bare, router).fallback(not_found);
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let path = request.uri().path();
+        let redirect = (path == "/" || path == bare).then(|| Redirect::temporary(&base));
+        async move {
+            match redirect {
+                Some(redirect) => redirect.into_response(),
+                None => next.run(request).await,
+            }
+        }
+    }))
+}
+
+async fn not_found() -> Problem {
+    Problem::from(ErrorCode::NotFound)
+}
+
+async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await.into_response();
+    let status = [("status", response.status().as_u16())];
+    shared.hub.metrics().http_requests.get_or_create(&status).inc();
+    response
 }

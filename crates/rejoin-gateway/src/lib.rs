@@ -18,6 +18,7 @@ mod gcra;
 mod handler;
 mod http;
 mod net;
+mod outgoing;
 mod peer;
 mod revocation;
 mod shard;
@@ -25,6 +26,7 @@ mod socket;
 mod ticket;
 mod tls;
 mod token;
+mod webhook;
 
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};
 pub use gcra::Rate;
@@ -36,6 +38,9 @@ pub use socket::Rates;
 pub use ticket::{Ticket, Tickets, TooMany};
 pub use tls::{Tls, TlsConfig, TlsError};
 pub use token::{Audience, Claims, InvalidKey, JwksUrl, Signer, TokenError, TokenRules, Verifier};
+pub use webhook::{
+    EventKind, Webhook, WebhookError, WebhookEvents, WebhookMessages, WebhookSecret, WebhookUrl,
+};
 
 use bytes::Bytes;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ConnectionId, DeviceId, DeviceName, UserId};
 
 /// A connection as lists show it; times are milliseconds since the epoch (C1).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectionInfo {
     /// Its id.
@@ -20,6 +21,7 @@ pub struct ConnectionInfo {
     /// The role in which the user is here, as the token says.
     pub role_context: Option<String>,
     /// The address that it comes from.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub address: Option<IpAddr>,
     /// What the client's program calls itself.
     pub user_agent: Option<String>,

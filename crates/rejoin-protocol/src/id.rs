@@ -31,7 +31,10 @@ fn is_text(text: &str) -> bool {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $rule:literal, $valid:expr) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $what:literal, $max:expr, $rule:literal, $valid:expr, $pattern:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -91,63 +94,85 @@ macro_rules! text_id {
                 deserializer.deserialize_str(Visitor)
             }
         }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let rule = concat!("Text of ", $rule, ".");
+                crate::schema::text(rule, Some($pattern), Some($max)).into()
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $name {}
     };
 }
 
 text_id!(
     /// Who a connection belongs to: the verified token's `sub` (C2).
     UserId, "the user id", limits::MAX_USER_ID_BYTES,
-    "1 to 128 bytes without control characters", is_text
+    "1 to 128 bytes without control characters", is_text,
+    r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
     /// One socket from one client, for as long as it lives.
     ConnectionId, "the connection id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
     /// A live thing that connections attach to.
     SessionId, "the session id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
     /// One of a user's devices, named by the device itself.
     DeviceId, "the device id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
     /// What a person calls a device.
     DeviceName, "the device name", limits::MAX_DEVICE_NAME_BYTES,
-    "1 to 100 bytes without control characters", is_text
+    "1 to 100 bytes without control characters", is_text,
+    r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
     /// A topic; names that begin with `@` are the server's own.
     TopicName, "the topic", limits::MAX_TOPIC_BYTES,
-    "1 to 128 of letters, digits, `.`, `_`, `:`, `-`, `/`, `@`", |t| t.bytes().all(is_topic_byte)
+    "1 to 128 of letters, digits, `.`, `_`, `:`, `-`, `/`, `@`", |t| t.bytes().all(is_topic_byte),
+    r"^[A-Za-z0-9._:/@-]+$"
 );
 text_id!(
     /// A profile that terminals start from.
     ProfileName, "the profile", limits::MAX_PROFILE_BYTES,
-    "1 to 32 of lower-case letters, digits, `_`, `-`", |t| t.bytes().all(is_profile_byte)
+    "1 to 32 of lower-case letters, digits, `_`, `-`", |t| t.bytes().all(is_profile_byte),
+    r"^[a-z0-9_-]+$"
 );
 text_id!(
     /// A client's number for a message, echoed as `reply_to`.
     MessageId, "the message id", limits::MAX_MESSAGE_ID_BYTES,
-    "1 to 64 bytes without control characters", is_text
+    "1 to 64 bytes without control characters", is_text,
+    r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
     /// Who numbers a terminal's input: a tab keeps it when it reconnects.
     WriterId, "the writer", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
     /// What makes a retry harmless: the same request carries the same key.
     RequestKey, "the key", limits::MAX_KEY_BYTES,
-    "1 to 128 bytes without control characters", is_text
+    "1 to 128 bytes without control characters", is_text,
+    r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
     /// What an emitted message is about.
     EventName, "the event", limits::MAX_EVENT_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte)
+    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    r"^[A-Za-z0-9._:-]+$"
 );
 
 impl TopicName {

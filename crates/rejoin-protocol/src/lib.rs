@@ -9,6 +9,8 @@ pub mod id;
 pub mod limits;
 pub mod message;
 mod position;
+#[cfg(feature = "openapi")]
+mod schema;
 mod session;
 mod subject;
 

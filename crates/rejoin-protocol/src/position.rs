@@ -53,3 +53,15 @@ impl<'de> Deserialize<'de> for Position {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Position {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let rule = "A place in a stream's life, as the server gave it; opaque.";
+        // Beyond these digits a number of 64 bits is full.
+        crate::schema::text(rule, Some(r"^[0-9a-f]{1,16}\.[0-9]{1,19}$"), None).into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Position {}

@@ -49,6 +49,7 @@ impl TerminalSize {
 }
 
 /// What sort of live thing a session is.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionKind {
@@ -61,6 +62,7 @@ pub enum SessionKind {
 }
 
 /// Where a session is in its life.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionStatus {
@@ -96,6 +98,7 @@ pub enum Role {
 }
 
 /// What a session's program can be sent.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the variants are POSIX's names")]
@@ -112,6 +115,7 @@ pub enum Signal {
 }
 
 /// How a program ended; both `None` where it is not known.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Its exit code, 0–255.
@@ -121,6 +125,7 @@ pub struct Exit {
 }
 
 /// How an attach, a subscribe or a resume went: nothing is skipped in silence.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -135,6 +140,7 @@ pub enum Verdict {
 }
 
 /// A session as lists and answers show it; times are milliseconds since the epoch.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// Its id.

@@ -9,6 +9,7 @@
 //! but the last, and the two are compared in `xterm/`.
 
 mod grid;
+mod html;
 mod parser;
 mod screen;
 mod snapshot;

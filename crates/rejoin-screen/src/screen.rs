@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::grid::row::Row;
+use crate::html;
 use crate::parser::Parser;
 use crate::snapshot;
 use crate::terminal::Terminal;
@@ -118,6 +119,13 @@ impl Screen {
         let rows: Vec<String> =
             self.terminal.buffer().rows.iter().map(|row| self.row(row)).collect();
         rows.join("\n")
+    }
+
+    /// What is visible as a `<pre>` with styles of its own, for a page or a mail.
+    ///
+    /// Whatever was printed: it holds no script, and no link but to `http://` and `https://`.
+    pub fn html(&self) -> String {
+        html::of(&self.terminal)
     }
 
     fn row(&self, row: &Row) -> String {

@@ -40,7 +40,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// The value of a variable.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     environment().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 

@@ -1,18 +1,24 @@
 //! The configuration: `rejoin.toml`, then `REJOIN_*`, then flags.
 
+mod limits;
 mod load;
+mod log;
 mod value;
+mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
 use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
-use rejoin_gateway::{JwksUrl, Rate, TlsConfig, TrustedProxies};
-use rejoin_protocol::{ProfileName, limits};
+use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
+use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
+use limits::Limits;
 pub(crate) use load::{Overrides, load};
-use value::{ByteSize, Count, Interval, Limit, TopicPattern};
+pub(crate) use log::{Format, Log};
+use value::{ByteSize, Count, Interval, TopicPattern};
+pub(crate) use webhooks::Webhooks;
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +32,9 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     /// What terminals may be started from; `terminal`, the login shell, if there is none.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
+    pub(crate) log: Log,
+    /// Programs behind HTTP that are told, or asked.
+    pub(crate) webhooks: Webhooks,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +54,12 @@ pub(crate) struct Server {
     tls_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "value::proxies")]
     pub(crate) trusted_proxies: TrustedProxies,
+    /// With a slash at both ends.
+    #[serde(deserialize_with = "value::base_path")]
+    pub(crate) base_path: String,
+    pub(crate) public_metrics: bool,
+    /// Whether messages are compressed for clients that offer it.
+    pub(crate) compression: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,30 +81,8 @@ pub(crate) struct Auth {
     pub(crate) audience: Option<String>,
     /// What a token without `caps` allows.
     pub(crate) default_caps: Option<Caps>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Limits {
-    pub(crate) max_connections: Count,
-    pub(crate) max_message_bytes: ByteSize,
-    pub(crate) auth_timeout: Interval,
-    pub(crate) heartbeat: Interval,
-    /// The longest time over which clients come back after a stop.
-    pub(crate) drain_window: Interval,
-    pub(crate) max_handshakes: Count,
-    pub(crate) connections_per_ip: PerWindow,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "a table such as { count = 60, window = \"60s\" }"
-)]
-pub(crate) struct PerWindow {
-    count: Limit,
-    window: Interval,
+    /// Whether sockets take a token in their address.
+    pub(crate) token_in_url: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,6 +128,9 @@ impl Default for Server {
             tls_certificate_file: None,
             tls_key_file: None,
             trusted_proxies: TrustedProxies::default(),
+            base_path: "/".to_owned(),
+            public_metrics: false,
+            compression: true,
         }
     }
 }
@@ -150,27 +146,8 @@ impl Default for Auth {
             issuer: None,
             audience: None,
             default_caps: None,
+            token_in_url: false,
         }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_connections: Count::new(1000),
-            max_message_bytes: ByteSize::new(limits::DEFAULT_MAX_MESSAGE_BYTES),
-            auth_timeout: Interval::from_secs(10),
-            heartbeat: Interval::from_secs(30),
-            drain_window: Interval::from_secs(30),
-            max_handshakes: Count::new(1024),
-            connections_per_ip: PerWindow::default(),
-        }
-    }
-}
-
-impl Default for PerWindow {
-    fn default() -> Self {
-        Self { count: Limit::new(60), window: Interval::from_secs(60) }
     }
 }
 
@@ -190,13 +167,6 @@ impl Auth {
             ("auth.jwks_url", self.jwks_url.is_some()),
         ];
         sources.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
-    }
-}
-
-impl PerWindow {
-    /// The rate, if there is a limit.
-    pub(crate) fn rate(self) -> Option<Rate> {
-        self.count.get().map(|count| Rate::new(count, self.window.get()))
     }
 }
 

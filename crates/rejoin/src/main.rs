@@ -2,6 +2,7 @@
 
 mod command;
 mod config;
+mod log;
 mod pages;
 
 use std::process::ExitCode;

@@ -45,11 +45,11 @@ impl Drop for Guestbook {
     }
 }
 
-struct Guest(WebSocket<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Guest(pub(crate) WebSocket<MaybeTlsStream<TcpStream>>);
 
 impl Guest {
     #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
-    fn ask(&mut self, kind: &str, payload: Value) -> Value {
+    pub(crate) fn ask(&mut self, kind: &str, payload: Value) -> Value {
         let message = json!({ "id": kind, "type": kind, "payload": payload });
         self.0.send(Message::text(message.to_string())).unwrap();
         self.until(|message| message["reply_to"] == kind)

@@ -170,10 +170,7 @@ impl Hub {
         self.shared.metrics.connections.inc();
         self.shared.metrics.connections_total.inc();
         self.tell(HubEvent::Connected { connection: connection.clone() });
-        let (stay, came) = self.shared.everyone_place.enter(&connection);
-        if came.is_some_and(|change| change.whole_user) {
-            self.tell(HubEvent::UserCame { user: connection.user().clone() });
-        }
+        let stay = self.shared.everyone_place.enter(&connection);
         Ok(Membership { hub: self.clone(), connection, _stay: stay })
     }
 

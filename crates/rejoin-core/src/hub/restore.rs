@@ -60,19 +60,19 @@ impl Hub {
             // It was taken over when the hub was made.
             Whose::Everyone => return,
             Whose::Topic { name, maker } => (name, maker),
-            Whose::User { user } => return self.take_over_own(OwnStream::User(user), saved),
+            Whose::User { user } => return self.take_over_own(OwnStream::User(user), &saved),
             Whose::Device { user, device } => {
-                return self.take_over_own(OwnStream::Device(user, device), saved);
+                return self.take_over_own(OwnStream::Device(user, device), &saved);
             }
         };
         let config = self.topic_config(&name);
         let mut topics = self.shared.topics.write();
         let budget = topics.budget_of(&maker, &self.shared.config.limits);
-        let stream = Stream::restored(config, saved, Some(budget));
+        let stream = Stream::restored(config, &saved, Some(budget));
         topics.insert(Topic::new(name, stream, maker, &self.shared.tools));
     }
 
-    fn take_over_own(&self, whose: OwnStream, saved: SavedStream) {
+    fn take_over_own(&self, whose: OwnStream, saved: &SavedStream) {
         let config = self.own_config(&whose);
         let stream = Stream::restored(config, saved, None);
         self.shared.registry.state.lock().own_streams.insert(whose, stream);
@@ -100,7 +100,7 @@ pub(super) fn beginnings(
     let stream = match everyone.cloned() {
         Some(mut everyone) => {
             everyone.age(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
-            Stream::restored(config, everyone, None)
+            Stream::restored(config, &everyone, None)
         }
         None => Stream::new(config),
     };

@@ -103,10 +103,15 @@ impl Hub {
                 changes: Arc::clone(&self.shared.changes),
             },
         };
-        let session = Session::start(birth, terminal, &*config.screens, &self.shared.shutdown);
-        place.fill(session.clone());
+        let (session, owner) = Session::new(birth, terminal, &*config.screens);
+        if let Some(handler) = self.shared.events.session_handler(&session) {
+            // An error means that the handler was set meanwhile, by whoever was asked for it.
+            let _ = session.set_handler(handler);
+        }
+        place.fill(&session);
         self.shared.changes.created(&session);
-        self.tell(HubEvent::SessionStarted { session: session.clone() });
+        owner.start(&self.shared.shutdown);
+        self.shared.events.deliver();
         Ok(session)
     }
 
@@ -236,10 +241,12 @@ struct Reserved<'a> {
 }
 
 impl Reserved<'_> {
-    fn fill(mut self, session: Session) {
+    /// Lets the session be found. That it is there is its first event.
+    fn fill(mut self, session: &Session) {
         self.is_filled = true;
         let mut sessions = self.hub.shared.sessions.write();
-        sessions.insert(self.id.clone(), Slot::There(session));
+        sessions.insert(self.id.clone(), Slot::There(session.clone()));
+        self.hub.shared.events.note(HubEvent::SessionStarted { session: session.clone() });
     }
 }
 

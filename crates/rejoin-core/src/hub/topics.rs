@@ -80,6 +80,12 @@ impl Topic {
         &self.shared.stream
     }
 
+    /// How many connections subscribe to it.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.shared.place.connections()
+    }
+
     /// Where its subscribers are present.
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.shared.place
@@ -222,7 +228,7 @@ impl Hub {
         }
         let topic = self.topic(name, &connection.identity(), TopicRight::Subscribe)?;
         let start = topic.stream().start_now(position);
-        let (stay, _) = topic.place().enter(connection);
+        let stay = topic.place().enter(connection);
         Ok((start, Some(Subscription { stream: topic.stream().clone(), _stay: Some(stay) })))
     }
 

@@ -99,4 +99,13 @@ impl Screen for MemoryScreen {
     fn snapshot(&self, _history_lines: usize) -> Vec<u8> {
         self.bytes.clone()
     }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    fn html(&self) -> String {
+        let text = self.text().replace('&', "&amp;").replace('<', "&lt;");
+        format!("<pre>{text}</pre>")
+    }
 }

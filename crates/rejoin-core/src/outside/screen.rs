@@ -22,4 +22,8 @@ pub trait Screen: Send {
     fn take_answers(&mut self) -> Vec<u8>;
     /// Bytes that put an empty terminal of this size into this state.
     fn snapshot(&self, history_lines: usize) -> Vec<u8>;
+    /// What is visible, a line for each row, without trailing blanks.
+    fn text(&self) -> String;
+    /// What is visible as a piece of HTML that runs nothing, whatever was printed.
+    fn html(&self) -> String;
 }

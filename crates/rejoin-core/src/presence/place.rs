@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rejoin_protocol::{
     Position, StreamNumber, Subject, UserId, limits,
     message::{PresenceChange, PresenceState, Present, ServerMessage, text},
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::Connection,
+    events::{Events, HubEvent},
     outside::BoxFuture,
     presence::{Change, ChangeKind, Member, Room, Settled, Settling, settling::Due},
     stream::{Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
@@ -76,8 +77,8 @@ struct State {
 enum Audience {
     /// All who listen to this place; the stream is made when somebody does.
     Place { subject: Subject, stream: Option<Stream> },
-    /// For each user those who listen to that user.
-    Users { streams: HashMap<UserId, Stream> },
+    /// For each user those who listen to that user; and the embedding program, of all.
+    Users { streams: HashMap<UserId, Stream>, events: Events },
 }
 
 /// A connection's stay in a place; dropping it leaves.
@@ -104,9 +105,9 @@ impl Place {
         Self::with(Audience::Place { subject, stream: None }, tools)
     }
 
-    /// An empty place, whose listeners hear of one user each.
-    pub(crate) fn of_users(tools: Arc<Tools>) -> Arc<Self> {
-        Self::with(Audience::Users { streams: HashMap::new() }, tools)
+    /// An empty place, whose listeners hear of one user each, and `events` of all users.
+    pub(crate) fn of_users(events: Events, tools: Arc<Tools>) -> Arc<Self> {
+        Self::with(Audience::Users { streams: HashMap::new(), events }, tools)
     }
 
     fn with(audience: Audience, tools: Arc<Tools>) -> Arc<Self> {
@@ -114,19 +115,23 @@ impl Place {
         Arc::new(Self { tools, state: Mutex::new(state) })
     }
 
-    /// Lets a connection in; the change if it is the first of its device.
-    pub(crate) fn enter(self: &Arc<Self>, connection: &Connection) -> (Stay, Option<Change>) {
+    /// Lets a connection in.
+    pub(crate) fn enter(self: &Arc<Self>, connection: &Connection) -> Stay {
         let mut state = self.state.lock();
         let name = connection.device().name.as_ref();
         let change = state.room.enter(&connection.member(), name);
-        self.tell(&mut state, change.as_ref());
-        drop(state);
-        (Stay { place: Arc::clone(self), connection: connection.clone() }, change)
+        self.tell(state, change.as_ref());
+        Stay { place: Arc::clone(self), connection: connection.clone() }
     }
 
     /// Who is here: in the place, or of one user.
     pub(crate) fn state(&self, subject: &Subject) -> PresenceState {
         self.state.lock().describe(subject)
+    }
+
+    /// How many connections are here.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.lock().room.connections()
     }
 
     /// Who is here, and the changes after it, from one turn.
@@ -136,7 +141,7 @@ impl Place {
         state.is_counted |= state.is_large();
         let make = || self.stream(subject.clone());
         let stream = match (&mut state.audience, subject) {
-            (Audience::Users { streams }, Subject::User(user)) => {
+            (Audience::Users { streams, .. }, Subject::User(user)) => {
                 streams.entry(user.clone()).or_insert_with(make).clone()
             }
             (Audience::Place { stream, .. }, _) => stream.get_or_insert_with(make).clone(),
@@ -154,23 +159,19 @@ impl Place {
             Audience::Place { stream, .. } => {
                 stream.take_if(|stream| is_idle(stream));
             }
-            Audience::Users { streams } => streams.retain(|_, stream| !is_idle(stream)),
+            Audience::Users { streams, .. } => streams.retain(|_, stream| !is_idle(stream)),
         }
     }
 
     /// Looks whether a member has left for good.
-    pub(super) fn settle(self: &Arc<Self>, member: &Member) -> Option<Change> {
+    pub(super) fn settle(self: &Arc<Self>, member: &Member) {
         let mut state = self.state.lock();
         match state.room.settle(member, Instant::now(), self.tools.grace) {
-            Settled::Left(change) => {
-                self.tell(&mut state, Some(&change));
-                Some(change)
-            }
+            Settled::Left(change) => self.tell(state, Some(&change)),
             Settled::AskAt(at) => {
                 self.tools.settling.push(at, Due::Seat(Arc::downgrade(self), member.clone()));
-                None
             }
-            Settled::Taken => None,
+            Settled::Taken => {}
         }
     }
 
@@ -191,7 +192,7 @@ impl Place {
         let state = self.state.lock();
         let is_heard = match &state.audience {
             Audience::Place { stream, .. } => stream.is_some(),
-            Audience::Users { streams } => !streams.is_empty(),
+            Audience::Users { streams, .. } => !streams.is_empty(),
         };
         !is_heard && state.room.users() == 0
     }
@@ -206,8 +207,18 @@ impl Place {
         }
     }
 
-    fn tell(self: &Arc<Self>, state: &mut State, change: Option<&Change>) {
+    /// Tells who listens of a change, in the order of changes.
+    fn tell(self: &Arc<Self>, mut state: MutexGuard<'_, State>, change: Option<&Change>) {
         let Some(change) = change else { return };
+        let events = state.audience.note(change);
+        self.tell_listeners(&mut state, change);
+        drop(state);
+        if let Some(events) = events {
+            events.deliver();
+        }
+    }
+
+    fn tell_listeners(self: &Arc<Self>, state: &mut State, change: &Change) {
         let Some((subject, stream)) = state.audience.of(&change.member.user) else { return };
         let PresenceState { users, connections, .. } = state.counted(&subject);
         if state.is_counted || state.is_large() {
@@ -281,11 +292,25 @@ impl State {
 }
 
 impl Audience {
+    /// Notes that a user came or has gone; returns what is to be delivered without the lock.
+    fn note(&self, change: &Change) -> Option<Events> {
+        let Self::Users { events, .. } = self else { return None };
+        if !change.whole_user {
+            return None;
+        }
+        let user = change.member.user.clone();
+        events.note(match change.kind {
+            ChangeKind::Joined => HubEvent::UserCame { user },
+            ChangeKind::Left => HubEvent::UserGone { user },
+        });
+        Some(events.clone())
+    }
+
     /// Who hears of a change of this user's devices.
     fn of(&self, user: &UserId) -> Option<(Subject, Stream)> {
         match self {
             Self::Place { subject, stream } => Some((subject.clone(), stream.clone()?)),
-            Self::Users { streams } => {
+            Self::Users { streams, .. } => {
                 Some((Subject::User(user.clone()), streams.get(user)?.clone()))
             }
         }

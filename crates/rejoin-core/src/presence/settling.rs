@@ -1,9 +1,6 @@
 //! What must be looked at later: seats that were left, counts that were not told.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-};
+use std::{collections::BTreeMap, sync::Weak};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -11,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::presence::{Change, Member, Place};
+use crate::presence::{Member, Place};
 
 /// What to look at: one entry for each seat that was left and is not settled, one for each
 /// place whose counts changed. So their number is bounded by who was there.
@@ -50,17 +47,17 @@ impl Settling {
         }
     }
 
-    /// Waits for what is due, and settles it, until a member has gone for good.
+    /// Waits for what is due and settles it, for ever.
     ///
     /// Cancel safe: yes.
-    pub(crate) async fn next_left(&self) -> (Arc<Place>, Change) {
+    pub(crate) async fn run(&self) {
         loop {
             let first = self.state.lock().queue.first_key_value().map(|((at, _), _)| *at);
             match first {
                 Some(at) if at <= Instant::now() => {
                     let due = self.state.lock().queue.pop_first();
-                    if let Some(left) = due.and_then(|(_, due)| settle(due)) {
-                        return left;
+                    if let Some((_, due)) = due {
+                        settle(due);
                     }
                 }
                 Some(at) => {
@@ -75,16 +72,18 @@ impl Settling {
     }
 }
 
-fn settle(due: Due) -> Option<(Arc<Place>, Change)> {
+/// A place that is not there any more needs nothing.
+fn settle(due: Due) {
     match due {
         Due::Seat(place, member) => {
-            let place = place.upgrade()?;
-            let left = place.settle(&member)?;
-            Some((place, left))
+            if let Some(place) = place.upgrade() {
+                place.settle(&member);
+            }
         }
         Due::Counts(place) => {
-            place.upgrade()?.tell_counts();
-            None
+            if let Some(place) = place.upgrade() {
+                place.tell_counts();
+            }
         }
     }
 }

@@ -11,16 +11,16 @@ use rejoin_protocol::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use tracing::{Instrument, info, info_span};
 
 use crate::{
-    events::HubEvent,
+    events::{HubEvent, guarded},
     hub::SessionTools,
     outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
     presence::Place,
-    session::{Ended, InputQueue, Session, Shared, State, Viewers},
+    session::{Ended, InputQueue, ScreenFormat, Session, Shared, State, Viewers},
     shutdown::Shutdown,
     stream::{Lag, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
     time::now_ms,
@@ -40,6 +40,10 @@ const SNAPSHOT_LAG_BYTES: u64 = 256 * 1024;
 pub(super) enum Command {
     Snapshot {
         reply_tx: oneshot::Sender<Snapshot>,
+    },
+    Picture {
+        format: ScreenFormat,
+        reply_tx: oneshot::Sender<Bytes>,
     },
     /// The viewers want another size.
     Resize,
@@ -84,7 +88,8 @@ impl SnapshotSource for AskOwner {
     }
 }
 
-struct Owner {
+/// A session's owner, about to run.
+pub(crate) struct Owner {
     session: Session,
     commands: mpsc::Receiver<Command>,
     terminal: LiveTerminal,
@@ -103,13 +108,12 @@ struct Owner {
 }
 
 impl Session {
-    /// Makes a session of a live terminal and starts its owner.
-    pub(crate) fn start(
+    /// Makes a session of a live terminal. Nothing is read of it until its owner is started.
+    pub(crate) fn new(
         birth: Birth,
         terminal: LiveTerminal,
         screens: &dyn Screens,
-        shutdown: &Shutdown,
-    ) -> Self {
+    ) -> (Self, Owner) {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
         let last = Arc::default();
         let source = AskOwner { commands: commands_tx.clone(), last: Arc::clone(&last) };
@@ -129,6 +133,7 @@ impl Session {
         };
         let encode = birth.tools.places.encode;
         let place = Place::new(Subject::Session(birth.id.clone()), Arc::clone(&birth.tools.places));
+        let span = info_span!(parent: None, "session", id = %birth.id, profile = %birth.profile);
         let shared = Shared {
             place,
             tools: birth.tools,
@@ -141,6 +146,7 @@ impl Session {
             commands: commands_tx,
             state: Mutex::new(state),
             handler: OnceLock::new(),
+            span,
         };
         let session = Self { shared: Arc::new(shared) };
         let owner = Owner {
@@ -156,17 +162,24 @@ impl Session {
             last,
             recent: None,
         };
-        let span =
-            info_span!(parent: None, "session", id = %session.id(), profile = %session.profile());
-        shutdown.spawn(owner.run(shutdown.clone()).instrument(span));
-        session
+        // Before anybody can attach, which is the next that is logged of it.
+        session.shared.span.in_scope(|| {
+            info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
+        });
+        (session, owner)
     }
 }
 
 impl Owner {
+    /// Starts the task.
+    pub(crate) fn start(self, shutdown: &Shutdown) {
+        let span = self.session.shared.span.clone();
+        shutdown.spawn(self.run(shutdown.clone()).instrument(span));
+    }
+
     async fn run(mut self, shutdown: Shutdown) {
-        info!(user = %self.session.owner(), "session started");
         loop {
+            let stale_at = self.recent.as_ref().map_or_else(Instant::now, |(_, at)| *at);
             // Each branch is cancel safe: channels, a notice, a timer.
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -184,7 +197,7 @@ impl Owner {
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
-                () = expiry(self.recent.as_ref()), if self.recent.is_some() => self.recent = None,
+                () = sleep_until(stale_at), if self.recent.is_some() => self.recent = None,
                 () = shutdown.begun() => {
                     let _ = self.terminal.controls.send(Control::Hangup).await;
                     return;
@@ -208,8 +221,14 @@ impl Owner {
     fn obey(&mut self, command: Command) {
         // Whatever the command: a full queue may have refused the one that says "resize".
         self.resize();
-        if let Command::Snapshot { reply_tx } = command {
-            let _ = reply_tx.send(self.snapshot());
+        match command {
+            Command::Snapshot { reply_tx } => {
+                let _ = reply_tx.send(self.snapshot());
+            }
+            Command::Picture { format, reply_tx } => {
+                let _ = reply_tx.send(format.picture(&*self.screen, self.scrollback_lines));
+            }
+            Command::Resize | Command::Close { .. } => {}
         }
     }
 
@@ -257,7 +276,7 @@ impl Owner {
         for chunk in chunks {
             self.screen.feed(chunk);
             if let Some(handler) = self.session.shared.handler.get() {
-                handler.output(&self.session, chunk);
+                guarded(|| handler.output(&self.session, chunk));
             }
         }
         let answers = self.screen.take_answers();
@@ -318,21 +337,19 @@ impl Owner {
         update.status = Some(status);
         update.exit = Some(exit.clone());
         update.reason.clone_from(&reason);
+        let events = &self.session.shared.tools.events;
         {
             let mut state = self.session.shared.state.lock();
             state.input.end();
             state.ended = Some(Ended { status, exit: exit.clone(), reason });
             self.session.tell(update);
             self.session.stream().finish();
+            events.note(HubEvent::SessionEnded { session: self.session.clone() });
         }
         if let Some(handler) = self.session.shared.handler.get() {
-            handler.exit(&self.session, exit);
+            guarded(|| handler.exit(&self.session, exit));
         }
-        self.session
-            .shared
-            .tools
-            .events
-            .tell(HubEvent::SessionEnded { session: self.session.clone() });
+        events.deliver();
     }
 
     /// The state after all that was appended, or a recent one if little came since.
@@ -376,10 +393,4 @@ async fn next_event(
 ) -> Option<TerminalEvent> {
     stream.room().await;
     events.recv().await
-}
-
-async fn expiry(recent: Option<&(Snapshot, Instant)>) {
-    if let Some((_, at)) = recent {
-        tokio::time::sleep_until(*at).await;
-    }
 }

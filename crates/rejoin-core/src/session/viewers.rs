@@ -60,6 +60,17 @@ impl Viewers {
         self.viewers.is_empty()
     }
 
+    /// The connections, each once.
+    pub(super) fn connections(&self) -> Vec<ConnectionId> {
+        let mut connections = Vec::new();
+        for Viewer { connection, .. } in &self.viewers {
+            if !connections.contains(connection) {
+                connections.push(connection.clone());
+            }
+        }
+        connections
+    }
+
     pub(super) fn set_size(&mut self, number: u64, size: TerminalSize) {
         if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.number == number) {
             viewer.size = Some(size);

@@ -188,6 +188,10 @@ impl Ring {
         now.duration_since(self.last_use)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -111,7 +111,7 @@ fn each_form_of_a_frame_is_made_once_and_only_when_it_is_asked_for() {
 #[tokio::test]
 async fn a_session_whose_program_has_ended_says_nothing_more() {
     let (hub, mut programs, _shutdown) = hub();
-    let (session, program) = session::start(&hub, &mut programs).await;
+    let (session, mut program) = session::start(&hub, &mut programs).await;
     let ann = connection("ann");
     let small = session::request(Role::Writer, Some(session::size(80, 24)));
     let attachment = session.attach(&ann, small).await.unwrap();
@@ -122,6 +122,8 @@ async fn a_session_whose_program_has_ended_says_nothing_more() {
     while session.info().exit.is_none() {
         tokio::task::yield_now().await;
     }
+    // It could hear of it now, and is no more.
+    while program.controls.try_recv().is_ok() {}
     let (end, _) = session.stream().next();
     let large = session::request(Role::Writer, Some(session::size(120, 40)));
     let other = session.attach(&ann, large).await.unwrap();

@@ -81,6 +81,22 @@ async fn who_looks_at_the_list_hears_of_each_session_of_the_user_and_of_no_other
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_changes_at_once_is_told_of_as_created() {
+    let (hub, mut programs, _shutdown) = hub();
+    let (mut ann, _ann) = look(&hub, "ann");
+    let identity = identity("ann");
+    let create = || hub.create_terminal(&identity, CreateTerminal::default());
+    let _first = create().await.unwrap();
+    // What changes now is held together: the first was told just before.
+    tokio::task::yield_now().await;
+    let second = create().await.unwrap();
+    let _attachment = attach(&second).await;
+    let _programs = [programs.recv().await.unwrap(), programs.recv().await.unwrap()];
+    sleep(SOON).await;
+    assert_eq!(heard(&mut ann), [pair("created", "idle"), pair("created", "active")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_takes_the_id_of_one_that_was_closed_is_told_of_as_created() {
     let (hub, mut programs, _shutdown) = hub();
     let (mut ann, _ann) = look(&hub, "ann");

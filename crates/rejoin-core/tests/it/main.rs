@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod access;
+mod events;
 mod hub;
 mod keys;
 mod lag;
 mod limits;
 mod listener;
 mod lists;
+mod metrics;
 mod outbox;
 mod own_streams;
 mod pacing;
@@ -19,3 +21,4 @@ mod restore;
 mod retention;
 mod session;
 mod support;
+mod users;

@@ -276,6 +276,18 @@ async fn who_was_connected_for_hours_and_missed_nothing_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_position_is_good_for_an_hour_after_it_was_told_however_long_nothing_was_emitted() {
+    let (hub, _programs, _shutdown) = hub();
+    let event = raw(1);
+    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    sleep(HOUR - Duration::from_secs(60)).await;
+    let (verdict, _, position) = resume(&hub, None);
+    assert_eq!(verdict, Verdict::Fresh);
+    sleep(HOUR - Duration::from_secs(60)).await;
+    assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn to_whom_nothing_was_emitted_for_hours_nothing_is_missing() {
     let (hub, _programs, _shutdown) = hub();
     let (_, _, position) = resume(&hub, None);

@@ -127,7 +127,88 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-fn refused(shared: &Shared, error: &TokenError) -> Problem {
+/// Whether a request may change what a browser is logged in with: it comes from no page, or from
+/// one of this server.
+///
+/// # Errors
+/// `forbidden`.
+pub(super) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let from_browser =
+        headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if from_browser && !is_same_origin(headers) {
+        let detail = "a browser is logged in and out by this server's own pages only";
+        return Err(Problem::new(ErrorCode::Forbidden, detail));
+    }
+    Ok(())
+}
+
+/// Counts a token that is not good.
+pub(super) fn refused(shared: &Shared, error: &TokenError) -> Problem {
     shared.hub.metrics().auth_failed(error.reason());
     Problem::new(error.codes().0, &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_cookie_changes_something_only_for_this_servers_own_pages() {
+        const HOST: (&str, &str) = ("host", "rejoin.example:7400");
+        const OWN: (&str, &str) = ("origin", "https://rejoin.example:7400");
+        let cases: [(&[_], bool); 9] = [
+            (&[HOST, ("sec-fetch-site", "same-origin")], true),
+            // Another port or name of the same site is another page.
+            (&[HOST, OWN, ("sec-fetch-site", "same-site")], false),
+            (&[HOST, OWN, ("sec-fetch-site", "cross-site")], false),
+            (&[HOST, OWN, ("sec-fetch-site", "none")], false),
+            (&[HOST, OWN], true),
+            (&[HOST, ("origin", "https://rejoin.example")], false),
+            (&[HOST, ("origin", "https://evil.example")], false),
+            (&[HOST, ("origin", "null")], false),
+            // A browser that says nothing of where it comes from.
+            (&[HOST], false),
+        ];
+        for (lines, is_own) in cases {
+            assert_eq!(is_same_origin(&headers(lines)), is_own, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_found_among_other_cookies_and_not_in_their_names() {
+        let cases = [
+            ("rejoin_token=abc", Some("abc")),
+            ("a=b; rejoin_token=abc; c=d", Some("abc")),
+            ("a=b;rejoin_token=a=b", Some("a=b")),
+            ("xrejoin_token=abc", None),
+            ("rejoin_token", None),
+            ("", None),
+        ];
+        for (list, token) in cases {
+            assert_eq!(cookie(&headers(&[("cookie", list)])).as_deref(), token, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_is_a_scheme_of_any_case_and_no_other() {
+        let cases = [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic abc", None),
+            ("Bearer", None),
+            ("Bearerabc", None),
+        ];
+        for (value, token) in cases {
+            assert_eq!(bearer(&headers(&[("authorization", value)])), token, "{value}");
+        }
+    }
 }

@@ -1,11 +1,21 @@
 //! Errors as problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rejoin_protocol::ErrorCode;
-use serde_json::json;
+use rejoin_protocol::{ErrorCode, code::ERROR_CODES, message::ErrorBody};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, schema::ObjectBuilder},
+};
+
+/// The media type of problem details.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A refused request.
 #[derive(Debug)]
@@ -13,19 +23,58 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: ErrorCode,
     detail: String,
+    /// When the same request may succeed, where that can be said.
+    retry_after: Option<Duration>,
 }
+
+/// What is said of a refused request.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "urn:rejoin:error:unknown_session",
+    "title": "No session has this id, or it is not yours.",
+    "status": 404,
+    "detail": "there is no session `build`, or it is not yours",
+    "code": "unknown_session",
+    "retryable": false,
+}))]
+pub(super) struct ProblemBody {
+    /// The code as a URI.
+    #[schema(pattern = "^urn:rejoin:error:[a-z_]+$")]
+    r#type: String,
+    /// What the code means.
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request, and what is allowed.
+    detail: String,
+    #[schema(value_type = Code)]
+    code: &'static str,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+}
+
+/// The codes of errors, by their table.
+pub(super) struct Code;
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let codes = ERROR_CODES.iter().map(|row| Value::from(row.code));
+        ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("What is wrong, for programs; docs/protocol.md has them all."))
+            .enum_values(Some(codes))
+            .into()
+    }
+}
+
+impl ToSchema for Code {}
 
 impl Problem {
     /// A problem with the status that its code stands for.
     pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
-        let status = match code.row().number {
-            200..=299 => StatusCode::UNAUTHORIZED,
-            300..=399 => StatusCode::FORBIDDEN,
-            400..=499 => StatusCode::NOT_FOUND,
-            500..=599 => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Self { status, code, detail: detail.to_owned() }
+        let detail = detail.to_owned();
+        Self { status: status(code), code, detail, retry_after: wait(code) }
     }
 
     /// The same problem with another status.
@@ -34,23 +83,89 @@ impl Problem {
     }
 }
 
+impl From<ErrorBody> for Problem {
+    fn from(error: ErrorBody) -> Self {
+        Self::new(error.code, &error.message)
+    }
+}
+
+impl From<ErrorCode> for Problem {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.row().description)
+    }
+}
+
+fn status(code: ErrorCode) -> StatusCode {
+    use ErrorCode as E;
+    match code {
+        E::NotAuthenticated
+        | E::AuthenticationFailed
+        | E::AuthenticationTimedOut
+        | E::TokenExpired
+        | E::TokenRevoked => StatusCode::UNAUTHORIZED,
+        E::Forbidden | E::ReadOnly => StatusCode::FORBIDDEN,
+        E::UnknownSession
+        | E::UnknownTopic
+        | E::UnknownProfile
+        | E::UnknownConnection
+        | E::NotFound => StatusCode::NOT_FOUND,
+        E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        E::AlreadyAuthenticated
+        | E::NotAttached
+        | E::NotSubscribed
+        | E::SessionExists
+        | E::SessionEnded
+        | E::StartFailed
+        | E::InputOutOfOrder => StatusCode::CONFLICT,
+        E::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        E::ConnectionLimit
+        | E::TooManySubscriptions
+        | E::TooManyTopics
+        | E::TooManySessions
+        | E::TooManyTickets
+        | E::InputFull
+        | E::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        E::KeysUnavailable | E::Overloaded | E::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+        E::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        E::MalformedJson | E::MissingField | E::InvalidField | E::UnknownType => {
+            StatusCode::BAD_REQUEST
+        }
+    }
+}
+
+/// After what time it is worth to try again what a limit refused.
+fn wait(code: ErrorCode) -> Option<Duration> {
+    let seconds = match code {
+        ErrorCode::InputFull => 1,
+        ErrorCode::KeysUnavailable | ErrorCode::Overloaded | ErrorCode::TimedOut => 5,
+        // As long as a ticket lives.
+        ErrorCode::TooManyTickets => 30,
+        _ if status(code) == StatusCode::TOO_MANY_REQUESTS => 60,
+        _ => return None,
+    };
+    Some(Duration::from_secs(seconds))
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let row = self.code.row();
-        let body = json!({
-            "type": format!("urn:rejoin:error:{}", row.code),
-            "title": row.description,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": row.code,
-            "retryable": row.retryable,
-        });
+        let body = ProblemBody {
+            r#type: format!("urn:rejoin:error:{}", row.code),
+            title: row.description,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: row.code,
+            retryable: row.retryable,
+        };
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
-        let content_type = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
         }
         response
     }

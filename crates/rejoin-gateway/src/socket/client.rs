@@ -169,7 +169,9 @@ impl Client {
 
     async fn leave(&mut self, code: CloseCode) {
         if let Some(connection) = self.connection() {
-            info!(id = %connection.id(), user = %connection.user(), "disconnected");
+            let (id, user) = (connection.id(), connection.user());
+            let Handshake { device, address, .. } = connection.handshake();
+            info!(%id, %user, device = ?device.id, ?address, ?code, "disconnected");
         }
         self.attachments.clear();
         self.subscriptions.clear();

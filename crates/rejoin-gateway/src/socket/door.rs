@@ -17,7 +17,7 @@ use rejoin_protocol::{
 };
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, Span};
 
 use crate::{
     accept,
@@ -82,14 +82,16 @@ pub(crate) async fn upgrade(
         Ok(visit) => visit,
         Err(problem) => return problem.into_response(),
     };
-    let upgrade = hyper::upgrade::on(&mut Request::from_parts(parts, body));
+    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     let response = accepted.response();
     let task = Arc::clone(&shared);
-    shared.shutdown.spawn(async move {
+    let span = super::span(&accepted.handshake);
+    let socket = async move {
         let Ok(upgraded) = upgrade.await else { return };
         let Some((socket, first_bytes)) = accept::take(upgraded) else { return };
         start(&task, socket, &first_bytes, accepted, visit).await;
-    });
+    };
+    shared.shutdown.spawn(socket.instrument(span));
     response
 }
 
@@ -183,7 +185,7 @@ async fn start(
         flow = client.enter(&session, role, size).await;
     }
     if client.begin(flow, first_bytes).await.is_continue() {
-        shared.shutdown.spawn(client.run().instrument(debug_span!("connection")));
+        shared.shutdown.spawn(client.run().instrument(Span::current()));
     }
 }
 

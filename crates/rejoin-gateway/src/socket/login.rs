@@ -7,7 +7,7 @@ use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage},
 };
-use tracing::{debug, info};
+use tracing::{Span, debug, field::display, info};
 
 use crate::{
     socket::client::{Answer, Client, Flow},
@@ -39,7 +39,7 @@ impl Client {
 
     /// Says why a token or a ticket does not let the client in.
     pub(super) fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        debug!(%error, "a token was refused");
+        debug!(%error, address = ?self.handshake.address, "a token was refused");
         let (code, close) = error.codes();
         self.send(reply_to, &ServerMessage::Error(ErrorBody::new(code, error.to_string())));
         Flow::Break(close)
@@ -72,6 +72,9 @@ impl Client {
             Ok(membership) => {
                 let (id, user) = (connection.id(), connection.user());
                 let Handshake { device, address, .. } = connection.handshake();
+                let span = Span::current();
+                span.record("id", display(id)).record("user", display(user));
+                span.record("device", device.id.as_ref().map(display));
                 info!(%id, %user, device = ?device.id, ?address, "connected");
                 self.membership = Some(membership);
                 // Whoever revoked the token meanwhile did not find this connection.

@@ -71,3 +71,76 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    fn rates(messages: u32, bytes: u32) -> Rates {
+        let rate = |count| NonZeroU32::new(count).map(|c| Rate::new(c, Duration::from_secs(1)));
+        Rates { messages: rate(messages), bytes: rate(bytes) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_limit_refuses_takes_nothing_of_the_other() {
+        let (mut pace, rates) = (Pace::default(), rates(3, 100));
+        assert!(pace.message(&rates, 90).is_ok());
+        let refused = TooFast::Refuse { what: "bytes", wait: Duration::from_millis(100) };
+        for _ in 0..9 {
+            assert_eq!(pace.message(&rates, 20), Err(refused));
+        }
+        assert!(pace.message(&rates, 5).is_ok() && pace.message(&rates, 5).is_ok());
+        let wait = match pace.message(&rates, 0) {
+            Err(TooFast::Refuse { what: "messages", wait }) => wait,
+            other => return assert!(other.is_err(), "{other:?}"),
+        };
+        advance(wait).await;
+        assert!(pace.message(&rates, 0).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_a_thousand_times_in_ten_seconds_is_let_go() {
+        let (mut pace, rates) = (Pace::default(), rates(1, 0));
+        assert!(pace.message(&rates, 1).is_ok());
+        for _ in 0..1000 {
+            assert!(matches!(pace.message(&rates, 1), Err(TooFast::Refuse { .. })));
+        }
+        assert_eq!(pace.message(&rates, 1), Err(TooFast::LetGo { what: "messages" }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_pings_in_a_second_are_answered() {
+        let mut pace = Pace::default();
+        assert!((0..100).all(|_| pace.control().is_ok()));
+        assert!(matches!(pace.control(), Err(TooFast::Refuse { what: "controls", .. })));
+        sleep(Duration::from_millis(10)).await;
+        assert!(pace.control().is_ok() && pace.control().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_never_sends_more_than_a_burst_and_what_came_back_since(
+            steps in prop::collection::vec((0..300u64, 1..40usize), 1..200),
+        ) {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().start_paused(true).build().expect("it starts");
+            runtime.block_on(async {
+                let (mut pace, rates) = (Pace::default(), rates(10, 100));
+                let (start, mut messages, mut bytes) = (Instant::now(), 0.0, 0.0);
+                for (wait, size) in steps {
+                    advance(Duration::from_millis(wait)).await;
+                    if pace.message(&rates, size).is_ok() {
+                        messages += 1.0;
+                        bytes += f64::from(u32::try_from(size).expect("it is small"));
+                    }
+                    let seconds = start.elapsed().as_secs_f64();
+                    assert!(messages <= 10.0 * (1.0 + seconds) + 1e-6);
+                    assert!(bytes <= 100.0 * (1.0 + seconds) + 1e-6);
+                }
+            });
+        }
+    }
+}

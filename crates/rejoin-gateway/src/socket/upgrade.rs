@@ -158,7 +158,6 @@ fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     Some(name.into())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 fn refuse(refusal: Refusal) -> Response {
     let problem = Problem::new(ErrorCode::InvalidField, &refusal.to_string());
     if refusal == Refusal::Key {

@@ -1,19 +1,18 @@
 //! One request to an issuer, bounded in time and in bytes.
 
-use std::{error::Error, fmt, future::Future, net::IpAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{
     Request, StatusCode, Uri,
     header::{ACCEPT, USER_AGENT},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use rejoin_core::Shutdown;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-use crate::token::InvalidKey;
+use crate::{
+    outgoing::{self, NoRoots, Outgoing, OutgoingError, Tasks},
+    token::InvalidKey,
+};
 
 /// How long an issuer may take, from the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +26,7 @@ pub struct JwksUrl(Uri);
 /// Fetches from one address.
 pub(super) struct Fetcher {
     url: JwksUrl,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    outgoing: Outgoing,
 }
 
 /// Why nothing usable came.
@@ -35,13 +34,11 @@ pub(super) struct Fetcher {
 pub(super) enum FetchError {
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
-    /// Redirects among them: who may answer for the issuer is the configuration's word.
+    /// Redirects among them.
     #[error("the answer is {0}")]
     Status(StatusCode),
-    #[error("the answer is longer than {MAX_BODY_BYTES} bytes")]
-    TooLong,
-    #[error("{0}")]
-    Link(String),
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
 }
 
 impl JwksUrl {
@@ -51,6 +48,7 @@ impl JwksUrl {
     /// [`InvalidKey::Url`] if keys must not be fetched from it: on the way from elsewhere,
     /// without TLS, anybody could put his own in their place.
     pub fn new(url: &str) -> Result<Self, InvalidKey> {
+        let is_safe = |uri: &Uri| outgoing::is_address(uri) && outgoing::is_protected(uri);
         let uri = url.parse::<Uri>().ok().filter(is_safe);
         uri.map(Self).ok_or_else(|| InvalidKey::Url { url: url.to_owned() })
     }
@@ -62,37 +60,15 @@ impl fmt::Display for JwksUrl {
     }
 }
 
-fn is_safe(uri: &Uri) -> bool {
-    let Some(authority) = uri.authority() else { return false };
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    let scheme = uri.scheme_str();
-    let protected = scheme == Some("https") || (scheme == Some("http") && is_loopback);
-    protected && !host.is_empty() && !authority.as_str().contains('@')
-}
-
 impl Fetcher {
     /// # Errors
     /// [`InvalidKey::Roots`] if the machine trusts nobody.
     pub(super) fn new(url: JwksUrl, shutdown: &Shutdown) -> Result<Self, InvalidKey> {
-        let roots = match url.0.scheme_str() {
-            Some("https") => native_roots()?,
-            _ => RootCertStore::empty(),
-        };
-        // The provider is named, so that nobody need install one for the process.
-        let tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has what the default versions need")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let client = Client::builder(Tracked(shutdown.clone()))
-            // There are minutes between two requests.
-            .pool_max_idle_per_host(0)
-            .build(connector.build());
-        Ok(Self { url, client })
+        let tasks = Tasks { shutdown: shutdown.clone(), end: shutdown.clone() };
+        // There are minutes between two requests: no connection is kept.
+        let outgoing = Outgoing::new(&url.0, tasks, 0);
+        let outgoing = outgoing.map_err(|NoRoots(why)| InvalidKey::Roots(why))?;
+        Ok(Self { url, outgoing })
     }
 
     /// What is at the address.
@@ -103,62 +79,15 @@ impl Fetcher {
     async fn get(&self) -> Result<Bytes, FetchError> {
         let request = Request::get(self.url.0.clone())
             .header(ACCEPT, "application/jwk-set+json, application/json")
-            .header(USER_AGENT, concat!("rejoin/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
+            .header(USER_AGENT, outgoing::NAME)
+            .body(Bytes::new().into())
             .expect("an address and fixed headers make a request");
-        let response =
-            self.client.request(request).await.map_err(|error| FetchError::Link(chain(&error)))?;
+        let response = self.outgoing.send(request).await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        match Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLong),
-            Err(error) => Err(FetchError::Link(chain(&*error))),
-        }
+        Ok(outgoing::read(response.into_body(), MAX_BODY_BYTES).await?)
     }
-}
-
-/// Starts the client's tasks as tasks of a [`Shutdown`]; they end with it.
-#[derive(Clone)]
-struct Tracked(Shutdown);
-
-impl<F> hyper::rt::Executor<F> for Tracked
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let shutdown = self.0.clone();
-        self.0.spawn(async move {
-            tokio::select! {
-                _ = task => {}
-                () = shutdown.begun() => {}
-            }
-        });
-    }
-}
-
-fn native_roots() -> Result<RootCertStore, InvalidKey> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Some machines carry certificates that no library of today reads.
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        let why = found.errors.first().map_or_else(|| "there is none".into(), ToString::to_string);
-        return Err(InvalidKey::Roots(why));
-    }
-    Ok(roots)
-}
-
-/// An error and what caused it: the outermost one says little.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
-        cause = error.source();
-    }
-    sentence
 }
 
 impl fmt::Display for Fetcher {

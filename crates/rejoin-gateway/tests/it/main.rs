@@ -3,12 +3,23 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod alive;
+mod api_errors;
+mod api_people;
+mod api_sessions;
 mod bad_input;
+mod browsers;
+mod caps;
+mod description;
 mod door;
 mod embedding;
+mod http;
 mod identity;
 mod jwks;
 mod lobby;
+mod pace;
+mod people;
+mod program;
+mod refresh;
 mod resume;
 mod revocations;
 mod signing;
@@ -20,3 +31,4 @@ mod tls;
 mod tokens;
 mod topics;
 mod upgrade;
+mod webhooks;

@@ -44,6 +44,14 @@ impl TestServer {
         configure: impl FnOnce(&mut GatewayConfig),
         extend: impl FnOnce(Gateway) -> Gateway,
     ) -> Self {
+        Self::start_hub_with(|_| {}, configure, extend).await
+    }
+
+    pub(crate) async fn start_hub_with(
+        configure_hub: impl FnOnce(&mut HubConfig),
+        configure: impl FnOnce(&mut GatewayConfig),
+        extend: impl FnOnce(Gateway) -> Gateway,
+    ) -> Self {
         let terminals = MemoryTerminals::new();
         let programs = terminals.started().unwrap();
         let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
@@ -56,7 +64,7 @@ impl TestServer {
             },
             slow_reader,
         };
-        let config = HubConfig {
+        let mut config = HubConfig {
             profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
             topics: vec![
                 rule("short", 4, SlowReader::CatchUp),
@@ -66,6 +74,7 @@ impl TestServer {
             ],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
+        configure_hub(&mut config);
         let hub = Hub::new(config, &Shutdown::new());
         let key = Signer::hs256(SECRET).unwrap();
         let rules = TokenRules { default_caps: Caps::user(), ..TokenRules::default() };
@@ -105,6 +114,15 @@ impl TestServer {
         let answer = client.ask("authenticate", json!({ "token": self.token(user) })).await;
         assert_eq!(answer["type"], "auth_result", "{answer}");
         client
+    }
+
+    /// An authenticated connection that says more of itself.
+    pub(crate) async fn log_in_with(&self, user: &str, mut said: Value) -> (Client, Value) {
+        said["token"] = self.token(user).into();
+        let mut client = self.connect().await;
+        let answer = client.ask("authenticate", said).await;
+        assert_eq!(answer["type"], "auth_result", "{answer}");
+        (client, answer["payload"].clone())
     }
 
     /// A plain TCP connection after the handshake, for frames that no library sends.

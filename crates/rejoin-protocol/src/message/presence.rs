@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{DeviceId, DeviceName, Subject, UserId};
 
 /// Who is there: the answer to `presence`, and what a follower gets that fell behind.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Serialize)]
 pub struct PresenceState {
     /// Where.
@@ -23,6 +24,7 @@ pub struct PresenceState {
 }
 
 /// A device of a user, as presence shows it.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Present {
     /// The user.

@@ -157,6 +157,7 @@ pub struct SubscribeAck {
 }
 
 /// The answer to `publish`.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Serialize)]
 pub struct PublishAck {
     /// The position after the published frame.

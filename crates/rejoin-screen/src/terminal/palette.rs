@@ -3,7 +3,7 @@
 /// The number of the text colour (OSC 10); the background and the cursor follow.
 pub(crate) const FOREGROUND: usize = 256;
 /// The number of the background colour (OSC 11).
-const BACKGROUND: usize = 257;
+pub(crate) const BACKGROUND: usize = 257;
 
 /// The 16 colours of the pages' theme.
 const BASIC: [u32; 16] = [

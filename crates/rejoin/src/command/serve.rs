@@ -5,18 +5,21 @@ use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, encode};
+use rejoin_gateway::{
+    Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents,
+    WebhookMessages, encode,
+};
 use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     command::{ConfigFile, environment, say, secret, variable},
     config::Config,
+    log::Logging,
     pages,
 };
 
@@ -40,17 +43,13 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let config = self.file.load(self.listen)?;
-        let filter = variable("REJOIN_LOG").unwrap_or_else(|| "info".to_owned());
-        let filter = EnvFilter::try_new(filter).context(
-            "REJOIN_LOG: write a level, such as `debug`, or `rejoin_gateway=debug,info`",
-        )?;
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .init();
+        let logging = Logging::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(config))
+        let result = runtime.block_on(serve(config));
+        // Tasks that were cut off end here, and their spans with them.
+        drop(runtime);
+        logging.finish();
+        result
     }
 }
 
@@ -69,7 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hung_up = hung_up(hangup, tls.clone());
     let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
     let hub = hub(&config, &checkpoint, &shutdown);
-    let gateway = gateway(&config, verifier, tls, hub.clone()).pages(pages::find);
+    let gateway = gateway(&config, verifier, tls, &hub)?.pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -111,6 +110,8 @@ fn hub(config: &Config, checkpoint: &Checkpoint, shutdown: &Shutdown) -> Hub {
         profiles: config.profiles(),
         topics: config.topic_rules(),
         sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
+        limits: config.limits.of_hub(),
+        presence_grace: config.limits.presence_grace,
         ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
     };
     Hub::restored(hub_config, shutdown, saved)
@@ -128,7 +129,12 @@ async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
     }
 }
 
-fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, hub: Hub) -> Gateway {
+fn gateway(
+    config: &Config,
+    verifier: Verifier,
+    tls: Option<Tls>,
+    hub: &Hub,
+) -> anyhow::Result<Gateway> {
     // A terminal is this server's user. Tokens that this server did not sign, and people who
     // need none, get terminals only where the configuration says so.
     let own_tokens = config.auth.required && config.auth.sources().is_empty();
@@ -152,14 +158,37 @@ fn gateway(config: &Config, verifier: Verifier, tls: Option<Tls>, hub: Hub) -> G
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
         connections_per_address: config.limits.connections_per_ip.rate(),
+        rates: config.limits.rates(),
+        max_subscriptions: config.limits.max_subscriptions.get().get(),
+        token_in_url: config.auth.token_in_url,
+        base_path: config.server.base_path.clone(),
+        public_metrics: config.server.public_metrics,
+        compression: config.server.compression,
         ..GatewayConfig::new(verifier.with_rules(rules))
     };
-    Gateway::new(hub, gateway_config)
+    with_webhooks(config, hub, Gateway::new(hub.clone(), gateway_config))
+}
+
+/// Tells programs of events, and asks them for answers.
+fn with_webhooks(config: &Config, hub: &Hub, mut gateway: Gateway) -> anyhow::Result<Gateway> {
+    let data_dir = &config.server.data_dir;
+    if let Some((target, kinds)) = &config.webhooks.events {
+        let webhook = target.open(data_dir).context("webhooks.events")?;
+        let events = WebhookEvents::start(webhook, kinds.iter().copied(), hub)?;
+        hub.set_handler(Arc::new(events))?;
+    }
+    for (kind, target) in &config.webhooks.messages {
+        let webhook = target.open(data_dir);
+        let webhook = webhook.with_context(|| format!("webhooks.messages.{kind:?}"))?;
+        gateway = gateway.handle(kind, WebhookMessages::start(webhook, kind, hub)?)?;
+    }
+    Ok(gateway)
 }
 
 /// Says where the server is, and how to log in.
 fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
-    let url = format!("{}://{address}", config.server.scheme());
+    let base = config.server.base_path.trim_end_matches('/');
+    let url = format!("{}://{address}{base}", config.server.scheme());
     say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");

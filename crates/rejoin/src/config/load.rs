@@ -14,7 +14,7 @@ use crate::config::Config;
 /// Read if it is there and no other file is named.
 const DEFAULT_FILE: &str = "rejoin.toml";
 /// Sections whose keys can be set by `REJOIN_<SECTION>_<KEY>`.
-const SECTIONS: &[&str] = &["server", "auth", "limits", "sessions"];
+const SECTIONS: &[&str] = &["server", "auth", "limits", "sessions", "log"];
 
 /// What flags say, over all else.
 #[derive(Debug, Default)]

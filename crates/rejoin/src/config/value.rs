@@ -23,6 +23,9 @@ const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Clocks that differ by more are wrong, and each second of it lengthens each token.
 const MAX_LEEWAY: Duration = Duration::from_secs(5 * 60);
 
+/// Longer, and nobody would believe that somebody is there.
+const MAX_GRACE: Duration = Duration::from_secs(60 * 60);
+
 /// A positive number of things.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(NonZeroUsize);
@@ -170,6 +173,31 @@ impl<'de> Deserialize<'de> for Interval {
             return Err(Error::custom(format!("{value} is too long; write at most \"365d\"")));
         }
         Ok(Self(interval))
+    }
+}
+
+pub(super) fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let grace = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    grace
+        .filter(|grace| *grace <= MAX_GRACE)
+        .ok_or_else(|| Error::custom(format!("{value} is not allowed; write \"0s\" to \"1h\"")))
+}
+
+pub(super) fn base_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    let parts = path.trim_matches('/');
+    // What needs no encoding, in addresses and in pages, and means nothing to them.
+    let is_plain = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !part.is_empty() && part.bytes().all(plain) && part.bytes().any(|byte| byte != b'.')
+    };
+    match path.starts_with('/') {
+        true if parts.is_empty() => Ok("/".to_owned()),
+        true if parts.split('/').all(is_plain) => Ok(format!("/{parts}/")),
+        _ => Err(Error::custom(format!(
+            "{path:?} is not a path; write \"/\" or \"/rejoin/\", of letters, digits and `-._~`"
+        ))),
     }
 }
 

@@ -19,7 +19,10 @@ allowed_origins = ["https://example.org"]
 trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
 tls_certificate_file = "~/certificate.pem"
 tls_key_file = "key.pem"
+base_path = "/a/rejoin"
+public_metrics = true
 [auth]
+token_in_url = true
 hs256_secret_file = "~/secret"
 issuer = "somebody"
 leeway = "5m"
@@ -32,6 +35,14 @@ heartbeat = "1m 30s"
 drain_window = "1m"
 max_handshakes = 10
 connections_per_ip = { count = 0 }
+max_connections_per_user = 3
+messages_per_second = 100
+bytes_per_second = 1000
+max_subscriptions = 10
+max_topics = 100
+max_topics_per_user = 10
+max_sessions_per_user = 5
+presence_grace = "0s"
 [topics."news.*"]
 retain = { frames = 10, bytes = 4096, age = "5m" }
 slow_reader = "latest"
@@ -72,12 +83,16 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
             "[limits]\nauth_timeot = \"1s\"",
             "2: unknown field `auth_timeot`, expected one of \
              `max_connections`, `max_message_bytes`, `auth_timeout`, `heartbeat`, \
-             `drain_window`, `max_handshakes`, `connections_per_ip`",
+             `drain_window`, `max_handshakes`, `connections_per_ip`, \
+             `max_connections_per_user`, `messages_per_second`, `bytes_per_second`, \
+             `max_subscriptions`, `max_topics`, `max_topics_per_user`, \
+             `max_retained_bytes_per_user`, `max_sessions_per_user`, `presence_grace`",
         ),
         (
             "\n[cluster]\nurl = \"\"",
             "2: unknown field `cluster`, expected one of \
-             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`",
+             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`, `log`, \
+             `webhooks`",
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
@@ -146,6 +161,31 @@ fn a_mistake_about_proxies_and_addresses_is_told_too() {
             "[limits]\nconnections_per_ip = { count = -1 }",
             "2: -1 is not allowed; write 0 for no limit, or a number to 10000000",
         ),
+    ]);
+}
+
+#[test]
+fn a_mistake_about_the_base_path_and_the_limits_is_told_too() {
+    let path = "is not a path; write \"/\" or \"/rejoin/\", of letters, digits and `-._~`";
+    let of_path = ["", "rejoin", "/a b/", "/a//b", "/../", "/\u{e4}", "/<b>"]
+        .map(|text| (format!("[server]\nbase_path = {text:?}"), format!("2: {text:?} {path}")));
+    let of_path = of_path.each_ref().map(|(text, expected)| (text.as_str(), expected.as_str()));
+    are_told(&of_path);
+    are_told(&[
+        (
+            "[server]\npublic_metrics = \"yes\"",
+            "2: invalid type: string \"yes\", expected a boolean",
+        ),
+        ("[auth]\ntoken_in_url = 1", "2: invalid type: integer `1`, expected a boolean"),
+        (
+            "[limits]\nmessages_per_second = -1",
+            "2: -1 is not allowed; write 0 for no limit, or a number to 10000000",
+        ),
+        (
+            "[limits]\nmax_subscriptions = 0",
+            "2: 0 is not allowed; write a number from 1 to 10000000",
+        ),
+        ("[limits]\npresence_grace = \"2h\"", "2: \"2h\" is not allowed; write \"0s\" to \"1h\""),
     ]);
 }
 
@@ -295,4 +335,35 @@ fn without_a_home_the_data_directory_must_be_named() {
     assert_eq!(complaint(command), expected);
     let mut command = home.rejoin(&["config", "check", "--data-dir", "data"]);
     assert!(command.env_remove("HOME").output().unwrap().status.success());
+}
+
+#[test]
+fn a_mistake_about_logs_and_webhooks_is_told_with_its_line() {
+    let cases = [
+        (
+            "[log]\nlevel = \"loud=very\"",
+            "2: \"loud=very\" is no level; write \"debug\", or \"rejoin_gateway=debug,info\"",
+        ),
+        ("[log]\nformat = \"xml\"", "2: unknown variant `xml`, expected `text` or `json`"),
+        (
+            "[webhooks.events]\nurl = \"http://app.example/\"\nsecret_file = \"s\"",
+            "1: a webhook's address must be `https://`, or `http://` to this machine or where \
+             `insecure` allows it, without a name or password in it",
+        ),
+        ("[webhooks.events]\nurl = \"https://a.example\"", "1: missing field `secret_file`"),
+        (
+            "[webhooks.messages.publish]\nurl = \"https://a.example\"\nsecret_file = \"s\"",
+            "1: the message type `publish` is built in; choose another name",
+        ),
+        #[cfg(not(feature = "otlp"))]
+        (
+            "[log]\notlp_endpoint = \"http://127.0.0.1:4318\"",
+            "2: this `rejoin` was built without OTLP; build it with `--features otlp`",
+        ),
+    ];
+    let home = Home::new();
+    for (text, expected) in cases {
+        home.write("rejoin.toml", text);
+        assert_eq!(home.complains(&["config", "check"]), format!("rejoin.toml:{expected}"));
+    }
 }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod api;
 mod certificate;
 mod configuration;
 mod failures;
 mod login;
+mod logs;
 mod proxy;
 mod stop;
 mod support;

@@ -1,0 +1,109 @@
+//! The names under which Prometheus reads what is counted.
+
+use std::collections::BTreeSet;
+
+use rejoin_core::{DropReason, Metrics};
+
+/// The text once everything has been counted: without a label's value there is no sample.
+fn text() -> String {
+    let metrics = Metrics::default();
+    metrics.refused("connections");
+    metrics.frames_dropped(DropReason::Retention, 2);
+    metrics.auth_failed("expired");
+    metrics.rate_limited("messages");
+    metrics.webhook("delivered");
+    metrics.http_requests.get_or_create(&[("status", 200)]).inc();
+    metrics.sessions.get_or_create(&[("kind", "terminal"), ("status", "idle")]).inc();
+    metrics.connections.set(3);
+    metrics.connections_total.inc_by(7);
+    metrics.broadcast.observe(0.001);
+    metrics.text()
+}
+
+/// Each metric's name and type, as the text says.
+fn types(text: &str) -> Vec<(&str, &str)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    lines.map(|line| line.split_once(' ').unwrap()).collect()
+}
+
+/// The names of the samples that there can be.
+fn samples(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (name, kind) in types(text) {
+        match kind {
+            "histogram" => {
+                names.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}")));
+            }
+            _ => {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn the_names_of_the_design_are_there() {
+    let text = text();
+    for expected in [
+        ("rejoin_connections", "gauge"),
+        ("rejoin_connections_total", "counter"),
+        ("rejoin_messages_sent_total", "counter"),
+        ("rejoin_frames_dropped_total", "counter"),
+        ("rejoin_broadcast_seconds", "histogram"),
+        ("rejoin_sessions", "gauge"),
+        ("rejoin_auth_failures_total", "counter"),
+        ("rejoin_rate_limited_total", "counter"),
+    ] {
+        assert!(types(&text).contains(&expected), "{expected:?} in {text}");
+    }
+}
+
+#[test]
+fn each_name_is_there_once_with_one_type() {
+    let text = text();
+    let names: Vec<_> = types(&text).into_iter().map(|(name, _)| name).collect();
+    let different: BTreeSet<_> = names.iter().collect();
+    assert_eq!(different.len(), names.len(), "{text}");
+    assert!(names.iter().all(|name| name.starts_with("rejoin_")), "{text}");
+}
+
+#[test]
+fn what_is_counted_is_in_the_text_with_its_labels() {
+    let text = text();
+    for expected in [
+        "rejoin_connections 3",
+        "rejoin_connections_total 7",
+        "rejoin_frames_dropped_total{reason=\"retention\"} 2",
+        "rejoin_auth_failures_total{reason=\"expired\"} 1",
+        "rejoin_rate_limited_total{what=\"messages\"} 1",
+        "rejoin_webhooks_total{outcome=\"delivered\"} 1",
+        "rejoin_broadcast_seconds_count 1",
+        "rejoin_sessions{kind=\"terminal\",status=\"idle\"} 1",
+    ] {
+        assert!(text.lines().any(|line| line == expected), "{expected} in {text}");
+    }
+}
+
+/// Words that begin with `rejoin_` in what a dashboard asks for.
+fn named(expression: &str) -> impl Iterator<Item = &str> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("rejoin_"))
+}
+
+#[test]
+fn the_dashboard_names_only_metrics_that_are_there() {
+    let dashboard = include_str!("../../../../packaging/grafana-dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let there = samples(&text());
+    let mut asked = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            for name in named(target["expr"].as_str().unwrap()) {
+                assert!(there.contains(name), "{}: no metric {name}", panel["title"]);
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 15, "{asked} names");
+}

@@ -1,0 +1,117 @@
+//! The API: all its routes, each with its description.
+
+#![expect(unused_qualifications, reason = "the description's macros write whole paths")]
+
+mod account;
+mod administration;
+mod connections;
+mod sessions;
+mod terminals;
+mod topics;
+mod users;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, OriginalUri, Request},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use rejoin_protocol::ErrorCode;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    gateway::Shared,
+    http::{Problem, cors, document, idempotency, reference},
+};
+
+/// How much longer than a message a body may be: what stands around the message's data.
+const BODY_EXTRA_BYTES: usize = 1024;
+
+/// All below `/api`.
+pub(super) fn router(shared: &Arc<Shared>) -> Router {
+    let (routes, openapi) = routes(shared);
+    let document = document::finish(openapi, &shared.config.base_path);
+    let reference = reference::page(&document);
+    let json = document.to_string();
+    let of_document = move || async move { document_response(json) };
+    let own = Router::new()
+        .route("/v1/openapi.json", get(of_document))
+        .route("/docs", get(move || async move { reference.clone() }));
+    let limit = shared.config.max_message_bytes + BODY_EXTRA_BYTES;
+    let api = Router::new()
+        .nest("/v1", routes)
+        .merge(own)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed);
+    api.layer(DefaultBodyLimit::max(limit))
+        .layer(middleware::from_fn(never_stored))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), cors::answer))
+}
+
+fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
+    let once = middleware::from_fn_with_state(Arc::clone(shared), idempotency::once);
+    let repeatable = OpenApiRouter::new()
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get, sessions::close))
+        .routes(routes!(terminals::input))
+        .routes(routes!(terminals::resize))
+        .routes(routes!(terminals::signal))
+        .routes(routes!(terminals::screen))
+        .routes(routes!(sessions::connections))
+        .routes(routes!(sessions::profiles))
+        .routes(routes!(topics::publish))
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::history))
+        .routes(routes!(topics::presence))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::get, connections::close))
+        .routes(routes!(connections::emit))
+        .routes(routes!(connections::broadcast))
+        .routes(routes!(users::connections))
+        .routes(routes!(users::device_connections))
+        .routes(routes!(users::emit))
+        .routes(routes!(users::emit_to_device))
+        .routes(routes!(users::disconnect))
+        .routes(routes!(users::presence))
+        .routes(routes!(account::ticket))
+        .routes(routes!(administration::revoke, administration::list))
+        .routes(routes!(administration::lift_user))
+        .routes(routes!(administration::lift_token))
+        .routes(routes!(administration::stats))
+        .route_layer(once);
+    let routes = OpenApiRouter::with_openapi(document::begin())
+        .merge(repeatable)
+        .routes(routes!(account::log_in))
+        .routes(routes!(account::log_out))
+        .routes(routes!(account::me));
+    let (router, openapi) = routes.split_for_parts();
+    (router.with_state(Arc::clone(shared)), openapi)
+}
+
+/// Nothing of the API is for a cache: it is somebody's, and of this moment.
+async fn never_stored(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
+    let detail = format!("there is nothing at `{}`; see /api/docs", uri.path());
+    Problem::new(ErrorCode::NotFound, &detail)
+}
+
+async fn method_not_allowed() -> Problem {
+    let detail = "the path does not take this method; `Allow` has those that it takes";
+    Problem::new(ErrorCode::MethodNotAllowed, detail)
+}
+
+fn document_response(json: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json)
+        .into_response()
+}

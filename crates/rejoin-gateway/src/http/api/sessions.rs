@@ -1,0 +1,294 @@
+//! Sessions: made, listed, looked at, closed.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use rejoin_core::{CreateTerminal, Session, SessionRight};
+use rejoin_protocol::{
+    ConnectionId, ConnectionInfo, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
+    TerminalSize, UserId, limits,
+};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    gateway::Shared,
+    http::{
+        Problem,
+        extract::{Caller, InPath, InQuery, Json, Limit, whole},
+        paging::page,
+    },
+};
+
+/// Longest path where a program may start, in bytes: as Linux has it.
+const MAX_CWD_BYTES: usize = 4096;
+
+/// What session to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({ "profile": "terminal", "name": "build", "cols": 120, "rows": 40 }))]
+pub(super) struct NewSession {
+    /// Its kind.
+    #[serde(default)]
+    #[schema(default = "terminal")]
+    kind: NewKind,
+    /// The id that it gets; a new one if none is given.
+    #[serde(default)]
+    id: Option<SessionId>,
+    /// The profile that it is started from; `terminal` if none is named.
+    #[serde(default)]
+    profile: Option<ProfileName>,
+    /// What the person calls it; at most 100 bytes.
+    #[serde(default, deserialize_with = "name")]
+    #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    name: Option<String>,
+    /// Columns.
+    #[serde(default = "default_cols", deserialize_with = "cols")]
+    #[schema(minimum = 1, maximum = 1000, default = 80)]
+    cols: u16,
+    /// Rows.
+    #[serde(default = "default_rows", deserialize_with = "rows")]
+    #[schema(minimum = 1, maximum = 500, default = 24)]
+    rows: u16,
+    /// Where the program starts; what the profile says if nothing is given.
+    #[serde(default, deserialize_with = "cwd")]
+    #[schema(min_length = 1, max_length = 4096, pattern = r"^[^\x00]+$")]
+    cwd: Option<String>,
+}
+
+/// What kinds of sessions can be made by request.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NewKind {
+    /// A program on a pseudo-terminal.
+    #[default]
+    Terminal,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionFilter {
+    /// Only those of this user.
+    #[serde(default)]
+    user: Option<UserId>,
+    /// Only those in this status.
+    #[serde(default)]
+    status: Option<SessionStatus>,
+    /// Only those of this kind.
+    #[serde(default)]
+    kind: Option<SessionKind>,
+    /// Only those after this one: the `next` of the page before.
+    #[serde(default)]
+    after: Option<SessionId>,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+}
+
+/// A page of sessions, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionPage {
+    sessions: Vec<SessionInfo>,
+    /// The `after` of the next page; null if there is none.
+    next: Option<SessionId>,
+}
+
+/// A page of connections, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConnectionPage {
+    pub(super) connections: Vec<ConnectionInfo>,
+    /// The `after` of the next page; null if there is none.
+    pub(super) next: Option<ConnectionId>,
+}
+
+/// The profiles that the caller may start.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Profiles {
+    profiles: Vec<ProfileName>,
+}
+
+/// List sessions
+///
+/// Administrators see all, others their own.
+#[utoipa::path(
+    get, path = "/sessions", tag = "sessions", params(SessionFilter),
+    responses((status = 200, description = "A page of them, oldest first.", body = SessionPage))
+)]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InQuery(filter): InQuery<SessionFilter>,
+) -> Result<axum::Json<SessionPage>, Problem> {
+    let SessionFilter { user, status, kind, after, limit: Limit(limit) } = filter;
+    if let Some(user) = &user {
+        caller.check_user(user)?;
+    }
+    let matches = |session: &SessionInfo| {
+        user.as_ref().is_none_or(|user| session.owner == *user)
+            && status.is_none_or(|status| session.status == status)
+            && kind.is_none_or(|kind| session.kind == kind)
+            && after.as_ref().is_none_or(|after| session.id > *after)
+    };
+    let sessions = shared.hub.sessions(&caller.0);
+    let sessions = sessions.iter().map(Session::info).filter(matches);
+    let (sessions, next) = page(sessions, limit, |session| session.id.clone());
+    Ok(axum::Json(SessionPage { sessions, next }))
+}
+
+/// Start a session
+///
+/// The program comes from a profile of the configuration, never from a request.
+#[utoipa::path(
+    post, path = "/sessions", tag = "sessions", request_body = NewSession,
+    responses(
+        (status = 201, description = "It was started.", body = SessionInfo,
+         headers(("Location" = String, description = "Where it is."))),
+        (status = 404, description = "`unknown_profile`."),
+        (status = 409, description = "`session_exists`: the id is taken. `start_failed`: the \
+         program could not be started, for example because `cwd` does not exist."),
+        (status = 429, description = "`too_many_sessions`."),
+    )
+)]
+pub(super) async fn create(
+    State(shared): State<Arc<Shared>>,
+    Caller(identity): Caller,
+    Json(new): Json<NewSession>,
+) -> Result<Response, Problem> {
+    let NewSession { kind: NewKind::Terminal, id, profile, name, cols, rows, cwd } = new;
+    let size = Some(size(cols, rows));
+    let create = CreateTerminal { id, profile, name, size, cwd };
+    let session = shared.hub.create_terminal(&identity, create).await?;
+    let location = format!("{}api/v1/sessions/{}", shared.config.base_path, session.id());
+    let headers = [(header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers, axum::Json(session.info())).into_response())
+}
+
+/// Look at a session
+#[utoipa::path(
+    get, path = "/sessions/{session}", tag = "sessions",
+    params(("session" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 200, description = "What it is.", body = SessionInfo),
+        (status = 404, description = "`unknown_session`."),
+    )
+)]
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+) -> Result<axum::Json<SessionInfo>, Problem> {
+    Ok(axum::Json(find(&shared, &caller, &id, SessionRight::Attach)?.info()))
+}
+
+/// Close a session
+///
+/// Its program is ended, those who are attached are told, and it is forgotten.
+#[utoipa::path(
+    delete, path = "/sessions/{session}", tag = "sessions",
+    params(("session" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "`unknown_session`."),
+    )
+)]
+pub(super) async fn close(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+) -> Result<StatusCode, Problem> {
+    let session = find(&shared, &caller, &id, SessionRight::Write)?;
+    shared.hub.close_session(&session).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List who is attached to a session
+///
+/// In the order in which they came, all on one page.
+#[utoipa::path(
+    get, path = "/sessions/{session}/connections", tag = "sessions",
+    params(("session" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 200, description = "The connections.", body = ConnectionPage),
+        (status = 404, description = "`unknown_session`."),
+    )
+)]
+pub(super) async fn connections(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+) -> Result<axum::Json<ConnectionPage>, Problem> {
+    let session = find(&shared, &caller, &id, SessionRight::Attach)?;
+    let connections = session.connections();
+    let connections = connections.iter().filter_map(|id| shared.hub.connection(id));
+    let connections = connections.map(|connection| connection.info()).collect();
+    Ok(axum::Json(ConnectionPage { connections, next: None }))
+}
+
+/// List the profiles that the caller may start
+#[utoipa::path(
+    get, path = "/profiles", tag = "sessions",
+    responses((status = 200, description = "Their names, sorted.", body = Profiles))
+)]
+pub(super) async fn profiles(
+    State(shared): State<Arc<Shared>>,
+    Caller(identity): Caller,
+) -> axum::Json<Profiles> {
+    axum::Json(Profiles { profiles: shared.hub.profiles(&identity) })
+}
+
+pub(super) fn find(
+    shared: &Shared,
+    Caller(identity): &Caller,
+    id: &SessionId,
+    right: SessionRight,
+) -> Result<Session, Problem> {
+    Ok(shared.hub.session(id, identity, right)?)
+}
+
+pub(super) fn size(cols: u16, rows: u16) -> TerminalSize {
+    TerminalSize::new(cols, rows).expect("both were checked when they were read")
+}
+
+fn default_cols() -> u16 {
+    TerminalSize::DEFAULT.cols()
+}
+
+fn default_rows() -> u16 {
+    TerminalSize::DEFAULT.rows()
+}
+
+pub(super) fn cols<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    cells(deserializer, limits::MAX_COLS)
+}
+
+pub(super) fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    cells(deserializer, limits::MAX_ROWS)
+}
+
+fn cells<'de, D: Deserializer<'de>>(deserializer: D, max: u16) -> Result<u16, D::Error> {
+    let cells = whole(deserializer, 1..=max.into())?;
+    Ok(u16::try_from(cells).expect("it is at most `max`"))
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let max = limits::MAX_SESSION_NAME_BYTES;
+    match Option::<String>::deserialize(deserializer)? {
+        Some(name) if name.len() > max || name.chars().any(char::is_control) => {
+            Err(D::Error::custom(format!("must be at most {max} bytes, no control characters")))
+        }
+        name => Ok(name.filter(|name| !name.is_empty())),
+    }
+}
+
+fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        Some(path) if path.is_empty() || path.len() > MAX_CWD_BYTES || path.contains('\0') => {
+            Err(D::Error::custom(format!("must be a path of 1 to {MAX_CWD_BYTES} bytes")))
+        }
+        path => Ok(path),
+    }
+}

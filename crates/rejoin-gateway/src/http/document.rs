@@ -1,0 +1,155 @@
+//! The OpenAPI document: what is the same for all routes, said once.
+
+use rejoin_protocol::{code::ERROR_CODES, limits};
+use serde_json::{Value, json};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, Info, OpenApi, OpenApiBuilder,
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        tag::{Tag, TagBuilder},
+    },
+};
+
+use crate::http::problem::{PROBLEM_JSON, ProblemBody};
+
+const ABOUT: &str = "\
+Everything but the WebSockets themselves: sessions, topics, connections and users, and who may do \
+what.\n\n\
+A request carries its token as `Authorization: Bearer TOKEN`; this server's own pages have it in a \
+cookie. Administrators may do everything, others what concerns themselves. What somebody may not \
+see looks like what is not there.\n\n\
+Times are milliseconds since the epoch. Lists come in pages: send a page's `next` as `after` to \
+get the one after it. Errors are problem details (RFC 9457); their `code` is for programs. In \
+paths, what is not a letter, a digit or one of `-._~` is percent-encoded: the topic \
+`room/7` is `room%2F7`.\n\n\
+A POST with an `Idempotency-Key` is done once: within five minutes the same user's same request \
+gets the same answer, with `Idempotent-Replayed: true`.";
+
+const TAGS: [(&str, &str); 6] = [
+    ("sessions", "Live terminals that any number of connections attach to."),
+    ("topics", "What is published by name and kept for those who come back."),
+    ("connections", "WebSockets, each of one user and perhaps one device."),
+    ("users", "Users and their devices, whatever their connections."),
+    ("account", "The caller."),
+    ("administration", "For administrators."),
+];
+
+/// The document before its routes.
+pub(super) fn begin() -> OpenApi {
+    let mut info = Info::new("rejoin", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.to_owned());
+    let mut schemas = vec![(ProblemBody::name().into_owned(), ProblemBody::schema())];
+    ProblemBody::schemas(&mut schemas);
+    let mut components = Components::new();
+    components.schemas.extend(schemas);
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    components.add_security_scheme("bearer", bearer);
+    OpenApiBuilder::new()
+        .info(info)
+        .tags(Some(TAGS.map(tag)))
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
+        .build()
+}
+
+fn tag((name, description): (&str, &str)) -> Tag {
+    TagBuilder::new().name(name).description(Some(description)).build()
+}
+
+/// The document with its routes, and with what each of them may answer besides.
+pub(super) fn finish(document: OpenApi, base: &str) -> Value {
+    let mut document = serde_json::to_value(document).expect("a document is JSON");
+    document["servers"] = json!([{ "url": format!("{base}api/v1") }]);
+    let reference = json!({ "url": format!("{base}api/docs"), "description": "To be read" });
+    document["externalDocs"] = reference;
+    let paths = document["paths"].as_object_mut().expect("a document has paths");
+    for item in paths.values_mut() {
+        let methods = item.as_object_mut().expect("a path has methods");
+        for (method, operation) in methods {
+            complete(method, operation);
+        }
+    }
+    document
+}
+
+/// Adds what follows from a route's parts.
+fn complete(method: &str, operation: &mut Value) {
+    let summary = operation["summary"].as_str().unwrap_or_default().to_lowercase();
+    let words: Vec<String> = summary
+        .split_whitespace()
+        .map(|word| word.chars().filter(char::is_ascii_alphanumeric).collect())
+        .collect();
+    operation["operationId"] = words.join("_").into();
+    let needs_token = operation["security"].is_null();
+    let has_body = !operation["requestBody"].is_null();
+    let takes_key = method == "post" && needs_token;
+    if takes_key {
+        add_key(operation);
+    }
+    let has_input = has_body || operation["parameters"].is_array();
+    let responses = operation["responses"].as_object_mut().expect("a route has answers");
+    let standard = [
+        (has_input, "400", "`malformed_json`, `missing_field` or `invalid_field`, and where."),
+        (needs_token, "401", "There is no token, or it is not good."),
+        (needs_token, "403", "`forbidden`: the token does not allow this."),
+        (has_body, "413", "The body is too long."),
+        (has_body, "415", "The body is not `application/json`."),
+        (takes_key, "422", "`key_reused`: the idempotency key was used with another body."),
+        (takes_key, "429", "`rate_limited`: too many idempotency keys."),
+        (true, "503", "`keys_unavailable` or `overloaded`: try again later."),
+    ];
+    for (_, status, description) in standard.into_iter().filter(|(applies, ..)| *applies) {
+        let answer = responses.entry(status).or_insert_with(|| json!({}));
+        if answer["description"].is_null() {
+            answer["description"] = description.into();
+        }
+    }
+    for (status, answer) in responses {
+        if status.as_str() >= "400" {
+            describe_problem(status, answer);
+        }
+    }
+}
+
+fn add_key(operation: &mut Value) {
+    let parameters = operation
+        .as_object_mut()
+        .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
+    let schema = json!({
+        "type": "string",
+        "pattern": format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$", max = limits::MAX_KEY_BYTES),
+    });
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes a retry within five minutes harmless: any text, new for each request.",
+        "required": false,
+        "schema": schema,
+    });
+    if let Some(Value::Array(parameters)) = parameters {
+        parameters.push(key);
+    }
+}
+
+fn describe_problem(status: &str, answer: &mut Value) {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    answer["content"] = json!({ PROBLEM_JSON: { "schema": schema } });
+    let header = |name: &str, description: &str, schema: Value| json!({ name: { "description": description, "schema": schema } });
+    match status {
+        "401" => {
+            let text = json!({ "type": "string" });
+            answer["headers"] = header("WWW-Authenticate", "`Bearer`.", text);
+        }
+        "429" | "503" => {
+            let seconds = json!({ "type": "integer", "minimum": 0 });
+            answer["headers"] = header("Retry-After", "When to try again, in seconds.", seconds);
+        }
+        _ => {}
+    }
+}
+
+/// What the codes of errors mean, for the reference.
+pub(super) fn codes() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    ERROR_CODES.iter().map(|row| (row.code, row.description, row.retryable))
+}

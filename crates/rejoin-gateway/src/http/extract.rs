@@ -1,0 +1,264 @@
+//! What handlers take from a request, with problems that name the field.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        path::ErrorKind,
+        rejection::{BytesRejection, PathRejection},
+    },
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use rejoin_core::Identity;
+use rejoin_protocol::{ErrorCode, UserId};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    gateway::Shared,
+    http::{Problem, identify},
+};
+
+/// Who sends the request.
+///
+/// Stands before all else that a handler takes: whoever is nobody hears nothing but that.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) Identity);
+
+/// What the path names.
+pub(super) struct InPath<T>(pub(super) T);
+
+/// What stands after the `?`.
+pub(super) struct InQuery<T>(pub(super) T);
+
+/// A body of JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+/// A body of JSON that may be left out.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl Caller {
+    pub(super) fn is_admin(&self) -> bool {
+        self.0.caps.admin
+    }
+
+    /// Whether it is an administrator.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub(super) fn check_admin(&self) -> Result<(), Problem> {
+        if self.is_admin() {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Forbidden, "only an administrator may do this"))
+    }
+
+    /// Whether it is this user, or an administrator.
+    ///
+    /// # Errors
+    /// `forbidden`, whether or not there is such a user.
+    pub(super) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
+        if self.is_admin() || self.0.user == *user {
+            return Ok(());
+        }
+        let detail = "only an administrator may do this with another user";
+        Err(Problem::new(ErrorCode::Forbidden, detail))
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Self::Rejection> {
+        // Verified once, whoever asks first.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let caller = Self(identify(shared, &parts.method, &parts.headers).await?);
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Self::Rejection> {
+        let path = Path::from_request_parts(parts, shared).await;
+        path.map(|Path(value)| Self(value)).map_err(|error| invalid_path(&error))
+    }
+}
+
+fn invalid_path(error: &PathRejection) -> Problem {
+    let detail = match error {
+        PathRejection::FailedToDeserializePathParams(error) => match error.kind() {
+            ErrorKind::DeserializeError { key, message, .. } => format!("`{key}`: {message}"),
+            ErrorKind::InvalidUtf8InPathParam { key } => format!("`{key}` must be UTF-8"),
+            ErrorKind::Message(message) => message.clone(),
+            _ => error.body_text(),
+        },
+        error => error.body_text(),
+    };
+    Problem::new(ErrorCode::InvalidField, &detail)
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Shared>> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Self::Rejection> {
+        let query = Query::from_request_parts(parts, shared).await;
+        query
+            .map(|Query(value)| Self(value))
+            .map_err(|error| Problem::new(ErrorCode::InvalidField, &error.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        parse(&body(request, shared).await?).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let type_is_right = check_content_type(request.headers());
+        let body = body(request, shared).await?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        type_is_right?;
+        if body.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
+        parse(&body).map(Self)
+    }
+}
+
+/// The whole body, if it is not too long.
+pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, shared).await.map_err(|error| too_long_or_broken(&error))
+}
+
+fn too_long_or_broken(error: &BytesRejection) -> Problem {
+    let status = error.status();
+    let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
+        "the body is longer than `limits.max_message_bytes` allows".to_owned()
+    } else {
+        format!("the body could not be read: {}", error.body_text())
+    };
+    Problem::new(ErrorCode::InvalidField, &detail).with_status(status)
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let detail = "the body must be JSON; send `Content-Type: application/json`";
+    let problem = Problem::new(ErrorCode::InvalidField, detail);
+    Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    // Serde would take an array's elements for fields.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::new(ErrorCode::MalformedJson, "the body must be a JSON object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        refused(error.inner(), if path == "." { "" } else { &path })
+    })?;
+    deserializer.end().map_err(|error| refused(&error, ""))?;
+    Ok(value)
+}
+
+/// What is wrong, and where: a field by its name, what is no JSON by its line and column.
+fn refused(error: &serde_json::Error, path: &str) -> Problem {
+    if error.classify() != serde_json::error::Category::Data {
+        return Problem::new(ErrorCode::MalformedJson, &error.to_string());
+    }
+    let sentence = error.to_string();
+    let sentence = sentence.split(" at line ").next().unwrap_or(&sentence);
+    let code = if sentence.starts_with("missing field") {
+        ErrorCode::MissingField
+    } else {
+        ErrorCode::InvalidField
+    };
+    let detail =
+        if path.is_empty() { sentence.to_owned() } else { format!("`{path}`: {sentence}") };
+    Problem::new(code, &detail)
+}
+
+/// A whole number, also one that is written with a fraction of zero (JSON Schema, `integer`).
+pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    allowed: RangeInclusive<u32>,
+) -> Result<u32, D::Error> {
+    let number = f64::deserialize(deserializer).ok();
+    let number = number.filter(|number| number.fract() == 0.0);
+    let whole = number.and_then(|number| {
+        #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 stops at the ends")]
+        let number = number as i64;
+        u32::try_from(number).ok()
+    });
+    whole.filter(|whole| allowed.contains(whole)).ok_or_else(|| {
+        let (min, max) = allowed.into_inner();
+        serde::de::Error::custom(format!("must be a whole number from {min} to {max}"))
+    })
+}
+
+/// A number from 1 to 1000 of things on one page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit(pub(super) usize);
+
+impl Limit {
+    const MAX: usize = 1000;
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // `parse` takes a leading `+`, too.
+        let number = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+        number.filter(|number| (1..=Self::MAX).contains(number)).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("must be a number from 1 to {}", Self::MAX))
+        })
+    }
+}
+
+impl utoipa::PartialSchema for Limit {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::Integer)
+            .description(Some("How many items a page has at most."))
+            .minimum(Some(1))
+            .maximum(Some(Self::MAX))
+            .default(Some(Self::default().0.into()))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Limit {}

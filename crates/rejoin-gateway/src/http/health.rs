@@ -1,0 +1,68 @@
+//! How the server is: alive, ready, and in numbers.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use rejoin_core::{Caps, Identity, Session};
+use rejoin_protocol::{SessionKind, SessionStatus, UserId};
+
+use crate::{
+    gateway::Shared,
+    http::{Problem, extract::Caller},
+};
+
+/// What Prometheus is told.
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const STATUSES: [(SessionStatus, &str); 5] = [
+    (SessionStatus::Starting, "starting"),
+    (SessionStatus::Active, "active"),
+    (SessionStatus::Idle, "idle"),
+    (SessionStatus::Terminated, "terminated"),
+    (SessionStatus::Error, "error"),
+];
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn alive() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "ok\n")
+}
+
+/// `GET /readyz`: new connections are welcome.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    if shared.shutdown.has_begun() {
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, "stopping\n").into_response();
+    }
+    (headers, "ready\n").into_response()
+}
+
+/// `GET /metrics`: for administrators, unless the configuration opens it.
+pub(super) async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    caller: Result<Caller, Problem>,
+) -> Result<Response, Problem> {
+    if !shared.config.public_metrics {
+        caller?.check_admin()?;
+    }
+    count_sessions(&shared);
+    let headers = [(header::CONTENT_TYPE, METRICS_TEXT), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, shared.hub.metrics().text()).into_response())
+}
+
+/// Sets the gauge of sessions: they change their status too often to count each time.
+fn count_sessions(shared: &Shared) {
+    let reader = UserId::new("metrics").expect("a valid user id");
+    let sessions = shared.hub.sessions(&Identity::new(reader, Caps::admin()));
+    let infos: Vec<_> = sessions.iter().map(Session::info).collect();
+    for (status, name) in STATUSES {
+        let matches = |kind, status_of| kind == SessionKind::Terminal && status_of == status;
+        let count = infos.iter().filter(|info| matches(info.kind, info.status)).count();
+        let labels = [("kind", "terminal"), ("status", name)];
+        let gauge = shared.hub.metrics().sessions.get_or_create(&labels);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

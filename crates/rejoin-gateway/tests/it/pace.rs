@@ -1,0 +1,202 @@
+//! What comes too fast, or too slowly.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use rejoin_gateway::{GatewayConfig, Rate, Rates};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
+
+use crate::support::TestServer;
+
+fn rate(count: u32) -> Rate {
+    Rate::new(NonZeroU32::new(count).unwrap(), Duration::from_secs(3600))
+}
+
+/// A masked frame, whose mask changes nothing.
+fn frame(head: u8, payload: &str) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[head, 0xfe], &length[..], &[0; 4], payload.as_bytes()].concat()
+}
+
+/// A plain socket that is let in.
+async fn let_in(server: &TestServer, more: &[u8]) -> TcpStream {
+    let mut socket = server.raw().await;
+    let payload = json!({ "token": server.token("ann") });
+    let message = json!({ "type": "authenticate", "payload": payload }).to_string();
+    socket.write_all(&[&frame(0x81, &message), more].concat()).await.unwrap();
+    let hello = String::from_utf8(next_frame(&mut socket).await.0).unwrap();
+    assert!(hello.contains("auth_result"), "{hello}");
+    socket
+}
+
+/// The payload of the next frame, and its first byte.
+async fn next_frame(socket: &mut TcpStream) -> (Vec<u8>, u8) {
+    let head = socket.read_u8().await.unwrap();
+    let length = match socket.read_u8().await.unwrap() {
+        126 => usize::from(socket.read_u16().await.unwrap()),
+        length => usize::from(length),
+    };
+    let mut payload = vec![0; length];
+    socket.read_exact(&mut payload).await.unwrap();
+    (payload, head)
+}
+
+/// The code with which the socket is closed.
+async fn close_code(socket: &mut TcpStream) -> u16 {
+    loop {
+        let (payload, head) = next_frame(socket).await;
+        if head == 0x88 {
+            return u16::from_be_bytes([payload[0], payload[1]]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_message_too_many_is_refused_by_its_id_and_counted() {
+    let configure = |config: &mut GatewayConfig| {
+        config.rates = Rates { messages: Some(rate(5)), bytes: None };
+    };
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    // The first is `authenticate`.
+    let mut client = server.log_in("ann").await;
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let answer: Value = client.ask("ping", json!({})).await;
+        answers.push(answer["payload"]["code"].as_str().unwrap_or("pong").to_owned());
+    }
+    assert_eq!(answers, ["pong", "pong", "pong", "pong", "rate_limited", "rate_limited"]);
+    let metrics = server.hub.metrics().text();
+    assert!(metrics.contains(r#"rate_limited_total{what="messages"} 2"#), "{metrics}");
+    // Another connection has its own.
+    let mut other = server.log_in("ann").await;
+    assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
+}
+
+#[tokio::test]
+async fn a_message_beyond_all_bytes_is_told_so_and_takes_nothing() {
+    let configure = |config: &mut GatewayConfig| {
+        config.rates = Rates { messages: None, bytes: Some(rate(2000)) };
+    };
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut client = server.log_in("ann").await;
+    let answer = client.ask("ping", json!({ "pad": "x".repeat(3000) })).await;
+    assert_eq!(answer["payload"]["code"], "rate_limited");
+    assert!(answer["payload"]["message"].as_str().unwrap().contains("alone"), "{answer}");
+    assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
+}
+
+#[tokio::test]
+async fn who_goes_on_all_the_same_is_let_go_with_4003() {
+    let configure = |config: &mut GatewayConfig| {
+        config.rates = Rates { messages: Some(rate(1)), bytes: None };
+    };
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut client = server.log_in("ann").await;
+    let (refusals, code) = {
+        let mut refusals = 0;
+        // Beyond the thousand that are borne with; more where time passes.
+        let code = loop {
+            let message = json!({ "type": "ping" }).to_string();
+            if futures_util::SinkExt::send(&mut client.socket, message.into()).await.is_err() {
+                break client.until_closed().await.1;
+            }
+            match client.next().await {
+                Some(tokio_tungstenite::tungstenite::Message::Text(text)) => {
+                    if text.contains("closing") {
+                        break client.until_closed().await.1;
+                    }
+                    refusals += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        (refusals, code)
+    };
+    assert!(refusals >= 1000, "{refusals}");
+    assert_eq!(code, Some(4003));
+}
+
+#[tokio::test]
+async fn who_floods_with_pings_is_let_go() {
+    let server = TestServer::start().await;
+    let mut socket = let_in(&server, b"").await;
+    let pings = b"\x89\x80\0\0\0\0".repeat(20_000);
+    // The server stops to read at some point; what it said before arrives.
+    let (mut read, mut write) = socket.split();
+    let flood = async {
+        let _ = write.write_all(&pings).await;
+    };
+    let listen = async {
+        let mut all = Vec::new();
+        let _ = read.read_to_end(&mut all).await;
+        all
+    };
+    let (all, ()) = tokio::join!(listen, flood);
+    let code = 4003_u16.to_be_bytes();
+    assert!(all.windows(4).any(|end| end[0] == 0x88 && end[2..] == code), "{:?}", all.last());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_trickles_is_not_waited_for_longer_than_its_time() {
+    let server = TestServer::start().await;
+    let mut socket = let_in(&server, b"").await;
+    let mut bytes = 0;
+    // One byte a second of a message of 50,000.
+    socket.write_all(&[0x81, 0xfe, 0xc3, 0x50, 0, 0, 0, 0]).await.unwrap();
+    while bytes < 31 && socket.write_all(b"x").await.is_ok() {
+        bytes += 1;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(close_code(&mut socket).await, 4002);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fragment_whose_message_never_ends_is_not_kept() {
+    // With the token, after it, and before it: nobody waits for it for ever.
+    for first in [&b"\x01\x82\0\0\0\0hi"[..], b"\x01\x82\0\0\0\0"] {
+        let server = TestServer::start().await;
+        let mut socket = let_in(&server, first).await;
+        assert_eq!(close_code(&mut socket).await, 4002);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_always_sends_and_ends_each_message_is_not_taken_for_one_who_never_does() {
+    let server = TestServer::start().await;
+    let ping = json!({ "type": "ping", "pad": "x".repeat(200) }).to_string();
+    let ping = frame(0x81, &ping);
+    let (first, second) = ping.split_at(9);
+    let mut socket = let_in(&server, first).await;
+    // Whenever the server has read, a message has begun.
+    for _ in 0..60 {
+        socket.write_all(&[second, first].concat()).await.unwrap();
+        let answer = String::from_utf8(next_frame(&mut socket).await.0).unwrap();
+        assert!(answer.contains("pong"), "{answer}");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_subscriptions_and_presences_and_no_more() {
+    let configure = |config: &mut GatewayConfig| config.max_subscriptions = 3;
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut client = server.log_in("ann").await;
+    let code = |answer: Value| answer["payload"]["code"].as_str().unwrap_or("ok").to_owned();
+    assert_eq!(code(client.ask("subscribe", json!({ "topic": "a" })).await), "ok");
+    let follow = json!({ "topic": "a", "follow": true });
+    assert_eq!(code(client.ask("presence", follow.clone()).await), "ok");
+    assert_eq!(code(client.ask("subscribe", json!({ "topic": "b" })).await), "ok");
+    assert_eq!(
+        code(client.ask("subscribe", json!({ "topic": "c" })).await),
+        "too_many_subscriptions"
+    );
+    // What is there may begin anew.
+    assert_eq!(code(client.ask("subscribe", json!({ "topic": "a" })).await), "ok");
+    assert_eq!(code(client.ask("presence", follow).await), "ok");
+    client.ask("presence", json!({ "topic": "a", "follow": false })).await;
+    assert_eq!(code(client.ask("subscribe", json!({ "topic": "c" })).await), "ok");
+}

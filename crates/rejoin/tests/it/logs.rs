@@ -1,0 +1,154 @@
+//! The log: who came and went, what became of sessions, and no secret.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Home, Server};
+
+const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";
+
+/// The lines of a log of JSON.
+fn lines(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// What a request for a socket is answered with.
+fn upgrade(server: &Server, path: &str, header: &str) -> String {
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(socket).read_line(&mut answer).unwrap();
+    answer
+}
+
+/// A program that answers all requests well, until the test ends.
+fn program() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                while socket.read(&mut request).is_ok_and(|length| length > 0) {
+                    let body = r#"{"type":"x","payload":1}"#;
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}", body.len());
+                    let _ = write!(socket, "{head}\r\n\r\n{body}");
+                }
+            });
+        }
+    });
+    format!("http://{address}/hidden-path")
+}
+
+#[test]
+fn json_lines_say_who_came_and_what_became_of_sessions() {
+    let home = Home::new();
+    home.write(
+        "rejoin.toml",
+        "[log]\nformat = \"json\"\n[profiles.brief]\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n",
+    );
+    let server = home.serve();
+    let mut client = server.log_in();
+    let session = client.create("terminal")["payload"]["session"]["id"].clone();
+    let id = json!({ "session": session });
+    assert_eq!(client.ask("attach", id.clone())["type"], "attached");
+    assert_eq!(client.ask("detach", id)["type"], "ack");
+    let brief = client.create("brief")["payload"]["session"]["id"].clone();
+    client.send("attach", json!({ "session": brief }));
+    client.until(|message| !message["payload"]["exit"].is_null());
+    drop(client);
+    let (_, log) = server.stop(Signal::TERM);
+    let lines = lines(&log);
+    let of = |message: &str| lines.iter().find(|line| line["message"] == message).expect(message);
+    let (came, went) = (of("connected"), of("disconnected"));
+    assert_eq!((&came["user"], &came["level"]), (&json!("ann"), &json!("INFO")));
+    assert_eq!((&went["id"], &went["user"]), (&came["id"], &came["user"]));
+    // Each line about a session is in its span.
+    let of_session = |id: &Value| -> Vec<&Value> {
+        let is_its = |line: &&Value| line["spans"][0]["id"] == *id;
+        lines.iter().filter(is_its).collect()
+    };
+    let statuses = |id| -> Vec<_> {
+        let statuses = of_session(id).into_iter().map(|line| line["status"].clone());
+        statuses.filter(Value::is_string).collect()
+    };
+    assert_eq!(statuses(&session), ["Idle", "Active", "Idle"]);
+    let statuses = statuses(&brief);
+    assert!(
+        statuses.contains(&json!("Error")) && statuses.contains(&json!("Idle")),
+        "{statuses:?}"
+    );
+    let ended = of("program ended");
+    assert_eq!((&ended["spans"][0]["profile"], &ended["code"]), (&json!("brief"), &json!(3)));
+    let changed = of_session(&session)[1];
+    assert_eq!((&changed["user"], &changed["connection"]), (&came["user"], &came["id"]));
+}
+
+#[test]
+fn each_line_about_a_connection_is_in_its_span_when_details_are_logged() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[log]\nformat = \"json\"\nlevel = \"debug\"\n");
+    let server = home.serve();
+    drop(server.log_in());
+    let (_, log) = server.stop(Signal::TERM);
+    let lines = lines(&log);
+    let went = lines.iter().find(|line| line["message"] == "disconnected").unwrap();
+    let span = &went["spans"][0];
+    assert_eq!((&span["name"], &span["user"]), (&json!("connection"), &json!("ann")));
+    assert_eq!((&span["id"], &span["address"]), (&went["id"], &json!("127.0.0.1")));
+}
+
+#[test]
+fn no_secret_reaches_the_most_detailed_log() {
+    let home = Home::new();
+    let url = program();
+    home.write("data/hook", &format!("{WEBHOOK_SECRET}\n"));
+    home.write(
+        "rejoin.toml",
+        &format!(
+            "[server]\ndata_dir = \"data\"\n[webhooks.events]\nurl = \"{url}\"\n\
+             secret_file = \"hook\"\n[webhooks.messages.move]\nurl = \"{url}\"\n\
+             secret_file = \"hook\"\n"
+        ),
+    );
+    let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("REJOIN_LOG", "trace");
+    let server = Server::start(&home, command);
+    let token = server.login_token().to_owned();
+    let ticket = "a-ticket-that-somebody-made-up-for-this-test";
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert!(upgrade(&server, "/ws", &bearer).contains("101"));
+    let cookie = format!(
+        "Cookie: rejoin_token={token}\r\nOrigin: {}\r\nSec-Fetch-Site: same-origin\r\n",
+        server.url
+    );
+    assert!(upgrade(&server, "/ws", &cookie).contains("101"));
+    let refused = upgrade(&server, &format!("/ws?token={token}"), "");
+    assert!(refused.contains("401"), "{refused}");
+    upgrade(&server, &format!("/ws?ticket={ticket}"), "");
+    let mut client = server.log_in();
+    assert_eq!(client.ask("move", json!({ "word": "typed-by-ann" }))["type"], "x");
+    client.send("refresh", json!({ "token": token }));
+    assert_eq!(client.ask("ping", json!({}))["type"], "pong");
+    drop(client);
+    let (_, log) = server.stop(Signal::TERM);
+    assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
+    let own = std::fs::read_to_string(home.path("data/secret")).unwrap();
+    let hidden = ["hidden-path", "typed-by-ann", ticket, own.trim(), &WEBHOOK_SECRET[6..]];
+    for secret in token.split('.').skip(1).chain(hidden) {
+        if let Some(line) = log.lines().find(|line| line.contains(secret)) {
+            panic!("{secret} in the log: {line}");
+        }
+    }
+}

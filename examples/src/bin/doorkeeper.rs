@@ -1,0 +1,106 @@
+//! A doorkeeper: a server that writes down who comes and goes, and what terminals say.
+//!
+//! It tells of events by one [`EventHandler`], which gives each new session a handler of its
+//! own before the session's first byte is read.
+//!
+//! ```console
+//! $ cargo run --package rejoin-examples --bin doorkeeper [ADDRESS]
+//! ```
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rejoin_adapters::{EngineScreens, LocalTerminals};
+use rejoin_core::{
+    Caps, EventHandler, Hub, HubConfig, HubEvent, Profile, Session, SessionHandler, Shutdown,
+};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, encode};
+use rejoin_protocol::{Exit, ProfileName, UserId};
+use tokio::{net::TcpListener, sync::mpsc};
+
+/// Lines that may wait for standard output; handlers do not wait for whoever reads it.
+const MAX_LINES: usize = 1024;
+
+struct Doorkeeper {
+    lines: mpsc::Sender<String>,
+}
+
+/// How much one terminal has said.
+struct Transcript {
+    bytes: AtomicUsize,
+    lines: mpsc::Sender<String>,
+}
+
+impl EventHandler for Doorkeeper {
+    fn handle(&self, event: &HubEvent) {
+        let line = match event {
+            HubEvent::UserCame { user } => format!("{user} came"),
+            HubEvent::UserGone { user } => format!("{user} has gone"),
+            HubEvent::SessionStarted { session } => format!("{} started", session.owner()),
+            HubEvent::SessionLeft { session } => format!("nobody looks at {}", session.id()),
+            _ => return,
+        };
+        // Who reads too slowly misses a line.
+        let _ = self.lines.try_send(line);
+    }
+
+    fn session_handler(&self, _session: &Session) -> Option<Arc<dyn SessionHandler>> {
+        let (bytes, lines) = (AtomicUsize::new(0), self.lines.clone());
+        Some(Arc::new(Transcript { bytes, lines }))
+    }
+}
+
+impl SessionHandler for Transcript {
+    fn output(&self, _session: &Session, bytes: &[u8]) {
+        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+    }
+
+    fn exit(&self, session: &Session, _exit: &Exit) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let _ = self.lines.try_send(format!("{} said {bytes} bytes", session.owner()));
+    }
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the address, the token and the book are its output")]
+async fn main() -> anyhow::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7402".to_owned());
+    let shutdown = Shutdown::new();
+    let hello = vec!["echo".to_owned(), "hello".to_owned()];
+    let profile = Profile { command: hello, cwd: None, env: Vec::new() };
+    let terminals = Arc::new(LocalTerminals::new(std::iter::empty(), shutdown.clone()));
+    let config = HubConfig {
+        profiles: [(ProfileName::new("terminal")?, profile)].into(),
+        presence_grace: Duration::from_millis(100),
+        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
+    };
+    let hub = Hub::new(config, &shutdown);
+    let (lines, mut book) = mpsc::channel(MAX_LINES);
+    hub.set_handler(Arc::new(Doorkeeper { lines }))?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    let signer = Signer::hs256(&secret)?;
+    let gateway = Gateway::new(hub, GatewayConfig::new(signer.verifier()));
+    let listener = TcpListener::bind(&address).await?;
+    println!("ws://{}/ws", listener.local_addr()?);
+    let ann = Claims { caps: Some(Caps::user()), ..Claims::new(UserId::new("ann")?) };
+    println!("{}", signer.sign(&ann)?);
+    let serving = gateway.serve(listener);
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            result = &mut serving => return Ok(result?),
+            Some(line) = book.recv() => println!("{line}"),
+            result = tokio::signal::ctrl_c() => {
+                result?;
+                shutdown.finish(Duration::from_secs(10)).await;
+                return Ok(());
+            }
+        }
+    }
+}
