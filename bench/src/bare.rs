@@ -73,7 +73,8 @@ pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
 struct Loop<'a> {
     options: &'a Options,
     epoll: OwnedFd,
-    sockets: Vec<Socket>,
+    /// Nothing where one has gone.
+    sockets: Vec<Option<Socket>>,
     /// The frames that subscribers are taking.
     batch: Vec<u8>,
     /// The frames of the batch before they are compressed, if they are.
@@ -93,12 +94,9 @@ enum Role {
     /// Its request is not complete.
     Upgrading(Vec<u8>),
     /// Has this much of the batch yet to take.
-    Subscriber {
-        left: usize,
-    },
+    Subscriber { left: usize },
     /// With a frame that is not complete.
     Publisher(Vec<u8>),
-    Gone,
 }
 
 impl Loop<'_> {
@@ -113,7 +111,7 @@ impl Loop<'_> {
             stream.set_nodelay(true)?;
             let data = EventData::new_u64(self.sockets.len() as u64);
             epoll::add(&self.epoll, &stream, data, EventFlags::IN)?;
-            self.sockets.push(Socket { stream, role: Role::Upgrading(Vec::new()) });
+            self.sockets.push(Some(Socket { stream, role: Role::Upgrading(Vec::new()) }));
         }
     }
 
@@ -128,7 +126,7 @@ impl Loop<'_> {
     }
 
     fn read(&mut self, index: usize) -> anyhow::Result<()> {
-        let socket = &mut self.sockets[index];
+        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
         let count = match socket.stream.read(&mut self.scratch) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -162,7 +160,7 @@ impl Loop<'_> {
                 }
                 self.broadcast()
             }
-            Role::Subscriber { .. } | Role::Gone => Ok(()),
+            Role::Subscriber { .. } => Ok(()),
         }
     }
 
@@ -172,7 +170,7 @@ impl Loop<'_> {
                 // The same bytes each time, so those who are behind in them may go on.
                 compress(&self.frames, &mut self.batch);
             }
-            let socket = &mut self.sockets[index];
+            let Some(socket) = &mut self.sockets[index] else { continue };
             if let Role::Subscriber { left } = &mut socket.role {
                 *left = self.batch.len();
                 send(&mut socket.stream, &self.batch, left)?;
@@ -186,7 +184,7 @@ impl Loop<'_> {
     }
 
     fn catch_up(&mut self, index: usize) -> anyhow::Result<()> {
-        let socket = &mut self.sockets[index];
+        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
         let Role::Subscriber { left } = &mut socket.role else { return Ok(()) };
         send(&mut socket.stream, &self.batch, left)?;
         if *left == 0 {
@@ -204,15 +202,14 @@ impl Loop<'_> {
     }
 
     fn watch(&self, index: usize, flags: EventFlags) -> anyhow::Result<()> {
-        let stream = &self.sockets[index].stream;
-        Ok(epoll::modify(&self.epoll, stream, EventData::new_u64(index as u64), flags)?)
+        let Some(socket) = &self.sockets[index] else { return Ok(()) };
+        Ok(epoll::modify(&self.epoll, &socket.stream, EventData::new_u64(index as u64), flags)?)
     }
 
     fn remove(&mut self, index: usize) -> anyhow::Result<()> {
-        let socket = &mut self.sockets[index];
+        let Some(socket) = self.sockets[index].take() else { return Ok(()) };
         epoll::delete(&self.epoll, &socket.stream)?;
-        let _ = socket.stream.shutdown(std::net::Shutdown::Both);
-        match std::mem::replace(&mut socket.role, Role::Gone) {
+        match socket.role {
             Role::Subscriber { left: 1.. } => self.behind -= 1,
             Role::Publisher(_) => self.publisher = None,
             _ => return Ok(()),

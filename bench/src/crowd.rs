@@ -373,8 +373,8 @@ mod tests {
         Endpoint { address, path: "/", protocol: None, headers: String::new() }
     }
 
-    /// Turns until somebody has gone; what was heard until then.
-    fn until_end(crowd: &mut Crowd) -> (Vec<String>, Vec<(usize, End)>) {
+    /// Turns until something was heard, or somebody has gone.
+    fn listen(crowd: &mut Crowd) -> (Vec<String>, Vec<(usize, End)>) {
         let mut heard = Vec::new();
         loop {
             let ended = crowd.turn(PATIENCE, &mut |number, _, what| {
@@ -386,30 +386,37 @@ mod tests {
                 Ok(())
             });
             let ended = ended.unwrap();
-            if !ended.is_empty() {
+            if !heard.is_empty() || !ended.is_empty() {
                 return (heard, ended);
             }
         }
     }
 
     #[test]
-    fn what_comes_in_pieces_is_heard_whole_up_to_the_goodbye() {
+    fn what_comes_in_pieces_is_heard_once_and_whole_up_to_the_goodbye() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut crowd = Crowd::new().unwrap();
         crowd.connect(3, &endpoint(&listener)).unwrap();
         let mut server = listener.accept().unwrap().0;
-        server.set_nodelay(true).unwrap();
         let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+        let head = bytes.len();
         frame::write_plain(&mut bytes, frame::TEXT, [b"one", b"", b""]);
+        frame::write_plain(&mut bytes, frame::TEXT, [b"two", b"", b""]);
+        let texts = bytes.len();
         frame::write_plain(&mut bytes, frame::PONG, [b"", b"", b""]);
         frame::write_plain(&mut bytes, frame::CLOSE, [&4000u16.to_be_bytes(), b"bye", b""]);
-        let (first, second) = bytes.split_at(38);
-        server.write_all(first).unwrap();
-        crowd.turn(PATIENCE, &mut |_, _, _| Ok(())).unwrap();
-        server.write_all(second).unwrap();
-        let (heard, ended) = until_end(&mut crowd);
-        assert_eq!(heard.last().unwrap(), "3 pong");
-        assert_eq!(ended, [(3, End::Closed(4000))]);
+        // Each piece ends within a frame: the first one, the second one, the goodbye.
+        let ends = [head + 2, texts - 1, bytes.len() - 1, bytes.len()];
+        let mut begin = 0;
+        let mut told = Vec::new();
+        for end in ends {
+            server.write_all(&bytes[begin..end]).unwrap();
+            told.push(listen(&mut crowd));
+            begin = end;
+        }
+        let heard: Vec<_> = told.iter().map(|(heard, _)| heard.join(", ")).collect();
+        assert_eq!(heard, ["3 opened", "3 one", "3 two, 3 pong", ""]);
+        assert_eq!(told[3].1, [(3, End::Closed(4000))]);
         assert_eq!(crowd.len(), 0);
     }
 
@@ -421,9 +428,9 @@ mod tests {
         crowd.connect(0, &endpoint).unwrap();
         let mut server = listener.accept().unwrap().0;
         server.write_all(b"HTTP/1.1 503 Busy\r\n\r\n").unwrap();
-        assert_eq!(until_end(&mut crowd).1, [(0, End::Status(503))]);
+        assert_eq!(listen(&mut crowd).1, [(0, End::Status(503))]);
         drop(listener);
         crowd.connect(1, &endpoint).unwrap();
-        assert_eq!(until_end(&mut crowd).1, [(1, End::Unreachable)]);
+        assert_eq!(listen(&mut crowd).1, [(1, End::Unreachable)]);
     }
 }

@@ -73,7 +73,7 @@ impl Kind {
             Self::Bomb => Box::new(Bomb { message: bomb() }),
             Self::Storm => Box::new(Storm),
             Self::Topics => Box::new(Topics { next: 0 }),
-            Self::Trickle => Box::new(Trickle),
+            Self::Trickle => Box::new(Trickle::new()),
         }
     }
 }
@@ -247,24 +247,44 @@ impl Attack for Topics {
 }
 
 /// Those who take their time.
-struct Trickle;
+struct Trickle {
+    frame: Vec<u8>,
+    /// How much of it each connection has sent.
+    sent: Vec<usize>,
+}
+
+impl Trickle {
+    const CONNECTIONS: usize = 500;
+
+    fn new() -> Self {
+        let mut frame = Vec::new();
+        frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
+        Self { frame, sent: vec![0; Self::CONNECTIONS] }
+    }
+}
 
 impl Attack for Trickle {
     fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        Plan { connections: 500, opens_per_second: 500, actors: 500, acts_per_second: 500, opening }
+        Plan {
+            connections: Self::CONNECTIONS,
+            opens_per_second: 500,
+            actors: Self::CONNECTIONS,
+            acts_per_second: 500,
+            opening: Opening::Proper,
+        }
     }
 
-    fn enter(&mut self, _number: usize, peer: &mut Peer) {
-        let mut out = Vec::new();
-        frame::write_masked(&mut out, frame::TEXT, &[b' '; HOARD_BYTES]);
-        out.truncate(out.len() - HOARD_BYTES);
-        peer.send_bytes(&out);
+    fn enter(&mut self, number: usize, _peer: &mut Peer) {
+        self.sent[number] = 0;
     }
 
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        peer.send_bytes(b"x");
-        what.add("bytes");
+    fn act(&mut self, number: usize, peer: &mut Peer, what: &mut Counts) {
+        let sent = &mut self.sent[number];
+        if let Some(byte) = self.frame.get(*sent..=*sent) {
+            peer.send_bytes(byte);
+            *sent += 1;
+            what.add("bytes");
+        }
     }
 }
 
