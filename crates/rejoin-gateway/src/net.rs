@@ -4,6 +4,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::Shutdown,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -105,6 +106,11 @@ impl WriteHalf {
     /// Shuts a side of the whole socket down; it fails if the peer was faster.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.raw().shutdown(how)
+    }
+
+    /// What the kernel knows it by.
+    pub(crate) fn number(&self) -> RawFd {
+        self.raw().as_raw_fd()
     }
 
     fn raw(&self) -> SockRef<'_> {

@@ -12,28 +12,32 @@ use crate::{
 };
 
 /// A socket's write side and what it must take before anything else.
+///
+/// What a broadcast looks at stands first, on one cache line: it looks at each of many writers,
+/// and a second line for each costs a tenth of a delivery.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Writer {
     pub(super) socket: Arc<WriteHalf>,
-    pub(super) outbox: Arc<Outbox>,
-    /// How frames look to it.
-    pub(super) form: Form,
-    /// Tells a slot's connections apart: an event for an earlier one is ignored.
-    pub(super) generation: u64,
     /// What goes out first: the rest of a cut message, a snapshot.
     pub(super) pending: VecDeque<Bytes>,
+    /// How frames look to it.
+    pub(super) form: Form,
     /// The socket would block; an event tells when it does no more.
     pub(super) blocked: bool,
+    /// The goodbye is pending, or out: nothing comes after it.
+    pub(super) closing: bool,
     /// The socket would block, and takes something again: who reads the latest only skips to it.
     pub(super) late: bool,
     /// It waits for another turn, and is in the list of those who do.
     pub(super) queued: bool,
-    /// It is to be closed, when what is for it has gone out.
-    pub(super) goodbye: Option<Box<Goodbye>>,
-    /// The goodbye is pending, or out: nothing comes after it.
-    pub(super) closing: bool,
     /// A time-out ends it if the peer does not take its last messages.
     pub(super) hurried: bool,
+    pub(super) outbox: Arc<Outbox>,
+    /// Tells a slot's connections apart: an event for an earlier one is ignored.
+    pub(super) generation: u64,
+    /// It is to be closed, when what is for it has gone out.
+    pub(super) goodbye: Option<Box<Goodbye>>,
     /// Once it is authenticated.
     pub(super) watch: Option<Watch>,
     /// The tick of its alarm.
@@ -41,6 +45,8 @@ pub(super) struct Writer {
     /// The streams that it reads, and where its reader stands among a stream's.
     pub(super) reads: Vec<(StreamNumber, usize)>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Writer, late) <= 64, "a broadcast looks at one line");
 
 impl Writer {
     pub(super) fn new(arrival: Arrival, generation: u64) -> Self {
