@@ -13,11 +13,14 @@ use prometheus_client::{
     },
     registry::{Metric, Registry},
 };
+use rejoin_protocol::CloseCode;
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
 /// An HTTP status.
 type StatusLabel = [(&'static str, u16); 1];
+/// The code of a close.
+type CodeLabel = [(&'static str, u16); 1];
 /// A session's kind and status.
 type SessionLabels = [(&'static str, &'static str); 2];
 
@@ -31,6 +34,8 @@ pub struct Metrics {
     pub connections_total: Counter,
     /// Connections that were refused or closed by the server, by reason.
     pub refused: Family<Label, Counter>,
+    /// WebSockets that were closed, by the code of the close ([`CloseCode::code`]).
+    pub closed: Family<CodeLabel, Counter>,
     /// Messages that were read from clients.
     pub messages_received: Counter,
     /// Bytes that were read from clients.
@@ -103,6 +108,7 @@ impl Default for Metrics {
             connections: add.name("connections", "Connections that are authenticated"),
             connections_total: add.name("connections", "Connections ever authenticated"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
+            closed: add.name("connections_closed", "WebSockets closed, by close code"),
             messages_received: add.name("messages_received", "Messages read from clients"),
             bytes_received: add.name("bytes_received", "Bytes read from clients"),
             messages_sent: add.name("messages_sent", "Frames and replies given to sockets"),
@@ -151,6 +157,11 @@ impl Metrics {
     /// Counts a connection that was refused, or closed by the server.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a WebSocket that was closed.
+    pub fn closed(&self, code: CloseCode) {
+        self.closed.get_or_create(&[("code", code.code())]).inc();
     }
 
     /// Counts a token or ticket that was refused.

@@ -46,11 +46,12 @@ macro_rules! close_codes {
         },)*];
 
         impl CloseCode {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// The code's row.
             #[must_use]
             pub fn row(self) -> &'static CloseCodeRow {
-                const VARIANTS: &[CloseCode] = &[$(CloseCode::$variant,)*];
-                let index = VARIANTS.iter().position(|variant| *variant == self);
+                let index = Self::ALL.iter().position(|variant| *variant == self);
                 &CLOSE_CODES[index.expect("each variant has its row")]
             }
         }
@@ -146,5 +147,20 @@ impl CloseCode {
     #[must_use]
     pub fn code(self) -> u16 {
         self as u16
+    }
+
+    /// The close code of this number, if this server sends it.
+    #[must_use]
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.code() == code)
+    }
+
+    /// Whether the close takes rights back: input that waits for a program is dropped with it.
+    #[must_use]
+    pub fn revokes(self) -> bool {
+        matches!(
+            self,
+            Self::AuthenticationFailed | Self::TokenExpired | Self::Forbidden | Self::Disconnected
+        )
     }
 }
