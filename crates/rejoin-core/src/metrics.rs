@@ -159,6 +159,11 @@ impl Metrics {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Counts an HTTP request that was answered with this status.
+    pub fn http_request(&self, status: u16) {
+        self.http_requests.get_or_create(&[("status", status)]).inc();
+    }
+
     /// Counts a WebSocket that was closed.
     pub fn closed(&self, code: CloseCode) {
         self.closed.get_or_create(&[("code", code.code())]).inc();

@@ -30,7 +30,7 @@ pub(crate) use owner::Birth;
 pub use picture::ScreenFormat;
 
 use crate::{
-    access::Author,
+    access::{Author, Authority},
     connection::Connection,
     events::HubEvent,
     hub::SessionTools,
@@ -186,12 +186,13 @@ impl Session {
     /// Attaches a connection: it is answered, given the state or the tail, and reads on.
     ///
     /// # Errors
-    /// `session_ended` if the owner is gone.
+    /// `session_ended` if the owner is gone; the error of the connection's [`Authority::check`].
     pub async fn attach(
         &self,
         connection: &Connection,
         request: AttachRequest,
     ) -> Result<Attachment, ErrorBody> {
+        connection.check()?;
         let viewer = self.enter(connection, &request);
         let attachment = Attachment {
             session: self.clone(),

@@ -309,7 +309,8 @@ impl Stream {
     }
 
     /// Whether the frame `seq`, and so all after it, is still there or still to come.
-    pub(crate) fn holds(&self, seq: Seq) -> bool {
+    #[must_use]
+    pub fn holds(&self, seq: Seq) -> bool {
         seq >= self.shared.state.lock().ring.oldest()
     }
 
