@@ -1,0 +1,144 @@
+//! A client that never reads does not delay the end of its connection.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Home, Server, hostile::Hostile, until};
+
+/// Limit for the removal after the decision to close. The promise is one second.
+const REMOVAL: Duration = Duration::from_secs(3);
+
+/// Limit for a decision of the server.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server whose only connection belongs to the user `bob`.
+struct Scene {
+    server: Server,
+    home: Home,
+    token: String,
+    client: Hostile,
+    /// The next connection, once the server accepts it.
+    newcomer: Option<Hostile>,
+}
+
+impl Scene {
+    /// Starts a server with more keys in `[limits]`.
+    fn new(limits: &str) -> Self {
+        let home = Home::new();
+        home.write(
+            "rejoin.toml",
+            &format!(
+                "[auth]\nleeway = \"0s\"\n[limits]\nmax_connections = 1\npresence_grace = \"0s\"\n\
+                 connections_per_ip = {{ count = 0 }}\n{limits}\n\
+                 [topics.strict]\nslow_reader = \"disconnect\"\nretain = {{ frames = 8 }}\n"
+            ),
+        );
+        let server = home.serve();
+        let token = home.token("bob", "1h");
+        let client = server.hostile(&token, "laptop");
+        Self { server, home, token, client, newcomer: None }
+    }
+
+    fn blocked(limits: &str) -> Self {
+        let mut scene = Self::new(limits);
+        scene.client.block(&scene.server, "flood");
+        scene
+    }
+
+    /// Panics unless the connection is removed everywhere in time.
+    fn assert_removed(&mut self) {
+        let deadline = Instant::now() + REMOVAL;
+        let mut remaining = self.remaining();
+        while !remaining.is_empty() {
+            assert!(Instant::now() < deadline, "after {REMOVAL:?} still in: {remaining:?}");
+            remaining = self.remaining();
+        }
+    }
+
+    /// Returns what still counts the connection.
+    fn remaining(&mut self) -> Vec<&'static str> {
+        let admin = self.server.admin();
+        let listed = admin.connections().contains(&self.client.id);
+        let present = |path| {
+            let (status, state) = admin.get(path);
+            assert_eq!(status, 200, "{state}");
+            state["connections"] != 0
+        };
+        if self.newcomer.is_none() {
+            self.newcomer = self.server.upgrade(self.server.login_token(), "newcomer").ok();
+        }
+        [
+            (listed, "list"),
+            (present("/users/bob/presence"), "presence of the user"),
+            (present("/topics/flood/presence"), "presence in the topic"),
+            (self.newcomer.is_none(), "limits.max_connections"),
+        ]
+        .into_iter()
+        .filter_map(|(remains, name)| remains.then_some(name))
+        .collect()
+    }
+}
+
+#[test]
+fn a_blocked_connection_is_removed_after_missed_heartbeats() {
+    let mut scene = Scene::blocked("heartbeat = \"1s\"");
+    let admin = scene.server.admin();
+    until(PATIENCE, "the heartbeats are missed", || {
+        admin.metric("rejoin_heartbeats_missed_total") == 1
+    });
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_connection_is_removed_when_an_administrator_disconnects_it() {
+    let mut scene = Scene::blocked("");
+    let path = format!("/connections/{}", scene.client.id);
+    assert_eq!(scene.server.admin().delete(&path), 204);
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_connection_is_removed_when_its_user_disconnects_it() {
+    let mut scene = Scene::blocked("");
+    let path = format!("/connections/{}", scene.client.id);
+    assert_eq!(scene.server.api(&scene.token).delete(&path), 204);
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_connection_is_removed_when_its_device_is_disconnected() {
+    let mut scene = Scene::blocked("");
+    let device = json!({ "device": "laptop" });
+    let (status, answer) = scene.server.api(&scene.token).post("/users/bob/disconnect", &device);
+    assert_eq!((status, &answer["disconnected"]), (200, &json!(1)));
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_connection_is_removed_after_its_revocation() {
+    let mut scene = Scene::blocked("");
+    let (status, answer) = scene.server.admin().post("/revocations", &json!({ "user": "bob" }));
+    assert_eq!(status, 201, "{answer}");
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_connection_is_removed_when_its_token_expires() {
+    let mut scene = Scene::new("");
+    let token = scene.home.token("bob", "2s");
+    let result = scene.client.ask("refresh", json!({ "token": token }));
+    assert_eq!(result["type"], "auth_result", "{result}");
+    scene.client.block(&scene.server, "flood");
+    let api = scene.server.api(&token);
+    until(PATIENCE, "the token expires", || api.get("/me").0 == 401);
+    scene.assert_removed();
+}
+
+#[test]
+fn a_blocked_subscriber_of_a_strict_topic_is_removed() {
+    let mut scene = Scene::new("");
+    // The topic keeps a third of this flood.
+    scene.client.block(&scene.server, "strict");
+    scene.assert_removed();
+}
