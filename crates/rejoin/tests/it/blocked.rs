@@ -18,13 +18,15 @@ struct Scene {
     home: Home,
     token: String,
     client: Hostile,
+    /// The topic that fills the client's socket.
+    topic: &'static str,
     /// The next connection, once the server accepts it.
     newcomer: Option<Hostile>,
 }
 
 impl Scene {
     /// Starts a server with more keys in `[limits]`.
-    fn new(limits: &str) -> Self {
+    fn new(limits: &str, topic: &'static str) -> Self {
         let home = Home::new();
         home.write(
             "rejoin.toml",
@@ -37,13 +39,17 @@ impl Scene {
         let server = home.serve();
         let token = home.token("bob", "1h");
         let client = server.hostile(&token, "laptop");
-        Self { server, home, token, client, newcomer: None }
+        Self { server, home, token, client, topic, newcomer: None }
     }
 
     fn blocked(limits: &str) -> Self {
-        let mut scene = Self::new(limits);
-        scene.client.block(&scene.server, "flood");
+        let mut scene = Self::new(limits, "flood");
+        scene.block();
         scene
+    }
+
+    fn block(&mut self) {
+        self.client.block(&self.server, self.topic);
     }
 
     /// Panics unless the connection is removed everywhere in time.
@@ -60,7 +66,7 @@ impl Scene {
     fn remaining(&mut self) -> Vec<&'static str> {
         let admin = self.server.admin();
         let listed = admin.connections().contains(&self.client.id);
-        let present = |path| {
+        let present = |path: &str| {
             let (status, state) = admin.get(path);
             assert_eq!(status, 200, "{state}");
             state["connections"] != 0
@@ -71,7 +77,7 @@ impl Scene {
         [
             (listed, "list"),
             (present("/users/bob/presence"), "presence of the user"),
-            (present("/topics/flood/presence"), "presence in the topic"),
+            (present(&format!("/topics/{}/presence", self.topic)), "presence in the topic"),
             (self.newcomer.is_none(), "limits.max_connections"),
         ]
         .into_iter()
@@ -125,11 +131,11 @@ fn a_blocked_connection_is_removed_after_its_revocation() {
 
 #[test]
 fn a_blocked_connection_is_removed_when_its_token_expires() {
-    let mut scene = Scene::new("");
+    let mut scene = Scene::new("", "flood");
     let token = scene.home.token("bob", "2s");
     let result = scene.client.ask("refresh", json!({ "token": token }));
     assert_eq!(result["type"], "auth_result", "{result}");
-    scene.client.block(&scene.server, "flood");
+    scene.block();
     let api = scene.server.api(&token);
     until(PATIENCE, "the token expires", || api.get("/me").0 == 401);
     scene.assert_removed();
@@ -137,8 +143,8 @@ fn a_blocked_connection_is_removed_when_its_token_expires() {
 
 #[test]
 fn a_blocked_subscriber_of_a_strict_topic_is_removed() {
-    let mut scene = Scene::new("");
+    let mut scene = Scene::new("", "strict");
     // The topic keeps a third of this flood.
-    scene.client.block(&scene.server, "strict");
+    scene.block();
     scene.assert_removed();
 }

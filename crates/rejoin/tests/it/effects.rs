@@ -1,17 +1,23 @@
 //! A connection that the server closes executes nothing more, whatever its client sends.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
     Home, Server,
-    hostile::{Hostile, broken_input, message},
+    hostile::{Hostile, binary, broken_input, message},
     until,
 };
 
 /// Limit for a decision of the server, and for a program.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";
 
 /// A position of another epoch: all that the topic keeps follows.
 const STALE: &str = "0.0";
@@ -45,13 +51,15 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(heartbeat: &str) -> Self {
+    /// Starts the server with more sections of its configuration.
+    fn new(sections: &str) -> Self {
         let home = Home::new();
+        home.write("hook", WEBHOOK_SECRET);
         home.write(
             "rejoin.toml",
             &format!(
-                "[auth]\nleeway = \"0s\"\n[limits]\nheartbeat = \"{heartbeat}\"\n\
-                 [profiles.terminal]\ncommand = [\"sh\"]\n"
+                "[auth]\nleeway = \"0s\"\n[profiles.terminal]\ncommand = [\"sh\"]\n\
+                 [topics.effects]\nretain = {{ frames = 1000 }}\n{sections}"
             ),
         );
         let server = home.serve();
@@ -154,8 +162,8 @@ impl Scene {
 
 /// Panics if messages are executed that arrive after the decision to close.
 fn executes_nothing_after(reason: Reason, peer: Peer) {
-    let heartbeat = if reason == Reason::Heartbeat { "1s" } else { "30s" };
-    let mut scene = Scene::new(heartbeat);
+    let heartbeat = "[limits]\nheartbeat = \"1s\"\n";
+    let mut scene = Scene::new(if reason == Reason::Heartbeat { heartbeat } else { "" });
     let token = if reason == Reason::Expiry { scene.refresh() } else { String::new() };
     if peer == Peer::Blocked {
         scene.block();
@@ -233,9 +241,67 @@ fn a_half_closed_connection_executes_nothing_after_missed_heartbeats() {
 
 #[test]
 fn messages_behind_a_protocol_error_are_not_executed() {
-    let scene = Scene::new("30s");
+    let scene = Scene::new("");
     scene.send_forbidden_messages(&broken_input());
     assert_eq!(scene.effects(), [""; 0], "executed behind a protocol error");
+}
+
+#[test]
+fn messages_behind_a_slow_one_are_not_executed_after_a_revocation() {
+    let program = TcpListener::bind("127.0.0.1:0").unwrap();
+    program.set_nonblocking(true).unwrap();
+    let scene = Scene::new(&format!(
+        "[webhooks.messages.slow]\nurl = \"http://{}\"\nsecret_file = \"~/hook\"\n",
+        program.local_addr().unwrap()
+    ));
+    scene.send_forbidden_messages(&message("slow", json!({})));
+    let mut requests = Vec::new();
+    until(PATIENCE, "each connection waits for the program", || {
+        requests.extend(program.accept());
+        requests.len() == scene.clients.len()
+    });
+    scene.close(Reason::Revocation, "");
+    for (mut request, _) in requests {
+        request.set_nonblocking(false).unwrap();
+        assert!(request.read(&mut [0; 4096]).unwrap() > 0);
+        // The server may have cancelled the request.
+        let _ = request.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+    assert_eq!(scene.effects(), [""; 0], "executed after the decision to close");
+}
+
+#[test]
+fn messages_behind_unread_replies_are_not_executed_after_a_revocation() {
+    let mut scene = Scene::new("");
+    scene.block();
+    let client = &scene.clients[0];
+    let publish = |number| message("publish", json!({ "topic": "effects", "data": number }));
+    client.send(&(0..600).map(publish).collect::<Vec<_>>());
+    // The server stops reading while too many replies are unread.
+    let published = || scene.server.admin().published("effects").len();
+    let (mut count, mut repeated) = (0, 0);
+    until(PATIENCE, "the server stops reading", || {
+        let last = std::mem::replace(&mut count, published());
+        repeated = if count > 0 && count == last { repeated + 1 } else { 0 };
+        repeated == 100
+    });
+    assert!(count < 600, "all replies wait for a client that never reads");
+    scene.close(Reason::Revocation, "");
+    client.half_close();
+    client.until_released();
+    assert_eq!(published(), count, "executed after the decision to close");
+}
+
+#[test]
+fn a_plain_connection_types_nothing_after_its_revocation() {
+    let scene = Scene::new("");
+    let path = format!("/ws/session/{}", scene.sessions[0]);
+    let client = scene.server.open(&path, &scene.home.token("bob", "1h")).expect("an upgrade");
+    let (status, answer) = scene.server.admin().post("/revocations", &json!({ "user": "bob" }));
+    assert_eq!(status, 201, "{answer}");
+    client.send(&[binary(b"touch forbidden\r")]);
+    client.until_released();
+    assert_eq!(scene.effects(), [""; 0], "executed after the decision to close");
 }
 
 #[test]

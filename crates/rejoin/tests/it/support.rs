@@ -103,6 +103,7 @@ pub(crate) fn complaint(mut command: Command) -> String {
 }
 
 /// Repeats a check until it holds; panics with the description after the limit.
+#[track_caller]
 pub(crate) fn until(limit: Duration, description: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !holds() {

@@ -29,7 +29,7 @@ const PONG: u8 = 10;
 /// A client of `rejoin.v1` that does only what the test does.
 pub(crate) struct Hostile {
     socket: BufReader<TcpStream>,
-    /// The server's id of the connection.
+    /// The server's id of the connection; empty for a plain endpoint.
     pub(crate) id: String,
     /// The links to the server's open files, and the server's end of this socket among them.
     files: PathBuf,
@@ -45,6 +45,14 @@ impl Server {
 
     /// Opens a WebSocket, or returns the status of the refusal.
     pub(crate) fn upgrade(&self, token: &str, device: &str) -> Result<Hostile, u16> {
+        let mut client = self.open(&format!("/ws?device_id={device}"), token)?;
+        let result = client.until(|message| message["type"] == "auth_result");
+        result["payload"]["connection_id"].as_str().unwrap().clone_into(&mut client.id);
+        Ok(client)
+    }
+
+    /// Opens a WebSocket of this path, or returns the status of the refusal.
+    pub(crate) fn open(&self, path: &str, token: &str) -> Result<Hostile, u16> {
         let address: SocketAddr = self.address().parse().unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
@@ -55,7 +63,7 @@ impl Server {
         let server_end = server_end(address, socket.local_addr().unwrap());
 
         let request = format!(
-            "GET /ws?device_id={device} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\r\n"
         );
@@ -71,10 +79,7 @@ impl Server {
         }
 
         let files = format!("/proc/{}/fd", self.pid()).into();
-        let mut client = Hostile { socket, id: String::new(), files, server_end, pings: 0 };
-        let result = client.until(|message| message["type"] == "auth_result");
-        result["payload"]["connection_id"].as_str().unwrap().clone_into(&mut client.id);
-        Ok(client)
+        Ok(Hostile { socket, id: String::new(), files, server_end, pings: 0 })
     }
 }
 
@@ -205,9 +210,14 @@ pub(crate) fn message(kind: &str, payload: Value) -> Vec<u8> {
     frame(TEXT, message.to_string().as_bytes())
 }
 
+/// A binary frame.
+pub(crate) fn binary(bytes: &[u8]) -> Vec<u8> {
+    frame(BINARY, bytes)
+}
+
 /// A binary frame that is no input: the server closes with 4505.
 pub(crate) fn broken_input() -> Vec<u8> {
-    frame(BINARY, &[0xff])
+    binary(&[0xff])
 }
 
 /// A masked frame.
