@@ -13,7 +13,7 @@ const REMOVAL: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server whose only connection belongs to the user `bob`.
-struct Scene {
+struct Fixture {
     server: Server,
     home: Home,
     token: String,
@@ -24,7 +24,7 @@ struct Scene {
     newcomer: Option<Hostile>,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts a server with more keys in `[limits]`.
     fn new(limits: &str, topic: &'static str) -> Self {
         let home = Home::new();
@@ -43,9 +43,9 @@ impl Scene {
     }
 
     fn blocked(limits: &str) -> Self {
-        let mut scene = Self::new(limits, "flood");
-        scene.block();
-        scene
+        let mut fixture = Self::new(limits, "flood");
+        fixture.block();
+        fixture
     }
 
     fn block(&mut self) {
@@ -88,63 +88,64 @@ impl Scene {
 
 #[test]
 fn a_blocked_connection_is_removed_after_missed_heartbeats() {
-    let mut scene = Scene::blocked("heartbeat = \"1s\"");
-    let admin = scene.server.admin();
+    let mut fixture = Fixture::blocked("heartbeat = \"1s\"");
+    let admin = fixture.server.admin();
     until(PATIENCE, "the heartbeats are missed", || {
         admin.metric("rejoin_heartbeats_missed_total") == 1
     });
-    scene.assert_removed();
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_connection_is_removed_when_an_administrator_disconnects_it() {
-    let mut scene = Scene::blocked("");
-    let path = format!("/connections/{}", scene.client.id);
-    assert_eq!(scene.server.admin().delete(&path), 204);
-    scene.assert_removed();
+    let mut fixture = Fixture::blocked("");
+    let path = format!("/connections/{}", fixture.client.id);
+    assert_eq!(fixture.server.admin().delete(&path), 204);
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_connection_is_removed_when_its_user_disconnects_it() {
-    let mut scene = Scene::blocked("");
-    let path = format!("/connections/{}", scene.client.id);
-    assert_eq!(scene.server.api(&scene.token).delete(&path), 204);
-    scene.assert_removed();
+    let mut fixture = Fixture::blocked("");
+    let path = format!("/connections/{}", fixture.client.id);
+    assert_eq!(fixture.server.api(&fixture.token).delete(&path), 204);
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_connection_is_removed_when_its_device_is_disconnected() {
-    let mut scene = Scene::blocked("");
+    let mut fixture = Fixture::blocked("");
     let device = json!({ "device": "laptop" });
-    let (status, answer) = scene.server.api(&scene.token).post("/users/bob/disconnect", &device);
+    let (status, answer) =
+        fixture.server.api(&fixture.token).post("/users/bob/disconnect", &device);
     assert_eq!((status, &answer["disconnected"]), (200, &json!(1)));
-    scene.assert_removed();
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_connection_is_removed_after_its_revocation() {
-    let mut scene = Scene::blocked("");
-    let (status, answer) = scene.server.admin().post("/revocations", &json!({ "user": "bob" }));
+    let mut fixture = Fixture::blocked("");
+    let (status, answer) = fixture.server.admin().post("/revocations", &json!({ "user": "bob" }));
     assert_eq!(status, 201, "{answer}");
-    scene.assert_removed();
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_connection_is_removed_when_its_token_expires() {
-    let mut scene = Scene::new("", "flood");
-    let token = scene.home.token("bob", "2s");
-    let result = scene.client.ask("refresh", json!({ "token": token }));
+    let mut fixture = Fixture::new("", "flood");
+    let token = fixture.home.token("bob", "2s");
+    let result = fixture.client.ask("refresh", json!({ "token": token }));
     assert_eq!(result["type"], "auth_result", "{result}");
-    scene.block();
-    let api = scene.server.api(&token);
+    fixture.block();
+    let api = fixture.server.api(&token);
     until(PATIENCE, "the token expires", || api.get("/me").0 == 401);
-    scene.assert_removed();
+    fixture.assert_removed();
 }
 
 #[test]
 fn a_blocked_subscriber_of_a_strict_topic_is_removed() {
-    let mut scene = Scene::new("", "strict");
+    let mut fixture = Fixture::new("", "strict");
     // The topic keeps a third of this flood.
-    scene.block();
-    scene.assert_removed();
+    fixture.block();
+    fixture.assert_removed();
 }

@@ -43,14 +43,14 @@ enum Peer {
 }
 
 /// Three connections of the user `bob`, each attached to a terminal of its own.
-struct Scene {
+struct Fixture {
     server: Server,
     home: Home,
     clients: Vec<Hostile>,
     sessions: Vec<String>,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the server with more sections of its configuration.
     fn new(sections: &str) -> Self {
         let home = Home::new();
@@ -163,20 +163,20 @@ impl Scene {
 /// Panics if messages are executed that arrive after the decision to close.
 fn executes_nothing_after(reason: Reason, peer: Peer) {
     let heartbeat = "[limits]\nheartbeat = \"1s\"\n";
-    let mut scene = Scene::new(if reason == Reason::Heartbeat { heartbeat } else { "" });
-    let token = if reason == Reason::Expiry { scene.refresh() } else { String::new() };
+    let mut fixture = Fixture::new(if reason == Reason::Heartbeat { heartbeat } else { "" });
+    let token = if reason == Reason::Expiry { fixture.refresh() } else { String::new() };
     if peer == Peer::Blocked {
-        scene.block();
+        fixture.block();
     }
-    scene.close(reason, &token);
+    fixture.close(reason, &token);
     if peer == Peer::HalfClosed {
-        scene.clients.iter_mut().for_each(Hostile::read_to_end);
+        fixture.clients.iter_mut().for_each(Hostile::read_to_end);
     }
-    scene.send_forbidden_messages(&[]);
+    fixture.send_forbidden_messages(&[]);
     if peer == Peer::HalfClosed {
-        scene.clients.iter().for_each(Hostile::half_close);
+        fixture.clients.iter().for_each(Hostile::half_close);
     }
-    assert_eq!(scene.effects(), [""; 0], "executed after the decision to close");
+    assert_eq!(fixture.effects(), [""; 0], "executed after the decision to close");
 }
 
 #[test]
@@ -241,44 +241,44 @@ fn a_half_closed_connection_executes_nothing_after_missed_heartbeats() {
 
 #[test]
 fn messages_behind_a_protocol_error_are_not_executed() {
-    let scene = Scene::new("");
-    scene.send_forbidden_messages(&broken_input());
-    assert_eq!(scene.effects(), [""; 0], "executed behind a protocol error");
+    let fixture = Fixture::new("");
+    fixture.send_forbidden_messages(&broken_input());
+    assert_eq!(fixture.effects(), [""; 0], "executed behind a protocol error");
 }
 
 #[test]
 fn messages_behind_a_slow_one_are_not_executed_after_a_revocation() {
     let program = TcpListener::bind("127.0.0.1:0").unwrap();
     program.set_nonblocking(true).unwrap();
-    let scene = Scene::new(&format!(
+    let fixture = Fixture::new(&format!(
         "[webhooks.messages.slow]\nurl = \"http://{}\"\nsecret_file = \"~/hook\"\n",
         program.local_addr().unwrap()
     ));
-    scene.send_forbidden_messages(&message("slow", json!({})));
+    fixture.send_forbidden_messages(&message("slow", json!({})));
     let mut requests = Vec::new();
     until(PATIENCE, "each connection waits for the program", || {
         requests.extend(program.accept());
-        requests.len() == scene.clients.len()
+        requests.len() == fixture.clients.len()
     });
-    scene.close(Reason::Revocation, "");
+    fixture.close(Reason::Revocation, "");
     for (mut request, _) in requests {
         request.set_nonblocking(false).unwrap();
         assert!(request.read(&mut [0; 4096]).unwrap() > 0);
         // The server may have cancelled the request.
         let _ = request.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
-    assert_eq!(scene.effects(), [""; 0], "executed after the decision to close");
+    assert_eq!(fixture.effects(), [""; 0], "executed after the decision to close");
 }
 
 #[test]
 fn messages_behind_unread_replies_are_not_executed_after_a_revocation() {
-    let mut scene = Scene::new("");
-    scene.block();
-    let client = &scene.clients[0];
+    let mut fixture = Fixture::new("");
+    fixture.block();
+    let client = &fixture.clients[0];
     let publish = |number| message("publish", json!({ "topic": "effects", "data": number }));
     client.send(&(0..600).map(publish).collect::<Vec<_>>());
     // The server stops reading while too many replies are unread.
-    let published = || scene.server.admin().published("effects").len();
+    let published = || fixture.server.admin().published("effects").len();
     let (mut count, mut repeated) = (0, 0);
     until(PATIENCE, "the server stops reading", || {
         let last = std::mem::replace(&mut count, published());
@@ -286,7 +286,7 @@ fn messages_behind_unread_replies_are_not_executed_after_a_revocation() {
         repeated == 100
     });
     assert!(count < 600, "all replies wait for a client that never reads");
-    scene.close(Reason::Revocation, "");
+    fixture.close(Reason::Revocation, "");
     client.half_close();
     client.until_released();
     assert_eq!(published(), count, "executed after the decision to close");
@@ -294,14 +294,14 @@ fn messages_behind_unread_replies_are_not_executed_after_a_revocation() {
 
 #[test]
 fn a_plain_connection_types_nothing_after_its_revocation() {
-    let scene = Scene::new("");
-    let path = format!("/ws/session/{}", scene.sessions[0]);
-    let client = scene.server.open(&path, &scene.home.token("bob", "1h")).expect("an upgrade");
-    let (status, answer) = scene.server.admin().post("/revocations", &json!({ "user": "bob" }));
+    let fixture = Fixture::new("");
+    let path = format!("/ws/session/{}", fixture.sessions[0]);
+    let client = fixture.server.open(&path, &fixture.home.token("bob", "1h")).expect("an upgrade");
+    let (status, answer) = fixture.server.admin().post("/revocations", &json!({ "user": "bob" }));
     assert_eq!(status, 201, "{answer}");
     client.send(&[binary(b"touch forbidden\r")]);
     client.until_released();
-    assert_eq!(scene.effects(), [""; 0], "executed after the decision to close");
+    assert_eq!(fixture.effects(), [""; 0], "executed after the decision to close");
 }
 
 #[test]
