@@ -1,4 +1,4 @@
-//! Benchmarks that print ratios against something run beside them.
+//! Benchmarks that print ratios against a reference that runs beside them.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ mod bare;
 mod client;
 mod clock;
 mod connect;
+mod contestant;
 mod crowd;
 mod data;
 mod deflate;
@@ -23,7 +24,10 @@ mod said;
 mod server;
 mod swarm;
 mod terminal;
+mod tls;
 mod token;
+mod topics;
+mod wire;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", about, disable_help_subcommand = true)]
@@ -34,9 +38,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// CPU per delivery and latency of one topic, against a bare `send()` loop
+    /// CPU per delivery and latency of one topic, against a bare `send()` loop, plain or over TLS
     Fanout(fanout::Options),
-    /// Memory per idle authenticated connection
+    /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
     Terminal(terminal::Options),
