@@ -18,6 +18,7 @@ mod fanout;
 mod frame;
 mod idle;
 mod machine;
+mod publish;
 mod random;
 mod report;
 mod said;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// CPU per delivery and latency of one topic, against a bare `send()` loop, plain or over TLS
     Fanout(fanout::Options),
+    /// CPU per acknowledged publish and latency, against a bare loop that acknowledges
+    Publish(publish::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Fanout(options) => fanout::run(options),
+        Command::Publish(options) => publish::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
