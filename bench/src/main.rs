@@ -14,6 +14,7 @@ mod crowd;
 mod data;
 mod deflate;
 mod drain;
+mod echo;
 mod fanout;
 mod frame;
 mod idle;
@@ -43,6 +44,8 @@ enum Command {
     Fanout(fanout::Options),
     /// CPU per acknowledged publish and latency, against a bare loop that acknowledges
     Publish(publish::Options),
+    /// CPU per key and latency from a key to its echo, against a bare loop with a terminal
+    Echo(echo::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
@@ -61,6 +64,9 @@ enum Command {
     /// Print lines that carry the time, until the terminal is closed
     #[command(hide = true)]
     Print,
+    /// Write each byte back that is typed, until the terminal is closed
+    #[command(hide = true)]
+    EchoProgram,
 }
 
 fn main() -> ExitCode {
@@ -77,6 +83,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Fanout(options) => fanout::run(options),
         Command::Publish(options) => publish::run(options),
+        Command::Echo(options) => echo::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
@@ -85,5 +92,6 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Drain(options) => drain::run(options),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
+        Command::EchoProgram => echo::program(),
     }
 }
