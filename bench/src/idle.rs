@@ -1,4 +1,4 @@
-//! `bench idle`: what a connection costs that does nothing.
+//! `bench idle`: memory and file descriptors of connections that do nothing.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,15 @@ use crate::clock;
 use crate::machine;
 use crate::report::{as_float, mebibytes, say};
 use crate::server::{Server, Users};
+use crate::tls::Identity;
 
-/// What rejoin aims at, in bytes.
-const TARGET_BYTES: u32 = 3 * 1024;
+/// Targets for the memory of one connection, in bytes.
+const TARGET_BYTES: u32 = 2_500;
+const TARGET_TLS_BYTES: u32 = 10_000;
 /// Time for the server to put away what connecting took.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections to hold
@@ -26,14 +28,18 @@ pub(crate) struct Options {
     /// Whose connections they are
     #[arg(long, value_enum, default_value_t = Users::One)]
     users: Users,
+    /// The server speaks TLS
+    #[arg(long)]
+    tls: bool,
 }
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     machine::allow_open_files(options.connections as u64 + 200)?;
-    let server = Server::rejoin("")?;
+    let identity = options.tls.then(Identity::generate).transpose()?;
+    let server = Server::rejoin_over(identity.as_ref())?;
     clock::pause(SETTLE);
-    let before = server.memory()?;
+    let (before, files_before) = (server.memory()?, server.open_files()?);
 
     let tokens = server.tokens(options.users, options.connections)?;
     let endpoint = server.endpoint("/ws");
@@ -49,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let took = started.elapsed().as_secs_f64();
     clock::pause(SETTLE);
-    let after = server.memory()?;
+    let (after, files_after) = (server.memory()?, server.open_files()?);
     drop(held);
     clock::pause(SETTLE);
     let left = server.memory()?;
@@ -61,8 +67,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Users::One => "one user's",
         Users::Distinct => "each of a user of its own",
     };
+    let (over, target) =
+        if options.tls { (" over TLS", TARGET_TLS_BYTES) } else { ("", TARGET_BYTES) };
     say(format_args!(
-        "{connections} connections, {kind}, {users}, one after the other: {:.0} a second",
+        "{connections} connections{over}, {kind}, {users}, one after the other: {:.0} a second",
         connections / took
     ));
     say(format_args!(
@@ -72,6 +80,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         mebibytes(left.peak),
         mebibytes(left.resident),
     ));
-    say(format_args!("{each:.0} bytes per idle connection, target {TARGET_BYTES}"));
+    say(format_args!("{each:.0} bytes per idle connection, target {target}"));
+    let files = as_float(files_after.saturating_sub(files_before)) / connections;
+    say(format_args!("{files:.2} file descriptors per idle connection"));
     Ok(())
 }
