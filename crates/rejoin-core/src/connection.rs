@@ -144,9 +144,17 @@ impl Connection {
     /// # Errors
     /// The code with which it was closed, or is to be closed.
     pub fn may_act(&self) -> Result<(), CloseCode> {
+        self.may_act_at(now_ms())
+    }
+
+    /// The same at a time that the caller has just looked at.
+    ///
+    /// # Errors
+    /// As [`may_act`](Self::may_act).
+    pub fn may_act_at(&self, now_ms: u64) -> Result<(), CloseCode> {
         match self.shared.outbox.close_code() {
             Some(code) => Err(CloseCode::from_code(code).unwrap_or(CloseCode::Normal)),
-            None if self.has_expired() => Err(CloseCode::TokenExpired),
+            None if self.has_expired(now_ms) => Err(CloseCode::TokenExpired),
             None => Ok(()),
         }
     }
@@ -154,11 +162,11 @@ impl Connection {
     /// Whether its rights were not taken back: by an administrator, or by the end of its token.
     pub(crate) fn has_rights(&self) -> bool {
         let code = self.shared.outbox.close_code().and_then(CloseCode::from_code);
-        !code.is_some_and(CloseCode::revokes) && !self.has_expired()
+        !code.is_some_and(CloseCode::revokes) && !self.has_expired(now_ms())
     }
 
-    fn has_expired(&self) -> bool {
-        self.shared.expires_at.load(Ordering::Acquire) <= now_ms()
+    fn has_expired(&self, now_ms: u64) -> bool {
+        self.shared.expires_at.load(Ordering::Acquire) <= now_ms
     }
 
     /// The device that it comes from.
@@ -248,8 +256,8 @@ impl Authority for Connection {
         self.identity()
     }
 
-    fn check(&self) -> Result<(), ErrorBody> {
-        self.may_act().map_err(|code| match code {
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
+        self.may_act_at(now_ms).map_err(|code| match code {
             CloseCode::TokenExpired => ErrorCode::TokenExpired.into(),
             _ => ErrorBody::new(ErrorCode::NotAuthenticated, "the connection is closed".to_owned()),
         })

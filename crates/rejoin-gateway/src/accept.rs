@@ -76,7 +76,7 @@ impl Accept {
     }
 
     /// Takes a slot for a new connection and sets its socket's options.
-    pub(crate) fn enter(&self, socket: SockRef<'_>) -> PendingSlot {
+    pub(crate) fn enter(&self, socket: &SockRef<'_>) -> PendingSlot {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         let set = socket.set_tcp_nodelay(true);
         if let Err(error) = set.and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
@@ -163,11 +163,11 @@ impl Accept {
     ///
     /// # Errors
     /// The answer, if the address has made too many.
-    fn admit(&self, peer: Peer) -> Result<(), Response> {
+    fn admit(&self, peer: Peer) -> Result<(), Box<Response>> {
         self.limit.admit(peer.address, Instant::now()).map_err(|wait| {
             self.shared.hub.metrics().refused("connections_per_ip");
             debug!(address = %peer.address, "too many connections of one address");
-            service::too_many(wait)
+            Box::new(service::too_many(wait))
         })
     }
 }

@@ -89,12 +89,12 @@ close_codes! {
     ProtocolViolation = 1002, "protocol_violation", false, "A frame broke RFC 6455, for example it was not masked.";
     InvalidText = 1007, "invalid_text", false, "A text message was not UTF-8.";
     MessageTooBig = 1009, "message_too_big", false, "A message was longer than `limits.max_message_bytes`.";
-    Internal = 1011, "internal", true, "The server failed to handle a message; its log has the reason.";
     Draining = 4000, "draining", true, "The server is stopping; come back when it says.";
     HeartbeatMissed = 4001, "heartbeat_missed", true, "Nothing was heard from the client for two heartbeats, not even a pong.";
     TooSlow = 4002, "too_slow", true, "The client read or wrote too slowly: replies waited unread, or a message was never finished.";
     RateLimited = 4003, "rate_limited", true, "The client went on sending far beyond its limits.";
     Overloaded = 4004, "overloaded", true, "The server cannot take the connection now.";
+    Internal = 4005, "internal", true, "The server failed to handle a message; its log has the reason.";
     AuthenticationFailed = 4500, "authentication_failed", false, "The token was refused.";
     AuthenticationTimedOut = 4501, "authentication_timed_out", false, "No `authenticate` came within `limits.auth_timeout`.";
     TokenExpired = 4502, "token_expired", false, "The token has expired; log in again.";

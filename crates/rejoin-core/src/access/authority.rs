@@ -14,11 +14,20 @@ pub trait Authority: fmt::Debug + Send + Sync {
     /// The identity on whose behalf the request acts.
     fn identity(&self) -> Arc<Identity>;
 
-    /// Checks that the request may have an effect now.
+    /// Checks that the request may have an effect at this time, which is now, in milliseconds
+    /// since the epoch.
     ///
     /// # Errors
     /// The reason, such as `token_expired` or `token_revoked`.
-    fn check(&self) -> Result<(), ErrorBody>;
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody>;
+
+    /// Checks that the request may have an effect now.
+    ///
+    /// # Errors
+    /// As [`check_at`](Self::check_at).
+    fn check(&self) -> Result<(), ErrorBody> {
+        self.check_at(now_ms())
+    }
 }
 
 /// An identity without a connection: it is valid until its token expires.
@@ -27,8 +36,8 @@ impl Authority for Identity {
         Arc::new(self.clone())
     }
 
-    fn check(&self) -> Result<(), ErrorBody> {
-        if self.expires_at.is_some_and(|end| end <= now_ms()) {
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
+        if self.expires_at.is_some_and(|end| end <= now_ms) {
             return Err(ErrorCode::TokenExpired.into());
         }
         Ok(())

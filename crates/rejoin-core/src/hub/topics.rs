@@ -250,9 +250,9 @@ impl Hub {
         let identity = authority.identity();
         let topic = self.topic(name, &identity, TopicRight::Publish)?;
         let publish = async || {
-            let time = now_ms();
             let text = |position| {
-                authority.check()?;
+                let time = now_ms();
+                authority.check_at(time)?;
                 Ok::<_, ErrorBody>(topic_message(name, position, data, time))
             };
             let position = topic.stream().publish(text).await?;

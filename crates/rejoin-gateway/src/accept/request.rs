@@ -96,7 +96,7 @@ impl Opening {
         let peer = accept.trusted_proxies.client(self.peer, &parts.headers);
         debug!(address = %peer.address, path = parts.uri.path(), "upgrade requested");
         if let Err(refusal) = accept.admit(peer) {
-            return refuse(accept, refusal);
+            return refuse(accept, *refusal);
         }
         self.admitted = true;
         parts.extensions.insert(peer);

@@ -68,7 +68,7 @@ impl Service<Request<Incoming>> for ConnectionService {
             && !admitted
             && let Err(refusal) = self.accept.admit(peer)
         {
-            return Box::pin(std::future::ready(Ok(refusal)));
+            return Box::pin(std::future::ready(Ok(*refusal)));
         }
         request.extensions_mut().insert(peer);
         let timeout = self.accept.shared.config.body_timeout;

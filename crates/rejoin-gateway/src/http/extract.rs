@@ -77,10 +77,10 @@ impl Authority for Caller {
         Arc::clone(&self.identity)
     }
 
-    fn check(&self) -> Result<(), ErrorBody> {
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
         let Self { identity, verifier } = self;
         let refused = |error: TokenError| ErrorBody::new(error.codes().0, error.to_string());
-        verifier.recheck(identity).map_err(refused)
+        verifier.recheck_at(identity, now_ms).map_err(refused)
     }
 }
 

@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// Connections that one shard takes before others get any: one busy thread costs less than two
-/// that wake each other.
-const PACKED: usize = 64;
+/// Connections that one shard takes before others get any, unless it is busy: threads that wake
+/// each other cost more than one that has time.
+const PACKED: usize = 1024;
 /// Sockets that are accepted in one pass.
 const TURN_SOCKETS: usize = 64;
 /// How long to wait when the process has no more file descriptors.
@@ -60,7 +60,7 @@ impl Shard {
             match acceptor.listener.accept() {
                 Ok((socket, address)) => {
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
-                    let slot = accept.enter(SockRef::from(&socket));
+                    let slot = accept.enter(&SockRef::from(&socket));
                     let socket = socket.into();
                     if accept.is_tls() {
                         accept.serve_tls(socket, slot, peer);
@@ -93,13 +93,10 @@ impl Shard {
 
     /// The shard that takes the next socket.
     fn least_loaded(&self) -> ShardHandle {
-        let own = self.handle.load();
-        let shards = self.context.shards.get();
-        let least = shards.and_then(|shards| shards.iter().min_by_key(|shard| shard.load()));
-        match least {
-            Some(least) if own >= PACKED && least.load() < own => least.clone(),
-            _ => self.handle.clone(),
-        }
+        let Some(shards) = self.context.shards.get() else { return self.handle.clone() };
+        let idle = shards.iter().find(|shard| shard.load() < PACKED && !shard.is_busy());
+        let chosen = idle.or_else(|| shards.iter().min_by_key(|shard| shard.load()));
+        chosen.unwrap_or(&self.handle).clone()
     }
 }
 

@@ -82,14 +82,16 @@ impl Shard {
             let slow = goodbye.code == CloseCode::TooSlow;
             self.end_reads(slot, if slow { DropReason::Slow } else { DropReason::Closed });
         }
-        self.release(client, goodbye.code);
+        self.note_release(&client, goodbye.code);
+        drop(client);
         self.mark_dirty(slot);
         self.set_alarm(slot, until);
         self.bound_closing(slot, until);
     }
 
-    /// Releases what an open connection holds.
-    fn release(&self, client: Box<Client>, code: CloseCode) {
+    /// Counts and logs the end of an open connection.
+    fn note_release(&self, client: &Client, code: CloseCode) {
+        let _span = client.span().entered();
         self.context.drain.leave();
         self.metrics.closed(code);
         let dropped = client.outbox().end();

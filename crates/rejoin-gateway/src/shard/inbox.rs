@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -36,6 +36,8 @@ struct Shared {
     waker: Waker,
     /// Connections of the shard, those on their way to it included.
     load: AtomicUsize,
+    /// Whether it works for more than three quarters of its time.
+    is_busy: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ pub(super) enum Command {
     /// Own a socket that is upgraded.
     Adopt(Box<Arrival>),
     /// A job of a connection has ended.
-    Done(Arc<Outbox>, Done),
+    Done(Arc<Outbox>, Box<Done>),
     /// A reader that fell behind gets the state; `None` if there is none any more.
     Snapshot(Arc<Outbox>, StreamNumber, Option<Snapshot>),
     /// A connection whose first request has not arrived makes room.
@@ -74,12 +76,13 @@ impl ShardHandle {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = Waker::new(registry, token)?;
         let (inbox, load) = (Mutex::default(), AtomicUsize::new(0));
-        Ok(Self { shared: Arc::new(Shared { inbox, waker, load }) })
+        let is_busy = AtomicBool::new(false);
+        Ok(Self { shared: Arc::new(Shared { inbox, waker, load, is_busy }) })
     }
 
     /// Reports the end of a connection's job.
     pub(crate) fn report(&self, outbox: &Arc<Outbox>, done: Done) {
-        self.send(Command::Done(Arc::clone(outbox), done));
+        self.send(Command::Done(Arc::clone(outbox), Box::new(done)));
     }
 
     /// Closes the connection in a slot if it is evicted.
@@ -107,6 +110,15 @@ impl ShardHandle {
 
     pub(super) fn remove_load(&self) {
         self.shared.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether it worked for more than three quarters of its time lately.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shared.is_busy.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_busy(&self, busy: bool) {
+        self.shared.is_busy.store(busy, Ordering::Relaxed);
     }
 
     /// The handle as streams and outboxes use it.

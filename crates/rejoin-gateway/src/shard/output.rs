@@ -177,11 +177,15 @@ impl Output {
     }
 
     fn flush_some(&mut self, scratch: &mut Vec<u8>) -> io::Result<usize> {
-        let Some(first) = self.pending.front().cloned() else { return Ok(0) };
-        let is_alone =
-            self.pending.get(1).is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
+        let mut pending = self.pending.iter();
+        let Some(first) = pending.next() else { return Ok(0) };
+        let is_alone = pending.next().is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
         let mut written = if is_alone {
-            self.write(&first)?
+            // Taken out while it is written, which is cheaper than another handle to it.
+            let first = self.pending.pop_front().unwrap_or_default();
+            let written = self.write(&first);
+            self.pending.push_front(first);
+            written?
         } else {
             scratch.clear();
             for message in &self.pending {

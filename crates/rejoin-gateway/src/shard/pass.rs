@@ -137,10 +137,11 @@ impl Shard {
 
     fn read_open(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let was_pending = connection.client().is_some_and(|client| client.connection().is_none());
+        let Some(client) = connection.client() else { return };
+        let (was_pending, span) = (client.connection().is_none(), client.span());
         // A panic ends its connection only, as in `with_client`.
         let buffer = &mut self.buffer;
-        let read = catch_unwind(AssertUnwindSafe(|| connection.read(buffer)));
+        let read = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| connection.read(buffer))));
         match read {
             Ok(Read::Enough) => {}
             Ok(Read::More) => self.mark_readable(slot),
@@ -285,7 +286,8 @@ impl Shard {
     fn with_client(&mut self, slot: usize, call: impl FnOnce(&mut Client) -> Flow) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(client) = connection.client() else { return };
-        let flow = catch_unwind(AssertUnwindSafe(|| call(client)));
+        let span = client.span();
+        let flow = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| call(client))));
         self.mark_dirty(slot);
         match flow {
             Ok(Flow::Continue) => {}

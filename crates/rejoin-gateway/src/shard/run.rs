@@ -30,6 +30,8 @@ use crate::shard::{
 const EVENTS: usize = 1024;
 /// Bytes that one read takes from a socket.
 const READ_BYTES: usize = 64 * 1024;
+/// How long a shard is measured before it counts as busy or not.
+const BUSY_WINDOW: Duration = Duration::from_millis(100);
 /// The token of the waker, and that of the listener; a connection has its slot.
 const WAKER: Token = Token(usize::MAX);
 pub(super) const LISTENER: Token = Token(usize::MAX - 1);
@@ -46,6 +48,7 @@ pub(super) struct Shard {
     pub(super) timers: TimerQueue,
     pub(super) closing: ClosingQueue,
     pub(super) work: Work,
+    meter: Meter,
     /// While the server stops: the first slot whose connection was not closed.
     pub(super) draining: Option<usize>,
     pub(super) joined: Joined,
@@ -87,6 +90,7 @@ impl Shard {
             timers: TimerQueue::new(),
             closing: ClosingQueue::default(),
             work: Work::default(),
+            meter: Meter::new(),
             draining: None,
             joined: Joined::default(),
             buffer: vec![0; READ_BYTES],
@@ -151,8 +155,9 @@ impl Shard {
 
     /// Waits until there is something to do.
     fn wait(&mut self, events: &mut Events) {
+        let now = Instant::now();
         let timeout = if self.work.is_empty() && !self.has_untold() && self.handle.fall_asleep() {
-            self.timers.wait(Instant::now())
+            self.timers.wait(now)
         } else {
             Some(Duration::ZERO)
         };
@@ -162,6 +167,9 @@ impl Shard {
             error!(%error, "the poll failed");
         }
         self.handle.wake_up();
+        if let Some(busy) = self.meter.add(now, Instant::now()) {
+            self.handle.set_busy(busy);
+        }
     }
 
     fn note_events(&mut self, events: &Events) {
@@ -171,11 +179,9 @@ impl Shard {
                 LISTENER => self.accept(),
                 Token(slot) => {
                     let Some(connection) = self.connections.get_mut(slot) else { continue };
-                    if event.is_writable() {
-                        if connection.output.is_blocked() {
-                            connection.output.unblock();
-                            self.mark_dirty(slot);
-                        }
+                    if event.is_writable() && connection.output.is_blocked() {
+                        connection.output.unblock();
+                        self.mark_dirty(slot);
                     }
                     let Some(connection) = self.connections.get_mut(slot) else { continue };
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -192,7 +198,7 @@ impl Shard {
             Command::Listen(listener, accept) => self.listen(listener, accept),
             Command::Open(socket, slot, peer) => self.open(socket, slot, peer),
             Command::Adopt(arrival) => self.adopt(*arrival),
-            Command::Done(outbox, done) => self.finish_job(&outbox, done),
+            Command::Done(outbox, done) => self.finish_job(&outbox, *done),
             Command::Snapshot(outbox, stream, snapshot) => {
                 self.skip_to(&outbox, stream, snapshot);
             }
@@ -264,6 +270,32 @@ pub(super) fn mark_behind(
         && !mem::replace(&mut connection.in_behind, true)
     {
         behind.push_back(slot);
+    }
+}
+
+/// Measures for how much of its time the shard waits.
+#[derive(Debug)]
+struct Meter {
+    begun_at: Instant,
+    waited: Duration,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self { begun_at: Instant::now(), waited: Duration::ZERO }
+    }
+
+    /// Adds a wait. At the end of a window, returns whether the shard worked for more than three
+    /// quarters of it.
+    fn add(&mut self, begin: Instant, end: Instant) -> Option<bool> {
+        self.waited += end.saturating_duration_since(begin);
+        let window = end.saturating_duration_since(self.begun_at);
+        if window < BUSY_WINDOW {
+            return None;
+        }
+        let is_busy = self.waited < window / 4;
+        (self.begun_at, self.waited) = (end, Duration::ZERO);
+        Some(is_busy)
     }
 }
 

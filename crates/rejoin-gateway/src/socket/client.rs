@@ -7,7 +7,9 @@
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription};
+use rejoin_core::{
+    Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription, now_ms,
+};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
     binary::{BinaryKind, Head},
@@ -15,10 +17,11 @@ use rejoin_protocol::{
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tracing::debug;
+use tracing::{Instrument, Span, debug};
 
 use crate::{
     gateway::Shared,
+    log,
     shard::{Duty, Keepalive, Now},
     socket::{
         job::{Done, Job, Jobs},
@@ -52,6 +55,7 @@ pub(crate) struct Client {
     stalled_since: Option<Instant>,
     /// One of the deadlines above is new.
     pub(super) has_new_deadline: bool,
+    span: Span,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -82,6 +86,7 @@ impl Client {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let deadline = Instant::now() + shared.config.auth_timeout;
+        let span = log::span(&handshake);
         Self {
             decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
             shared,
@@ -98,6 +103,7 @@ impl Client {
             unfinished_since: None,
             stalled_since: None,
             has_new_deadline: false,
+            span,
             _permit: permit,
         }
     }
@@ -114,6 +120,11 @@ impl Client {
             Stage::Authenticating { .. } => None,
             Stage::Authenticated { membership, .. } => Some(membership.connection()),
         }
+    }
+
+    /// The span of its log lines.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// The queue of its replies.
@@ -185,6 +196,8 @@ impl Client {
     }
 
     fn handle_all(&mut self, mut feed: Feed<'_>) -> Flow {
+        // One look at the clock for the messages of one read; what waits looks again.
+        let now = now_ms();
         loop {
             // Before each message: a connection that was closed meanwhile executes nothing more.
             if self.outbox.is_closed() {
@@ -195,7 +208,7 @@ impl Client {
                 return Flow::Continue;
             }
             let flow = match feed.next() {
-                Ok(Some(event)) => self.handle(event),
+                Ok(Some(event)) => self.handle(event, now),
                 Ok(None) => return Flow::Continue,
                 Err(error) => {
                     debug!(%error, "a broken frame");
@@ -212,9 +225,9 @@ impl Client {
         }
     }
 
-    fn handle(&mut self, event: Event<'_>) -> Flow {
+    fn handle(&mut self, event: Event<'_>, now: u64) -> Flow {
         if let Some(connection) = self.connection()
-            && let Err(code) = connection.may_act()
+            && let Err(code) = connection.may_act_at(now)
         {
             return self.end_token(code);
         }
@@ -415,6 +428,7 @@ impl Client {
 
     /// Runs a job; no other message is handled before its end.
     pub(super) fn start(&mut self, reply_to: Option<&MessageId>, job: Job) {
+        let job = Box::pin(job.instrument(self.span.clone()));
         self.jobs.start(&self.shared.shutdown, &self.outbox, reply_to, job);
     }
 

@@ -8,7 +8,7 @@ use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage},
 };
-use tracing::{debug, info};
+use tracing::{debug, field::display, info};
 
 use crate::{
     http::Opener,
@@ -74,7 +74,8 @@ impl Client {
 
     /// Answers a token or a ticket that is refused, and closes.
     fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        debug!(%error, address = ?self.handshake.address, "a token was refused");
+        let address = log::address(self.handshake());
+        debug!(%error, address, "a token was refused");
         let (code, close) = error.codes();
         self.send_error(reply_to, ErrorBody::new(code, error.to_string()));
         Flow::Close(close)
@@ -113,6 +114,9 @@ impl Client {
                 let (id, user) = (connection.id(), connection.user());
                 let device = log::device(connection.handshake());
                 let address = log::address(connection.handshake());
+                let span = self.span();
+                span.record("id", display(id)).record("user", display(user));
+                span.record("device", device);
                 info!(%id, %user, device, address, "connected");
                 // A revocation that came meanwhile did not find this connection.
                 match self.shared.config.verifier.recheck(&connection.identity()) {
