@@ -185,11 +185,24 @@ impl Gateway {
     /// # Errors
     /// If the system has no threads or descriptors for the shards.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let (shared, pages) = self.share();
+        let settings = Settings { drain_window: shared.config.drain_window };
+        let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
+        let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
+        let router = http::router(upgrades, pages);
+        let accept = Arc::new(Accept::new(&shared, router));
+        shards.listen(listener.into_std()?, accept);
+        shared.shutdown.begun().await;
+        Ok(())
+    }
+
+    /// What requests and sockets share, and the pages.
+    pub(crate) fn share(self) -> (Arc<Shared>, Option<Pages>) {
         // Sockets are closed before what they show ends.
         let shutdown = self.hub.shutdown().layer("sockets");
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             hub: self.hub,
             config: self.config,
             shutdown,
@@ -198,16 +211,8 @@ impl Gateway {
             tickets: Tickets::new(),
             answers: Answers::default(),
             started: Instant::now(),
-        });
-
-        let settings = Settings { drain_window: shared.config.drain_window };
-        let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
-        let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
-        let router = http::router(upgrades, self.pages);
-        let accept = Arc::new(Accept::new(&shared, router));
-        shards.listen(listener.into_std()?, accept);
-        shared.shutdown.begun().await;
-        Ok(())
+        };
+        (Arc::new(shared), self.pages)
     }
 }
 

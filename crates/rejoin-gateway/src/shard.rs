@@ -18,6 +18,8 @@ mod output;
 mod pass;
 mod readers;
 mod run;
+#[cfg(test)]
+mod tests;
 mod timer_queue;
 
 use std::{
@@ -80,6 +82,17 @@ struct Context {
     shards: Arc<OnceLock<Vec<ShardHandle>>>,
 }
 
+impl Context {
+    fn new(settings: Settings, gateway: &Arc<Shared>) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            accept: Arc::default(),
+            drain: Arc::new(Drain::new(settings.drain_window)),
+            shards: Arc::default(),
+        }
+    }
+}
+
 impl Shards {
     /// Starts so many threads. They end when the shutdown has begun and all sockets are closed.
     /// Called within the general runtime.
@@ -91,12 +104,7 @@ impl Shards {
         settings: Settings,
         gateway: &Arc<Shared>,
     ) -> io::Result<Self> {
-        let context = Context {
-            gateway: Arc::clone(gateway),
-            accept: Arc::default(),
-            drain: Arc::new(Drain::new(settings.drain_window)),
-            shards: Arc::default(),
-        };
+        let context = Context::new(settings, gateway);
         let start = |number| start(number, context.clone(), &gateway.shutdown);
         let handles = (0..count.get()).map(start).collect::<io::Result<Vec<_>>>()?;
         context.shards.set(handles.clone()).expect("set once");

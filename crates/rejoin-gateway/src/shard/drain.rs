@@ -45,6 +45,12 @@ impl Drain {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Connections that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// The goodbye for the next connection.
     pub(super) fn goodbye(&self) -> Goodbye {
         let total = *self.total.get_or_init(|| self.open.load(Ordering::Relaxed).max(1));

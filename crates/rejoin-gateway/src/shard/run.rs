@@ -104,10 +104,20 @@ impl Shard {
         let mut events = Events::with_capacity(EVENTS);
         let mut inbox = Inbox::default();
         while !(self.draining.is_some() && self.has_ended()) {
-            self.wait(&mut events);
-            self.note_events(&events);
-            self.pass(&mut inbox);
+            self.turn(&mut events, &mut inbox, None);
         }
+    }
+
+    /// Waits until there is something to do, for `max_wait` at most, and does it.
+    pub(super) fn turn(
+        &mut self,
+        events: &mut Events,
+        inbox: &mut Inbox,
+        max_wait: Option<Duration>,
+    ) {
+        self.wait(events, max_wait);
+        self.note_events(events);
+        self.pass(inbox);
     }
 
     /// One pass: read and handle, take what came, then write once to each socket.
@@ -153,11 +163,10 @@ impl Shard {
         self.work.dirty = dirty;
     }
 
-    /// Waits until there is something to do.
-    fn wait(&mut self, events: &mut Events) {
+    fn wait(&mut self, events: &mut Events, max_wait: Option<Duration>) {
         let now = Instant::now();
         let timeout = if self.work.is_empty() && !self.has_untold() && self.handle.fall_asleep() {
-            self.timers.wait(now)
+            [self.timers.wait(now), max_wait].into_iter().flatten().min()
         } else {
             Some(Duration::ZERO)
         };

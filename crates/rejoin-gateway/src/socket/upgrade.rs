@@ -112,6 +112,17 @@ where
 }
 
 impl Accepted {
+    /// A connection without a request, for tests of shards.
+    #[cfg(test)]
+    pub(crate) fn new(
+        opener: Opener,
+        handshake: Handshake,
+        form: Form,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { headers: HeaderMap::new(), opener, handshake, form, permit }
+    }
+
     /// The answer that makes a WebSocket of the request.
     pub(crate) fn response(&mut self) -> Response {
         (StatusCode::SWITCHING_PROTOCOLS, std::mem::take(&mut self.headers)).into_response()

@@ -1,0 +1,174 @@
+//! A shard that a test turns by itself, with real sockets and a clock that the test moves.
+
+mod life;
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown as How, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::Events;
+use rejoin_core::{
+    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
+};
+use rejoin_protocol::UserId;
+use serde_json::{Value, json};
+use socket2::SockRef;
+
+use crate::{
+    Gateway, GatewayConfig, Signer, encode,
+    gateway::Shared,
+    http::Opener,
+    shard::{Arrival, Context, Settings, inbox::Inbox, run::Shard},
+    socket::Accepted,
+    transport::Transport,
+};
+
+/// Connections that the gateway of a test may have.
+pub(super) const MAX_CONNECTIONS: usize = 100;
+
+/// A shard without a thread.
+pub(super) struct Stage {
+    pub(super) gateway: Arc<Shared>,
+    pub(super) shard: Shard,
+    events: Events,
+    inbox: Inbox,
+}
+
+/// The far end of a connection.
+pub(super) struct Peer {
+    socket: TcpStream,
+    /// What the socket has not taken.
+    unsent: Vec<u8>,
+}
+
+impl Stage {
+    pub(super) fn new(configure: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let terminals = MemoryTerminals::new();
+        let config = HubConfig {
+            presence_grace: Duration::ZERO,
+            ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
+        };
+        let hub = Hub::new(config, &Shutdown::new());
+        let signer = Signer::hs256(b"at least thirty-two bytes of secret").unwrap();
+        let mut config = GatewayConfig::new(signer.verifier());
+        config.max_connections = MAX_CONNECTIONS;
+        configure(&mut config);
+        let (gateway, _) = Gateway::new(hub, config).share();
+        let settings = Settings { drain_window: Duration::from_secs(10) };
+        let (shard, _) = Shard::new(Context::new(settings, &gateway)).unwrap();
+        let (events, inbox) = (Events::with_capacity(64), Inbox::default());
+        Self { gateway, shard, events, inbox }
+    }
+
+    /// A connection of this user, whose sockets hold little.
+    pub(super) fn connect(&mut self, user: &str) -> Peer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        for end in [&socket, &near] {
+            SockRef::from(end).set_recv_buffer_size(4096).unwrap();
+            SockRef::from(end).set_send_buffer_size(4096).unwrap();
+        }
+        socket.set_nonblocking(true).unwrap();
+        socket.set_nodelay(true).unwrap();
+
+        let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
+        let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
+        let accepted =
+            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
+        self.shard.adopt(Arrival {
+            transport: Transport::plain(near).unwrap(),
+            first_bytes: bytes::Bytes::new(),
+            accepted,
+            raw: None,
+        });
+        Peer { socket, unsent: Vec::new() }
+    }
+
+    /// Lets the shard and its jobs do all they can now.
+    pub(super) async fn settle(&mut self) {
+        for _ in 0..8 {
+            self.shard.turn(&mut self.events, &mut self.inbox, Some(Duration::ZERO));
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Moves the clock on, a little at a time.
+    pub(super) async fn advance(&mut self, duration: Duration) {
+        let step = Duration::from_millis(500);
+        for _ in 0..duration.as_millis().div_ceil(step.as_millis()) {
+            tokio::time::advance(step).await;
+            self.settle().await;
+        }
+    }
+
+    /// The messages of a topic.
+    pub(super) fn published(&self, topic: &str) -> Vec<Value> {
+        use rejoin_core::{Batch, ReadLimit, Reader, TopicRight};
+        let admin = Identity::new(UserId::new("admin").unwrap(), Caps::admin());
+        let name = rejoin_protocol::TopicName::new(topic).unwrap();
+        let topic = self.gateway.hub.existing_topic(&name, &admin, TopicRight::Subscribe);
+        let Some(topic) = topic.unwrap() else { return Vec::new() };
+        let mut batch = Batch::default();
+        let limit = ReadLimit { frames: std::num::NonZeroUsize::MAX, bytes: usize::MAX };
+        topic.stream().read(Reader { next: 0 }, limit, &mut batch);
+        let payload = |frame: &rejoin_core::Frame| {
+            let (_, payload) = rejoin_websocket::payload(frame.plain()).unwrap();
+            serde_json::from_slice::<Value>(&payload).unwrap()["payload"]["data"].clone()
+        };
+        batch.frames.iter().map(payload).collect()
+    }
+}
+
+impl Peer {
+    /// Sends bytes, as far as the socket takes them.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.flush();
+    }
+
+    pub(super) fn flush(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.socket.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => return self.unsent.clear(),
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, kind: &str, payload: &Value) {
+        self.send(&text(&json!({ "type": kind, "payload": payload }).to_string()));
+    }
+
+    /// Reads what has arrived.
+    pub(super) fn read(&mut self) -> Vec<u8> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(count @ 1..) = self.socket.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+
+    /// Sends nothing more.
+    pub(super) fn half_close(&mut self) {
+        let _ = self.socket.shutdown(How::Write);
+    }
+}
+
+/// A masked text frame, whose mask changes nothing.
+pub(super) fn text(payload: &str) -> Vec<u8> {
+    let length = match payload.len() {
+        short @ 0..126 => vec![0x80 | u8::try_from(short).unwrap()],
+        long => [&[0xfe], &u16::try_from(long).unwrap().to_be_bytes()[..]].concat(),
+    };
+    [&[0x81], &length[..], &[0; 4], payload.as_bytes()].concat()
+}
+
+/// A masked close frame with the code 1000.
+pub(super) const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
