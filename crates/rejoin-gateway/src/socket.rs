@@ -1,6 +1,7 @@
 //! A WebSocket: the checks of its upgrade, and the protocol that its client speaks.
 
 mod client;
+mod duty;
 mod endpoint;
 mod job;
 mod login;
@@ -16,7 +17,8 @@ use axum::{
     response::Response,
 };
 
-pub(crate) use client::{Client, Flow, SocketState};
+pub(crate) use client::{Client, Flow};
+pub(crate) use duty::SocketState;
 pub(crate) use endpoint::upgrade as upgrade_raw;
 pub(crate) use job::{Done, Jobs};
 pub use pace::Rates;
