@@ -4,9 +4,10 @@ use std::fmt;
 
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::text::encode,
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
     metrics::{
-        counter::Counter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
@@ -58,7 +59,7 @@ pub struct Metrics {
     pub pings_sent: Counter,
     /// Peers that were let go because nothing was heard from them.
     pub heartbeats_missed: Counter,
-    /// Sockets that were cut at the shutdown before they had taken all that was for them.
+    /// Sockets that were cut at a close before they had taken all that was pending.
     pub sockets_cut: Counter,
     /// Messages that were published to topics.
     pub published: Counter,
@@ -120,7 +121,7 @@ impl Default for Metrics {
             rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
             pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
             heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
-            sockets_cut: add.name("sockets_cut", "Sockets cut at the shutdown, not all sent"),
+            sockets_cut: add.name("sockets_cut", "Sockets cut at a close, not all sent"),
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),
@@ -132,6 +133,28 @@ impl Default for Metrics {
         };
         *metrics.registry.lock() = registry;
         metrics
+    }
+}
+
+/// A counter of another part of the process.
+struct Observed {
+    name: &'static str,
+    help: &'static str,
+    count: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counter = ConstCounter::new((self.count)());
+        let kind = counter.metric_type();
+        let metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        counter.encode(metric)
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -182,6 +205,17 @@ impl Metrics {
     /// Counts an attempt to call a webhook.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Adds a counter whose value is asked for when the metrics are read.
+    pub fn observe_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        count: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let observed = Observed { name, help, count: Box::new(count) };
+        self.registry.lock().register_collector(Box::new(observed));
     }
 
     /// All of it as Prometheus reads it: `text/plain; version=0.0.4`.

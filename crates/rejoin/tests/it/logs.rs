@@ -1,16 +1,22 @@
 //! The log: who came and went, what became of sessions, and no secret.
 
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
     Home, Server,
     hostile::{Hostile, broken_input},
+    until,
 };
 
 const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";
@@ -242,4 +248,28 @@ fn json_lines_hold_no_debug_text() {
     let of_debug = |line: &&str| line.contains("Some(") || line.contains("\":\"None\"");
     assert_eq!(log.lines().find(of_debug), None);
     assert!(log.contains(r#""device":"phone""#), "{log}");
+}
+
+#[test]
+fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[log]\nlevel = \"trace\"\n");
+    let log = home.path("log");
+    mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Open for both, so that the server can open it, and never read.
+    let pipe = File::options().read(true).write(true).open(&log).unwrap();
+    let server = home.serve();
+    let admin = server.admin();
+    until(Duration::from_secs(60), "lines are lost", || {
+        assert_eq!(admin.get("/me").0, 200);
+        admin.metric("rejoin_log_lines_dropped_total") > 0
+    });
+    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
+
+    // The fixture reads the log at the end.
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, "").unwrap();
+    let (code, _) = server.stop_within(Duration::from_secs(10), Signal::TERM);
+    assert_eq!(code, Some(0));
+    drop(pipe);
 }
