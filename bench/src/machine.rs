@@ -1,6 +1,8 @@
 //! What the operating system knows about a process.
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -27,6 +29,25 @@ fn thread_times(pid: u32) -> std::io::Result<Duration> {
         nanos += run_nanos(&text).unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanos))
+}
+
+/// Returns the CPU time of the kernel's threads for deferred network work, on all cores.
+///
+/// The kernel does the receiving half of a loopback `send()` either within the call or in these
+/// threads. Without them, a server whose sends are deferred looks cheaper than it is.
+pub(crate) fn softirq_time() -> Duration {
+    static THREADS: LazyLock<Vec<PathBuf>> = LazyLock::new(softirq_threads);
+    let times = THREADS.iter().filter_map(|path| run_nanos(&fs::read_to_string(path).ok()?));
+    Duration::from_nanos(times.sum())
+}
+
+/// Finds the `schedstat` of each such thread.
+fn softirq_threads() -> Vec<PathBuf> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|it| it.path());
+    let is_softirq = |path: &PathBuf| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("ksoftirqd/"))
+    };
+    processes.filter(is_softirq).map(|path| path.join("schedstat")).collect()
 }
 
 /// Field 1 of a thread's `schedstat`.

@@ -236,9 +236,9 @@ impl Server {
         self.acknowledges
     }
 
-    /// Its CPU time until now.
+    /// Its CPU time until now, with that of deferred network work.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        machine::cpu_time(self.child.id())
+        Ok(machine::cpu_time(self.child.id())? + machine::softirq_time())
     }
 
     /// Its memory now.

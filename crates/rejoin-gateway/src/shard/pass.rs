@@ -26,9 +26,6 @@ use crate::{
     transport::Transport,
 };
 
-/// Pending bytes of a connection above which nothing more is read from its client.
-const BUSY_BYTES: usize = 64 * 1024;
-
 impl Shard {
     /// Owns a socket whose first request has not arrived.
     pub(super) fn open(&mut self, socket: std::net::TcpStream, pending: PendingSlot, peer: Peer) {
@@ -253,9 +250,9 @@ impl Shard {
         }
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let is_blocked = connection.output.is_blocked();
-        let is_busy = is_blocked && connection.output.pending_bytes() > BUSY_BYTES;
         let Some(client) = connection.client() else { return };
-        let stalled = is_busy || (is_blocked && client.outbox().is_busy());
+        // Frames of streams that wait do not count: a slow viewer may still type.
+        let stalled = is_blocked && client.outbox().is_busy();
         client.set_stalled(stalled);
         let is_new = client.take_new_deadline();
         if !is_blocked && !client.outbox().is_empty() {

@@ -101,3 +101,23 @@ async fn a_peer_that_never_reads_its_replies_is_closed_in_time() {
     }
     assert!(begun.elapsed() >= TIMEOUT, "it had time to read");
 }
+
+#[tokio::test]
+async fn a_connection_whose_downlink_is_full_may_still_send() {
+    let server = TestServer::start().await;
+    let mut slow = server.log_in("ann").await;
+    slow.ask("subscribe", json!({ "topic": "long" })).await;
+    let mut publisher = server.log_in("ann").await;
+    let mut listener = server.log_in("ann").await;
+    listener.ask("subscribe", json!({ "topic": "other" })).await;
+    // Much more than the sockets hold, and more than one turn of catching up.
+    for _ in 0..200 {
+        publisher.ask("publish", json!({ "topic": "long", "data": large() })).await;
+    }
+    for number in 0..100 {
+        let publish = json!({ "topic": "other", "data": number });
+        let message = json!({ "type": "publish", "payload": publish }).to_string();
+        slow.socket.send(message.into()).await.unwrap();
+        assert_eq!(listener.next_json().await["payload"]["data"], number);
+    }
+}

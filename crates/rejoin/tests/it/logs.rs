@@ -188,7 +188,7 @@ fn no_secret_reaches_the_most_detailed_log() {
     drop(client);
     let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
-    let own = std::fs::read_to_string(home.path("data/secret")).unwrap();
+    let own = fs::read_to_string(home.path("data/secret")).unwrap();
     let hidden = ["hidden-path", "typed-by-ann", ticket, own.trim(), &WEBHOOK_SECRET[6..]];
     for secret in token.split('.').skip(1).chain(hidden) {
         if let Some(line) = log.lines().find(|line| line.contains(secret)) {
