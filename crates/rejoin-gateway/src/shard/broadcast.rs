@@ -26,8 +26,11 @@ const LOOK_AHEAD: usize = 16;
 const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes that each reader gets however many there are.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
-/// Pending bytes of a connection above which the next one catches up.
-const CATCH_UP_BYTES: usize = 256 * 1024;
+/// Batches that one reader catches up before the next one gets its turn.
+const CATCH_UP_BATCHES: usize = 2;
+/// Bytes of a batch that may be appended behind a connection's replies. If the socket takes less,
+/// they wait with the connection; of a larger batch, the reader catches up instead.
+const MAX_APPENDED_BYTES: usize = 16 * 1024;
 /// A broadcast that takes longer is logged (A2).
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
 
@@ -54,6 +57,8 @@ struct Outcome {
     failed: Vec<(usize, io::Error)>,
     /// Connections to which frames were appended behind other messages.
     appended: Vec<usize>,
+    /// Connections whose replies must be sent before so many frames.
+    behind: Vec<usize>,
     /// Readers whose next frame is gone while their sockets are blocked.
     too_slow: Vec<usize>,
 }
@@ -109,6 +114,9 @@ impl Shard {
         for slot in outcome.appended {
             self.mark_dirty(slot);
         }
+        for slot in outcome.behind {
+            self.mark_behind(slot);
+        }
         for (slot, error) in outcome.failed {
             self.fail(slot, &error);
         }
@@ -121,12 +129,27 @@ impl Shard {
     pub(super) fn catch_up(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.in_behind = false;
-        if !connection.output.is_open() {
-            return;
+        match self.try_catch_up(slot) {
+            Ok(true) => self.say_goodbye(slot),
+            Ok(false) => {}
+            Err(error) => return self.fail(slot, &error),
         }
+        self.mark_dirty(slot);
+    }
+
+    /// The same; returns whether all of its readers are up to date.
+    fn try_catch_up(&mut self, slot: usize) -> io::Result<bool> {
+        let Some(connection) = self.connections.get_mut(slot) else { return Ok(false) };
+        if !connection.output.is_open() {
+            return Ok(false);
+        }
+        // A reader holds no frames: what the socket does not take stays in the ring. So replies
+        // go first, and frames straight to the socket.
+        let count = connection.output.flush(&mut self.scratch)?;
+        self.metrics.bytes_sent.inc_by(count as u64);
         if connection.output.take_late() {
             for index in 0..connection.reads().len() {
-                self.skip(slot, index);
+                self.skip(slot, index)?;
             }
         }
 
@@ -134,7 +157,7 @@ impl Shard {
         while let Some(&(stream, _)) =
             self.connections.get(slot).and_then(|connection| connection.reads().get(index))
         {
-            match self.catch_up_reader(slot, index) {
+            match self.catch_up_reader(slot, index)? {
                 Caught::Up => {}
                 Caught::Waits => is_up = false,
                 Caught::Turn => {
@@ -143,27 +166,24 @@ impl Shard {
                 }
                 Caught::TooSlow => {
                     self.remove_reader(slot, stream, DropReason::Slow);
-                    return self.close(slot, CloseCode::TooSlow.into());
+                    self.close(slot, CloseCode::TooSlow.into());
+                    return Ok(false);
                 }
-                Caught::End => return self.close(slot, CloseCode::Normal.into()),
+                Caught::End => {
+                    self.close(slot, CloseCode::Normal.into());
+                    return Ok(false);
+                }
             }
             index += 1;
         }
-
-        self.mark_dirty(slot);
-        if is_up {
-            self.say_goodbye(slot);
-        }
+        Ok(is_up)
     }
 
-    fn catch_up_reader(&mut self, slot: usize, index: usize) -> Caught {
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { return Caught::Up };
-            if !connection.output.is_open() {
-                return Caught::Waits;
-            }
-            if connection.output.pending_bytes() >= CATCH_UP_BYTES {
-                return Caught::Turn;
+    fn catch_up_reader(&mut self, slot: usize, index: usize) -> io::Result<Caught> {
+        for _ in 0..CATCH_UP_BATCHES {
+            let Some(connection) = self.connections.get_mut(slot) else { return Ok(Caught::Up) };
+            if !connection.output.is_clear() {
+                return Ok(Caught::Waits);
             }
             let (number, place) = connection.reads()[index];
             let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
@@ -172,57 +192,66 @@ impl Shard {
             if entry.waits {
                 // A connection that closes does not wait for a snapshot.
                 let is_open = matches!(connection.phase, Phase::Open(_));
-                return if is_open { Caught::Waits } else { Caught::Up };
+                return Ok(if is_open { Caught::Waits } else { Caught::Up });
             }
 
-            let form = connection.output.form();
+            let output = &mut connection.output;
+            let form = output.form();
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::Finished if form == Form::Raw => return Caught::End,
-                Progress::UpToDate | Progress::Finished => return Caught::Up,
+                Progress::Finished if form == Form::Raw => return Ok(Caught::End),
+                Progress::UpToDate | Progress::Finished => return Ok(Caught::Up),
                 Progress::Frames => {
-                    let batch = &self.joined.batch;
-                    self.metrics.messages_sent.inc_by(batch.frames.len() as u64);
-                    entry.reader.next = batch.end();
-                    connection.output.push_frames(&batch.frames);
+                    self.joined.renew();
+                    let from = entry.reader.next;
+                    let written = output.write(self.joined.bytes_from(form, from))?;
+                    let (next, rest) = self.joined.after(form, from, written);
+                    entry.reader.next = next;
+                    output.push_rest(rest);
+                    self.metrics.messages_sent.inc_by(next - from);
+                    self.metrics.bytes_sent.inc_by(written as u64);
                 }
                 Progress::Behind { oldest, notice } => match stream.lag() {
-                    Lag::Gap { policy: SlowReader::Disconnect, .. } => return Caught::TooSlow,
+                    Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
                     Lag::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
                         self.metrics.frames_dropped(DropReason::Retention, notice.missed);
                         entry.reader.next = oldest;
-                        connection.output.push(encode(notice));
+                        output.push(encode(notice));
+                        output.flush(&mut self.scratch)?;
                     }
                     Lag::Snapshot(source) => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader skips");
                         entry.waits = true;
                         let snapshot = source.snapshot();
-                        let Some(client) = connection.client() else { return Caught::Up };
+                        let Some(client) = connection.client() else { return Ok(Caught::Up) };
                         let outbox = Arc::clone(client.outbox());
                         let shard = self.handle.clone();
                         self.context.gateway.shutdown.spawn(async move {
                             let snapshot = snapshot.await;
                             shard.send(Command::Snapshot(outbox, number, snapshot));
                         });
-                        return Caught::Waits;
+                        return Ok(Caught::Waits);
                     }
                 },
             }
         }
+        Ok(Caught::Turn)
     }
 
     /// Lets a reader skip to the newest frame, if that is what its stream does with slow ones.
-    fn skip(&mut self, slot: usize, index: usize) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+    fn skip(&mut self, slot: usize, index: usize) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
         let (number, place) = connection.reads()[index];
         let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
         let (stream, entry) = (readers.follower.stream(), &mut readers.entries[place]);
-        let Lag::Gap { encode, .. } = stream.lag() else { return };
-        let Some((reader, notice)) = stream.skip(entry.reader) else { return };
+        let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
+        let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
         self.metrics.frames_dropped(DropReason::Latest, notice.missed);
         entry.reader = reader;
         connection.output.push(encode(notice));
+        connection.output.flush(&mut self.scratch)?;
+        Ok(())
     }
 }
 
@@ -252,14 +281,21 @@ fn write_all(
             }
             continue;
         }
-        outcome.messages += end - from;
-        reader.next = end;
         if !output.is_clear() {
+            let frames = joined.frames_from(from);
+            if frames.iter().map(|frame| frame.plain().len()).sum::<usize>() > MAX_APPENDED_BYTES {
+                outcome.behind.push(*slot);
+                continue;
+            }
             // Its replies are sent at the end of the pass, and these frames with them.
-            output.push_frames(joined.frames_from(from));
+            output.push_frames(frames);
             outcome.appended.push(*slot);
+            outcome.messages += end - from;
+            reader.next = end;
             continue;
         }
+        outcome.messages += end - from;
+        reader.next = end;
         let form = output.form();
         let bytes = joined.bytes_from(form, from);
         match output.write(bytes) {

@@ -1,11 +1,13 @@
 //! The life of connections: whatever comes in whatever order, nothing is executed after a close,
 //! and nothing is left behind.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
-use rejoin_protocol::{CloseCode, Subject, UserId};
-use serde_json::{Value, json};
+use rejoin_core::{Caps, Connection, Identity};
+use rejoin_protocol::{CloseCode, Subject, TopicName, UserId, code::CLOSE_CODES};
+use serde_json::{Value, json, value::to_raw_value};
 
 use super::{CLOSE, MAX_CONNECTIONS, Peer, Stage, text};
 use crate::revocation::Target;
@@ -91,10 +93,12 @@ impl World {
         Self { stage, known: Vec::new(), is_draining: false }
     }
 
-    /// The connection that a step means, if its peer is there.
-    fn peer(&mut self, index: usize) -> Option<&mut Peer> {
-        let count = self.known.len();
-        self.known.get_mut(index.checked_rem(count)?)?.peer.as_mut()
+    /// Lets the peer that a step means act, if it is there.
+    fn with_peer(&mut self, index: usize, act: impl FnOnce(&mut Peer)) {
+        let Some(number) = index.checked_rem(self.known.len()) else { return };
+        if let Some(peer) = &mut self.known[number].peer {
+            act(peer);
+        }
     }
 
     /// How many messages of each connection were published.
@@ -124,6 +128,16 @@ impl World {
         }
     }
 
+    fn flood(&self, count: u8) {
+        let admin = Identity::new(UserId::new("admin").unwrap(), Caps::admin());
+        let topic = TopicName::new("all").unwrap();
+        let data = to_raw_value(&Value::from("x".repeat(3000))).unwrap();
+        for _ in 0..count {
+            let published = self.stage.gateway.hub.publish(&topic, &admin, &data, None);
+            let _ = published.now_or_never();
+        }
+    }
+
     /// Notes which connections are closed: nothing of them is executed from now on.
     fn note_closed(&mut self, is_closed: impl Fn(usize, &Known) -> bool) {
         let published = self.published();
@@ -146,47 +160,33 @@ impl World {
             Step::Connect(_) => {}
             Step::Publish(index, count) => self.publish(index, count, 0),
             Step::PublishCut(index, count) => self.publish(index, count, 7),
-            Step::Subscribe(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.ask("subscribe", &json!({ "topic": "all" }));
-                }
-            }
-            Step::Create(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.ask("create_session", &json!({ "kind": "terminal" }));
-                }
-            }
-            Step::Ping(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.ask("ping", &json!({}));
-                }
-            }
-            Step::Garbage(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.send(&[0xff; 9]);
-                }
-            }
-            Step::CloseFrame(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.send(CLOSE);
-                }
-            }
-            Step::HalfClose(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.half_close();
-                }
-            }
+            Step::Subscribe(index) => self.with_peer(index, |peer| {
+                peer.ask("subscribe", &json!({ "topic": "all" }));
+            }),
+            Step::Create(index) => self.with_peer(index, |peer| {
+                peer.ask("create_session", &json!({ "kind": "terminal" }));
+            }),
+            Step::Ping(index) => self.with_peer(index, |peer| {
+                peer.ask("ping", &json!({}));
+            }),
+            Step::Garbage(index) => self.with_peer(index, |peer| {
+                peer.send(&[0xff; 9]);
+            }),
+            Step::CloseFrame(index) => self.with_peer(index, |peer| {
+                peer.send(CLOSE);
+            }),
+            Step::HalfClose(index) => self.with_peer(index, |peer| {
+                peer.half_close();
+            }),
             Step::Vanish(index) => {
                 if let Some(number) = index.checked_rem(self.known.len()) {
                     self.known[number].peer = None;
                 }
             }
-            Step::Read(index) => {
-                if let Some(peer) = self.peer(index) {
-                    peer.read();
-                    peer.flush();
-                }
-            }
+            Step::Read(index) => self.with_peer(index, |peer| {
+                peer.read();
+                peer.flush();
+            }),
             Step::Disconnect(user) => {
                 let user = USERS[user % USERS.len()];
                 let hub = &self.stage.gateway.hub;
@@ -195,29 +195,15 @@ impl World {
             }
             Step::Revoke(user) => {
                 let user = USERS[user];
-                let shared = std::sync::Arc::clone(&self.stage.gateway);
+                let shared = Arc::clone(&self.stage.gateway);
                 let verifier = &shared.config.verifier;
                 let target = Target::User(UserId::new(user).unwrap());
                 verifier.revocations().unwrap().revoke(target, None).await.unwrap();
-                let is_revoked =
-                    |it: &rejoin_core::Connection| verifier.recheck(&it.identity()).is_err();
+                let is_revoked = |it: &Connection| verifier.recheck(&it.identity()).is_err();
                 shared.hub.disconnect(CloseCode::Disconnected, is_revoked);
                 self.note_closed(|_, known| known.user == user);
             }
-            Step::Flood(count) => {
-                let admin = rejoin_core::Identity::new(
-                    UserId::new("admin").unwrap(),
-                    rejoin_core::Caps::admin(),
-                );
-                let topic = rejoin_protocol::TopicName::new("all").unwrap();
-                let data = serde_json::value::to_raw_value(&Value::from("x".repeat(3000)));
-                let data = data.unwrap();
-                for _ in 0..count {
-                    let hub = self.stage.gateway.hub.clone();
-                    let published = hub.publish(&topic, &admin, &data, None);
-                    let _ = futures_util::FutureExt::now_or_never(published);
-                }
-            }
+            Step::Flood(count) => self.flood(count),
             Step::Settle => self.stage.settle().await,
             Step::Wait(tenths) => {
                 self.stage.advance(Duration::from_millis(u64::from(tenths) * 1000)).await;
@@ -259,11 +245,11 @@ impl World {
         let hub = &self.stage.gateway.hub;
         assert_eq!(hub.connection_count(), 0);
         let admin = UserId::new("admin").unwrap();
-        let admin = rejoin_core::Identity::new(admin, rejoin_core::Caps::admin());
-        let topic = rejoin_protocol::TopicName::new("all").unwrap();
+        let admin = Identity::new(admin, Caps::admin());
+        let topic = TopicName::new("all").unwrap();
         let presence = hub.presence(&admin, &Subject::Topic(topic)).unwrap();
         assert_eq!(presence.users, 0, "presence is left");
-        let closed: u64 = rejoin_protocol::code::CLOSE_CODES
+        let closed: u64 = CLOSE_CODES
             .iter()
             .map(|row| hub.metrics().closed.get_or_create(&[("code", row.code)]).get())
             .sum();
