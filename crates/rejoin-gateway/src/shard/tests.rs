@@ -1,6 +1,7 @@
 //! A shard that a test turns by itself, with real sockets and a clock that the test moves.
 
 mod life;
+mod readers;
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -96,6 +97,13 @@ impl Stage {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Lets the shard wait for its sockets, for a moment of real time: small windows of TCP open
+    /// slowly.
+    pub(super) fn wait_for_sockets(&mut self) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        self.shard.turn(&mut self.events, &mut self.inbox, Some(MOMENT));
     }
 
     /// Moves the clock on, a little at a time.

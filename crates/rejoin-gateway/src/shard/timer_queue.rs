@@ -17,6 +17,8 @@ pub(super) struct TimerQueue {
     alarms: BinaryHeap<Reverse<(Tick, u32)>>,
 }
 
+const _: () = assert!(size_of::<Reverse<(Tick, u32)>>() <= 16, "each idle connection has an alarm");
+
 impl TimerQueue {
     pub(super) fn new() -> Self {
         Self { begun_at: Instant::now(), alarms: BinaryHeap::new() }
