@@ -1,55 +1,93 @@
-//! The bare loop: one thread, one `send()` per subscriber for what one read of the publisher gave.
+//! The bare loop: one thread, one `send()` per subscriber for each read of the publisher.
 //!
-//! It is the floor that a server is measured against, so it does nothing that a server may leave
-//! out and still deliver: no topics, no authentication, no positions. Nothing is lost either: the
-//! publisher is read again when each subscriber has taken the batch.
+//! It is the floor that a server is measured against. It has no authentication, no positions and
+//! no retention. It loses nothing: it reads the publisher again once each subscriber has taken the
+//! batch.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use rejoin_websocket::handshake::accept_deflate;
-use rejoin_websocket::{accept_key, deflate};
+use anyhow::ensure;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustls::ServerConfig;
 
-use crate::frame::{self, Header};
 use crate::report::say;
+use crate::tls::{self, Files};
+use crate::wire::Wire;
+
+mod batch;
+mod terminal;
+mod upgrade;
+
+use batch::Topic;
+use upgrade::Path;
 
 const EVENTS: usize = 1024;
 /// The number of the listener; sockets count from 0.
 const LISTENER: u64 = u64::MAX;
 
-/// What is put around the data, so that as many bytes travel as with the server beside it.
+/// Text around the data, so that as many bytes travel as with the server beside it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[arg(long, default_value = "")]
     prefix: String,
     #[arg(long, default_value = "")]
     suffix: String,
-    /// Read at once from the publisher; what is in it makes one batch
+    /// Read at once from the publisher; one read makes one batch
     #[arg(long, default_value_t = 16 * 1024)]
     read_bytes: usize,
     /// Compress each frame anew for each subscriber
     #[arg(long)]
     deflate: bool,
+    /// Answer each published frame with a frame of this text
+    #[arg(long)]
+    ack: Option<String>,
+    /// With more than one, published data begins with the number of its topic
+    #[arg(long, default_value_t = 1)]
+    topics: usize,
+    /// Speak TLS with this certificate (PEM)
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Connect each WebSocket to a program in a terminal instead
+    #[arg(long)]
+    terminal: bool,
+}
+
+impl Options {
+    fn tls(&self) -> anyhow::Result<Option<Arc<ServerConfig>>> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
+            return Ok(None);
+        };
+        let files = Files { certificate: certificate.clone(), key: key.clone() };
+        tls::server_config(&files).map(Some)
+    }
 }
 
 /// Listens on a free port of 127.0.0.1, prints the address, and serves until it is killed.
 pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
     say(listener.local_addr()?);
+    if options.terminal {
+        return terminal::serve(&listener);
+    }
+    listener.set_nonblocking(true)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut server = Loop {
         options,
         epoll,
+        tls: options.tls()?,
         sockets: Vec::new(),
-        batch: Vec::new(),
-        frames: Vec::new(),
+        topics: (0..options.topics.max(1)).map(|_| Topic::default()).collect(),
+        touched: Vec::new(),
+        acks: Vec::new(),
         behind: 0,
         publisher: None,
         scratch: vec![0; options.read_bytes],
@@ -73,29 +111,33 @@ pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
 struct Loop<'a> {
     options: &'a Options,
     epoll: OwnedFd,
-    /// Nothing where one has gone.
+    tls: Option<Arc<ServerConfig>>,
+    /// `None` for a socket that was closed.
     sockets: Vec<Option<Socket>>,
-    /// The frames that subscribers are taking.
-    batch: Vec<u8>,
-    /// The frames of the batch before they are compressed, if they are.
-    frames: Vec<Bytes>,
-    /// How many have not taken all of it; meanwhile the publisher is not read.
+    topics: Vec<Topic>,
+    /// Topics with frames in the current batch.
+    touched: Vec<usize>,
+    /// Acknowledgements that the publisher's socket has not taken.
+    acks: Vec<u8>,
+    /// Subscribers that have not taken all of the batch; the publisher is not read meanwhile.
     behind: usize,
     publisher: Option<usize>,
     scratch: Vec<u8>,
 }
 
 struct Socket {
-    stream: TcpStream,
+    wire: Wire,
     role: Role,
+    /// The events that epoll reports for this socket.
+    watched: EventFlags,
 }
 
 enum Role {
-    /// Its request is not complete.
+    /// Holds the part of the request that has arrived.
     Upgrading(Vec<u8>),
-    /// Has this much of the batch yet to take.
-    Subscriber { left: usize },
-    /// With a frame that is not complete.
+    /// Has `left` bytes of its topic's batch to take.
+    Subscriber { topic: usize, left: usize },
+    /// Holds the part of a frame that has arrived.
     Publisher(Vec<u8>),
 }
 
@@ -111,7 +153,9 @@ impl Loop<'_> {
             stream.set_nodelay(true)?;
             let data = EventData::new_u64(self.sockets.len() as u64);
             epoll::add(&self.epoll, &stream, data, EventFlags::IN)?;
-            self.sockets.push(Some(Socket { stream, role: Role::Upgrading(Vec::new()) }));
+            let wire = Wire::server(stream, self.tls.as_ref())?;
+            let role = Role::Upgrading(Vec::new());
+            self.sockets.push(Some(Socket { wire, role, watched: EventFlags::IN }));
         }
     }
 
@@ -127,7 +171,7 @@ impl Loop<'_> {
 
     fn read(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let count = match socket.stream.read(&mut self.scratch) {
+        let count = match socket.wire.read(&mut self.scratch) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(_) => 0,
@@ -140,188 +184,171 @@ impl Loop<'_> {
             Role::Upgrading(request) => {
                 request.extend_from_slice(bytes);
                 if request.ends_with(b"\r\n\r\n") {
-                    let (answer, role) = upgrade(request, self.options)?;
-                    socket.stream.write_all(answer.as_bytes())?;
-                    self.publisher = match role {
-                        Role::Publisher(_) => Some(index),
-                        _ => self.publisher,
-                    };
-                    socket.role = role;
+                    let request = std::mem::take(request);
+                    self.upgrade(index, &request)?;
                 }
                 Ok(())
             }
             Role::Publisher(rest) => {
                 rest.extend_from_slice(bytes);
-                self.batch.clear();
-                let used = wrap_frames(rest, self.options, &mut self.batch);
-                rest.drain(..used);
-                if self.options.deflate {
-                    self.frames = split(&self.batch);
+                for topic in self.touched.drain(..) {
+                    self.topics[topic].batch.clear();
                 }
-                self.broadcast()
+                let taken =
+                    batch::take_frames(rest, self.options, &mut self.topics, &mut self.touched)?;
+                rest.drain(..taken.bytes);
+                self.deliver()?;
+                self.acknowledge(index, taken.frames)?;
+                self.pace()
             }
             Role::Subscriber { .. } => Ok(()),
         }
     }
 
-    fn broadcast(&mut self) -> anyhow::Result<()> {
-        for index in 0..self.sockets.len() {
-            if self.options.deflate {
-                // The same bytes each time, so those who are behind in them may go on.
-                compress(&self.frames, &mut self.batch);
+    fn upgrade(&mut self, index: usize, request: &[u8]) -> anyhow::Result<()> {
+        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
+        let (answer, path) = upgrade::answer(request, self.options.deflate)?;
+        socket.wire.write_all(answer.as_bytes())?;
+        socket.role = match path {
+            Path::Publish => {
+                self.publisher = Some(index);
+                Role::Publisher(Vec::new())
             }
-            let Some(socket) = &mut self.sockets[index] else { continue };
-            if let Role::Subscriber { left } = &mut socket.role {
-                *left = self.batch.len();
-                send(&mut socket.stream, &self.batch, left)?;
-                if *left > 0 {
-                    self.behind += 1;
-                    self.watch(index, EventFlags::IN | EventFlags::OUT)?;
-                }
+            Path::Subscribe(topic) => {
+                ensure!(topic < self.topics.len(), "topic {topic} of {}", self.topics.len());
+                self.topics[topic].subscribers.push(index);
+                Role::Subscriber { topic, left: 0 }
             }
-        }
-        self.pace(self.behind > 0)
+        };
+        Ok(())
     }
 
-    fn catch_up(&mut self, index: usize) -> anyhow::Result<()> {
-        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let Role::Subscriber { left } = &mut socket.role else { return Ok(()) };
-        send(&mut socket.stream, &self.batch, left)?;
-        if *left == 0 {
-            self.behind -= 1;
-            self.watch(index, EventFlags::IN)?;
-            self.pace(self.behind > 0)?;
+    /// Sends each batch to the subscribers of its topic, with one write for each.
+    fn deliver(&mut self) -> anyhow::Result<()> {
+        for touched in &self.touched {
+            let topic = &mut self.topics[*touched];
+            let frames = if self.options.deflate { batch::split(&topic.batch) } else { Vec::new() };
+            for &index in &topic.subscribers {
+                if self.options.deflate {
+                    // The bytes are the same each time, so a slow subscriber goes on in them.
+                    batch::compress(&frames, &mut topic.batch);
+                }
+                let Some(socket) = &mut self.sockets[index] else { continue };
+                let Role::Subscriber { left, .. } = &mut socket.role else { continue };
+                *left = topic.batch.len();
+                if send(&mut socket.wire, &topic.batch, left)? {
+                    self.behind += 1;
+                    socket.watch(&self.epoll, index, EventFlags::IN | EventFlags::OUT)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Reads the publisher, or does not, which makes it wait.
-    fn pace(&self, wait: bool) -> anyhow::Result<()> {
-        let Some(publisher) = self.publisher else { return Ok(()) };
-        self.watch(publisher, if wait { EventFlags::empty() } else { EventFlags::IN })
+    /// Acknowledges this many frames to the publisher, with one write.
+    fn acknowledge(&mut self, publisher: usize, frames: usize) -> anyhow::Result<()> {
+        let Some(text) = &self.options.ack else { return Ok(()) };
+        for _ in 0..frames {
+            crate::frame::write_plain(
+                &mut self.acks,
+                crate::frame::TEXT,
+                [text.as_bytes(), b"", b""],
+            );
+        }
+        self.send_acks(publisher)
     }
 
-    fn watch(&self, index: usize, flags: EventFlags) -> anyhow::Result<()> {
-        let Some(socket) = &self.sockets[index] else { return Ok(()) };
-        Ok(epoll::modify(&self.epoll, &socket.stream, EventData::new_u64(index as u64), flags)?)
+    fn send_acks(&mut self, publisher: usize) -> anyhow::Result<()> {
+        let Some(socket) = &mut self.sockets[publisher] else { return Ok(()) };
+        let mut left = self.acks.len();
+        if left > 0 || socket.wire.wants_write() {
+            send(&mut socket.wire, &self.acks, &mut left)?;
+            self.acks.drain(..self.acks.len() - left);
+        }
+        Ok(())
+    }
+
+    fn catch_up(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
+        match &mut socket.role {
+            Role::Subscriber { topic, left } => {
+                if !send(&mut socket.wire, &self.topics[*topic].batch, left)? {
+                    self.behind -= 1;
+                    socket.watch(&self.epoll, index, EventFlags::IN)?;
+                }
+            }
+            Role::Publisher(_) => self.send_acks(index)?,
+            Role::Upgrading(_) => {}
+        }
+        self.pace()
+    }
+
+    /// Reads the publisher while no socket is behind.
+    fn pace(&mut self) -> anyhow::Result<()> {
+        let Some(index) = self.publisher else { return Ok(()) };
+        let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
+        let flags = if !self.acks.is_empty() || socket.wire.wants_write() {
+            EventFlags::OUT
+        } else if self.behind > 0 {
+            EventFlags::empty()
+        } else {
+            EventFlags::IN
+        };
+        socket.watch(&self.epoll, index, flags)
     }
 
     fn remove(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = self.sockets[index].take() else { return Ok(()) };
-        epoll::delete(&self.epoll, &socket.stream)?;
+        epoll::delete(&self.epoll, &socket.wire)?;
         match socket.role {
-            Role::Subscriber { left: 1.. } => self.behind -= 1,
-            Role::Publisher(_) => self.publisher = None,
-            _ => return Ok(()),
+            Role::Subscriber { topic, .. } => {
+                self.topics[topic].subscribers.retain(|subscriber| *subscriber != index);
+                if socket.watched.contains(EventFlags::OUT) {
+                    self.behind -= 1;
+                }
+            }
+            Role::Publisher(_) => {
+                self.publisher = None;
+                self.acks.clear();
+            }
+            Role::Upgrading(_) => {}
         }
-        self.pace(self.behind > 0)
+        self.pace()
     }
 }
 
-/// Sends the last `left` bytes as far as the socket takes them; a broken one counts as served.
-fn send(stream: &mut TcpStream, batch: &[u8], left: &mut usize) -> anyhow::Result<()> {
-    match stream.write(&batch[batch.len() - *left..]) {
+impl Socket {
+    /// Changes the events that epoll reports, with a system call only if they differ.
+    fn watch(&mut self, epoll: &OwnedFd, index: usize, flags: EventFlags) -> anyhow::Result<()> {
+        if self.watched != flags {
+            epoll::modify(epoll, &self.wire, EventData::new_u64(index as u64), flags)?;
+            self.watched = flags;
+        }
+        Ok(())
+    }
+}
+
+/// Sends the last `left` bytes as far as the socket takes them. Returns whether some remain.
+///
+/// A broken socket counts as served.
+fn send(wire: &mut Wire, batch: &[u8], left: &mut usize) -> anyhow::Result<bool> {
+    let result = match *left {
+        0 => wire.flush().map(|()| 0),
+        _ => wire.write(&batch[batch.len() - *left..]),
+    };
+    match result {
         Ok(count) => *left -= count,
         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
         Err(error) if error.kind() == ErrorKind::Interrupted => {}
-        Err(error) if is_broken(error.kind()) => *left = 0,
+        Err(error) if is_broken(error.kind()) => {
+            *left = 0;
+            return Ok(false);
+        }
         Err(error) => return Err(error.into()),
     }
-    Ok(())
+    Ok(*left > 0 || wire.wants_write())
 }
 
 fn is_broken(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-}
-
-/// Unmasks the complete frames and appends each, wrapped; how many bytes they were.
-fn wrap_frames(bytes: &mut [u8], options: &Options, batch: &mut Vec<u8>) -> usize {
-    let mut used = 0;
-    while let Some(header) = Header::read(&bytes[used..]) {
-        let payload = &mut bytes[used + header.start..used + header.end];
-        if let Some(key) = header.mask {
-            frame::unmask(payload, key);
-        }
-        if header.opcode == frame::TEXT {
-            let parts = [options.prefix.as_bytes(), payload, options.suffix.as_bytes()];
-            frame::write_plain(batch, frame::TEXT, parts);
-        }
-        used += header.end;
-    }
-    used
-}
-
-fn split(mut batch: &[u8]) -> Vec<Bytes> {
-    let mut frames = Vec::new();
-    while let Some(header) = Header::read(batch) {
-        let (frame, rest) = batch.split_at(header.end);
-        frames.push(Bytes::copy_from_slice(frame));
-        batch = rest;
-    }
-    frames
-}
-
-fn compress(frames: &[Bytes], batch: &mut Vec<u8>) {
-    batch.clear();
-    for frame in frames {
-        batch.extend_from_slice(&deflate(frame).unwrap_or_else(|| frame.clone()));
-    }
-}
-
-fn upgrade(request: &[u8], options: &Options) -> anyhow::Result<(String, Role)> {
-    let request = std::str::from_utf8(request).context("the request is no text")?;
-    let key = request
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
-        .context("the request has no key")?;
-    let role = match request.split(' ').nth(1) {
-        Some("/subscribe") => Role::Subscriber { left: 0 },
-        Some("/publish") => Role::Publisher(Vec::new()),
-        path => bail!("the loop has no {path:?}"),
-    };
-    let offers: &[&[u8]] = if options.deflate { &[b"permessage-deflate"] } else { &[] };
-    let extensions = accept_deflate(offers.iter().copied())
-        .map_or_else(String::new, |agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n"));
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
-        accept_key(key.1.trim())
-    );
-    Ok((answer, role))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_unmasked_and_wrapped_and_a_half_one_waits() {
-        let (prefix, suffix) = ("<".to_owned(), ">".to_owned());
-        let options = Options { prefix, suffix, read_bytes: 0, deflate: false };
-        let mut bytes = Vec::new();
-        frame::write_masked(&mut bytes, frame::TEXT, b"one");
-        frame::write_masked(&mut bytes, frame::TEXT, b"two");
-        let whole = bytes.len();
-        frame::write_masked(&mut bytes, frame::TEXT, b"three");
-        bytes.pop();
-        let mut batch = Vec::new();
-        assert_eq!(wrap_frames(&mut bytes, &options, &mut batch), whole);
-        assert_eq!(batch, b"\x81\x05<one>\x81\x05<two>");
-    }
-
-    #[test]
-    fn each_frame_of_a_batch_is_compressed_by_itself() {
-        let mut batch = Vec::new();
-        let text = "again and again, ".repeat(100);
-        frame::write_plain(&mut batch, frame::TEXT, [text.as_bytes(), b"", b""]);
-        frame::write_plain(&mut batch, frame::TEXT, [b"short", b"", b""]);
-        let frames = split(&batch);
-        let whole = batch.len();
-        compress(&frames, &mut batch);
-        assert!(batch.len() < whole / 5);
-        let first = Header::read(&batch).unwrap();
-        assert!(first.is_compressed);
-        assert_eq!(&batch[first.end..], b"\x81\x05short");
-    }
 }

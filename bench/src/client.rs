@@ -1,20 +1,25 @@
 //! One connection that asks and waits: to connect, authenticate, subscribe, attach.
 
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::frame::{self, Header};
+use crate::wire::Wire;
 
 /// How long a server may take to answer one question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const READ_BYTES: usize = 16 * 1024;
+/// More than one TLS record, so that a read leaves no decrypted bytes behind.
+const READ_BYTES: usize = 32 * 1024;
 /// Connections from one address to one port; the machine has about 28,000 ports for them.
 const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 
@@ -22,16 +27,18 @@ const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddrV4,
-    pub(crate) path: &'static str,
+    pub(crate) path: Cow<'static, str>,
     pub(crate) protocol: Option<&'static str>,
     /// More lines of the request, each with its end.
     pub(crate) headers: String,
+    /// The settings of a server that speaks TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Endpoint {
     /// The request that opens a WebSocket.
     pub(crate) fn request(&self) -> String {
-        let Self { address, path, protocol, headers } = self;
+        let Self { address, path, protocol, headers, .. } = self;
         let protocol =
             protocol.map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
         format!(
@@ -51,7 +58,7 @@ impl Endpoint {
 /// A connection on which reads and writes wait.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     /// What was read and not yet taken.
     unread: Vec<u8>,
     next_id: u64,
@@ -64,6 +71,7 @@ impl Connection {
             .with_context(|| format!("cannot connect to {}", endpoint.address))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let stream = Wire::client(stream, endpoint.tls.as_ref())?;
         let mut connection = Self { stream, unread: Vec::new(), next_id: 1 };
         connection.upgrade(endpoint)?;
         Ok(connection)
@@ -71,6 +79,7 @@ impl Connection {
 
     fn upgrade(&mut self, endpoint: &Endpoint) -> anyhow::Result<()> {
         self.stream.write_all(endpoint.request().as_bytes())?;
+        self.stream.flush()?;
         loop {
             if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 let answer: Vec<u8> = self.unread.drain(..end + 4).collect();
@@ -86,9 +95,15 @@ impl Connection {
 
     /// Sends a text message.
     pub(crate) fn say(&mut self, text: &str) -> anyhow::Result<()> {
-        let mut out = Vec::new();
-        frame::write_masked(&mut out, frame::TEXT, text.as_bytes());
-        Ok(self.stream.write_all(&out)?)
+        self.send(frame::TEXT, text.as_bytes())
+    }
+
+    /// Sends one frame.
+    pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
+        let mut out = Vec::with_capacity(payload.len() + 14);
+        frame::write_masked(&mut out, opcode, payload);
+        self.stream.write_all(&out)?;
+        Ok(self.stream.flush()?)
     }
 
     /// Sends a message of the protocol and waits for its answer.
@@ -119,7 +134,8 @@ impl Connection {
         }
     }
 
-    fn next_frame(&mut self) -> anyhow::Result<(u8, Vec<u8>)> {
+    /// Waits for the next frame; returns its opcode and its payload.
+    pub(crate) fn next_frame(&mut self) -> anyhow::Result<(u8, Vec<u8>)> {
         loop {
             if let Some(header) = Header::read(&self.unread) {
                 let payload = self.unread[header.start..header.end].to_vec();
@@ -140,7 +156,7 @@ impl Connection {
     }
 
     /// The socket, and what was read from it and not yet taken.
-    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(crate) fn into_parts(self) -> (Wire, Vec<u8>) {
         (self.stream, self.unread)
     }
 }

@@ -1,4 +1,4 @@
-//! `bench connect`: connections per second and what each costs, against a bare upgrade.
+//! `bench connect`: connections per second and CPU of each, many at a time and one at a time.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::client::Endpoint;
 use crate::clock;
 use crate::crowd::{Crowd, Heard};
 use crate::machine;
-use crate::report::{self, Spread, as_float, quantile, say};
+use crate::report::{self, Spread, as_float, quantile, say, say_ratio};
 use crate::said::Said;
 use crate::server::{Server, Users};
 
@@ -18,6 +18,8 @@ const LOOP: &str = "bare loop: upgrade";
 const UPGRADE: &str = "rejoin: upgrade only";
 const AUTHENTICATE: &str = "rejoin: upgrade, `authenticate`";
 const BEARER: &str = "rejoin: upgrade with a bearer token";
+/// The target for the ratio to the bare loop, authentication included.
+const TARGET: f64 = 2.0;
 /// Without anything for so long, the rest never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for a server to put away those who left.
@@ -32,12 +34,22 @@ pub(crate) struct Options {
     /// Connections on their way at one time
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
+    /// Connections of each kind, in each round, when they come one at a time
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    serial: u32,
     /// How often each kind has its turn
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Whose connections they are
     #[arg(long, value_enum, default_value_t = Users::Distinct)]
     users: Users,
+}
+
+/// A number of connections, and how many of them are on their way at one time.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    connections: usize,
+    in_flight: usize,
 }
 
 /// When a connection is there.
@@ -69,30 +81,41 @@ struct Outcome {
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    machine::allow_open_files(u64::from(options.connections) + 200)?;
+    machine::allow_open_files(u64::from(options.connections.max(options.serial)) + 200)?;
     let count = usize::try_from(options.connections)?;
     let bare = Server::bare("bare loop", "", "", 16 * 1024)?;
     let rejoin = Server::rejoin("")?;
-    let tokens = rejoin.tokens(options.users, count)?;
-    let mut kinds = [
-        Kind::new(LOOP, &bare, Ready::Upgraded)?,
-        Kind::new(UPGRADE, &rejoin, Ready::Upgraded)?,
-        Kind::new(AUTHENTICATE, &rejoin, Ready::Authenticated)?,
-        Kind::new(BEARER, &rejoin, Ready::Greeted)?,
-    ];
-    say(format_args!(
-        "{count} connections, {} on their way at one time, {} rounds; {}\n",
-        options.in_flight,
-        options.rounds,
-        machine::load()
-    ));
-    // In turn, so that what the machine does beside us meets all alike; the first does not count.
-    for round in 0..=options.rounds {
-        for kind in &mut kinds {
-            kind.turn(&tokens, usize::try_from(options.in_flight)?, round > 0)?;
+    let serial = usize::try_from(options.serial)?;
+    let tokens = rejoin.tokens(options.users, count.max(serial))?;
+    say(format_args!("{} rounds; {}\n", options.rounds, machine::load()));
+    say(
+        "in flight | kind | connections | per second | server CPU µs each | client CPU µs each | p50 | p99",
+    );
+    say("---|---|---|---|---|---|---|---");
+    let mut ratios = Vec::new();
+    for load in [
+        Load { connections: count, in_flight: usize::try_from(options.in_flight)? },
+        Load { connections: serial, in_flight: 1 },
+    ] {
+        let mut kinds = [
+            Kind::new(LOOP, &bare, Ready::Upgraded)?,
+            Kind::new(UPGRADE, &rejoin, Ready::Upgraded)?,
+            Kind::new(AUTHENTICATE, &rejoin, Ready::Authenticated)?,
+            Kind::new(BEARER, &rejoin, Ready::Greeted)?,
+        ];
+        // In turn, so that load of the machine meets all alike; the first round does not count.
+        for round in 0..=options.rounds {
+            for kind in &mut kinds {
+                kind.turn(&tokens[..load.connections], load.in_flight, round > 0)?;
+            }
         }
+        print(load, &kinds);
+        ratios.extend(compare(load, &kinds));
     }
-    print(&kinds);
+    say("");
+    for (name, ratio) in ratios {
+        say_ratio(name, ratio, TARGET);
+    }
     Ok(())
 }
 
@@ -184,13 +207,13 @@ fn with_bearer(endpoint: &Endpoint, token: Option<&str>) -> Endpoint {
     Endpoint { headers, ..endpoint.clone() }
 }
 
-fn print(kinds: &[Kind<'_>]) {
-    say("kind | per second | server CPU µs each | client CPU µs each | p50 | p99");
-    say("---|---|---|---|---|---");
+fn print(load: Load, kinds: &[Kind<'_>]) {
     for Kind { name, outcome, .. } in kinds {
         let (rate, cpu) = (Spread::of(&outcome.per_second), Spread::of(&outcome.cpu_micros));
         say(format_args!(
-            "{name} | {:.0} ({:.0}–{:.0}) | {:.0} ({:.0}–{:.0}) | {:.0} | {} | {}",
+            "{} | {name} | {} | {:.0} ({:.0}–{:.0}) | {:.0} ({:.0}–{:.0}) | {:.0} | {} | {}",
+            load.in_flight,
+            load.connections,
             rate.median,
             rate.min,
             rate.max,
@@ -202,12 +225,14 @@ fn print(kinds: &[Kind<'_>]) {
             quantile(&outcome.latencies, 0.99),
         ));
     }
-    say("");
-    let Some((bare, rejoin)) = kinds.split_first() else { return };
-    for Kind { name, outcome, .. } in rejoin {
-        let rounds = outcome.cpu_micros.iter().zip(&bare.outcome.cpu_micros);
-        let ratios: Vec<f64> = rounds.map(|(ours, floor)| ours / floor).collect();
-        let Spread { median, min, max } = Spread::of(&ratios);
-        say(format_args!("{name}: CPU ratio to the bare loop {median:.1} ({min:.1}–{max:.1})"));
-    }
+}
+
+/// Compares the CPU of each kind of connection with that of the first, the bare loop.
+fn compare(load: Load, kinds: &[Kind<'_>]) -> Vec<(String, Spread)> {
+    let Some((bare, rejoin)) = kinds.split_first() else { return Vec::new() };
+    let ratio = |kind: &Kind<'_>| {
+        let name = format!("{} in flight, {}", load.in_flight, kind.name);
+        (name, Spread::of_ratios(&kind.outcome.cpu_micros, &bare.outcome.cpu_micros))
+    };
+    rejoin.iter().map(ratio).collect()
 }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use anyhow::ensure;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -100,6 +101,7 @@ impl Crowd {
         endpoint: &Endpoint,
         request: &[u8],
     ) -> anyhow::Result<()> {
+        ensure!(endpoint.tls.is_none(), "these connections speak plain TCP only");
         self.leave(number);
         let stream = match client::begin_connect(endpoint.address, number) {
             Ok(stream) => stream,
@@ -370,7 +372,7 @@ mod tests {
 
     fn endpoint(listener: &TcpListener) -> Endpoint {
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("not IPv4") };
-        Endpoint { address, path: "/", protocol: None, headers: String::new() }
+        Endpoint { address, path: "/".into(), protocol: None, headers: String::new(), tls: None }
     }
 
     /// Turns until something was heard, or somebody has gone.

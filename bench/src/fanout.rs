@@ -1,21 +1,20 @@
-//! `bench fanout`: what one delivery costs, one message at a time and flooding.
+//! `bench fanout`: the cost of one delivery, one message at a time and flooding.
 
-use anyhow::{Context as _, bail};
-use hdrhistogram::Histogram;
+use std::time::Duration;
 
+use anyhow::Context as _;
+
+use crate::contestant::{Contestant, Outcome, Pace, measure};
 use crate::machine;
-use crate::report::{self, Spread, as_float, quantile, say};
+use crate::report::{Spread, as_float, quantile, say, say_ratio};
 use crate::server::Server;
+use crate::tls::Identity;
+use crate::topics::Topics;
 
-mod contestant;
-mod publisher;
-
-use contestant::Contestant;
-use publisher::Pace;
-
-/// The ratio to the bare loop that rejoin aims at, in both regimes.
-const TARGET: f64 = 1.15;
-/// What rejoin puts around the data, for when it is not there to show it.
+/// Targets for the ratio to the bare loop, in both regimes.
+const TARGET: f64 = 1.10;
+const TARGET_TLS: f64 = 1.30;
+/// The text that rejoin puts around the data, for runs without rejoin.
 const PREFIX: &str =
     r#"{"type":"message","payload":{"topic":"bench","position":"0123456789abcdef.10000","data":""#;
 const SUFFIX: &str = r#"","time":1763640000000}}"#;
@@ -23,7 +22,7 @@ const SUFFIX: &str = r#"","time":1763640000000}}"#;
 const WARM_UP_PACED: u64 = 50;
 const WARM_UP_FLOOD: u64 = 1_000;
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections that subscribe to the topic
@@ -38,51 +37,42 @@ pub(crate) struct Options {
     /// Messages when flooding, in each round
     #[arg(long, default_value_t = 5000)]
     flood: u64,
-    /// How often each server has its turn in each regime
+    /// Rounds of each server in each regime
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Measure also a bare loop that sends the data and nothing around it
     #[arg(long)]
     naked: bool,
-    /// What the bare loops read at once from the publisher: it bounds their batches
+    /// Bytes that the bare loops read at once from the publisher: the bound of their batches
     #[arg(long, default_value_t = 16 * 1024)]
     loop_read_bytes: usize,
     /// Measure the bare loops only
     #[arg(long)]
     without_rejoin: bool,
-}
-
-/// What a server did in one regime, over all rounds.
-struct Outcome {
-    cpu_micros: Vec<f64>,
-    deliveries: u64,
-    bytes: u64,
-    latencies: Histogram<u64>,
-}
-
-impl Outcome {
-    fn new() -> anyhow::Result<Self> {
-        let latencies = report::latencies()?;
-        Ok(Self { cpu_micros: Vec::new(), deliveries: 0, bytes: 0, latencies })
-    }
+    /// All servers speak TLS, with the same library
+    #[arg(long)]
+    tls: bool,
 }
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     machine::allow_open_files(options.subscribers as u64 * 3 + 200)?;
-    let mut contestants = contestants(options)?;
+    let identity = options.tls.then(Identity::generate).transpose()?;
+    let mut contestants = contestants(options, identity.as_ref())?;
     say(format_args!(
-        "{} subscribers, {} bytes of data; {} rounds of {} s at {}/s and of {} messages flooding\n",
+        "{} subscribers{}, {} bytes of data; {} rounds of {} s at {}/s and of {} messages flooding; {}\n",
         options.subscribers,
+        if options.tls { " over TLS" } else { "" },
         crate::data::LEN,
         options.rounds,
         options.seconds,
         options.rate,
-        options.flood
+        options.flood,
+        machine::load(),
     ));
     say("regime | server | deliveries | bytes/delivery | CPU µs/delivery | p50 | p99");
     say("---|---|---|---|---|---|---");
-    let interval = std::time::Duration::from_secs(1) / options.rate;
+    let interval = Duration::from_secs(1) / options.rate;
     let paced = u64::from(options.rate) * u64::from(options.seconds);
     let regimes = [
         (format!("{}/s", options.rate), Pace::Every(interval), paced),
@@ -92,73 +82,45 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (name, pace, messages) in regimes {
         let outcomes = measure(&mut contestants, options.rounds, pace, messages)?;
         print(&name, &contestants, &outcomes);
-        ratios.extend(ratio(&name, &contestants, &outcomes));
+        ratios.extend(ratio(&contestants, &outcomes).map(|ratio| (name, ratio)));
     }
     say("");
-    for line in ratios {
-        say(line);
+    let target = if options.tls { TARGET_TLS } else { TARGET };
+    for (name, ratio) in ratios {
+        say_ratio(name, ratio, target);
     }
     Ok(())
 }
 
-/// rejoin first: what it sends says what the loop has to put around the data.
-fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
+/// Connects rejoin first: its messages show the loop what to put around the data.
+fn contestants(options: &Options, identity: Option<&Identity>) -> anyhow::Result<Vec<Contestant>> {
+    let start = |server| -> anyhow::Result<Contestant> {
+        let mut contestant = Contestant::new(server, Topics::ONE, options.subscribers)?;
+        contestant.warm_up(WARM_UP_PACED, WARM_UP_FLOOD)?;
+        Ok(contestant)
+    };
     let mut contestants = Vec::new();
     let mut envelope = (PREFIX.to_owned(), SUFFIX.to_owned());
     if !options.without_rejoin {
-        let mut rejoin = Contestant::new(Server::rejoin("")?, options.subscribers)?;
-        warm_up(&mut rejoin)?;
-        envelope = rejoin.envelope().context("rejoin delivered nothing")?;
+        let rejoin = start(Server::rejoin_over(identity)?)?;
+        envelope = rejoin.envelope().context("rejoin delivered no message")?;
         contestants.push(rejoin);
     }
     let mut loops = vec![("bare loop", envelope)];
     if options.naked {
         loops.push(("naked loop", (String::new(), String::new())));
     }
-    for (at, (name, (prefix, suffix))) in loops.into_iter().enumerate() {
-        let server = Server::bare(name, &prefix, &suffix, options.loop_read_bytes)?;
-        let mut contestant = Contestant::new(server, options.subscribers)?;
-        warm_up(&mut contestant)?;
-        contestants.insert(at, contestant);
+    let read_bytes = options.loop_read_bytes.to_string();
+    for (at, (name, (prefix, suffix))) in loops.iter().enumerate() {
+        let arguments = ["--prefix", prefix, "--suffix", suffix, "--read-bytes", &read_bytes];
+        contestants.insert(at, start(Server::bare_over(name, &arguments, identity)?)?);
     }
     Ok(contestants)
 }
 
-fn warm_up(contestant: &mut Contestant) -> anyhow::Result<()> {
-    let mut ignored = report::latencies()?;
-    let pace = Pace::Every(std::time::Duration::from_millis(10));
-    contestant.run(pace, WARM_UP_PACED, &mut ignored)?;
-    contestant.run(Pace::AsFastAsTaken, WARM_UP_FLOOD, &mut ignored)?;
-    Ok(())
-}
-
-/// In turn, so that what the machine does beside us meets all alike.
-fn measure(
-    contestants: &mut [Contestant],
-    rounds: usize,
-    pace: Pace,
-    messages: u64,
-) -> anyhow::Result<Vec<Outcome>> {
-    let mut outcomes: Vec<Outcome> =
-        contestants.iter().map(|_| Outcome::new()).collect::<Result<_, _>>()?;
-    for _ in 0..rounds {
-        for (contestant, outcome) in contestants.iter_mut().zip(&mut outcomes) {
-            let totals = contestant.run(pace, messages, &mut outcome.latencies)?;
-            let micros = totals.cpu.as_secs_f64() * 1e6;
-            outcome.cpu_micros.push(micros / as_float(totals.deliveries));
-            outcome.deliveries += totals.deliveries;
-            outcome.bytes += totals.bytes;
-        }
-    }
-    if outcomes.iter().any(|outcome| outcome.deliveries == 0) {
-        bail!("nothing was delivered");
-    }
-    Ok(outcomes)
-}
-
 fn print(regime: &str, contestants: &[Contestant], outcomes: &[Outcome]) {
     for (contestant, outcome) in contestants.iter().zip(outcomes) {
-        let cpu = Spread::of(&outcome.cpu_micros);
+        let cpu = Spread::of(&outcome.cpu_per_delivery());
         say(format_args!(
             "{regime} | {} | {} | {:.1} | {:.2} ({:.2}–{:.2}) | {} | {}",
             contestant.name(),
@@ -167,21 +129,18 @@ fn print(regime: &str, contestants: &[Contestant], outcomes: &[Outcome]) {
             cpu.median,
             cpu.min,
             cpu.max,
-            quantile(&outcome.latencies, 0.5),
-            quantile(&outcome.latencies, 0.99),
+            quantile(&outcome.latencies.delivery, 0.5),
+            quantile(&outcome.latencies.delivery, 0.99),
         ));
     }
 }
 
-/// Of each round, so that a slow moment of the machine is in both of its sides.
-fn ratio(regime: &str, contestants: &[Contestant], outcomes: &[Outcome]) -> Option<String> {
+/// Compares rejoin with the bare loop in each round, so that load of the machine meets both.
+fn ratio(contestants: &[Contestant], outcomes: &[Outcome]) -> Option<Spread> {
     let of = |name| {
         let at = contestants.iter().position(|contestant| contestant.name() == name)?;
         outcomes.get(at)
     };
     let (floor, ours) = (of("bare loop")?, of("rejoin")?);
-    let ratios: Vec<f64> =
-        ours.cpu_micros.iter().zip(&floor.cpu_micros).map(|(ours, floor)| ours / floor).collect();
-    let Spread { median, min, max } = Spread::of(&ratios);
-    Some(format!("{regime}: ratio {median:.2} ({min:.2}–{max:.2}), target {TARGET}"))
+    Some(Spread::of_ratios(&ours.cpu_per_delivery(), &floor.cpu_per_delivery()))
 }

@@ -1,4 +1,4 @@
-//! `bench idle`: what a connection costs that does nothing.
+//! `bench idle`: memory and file descriptors of connections that do nothing.
 
 use std::time::{Duration, Instant};
 
@@ -8,38 +8,52 @@ use crate::clock;
 use crate::machine;
 use crate::report::{as_float, mebibytes, say};
 use crate::server::{Server, Users};
+use crate::tls::Identity;
 
-/// What rejoin aims at, in bytes.
-const TARGET_BYTES: u32 = 3 * 1024;
+/// Targets for the memory of one connection, in bytes.
+const TARGET_BYTES: u32 = 2_500;
+const TARGET_TLS_BYTES: u32 = 10_000;
+/// Held by default. The limit of 20,000 open files that is common allows no more over TLS.
+const CONNECTIONS: usize = 9000;
+const CONNECTIONS_TLS: usize = 6000;
+/// Enough for a server that relays TLS through a socket pair.
+const FILES_PER_TLS_CONNECTION: u64 = 3;
 /// Time for the server to put away what connecting took.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Connections to hold
-    #[arg(long, default_value_t = 9000)]
-    connections: usize,
+    /// Connections to hold; 9000 without a number, 6000 over TLS
+    #[arg(long)]
+    connections: Option<usize>,
     /// Each subscribes to a topic as well
     #[arg(long)]
     subscribed: bool,
     /// Whose connections they are
     #[arg(long, value_enum, default_value_t = Users::One)]
     users: Users,
+    /// The server speaks TLS
+    #[arg(long)]
+    tls: bool,
 }
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    machine::allow_open_files(options.connections as u64 + 200)?;
-    let server = Server::rejoin("")?;
+    let (default, each) =
+        if options.tls { (CONNECTIONS_TLS, FILES_PER_TLS_CONNECTION) } else { (CONNECTIONS, 1) };
+    let count = options.connections.unwrap_or(default);
+    machine::allow_open_files(count as u64 * each + 200)?;
+    let identity = options.tls.then(Identity::generate).transpose()?;
+    let server = Server::rejoin_over(identity.as_ref())?;
     clock::pause(SETTLE);
-    let before = server.memory()?;
+    let (before, files_before) = (server.memory()?, server.open_files()?);
 
-    let tokens = server.tokens(options.users, options.connections)?;
+    let tokens = server.tokens(options.users, count)?;
     let endpoint = server.endpoint("/ws");
 
     let started = Instant::now();
-    let mut held = Vec::with_capacity(options.connections);
+    let mut held = Vec::with_capacity(count);
     for (index, token) in tokens.iter().enumerate() {
         let mut connection = server.connect_as(token, &endpoint, index)?;
         if options.subscribed {
@@ -49,20 +63,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let took = started.elapsed().as_secs_f64();
     clock::pause(SETTLE);
-    let after = server.memory()?;
+    let (after, files_after) = (server.memory()?, server.open_files()?);
     drop(held);
     clock::pause(SETTLE);
     let left = server.memory()?;
 
-    let connections = as_float(options.connections as u64);
+    let connections = as_float(count as u64);
     let each = as_float(after.resident.saturating_sub(before.resident)) / connections;
     let kind = if options.subscribed { "subscribed" } else { "authenticated" };
     let users = match options.users {
         Users::One => "one user's",
         Users::Distinct => "each of a user of its own",
     };
+    let (over, target) =
+        if options.tls { (" over TLS", TARGET_TLS_BYTES) } else { ("", TARGET_BYTES) };
     say(format_args!(
-        "{connections} connections, {kind}, {users}, one after the other: {:.0} a second",
+        "{connections} connections{over}, {kind}, {users}, one after the other: {:.0} a second",
         connections / took
     ));
     say(format_args!(
@@ -72,6 +88,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         mebibytes(left.peak),
         mebibytes(left.resident),
     ));
-    say(format_args!("{each:.0} bytes per idle connection, target {TARGET_BYTES}"));
+    say(format_args!("{each:.0} bytes per idle connection, target {target}"));
+    let files = as_float(files_after.saturating_sub(files_before)) / connections;
+    say(format_args!("{files:.2} file descriptors per idle connection"));
     Ok(())
 }

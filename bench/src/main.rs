@@ -1,4 +1,4 @@
-//! Benchmarks that print ratios against something run beside them.
+//! Benchmarks that print ratios against a reference that runs beside them.
 
 use std::process::ExitCode;
 
@@ -9,21 +9,27 @@ mod bare;
 mod client;
 mod clock;
 mod connect;
+mod contestant;
 mod crowd;
 mod data;
 mod deflate;
 mod drain;
+mod echo;
 mod fanout;
 mod frame;
 mod idle;
 mod machine;
+mod publish;
 mod random;
 mod report;
 mod said;
 mod server;
 mod swarm;
 mod terminal;
+mod tls;
 mod token;
+mod topics;
+mod wire;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", about, disable_help_subcommand = true)]
@@ -34,9 +40,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// CPU per delivery and latency of one topic, against a bare `send()` loop
+    /// CPU per delivery and latency of one topic, against a bare `send()` loop, plain or over TLS
     Fanout(fanout::Options),
-    /// Memory per idle authenticated connection
+    /// CPU per acknowledged publish and latency, against a bare loop that acknowledges
+    Publish(publish::Options),
+    /// CPU per key and latency from a key to its echo, against a bare loop with a terminal
+    Echo(echo::Options),
+    /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
     Terminal(terminal::Options),
@@ -54,6 +64,9 @@ enum Command {
     /// Print lines that carry the time, until the terminal is closed
     #[command(hide = true)]
     Print,
+    /// Write each byte back that is typed, until the terminal is closed
+    #[command(hide = true)]
+    EchoProgram,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +82,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Fanout(options) => fanout::run(options),
+        Command::Publish(options) => publish::run(options),
+        Command::Echo(options) => echo::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
@@ -77,5 +92,6 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Drain(options) => drain::run(options),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
+        Command::EchoProgram => echo::program(),
     }
 }

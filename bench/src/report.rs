@@ -69,6 +69,12 @@ impl Display for Counts {
     }
 }
 
+/// Prints a ratio beside the target that it must not exceed.
+pub(crate) fn say_ratio(name: impl Display, ratio: Spread, target: f64) {
+    let Spread { median, min, max } = ratio;
+    say(format_args!("{name}: ratio {median:.2} ({min:.2}–{max:.2}), target {target:.2}"));
+}
+
 /// The middle, the smallest and the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
@@ -78,6 +84,12 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
+    /// Compares two series round by round.
+    pub(crate) fn of_ratios(ours: &[f64], floor: &[f64]) -> Self {
+        let ratios: Vec<f64> = ours.iter().zip(floor).map(|(ours, floor)| ours / floor).collect();
+        Self::of(&ratios)
+    }
+
     /// Of at least one value.
     pub(crate) fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
@@ -100,6 +112,8 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_or_between_the_middle_two() {
         assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        let ratios = Spread::of_ratios(&[2.0, 9.0], &[1.0, 3.0]);
+        assert_eq!(ratios, Spread { median: 2.5, min: 2.0, max: 3.0 });
         assert!((Spread::of(&[4.0, 1.0, 2.0, 3.0]).median - 2.5).abs() < 1e-9);
     }
 

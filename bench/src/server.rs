@@ -1,21 +1,26 @@
 //! A server under test: started as a process of its own, found by what it prints, ended with us.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Connection, Endpoint};
 use crate::machine::{self, Memory};
+use crate::tls::Identity;
 use crate::token::Signer;
+use crate::topics::Topics;
 
 /// More connections than any benchmark opens by default; no pings, which those who wait for their
 /// turn would not answer; and time for those who connect by thousands.
@@ -26,10 +31,10 @@ heartbeat = \"10m\"
 auth_timeout = \"2m\"
 ";
 /// Keeps what a subscriber on a busy machine is behind, as the bare loop keeps it for each socket.
-const TOPIC: &str = "\
-[topics.bench]
-retain = { frames = 65536, bytes = \"64MiB\" }
-";
+const TOPIC: &str = r#"
+[topics."bench*"]
+retain = { frames = 65536, bytes = "64MiB" }
+"#;
 /// Variables that would change the server's configuration begin like this.
 const VARIABLES: &str = "REJOIN_";
 /// What is in the server's folder.
@@ -57,6 +62,10 @@ pub(crate) struct Server {
     token: Option<String>,
     /// Its settings, its data and its log, removed at the end.
     folder: Option<TempDir>,
+    /// The settings of clients, if the server speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
+    /// Whether each published message is answered.
+    acknowledges: bool,
 }
 
 impl Server {
@@ -76,19 +85,46 @@ impl Server {
 
     /// Starts the bare loop with these arguments.
     pub(crate) fn bare_with(name: &'static str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::bare_over(name, arguments, None)
+    }
+
+    /// Starts the bare loop with these arguments, and with TLS if there is an identity.
+    pub(crate) fn bare_over(
+        name: &'static str,
+        arguments: &[&str],
+        identity: Option<&Identity>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").args(arguments);
+        if let Some(files) = identity.map(Identity::files) {
+            command.arg("--certificate").arg(&files.certificate).arg("--key").arg(&files.key);
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the loop")?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?);
         let mut line = String::new();
         lines.read_line(&mut line)?;
         let address = line.trim().parse().with_context(|| format!("the loop says {line:?}"))?;
-        Ok(Self { name, child, address, token: None, folder: None })
+        let tls = identity.map(Identity::client);
+        let acknowledges = arguments.contains(&"--ack");
+        Ok(Self { name, child, address, token: None, folder: None, tls, acknowledges })
     }
 
     /// Starts `rejoin serve` with fresh data and these lines added to its configuration.
     pub(crate) fn rejoin(more: &str) -> anyhow::Result<Self> {
         Self::rejoin_limited(LIMITS, more)
+    }
+
+    /// Starts `rejoin serve` with TLS if there is an identity.
+    pub(crate) fn rejoin_over(identity: Option<&Identity>) -> anyhow::Result<Self> {
+        let Some(identity) = identity else { return Self::rejoin("") };
+        let files = identity.files();
+        let more = format!(
+            "[server]\ntls_certificate_file = {:?}\ntls_key_file = {:?}\n",
+            files.certificate, files.key
+        );
+        let mut server = Self::rejoin(&more)?;
+        server.tls = Some(identity.client());
+        Ok(server)
     }
 
     /// The same with other limits than those of a benchmark: lines of the section `limits`.
@@ -97,7 +133,15 @@ impl Server {
         let settings = format!("[limits]\n{limits}{TOPIC}{more}");
         fs::write(folder.path().join(SETTINGS), settings)?;
         let (child, address, token) = launch(folder.path(), "127.0.0.1:0")?;
-        Ok(Self { name: "rejoin", child, address, token: Some(token), folder: Some(folder) })
+        Ok(Self {
+            name: "rejoin",
+            child,
+            address,
+            token: Some(token),
+            folder: Some(folder),
+            tls: None,
+            acknowledges: true,
+        })
     }
 
     /// Asks it to stop, as an operator does.
@@ -162,13 +206,14 @@ impl Server {
         Ok(connection)
     }
 
-    /// A connection that gets what is published.
-    pub(crate) fn subscribe(&self, index: usize) -> anyhow::Result<Connection> {
+    /// Opens a connection that subscribes to its topic of these: number `index` of the client.
+    pub(crate) fn subscribe(&self, index: usize, topics: Topics) -> anyhow::Result<Connection> {
+        let topic = topics.topic_of(index as u64);
         if !self.speaks_rejoin() {
-            return Connection::open(&self.endpoint("/subscribe"), index);
+            return Connection::open(&self.endpoint(topics.path(topic)), index);
         }
         let mut connection = self.connect(index)?;
-        connection.ask("subscribe", &json!({"topic": "bench"}))?;
+        connection.ask("subscribe", &json!({"topic": topics.name(topic)}))?;
         Ok(connection)
     }
 
@@ -186,9 +231,14 @@ impl Server {
         self.token.is_some()
     }
 
-    /// Its CPU time until now.
+    /// Whether it answers each published message.
+    pub(crate) fn acknowledges(&self) -> bool {
+        self.acknowledges
+    }
+
+    /// Its CPU time until now, with that of deferred network work.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        machine::cpu_time(self.child.id())
+        Ok(machine::cpu_time(self.child.id())? + machine::softirq_time())
     }
 
     /// Its memory now.
@@ -196,10 +246,16 @@ impl Server {
         machine::memory(self.child.id())
     }
 
+    /// Returns the number of its open file descriptors.
+    pub(crate) fn open_files(&self) -> anyhow::Result<u64> {
+        machine::open_files(self.child.id())
+    }
+
     /// Where it takes WebSockets.
-    pub(crate) fn endpoint(&self, path: &'static str) -> Endpoint {
+    pub(crate) fn endpoint(&self, path: impl Into<Cow<'static, str>>) -> Endpoint {
         let protocol = self.speaks_rejoin().then_some("rejoin.v1");
-        Endpoint { address: self.address, path, protocol, headers: String::new() }
+        let (path, tls) = (path.into(), self.tls.clone());
+        Endpoint { address: self.address, path, protocol, headers: String::new(), tls }
     }
 
     /// The login's token.
@@ -270,7 +326,7 @@ fn find_login(output: ChildStdout) -> anyhow::Result<Option<(SocketAddrV4, Strin
 }
 
 fn login(line: &str) -> Option<(SocketAddrV4, String)> {
-    let (_, link) = line.split_once("http://")?;
+    let (_, link) = line.split_once("://")?;
     let (address, token) = link.split_once("/#login=")?;
     Some((address.parse().ok()?, token.split_whitespace().next()?.to_owned()))
 }
@@ -283,6 +339,7 @@ mod tests {
     fn the_login_link_is_found_in_its_line() {
         let (address, token) = login("  open http://127.0.0.1:7400/#login=a.b-c now\n").unwrap();
         assert_eq!((address.port(), token.as_str()), (7400, "a.b-c"));
+        assert!(login("Log in: https://127.0.0.1:7400/#login=a.b-c\n").is_some());
         assert_eq!(login("listening on http://127.0.0.1:7400/"), None);
     }
 }

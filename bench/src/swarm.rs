@@ -1,7 +1,6 @@
 //! Many connections that only read, served by one thread.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,6 +11,7 @@ use rustix::fd::OwnedFd;
 use crate::client::Connection;
 use crate::clock;
 use crate::frame::{self, Header};
+use crate::wire::Wire;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
@@ -47,7 +47,7 @@ pub(crate) struct Swarm {
 
 #[derive(Debug)]
 struct Member {
-    stream: TcpStream,
+    stream: Wire,
     /// A frame that is not complete; empty for most, most of the time.
     rest: Vec<u8>,
 }
@@ -59,7 +59,7 @@ impl Swarm {
         let mut members = Vec::with_capacity(connections.len());
         for connection in connections {
             let (stream, rest) = connection.into_parts();
-            stream.set_nonblocking(true)?;
+            stream.set_nonblocking()?;
             let data = EventData::new_u64(members.len() as u64);
             epoll::add(&epoll, &stream, data, EventFlags::IN)?;
             members.push(Member { stream, rest });
@@ -115,11 +115,11 @@ impl Member {
     ) -> anyhow::Result<()> {
         let time = clock::now();
         if self.rest.is_empty() {
-            let used = read_frames(&self.stream, index, bytes, time, handle)?;
+            let used = read_frames(&mut self.stream, index, bytes, time, handle)?;
             self.rest.extend_from_slice(&bytes[used..]);
         } else {
             self.rest.extend_from_slice(bytes);
-            let used = read_frames(&self.stream, index, &self.rest, time, handle)?;
+            let used = read_frames(&mut self.stream, index, &self.rest, time, handle)?;
             self.rest.drain(..used);
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Member {
 
 /// Hands out the complete frames; how many bytes they were.
 fn read_frames(
-    stream: &TcpStream,
+    stream: &mut Wire,
     member: usize,
     bytes: &[u8],
     time: u64,
@@ -155,8 +155,8 @@ fn read_frames(
 }
 
 /// A pong is a few bytes to a socket that nothing else writes to, so it fits at once.
-fn pong(mut stream: &TcpStream, payload: &[u8]) -> anyhow::Result<()> {
+fn pong(stream: &mut Wire, payload: &[u8]) -> anyhow::Result<()> {
     let mut out = Vec::new();
     frame::write_masked(&mut out, frame::PONG, payload);
-    stream.write_all(&out).context("cannot answer a ping")
+    stream.write_all(&out).and_then(|()| stream.flush()).context("cannot answer a ping")
 }

@@ -12,6 +12,7 @@ export const CLOSE_CODES = [
   { code: 4002, name: "too_slow", reconnect: true, description: "The client read or wrote too slowly: replies waited unread, or a message was never finished." },
   { code: 4003, name: "rate_limited", reconnect: true, description: "The client went on sending far beyond its limits." },
   { code: 4004, name: "overloaded", reconnect: true, description: "The server cannot take the connection now." },
+  { code: 4005, name: "internal", reconnect: true, description: "The server failed to handle a message; its log has the reason." },
   { code: 4500, name: "authentication_failed", reconnect: false, description: "The token was refused." },
   { code: 4501, name: "authentication_timed_out", reconnect: false, description: "No `authenticate` came within `limits.auth_timeout`." },
   { code: 4502, name: "token_expired", reconnect: false, description: "The token has expired; log in again." },

@@ -1,10 +1,12 @@
 //! Who somebody is, and what they may do.
 
+mod authority;
 mod rules;
 
 use rejoin_protocol::{ConnectionId, DeviceId, ProfileName, TopicName, UserId};
 use serde::{Deserialize, Serialize};
 
+pub use authority::{Author, Authority};
 pub use rules::Rules;
 
 /// What may be done with a topic.

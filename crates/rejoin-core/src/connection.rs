@@ -12,13 +12,13 @@ use std::{
 
 use parking_lot::RwLock;
 use rejoin_protocol::{
-    CloseCode, ConnectionId, ConnectionInfo, DeviceId, DeviceName, MessageId, UserId,
+    CloseCode, ConnectionId, ConnectionInfo, DeviceId, DeviceName, ErrorCode, MessageId, UserId,
     message::{self, ErrorBody, ServerMessage},
 };
 use tokio::time::Instant;
 
 use crate::{
-    access::{Identity, new_connection_id},
+    access::{Authority, Identity, new_connection_id},
     outbox::{Item, Outbox},
     presence::Member,
     time::now_ms,
@@ -56,6 +56,9 @@ struct Shared {
     user: UserId,
     /// Replaced by a refresh, with one of the same user; held for a copy of the handle.
     identity: RwLock<Arc<Identity>>,
+    /// The end of the token in milliseconds since the epoch, or `u64::MAX`: read before each
+    /// effect, without the lock.
+    expires_at: AtomicU64,
     handshake: Handshake,
     /// Milliseconds since the epoch.
     connected_at: u64,
@@ -85,6 +88,7 @@ impl Connection {
         let shared = Shared {
             id: new_connection_id(),
             user: identity.user.clone(),
+            expires_at: AtomicU64::new(identity.expires_at.unwrap_or(u64::MAX)),
             identity: RwLock::new(Arc::new(identity)),
             handshake: Handshake { device, ..handshake },
             connected_at: now_ms(),
@@ -122,14 +126,47 @@ impl Connection {
         if identity.user != self.shared.user {
             return Err(AnotherUser);
         }
-        *self.shared.identity.write() = Arc::new(identity);
+        let mut current = self.shared.identity.write();
+        let expires_at = identity.expires_at.unwrap_or(u64::MAX);
+        self.shared.expires_at.store(expires_at, Ordering::Release);
+        *current = Arc::new(identity);
         Ok(())
     }
 
     /// When its token ends, in milliseconds since the epoch.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
-        self.shared.identity.read().expires_at
+        Some(self.shared.expires_at.load(Ordering::Acquire)).filter(|end| *end != u64::MAX)
+    }
+
+    /// Whether it may have an effect now: it is open, and its token has not expired.
+    ///
+    /// # Errors
+    /// The code with which it was closed, or is to be closed.
+    pub fn may_act(&self) -> Result<(), CloseCode> {
+        self.may_act_at(now_ms())
+    }
+
+    /// The same at a time that the caller has just looked at.
+    ///
+    /// # Errors
+    /// As [`may_act`](Self::may_act).
+    pub fn may_act_at(&self, now_ms: u64) -> Result<(), CloseCode> {
+        match self.shared.outbox.close_code() {
+            Some(code) => Err(CloseCode::from_code(code).unwrap_or(CloseCode::Normal)),
+            None if self.has_expired(now_ms) => Err(CloseCode::TokenExpired),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether its rights were not taken back: by an administrator, or by the end of its token.
+    pub(crate) fn has_rights(&self) -> bool {
+        let code = self.shared.outbox.close_code().and_then(CloseCode::from_code);
+        !code.is_some_and(CloseCode::revokes) && !self.has_expired(now_ms())
+    }
+
+    fn has_expired(&self, now_ms: u64) -> bool {
+        self.shared.expires_at.load(Ordering::Acquire) <= now_ms
     }
 
     /// The device that it comes from.
@@ -211,6 +248,19 @@ impl Connection {
 
     fn push(&self, kind: Kind, parts: &[&[u8]]) {
         self.shared.outbox.push(Item::Message((self.shared.encode)(kind, parts)));
+    }
+}
+
+impl Authority for Connection {
+    fn identity(&self) -> Arc<Identity> {
+        self.identity()
+    }
+
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
+        self.may_act_at(now_ms).map_err(|code| match code {
+            CloseCode::TokenExpired => ErrorCode::TokenExpired.into(),
+            _ => ErrorBody::new(ErrorCode::NotAuthenticated, "the connection is closed".to_owned()),
+        })
     }
 }
 

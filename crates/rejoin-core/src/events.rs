@@ -10,11 +10,13 @@ use std::{
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rejoin_protocol::UserId;
+use tokio::sync::Notify;
 use tracing::error;
 
 use crate::{
     connection::Connection,
     session::{Session, SessionHandler},
+    shutdown::Shutdown,
 };
 
 /// Events that may wait for a handler that is slow; what exceeds it is dropped, counted and
@@ -78,8 +80,8 @@ pub enum HubEvent {
 pub trait EventHandler: Send + Sync {
     /// Something has happened.
     ///
-    /// Called once for each event, by one task at a time, in the order in which things happened,
-    /// with no lock held. Must not block: it is called by whoever caused an event.
+    /// Called once for each event, by one task, in the order in which things happened, with no
+    /// lock held. A slow handler delays the events after it, and nothing else.
     fn handle(&self, event: &HubEvent);
 
     /// Who hears of a new session's own events from its first byte on; by default nobody.
@@ -103,25 +105,36 @@ pub(crate) struct Events {
 
 struct Shared {
     handler: OnceLock<Arc<dyn EventHandler>>,
-    /// Events that nobody heard of.
+    /// Events without room.
     dropped: Counter,
+    /// Notified when an event waits; only the task of [`Events::run`] waits.
+    ready: Notify,
     /// Held for a push or a pop; taken below all other locks.
     state: Mutex<State>,
 }
 
+/// A call of a handler that waits for its turn.
+enum Notice {
+    Event(HubEvent),
+    /// The last connection has left the session, which has a handler of its own.
+    LastLeft(Session),
+}
+
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<HubEvent>,
-    /// Somebody calls the handler, and will call it for what is noted meanwhile.
+    waiting: VecDeque<Notice>,
+    /// Handlers are being called, also for what is noted meanwhile.
     is_telling: bool,
+    /// The task has ended: handlers are called in place.
+    has_stopped: bool,
     /// Since the handler was called last.
     dropped: u64,
 }
 
 impl Events {
     pub(crate) fn new(dropped: Counter) -> Self {
-        let (handler, state) = (OnceLock::new(), Mutex::default());
-        Self { shared: Arc::new(Shared { handler, dropped, state }) }
+        let (handler, ready) = (OnceLock::new(), Notify::new());
+        Self { shared: Arc::new(Shared { handler, dropped, ready, state: Mutex::default() }) }
     }
 
     pub(crate) fn set_handler(
@@ -137,38 +150,85 @@ impl Events {
         guarded(|| handler.session_handler(session)).flatten()
     }
 
-    /// Gives an event its place after all that was noted before. For those who hold the lock
-    /// under which it happened: the handler is called by [`deliver`](Self::deliver) after it.
+    /// Gives an event its place after all that was noted before. Called with the lock held under
+    /// which it happened; [`deliver`](Self::deliver) follows without it.
     pub(crate) fn note(&self, event: HubEvent) {
-        if self.shared.handler.get().is_none() {
-            return;
+        if self.shared.handler.get().is_some() {
+            self.push(Notice::Event(event));
         }
+    }
+
+    /// Gives the call of [`SessionHandler::last_left`] its place among the events.
+    pub(crate) fn note_last_left(&self, session: &Session) {
+        if session.handler().is_some() {
+            self.push(Notice::LastLeft(session.clone()));
+        }
+    }
+
+    fn push(&self, notice: Notice) {
         let mut state = self.shared.state.lock();
         if state.waiting.len() >= MAX_WAITING {
             state.dropped += 1;
             self.shared.dropped.inc();
             return;
         }
-        state.waiting.push_back(event);
+        state.waiting.push_back(notice);
     }
 
-    /// Calls the handler for all that was noted, unless somebody does so already. Called with
-    /// no lock held.
+    /// Has the task call the handlers for all that was noted. Called with no lock held.
+    ///
+    /// Never calls a handler itself while the task runs: the caller may be a thread that serves
+    /// sockets.
     pub(crate) fn deliver(&self) {
-        let Some(handler) = self.shared.handler.get() else { return };
+        let state = self.shared.state.lock();
+        if state.waiting.is_empty() {
+            return;
+        }
+        if !state.has_stopped {
+            self.shared.ready.notify_one();
+            return;
+        }
+        drop(state);
+        self.call_handlers();
+    }
+
+    /// Calls handlers until the shutdown begins.
+    pub(crate) async fn run(&self, shutdown: &Shutdown) {
+        loop {
+            // Both branches are cancel safe: a permit that is kept, a token.
+            tokio::select! {
+                () = self.shared.ready.notified() => self.call_handlers(),
+                () = shutdown.begun() => break,
+            }
+        }
+        self.shared.state.lock().has_stopped = true;
+        self.call_handlers();
+    }
+
+    fn call_handlers(&self) {
         let mut state = self.shared.state.lock();
         if std::mem::replace(&mut state.is_telling, true) {
             return;
         }
-        while let Some(event) = state.waiting.pop_front() {
+        while let Some(notice) = state.waiting.pop_front() {
             let dropped = std::mem::take(&mut state.dropped);
             drop(state);
             if dropped > 0 {
                 error!(dropped, "the handler of events is too slow");
             }
-            guarded(|| handler.handle(&event));
-            // A handle to a session or a connection: whatever its end does, no lock is held.
-            drop(event);
+            match &notice {
+                Notice::Event(event) => {
+                    let handler = self.shared.handler.get();
+                    let handler = handler.expect("an event is noted for a handler");
+                    guarded(|| handler.handle(event));
+                }
+                Notice::LastLeft(session) => {
+                    let handler = session.handler().expect("a handler stays");
+                    guarded(|| handler.last_left(session));
+                }
+            }
+            // It holds a handle to a session or a connection, whose end may take locks.
+            drop(notice);
             state = self.shared.state.lock();
         }
         state.is_telling = false;

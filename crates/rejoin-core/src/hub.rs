@@ -117,6 +117,8 @@ impl Hub {
         shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
         let settler = hub.clone();
         shutdown.spawn(async move { settler.settle_until_shutdown().await });
+        let (events, stop) = (hub.shared.events.clone(), shutdown.clone());
+        shutdown.spawn(async move { events.run(&stop).await });
         let teller = hub.clone();
         shutdown.spawn(async move { teller.tell_changes_until_shutdown().await });
         hub

@@ -19,7 +19,7 @@ mod stream;
 mod time;
 mod wire;
 
-pub use access::{Caps, Identity, Rules, SessionRight, TopicRight};
+pub use access::{Author, Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use connection::{AnotherUser, Connection, Device, Handshake};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use hub::{

@@ -4,20 +4,24 @@ use std::fmt;
 
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::text::encode,
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
     metrics::{
-        counter::Counter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Metric, Registry},
 };
+use rejoin_protocol::CloseCode;
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
 /// An HTTP status.
 type StatusLabel = [(&'static str, u16); 1];
+/// The code of a close.
+type CodeLabel = [(&'static str, u16); 1];
 /// A session's kind and status.
 type SessionLabels = [(&'static str, &'static str); 2];
 
@@ -31,6 +35,8 @@ pub struct Metrics {
     pub connections_total: Counter,
     /// Connections that were refused or closed by the server, by reason.
     pub refused: Family<Label, Counter>,
+    /// WebSockets that were closed, by the code of the close ([`CloseCode::code`]).
+    pub closed: Family<CodeLabel, Counter>,
     /// Messages that were read from clients.
     pub messages_received: Counter,
     /// Bytes that were read from clients.
@@ -53,7 +59,7 @@ pub struct Metrics {
     pub pings_sent: Counter,
     /// Peers that were let go because nothing was heard from them.
     pub heartbeats_missed: Counter,
-    /// Sockets that were cut at the shutdown before they had taken all that was for them.
+    /// Sockets that were cut at a close before they had taken all that was pending.
     pub sockets_cut: Counter,
     /// Messages that were published to topics.
     pub published: Counter,
@@ -103,6 +109,7 @@ impl Default for Metrics {
             connections: add.name("connections", "Connections that are authenticated"),
             connections_total: add.name("connections", "Connections ever authenticated"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
+            closed: add.name("connections_closed", "WebSockets closed, by close code"),
             messages_received: add.name("messages_received", "Messages read from clients"),
             bytes_received: add.name("bytes_received", "Bytes read from clients"),
             messages_sent: add.name("messages_sent", "Frames and replies given to sockets"),
@@ -114,7 +121,7 @@ impl Default for Metrics {
             rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
             pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
             heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
-            sockets_cut: add.name("sockets_cut", "Sockets cut at the shutdown, not all sent"),
+            sockets_cut: add.name("sockets_cut", "Sockets cut at a close, not all sent"),
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),
@@ -126,6 +133,28 @@ impl Default for Metrics {
         };
         *metrics.registry.lock() = registry;
         metrics
+    }
+}
+
+/// A counter of another part of the process.
+struct Observed {
+    name: &'static str,
+    help: &'static str,
+    count: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counter = ConstCounter::new((self.count)());
+        let kind = counter.metric_type();
+        let metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        counter.encode(metric)
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -153,6 +182,16 @@ impl Metrics {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Counts an HTTP request that was answered with this status.
+    pub fn http_request(&self, status: u16) {
+        self.http_requests.get_or_create(&[("status", status)]).inc();
+    }
+
+    /// Counts a WebSocket that was closed.
+    pub fn closed(&self, code: CloseCode) {
+        self.closed.get_or_create(&[("code", code.code())]).inc();
+    }
+
     /// Counts a token or ticket that was refused.
     pub fn auth_failed(&self, reason: &'static str) {
         self.auth_failures.get_or_create(&[("reason", reason)]).inc();
@@ -166,6 +205,17 @@ impl Metrics {
     /// Counts an attempt to call a webhook.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Adds a counter whose value is asked for when the metrics are read.
+    pub fn observe_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        count: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let observed = Observed { name, help, count: Box::new(count) };
+        self.registry.lock().register_collector(Box::new(observed));
     }
 
     /// All of it as Prometheus reads it: `text/plain; version=0.0.4`.

@@ -1,14 +1,20 @@
 //! The outbox: what one connection is told besides its streams, in order and bounded.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_protocol::{CloseCode, StreamNumber};
-use tokio::sync::Notify;
 
 use crate::{
-    connection::Connection,
     stream::{Reader, Stream},
     wire::Frame,
 };
@@ -46,10 +52,7 @@ pub enum Item {
     },
     /// Stop reading the stream.
     Unread(StreamNumber),
-    /// Look after the connection: that it is heard of, and that its token has not ended. Again
-    /// when its token was replaced.
-    Attend(Connection),
-    /// Say goodbye, then end the connection.
+    /// Close the connection.
     Close(Goodbye),
 }
 
@@ -83,25 +86,23 @@ impl From<CloseCode> for Goodbye {
 pub struct Outbox {
     wake: Arc<dyn Wake>,
     slot: usize,
-    /// Held for a push or a pop.
+    /// The code of the close, or 0 while the connection is open. Written with `state` locked, so
+    /// that nothing is queued behind a close; read without it.
+    closed: AtomicU16,
+    /// Held for a push or a take.
     state: Mutex<State>,
-    /// Told when the outbox is no longer busy; only the reading side waits.
-    relief: Notify,
-    /// Told once, when the reading side has ended; only the writer waits.
-    abandoned: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
-    /// Bytes of preambles: they end nobody's connection, but nothing more is asked for before
-    /// they are taken.
+    /// Bytes of preambles: they close no connection, but nothing more is read from a client
+    /// before they are taken.
     preamble_bytes: usize,
-    /// The writer was told of items that it has not taken: not told again.
-    told: bool,
-    closed: bool,
-    /// Messages that were taken and never sent.
+    /// The writer was notified of items that it has not taken: not notified again.
+    notified: bool,
+    /// Messages that were queued and never sent.
     dropped: usize,
 }
 
@@ -122,14 +123,14 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Message(bytes) => bytes.len(),
-            Self::Read { .. } | Self::Unread(_) | Self::Attend(_) | Self::Close(_) => 0,
+            Self::Read { .. } | Self::Unread(_) | Self::Close(_) => 0,
         }
     }
 
     fn preamble_bytes(&self) -> usize {
         match self {
             Self::Read { preamble, .. } => preamble.iter().map(|frame| frame.plain().len()).sum(),
-            Self::Message(_) | Self::Unread(_) | Self::Attend(_) | Self::Close(_) => 0,
+            Self::Message(_) | Self::Unread(_) | Self::Close(_) => 0,
         }
     }
 }
@@ -138,22 +139,23 @@ impl Outbox {
     /// An empty outbox, whose writer knows it as `slot`.
     #[must_use]
     pub fn new(wake: Arc<dyn Wake>, slot: usize) -> Self {
-        Self {
-            wake,
-            slot,
-            state: Mutex::default(),
-            relief: Notify::new(),
-            abandoned: Notify::new(),
-        }
+        Self { wake, slot, closed: AtomicU16::new(0), state: Mutex::default() }
+    }
+
+    /// The slot by which its writer knows it.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.slot
     }
 
     /// Adds an item. After a close nothing more is taken; when full, it becomes a close with
     /// [`CloseCode::TooSlow`].
     pub fn push(&self, item: Item) {
         let mut state = self.state.lock();
-        if state.closed {
+        if self.is_closed() {
             return;
         }
+
         let full = state.items.len() >= MAX_OUTBOX_ITEMS
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
         let item = if full && !matches!(item, Item::Close(_)) {
@@ -162,77 +164,45 @@ impl Outbox {
         } else {
             item
         };
-        state.closed = matches!(item, Item::Close(_));
+
+        if let Item::Close(goodbye) = &item {
+            self.closed.store(goodbye.code.code(), Ordering::Release);
+        }
         state.bytes += item.bytes();
         state.preamble_bytes += item.preamble_bytes();
-        if state.closed {
-            self.relief.notify_one();
-        }
         state.items.push_back(item);
-        // A writer that waits for its socket was told already, but must hear of the end.
-        if !state.told || state.closed {
-            state.told = true;
+
+        // A writer that waits for its socket was notified already, but must learn of a close.
+        if !state.notified || self.is_closed() {
+            state.notified = true;
             drop(state);
             self.wake.outbox_filled(self.slot);
         }
     }
 
-    /// Takes the oldest item; after `None` the writer is told of the next one.
-    pub fn pop(&self) -> Option<Item> {
+    /// Takes all items, oldest first; the writer is notified of the next one.
+    #[must_use]
+    pub fn take(&self) -> VecDeque<Item> {
         let mut state = self.state.lock();
-        let busy = state.is_busy();
-        let item = state.items.pop_front();
-        match &item {
-            Some(item) => {
-                state.bytes -= item.bytes();
-                state.preamble_bytes -= item.preamble_bytes();
-                if busy && !state.is_busy() {
-                    self.relief.notify_one();
-                }
-            }
-            None => {
-                state.told = false;
-                // An idle connection holds no buffer.
-                state.items.shrink_to_fit();
-            }
-        }
-        item
+        (state.bytes, state.preamble_bytes) = (0, 0);
+        state.notified = false;
+        mem::take(&mut state.items)
     }
 
-    /// Ends without a goodbye: what waits is dropped, and nothing more is taken. Returns how many
-    /// messages were dropped in its whole life.
-    ///
-    /// For the writer, when it has let the socket go: nobody takes anything any more.
+    /// Closes without a goodbye: drops what waits, and takes nothing more. Returns how many
+    /// messages were dropped since the last call.
     pub fn end(&self) -> usize {
         let mut state = self.state.lock();
-        state.closed = true;
+        let normal = CloseCode::Normal.code();
+        let _ = self.closed.compare_exchange(0, normal, Ordering::AcqRel, Ordering::Acquire);
         state.drop_all();
-        self.relief.notify_one();
-        state.dropped
+        mem::take(&mut state.dropped)
     }
 
-    /// Whether so much waits that nothing more should be asked for.
+    /// Whether so much waits that nothing more should be read from the client.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.state.lock().is_busy()
-    }
-
-    /// Completes when the outbox is not busy, or closed. For one waiter. Cancel safe: yes.
-    pub async fn relief(&self) {
-        while self.is_busy() && !self.is_closed() {
-            // One permit is kept, so what is told between the look and the wait is not missed.
-            self.relief.notified().await;
-        }
-    }
-
-    /// Says that the reading side has ended: the peer is gone, or nobody listens to it any more.
-    pub fn abandon(&self) {
-        self.abandoned.notify_one();
-    }
-
-    /// Completes when the reading side has ended. For one waiter. Cancel safe: yes.
-    pub async fn abandoned(&self) {
-        self.abandoned.notified().await;
     }
 
     /// Whether nothing waits.
@@ -244,6 +214,12 @@ impl Outbox {
     /// Whether a close waits, or was taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.close_code().is_some()
+    }
+
+    /// The code of the close that waits or was taken ([`CloseCode::code`]).
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        Some(self.closed.load(Ordering::Acquire)).filter(|code| *code != 0)
     }
 }

@@ -30,13 +30,18 @@ pub(crate) use owner::Birth;
 pub use picture::ScreenFormat;
 
 use crate::{
+    access::{Author, Authority},
     connection::Connection,
-    events::{HubEvent, guarded},
+    events::HubEvent,
     hub::SessionTools,
     outbox::Item,
     outside::Control,
     presence::Place,
-    session::{input::InputQueue, owner::Command, viewers::Viewers},
+    session::{
+        input::{InputQueue, Typed},
+        owner::Command,
+        viewers::Viewers,
+    },
     stream::Stream,
     time::now_ms,
     wire::Kind,
@@ -44,7 +49,8 @@ use crate::{
 
 /// What an embedding program hears of one session (A5).
 ///
-/// Called with no lock held; must not block. Who panics has missed this call, and gets the next.
+/// Called with no lock held. `output` and `exit` must not block: the session waits for them. A
+/// handler that panics misses this call and gets the next.
 pub trait SessionHandler: Send + Sync {
     /// The program said something. Called in order, each byte once, before `exit`.
     fn output(&self, _session: &Session, _bytes: &[u8]) {}
@@ -173,15 +179,20 @@ impl Session {
         self.shared.handler.set(handler).map_err(|_| HandlerTaken)
     }
 
+    pub(crate) fn handler(&self) -> Option<&Arc<dyn SessionHandler>> {
+        self.shared.handler.get()
+    }
+
     /// Attaches a connection: it is answered, given the state or the tail, and reads on.
     ///
     /// # Errors
-    /// `session_ended` if the owner is gone.
+    /// `session_ended` if the owner is gone; the error of the connection's [`Authority::check`].
     pub async fn attach(
         &self,
         connection: &Connection,
         request: AttachRequest,
     ) -> Result<Attachment, ErrorBody> {
+        connection.check()?;
         let viewer = self.enter(connection, &request);
         let attachment = Attachment {
             session: self.clone(),
@@ -223,14 +234,14 @@ impl Session {
     ///
     /// # Errors
     /// `session_ended` or `input_full`; nothing was typed.
-    pub async fn input(&self, bytes: bytes::Bytes) -> Result<(), ErrorBody> {
+    pub async fn input(&self, bytes: bytes::Bytes, author: Author) -> Result<(), ErrorBody> {
         let (receipt, written) = Receipt::told();
         {
             let mut state = self.shared.state.lock();
             if state.ended.is_some() {
                 return Err(ErrorCode::SessionEnded.into());
             }
-            state.input.push_unnumbered(bytes, receipt)?;
+            state.input.push_unnumbered(Typed { bytes, author, receipt })?;
             state.last_activity_at = now_ms();
         }
         written.await.unwrap_or_else(|_| Err(ErrorCode::SessionEnded.into()))
@@ -313,13 +324,12 @@ impl Session {
         state.input.remove(viewer);
         if state.viewers.is_empty() {
             let status = self.tell_status(&state);
-            self.shared.tools.events.note(HubEvent::SessionLeft { session: self.clone() });
+            let events = &self.shared.tools.events;
+            events.note(HubEvent::SessionLeft { session: self.clone() });
+            events.note_last_left(self);
             drop(state);
             self.log_status(status, connection);
-            if let Some(handler) = self.shared.handler.get() {
-                guarded(|| handler.last_left(self));
-            }
-            self.shared.tools.events.deliver();
+            events.deliver();
         }
         self.shared.tools.changes.changed(self);
     }

@@ -231,17 +231,29 @@ impl Stream {
 
     /// Appends a text frame of one unit that holds its own position, as soon as there is room.
     ///
-    /// Cancel safe: it is appended or not.
-    pub async fn publish(&self, text: impl Fn(Position) -> String) -> Position {
+    /// `text` is called when there is room, immediately before the append. Cancel safe: the frame
+    /// is appended or not.
+    ///
+    /// # Errors
+    /// The error of `text`; nothing is appended.
+    pub async fn publish<E>(
+        &self,
+        text: impl Fn(Position) -> Result<String, E>,
+    ) -> Result<Position, E> {
+        // Most of the time there is room, and nothing to wait for.
+        let mut waiting = match self.try_publish(&text) {
+            Ok(result) => return result,
+            Err(waiting) => waiting,
+        };
         loop {
-            // Made first: what is told after the look at the ring is not missed.
+            // Made before the next try, so that no notification is missed in between.
             let room = self.shared.room.notified();
-            let waiting = match self.try_publish(&text) {
-                Ok(position) => return position,
+            drop(waiting);
+            waiting = match self.try_publish(&text) {
+                Ok(result) => return result,
                 Err(waiting) => waiting,
             };
             room.await;
-            drop(waiting);
         }
     }
 
@@ -297,19 +309,27 @@ impl Stream {
     }
 
     /// Whether the frame `seq`, and so all after it, is still there or still to come.
-    pub(crate) fn holds(&self, seq: Seq) -> bool {
+    #[must_use]
+    pub fn holds(&self, seq: Seq) -> bool {
         seq >= self.shared.state.lock().ring.oldest()
     }
 
-    fn try_publish(&self, text: &impl Fn(Position) -> String) -> Result<Position, Waiting<'_>> {
+    fn try_publish<E>(
+        &self,
+        text: &impl Fn(Position) -> Result<String, E>,
+    ) -> Result<Result<Position, E>, Waiting<'_>> {
         let mut state = self.shared.state.lock();
         if let Some(waiting) = Waiting::unless_room(self, &mut state) {
             return Err(waiting);
         }
         let position = self.position(state.ring.head_offset() + 1);
-        let frame = (self.shared.encode)(Kind::Text, &[text(position).as_bytes()]).into();
+        let text = match text(position) {
+            Ok(text) => text,
+            Err(error) => return Ok(Err(error)),
+        };
+        let frame = (self.shared.encode)(Kind::Text, &[text.as_bytes()]).into();
         state.push(frame, 1, self.shared.number);
-        Ok(position)
+        Ok(Ok(position))
     }
 
     fn position(&self, offset: u64) -> Position {

@@ -1,198 +1,185 @@
-//! The accept loop: sockets to HTTP.
+//! What becomes of an accepted socket: a WebSocket at once, or HTTP.
 
 mod address;
 mod body;
-mod desk;
-mod lobby;
+mod http_socket;
+mod pending;
+mod request;
+mod service;
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::TcpStream, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, response::Response};
 use bytes::Bytes;
 use hyper::{server::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rejoin_core::Shutdown;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
-use tracing::{debug, warn};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+pub(crate) use pending::PendingSlot;
+use request::MAX_HEAD_BYTES;
+pub(crate) use request::{Opening, Outcome};
 
 use crate::{
     accept::{
-        address::AddressLimit,
-        desk::Desk,
-        lobby::{Lobby, Seat},
+        address::AddressLimit, http_socket::HttpSocket, pending::PendingConnections,
+        service::ConnectionService,
     },
-    gateway::GatewayConfig,
-    net::Socket,
+    gateway::{GatewayConfig, Shared},
     peer::{Peer, TrustedProxies},
-    tls::{Tls, relay},
+    tls::Tls,
+    transport::Transport,
 };
 
 /// How long a client may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send the head of a request, the wait for it included.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before TCP asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The head of a request at most, in bytes; hyper asks for 8 KiB or more.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// How long to wait when the process has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is done with whoever connects.
+/// What all accepted sockets share.
 #[derive(Debug)]
 pub(crate) struct Accept {
+    shared: Arc<Shared>,
     router: Router,
+    /// The path at which the shards upgrade a first request themselves.
+    websocket_path: String,
     tls: Option<Tls>,
     trusted_proxies: TrustedProxies,
-    lobby: Arc<Lobby>,
+    pending: Arc<PendingConnections>,
     limit: AddressLimit,
-    counts: Counts,
     shutdown: Shutdown,
-}
-
-/// What was refused.
-#[derive(Debug, Default)]
-struct Counts {
-    /// WebSockets, because their address had made too many.
-    limited: AtomicU64,
-    /// TLS handshakes that failed or took too long.
-    handshakes_failed: AtomicU64,
+    /// Where HTTP is served.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Accept {
-    pub(crate) fn new(config: &GatewayConfig, router: Router, shutdown: &Shutdown) -> Self {
+    /// Called within the runtime that is to serve HTTP.
+    pub(crate) fn new(shared: &Arc<Shared>, router: Router) -> Self {
+        let config: &GatewayConfig = &shared.config;
+        let metrics = Arc::clone(shared.hub.metrics());
+        if let Some(tls) = &config.tls {
+            tls.watch(&shared.shutdown);
+        }
         Self {
+            shared: Arc::clone(shared),
             router,
+            websocket_path: format!("{}ws", config.base_path),
             tls: config.tls.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
-            lobby: Arc::new(Lobby::new(config.max_handshakes)),
+            pending: Arc::new(PendingConnections::new(config.max_handshakes, metrics)),
             limit: AddressLimit::new(config.connections_per_address),
-            counts: Counts::default(),
-            shutdown: shutdown.clone(),
+            shutdown: shared.shutdown.clone(),
+            runtime: tokio::runtime::Handle::current(),
         }
     }
-}
 
-/// Serves all that connects, until the shutdown begins.
-pub(crate) async fn run(listener: TcpListener, accept: Accept) -> io::Result<()> {
-    let accept = Arc::new(accept);
-    if let Some(tls) = &accept.tls {
-        tls.watch(&accept.shutdown);
+    /// Takes a slot for a new connection and sets its socket's options.
+    pub(crate) fn enter(&self, socket: &SockRef<'_>) -> PendingSlot {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let set = socket.set_tcp_nodelay(true);
+        if let Err(error) = set.and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+            debug!(%error, "a socket without TCP_NODELAY or keep-alive");
+        }
+        self.pending.enter()
     }
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = accept.shutdown.begun() => return Ok(()),
+
+    /// Whether the sockets speak TLS: then the general runtime has them until they are upgraded.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Serves TLS, and HTTP over it, on the general runtime.
+    pub(crate) fn serve_tls(self: &Arc<Self>, socket: TcpStream, slot: PendingSlot, peer: Peer) {
+        let accept = Arc::clone(self);
+        let serving = async move {
+            let Some(tls) = &accept.tls else { return };
+            let handshake = async { tls.accept(tokio::net::TcpStream::from_std(socket)?).await };
+            let result = timeout(TLS_TIMEOUT, handshake).await;
+            match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(socket) => {
+                    let service = ConnectionService::new(Arc::clone(&accept), slot.into(), peer);
+                    accept.serve(HttpSocket::tls(socket), service).await;
+                }
+                Err(error) => {
+                    accept.shared.hub.metrics().refused("handshake");
+                    debug!(%error, "a TLS handshake failed");
+                }
+            }
         };
-        match accepted {
-            Ok((socket, address)) => {
-                let peer = Peer { address: address.ip(), is_secure: accept.tls.is_some() };
-                let seat = accept.lobby.enter();
-                accept.shutdown.spawn(welcome(Arc::clone(&accept), socket, seat, peer));
+        self.spawn(serving);
+    }
+
+    /// Serves HTTP on the general runtime. `first_bytes` were read already.
+    pub(crate) fn serve_http(self: &Arc<Self>, socket: TcpStream, opening: Opening) {
+        let accept = Arc::clone(self);
+        let (slot, peer, admitted, first_bytes) = opening.into_parts();
+        self.spawn(async move {
+            match HttpSocket::plain(socket, first_bytes) {
+                Ok(socket) => {
+                    let service = ConnectionService::new(Arc::clone(&accept), slot.into(), peer);
+                    accept.serve(socket, service.admitted(admitted)).await;
+                }
+                Err(error) => debug!(%error, "a socket cannot be served"),
             }
-            Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
-            Err(error) => {
-                warn!(%error, "cannot accept connections, trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let _runtime = self.runtime.enter();
+        self.shutdown.spawn(task);
+    }
+
+    /// Serves HTTP until it ends, is upgraded, or has to make room.
+    async fn serve(&self, socket: HttpSocket, service: ConnectionService) {
+        let slot = service.slot();
+        let served = async {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.shared.config.header_timeout)
+                .max_buf_size(MAX_HEAD_BYTES)
+                .serve_connection(TokioIo::new(socket), service)
+                .with_upgrades();
+            tokio::pin!(connection);
+            let result = tokio::select! {
+                result = &mut connection => result,
+                () = self.shutdown.begun() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                debug!(%error, "an HTTP connection ended badly");
             }
+        };
+        tokio::select! {
+            () = served => {}
+            () = slot.evicted() => debug!("a pending connection is evicted"),
         }
+    }
+
+    /// Counts a new WebSocket of an address.
+    ///
+    /// # Errors
+    /// The answer, if the address has made too many.
+    fn admit(&self, peer: Peer) -> Result<(), Box<Response>> {
+        self.limit.admit(peer.address, Instant::now()).map_err(|wait| {
+            self.shared.hub.metrics().refused("connections_per_ip");
+            debug!(address = %peer.address, "too many connections of one address");
+            Box::new(service::too_many(wait))
+        })
     }
 }
 
-/// Serves a socket until it ends, becomes a WebSocket, or has to make room.
-async fn welcome(accept: Arc<Accept>, socket: TcpStream, seat: Seat, peer: Peer) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    let set = socket.set_nodelay(true);
-    if let Err(error) = set.and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&keepalive)) {
-        debug!(%error, "a socket without TCP_NODELAY or keep-alive");
-    }
-    let seat = Arc::new(seat);
-    let served = async {
-        let desk = Desk::new(Arc::clone(&accept), Arc::clone(&seat), peer);
-        match &accept.tls {
-            None => {
-                serve(socket.into(), desk, &accept.shutdown).await;
-            }
-            Some(tls) => serve_tls(socket, tls, desk, &accept).await,
-        }
-    };
-    tokio::select! {
-        () = served => {}
-        () = seat.evicted() => debug!(address = %peer.address, "a socket had to make room"),
-    }
-}
-
-/// Serves TLS; the relay belongs to the lobby's guest until the socket is upgraded.
-async fn serve_tls(socket: TcpStream, tls: &Tls, desk: Desk, accept: &Accept) {
-    let result = match timeout(TLS_TIMEOUT, tls.accept(socket)).await {
-        Ok(Ok(tls)) => relay(tls),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    };
-    let (near, relay) = match result {
-        Ok(relay) => relay,
+/// Returns the transport of a request that was upgraded, and the bytes that were read from it.
+pub(crate) fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<HttpSocket>>().ok()?;
+    match parts.io.into_inner().into_transport() {
+        Ok(transport) => Some((transport, parts.read_buf)),
         Err(error) => {
-            accept.counts.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-            debug!(%error, "a TLS handshake failed");
-            return;
+            debug!(%error, "an upgraded socket cannot be used");
+            None
         }
-    };
-    let mut relay = Box::pin(relay);
-    let serving = serve(near.into(), desk, &accept.shutdown);
-    tokio::pin!(serving);
-    tokio::select! {
-        upgraded = &mut serving => {
-            if upgraded {
-                accept.shutdown.spawn(relay);
-            } else {
-                relay.await;
-            }
-        }
-        () = &mut relay => { serving.await; }
     }
-}
-
-/// Serves HTTP until it ends; returns whether the socket was upgraded.
-async fn serve(socket: Socket, desk: Desk, shutdown: &Shutdown) -> bool {
-    let upgraded = desk.upgraded();
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), desk)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = shutdown.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        debug!(%error, "an HTTP connection ended badly");
-    }
-    upgraded.load(Ordering::Relaxed)
-}
-
-/// The socket of a request that was upgraded, and what has been read from it already.
-pub(crate) fn take(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Socket>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
-}
-
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

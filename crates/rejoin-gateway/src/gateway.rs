@@ -5,19 +5,19 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::{Caps, Hub, Identity, Shutdown, now_ms};
+use rejoin_core::{Caps, Hub, Identity, Shutdown};
 use rejoin_protocol::{UserId, limits, message};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
 use crate::{
-    accept::{self, Accept},
+    accept::Accept,
     gcra::Rate,
     handler::MessageHandler,
     http::{self, Answers, FindPage, Pages},
     peer::TrustedProxies,
     revocation::Revocations,
     shard::{Settings, Shards},
-    socket::Rates,
+    socket::{Rates, Upgrades},
     ticket::Tickets,
     tls::Tls,
     token::{TokenError, Verifier},
@@ -32,8 +32,16 @@ pub struct GatewayConfig {
     pub auth_required: bool,
     /// How long a connection may take to authenticate.
     pub auth_timeout: Duration,
-    /// How often something is heard from a living peer.
+    /// How often something is heard from a living peer; 100 ms or more.
     pub heartbeat: Duration,
+    /// How long a client may take for the head of a request, the wait for it included.
+    pub header_timeout: Duration,
+    /// How long a client may take for the body of a request.
+    pub body_timeout: Duration,
+    /// How long a client may take for one message, from its first byte to its last.
+    pub message_timeout: Duration,
+    /// How long a client may leave its replies unread, while nothing more is read from it.
+    pub reply_timeout: Duration,
     /// The longest time over which clients come back after the server has stopped.
     pub drain_window: Duration,
     /// The longest message from a client, in bytes.
@@ -76,6 +84,10 @@ impl GatewayConfig {
             auth_required: true,
             auth_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(30),
+            reply_timeout: Duration::from_secs(30),
             drain_window: Duration::from_secs(30),
             max_message_bytes: limits::DEFAULT_MAX_MESSAGE_BYTES,
             max_connections: 1000,
@@ -116,7 +128,6 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
     pub(crate) handlers: Handlers,
-    pub(crate) shards: Shards,
     /// One permit for each connection that may still come (B4).
     pub(crate) permits: Arc<Semaphore>,
     /// What was issued and not redeemed.
@@ -172,16 +183,23 @@ impl Gateway {
     /// Accepts connections until the hub's shutdown begins.
     ///
     /// # Errors
-    /// What the listener fails with.
+    /// If the system has no threads or descriptors for the shards.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let settings = Settings {
-            heartbeat: self.config.heartbeat,
-            drain_window: self.config.drain_window,
-            clock: now_ms,
-        };
+        let (shared, pages) = self.share();
+        let settings = Settings { drain_window: shared.config.drain_window };
+        let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
+        let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
+        let router = http::router(upgrades, pages);
+        let accept = Arc::new(Accept::new(&shared, router));
+        shards.listen(listener.into_std()?, accept);
+        shared.shutdown.begun().await;
+        Ok(())
+    }
+
+    /// What requests and sockets share, and the pages.
+    pub(crate) fn share(self) -> (Arc<Shared>, Option<Pages>) {
         // Sockets are closed before what they show ends.
         let shutdown = self.hub.shutdown().layer("sockets");
-        let shards = Shards::start(self.config.shards, settings, self.hub.metrics(), &shutdown);
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let shared = Shared {
@@ -189,16 +207,12 @@ impl Gateway {
             config: self.config,
             shutdown,
             handlers: Handlers(self.handlers),
-            shards,
             permits,
             tickets: Tickets::new(),
             answers: Answers::default(),
             started: Instant::now(),
         };
-        let shared = Arc::new(shared);
-        let router = http::router(&shared, self.pages);
-        let accept = Accept::new(&shared.config, router, &shared.shutdown);
-        accept::run(listener, accept).await
+        (Arc::new(shared), self.pages)
     }
 }
 

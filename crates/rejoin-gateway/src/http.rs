@@ -33,18 +33,25 @@ pub(crate) use pages::Pages;
 pub use pages::{FindPage, Page};
 pub(crate) use problem::Problem;
 
-use crate::{gateway::Shared, socket};
+use crate::{
+    gateway::Shared,
+    socket::{self, Upgrades},
+};
 
 /// The routes of the gateway below its base path, and `pages` for everything else there.
-pub(crate) fn router(shared: &Arc<Shared>, pages: Option<Pages>) -> Router {
-    let own = Router::new()
+pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
+    let shared = &Arc::clone(&upgrades.shared);
+    let sockets = Router::new()
         .route("/ws", get(socket::upgrade))
-        .route("/ws/{profile}/{session}", get(socket::door::upgrade))
+        .route("/ws/{profile}/{session}", get(socket::upgrade_raw))
+        .with_state(upgrades);
+    let own = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .with_state(Arc::clone(shared))
-        .nest("/api", api::router(shared));
+        .nest("/api", api::router(shared))
+        .merge(sockets);
     let base = shared.config.base_path.clone();
     let show = move |base: &str, method: &Method, uri: &Uri, headers: &HeaderMap| match pages {
         Some(pages) => pages.serve(base, method, uri.path(), headers),
@@ -88,7 +95,6 @@ async fn not_found() -> Problem {
 
 async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await.into_response();
-    let status = [("status", response.status().as_u16())];
-    shared.hub.metrics().http_requests.get_or_create(&status).inc();
+    shared.hub.metrics().http_request(response.status().as_u16());
     response
 }

@@ -17,7 +17,7 @@ mod gateway;
 mod gcra;
 mod handler;
 mod http;
-mod net;
+mod log;
 mod outgoing;
 mod peer;
 mod revocation;
@@ -26,6 +26,7 @@ mod socket;
 mod ticket;
 mod tls;
 mod token;
+mod transport;
 mod webhook;
 
 pub use gateway::{Gateway, GatewayConfig, HandlerExists};

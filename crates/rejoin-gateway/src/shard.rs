@@ -1,142 +1,148 @@
-//! Shards: each is one task that owns the write side of many sockets.
+//! Shards: each is one thread that owns its connections completely.
 //!
-//! A broadcast costs one notice for each shard. The shard takes what is pending, and gives each
-//! socket that is up to date the same bytes in one non-blocking write. A socket that would
-//! block waits for writability by itself and then catches up from the stream's ring; the shard
-//! goes on.
+//! A shard reads, decodes, executes and writes for its connections, without a lock or another
+//! thread in between. One pass of its loop reads what has arrived, handles all complete messages,
+//! and then writes once to each socket. What takes time runs on the general runtime and reports
+//! its end. A broadcast costs one notification for each shard that has readers.
 
-mod attend;
+mod acceptor;
 mod batch;
-mod deliver;
+mod broadcast;
+mod close;
+mod connection;
 mod drain;
 mod form;
+mod inbox;
+mod keepalive;
+mod output;
+mod pass;
 mod readers;
 mod run;
-mod serve;
 #[cfg(test)]
 mod tests;
-mod watch;
-mod wheel;
-mod writer;
+mod timer_queue;
 
 use std::{
+    io,
+    net::TcpListener,
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
+    thread,
     time::Duration,
 };
 
-use parking_lot::Mutex;
-use rejoin_core::{Form, Metrics, Outbox, Shutdown, Wake};
-use rejoin_protocol::StreamNumber;
-use slab::Slab;
-use tokio::sync::Notify;
+use bytes::Bytes;
+use rejoin_core::Shutdown;
+use tokio::{runtime::Handle, sync::oneshot};
+use tracing::error;
 
-use crate::{net::WriteHalf, shard::drain::Drain};
+pub(crate) use inbox::ShardHandle;
+pub(crate) use keepalive::{Duty, Keepalive, Now};
+
+use crate::{
+    accept::Accept,
+    gateway::Shared,
+    shard::{drain::Drain, inbox::Command, run::Shard},
+    socket::{Accepted, RawAttach},
+    transport::Transport,
+};
 
 /// How shards look after connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// How often something is heard from a living peer.
-    pub(crate) heartbeat: Duration,
     /// The longest time over which the clients of a stopping server come back.
     pub(crate) drain_window: Duration,
-    /// The time of day, in milliseconds since the epoch.
-    pub(crate) clock: fn() -> u64,
 }
 
 /// All shards of a gateway.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    shards: Vec<Arc<Shared>>,
-    /// Which shard gets the next socket: in turn.
-    next: AtomicUsize,
+    handles: Vec<ShardHandle>,
 }
 
-/// What a shard shares with those who tell it something.
+/// A WebSocket that HTTP has upgraded.
 #[derive(Debug)]
-struct Shared {
-    /// Held for a push or a swap; taken with a stream's lock held, never the other way round.
-    inbox: Mutex<Inbox>,
-    /// Told once for each push; the shard looks at the whole inbox.
-    filled: Notify,
-    /// The same for all shards.
+pub(crate) struct Arrival {
+    pub(crate) transport: Transport,
+    /// Bytes behind the request that were read with it.
+    pub(crate) first_bytes: Bytes,
+    pub(crate) accepted: Accepted,
+    /// There for a raw endpoint.
+    pub(crate) raw: Option<RawAttach>,
+}
+
+/// What a shard uses of its gateway.
+#[derive(Clone, Debug)]
+struct Context {
+    gateway: Arc<Shared>,
+    /// Set when the listener is given to the first shard, before any socket is accepted.
+    accept: Arc<OnceLock<Arc<Accept>>>,
     drain: Arc<Drain>,
+    /// All shards, this one among them.
+    shards: Arc<OnceLock<Vec<ShardHandle>>>,
 }
 
-#[derive(Debug, Default)]
-struct Inbox {
-    /// Streams that advanced; each is here once until the shard takes from it.
-    streams: Vec<StreamNumber>,
-    /// Outboxes that have items; each is here once until the shard empties it, or closes.
-    outboxes: Vec<usize>,
-    arrivals: Vec<Arrival>,
-    /// Which slots are taken.
-    slots: Slab<()>,
-    /// The shard has ended: nobody takes what arrives.
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    slot: usize,
-    socket: WriteHalf,
-    outbox: Arc<Outbox>,
-    form: Form,
+impl Context {
+    fn new(settings: Settings, gateway: &Arc<Shared>) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            accept: Arc::default(),
+            drain: Arc::new(Drain::new(settings.drain_window)),
+            shards: Arc::default(),
+        }
+    }
 }
 
 impl Shards {
-    /// Starts so many shards; they end when the shutdown begins, after what is queued.
+    /// Starts so many threads. They end when the shutdown has begun and all sockets are closed.
+    /// Called within the general runtime.
+    ///
+    /// # Errors
+    /// If the system has no more descriptors or threads.
     pub(crate) fn start(
         count: NonZeroUsize,
         settings: Settings,
-        metrics: &Arc<Metrics>,
-        shutdown: &Shutdown,
-    ) -> Self {
-        let drain = Arc::new(Drain::new(settings.drain_window));
-        let start = |_| {
-            let inbox = Mutex::default();
-            let shared = Shared { inbox, filled: Notify::new(), drain: Arc::clone(&drain) };
-            let shared = Arc::new(shared);
-            let metrics = Arc::clone(metrics);
-            let run = run::Run::new(Arc::clone(&shared), settings, metrics, shutdown.clone());
-            shutdown.spawn(run.run());
-            shared
-        };
-        Self { shards: (0..count.get()).map(start).collect(), next: AtomicUsize::new(0) }
+        gateway: &Arc<Shared>,
+    ) -> io::Result<Self> {
+        let context = Context::new(settings, gateway);
+        let start = |number| start(number, context.clone(), &gateway.shutdown);
+        let handles = (0..count.get()).map(start).collect::<io::Result<Vec<_>>>()?;
+        context.shards.set(handles.clone()).expect("set once");
+        Ok(Self { handles })
     }
 
-    /// Gives a socket's write side to a shard; what is pushed to the outbox is written to it,
-    /// and what it reads of streams in this form.
-    pub(crate) fn add(&self, socket: WriteHalf, form: Form) -> Arc<Outbox> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let shard = &self.shards[turn % self.shards.len()];
-        let mut inbox = shard.inbox.lock();
-        let slot = inbox.slots.insert(());
-        let wake: Arc<dyn Wake> = Arc::clone(shard) as _;
-        let outbox = Arc::new(Outbox::new(wake, slot));
-        if inbox.closed {
-            outbox.end();
-            return outbox;
-        }
-        shard.drain.arrive();
-        inbox.arrivals.push(Arrival { slot, socket, outbox: Arc::clone(&outbox), form });
-        drop(inbox);
-        shard.filled.notify_one();
-        outbox
+    /// Gives the listener to the first shard.
+    pub(crate) fn listen(&self, listener: TcpListener, accept: Arc<Accept>) {
+        self.handles[0].send(Command::Listen(listener, accept));
+    }
+
+    /// Gives a WebSocket to the shard with the fewest connections.
+    pub(crate) fn adopt(&self, arrival: Arrival) {
+        let least = self.handles.iter().min_by_key(|shard| shard.load());
+        least.expect("there is a shard").send(Command::Adopt(Box::new(arrival)));
     }
 }
 
-impl Wake for Shared {
-    fn stream_advanced(&self, stream: StreamNumber) {
-        self.inbox.lock().streams.push(stream);
-        self.filled.notify_one();
-    }
-
-    fn outbox_filled(&self, slot: usize) {
-        self.inbox.lock().outboxes.push(slot);
-        self.filled.notify_one();
-    }
+/// Starts one shard's thread, and the task by which the shutdown waits for it.
+fn start(number: usize, context: Context, shutdown: &Shutdown) -> io::Result<ShardHandle> {
+    let (shard, handle) = Shard::new(context)?;
+    let (ended_tx, ended) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    thread::Builder::new().name(format!("rejoin-io-{number}")).spawn(move || {
+        // For jobs, and for clocks that tests stop.
+        let _runtime = runtime.enter();
+        let _ended = ended_tx;
+        shard.run();
+    })?;
+    let (told, begun) = (handle.clone(), shutdown.clone());
+    shutdown.spawn(async move {
+        begun.begun().await;
+        told.send(Command::Drain);
+        // The sender is dropped with the thread.
+        let _ = ended.await;
+        if told.is_open() {
+            error!("an I/O thread has panicked");
+        }
+    });
+    Ok(handle)
 }

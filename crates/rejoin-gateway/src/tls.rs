@@ -1,7 +1,6 @@
 //! TLS within the process, with a certificate that may change while it runs.
 
 mod certificate;
-mod relay;
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +22,6 @@ use tracing::{error, info};
 
 use certificate::Stamp;
 pub use certificate::TlsError;
-pub(crate) use relay::relay;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);

@@ -46,11 +46,12 @@ macro_rules! close_codes {
         },)*];
 
         impl CloseCode {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// The code's row.
             #[must_use]
             pub fn row(self) -> &'static CloseCodeRow {
-                const VARIANTS: &[CloseCode] = &[$(CloseCode::$variant,)*];
-                let index = VARIANTS.iter().position(|variant| *variant == self);
+                let index = Self::ALL.iter().position(|variant| *variant == self);
                 &CLOSE_CODES[index.expect("each variant has its row")]
             }
         }
@@ -93,6 +94,7 @@ close_codes! {
     TooSlow = 4002, "too_slow", true, "The client read or wrote too slowly: replies waited unread, or a message was never finished.";
     RateLimited = 4003, "rate_limited", true, "The client went on sending far beyond its limits.";
     Overloaded = 4004, "overloaded", true, "The server cannot take the connection now.";
+    Internal = 4005, "internal", true, "The server failed to handle a message; its log has the reason.";
     AuthenticationFailed = 4500, "authentication_failed", false, "The token was refused.";
     AuthenticationTimedOut = 4501, "authentication_timed_out", false, "No `authenticate` came within `limits.auth_timeout`.";
     TokenExpired = 4502, "token_expired", false, "The token has expired; log in again.";
@@ -146,5 +148,20 @@ impl CloseCode {
     #[must_use]
     pub fn code(self) -> u16 {
         self as u16
+    }
+
+    /// The close code of this number, if this server sends it.
+    #[must_use]
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.code() == code)
+    }
+
+    /// Whether the close takes rights back: input that waits for a program is dropped with it.
+    #[must_use]
+    pub fn revokes(self) -> bool {
+        matches!(
+            self,
+            Self::AuthenticationFailed | Self::TokenExpired | Self::Forbidden | Self::Disconnected
+        )
     }
 }

@@ -27,6 +27,20 @@ impl fmt::Display for Position {
     }
 }
 
+impl Position {
+    /// Appends the text of the position; faster than formatting it.
+    pub(crate) fn append_to(self, text: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let first = 15 - (self.epoch | 1).ilog2() / 4;
+        for index in first..16 {
+            let digit = (self.epoch >> (4 * (15 - index))) & 15;
+            text.push(char::from(DIGITS[digit as usize]));
+        }
+        text.push('.');
+        text.push_str(itoa::Buffer::new().format(self.offset));
+    }
+}
+
 impl FromStr for Position {
     type Err = InvalidPosition;
 
@@ -65,3 +79,20 @@ impl utoipa::PartialSchema for Position {
 
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for Position {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_appended_position_is_its_text(epoch: u64, shift in 0..64, offset: u64) {
+            let position = Position { epoch: epoch >> shift, offset: offset >> shift };
+            let mut text = "at ".to_owned();
+            position.append_to(&mut text);
+            prop_assert_eq!(text, format!("at {position}"));
+        }
+    }
+}

@@ -83,8 +83,9 @@ impl Decoder {
 
     /// Starts decoding `input`, the bytes that follow those of the last call.
     ///
-    /// Payloads are unmasked in place. Drain the [`Feed`]: dropped earlier, it loses the rest of
-    /// the input, and what is fed after that has no meaning.
+    /// Payloads are unmasked in place. Drain the [`Feed`], or feed its [`rest`](Feed::rest) again
+    /// later: dropped earlier, it loses the rest of the input, and what is fed after that has no
+    /// meaning.
     pub fn feed<'a>(&'a mut self, input: &'a mut [u8]) -> Feed<'a> {
         Feed { decoder: self, input, read: 0 }
     }
@@ -163,6 +164,12 @@ impl Feed<'_> {
             Err(error) => self.decoder.life = Life::Failed(error),
         }
         event.map(Some)
+    }
+
+    /// The input after the last event. A caller that stops here feeds it again, before other bytes.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.input[self.read..]
     }
 
     /// Decodes up to the end of a message or control frame.

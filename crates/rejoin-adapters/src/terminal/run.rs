@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
-use rejoin_core::{Control, TerminalEvent};
+use rejoin_core::{Author, Control, TerminalEvent};
 use rejoin_protocol::{self as protocol, Exit};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -157,6 +157,13 @@ impl Programs {
     }
 }
 
+/// Input that waits for the program.
+struct Input {
+    number: u64,
+    bytes: Bytes,
+    author: Author,
+}
+
 /// Writes input and obeys until the program has ended.
 async fn write_loop(
     mut pty: OwnedWritePty,
@@ -166,12 +173,18 @@ async fn write_loop(
     mut ended: watch::Receiver<()>,
 ) {
     // Bounded by the session, which counts what was not acknowledged.
-    let mut queue: VecDeque<(u64, Bytes)> = VecDeque::new();
+    let mut queue: VecDeque<Input> = VecDeque::new();
     loop {
-        let front = queue.front().map_or(&[][..], |(_, bytes)| &bytes[..]);
+        // Checked before each write: the program may have let the input wait for hours.
+        while queue.front().is_some_and(|input| !input.author.may_write()) {
+            advance(&mut queue, usize::MAX, &written);
+        }
+        let front = queue.front().map_or(&[][..], |input| &input.bytes[..]);
         tokio::select! {
             control = controls.recv() => match control {
-                Some(Control::Input { number, bytes }) => queue.push_back((number, bytes)),
+                Some(Control::Input { number, bytes, author }) => {
+                    queue.push_back(Input { number, bytes, author });
+                }
                 Some(Control::Resize(size)) => {
                     if let Err(error) = pty.resize(Size::new(size.rows(), size.cols())) {
                         debug!(%error, "the terminal keeps its size");
@@ -187,18 +200,19 @@ async fn write_loop(
             },
             _ = ended.changed() => return,
         }
-        while queue.front().is_some_and(|(_, bytes)| bytes.is_empty()) {
+        while queue.front().is_some_and(|input| input.bytes.is_empty()) {
             advance(&mut queue, 0, &written);
         }
     }
     hang_up(programs.group, &mut ended).await;
 }
 
-fn advance(queue: &mut VecDeque<(u64, Bytes)>, count: usize, written: &watch::Sender<u64>) {
-    let Some((number, bytes)) = queue.front_mut() else { return };
-    bytes.advance(count);
-    if bytes.is_empty() {
-        written.send_replace(*number);
+/// Takes `count` bytes, or all that is left, from the first input; reports it when it is done.
+fn advance(queue: &mut VecDeque<Input>, count: usize, written: &watch::Sender<u64>) {
+    let Some(input) = queue.front_mut() else { return };
+    input.bytes.advance(count.min(input.bytes.len()));
+    if input.bytes.is_empty() {
+        written.send_replace(input.number);
         queue.pop_front();
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use rejoin_adapters::LocalTerminals;
-use rejoin_core::{Control, Launch, LiveTerminal, Shutdown, StartError, TerminalEvent, Terminals};
+use rejoin_core::{
+    Author, Control, Launch, LiveTerminal, Shutdown, StartError, TerminalEvent, Terminals,
+};
 use rejoin_protocol::{Exit, SessionId, TerminalSize};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -86,7 +88,12 @@ impl Program {
     /// Types something; returns the input's number.
     pub(crate) async fn types(&mut self, bytes: impl Into<Bytes>) -> u64 {
         self.last_input += 1;
-        self.control(Control::Input { number: self.last_input, bytes: bytes.into() }).await;
+        self.control(Control::Input {
+            number: self.last_input,
+            bytes: bytes.into(),
+            author: Author::Server,
+        })
+        .await;
         self.last_input
     }
 

@@ -6,6 +6,7 @@
 //! was emitted since has been forgotten, which takes at least [`LINGER`].
 
 use std::{
+    convert::Infallible,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -314,7 +315,9 @@ impl Hub {
 
 async fn publish(stream: &Stream, topic: &TopicName, event: Event<'_>) -> Position {
     let time = now_ms();
-    stream.publish(|position| stream_message(topic, position, event, time)).await
+    let text = |position| Ok::<_, Infallible>(stream_message(topic, position, event, time));
+    let Ok(position) = stream.publish(text).await;
+    position
 }
 
 fn read(stream: &Stream, start: &Start) -> Item {

@@ -7,7 +7,7 @@ use rejoin_protocol::{
 };
 
 use crate::{
-    access::{Identity, SessionRight, new_id},
+    access::{Authority, Identity, SessionRight, new_id},
     events::{Events, HubEvent},
     hub::{Hub, changes::SessionChanges},
     outside::Launch,
@@ -49,13 +49,14 @@ impl Hub {
     /// Starts a terminal from a profile.
     ///
     /// # Errors
-    /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, or `start_failed`
-    /// with the reason.
+    /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, `start_failed` with
+    /// the reason, or the error of [`Authority::check`] at the moment of the start.
     pub async fn create_terminal(
         &self,
-        identity: &Identity,
+        authority: &dyn Authority,
         create: CreateTerminal,
     ) -> Result<Session, ErrorBody> {
+        let identity = authority.identity();
         let config = &self.shared.config;
         let default = || ProfileName::new("terminal").expect("a valid name");
         let name = create.profile.unwrap_or_else(default);
@@ -80,10 +81,13 @@ impl Hub {
             cwd: create.cwd.or_else(|| profile.cwd.clone()),
             size,
         };
+        authority.check()?;
         let terminal = config.terminals.start(launch).await.map_err(|error| {
             let sentence = format!("the profile `{name}` could not be started: {error}");
             ErrorBody::new(ErrorCode::StartFailed, sentence)
         })?;
+        // The start takes a while. Dropping the terminal hangs up.
+        authority.check()?;
         let birth = Birth {
             id: id.clone(),
             owner: identity.user.clone(),

@@ -9,7 +9,7 @@ use rejoin_protocol::{
 use serde_json::value::RawValue;
 
 use crate::{
-    access::{Identity, TopicRight},
+    access::{Authority, Identity, TopicRight},
     connection::Connection,
     hub::{Hub, HubLimits, own_streams::LINGER},
     presence::{Place, Stay, Tools},
@@ -238,29 +238,34 @@ impl Hub {
     /// again. Cancel safe: it is published or not.
     ///
     /// # Errors
-    /// As [`topic`](Self::topic); `rate_limited` for too many keys.
+    /// As [`topic`](Self::topic); `rate_limited` for too many keys; and the error of
+    /// [`Authority::check`] at the moment of the publish.
     pub async fn publish(
         &self,
         name: &TopicName,
-        identity: &Identity,
+        authority: &dyn Authority,
         data: &RawValue,
         key: Option<&RequestKey>,
     ) -> Result<Position, ErrorBody> {
-        let topic = self.topic(name, identity, TopicRight::Publish)?;
+        let identity = authority.identity();
+        let topic = self.topic(name, &identity, TopicRight::Publish)?;
         let publish = async || {
-            let time = now_ms();
-            let text = |position| topic_message(name, position, data, time);
-            let position = topic.stream().publish(text).await;
+            let text = |position| {
+                let time = now_ms();
+                authority.check_at(time)?;
+                Ok::<_, ErrorBody>(topic_message(name, position, data, time))
+            };
+            let position = topic.stream().publish(text).await?;
             self.shared.metrics.published.inc();
-            position
+            Ok(position)
         };
-        let Some(key) = key else { return Ok(publish().await) };
+        let Some(key) = key else { return publish().await };
         let result = self.shared.published.result(&identity.user, (name.clone(), key.clone()));
         let result = result.map_err(|error| {
             self.shared.metrics.rate_limited("keys");
             ErrorBody::new(ErrorCode::RateLimited, error.to_string())
         })?;
-        Ok(*result.get_or_init(publish).await)
+        result.get_or_try_init(publish).await.copied()
     }
 
     pub(super) async fn sweep_until_shutdown(&self) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
-use crate::outside::BoxFuture;
+use crate::{access::Author, outside::BoxFuture};
 
 /// Starts terminals.
 pub trait Terminals: fmt::Debug + Send + Sync {
@@ -66,6 +66,9 @@ pub enum Control {
         number: u64,
         /// What to type.
         bytes: Bytes,
+        /// Who typed it. Input whose author [may not write](Author::may_write) any more is
+        /// dropped when its turn comes, and reported as written.
+        author: Author,
     },
     /// Change the size.
     Resize(TerminalSize),

@@ -3,11 +3,11 @@
 use rejoin_protocol::{ErrorCode, Role, Signal, StreamNumber, TerminalSize, message::ErrorBody};
 
 use crate::{
-    access::SessionRight,
+    access::{Author, Authority, SessionRight},
     connection::Connection,
     outbox::Item,
     presence::Stay,
-    session::{Receipt, Session},
+    session::{Receipt, Session, input::Typed},
     time::now_ms,
 };
 
@@ -47,7 +47,8 @@ impl Attachment {
     /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.
     ///
     /// # Errors
-    /// `read_only`, `session_ended`, `input_full` or `input_out_of_order`; nothing was typed.
+    /// `read_only`, `session_ended`, `input_full`, `input_out_of_order`, or the error of the
+    /// connection's [`Authority::check`]; nothing was typed.
     pub fn input(&self, seq: u64, bytes: bytes::Bytes, receipt: Receipt) -> Result<(), ErrorBody> {
         if self.role == Role::Viewer {
             return Err(ErrorCode::ReadOnly.into());
@@ -57,7 +58,9 @@ impl Attachment {
         if state.ended.is_some() {
             return Err(ErrorCode::SessionEnded.into());
         }
-        state.input.push(self.viewer, seq, bytes, receipt)?;
+        self.connection.check()?;
+        let author = Author::Connection(self.connection.clone());
+        state.input.push(self.viewer, seq, Typed { bytes, author, receipt })?;
         state.last_activity_at = now_ms();
         state.viewers.typed(self.viewer);
         if !state.viewers.owns_size(self.viewer) {
@@ -90,6 +93,7 @@ impl Attachment {
         if self.role == Role::Viewer {
             return Err(ErrorCode::ReadOnly.into());
         }
+        self.connection.check()?;
         self.session.signal(signal)
     }
 

@@ -10,7 +10,7 @@ use rejoin_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{connection::Connection, outside::Control};
+use crate::{access::Author, connection::Connection, outside::Control};
 
 /// Bytes that may wait for a program that does not read.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
@@ -23,6 +23,14 @@ const MAX_WRITERS: usize = 256;
 #[derive(Debug)]
 pub struct Receipt {
     form: Form,
+}
+
+/// Input that is about to be passed on.
+#[derive(Debug)]
+pub(super) struct Typed {
+    pub(super) bytes: Bytes,
+    pub(super) author: Author,
+    pub(super) receipt: Receipt,
 }
 
 #[derive(Debug)]
@@ -137,13 +145,7 @@ impl InputQueue {
     }
 
     /// Passes input on; a number that was taken before is acknowledged and not typed again.
-    pub(super) fn push(
-        &mut self,
-        viewer: u64,
-        seq: u64,
-        bytes: Bytes,
-        receipt: Receipt,
-    ) -> Result<(), ErrorBody> {
+    pub(super) fn push(&mut self, viewer: u64, seq: u64, typed: Typed) -> Result<(), ErrorBody> {
         let numbered = seq != 0;
         let writer = self.viewers.iter().find(|(number, _)| *number == viewer);
         let writer = writer.map(|(_, writer)| writer.clone()).ok_or(ErrorCode::NotAttached)?;
@@ -152,7 +154,7 @@ impl InputQueue {
             if self.waiting.len() >= MAX_WAITING {
                 return Err(ErrorCode::InputFull.into());
             }
-            self.wait(0, Some(receipt));
+            self.wait(0, Some(typed.receipt));
             // It may have been written long ago.
             self.settle(self.settled);
             return Ok(());
@@ -161,7 +163,7 @@ impl InputQueue {
             let sentence = format!("the next `seq` is {}, not {seq}", last + 1);
             return Err(ErrorBody::new(ErrorCode::InputOutOfOrder, sentence));
         }
-        self.send(bytes, Some(receipt))?;
+        self.push_unnumbered(typed)?;
         if numbered {
             self.remember(writer, seq);
         }
@@ -169,12 +171,8 @@ impl InputQueue {
     }
 
     /// Passes input on that no viewer typed.
-    pub(super) fn push_unnumbered(
-        &mut self,
-        bytes: Bytes,
-        receipt: Receipt,
-    ) -> Result<(), ErrorBody> {
-        self.send(bytes, Some(receipt))
+    pub(super) fn push_unnumbered(&mut self, typed: Typed) -> Result<(), ErrorBody> {
+        self.send(typed.bytes, typed.author, Some(typed.receipt))
     }
 
     /// Tells the terminal something that is not input.
@@ -184,7 +182,7 @@ impl InputQueue {
 
     /// Types an answer to what the program asked; a program that does not read gets none.
     pub(super) fn answer(&mut self, bytes: Bytes) {
-        let _ = self.send(bytes, None);
+        let _ = self.send(bytes, Author::Server, None);
     }
 
     /// Settles what is written, up to and with `number`.
@@ -211,13 +209,18 @@ impl InputQueue {
         }
     }
 
-    fn send(&mut self, bytes: Bytes, receipt: Option<Receipt>) -> Result<(), ErrorBody> {
+    fn send(
+        &mut self,
+        bytes: Bytes,
+        author: Author,
+        receipt: Option<Receipt>,
+    ) -> Result<(), ErrorBody> {
         let length = bytes.len();
         if self.waiting_bytes + length > MAX_WAITING_BYTES || self.waiting.len() >= MAX_WAITING {
             return Err(ErrorCode::InputFull.into());
         }
         let number = self.last_number + 1;
-        self.control(Control::Input { number, bytes })?;
+        self.control(Control::Input { number, bytes, author })?;
         self.last_number = number;
         self.wait(length, receipt);
         Ok(())

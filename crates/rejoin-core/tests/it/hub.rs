@@ -66,7 +66,9 @@ async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     let (hub, _programs, _shutdown) = hub();
     let ann = connection("ann");
     let _ann = join(&hub, &ann).unwrap();
-    let Some(Item::Read { stream, reader, .. }) = ann.outbox().pop() else { panic!("reads") };
+    let Some(Item::Read { stream, reader, .. }) = ann.outbox().take().pop_front() else {
+        panic!("reads")
+    };
     hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await;
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);

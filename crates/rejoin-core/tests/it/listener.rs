@@ -22,7 +22,7 @@ impl Listener {
     /// All that was said since the last time, in the order in which it is sent.
     pub(crate) fn hear(&mut self) -> Vec<Value> {
         let mut heard = Vec::new();
-        while let Some(item) = self.connection.outbox().pop() {
+        for item in self.connection.outbox().take() {
             match item {
                 Item::Message(bytes) => heard.push(json(&bytes)),
                 Item::Read { stream, preamble, reader } => {

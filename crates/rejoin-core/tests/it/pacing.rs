@@ -1,6 +1,6 @@
 //! Who waits for whom: producers for the fan-out, nobody for a reader.
 
-use std::{future::Future, pin::pin, sync::Arc, task::Poll};
+use std::{convert::Infallible, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::poll;
 use parking_lot::Mutex;
@@ -21,8 +21,10 @@ impl Wake for Told {
     fn outbox_filled(&self, _slot: usize) {}
 }
 
-fn publish(stream: &Stream) -> impl Future<Output = Position> {
-    stream.publish(|position| position.offset.to_string())
+async fn publish(stream: &Stream) -> Position {
+    let text = |position: Position| Ok::<_, Infallible>(position.offset.to_string());
+    let Ok(position) = stream.publish(text).await;
+    position
 }
 
 #[tokio::test]

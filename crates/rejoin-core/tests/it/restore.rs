@@ -35,7 +35,7 @@ fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
     let told = Mutex::new(None);
     let _membership = hub.join(ann.clone(), positions, |streams| *told.lock() = Some(streams));
     let mut reads = 0;
-    while let Some(item) = ann.outbox().pop() {
+    for item in ann.outbox().take() {
         reads += usize::from(matches!(item, Item::Read { .. }));
     }
     (told.into_inner().expect("told"), reads)

@@ -41,7 +41,7 @@ pub(crate) fn text_receipt(connection: &Connection, id: &str) -> Receipt {
 
 async fn typed(program: &mut MemoryTerminal) -> (u64, Bytes) {
     loop {
-        if let Control::Input { number, bytes } = program.controls.recv().await.unwrap() {
+        if let Control::Input { number, bytes, .. } = program.controls.recv().await.unwrap() {
             return (number, bytes);
         }
     }

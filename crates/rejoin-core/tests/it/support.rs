@@ -136,7 +136,7 @@ pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Membership, Err
 /// What waits for a connection: messages as JSON, binary ones as text after their first bytes.
 pub(crate) fn told(connection: &Connection) -> Vec<Value> {
     let mut told = Vec::new();
-    while let Some(item) = connection.outbox().pop() {
+    for item in connection.outbox().take() {
         match item {
             Item::Message(bytes) if bytes[0] == b't' => {
                 told.push(serde_json::from_slice(&bytes[1..]).unwrap());
@@ -144,7 +144,6 @@ pub(crate) fn told(connection: &Connection) -> Vec<Value> {
             Item::Message(bytes) => told.push(Value::from(&bytes[1..])),
             Item::Read { .. } => told.push("read".into()),
             Item::Unread(_) => told.push("unread".into()),
-            Item::Attend(_) => told.push("attend".into()),
             Item::Close(goodbye) => told.push(goodbye.code.row().name.into()),
         }
     }

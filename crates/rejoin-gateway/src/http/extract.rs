@@ -11,20 +11,25 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use rejoin_core::Identity;
-use rejoin_protocol::{ErrorCode, UserId};
+use rejoin_core::{Authority, Identity};
+use rejoin_protocol::{ErrorCode, UserId, message::ErrorBody};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     gateway::Shared,
     http::{Problem, identify},
+    token::{TokenError, Verifier},
 };
 
 /// Who sends the request.
 ///
 /// Stands before all else that a handler takes: whoever is nobody hears nothing but that.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) Identity);
+pub(super) struct Caller {
+    pub(super) identity: Arc<Identity>,
+    /// Says later whether the identity is still valid.
+    verifier: Verifier,
+}
 
 /// What the path names.
 pub(super) struct InPath<T>(pub(super) T);
@@ -40,7 +45,7 @@ pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl Caller {
     pub(super) fn is_admin(&self) -> bool {
-        self.0.caps.admin
+        self.identity.caps.admin
     }
 
     /// Whether it is an administrator.
@@ -59,11 +64,23 @@ impl Caller {
     /// # Errors
     /// `forbidden`, whether or not there is such a user.
     pub(super) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
-        if self.is_admin() || self.0.user == *user {
+        if self.is_admin() || self.identity.user == *user {
             return Ok(());
         }
         let detail = "only an administrator may do this with another user";
         Err(Problem::new(ErrorCode::Forbidden, detail))
+    }
+}
+
+impl Authority for Caller {
+    fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
+    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
+        let Self { identity, verifier } = self;
+        let refused = |error: TokenError| ErrorBody::new(error.codes().0, error.to_string());
+        verifier.recheck_at(identity, now_ms).map_err(refused)
     }
 }
 
@@ -78,7 +95,9 @@ impl FromRequestParts<Arc<Shared>> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let caller = Self(identify(shared, &parts.method, &parts.headers).await?);
+        let identity = identify(shared, &parts.method, &parts.headers).await?;
+        let verifier = shared.config.verifier.clone();
+        let caller = Self { identity: identity.into(), verifier };
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }
@@ -149,9 +168,18 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
     }
 }
 
-/// The whole body, if it is not too long.
+/// Reads the whole body, if it is not too long.
+///
+/// A body may take its time. The caller's token is checked again when it is there: what comes
+/// next is the effect.
 pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, shared).await.map_err(|error| too_long_or_broken(&error))
+    let caller = request.extensions().get::<Caller>().cloned();
+    let body = Bytes::from_request(request, shared).await;
+    let body = body.map_err(|error| too_long_or_broken(&error))?;
+    if let Some(caller) = caller {
+        caller.check()?;
+    }
+    Ok(body)
 }
 
 fn too_long_or_broken(error: &BytesRejection) -> Problem {

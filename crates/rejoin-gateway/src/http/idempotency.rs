@@ -67,7 +67,7 @@ async fn answer(
 ) -> Result<Response, Response> {
     let (mut parts, rest) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &shared).await;
-    let Caller(identity) = caller.map_err(IntoResponse::into_response)?;
+    let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
     let path: Box<str> = parts.uri.path().into();
     let head = parts.clone();
     let bytes = body(Request::from_parts(parts, rest), &shared).await;

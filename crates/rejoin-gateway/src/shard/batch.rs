@@ -1,7 +1,7 @@
 //! Frames laid one after another, so that many of them are one write.
 
 use bytes::Bytes;
-use rejoin_core::{Batch, Form, ReadLimit, Seq};
+use rejoin_core::{Batch, Form, Frame, ReadLimit, Seq};
 
 use crate::shard::form;
 
@@ -36,6 +36,11 @@ impl Joined {
         for layout in &mut self.layouts {
             layout.ends.clear();
         }
+    }
+
+    /// The frames from frame `from` on.
+    pub(super) fn frames_from(&self, from: Seq) -> &[Frame] {
+        &self.batch.frames[self.index(from)..]
     }
 
     /// The bytes from frame `from` on; empty if there is none.

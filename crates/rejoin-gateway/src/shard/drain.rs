@@ -1,4 +1,4 @@
-//! The drain: all connections are closed, and each is told when its client should come back.
+//! The drain: all connections are closed, and each client is told when to come back.
 
 use std::{
     sync::{
@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::{Goodbye, Item};
+use rejoin_core::Goodbye;
 use rejoin_protocol::CloseCode;
 
-use crate::shard::run::Run;
+use crate::shard::{connection::Phase, run::Shard};
 
-/// Connections of a shard that are told before others get a turn.
+/// Connections of a shard that are closed in one pass.
 const TURN_SOCKETS: usize = 100;
 /// The time between two that come back, where the window is not too short for that: a hundred
 /// a second are nothing to a server, and the few of a small one come back at once.
@@ -25,7 +25,7 @@ pub(super) struct Drain {
     window: Duration,
     /// Connections that there are.
     open: AtomicUsize,
-    /// How many there were when the first was told.
+    /// How many there were when the first was closed.
     total: OnceLock<usize>,
     /// Whose turn it is to come back.
     next: AtomicUsize,
@@ -45,6 +45,12 @@ impl Drain {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Connections that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// The goodbye for the next connection.
     pub(super) fn goodbye(&self) -> Goodbye {
         let total = *self.total.get_or_init(|| self.open.load(Ordering::Relaxed).max(1));
@@ -60,23 +66,35 @@ fn goodbye(window: Duration, total: usize, rank: usize) -> Goodbye {
     Goodbye { code: CloseCode::Draining, reconnect_after: step * rank, window: step }
 }
 
-impl Run {
+impl Shard {
     /// Begins to close all connections.
     pub(super) fn drain(&mut self) {
+        // The listener is closed: the system refuses the next client.
+        self.acceptor = None;
         self.draining.get_or_insert(0);
     }
 
-    /// Tells the next few connections; `false` when all were told.
-    pub(super) fn drain_turn(&mut self) -> bool {
-        let Some(begin) = self.draining else { return false };
-        let end = (begin + TURN_SOCKETS).min(self.writers.len());
-        for writer in self.writers[begin.min(end)..end].iter().flatten() {
-            if !writer.outbox.is_closed() {
-                writer.outbox.push(Item::Close(self.shared.drain.goodbye()));
+    /// Whether connections are left that were not closed.
+    pub(super) fn has_untold(&self) -> bool {
+        self.draining.is_some_and(|next| next < self.connections.capacity())
+    }
+
+    /// Closes the next few connections while the server stops.
+    pub(super) fn drain_some(&mut self) {
+        let Some(begin) = self.draining else { return };
+        let end = (begin + TURN_SOCKETS).min(self.connections.capacity());
+        for slot in begin..end {
+            match self.connections.get(slot).map(|connection| &connection.phase) {
+                Some(Phase::Open(_)) => {
+                    let goodbye = self.context.drain.goodbye();
+                    self.close(slot, goodbye);
+                }
+                // A request that has not arrived is not waited for.
+                Some(Phase::Opening(_)) => self.remove(slot),
+                Some(Phase::Closing(_) | Phase::Lingering(_)) | None => {}
             }
         }
         self.draining = Some(end);
-        end < self.writers.len()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, Reader, Seq, Snapshot, Stream, Wake};
+use rejoin_core::{DropReason, Follower, Outbox, Reader, Seq, Snapshot, Stream};
 use rejoin_protocol::StreamNumber;
 
-use crate::shard::run::Run;
+use crate::shard::run::Shard;
 
 /// A shard's readers of one stream, and how far all that are up to date have come.
 #[derive(Debug)]
@@ -32,16 +32,20 @@ impl Readers {
     }
 }
 
-impl Run {
+impl Shard {
     /// Gives a reader that fell behind the state instead.
     pub(super) fn skip_to(
         &mut self,
-        slot: usize,
+        outbox: &Arc<Outbox>,
         stream: StreamNumber,
         snapshot: Option<Snapshot>,
     ) {
-        let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
-        let Some(place) = writer.place(stream).filter(|_| !writer.closing) else { return };
+        let slot = outbox.slot();
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.has_outbox(outbox) {
+            return;
+        }
+        let Some(place) = connection.place(stream) else { return };
         let Some(readers) = self.streams.get_mut(&stream) else { return };
         let entry = readers.entries.get_mut(place);
         // It may have stopped reading, or begun anew, while the snapshot was made.
@@ -50,35 +54,46 @@ impl Run {
             // Without an owner there is nothing more to read.
             return self.remove_reader(slot, stream, DropReason::Snapshot);
         };
-        self.metrics
-            .frames_dropped(DropReason::Snapshot, snapshot.seq.saturating_sub(entry.reader.next));
+        let skipped = snapshot.seq.saturating_sub(entry.reader.next);
+        self.metrics.frames_dropped(DropReason::Snapshot, skipped);
         self.metrics.snapshots_sent.inc();
         entry.waits = false;
         entry.reader = Reader { next: snapshot.seq };
-        writer.put(&snapshot.messages);
+        connection.output.push_frames(&snapshot.messages);
+        self.mark_behind(slot);
     }
 
+    /// Lets a connection read a stream; an earlier reader of it ends.
     pub(super) fn add_reader(&mut self, slot: usize, stream: &Stream, reader: Reader) {
         let number = stream.number();
         self.remove_reader(slot, number, DropReason::Closed);
         let readers = match self.streams.entry(number) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
-                let wake: Arc<dyn Wake> = Arc::clone(&self.shared) as _;
-                entry.insert(Readers::new(stream.follow(wake, reader.next), reader.next))
+                let follower = stream.follow(self.handle.wake(), reader.next);
+                entry.insert(Readers::new(follower, reader.next))
             }
         };
-        if let Some(Some(writer)) = self.writers.get_mut(slot) {
-            writer.reads.push((number, readers.entries.len()));
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.add_read(number, readers.entries.len());
             readers.entries.push(Entry { slot, reader, waits: false });
+            self.mark_behind(slot);
         }
     }
 
     /// Ends the reading of a stream; what was not read is counted.
     pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, why: DropReason) {
-        let Some(Some(writer)) = self.writers.get_mut(slot) else { return };
-        if let Some(place) = writer.place(stream) {
-            writer.reads.retain(|(number, _)| *number != stream);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if let Some(place) = connection.place(stream) {
+            connection.remove_read(stream);
+            self.remove_entry(stream, place, why);
+        }
+    }
+
+    /// Ends all reading of a connection.
+    pub(super) fn end_reads(&mut self, slot: usize, why: DropReason) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        for (stream, place) in connection.take_reads() {
             self.remove_entry(stream, place, why);
         }
     }
@@ -89,8 +104,8 @@ impl Run {
         let removed = entries.swap_remove(place);
         self.metrics.frames_dropped(why, follower.stream().unread(removed.reader));
         if let Some(moved) = entries.get(place) {
-            if let Some(Some(writer)) = self.writers.get_mut(moved.slot) {
-                writer.move_to(stream, place);
+            if let Some(connection) = self.connections.get_mut(moved.slot) {
+                connection.move_to(stream, place);
             }
         } else if entries.is_empty() {
             readers.remove();

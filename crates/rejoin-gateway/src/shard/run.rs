@@ -2,278 +2,317 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::Future,
     io, mem,
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use rejoin_core::{DropReason, Item, Metrics, Shutdown, Snapshot};
-use rejoin_protocol::{CloseCode, StreamNumber};
-use tokio::time::{Instant, Sleep, sleep};
-use tracing::debug;
+use mio::{Events, Poll, Token};
+use rejoin_core::{Metrics, now_ms};
+use rejoin_protocol::StreamNumber;
+use slab::Slab;
+use tokio::time::Instant;
+use tracing::error;
 
-use crate::{
-    net::WriteHalf,
-    shard::{
-        Arrival, Settings, Shared, attend::Alarm, batch::Joined, deliver::Sent, readers::Readers,
-        wheel::Wheel, writer::Writer,
-    },
+use crate::shard::{
+    Context, ShardHandle,
+    acceptor::Acceptor,
+    batch::Joined,
+    close::ClosingQueue,
+    connection::Connection,
+    inbox::{Command, Inbox},
+    keepalive::Now,
+    readers::Readers,
+    timer_queue::TimerQueue,
 };
 
-/// How long a peer may take to accept what is queued before a close.
-const CLOSE_GRACE: Duration = Duration::from_secs(5);
-/// How long a peer of a stopping server may take to close its side.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
-
-pub(super) type Later = Pin<Box<dyn Future<Output = Event> + Send>>;
-
-/// What a shard waits for besides its inbox.
-pub(super) enum Event {
-    Writable { slot: usize, generation: u64 },
-    Snapshot { slot: usize, generation: u64, stream: StreamNumber, snapshot: Option<Snapshot> },
-    GraceOver { slot: usize, generation: u64 },
-    LingerOver { socket: Arc<WriteHalf> },
-}
+/// Events that one look at the poll returns.
+const EVENTS: usize = 1024;
+/// Bytes that one read takes from a socket.
+const READ_BYTES: usize = 64 * 1024;
+/// How long a shard is measured before it counts as busy or not.
+const BUSY_WINDOW: Duration = Duration::from_millis(100);
+/// The token of the waker, and that of the listener; a connection has its slot.
+const WAKER: Token = Token(usize::MAX);
+pub(super) const LISTENER: Token = Token(usize::MAX - 1);
 
 /// A shard's state, all of it its own.
-pub(super) struct Run {
-    pub(super) shared: Arc<Shared>,
-    pub(super) settings: Settings,
+pub(super) struct Shard {
+    pub(super) context: Context,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) shutdown: Shutdown,
-    pub(super) writers: Vec<Option<Writer>>,
+    pub(super) handle: ShardHandle,
+    pub(super) poll: Poll,
+    pub(super) acceptor: Option<Acceptor>,
+    pub(super) connections: Slab<Connection>,
     pub(super) streams: HashMap<StreamNumber, Readers>,
-    pub(super) events: FuturesUnordered<Later>,
-    /// Streams that may have more.
-    pub(super) advanced: VecDeque<StreamNumber>,
-    /// Connections that have had a turn and are still behind.
-    pub(super) behind: VecDeque<usize>,
-    pub(super) generation: u64,
-    pub(super) joined: Joined,
-    /// While the server stops: the first slot that was not told.
+    pub(super) timers: TimerQueue,
+    pub(super) closing: ClosingQueue,
+    pub(super) work: Work,
+    meter: Meter,
+    /// While the server stops: the first slot whose connection was not closed.
     pub(super) draining: Option<usize>,
-    /// Sockets whose peers have not closed their side yet.
-    pub(super) lingering: usize,
-    /// What sockets took in this turn, besides broadcasts.
-    pub(super) sent: Sent,
-    /// The beginning of the wheel's ticks, which are seconds.
-    pub(super) born_at: Instant,
-    pub(super) wheel: Wheel<Alarm>,
-    /// One timer for the wheel; it runs while there is something in it.
-    timer: Pin<Box<Sleep>>,
+    pub(super) joined: Joined,
+    /// Where reads go.
+    pub(super) buffer: Vec<u8>,
+    /// Where messages are laid side by side for a write.
+    pub(super) scratch: Vec<u8>,
 }
 
-impl Run {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        settings: Settings,
-        metrics: Arc<Metrics>,
-        shutdown: Shutdown,
-    ) -> Self {
-        Self {
-            shared,
-            settings,
-            metrics,
-            shutdown,
-            writers: Vec::new(),
+/// Lists of things to do in this pass or the next.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Connections to read.
+    pub(super) readable: VecDeque<usize>,
+    /// Connections with items in their outboxes, or with something to send.
+    pub(super) dirty: Vec<usize>,
+    /// Connections with readers that are behind.
+    pub(super) behind: VecDeque<usize>,
+    /// Streams that may have more.
+    pub(super) advanced: VecDeque<StreamNumber>,
+}
+
+impl Shard {
+    /// A shard that does not run yet, and its handle.
+    ///
+    /// # Errors
+    /// If the system has no more descriptors.
+    pub(super) fn new(context: Context) -> io::Result<(Self, ShardHandle)> {
+        let poll = Poll::new()?;
+        let handle = ShardHandle::new(poll.registry(), WAKER)?;
+        let shard = Self {
+            metrics: Arc::clone(context.gateway.hub.metrics()),
+            context,
+            handle: handle.clone(),
+            poll,
+            acceptor: None,
+            connections: Slab::new(),
             streams: HashMap::new(),
-            events: FuturesUnordered::new(),
-            advanced: VecDeque::new(),
-            behind: VecDeque::new(),
-            generation: 0,
-            joined: Joined::default(),
+            timers: TimerQueue::new(),
+            closing: ClosingQueue::default(),
+            work: Work::default(),
+            meter: Meter::new(),
             draining: None,
-            lingering: 0,
-            sent: Sent::default(),
-            born_at: Instant::now(),
-            wheel: Wheel::default(),
-            timer: Box::pin(sleep(Duration::ZERO)),
-        }
+            joined: Joined::default(),
+            buffer: vec![0; READ_BYTES],
+            scratch: Vec::new(),
+        };
+        Ok((shard, handle))
     }
 
     /// Runs until the shutdown has begun and all sockets are closed.
-    pub(super) async fn run(mut self) {
-        loop {
-            let outboxes = self.take_inbox();
-            for slot in &outboxes {
-                self.serve(*slot);
-            }
-            for _ in 0..self.behind.len() {
-                if let Some(slot) = self.behind.pop_front() {
-                    self.serve_again(slot);
-                }
-            }
-            let stream = self.advanced.pop_front();
-            if let Some(stream) = stream {
-                self.broadcast(stream).await;
-            }
-            mem::take(&mut self.sent).count(&self.metrics);
-            let untold = self.drain_turn();
-            if self.draining.is_some() && self.has_ended() {
-                return;
-            }
-            let busy =
-                untold || stream.is_some() || !outboxes.is_empty() || !self.behind.is_empty();
-            self.wait(busy).await;
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut inbox = Inbox::default();
+        while !(self.draining.is_some() && self.has_ended()) {
+            self.turn(&mut events, &mut inbox, None);
         }
     }
 
-    /// Handles what has happened; if nothing has and there is no work, waits for it.
-    async fn wait(&mut self, busy: bool) {
-        if busy {
-            // Others on this thread first: a shard never has the last word.
-            tokio::task::yield_now().await;
-            while let Some(Some(event)) = futures_util::FutureExt::now_or_never(self.events.next())
-            {
-                self.happen(event);
+    /// Waits until there is something to do, for `max_wait` at most, and does it.
+    pub(super) fn turn(
+        &mut self,
+        events: &mut Events,
+        inbox: &mut Inbox,
+        max_wait: Option<Duration>,
+    ) {
+        self.wait(events, max_wait);
+        self.note_events(events);
+        self.pass(inbox);
+    }
+
+    /// One pass: read and handle, take what came, then write once to each socket.
+    fn pass(&mut self, inbox: &mut Inbox) {
+        self.ring();
+        self.drain_some();
+        for _ in 0..self.work.readable.len() {
+            if let Some(slot) = self.work.readable.pop_front() {
+                self.read(slot);
             }
-            if self.shutdown.has_begun() {
-                self.drain();
+        }
+
+        // What the messages above caused is in the inbox as well.
+        self.handle.take(inbox);
+        self.work.advanced.extend(inbox.streams.drain(..));
+        for command in inbox.commands.drain(..) {
+            self.handle_command(command);
+        }
+        for slot in inbox.outboxes.drain(..) {
+            self.mark_dirty(slot);
+        }
+
+        // Replies before frames: those who get both get them in one write.
+        for index in 0..self.work.dirty.len() {
+            self.take_outbox(self.work.dirty[index]);
+        }
+        for _ in 0..self.work.advanced.len() {
+            if let Some(stream) = self.work.advanced.pop_front() {
+                self.broadcast(stream);
             }
-            if self.next_alarm().is_some_and(|at| at <= Instant::now()) {
-                self.ring();
+        }
+        for _ in 0..self.work.behind.len() {
+            if let Some(slot) = self.work.behind.pop_front() {
+                self.catch_up(slot);
             }
+        }
+        let mut dirty = mem::take(&mut self.work.dirty);
+        for slot in dirty.drain(..) {
+            self.flush(slot);
+        }
+        // Flushing may close connections, which makes others of them dirty.
+        dirty.append(&mut self.work.dirty);
+        self.work.dirty = dirty;
+    }
+
+    fn wait(&mut self, events: &mut Events, max_wait: Option<Duration>) {
+        let now = Instant::now();
+        let timeout = if self.work.is_empty() && !self.has_untold() && self.handle.fall_asleep() {
+            [self.timers.wait(now), max_wait].into_iter().flatten().min()
+        } else {
+            Some(Duration::ZERO)
+        };
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            error!(%error, "the poll failed");
+        }
+        self.handle.wake_up();
+        if let Some(busy) = self.meter.add(now, Instant::now()) {
+            self.handle.set_busy(busy);
+        }
+    }
+
+    fn note_events(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                LISTENER => self.accept(),
+                Token(slot) => {
+                    let Some(connection) = self.connections.get_mut(slot) else { continue };
+                    if event.is_writable() && connection.output.is_blocked() {
+                        connection.output.unblock();
+                        self.mark_dirty(slot);
+                    }
+                    let Some(connection) = self.connections.get_mut(slot) else { continue };
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        connection.set_readable(event.is_read_closed() || event.is_error());
+                        self.mark_readable(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Listen(listener, accept) => self.listen(listener, accept),
+            Command::Open(socket, slot, peer) => self.open(socket, slot, peer),
+            Command::Adopt(arrival) => self.adopt(*arrival),
+            Command::Done(outbox, done) => self.finish_job(&outbox, *done),
+            Command::Snapshot(outbox, stream, snapshot) => {
+                self.skip_to(&outbox, stream, snapshot);
+            }
+            Command::Evict(slot) => self.evict(slot),
+            Command::Drain => self.drain(),
+        }
+    }
+
+    /// Looks after the connections whose alarms ring.
+    fn ring(&mut self) {
+        if self.timers.is_empty() {
             return;
         }
-        let alarm = self.next_alarm();
-        if let Some(at) = alarm.filter(|at| *at != self.timer.deadline()) {
-            self.timer.as_mut().reset(at);
-        }
-        let shared = Arc::clone(&self.shared);
-        // Each branch is cancel safe: a permit, a set of futures that stays, a timer, a token.
-        tokio::select! {
-            () = shared.filled.notified() => {}
-            Some(event) = self.events.next() => self.happen(event),
-            () = self.timer.as_mut(), if alarm.is_some() => self.ring(),
-            () = self.shutdown.begun(), if self.draining.is_none() => self.drain(),
-        }
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Writable { slot, generation } => {
-                if let Some(writer) = self.writer(slot, generation) {
-                    (writer.blocked, writer.late) = (false, true);
-                    self.serve(slot);
-                }
-            }
-            Event::Snapshot { slot, generation, stream, snapshot } => {
-                if self.writer(slot, generation).is_some() {
-                    self.skip_to(slot, stream, snapshot);
-                    self.serve(slot);
-                }
-            }
-            Event::GraceOver { slot, generation } => {
-                if self.writer(slot, generation).is_some() {
-                    debug!(slot, "a peer did not take its last messages");
-                    if self.draining.is_some() {
-                        self.metrics.sockets_cut.inc();
-                    }
-                    self.remove(slot);
-                }
-            }
-            // A peer that has not closed its side by now is not waited for.
-            Event::LingerOver { socket } => {
-                self.lingering -= 1;
-                shut_down(&socket, std::net::Shutdown::Both);
+        let now = Instant::now();
+        while let Some((tick, slot)) = self.timers.expire(now) {
+            if slot == Acceptor::ALARM {
+                self.accept();
+            } else if let Some(connection) = self.connections.get_mut(slot)
+                && connection.take_alarm(tick)
+            {
+                self.look_after(slot, Now { at: now, day: now_ms() });
             }
         }
     }
 
-    fn take_inbox(&mut self) -> Vec<usize> {
-        let mut inbox = self.shared.inbox.lock();
-        self.advanced.extend(inbox.streams.drain(..));
-        let outboxes = mem::take(&mut inbox.outboxes);
-        let arrivals = mem::take(&mut inbox.arrivals);
-        drop(inbox);
-        for arrival in arrivals {
-            self.arrive(arrival);
-        }
-        outboxes
-    }
-
-    fn arrive(&mut self, arrival: Arrival) {
-        let slot = arrival.slot;
-        self.generation += 1;
-        if self.draining.is_some() {
-            arrival.outbox.push(Item::Close(self.shared.drain.goodbye()));
-        }
-        let writer = Writer::new(arrival, self.generation);
-        if self.writers.len() <= slot {
-            self.writers.resize_with(slot + 1, || None);
-        }
-        self.writers[slot] = Some(writer);
-    }
-
-    /// Serves a connection that waited for another turn.
-    fn serve_again(&mut self, slot: usize) {
-        if let Some(Some(writer)) = self.writers.get_mut(slot) {
-            writer.queued = false;
-            self.serve(slot);
+    /// Sets a connection's alarm, unless an earlier one is set.
+    pub(super) fn set_alarm(&mut self, slot: usize, at: Instant) {
+        let tick = self.timers.tick(at);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.set_alarm(tick) {
+            self.timers.insert(tick, slot);
         }
     }
 
-    /// Whether all sockets are closed, and so the shard is: nobody can arrive any more.
+    pub(super) fn mark_readable(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.wants_read()
+            && !mem::replace(&mut connection.in_readable, true)
+        {
+            self.work.readable.push_back(slot);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !mem::replace(&mut connection.in_dirty, true)
+        {
+            self.work.dirty.push(slot);
+        }
+    }
+
+    pub(super) fn mark_behind(&mut self, slot: usize) {
+        mark_behind(&mut self.connections, &mut self.work.behind, slot);
+    }
+
+    /// Whether all sockets are closed, and so the shard is.
     fn has_ended(&self) -> bool {
-        let mut inbox = self.shared.inbox.lock();
-        let open = self.lingering > 0 || self.writers.iter().any(Option::is_some);
-        inbox.closed = !open && inbox.arrivals.is_empty();
-        inbox.closed
-    }
-
-    pub(super) fn writer(&mut self, slot: usize, generation: u64) -> Option<&mut Writer> {
-        let writer = self.writers.get_mut(slot)?.as_mut()?;
-        (writer.generation == generation).then_some(writer)
-    }
-
-    /// Gives a connection that is to be closed a limited time to take what is for it.
-    pub(super) fn hurry(&mut self, slot: usize) {
-        let Some(Some(writer)) = self.writers.get(slot) else { return };
-        let generation = writer.generation;
-        self.events.push(Box::pin(async move {
-            sleep(CLOSE_GRACE).await;
-            Event::GraceOver { slot, generation }
-        }));
-    }
-
-    pub(super) fn fail(&mut self, slot: usize, error: &io::Error) {
-        debug!(slot, %error, "a socket failed");
-        if let Some(Some(writer)) = self.writers.get(slot) {
-            // The reading side hears of it and cleans up.
-            shut_down(&writer.socket, std::net::Shutdown::Both);
-        }
-        self.remove(slot);
-    }
-
-    /// Forgets a connection; its socket's write side is shut down.
-    pub(super) fn remove(&mut self, slot: usize) {
-        let Some(writer) = self.writers.get_mut(slot).and_then(Option::take) else { return };
-        let slow =
-            writer.goodbye.as_deref().is_some_and(|goodbye| goodbye.code == CloseCode::TooSlow);
-        let why = if slow { DropReason::Slow } else { DropReason::Closed };
-        for (stream, place) in writer.reads {
-            self.remove_entry(stream, place, why);
-        }
-        shut_down(&writer.socket, std::net::Shutdown::Write);
-        self.shared.inbox.lock().slots.try_remove(slot);
-        self.shared.drain.leave();
-        self.metrics.frames_dropped(DropReason::Outbox, writer.outbox.end() as u64);
-        if writer.closing {
-            let Writer { socket, outbox, .. } = writer;
-            let grace = if self.draining.is_some() { DRAIN_GRACE } else { CLOSE_GRACE };
-            self.lingering += 1;
-            self.events.push(Box::pin(async move {
-                let _ = tokio::time::timeout(grace, outbox.abandoned()).await;
-                Event::LingerOver { socket }
-            }));
-        }
+        self.connections.is_empty() && self.handle.close()
     }
 }
 
-fn shut_down(socket: &WriteHalf, how: std::net::Shutdown) {
-    // It fails if the peer was faster.
-    let _ = socket.shutdown(how);
+/// Sees to it that a connection's readers get a turn.
+pub(super) fn mark_behind(
+    connections: &mut Slab<Connection>,
+    behind: &mut VecDeque<usize>,
+    slot: usize,
+) {
+    if let Some(connection) = connections.get_mut(slot)
+        && !mem::replace(&mut connection.in_behind, true)
+    {
+        behind.push_back(slot);
+    }
+}
+
+/// Measures for how much of its time the shard waits.
+#[derive(Debug)]
+struct Meter {
+    begun_at: Instant,
+    waited: Duration,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self { begun_at: Instant::now(), waited: Duration::ZERO }
+    }
+
+    /// Adds a wait. At the end of a window, returns whether the shard worked for more than three
+    /// quarters of it.
+    fn add(&mut self, begin: Instant, end: Instant) -> Option<bool> {
+        self.waited += end.saturating_duration_since(begin);
+        let window = end.saturating_duration_since(self.begun_at);
+        if window < BUSY_WINDOW {
+            return None;
+        }
+        let is_busy = self.waited < window / 4;
+        (self.begun_at, self.waited) = (end, Duration::ZERO);
+        Some(is_busy)
+    }
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.readable.is_empty()
+            && self.dirty.is_empty()
+            && self.behind.is_empty()
+            && self.advanced.is_empty()
+    }
 }

@@ -1,179 +1,182 @@
-//! What shards do to sockets, without HTTP: streams and outboxes at one end, bytes at the other.
+//! A shard that a test turns by itself, with real sockets and a clock that the test moves.
 
-mod attend;
-mod drain;
-mod end;
-mod forms;
+mod life;
+mod readers;
 
-use std::{cell::OnceCell, num::NonZeroUsize, sync::Arc, time::Duration};
-
-use bytes::Bytes;
-use rejoin_core::{
-    Caps, Connection, Form, GapNotice, Handshake, Identity, Item, Lag, Metrics, Outbox, Reader,
-    Retention, Shutdown, SlowReader, Stream, StreamConfig,
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown as How, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
 };
-use rejoin_protocol::{StreamNumber, UserId};
-use rejoin_websocket::{Decoder, Event, Role};
-use serde_json::Value;
+
+use mio::Events;
+use rejoin_core::{
+    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
+};
+use rejoin_protocol::UserId;
+use serde_json::{Value, json};
 use socket2::SockRef;
-use tokio::{io::AsyncReadExt, net::UnixStream, time::Instant};
 
 use crate::{
-    encode,
-    net::{ReadHalf, Socket},
-    shard::{Settings, Shards},
+    Gateway, GatewayConfig, Signer, encode,
+    gateway::Shared,
+    http::Opener,
+    shard::{Arrival, Context, Settings, inbox::Inbox, run::Shard},
+    socket::Accepted,
+    transport::Transport,
 };
 
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
-pub(super) const DRAIN_WINDOW: Duration = Duration::from_secs(10);
-/// The time of day at which each test begins.
-pub(super) const DAY: u64 = 1_700_000_000_000;
+/// Connections that the gateway of a test may have.
+pub(super) const MAX_CONNECTIONS: usize = 100;
 
-/// Shards, and what is counted.
-pub(super) struct Bench {
-    pub(super) shards: Shards,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) shutdown: Shutdown,
+/// A shard without a thread.
+pub(super) struct Stage {
+    pub(super) gateway: Arc<Shared>,
+    pub(super) shard: Shard,
+    events: Events,
+    inbox: Inbox,
 }
 
-/// The far end of a socket that a shard writes.
-pub(super) struct Far {
-    pub(super) socket: UnixStream,
-    pub(super) outbox: Arc<Outbox>,
-    /// The near side that is read; nobody does.
-    pub(super) read: ReadHalf,
-    decoder: Decoder,
-    heard: std::collections::VecDeque<Heard>,
+/// The far end of a connection.
+pub(super) struct Peer {
+    socket: TcpStream,
+    /// What the socket has not taken.
+    unsent: Vec<u8>,
 }
 
-/// What a peer hears.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Heard {
-    Text(Value),
-    Binary(Vec<u8>),
-    Ping,
-    Close(u16),
-    End,
-}
-
-/// A clock that goes as the paused one does.
-fn day() -> u64 {
-    thread_local!(static BORN: OnceCell<Instant> = const { OnceCell::new() });
-    let since = BORN.with(|born| born.get_or_init(Instant::now).elapsed());
-    DAY + u64::try_from(since.as_millis()).unwrap()
-}
-
-impl Bench {
-    pub(super) fn new(shards: usize) -> Self {
-        day();
-        let (metrics, shutdown) = (Arc::default(), Shutdown::new());
-        let settings = Settings { heartbeat: HEARTBEAT, drain_window: DRAIN_WINDOW, clock: day };
-        let count = NonZeroUsize::new(shards).unwrap();
-        let shards = Shards::start(count, settings, &metrics, &shutdown);
-        Self { shards, metrics, shutdown }
+impl Stage {
+    pub(super) fn new(configure: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let terminals = MemoryTerminals::new();
+        let config = HubConfig {
+            presence_grace: Duration::ZERO,
+            ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
+        };
+        let hub = Hub::new(config, &Shutdown::new());
+        let signer = Signer::hs256(b"at least thirty-two bytes of secret").unwrap();
+        let mut config = GatewayConfig::new(signer.verifier());
+        config.max_connections = MAX_CONNECTIONS;
+        configure(&mut config);
+        let (gateway, _) = Gateway::new(hub, config).share();
+        let settings = Settings { drain_window: Duration::from_secs(10) };
+        let (shard, _) = Shard::new(Context::new(settings, &gateway)).unwrap();
+        let (events, inbox) = (Events::with_capacity(64), Inbox::default());
+        Self { gateway, shard, events, inbox }
     }
 
-    /// How many frames were dropped for a reason.
-    pub(super) fn dropped(&self, reason: &'static str) -> u64 {
-        self.metrics.frames_dropped.get_or_create(&[("reason", reason)]).get()
+    /// A connection of this user, whose sockets hold little.
+    pub(super) fn connect(&mut self, user: &str) -> Peer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        for end in [&socket, &near] {
+            SockRef::from(end).set_recv_buffer_size(4096).unwrap();
+            SockRef::from(end).set_send_buffer_size(4096).unwrap();
+        }
+        socket.set_nonblocking(true).unwrap();
+        socket.set_nodelay(true).unwrap();
+
+        let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
+        let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
+        let accepted =
+            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
+        self.shard.adopt(Arrival {
+            transport: Transport::plain(near).unwrap(),
+            first_bytes: bytes::Bytes::new(),
+            accepted,
+            raw: None,
+        });
+        Peer { socket, unsent: Vec::new() }
     }
 
-    /// A socket whose kernel takes little.
-    pub(super) fn connect(&self, form: Form) -> Far {
-        let (near, socket) = UnixStream::pair().unwrap();
-        SockRef::from(&near).set_send_buffer_size(8 * 1024).unwrap();
-        let (read, write) = Socket::from(near).into_split();
-        let outbox = self.shards.add(write, form);
-        let decoder = Decoder::new(Role::Client, 1 << 20);
-        Far { socket, outbox, read, decoder, heard: std::collections::VecDeque::new() }
-    }
-}
-
-impl Far {
-    pub(super) fn connection(&self, expires_at: Option<u64>) -> Connection {
-        let user = UserId::new("ann").unwrap();
-        let identity = Identity { expires_at, ..Identity::new(user, Caps::user()) };
-        Connection::new(identity, Handshake::default(), Arc::clone(&self.outbox), encode)
-    }
-
-    /// Reads a stream from its frame `next` on.
-    pub(super) fn reads(&self, stream: &Stream, next: u64) {
-        let (stream, reader) = (stream.clone(), Reader { next });
-        self.outbox.push(Item::Read { stream, preamble: Vec::new(), reader });
-    }
-
-    pub(super) async fn next(&mut self) -> Heard {
-        loop {
-            if let Some(heard) = self.heard.pop_front() {
-                return heard;
-            }
-            let mut bytes = [0; 4096];
-            let count = self.socket.read(&mut bytes).await.unwrap();
-            if count == 0 {
-                return Heard::End;
-            }
-            let mut feed = self.decoder.feed(&mut bytes[..count]);
-            while let Some(event) = feed.next().unwrap() {
-                self.heard.push_back(match event {
-                    Event::Text(text) => Heard::Text(serde_json::from_str(text).unwrap()),
-                    Event::Binary(bytes) => Heard::Binary(bytes.to_vec()),
-                    Event::Ping(_) => Heard::Ping,
-                    Event::Pong(_) => panic!("nobody asked"),
-                    Event::Close(close) => Heard::Close(close.map_or(0, |close| close.code)),
-                });
+    /// Lets the shard and its jobs do all they can now.
+    pub(super) async fn settle(&mut self) {
+        for _ in 0..8 {
+            self.shard.turn(&mut self.events, &mut self.inbox, Some(Duration::ZERO));
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    /// All until the end, without it.
-    pub(super) async fn rest(&mut self) -> Vec<Heard> {
-        let mut all = Vec::new();
-        loop {
-            match self.next().await {
-                Heard::End => return all,
-                heard => all.push(heard),
+    /// Lets the shard wait for its sockets, for a moment of real time: small windows of TCP open
+    /// slowly.
+    pub(super) fn wait_for_sockets(&mut self) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        self.shard.turn(&mut self.events, &mut self.inbox, Some(MOMENT));
+    }
+
+    /// Moves the clock on, a little at a time.
+    pub(super) async fn advance(&mut self, duration: Duration) {
+        let step = Duration::from_millis(500);
+        for _ in 0..duration.as_millis().div_ceil(step.as_millis()) {
+            tokio::time::advance(step).await;
+            self.settle().await;
+        }
+    }
+
+    /// The messages of a topic.
+    pub(super) fn published(&self, topic: &str) -> Vec<Value> {
+        use rejoin_core::{Batch, ReadLimit, Reader, TopicRight};
+        let admin = Identity::new(UserId::new("admin").unwrap(), Caps::admin());
+        let name = rejoin_protocol::TopicName::new(topic).unwrap();
+        let topic = self.gateway.hub.existing_topic(&name, &admin, TopicRight::Subscribe);
+        let Some(topic) = topic.unwrap() else { return Vec::new() };
+        let mut batch = Batch::default();
+        let limit = ReadLimit { frames: std::num::NonZeroUsize::MAX, bytes: usize::MAX };
+        topic.stream().read(Reader { next: 0 }, limit, &mut batch);
+        let payload = |frame: &rejoin_core::Frame| {
+            let (_, payload) = rejoin_websocket::payload(frame.plain()).unwrap();
+            serde_json::from_slice::<Value>(&payload).unwrap()["payload"]["data"].clone()
+        };
+        batch.frames.iter().map(payload).collect()
+    }
+}
+
+impl Peer {
+    /// Sends bytes, as far as the socket takes them.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.flush();
+    }
+
+    pub(super) fn flush(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.socket.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => return self.unsent.clear(),
             }
         }
     }
-}
 
-/// A stream that keeps so many frames.
-pub(super) fn stream(frames: usize, policy: SlowReader) -> Stream {
-    let gap = |notice: GapNotice| {
-        let GapNotice { missed, reason, .. } = notice;
-        let text = serde_json::json!({ "missed": missed, "reason": reason }).to_string();
-        encode(rejoin_core::Kind::Text, &[text.as_bytes()])
-    };
-    let retention = Retention {
-        frames: NonZeroUsize::new(frames).unwrap(),
-        bytes: NonZeroUsize::MAX,
-        age: None,
-    };
-    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
-    Stream::new(StreamConfig { number: StreamNumber(9), retention, lag, encode })
-}
+    pub(super) fn ask(&mut self, kind: &str, payload: &Value) {
+        self.send(&text(&json!({ "type": kind, "payload": payload }).to_string()));
+    }
 
-/// Appends a text that is a number, padded so that few of them fill a socket.
-pub(super) fn publish(stream: &Stream, number: u64, bytes: usize) {
-    let text = format!("{number}{}", " ".repeat(bytes));
-    stream.append(rejoin_core::Kind::Text, 1, &[text.as_bytes()]);
-}
+    /// Reads what has arrived.
+    pub(super) fn read(&mut self) -> Vec<u8> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(count @ 1..) = self.socket.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
 
-/// Lets the shards do all they can.
-pub(super) async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
+    /// Sends nothing more.
+    pub(super) fn half_close(&mut self) {
+        let _ = self.socket.shutdown(How::Write);
     }
 }
 
-pub(super) fn number(number: u64) -> Heard {
-    Heard::Text(number.into())
+/// A masked text frame, whose mask changes nothing.
+pub(super) fn text(payload: &str) -> Vec<u8> {
+    let length = match payload.len() {
+        short @ 0..126 => vec![0x80 | u8::try_from(short).unwrap()],
+        long => [&[0xfe], &u16::try_from(long).unwrap().to_be_bytes()[..]].concat(),
+    };
+    [&[0x81], &length[..], &[0; 4], payload.as_bytes()].concat()
 }
 
-pub(super) fn bytes_of(stream: &Stream, form: Form) -> Vec<u8> {
-    let mut batch = rejoin_core::Batch::default();
-    let limit = rejoin_core::ReadLimit { frames: NonZeroUsize::MAX, bytes: usize::MAX };
-    stream.read(Reader { next: 0 }, limit, &mut batch);
-    let bytes = |frame| -> Bytes { crate::shard::form::of(frame, form).clone() };
-    batch.frames.iter().flat_map(bytes).collect()
-}
+/// A masked close frame with the code 1000.
+pub(super) const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];

@@ -1,247 +1,254 @@
-//! The reading side of one connection.
+//! The protocol side of one connection: bytes in, effects out.
+//!
+//! A client belongs to its connection's shard, which calls it from one thread. Dropping it
+//! releases all that the connection holds: its place in the hub, its presence, its attachments
+//! and its permit.
 
-use std::{collections::BTreeMap, mem, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription};
+use rejoin_core::{
+    Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription, now_ms,
+};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
     binary::{BinaryKind, Head},
     message::{self, Envelope, ErrorBody, Request, ServerMessage},
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
-};
-use tracing::{debug, info};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tracing::{Instrument, Span, debug};
 
 use crate::{
     gateway::Shared,
-    net::ReadHalf,
+    log,
+    shard::Keepalive,
     socket::{
+        job::{Done, Job, Jobs},
         pace::{Pace, TooFast},
-        scratch,
+        raw::Raw,
     },
 };
 
-/// How long a peer may go on sending after the server has said goodbye.
-const LINGER: Duration = Duration::from_secs(5);
-
-/// How long a peer may leave its replies unread while nothing more is read from it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a client may take for one message, from its first byte to its last.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// One client, from its first byte to its last.
-pub(super) struct Client {
+/// One client, from the upgrade to the decision to close.
+pub(crate) struct Client {
     pub(super) shared: Arc<Shared>,
-    socket: ReadHalf,
     pub(super) outbox: Arc<Outbox>,
-    /// Taken while it decodes.
     decoder: Decoder,
-    /// There once it is authenticated; dropping it leaves the hub.
-    pub(super) membership: Option<Membership>,
-    /// What is known of it from the request; the device may be named later.
+    pub(super) stage: Stage,
+    /// Known from the request; `authenticate` may name the device.
     pub(super) handshake: Handshake,
-    /// Nothing for an own stream to which nothing was emitted yet.
+    /// `None` for an implicit stream to which nothing was emitted yet.
     pub(super) subscriptions: BTreeMap<TopicName, Option<Subscription>>,
     pub(super) attachments: Vec<Attachment>,
-    /// Whose presence it is told.
+    /// Subjects whose presence it follows.
     pub(super) following: Vec<(Subject, StreamNumber)>,
     pace: Pace,
-    /// It speaks no protocol of ours: what it sends is typed.
-    pub(super) is_plain: bool,
-    /// When the message began whose end has not come; since before it was authenticated, too.
-    unfinished_since: Option<Instant>,
-    /// Given back when the connection has ended.
+    /// There for a connection to a raw endpoint.
+    pub(super) raw: Option<Raw>,
+    /// Bytes that were read behind a message that is still being handled.
+    unread: Vec<u8>,
+    pub(super) jobs: Jobs,
+    /// When the message began whose end has not come.
+    pub(super) unfinished_since: Option<Instant>,
+    /// Since when nothing is read because the peer leaves its replies unread.
+    pub(super) stalled_since: Option<Instant>,
+    /// One of the deadlines above is new.
+    pub(super) has_new_deadline: bool,
+    span: Span,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Whether to read on.
-pub(super) type Flow = ControlFlow<CloseCode>;
+/// How far a client has come.
+pub(super) enum Stage {
+    Authenticating { deadline: Instant },
+    Authenticated { membership: Membership, keepalive: Keepalive },
+}
 
-/// What became of a request that is answered here; an error is answered by the caller.
+/// What follows from bytes, from a job, or from the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Go on.
+    Continue,
+    /// Close the connection.
+    Close(CloseCode),
+}
+
+/// The result of a request that is answered here; the caller sends the error.
 pub(super) type Answer = Result<(), ErrorBody>;
 
 impl Client {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
-        socket: ReadHalf,
         outbox: Arc<Outbox>,
+        jobs: Jobs,
         handshake: Handshake,
         permit: OwnedSemaphorePermit,
     ) -> Self {
+        let deadline = Instant::now() + shared.config.auth_timeout;
+        let span = log::span(&handshake);
         Self {
-            socket,
-            outbox,
             decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
             shared,
-            membership: None,
+            outbox,
+            stage: Stage::Authenticating { deadline },
             handshake,
             subscriptions: BTreeMap::new(),
             attachments: Vec::new(),
             following: Vec::new(),
             pace: Pace::default(),
-            is_plain: false,
+            raw: None,
+            unread: Vec::new(),
+            jobs,
             unfinished_since: None,
+            stalled_since: None,
+            has_new_deadline: false,
+            span,
             _permit: permit,
         }
     }
 
     /// Takes compressed messages, as it was agreed.
-    pub(super) fn inflate(&mut self) {
-        self.decoder = self.fresh_decoder().with_deflate();
+    pub(crate) fn inflate(&mut self) {
+        let max = self.shared.config.max_message_bytes;
+        self.decoder = Decoder::new(Role::Server, max).with_deflate();
     }
 
-    fn fresh_decoder(&self) -> Decoder {
-        Decoder::new(Role::Server, self.shared.config.max_message_bytes)
-    }
-
-    /// Takes what came with the request, and waits until the client is authenticated.
-    ///
-    /// `flow` says whether it is refused already.
-    pub(super) async fn begin(&mut self, mut flow: Flow, first_bytes: &[u8]) -> Flow {
-        let deadline = Instant::now() + self.shared.config.auth_timeout;
-        if flow.is_continue() {
-            flow = self.take(&mut first_bytes.to_vec()).await;
+    /// The connection, once it is authenticated.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        match &self.stage {
+            Stage::Authenticating { .. } => None,
+            Stage::Authenticated { membership, .. } => Some(membership.connection()),
         }
-        while flow.is_continue() && self.membership.is_none() {
-            // A peer that always has something to say would never let the time-out be looked at.
-            if Instant::now() >= deadline {
-                flow = self.time_out();
-                break;
-            }
-            flow = match timeout_at(deadline, scratch::read(&mut self.socket)).await {
-                Ok(Ok(mut bytes)) if !bytes.is_empty() => self.take(&mut bytes).await,
-                Ok(_) => Flow::Break(CloseCode::Normal),
-                Err(_) => self.time_out(),
-            };
-        }
-        if let Flow::Break(code) = flow {
-            self.leave(code).await;
-        }
-        flow
     }
 
-    /// Reads until the client leaves or must be let go.
-    ///
-    /// What is only needed while something happens is boxed: most of the time nothing does, and
-    /// there are many of these.
-    pub(super) async fn run(mut self: Box<Self>) {
-        let code = loop {
-            let read = match self.unfinished_since {
-                None => scratch::read(&mut self.socket).await,
-                Some(since) => {
-                    let read = scratch::read(&mut self.socket);
-                    match Box::pin(timeout_at(since + MESSAGE_TIMEOUT, read)).await {
-                        Ok(read) => read,
-                        Err(_) => break CloseCode::TooSlow,
-                    }
-                }
-            };
-            match read {
-                Ok(mut bytes) if !bytes.is_empty() => {
-                    if let Flow::Break(code) = Box::pin(self.hear(&mut bytes)).await {
-                        break code;
-                    }
-                }
-                // The end, or a broken line: nobody hears a goodbye.
-                Ok(_) | Err(_) => break CloseCode::Normal,
-            }
-        };
-        Box::pin(self.leave(code)).await;
+    /// The span of its log lines.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
     }
 
-    /// Takes what has arrived from a client that is let in.
-    async fn hear(&mut self, bytes: &mut [u8]) -> Flow {
+    /// The queue of its replies.
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// What is known of the client from its request.
+    pub(crate) fn handshake(&self) -> &Handshake {
+        self.connection().map_or(&self.handshake, Connection::handshake)
+    }
+
+    /// Whether more bytes may be read: no message is being handled, and replies are read.
+    pub(crate) fn may_read(&self) -> bool {
+        !self.jobs.is_busy()
+            && !self.is_typing()
+            && self.stalled_since.is_none()
+            && !self.outbox.is_busy()
+    }
+
+    /// Whether bytes wait that were read already.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Notes whether reading waits for the peer to take its replies.
+    pub(crate) fn set_stalled(&mut self, stalled: bool) {
+        if !stalled {
+            self.stalled_since = None;
+        } else if self.stalled_since.is_none() {
+            self.stalled_since = Some(Instant::now());
+            self.has_new_deadline = true;
+        }
+    }
+
+    /// Whether it has a deadline that it did not have at the last call.
+    pub(crate) fn take_new_deadline(&mut self) -> bool {
+        mem::take(&mut self.has_new_deadline)
+    }
+
+    /// Handles bytes that have arrived.
+    pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
+        self.shared.hub.metrics().bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
             connection.hear();
         }
-        self.take(bytes).await?;
-        // A peer that always sends a little would never let the time-out be looked at.
-        match self.unfinished_since {
-            Some(since) if since.elapsed() >= MESSAGE_TIMEOUT => Flow::Break(CloseCode::TooSlow),
-            _ => Flow::Continue(()),
-        }
-    }
-
-    async fn leave(&mut self, code: CloseCode) {
-        if let Some(connection) = self.connection() {
-            let (id, user) = (connection.id(), connection.user());
-            let Handshake { device, address, .. } = connection.handshake();
-            info!(%id, %user, device = ?device.id, ?address, ?code, "disconnected");
-        }
-        self.attachments.clear();
-        self.subscriptions.clear();
-        self.membership = None;
-        let peer_ended = code == CloseCode::Normal && !self.outbox.is_closed();
-        self.outbox.push(Item::Close(code.into()));
-        if peer_ended {
-            return;
-        }
-        // Reading on lets the goodbye arrive: a close with unread bytes would reset the line.
-        let ended = async {
-            while scratch::read(&mut self.socket).await.is_ok_and(|bytes| !bytes.is_empty()) {}
-        };
-        let _ = timeout(LINGER, ended).await;
-    }
-
-    /// Takes what has arrived.
-    async fn take(&mut self, bytes: &mut [u8]) -> Flow {
-        let metrics = self.shared.hub.metrics();
-        metrics.bytes_received.inc_by(bytes.len() as u64);
-        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
-        let flow = self.take_events(decoder.feed(bytes)).await;
-        self.decoder = decoder;
+        let flow = self.decode(bytes);
         if self.decoder.is_idle() {
             self.unfinished_since = None;
-        } else {
-            self.unfinished_since.get_or_insert_with(Instant::now);
+        } else if self.unfinished_since.is_none() {
+            self.unfinished_since = Some(Instant::now());
+            self.has_new_deadline = true;
         }
         flow
     }
 
-    async fn take_events(&mut self, mut feed: Feed<'_>) -> Flow {
+    /// Goes on with bytes that were read before.
+    pub(crate) fn receive_unread(&mut self) -> Flow {
+        let mut unread = mem::take(&mut self.unread);
+        self.decode(&mut unread)
+    }
+
+    fn decode(&mut self, bytes: &mut [u8]) -> Flow {
+        // Taken while it decodes, because events borrow from it.
+        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
+        let flow = self.handle_all(decoder.feed(bytes));
+        self.decoder = decoder;
+        flow
+    }
+
+    fn handle_all(&mut self, mut feed: Feed<'_>) -> Flow {
+        // One look at the clock for the messages of one read; what waits looks again.
+        let now = now_ms();
         loop {
-            let event = match feed.next() {
-                Ok(Some(event)) => event,
-                Ok(None) => return Flow::Continue(()),
+            // Before each message: a connection that was closed meanwhile executes nothing more.
+            if self.outbox.is_closed() {
+                return Flow::Continue;
+            }
+            if !self.may_read() {
+                self.unread = feed.rest().to_vec();
+                return Flow::Continue;
+            }
+            let flow = match feed.next() {
+                Ok(Some(event)) => self.handle(event, now),
+                Ok(None) => return Flow::Continue,
                 Err(error) => {
                     debug!(%error, "a broken frame");
-                    return Flow::Break(match error.close_code() {
+                    Flow::Close(match error.close_code() {
                         1007 => CloseCode::InvalidText,
                         1009 => CloseCode::MessageTooBig,
                         _ => CloseCode::ProtocolViolation,
-                    });
+                    })
                 }
             };
-            if matches!(event, Event::Text(_) | Event::Binary(_)) {
-                // What is unfinished after this is another message.
-                self.unfinished_since = None;
+            if flow != Flow::Continue {
+                return flow;
             }
-            match self.admit(&event) {
-                Ok(()) => match event {
-                    Event::Text(text) if self.is_plain => self.type_in(text.as_bytes()).await?,
-                    Event::Binary(bytes) if self.is_plain => self.type_in(bytes).await?,
-                    Event::Text(text) => self.text(text).await?,
-                    Event::Binary(bytes) => self.binary(bytes)?,
-                    Event::Ping(payload) => {
-                        self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
-                    }
-                    Event::Pong(_) => {}
-                    Event::Close(_) => return Flow::Break(CloseCode::Normal),
-                },
-                Err(too_fast) => self.refuse(&event, too_fast)?,
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>, now: u64) -> Flow {
+        if let Some(connection) = self.connection()
+            && let Err(code) = connection.may_act_at(now)
+        {
+            return self.end_token(code);
+        }
+        if matches!(event, Event::Text(_) | Event::Binary(_)) {
+            // What is unfinished after this is another message.
+            self.unfinished_since = None;
+        }
+        if let Err(too_fast) = self.admit(&event) {
+            return self.refuse(&event, too_fast);
+        }
+        match event {
+            Event::Text(text) if self.raw.is_some() => self.type_in(text.as_bytes()),
+            Event::Binary(bytes) if self.raw.is_some() => self.type_in(bytes),
+            Event::Text(text) => self.text(text),
+            Event::Binary(bytes) => self.binary(bytes),
+            Event::Ping(payload) => {
+                self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
+                Flow::Continue
             }
-            if self.outbox.is_closed() {
-                // The server has said goodbye: what comes now is not answered.
-                return Flow::Break(CloseCode::Normal);
-            }
-            if self.outbox.is_busy() && timeout(PATIENCE, self.outbox.relief()).await.is_err() {
-                return Flow::Break(CloseCode::TooSlow);
-            }
+            Event::Pong(_) => Flow::Continue,
+            Event::Close(_) => Flow::Close(CloseCode::Normal),
         }
     }
 
@@ -261,12 +268,12 @@ impl Client {
         match (too_fast, event) {
             (TooFast::LetGo { what }, _) => {
                 metrics.rate_limited(what);
-                Flow::Break(CloseCode::RateLimited)
+                Flow::Close(CloseCode::RateLimited)
             }
-            // Who floods with pings gets no pongs.
+            // A flood of pings gets no pongs.
             (TooFast::Refuse { what, .. }, Event::Ping(_) | Event::Pong(_)) => {
                 metrics.rate_limited(what);
-                Flow::Continue(())
+                Flow::Continue
             }
             (TooFast::Refuse { what, wait }, _) => {
                 metrics.rate_limited(what);
@@ -282,56 +289,46 @@ impl Client {
                     let wait = wait.as_millis() + 1;
                     format!("too many {what} in a second; try again in {wait} ms")
                 };
-                let error = ErrorBody::new(ErrorCode::RateLimited, sentence);
-                self.send(reply_to.as_ref(), &ServerMessage::Error(error));
-                Flow::Continue(())
+                self.send_error(reply_to.as_ref(), ErrorBody::new(ErrorCode::RateLimited, sentence))
             }
         }
     }
 
-    async fn text(&mut self, text: &str) -> Flow {
+    fn text(&mut self, text: &str) -> Flow {
         self.shared.hub.metrics().messages_received.inc();
         let envelope = match Envelope::parse(text) {
             Ok(envelope) => envelope,
-            Err(error) => {
-                self.send(None, &ServerMessage::Error(error));
-                return Flow::Continue(());
-            }
+            Err(error) => return self.send_error(None, error),
         };
         let reply_to = envelope.id.clone();
         let request = match message::parse(&envelope) {
             Ok(request) => request,
-            Err(error) => {
-                self.send(reply_to.as_ref(), &ServerMessage::Error(error));
-                return Flow::Continue(());
-            }
+            Err(error) => return self.send_error(reply_to.as_ref(), error),
         };
         let result = match (request, self.connection().cloned()) {
             (Some(Request::Authenticate(authenticate)), None) => {
-                return self.authenticate(reply_to.as_ref(), authenticate).await;
+                return self.authenticate(reply_to, authenticate);
             }
             (_, None) => Err(ErrorCode::NotAuthenticated.into()),
             (Some(request), Some(connection)) => {
-                self.request(&connection, reply_to.as_ref(), request).await
+                self.request(&connection, reply_to.as_ref(), request)
             }
-            (None, Some(connection)) => {
-                self.custom(&connection, reply_to.as_ref(), &envelope).await
-            }
+            (None, Some(connection)) => self.custom(&connection, reply_to.as_ref(), &envelope),
         };
-        if let Err(error) = result {
-            self.send(reply_to.as_ref(), &ServerMessage::Error(error));
+        match result {
+            Ok(()) => Flow::Continue,
+            Err(error) => self.send_error(reply_to.as_ref(), error),
         }
-        Flow::Continue(())
     }
 
     fn binary(&mut self, message: &[u8]) -> Flow {
         self.shared.hub.metrics().messages_received.inc();
         let Some(connection) = self.connection() else {
-            return Flow::Break(CloseCode::ProtocolError);
+            return Flow::Close(CloseCode::ProtocolError);
         };
         let (head, bytes) = match Head::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
-            Ok(_) | Err(_) => return Flow::Break(CloseCode::ProtocolError),
+            Ok(_) | Err(_) => return Flow::Close(CloseCode::ProtocolError),
         };
         let attachment = self.attachments.iter().find(|a| a.stream() == head.stream);
         let result = match attachment {
@@ -344,7 +341,7 @@ impl Client {
         if let Err(error) = result {
             connection.send_error(None, error);
         }
-        Flow::Continue(())
+        Flow::Continue
     }
 
     /// The attachment to a session.
@@ -360,8 +357,29 @@ impl Client {
         attachment.map(Attachment::detach).is_some()
     }
 
-    pub(super) fn connection(&self) -> Option<&Connection> {
-        self.membership.as_ref().map(Membership::connection)
+    /// Runs a job; no other message is handled before its end.
+    pub(super) fn start(&mut self, reply_to: Option<&MessageId>, job: Job) {
+        let job = Box::pin(job.instrument(self.span.clone()));
+        self.jobs.start(&self.shared.shutdown, &self.outbox, reply_to, job);
+    }
+
+    /// Goes on after the end of its job.
+    pub(crate) fn finish(&mut self, done: Done) -> Flow {
+        self.jobs.finish();
+        match done {
+            Done::Handled => Flow::Continue,
+            Done::Attached(attachment) => {
+                self.attachments.push(attachment);
+                Flow::Continue
+            }
+            Done::Authenticated { reply_to, message, result } => {
+                self.authenticated(reply_to.as_ref(), message, result)
+            }
+            Done::Refreshed { reply_to, result } => self.refreshed(reply_to.as_ref(), result),
+            Done::Failed { reply_to } => {
+                self.send_error(reply_to.as_ref(), ErrorCode::Internal.into())
+            }
+        }
     }
 
     pub(super) fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
@@ -369,10 +387,9 @@ impl Client {
         let wire = (self.shared.hub.encode())(rejoin_core::Kind::Text, &[text.as_bytes()]);
         self.outbox.push(Item::Message(wire));
     }
-}
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.outbox.abandon();
+    pub(super) fn send_error(&self, reply_to: Option<&MessageId>, error: ErrorBody) -> Flow {
+        self.send(reply_to, &ServerMessage::Error(error));
+        Flow::Continue
     }
 }

@@ -2,31 +2,66 @@
 
 use std::{mem, sync::Arc};
 
-use rejoin_core::{Attachment, Connection, Device, Handshake, Identity, Item, TopicRight};
+use futures_util::FutureExt;
+use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage},
 };
-use tracing::{Span, debug, field::display, info};
+use tracing::{debug, field::display, info};
 
 use crate::{
-    socket::client::{Answer, Client, Flow},
+    http::Opener,
+    log,
+    shard::Keepalive,
+    socket::{
+        client::{Answer, Client, Flow, Stage},
+        job::Done,
+    },
     token::TokenError,
 };
 
 impl Client {
-    pub(super) async fn authenticate(
+    /// Begins with the credentials of the request.
+    pub(crate) fn open(&mut self, opener: Opener) -> Flow {
+        match opener {
+            Opener::Known(identity) => self.welcome(None, identity, &Positions::default()),
+            Opener::Unknown => Flow::Continue,
+            Opener::Refused(error) => self.refuse_token(None, &error),
+        }
+    }
+
+    pub(super) fn authenticate(
+        &mut self,
+        reply_to: Option<MessageId>,
+        message: Authenticate,
+    ) -> Flow {
+        // Without a fetch of keys the result is there at once.
+        if let Some(result) = self.shared.verify(&message.token).now_or_never() {
+            return self.authenticated(reply_to.as_ref(), message, result);
+        }
+        let (shared, asked_by) = (Arc::clone(&self.shared), reply_to.clone());
+        let job = async move {
+            let result = shared.verify(&message.token).await;
+            Done::Authenticated { reply_to, message, result }
+        };
+        self.start(asked_by.as_ref(), Box::pin(job));
+        Flow::Continue
+    }
+
+    pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
         message: Authenticate,
+        result: Result<Identity, TokenError>,
     ) -> Flow {
-        match self.shared.verify(&message.token).await {
+        match result {
             Ok(identity) => {
-                // What the message does not say, the address may have said.
-                let said = mem::take(&mut self.handshake.device);
+                // What the message leaves out, the address may have named.
+                let named = mem::take(&mut self.handshake.device);
                 self.handshake.device = Device {
-                    id: message.device_id.or(said.id),
-                    name: message.device_name.or(said.name),
+                    id: message.device_id.or(named.id),
+                    name: message.device_name.or(named.name),
                 };
                 self.welcome(reply_to, identity, &message.positions)
             }
@@ -37,19 +72,27 @@ impl Client {
         }
     }
 
-    /// Says why a token or a ticket does not let the client in.
-    pub(super) fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        debug!(%error, address = ?self.handshake.address, "a token was refused");
+    /// Answers a token or a ticket that is refused, and closes.
+    fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
+        let address = log::address(self.handshake());
+        debug!(%error, address, "a token was refused");
         let (code, close) = error.codes();
-        self.send(reply_to, &ServerMessage::Error(ErrorBody::new(code, error.to_string())));
-        Flow::Break(close)
+        self.send_error(reply_to, ErrorBody::new(code, error.to_string()));
+        Flow::Close(close)
     }
 
-    pub(super) fn time_out(&self) -> Flow {
+    pub(super) fn time_out(&self) -> CloseCode {
         self.shared.hub.metrics().auth_failed("timed_out");
-        let error = ErrorBody::from(ErrorCode::AuthenticationTimedOut);
-        self.send(None, &ServerMessage::Error(error));
-        Flow::Break(CloseCode::AuthenticationTimedOut)
+        self.send_error(None, ErrorCode::AuthenticationTimedOut.into());
+        CloseCode::AuthenticationTimedOut
+    }
+
+    /// Refuses a message because the connection's token has expired.
+    pub(super) fn end_token(&self, code: CloseCode) -> Flow {
+        if code == CloseCode::TokenExpired {
+            self.send_error(None, ErrorCode::TokenExpired.into());
+        }
+        Flow::Close(code)
     }
 
     /// Lets an identity in, if the user may have one more connection.
@@ -63,30 +106,28 @@ impl Client {
         let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| {
-            self.auth_result(&connection, reply_to, Some(streams));
-            self.outbox.push(Item::Attend(connection.clone()));
-        };
-        let joined = hub.join(connection.clone(), positions, welcome);
-        match joined {
+        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        match hub.join(connection.clone(), positions, welcome) {
             Ok(membership) => {
+                let keepalive = Keepalive::default();
+                self.stage = Stage::Authenticated { membership, keepalive };
                 let (id, user) = (connection.id(), connection.user());
-                let Handshake { device, address, .. } = connection.handshake();
-                let span = Span::current();
+                let device = log::device(connection.handshake());
+                let address = log::address(connection.handshake());
+                let span = self.span();
                 span.record("id", display(id)).record("user", display(user));
-                span.record("device", device.id.as_ref().map(display));
-                info!(%id, %user, device = ?device.id, ?address, "connected");
-                self.membership = Some(membership);
-                // Whoever revoked the token meanwhile did not find this connection.
+                span.record("device", device);
+                info!(%id, %user, device, address, "connected");
+                // A revocation that came meanwhile did not find this connection.
                 match self.shared.config.verifier.recheck(&connection.identity()) {
-                    Ok(()) => Flow::Continue(()),
+                    Ok(()) => Flow::Continue,
                     Err(error) => self.refuse_token(None, &error),
                 }
             }
             Err(error) => {
                 hub.metrics().refused("connections_per_user");
-                self.send(reply_to, &ServerMessage::Error(error));
-                Flow::Break(CloseCode::ConnectionLimit)
+                self.send_error(reply_to, error);
+                Flow::Close(CloseCode::ConnectionLimit)
             }
         }
     }
@@ -109,31 +150,56 @@ impl Client {
         connection.send(reply_to, &ServerMessage::AuthResult(result));
     }
 
-    /// Takes over a new token; what it does not allow any more ends.
-    pub(super) async fn refresh(
+    /// Verifies a new token.
+    pub(super) fn refresh(&mut self, reply_to: Option<&MessageId>, token: String) -> Answer {
+        if let Some(result) = self.shared.verify(&token).now_or_never() {
+            return self.replace_token(reply_to, result);
+        }
+        let (shared, asked_by) = (Arc::clone(&self.shared), reply_to.cloned());
+        let job = async move {
+            let result = shared.verify(&token).await;
+            Done::Refreshed { reply_to: asked_by, result }
+        };
+        self.start(reply_to, Box::pin(job));
+        Ok(())
+    }
+
+    pub(super) fn refreshed(
         &mut self,
-        connection: &Connection,
         reply_to: Option<&MessageId>,
-        token: &str,
+        result: Result<Identity, TokenError>,
+    ) -> Flow {
+        match self.replace_token(reply_to, result) {
+            Ok(()) => Flow::Continue,
+            Err(error) => self.send_error(reply_to, error),
+        }
+    }
+
+    /// Takes over a new token; what it does not allow any more ends.
+    fn replace_token(
+        &mut self,
+        reply_to: Option<&MessageId>,
+        result: Result<Identity, TokenError>,
     ) -> Answer {
+        let Some(connection) = self.connection().cloned() else { return Ok(()) };
         let refused = |error: &TokenError| {
             self.shared.hub.metrics().auth_failed(error.reason());
             ErrorBody::new(error.codes().0, error.to_string())
         };
-        let identity = self.shared.verify(token).await.map_err(|error| refused(&error))?;
+        let identity = result.map_err(|error| refused(&error))?;
         connection
             .refresh(identity)
             .map_err(|error| ErrorBody::new(ErrorCode::AuthenticationFailed, error.to_string()))?;
-        // Whoever revoked it meanwhile found the connection with its old token.
+        // A revocation that came meanwhile found the connection with its old token.
         if let Err(error) = self.shared.config.verifier.recheck(&connection.identity()) {
             connection.send_error(reply_to, refused(&error));
             connection.close(error.codes().1);
             return Ok(());
         }
-        self.auth_result(connection, reply_to, None);
-        // The token ends at another time.
-        connection.outbox().push(Item::Attend(connection.clone()));
-        self.end_what_is_forbidden(connection);
+        // The new token ends at another time.
+        self.has_new_deadline = true;
+        self.auth_result(&connection, reply_to, None);
+        self.end_what_is_forbidden(&connection);
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! The built-in messages, and those that a handler of the embedding program takes.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
 use rejoin_core::{
-    AttachRequest, Connection, CreateTerminal, Following, Item, Receipt, SessionRight, now_ms,
+    AttachRequest, Authority, Connection, CreateTerminal, Following, Item, Receipt, SessionRight,
+    now_ms,
 };
 use rejoin_protocol::{
     ErrorCode, MessageId, Role, SessionKind, Subject,
@@ -12,24 +16,27 @@ use rejoin_protocol::{
     },
 };
 
-use crate::socket::client::{Answer, Client};
+use crate::socket::{
+    client::{Answer, Client},
+    job::Done,
+};
 
 impl Client {
-    /// Does what a built-in message asks; an error is sent by the caller.
-    pub(super) async fn request(
+    /// Does what a built-in message asks; the caller sends an error.
+    pub(super) fn request(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         request: Request<'_>,
     ) -> Answer {
         let answer = match request {
+            Request::Publish(publish) => return self.publish(connection, reply_to, &publish),
+            Request::Input(input) => return self.input(connection, reply_to, input),
             Request::Authenticate(_) if !self.shared.config.auth_required => {
                 self.auth_result(connection, reply_to, None);
                 return Ok(());
             }
-            Request::Refresh(refresh) => {
-                return self.refresh(connection, reply_to, &refresh.token).await;
-            }
+            Request::Refresh(refresh) => return self.refresh(reply_to, refresh.token),
             Request::Authenticate(_) => return Err(ErrorCode::AlreadyAuthenticated.into()),
             Request::Ping => ServerMessage::Pong(Pong { time: now_ms() }),
             Request::Heartbeat => ServerMessage::Heartbeat(Empty {}),
@@ -41,11 +48,9 @@ impl Client {
             Request::ListSubscriptions => ServerMessage::Subscriptions(Subscriptions {
                 subscriptions: self.subscriptions.keys().cloned().collect(),
             }),
-            Request::Publish(publish) => self.publish(connection, publish).await?,
-            Request::CreateSession(create) => self.create(connection, create).await?,
-            Request::Attach(attach) => return self.attach(connection, reply_to, attach).await,
+            Request::CreateSession(create) => return self.create(connection, reply_to, create),
+            Request::Attach(attach) => return self.attach(connection, reply_to, attach),
             Request::Detach(session) => self.leave_session(&session)?,
-            Request::Input(input) => return self.input(connection, reply_to, input),
             Request::Resize(resize) => {
                 let RequiredSize(size) = resize.size;
                 self.attachment(&resize.session)?.resize(size)?;
@@ -55,27 +60,58 @@ impl Client {
                 self.attachment(&signal.session)?.signal(signal.signal)?;
                 ServerMessage::Ack(Empty {})
             }
-            Request::CloseSession(session) => self.close(connection, &session).await?,
+            Request::CloseSession(session) => return self.close(connection, reply_to, &session),
         };
         connection.send(reply_to, &answer);
         Ok(())
     }
 
-    /// Passes a message on to the handler of its type.
-    pub(super) async fn custom(
+    /// Runs a request that takes time; its answer is sent at its end.
+    fn answer_later(
+        &mut self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        answer: impl Future<Output = Result<ServerMessage, ErrorBody>> + Send + 'static,
+    ) {
+        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+        let job = async move {
+            let answer = answer.await.unwrap_or_else(ServerMessage::Error);
+            connection.send(asked_by.as_ref(), &answer);
+            Done::Handled
+        };
+        self.start(reply_to, Box::pin(job));
+    }
+
+    /// Passes a message on to the handler of its type, on the general runtime.
+    pub(super) fn custom(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         envelope: &Envelope<'_>,
     ) -> Answer {
         let kind = &*envelope.kind;
-        let Some(handler) = self.shared.handlers.0.get(kind) else {
+        let Some(handler) = self.shared.handlers.0.get(kind).map(Arc::clone) else {
             let sentence = format!("there is no message type `{}`", kind.escape_debug());
             return Err(ErrorBody::new(ErrorCode::UnknownType, sentence));
         };
-        if let Some(reply) = handler.handle(connection, envelope.payload).await? {
-            connection.send_text(&handler_text(reply_to, &reply.kind, &reply.payload));
-        }
+        let payload = envelope.payload.map(ToOwned::to_owned);
+        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+        let job = async move {
+            // The connection may have been closed while the job waited for a thread.
+            if connection.may_act().is_err() {
+                return Done::Handled;
+            }
+            match handler.handle(&connection, payload.as_deref()).await {
+                Ok(Some(reply)) => {
+                    let text = handler_text(asked_by.as_ref(), &reply.kind, &reply.payload);
+                    connection.send_text(&text);
+                }
+                Ok(None) => {}
+                Err(error) => connection.send_error(asked_by.as_ref(), error),
+            }
+            Done::Handled
+        };
+        self.start(reply_to, Box::pin(job));
         Ok(())
     }
 
@@ -139,22 +175,36 @@ impl Client {
         Ok(ServerMessage::Ack(Empty {}))
     }
 
-    async fn publish(
-        &self,
+    fn publish(
+        &mut self,
         connection: &Connection,
-        publish: Publish<'_>,
-    ) -> Result<ServerMessage, ErrorBody> {
+        reply_to: Option<&MessageId>,
+        publish: &Publish<'_>,
+    ) -> Answer {
         let Publish { topic, data, key } = publish;
-        let identity = connection.identity();
-        let position = self.shared.hub.publish(&topic, &identity, data, key.as_ref()).await?;
-        Ok(ServerMessage::Published(PublishAck { position }))
+        // Most of the time there is room, and the publish is done without waiting. Dropped before
+        // its end, it has published nothing.
+        let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
+        if let Some(published) = published.now_or_never() {
+            let position = published?;
+            connection.send(reply_to, &ServerMessage::Published(PublishAck { position }));
+            return Ok(());
+        }
+        let (hub, author) = (self.shared.hub.clone(), connection.clone());
+        let (topic, data, key) = (topic.clone(), (*data).to_owned(), key.clone());
+        self.answer_later(connection, reply_to, async move {
+            let position = hub.publish(&topic, &author, &data, key.as_ref()).await?;
+            Ok(ServerMessage::Published(PublishAck { position }))
+        });
+        Ok(())
     }
 
-    async fn create(
-        &self,
+    fn create(
+        &mut self,
         connection: &Connection,
+        reply_to: Option<&MessageId>,
         create: CreateSession,
-    ) -> Result<ServerMessage, ErrorBody> {
+    ) -> Answer {
         if create.kind != SessionKind::Terminal {
             let sentence = "`kind` must be `terminal`; topics are there as soon as they are used";
             return Err(ErrorBody::new(ErrorCode::InvalidField, sentence));
@@ -162,11 +212,15 @@ impl Client {
         let OptionalSize(size) = create.size;
         let CreateSession { profile, name, cwd, .. } = create;
         let create = CreateTerminal { id: None, profile, name, size, cwd };
-        let session = self.shared.hub.create_terminal(&connection.identity(), create).await?;
-        Ok(ServerMessage::SessionCreated(SessionAck { session: Box::new(session.info()) }))
+        let (hub, author) = (self.shared.hub.clone(), connection.clone());
+        self.answer_later(connection, reply_to, async move {
+            let session = hub.create_terminal(&author, create).await?;
+            Ok(ServerMessage::SessionCreated(SessionAck { session: Box::new(session.info()) }))
+        });
+        Ok(())
     }
 
-    async fn attach(
+    fn attach(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
@@ -177,7 +231,7 @@ impl Client {
             Role::Viewer => SessionRight::Attach,
         };
         let session = self.shared.hub.session(&attach.session, &connection.identity(), right)?;
-        // Attaching again begins anew; what has been closed meanwhile is let go.
+        // Attaching again begins anew; what has been closed meanwhile is left.
         self.detach(session.id());
         for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {
             closed.detach();
@@ -191,7 +245,17 @@ impl Client {
             writer: attach.writer,
             size,
         };
-        self.attachments.push(session.attach(connection, request).await?);
+        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+        let job = async move {
+            match session.attach(&connection, request).await {
+                Ok(attachment) => Done::Attached(attachment),
+                Err(error) => {
+                    connection.send_error(asked_by.as_ref(), error);
+                    Done::Handled
+                }
+            }
+        };
+        self.start(reply_to, Box::pin(job));
         Ok(())
     }
 
@@ -209,15 +273,21 @@ impl Client {
         attachment.input(input.seq.unwrap_or(0), input.data.into(), receipt)
     }
 
-    async fn close(
+    fn close(
         &mut self,
         connection: &Connection,
+        reply_to: Option<&MessageId>,
         session: &SessionRef,
-    ) -> Result<ServerMessage, ErrorBody> {
+    ) -> Answer {
         let identity = connection.identity();
         let session = self.shared.hub.session(&session.session, &identity, SessionRight::Write)?;
-        self.shared.hub.close_session(&session).await;
-        Ok(ServerMessage::Ack(Empty {}))
+        let (hub, author) = (self.shared.hub.clone(), connection.clone());
+        self.answer_later(connection, reply_to, async move {
+            author.check()?;
+            hub.close_session(&session).await;
+            Ok(ServerMessage::Ack(Empty {}))
+        });
+        Ok(())
     }
 
     fn presence(

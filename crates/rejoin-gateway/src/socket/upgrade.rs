@@ -22,31 +22,31 @@ use crate::{
 /// The longest name of a client's program that is kept, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// What is asked of the subprotocol.
+/// The endpoint that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
-    /// `rejoin.v1`, or nothing at all.
+pub(crate) enum Endpoint {
+    /// `rejoin.v1`; the client names the subprotocol, or none.
     Protocol,
-    /// Nothing: bytes go as they are.
-    Plain,
+    /// A terminal's bytes; the subprotocol does not matter.
+    Raw,
 }
 
 /// A request that may become a socket.
 #[derive(Debug)]
-pub(super) struct Accepted {
+pub(crate) struct Accepted {
     /// The headers of the answer.
     headers: HeaderMap,
     /// Who opens it.
-    pub(super) opener: Opener,
+    pub(crate) opener: Opener,
     /// What is known of the client.
-    pub(super) handshake: Handshake,
+    pub(crate) handshake: Handshake,
     /// How messages look to it.
-    pub(super) form: Form,
+    pub(crate) form: Form,
     /// One of the connections that there may be.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// What a client may say in the address, besides what a door takes.
+/// What a client may say in the address, besides what an endpoint takes.
 #[derive(Default, Deserialize)]
 struct Address {
     device_id: Option<DeviceId>,
@@ -56,10 +56,10 @@ struct Address {
 }
 
 /// Checks a request, from what costs nothing to what costs a look-up.
-pub(super) async fn check(
+pub(crate) async fn check(
     shared: &Arc<Shared>,
     parts: &mut Parts,
-    door: Door,
+    endpoint: Endpoint,
 ) -> Result<Accepted, Response> {
     let headers = &parts.headers;
     let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
@@ -68,29 +68,30 @@ pub(super) async fn check(
         let detail = "this origin may not connect; add it to `server.allowed_origins`";
         return Err(Problem::new(ErrorCode::Forbidden, detail).into_response());
     }
-    let subprotocol = match door {
-        Door::Protocol => subprotocol(headers).map_err(IntoResponse::into_response)?,
-        Door::Plain => false,
+    let subprotocol = match endpoint {
+        Endpoint::Protocol => subprotocol(headers).map_err(IntoResponse::into_response)?,
+        Endpoint::Raw => false,
     };
     let Address { device_id, device_name, ticket, token } = query(parts).await?;
-    let proofs = Proofs { ticket, token };
-    let opener = identify_opener(shared, &parts.headers, proofs);
-    let opener = opener.await.map_err(IntoResponse::into_response)?;
+    // Before the credentials: a server without room spends no ticket.
     let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {
         shared.hub.metrics().refused("connections");
         let detail = format!("the server has its {} connections", shared.config.max_connections);
         Problem::new(ErrorCode::Overloaded, &detail).into_response()
     })?;
+    let proofs = Proofs { ticket, token };
+    let opener = identify_opener(shared, &parts.headers, proofs);
+    let opener = opener.await.map_err(IntoResponse::into_response)?;
     let handshake = Handshake {
         device: Device { id: device_id, name: device_name },
         address: parts.extensions.get::<Peer>().map(|peer| peer.address),
         user_agent: user_agent(&parts.headers),
     };
     let mut answer = answer(&key, subprotocol);
-    let form = match (door, extension(shared, &parts.headers)) {
-        (Door::Plain, _) => Form::Raw,
-        (Door::Protocol, None) => Form::Plain,
-        (Door::Protocol, Some(extension)) => {
+    let form = match (endpoint, extension(shared, &parts.headers)) {
+        (Endpoint::Raw, _) => Form::Raw,
+        (Endpoint::Protocol, None) => Form::Plain,
+        (Endpoint::Protocol, Some(extension)) => {
             let extension = HeaderValue::from_static(extension);
             answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
             Form::Compressed
@@ -111,8 +112,19 @@ where
 }
 
 impl Accepted {
-    /// The answer that makes a socket of the request.
-    pub(super) fn response(&mut self) -> Response {
+    /// A connection without a request, for tests of shards.
+    #[cfg(test)]
+    pub(crate) fn new(
+        opener: Opener,
+        handshake: Handshake,
+        form: Form,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { headers: HeaderMap::new(), opener, handshake, form, permit }
+    }
+
+    /// The answer that makes a WebSocket of the request.
+    pub(crate) fn response(&mut self) -> Response {
         (StatusCode::SWITCHING_PROTOCOLS, std::mem::take(&mut self.headers)).into_response()
     }
 }

@@ -152,8 +152,13 @@ impl Verifier {
     /// # Errors
     /// [`TokenError::Expired`] and [`TokenError::Revoked`].
     pub fn recheck(&self, identity: &Identity) -> Result<(), TokenError> {
+        self.recheck_at(identity, now_ms())
+    }
+
+    /// The same at a time that the caller has just looked at.
+    pub(crate) fn recheck_at(&self, identity: &Identity, now_ms: u64) -> Result<(), TokenError> {
         let leeway = u64::try_from(self.rules.leeway.as_millis()).unwrap_or(u64::MAX);
-        if identity.expires_at.is_some_and(|end| end.saturating_add(leeway) <= now_ms()) {
+        if identity.expires_at.is_some_and(|end| end.saturating_add(leeway) <= now_ms) {
             return Err(TokenError::Expired);
         }
         match &self.revocations {

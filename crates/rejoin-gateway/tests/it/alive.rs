@@ -2,28 +2,34 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::support::{Client, TestServer, claims};
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_answers_pings_is_kept_and_one_that_does_not_is_let_go() {
-    let server = TestServer::start().await;
+async fn serve(heartbeat: Duration) -> TestServer {
+    let configure = |config: &mut rejoin_gateway::GatewayConfig| config.heartbeat = heartbeat;
+    TestServer::start_with(configure, |gateway| gateway).await
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_is_kept_and_a_silent_one_closed() {
+    let heartbeat = Duration::from_millis(300);
+    let server = serve(heartbeat).await;
     let mut alive = server.log_in("ann").await;
     let mut dead = server.log_in("ann").await;
     // A client that reads answers pings by itself.
-    let hour = timeout(Duration::from_secs(3600), async { while alive.next().await.is_some() {} });
-    assert!(hour.await.is_err(), "it was let go");
+    let a_while = timeout(10 * heartbeat, async { while alive.next().await.is_some() {} });
+    assert!(a_while.await.is_err(), "it was closed");
     assert_eq!(server.hub.connection_count(), 1);
     assert_eq!(dead.until_closed().await.1, Some(4001));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_socket_that_is_gone_without_a_word_leaves_the_hub() {
-    let server = TestServer::start().await;
+#[tokio::test]
+async fn a_socket_that_falls_silent_leaves_the_hub() {
+    let server = serve(Duration::from_millis(100)).await;
     let client = server.log_in("ann").await;
     while server.hub.connection_count() > 0 {
-        sleep(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
     }
     drop(client);
 }

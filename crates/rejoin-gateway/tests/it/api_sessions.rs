@@ -35,7 +35,7 @@ async fn a_session_is_started_seen_typed_into_and_closed() {
 
     let input = server.api("ann", "POST", &format!("{path}/input")).json(json!({ "data": "ls\r" }));
     let types = async {
-        let Some(Control::Input { number, bytes }) = program.controls.recv().await else {
+        let Some(Control::Input { number, bytes, .. }) = program.controls.recv().await else {
             panic!()
         };
         assert_eq!(&bytes[..], b"ls\r");

@@ -45,7 +45,7 @@ async fn printed(client: &mut Client, length: usize) -> String {
 
 async fn typed(program: &mut MemoryTerminal) -> String {
     loop {
-        if let Control::Input { number, bytes } = program.controls.recv().await.unwrap() {
+        if let Control::Input { number, bytes, .. } = program.controls.recv().await.unwrap() {
             program.written.send_replace(number);
             return String::from_utf8(bytes.to_vec()).unwrap();
         }

@@ -1,9 +1,18 @@
 //! Programs that embed the gateway.
 
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use rejoin_core::{BoxFuture, Connection};
 use rejoin_gateway::{Gateway, GatewayConfig, MessageHandler, Reply};
-use rejoin_protocol::{ErrorCode, message::ErrorBody};
+use rejoin_protocol::{CloseCode, ErrorCode, UserId, message::ErrorBody};
 use serde_json::{Value, json, value::RawValue};
+use tokio::sync::Notify;
 
 use crate::support::TestServer;
 
@@ -22,6 +31,7 @@ impl MessageHandler for Echo {
             match payload.as_str() {
                 Some("nothing") => Ok(None),
                 Some("fail") => Err(ErrorBody::new(ErrorCode::Forbidden, "not for you")),
+                Some("panic") => panic!("as the test wants it"),
                 _ => Ok(Some(Reply {
                     kind: "echoed".to_owned(),
                     payload: json!({ "from": connection.user(), "said": payload }),
@@ -55,4 +65,65 @@ async fn a_type_has_one_handler_and_built_in_types_have_none() {
     assert!(error.to_string().contains("`echo`"), "{error}");
     let config = GatewayConfig::new(server.key.verifier());
     assert!(Gateway::new(server.hub.clone(), config).handle("subscribe", Echo).is_err());
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_answered_and_the_connection_goes_on() {
+    let server =
+        TestServer::start_with(|_| {}, |gateway| gateway.handle("echo", Echo).unwrap()).await;
+    let mut client = server.log_in("ann").await;
+    let answer = client.ask("echo", json!("panic")).await;
+    assert_eq!(answer["payload"]["code"], "internal", "{answer}");
+    assert_eq!(client.ask("echo", json!("hello")).await["payload"]["said"], "hello");
+}
+
+/// Answers when the test lets it, and counts how often it was called.
+struct Slow {
+    calls: Arc<AtomicUsize>,
+    may_answer: Arc<Notify>,
+}
+
+impl MessageHandler for Slow {
+    fn handle<'a>(
+        &'a self,
+        _connection: &'a Connection,
+        _payload: Option<&'a RawValue>,
+    ) -> BoxFuture<'a, Result<Option<Reply>, ErrorBody>> {
+        Box::pin(async move {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            self.may_answer.notified().await;
+            Ok(None)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_slow_handler_delays_its_own_connection_only_and_ends_with_it() {
+    let (calls, may_answer) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+    let slow = Slow { calls: Arc::clone(&calls), may_answer: Arc::clone(&may_answer) };
+    let one_shard = |config: &mut GatewayConfig| {
+        config.shards = NonZeroUsize::MIN;
+    };
+    let handle = |gateway: Gateway| gateway.handle("slow", slow).unwrap();
+    let server = TestServer::start_with(one_shard, handle).await;
+    let mut waiting = server.log_in("ann").await;
+    for _ in 0..3 {
+        waiting.send(json!({ "type": "slow" }).to_string()).await;
+    }
+    let mut other = server.log_in("bob").await;
+    while calls.load(Ordering::Relaxed) == 0 {
+        assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
+    }
+    may_answer.notify_one();
+    while calls.load(Ordering::Relaxed) == 1 {
+        assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
+    }
+
+    // The third message waits for the second one, and is not executed after the close.
+    let ann = UserId::new("ann").unwrap();
+    server.hub.disconnect(CloseCode::Disconnected, |it| *it.user() == ann);
+    assert_eq!(waiting.until_closed().await.1, Some(4504));
+    may_answer.notify_one();
+    assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
 }

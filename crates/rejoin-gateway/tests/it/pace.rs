@@ -5,9 +5,9 @@ use std::{num::NonZeroU32, time::Duration};
 use rejoin_gateway::{GatewayConfig, Rate, Rates};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
+    time::Instant,
 };
 
 use crate::support::TestServer;
@@ -34,7 +34,7 @@ async fn let_in(server: &TestServer, more: &[u8]) -> TcpStream {
 }
 
 /// The payload of the next frame, and its first byte.
-async fn next_frame(socket: &mut TcpStream) -> (Vec<u8>, u8) {
+async fn next_frame(socket: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, u8) {
     let head = socket.read_u8().await.unwrap();
     let length = match socket.read_u8().await.unwrap() {
         126 => usize::from(socket.read_u16().await.unwrap()),
@@ -46,7 +46,7 @@ async fn next_frame(socket: &mut TcpStream) -> (Vec<u8>, u8) {
 }
 
 /// The code with which the socket is closed.
-async fn close_code(socket: &mut TcpStream) -> u16 {
+async fn close_code(socket: &mut (impl AsyncRead + Unpin)) -> u16 {
     loop {
         let (payload, head) = next_frame(socket).await;
         if head == 0x88 {
@@ -140,43 +140,56 @@ async fn who_floods_with_pings_is_let_go() {
     assert!(all.windows(4).any(|end| end[0] == 0x88 && end[2..] == code), "{:?}", all.last());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_message_that_trickles_is_not_waited_for_longer_than_its_time() {
-    let server = TestServer::start().await;
-    let mut socket = let_in(&server, b"").await;
-    let mut bytes = 0;
-    // One byte a second of a message of 50,000.
-    socket.write_all(&[0x81, 0xfe, 0xc3, 0x50, 0, 0, 0, 0]).await.unwrap();
-    while bytes < 31 && socket.write_all(b"x").await.is_ok() {
-        bytes += 1;
-        sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!(close_code(&mut socket).await, 4002);
+/// A server whose clients have this much time for a message.
+async fn serve_briefly(time: Duration) -> TestServer {
+    let configure = |config: &mut GatewayConfig| config.message_timeout = time;
+    TestServer::start_with(configure, |gateway| gateway).await
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_fragment_whose_message_never_ends_is_not_kept() {
-    // With the token, after it, and before it: nobody waits for it for ever.
+#[tokio::test]
+async fn a_message_that_trickles_beyond_its_time_closes_the_connection() {
+    let server = serve_briefly(Duration::from_millis(300)).await;
+    let mut socket = let_in(&server, b"").await;
+    socket.write_all(&[0x81, 0xfe, 0xc3, 0x50, 0, 0, 0, 0]).await.unwrap();
+    // A byte each 10 ms of a message of 50,000.
+    let (mut read, mut write) = socket.into_split();
+    let trickle = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while write.write_all(b"x").await.is_ok() {
+            tick.tick().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        code = close_code(&mut read) => assert_eq!(code, 4002),
+        () = trickle => {}
+    }
+}
+
+#[tokio::test]
+async fn a_fragment_whose_message_never_ends_closes_the_connection() {
+    // In one read with the token, or cut within its frame.
     for first in [&b"\x01\x82\0\0\0\0hi"[..], b"\x01\x82\0\0\0\0"] {
-        let server = TestServer::start().await;
+        let server = serve_briefly(Duration::from_millis(300)).await;
         let mut socket = let_in(&server, first).await;
         assert_eq!(close_code(&mut socket).await, 4002);
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_always_sends_and_ends_each_message_is_not_taken_for_one_who_never_does() {
-    let server = TestServer::start().await;
+#[tokio::test]
+async fn messages_that_each_end_in_time_keep_the_connection() {
+    let time = Duration::from_secs(1);
+    let server = serve_briefly(time).await;
     let ping = json!({ "type": "ping", "pad": "x".repeat(200) }).to_string();
     let ping = frame(0x81, &ping);
     let (first, second) = ping.split_at(9);
     let mut socket = let_in(&server, first).await;
     // Whenever the server has read, a message has begun.
-    for _ in 0..60 {
+    let begun = Instant::now();
+    while begun.elapsed() < 3 * time {
         socket.write_all(&[second, first].concat()).await.unwrap();
         let answer = String::from_utf8(next_frame(&mut socket).await.0).unwrap();
         assert!(answer.contains("pong"), "{answer}");
-        sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -95,7 +95,7 @@ async fn two_viewers_see_the_same_and_both_type() {
     .await;
     let mut typed = Vec::new();
     while typed.len() < 2 {
-        if let Control::Input { number, bytes } = program.controls.recv().await.unwrap() {
+        if let Control::Input { number, bytes, .. } = program.controls.recv().await.unwrap() {
             program.written.send(number).unwrap();
             typed.push(bytes);
         }

@@ -182,7 +182,7 @@ async fn what_happens_while_the_server_stops_is_told_before_it_ends() {
     assert_eq!(kinds, ["disconnected"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_program_that_hangs_does_not_hold_up_the_servers_stop() {
     let mut program = Program::start([Answer::Hangs]).await;
     let (server, events) = telling(&program).await;
@@ -192,7 +192,7 @@ async fn a_program_that_hangs_does_not_hold_up_the_servers_stop() {
     program.next().await;
     let begun = Instant::now();
     assert_eq!(server.hub.shutdown().finish(Duration::from_secs(60)).await, 0);
-    assert!(begun.elapsed() <= Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(outcomes(&server, "dropped"), 3);
 }
 

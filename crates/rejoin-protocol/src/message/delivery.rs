@@ -1,7 +1,5 @@
 //! What is published or emitted, as it is delivered: laid out by hand, its data as it came.
 
-use std::fmt::Write as _;
-
 use serde_json::value::RawValue;
 
 use crate::{EventName, Position, TopicName};
@@ -44,16 +42,23 @@ fn message(topic: &TopicName, position: Option<Position>, event: Event<'_>, time
     let data = event.data.get();
     let mut text = String::with_capacity(FIXED_BYTES + topic.as_str().len() + data.len());
     // The bytes of topics and names of events need no escaping: the text is laid out by hand.
-    let mut lay = || {
-        write!(text, r#"{{"type":"message","payload":{{"topic":"{topic}""#)?;
-        if let Some(position) = position {
-            write!(text, r#","position":"{position}""#)?;
-        }
-        if let Some(name) = event.name {
-            write!(text, r#","event":"{name}""#)?;
-        }
-        write!(text, r#","data":{data},"time":{time}}}}}"#)
-    };
-    lay().expect("writing to a string succeeds");
+    text.push_str(r#"{"type":"message","payload":{"topic":""#);
+    text.push_str(topic.as_str());
+    text.push('"');
+    if let Some(position) = position {
+        text.push_str(r#","position":""#);
+        position.append_to(&mut text);
+        text.push('"');
+    }
+    if let Some(name) = event.name {
+        text.push_str(r#","event":""#);
+        text.push_str(name.as_str());
+        text.push('"');
+    }
+    text.push_str(r#","data":"#);
+    text.push_str(data);
+    text.push_str(r#","time":"#);
+    text.push_str(itoa::Buffer::new().format(time));
+    text.push_str("}}");
     text
 }

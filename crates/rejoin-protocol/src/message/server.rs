@@ -41,7 +41,35 @@ pub enum ServerMessage {
 /// The text of a message.
 #[must_use]
 pub fn text(reply_to: Option<&MessageId>, message: &ServerMessage) -> String {
-    write(&Outgoing { reply_to, message })
+    match message {
+        // Sent for each message that is published.
+        ServerMessage::Published(ack) => published(reply_to, ack),
+        message => write(&Outgoing { reply_to, message }),
+    }
+}
+
+/// The same text, laid out by hand.
+fn published(reply_to: Option<&MessageId>, ack: &PublishAck) -> String {
+    const FIXED_BYTES: usize = 100;
+    let id_bytes = reply_to.map_or(0, |id| id.as_str().len());
+    let mut text = String::with_capacity(FIXED_BYTES + id_bytes);
+    text.push('{');
+    if let Some(id) = reply_to {
+        text.push_str("\"reply_to\":");
+        let needs_escape = id.as_str().bytes().any(|byte| matches!(byte, b'"' | b'\\'));
+        if needs_escape {
+            text.push_str(&write(id));
+        } else {
+            text.push('"');
+            text.push_str(id.as_str());
+            text.push('"');
+        }
+        text.push(',');
+    }
+    text.push_str("\"type\":\"ack\",\"payload\":{\"position\":\"");
+    ack.position.append_to(&mut text);
+    text.push_str("\"}}");
+    text
 }
 
 /// The text of a message whose type and payload a handler made.
@@ -323,5 +351,27 @@ impl ErrorBody {
 impl From<ErrorCode> for ErrorBody {
     fn from(code: ErrorCode) -> Self {
         Self::new(code, code.row().description)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_ack_laid_out_by_hand_is_what_the_serializer_writes(
+            id in prop::option::of("[ -~é]{1,20}"),
+            epoch: u64,
+            offset: u64,
+        ) {
+            let id = id.map(|id| MessageId::new(&id).unwrap());
+            let position = Position { epoch, offset };
+            let message = ServerMessage::Published(PublishAck { position });
+            let expected = write(&Outgoing { reply_to: id.as_ref(), message: &message });
+            prop_assert_eq!(text(id.as_ref(), &message), expected);
+        }
     }
 }

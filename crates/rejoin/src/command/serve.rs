@@ -45,7 +45,7 @@ impl Serve {
         let config = self.file.load(self.listen)?;
         let logging = Logging::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(serve(config));
+        let result = runtime.block_on(serve(config, &logging));
         // Tasks that were cut off end here, and their spans with them.
         drop(runtime);
         logging.finish();
@@ -53,7 +53,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let (verifier, signer) = secret::verifier(&config, &shutdown)?;
     let tls = config.server.tls()?.map(Tls::open).transpose()?;
@@ -68,6 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hung_up = hung_up(hangup, tls.clone());
     let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
     let hub = hub(&config, &checkpoint, &shutdown);
+    logging.count_in(hub.metrics());
     let gateway = gateway(&config, verifier, tls, &hub)?.pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let serving = gateway.serve(listener);
@@ -79,6 +80,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = hung_up => {}
     }
     info!("stopping");
+    let cut_before = hub.metrics().sockets_cut.get();
     let stopping = async { tokio::join!(shutdown.finish(SHUTDOWN_DEADLINE), serving) };
     let (left, served) = tokio::select! {
         stopped = stopping => stopped,
@@ -88,7 +90,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     served.context("cannot stop accepting connections")?;
     // Nothing is appended any more: the next process goes on from here.
     checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
-    let cut = hub.metrics().sockets_cut.get();
+    let cut = hub.metrics().sockets_cut.get() - cut_before;
     if cut > 0 {
         warn!(cut, "sockets were cut before they had taken all; they may resume");
     }

@@ -20,6 +20,7 @@ pub(crate) struct Limits {
     pub(crate) max_connections: Count,
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
+    #[serde(deserialize_with = "value::heartbeat")]
     pub(crate) heartbeat: Interval,
     /// The longest time over which clients come back after a stop.
     pub(crate) drain_window: Interval,

@@ -17,6 +17,8 @@ use toml::Value;
 const MAX_SCROLLBACK_LINES: usize = 1_000_000;
 /// More than one machine has sockets or frames for.
 const MAX_COUNT: usize = 10_000_000;
+/// A shorter heartbeat would close clients that answer over an ordinary network.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 /// Nobody waits longer; sums of instants and intervals stay far from their end.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -174,6 +176,16 @@ impl<'de> Deserialize<'de> for Interval {
         }
         Ok(Self(interval))
     }
+}
+
+pub(super) fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Interval, D::Error> {
+    let heartbeat = Interval::deserialize(deserializer)?;
+    if heartbeat.get() < MIN_HEARTBEAT {
+        let heartbeat = humantime::format_duration(heartbeat.get());
+        let sentence = format!("a heartbeat of {heartbeat} is too short; write at least \"100ms\"");
+        return Err(Error::custom(sentence));
+    }
+    Ok(heartbeat)
 }
 
 pub(super) fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use crate::support::{Home, Server};
 
 /// What `curl` gets: the status, and the body if there is one.
-fn curl(home: &Home, server: &Server, arguments: &[&str], path: &str) -> (String, String) {
+pub(crate) fn curl(
+    home: &Home,
+    server: &Server,
+    arguments: &[&str],
+    path: &str,
+) -> (String, String) {
     let url = format!("{}{path}", server.url);
     let token = format!("Authorization: Bearer {}", server.login_token());
     let mut command = home.program("curl");

@@ -17,7 +17,7 @@ use rustls::{
 
 use crate::support::{Home, Server};
 
-const CONFIGURATION: &str = "
+pub(crate) const CONFIGURATION: &str = "
 [server]
 listen = \"127.0.0.1:0\"
 tls_certificate_file = \"~/certificate.pem\"
@@ -25,7 +25,7 @@ tls_key_file = \"~/key.pem\"
 ";
 
 /// Makes a certificate and writes it where the configuration says.
-fn certify(home: &Home) -> CertificateDer<'static> {
+pub(crate) fn certify(home: &Home) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     home.write("key.pem", &signing_key.serialize_pem());

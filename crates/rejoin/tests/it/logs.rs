@@ -1,16 +1,60 @@
 //! The log: who came and went, what became of sessions, and no secret.
 
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Home, Server};
+use crate::support::{
+    Home, Server,
+    hostile::{Hostile, broken_input},
+    until,
+};
 
 const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";
+
+/// Each close of [`log_of_closes`]: the device, the code and its name.
+const CLOSES: [(&str, u16, &str); 5] = [
+    ("client", 1000, "normal"),
+    ("stopping", 4000, "draining"),
+    ("silent", 4001, "heartbeat_missed"),
+    ("removed", 4504, "disconnected"),
+    ("broken", 4505, "protocol_error"),
+];
+
+/// Closes a connection of the user `bob` for each of the reasons; returns the log.
+fn log_of_closes(format: &str) -> String {
+    let home = Home::new();
+    let limits = "[limits]\nheartbeat = \"1s\"\n";
+    home.write("rejoin.toml", &format!("[log]\nformat = \"{format}\"\n{limits}"));
+    let server = home.serve();
+    let token = home.token("bob", "1h");
+    let connect = |device| server.hostile(&token, device);
+    let closed = |mut client: Hostile, code| assert_eq!(client.close_code(), code);
+
+    closed(connect("silent"), 4001);
+    let client = connect("client");
+    client.close();
+    closed(client, 1000);
+    let client = connect("removed");
+    assert_eq!(server.admin().delete(&format!("/connections/{}", client.id)), 204);
+    closed(client, 4504);
+    let client = connect("broken");
+    client.send(&[broken_input()]);
+    closed(client, 4505);
+    let client = connect("stopping");
+    server.signal(Signal::TERM);
+    closed(client, 4000);
+    server.wait().1
+}
 
 /// The lines of a log of JSON.
 fn lines(log: &str) -> Vec<Value> {
@@ -144,11 +188,88 @@ fn no_secret_reaches_the_most_detailed_log() {
     drop(client);
     let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
-    let own = std::fs::read_to_string(home.path("data/secret")).unwrap();
+    let own = fs::read_to_string(home.path("data/secret")).unwrap();
     let hidden = ["hidden-path", "typed-by-ann", ticket, own.trim(), &WEBHOOK_SECRET[6..]];
     for secret in token.split('.').skip(1).chain(hidden) {
         if let Some(line) = log.lines().find(|line| line.contains(secret)) {
             panic!("{secret} in the log: {line}");
         }
     }
+}
+
+#[test]
+fn json_lines_name_the_code_of_each_close() {
+    let log = log_of_closes("json");
+    for message in ["connected", "disconnected"] {
+        for (device, code, reason) in CLOSES {
+            let line = lines(&log)
+                .into_iter()
+                .find(|line| line["message"] == message && line["device"] == device)
+                .unwrap_or_else(|| panic!("no line `{message}` with the device `{device}`: {log}"));
+            let has = |field: &str, value: Value| assert_eq!(line[field], value, "{field}: {line}");
+            has("user", json!("bob"));
+            has("address", json!("127.0.0.1"));
+            if message == "disconnected" {
+                has("code", json!(code));
+                has("reason", json!(reason));
+            }
+        }
+    }
+}
+
+#[test]
+fn text_lines_name_the_code_of_each_close() {
+    let log = log_of_closes("text").replace('"', "");
+    for (device, code, reason) in CLOSES {
+        let fields = [
+            "disconnected".to_owned(),
+            "user=bob".to_owned(),
+            format!("device={device}"),
+            "address=127.0.0.1".to_owned(),
+            format!("code={code}"),
+            format!("reason={reason}"),
+        ];
+        let has_all = |line: &str| fields.iter().all(|field| line.contains(field));
+        assert!(log.lines().any(has_all), "no line with {fields:?}:\n{log}");
+    }
+}
+
+#[test]
+fn json_lines_hold_no_debug_text() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[log]\nformat = \"json\"\nlevel = \"debug\"\n");
+    let server = home.serve();
+    let token = home.token("bob", "1h");
+    server.hostile(&token, "phone").close();
+    server.log_in().close();
+    let refused = server.connect().ask("authenticate", json!({ "token": "none" }));
+    assert_eq!(refused["type"], "error", "{refused}");
+    let (_, log) = server.stop(Signal::TERM);
+    let of_debug = |line: &&str| line.contains("Some(") || line.contains("\":\"None\"");
+    assert_eq!(log.lines().find(of_debug), None);
+    assert!(log.contains(r#""device":"phone""#), "{log}");
+}
+
+#[test]
+fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[log]\nlevel = \"trace\"\n");
+    let log = home.path("log");
+    mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // Open for both, so that the server can open it, and never read.
+    let pipe = File::options().read(true).write(true).open(&log).unwrap();
+    let server = home.serve();
+    let admin = server.admin();
+    until(Duration::from_secs(60), "lines are lost", || {
+        assert_eq!(admin.get("/me").0, 200);
+        admin.metric("rejoin_log_lines_dropped_total") > 0
+    });
+    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
+
+    // The fixture reads the log at the end.
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, "").unwrap();
+    let (code, _) = server.stop_within(Duration::from_secs(10), Signal::TERM);
+    assert_eq!(code, Some(0));
+    drop(pipe);
 }

@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod api;
+mod blocked;
 mod certificate;
 mod configuration;
+mod effects;
 mod failures;
+mod heartbeat;
 mod login;
 mod logs;
+mod metrics;
 mod proxy;
 mod stop;
 mod support;

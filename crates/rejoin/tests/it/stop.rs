@@ -1,9 +1,14 @@
 //! The end of a server.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{Client, Home, Server};
+
+/// Limit for a stop with clients that never read.
+const STOP: Duration = Duration::from_secs(6);
 
 /// A client that is attached to a program which has printed 420.
 fn at_a_program(server: &Server, input: &str) -> Client {
@@ -127,4 +132,30 @@ fn a_damaged_checkpoint_stops_nobody() {
     let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("the checkpoint cannot be read"), "{log}");
+}
+
+#[test]
+fn a_hundred_blocked_clients_do_not_delay_a_stop() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[limits]\nconnections_per_ip = { count = 0 }\n");
+    let server = home.serve();
+    let mut publisher = server.log_in();
+    let answer = publisher.ask("publish", json!({ "topic": "news", "data": 1 }));
+    let position = answer["payload"]["position"].clone();
+    publisher.ask("publish", json!({ "topic": "news", "data": 2 }));
+    publisher.close();
+    let mut clients: Vec<_> =
+        (0..100).map(|_| server.hostile(server.login_token(), "laptop")).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("subscribe", json!({ "topic": "flood" }))["type"], "ack");
+    }
+    server.admin().flood("flood");
+
+    let (code, log) = server.stop_within(STOP, Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+
+    let server = home.serve();
+    let answer = server.log_in().ask("subscribe", json!({ "topic": "news", "position": position }));
+    assert_eq!(answer["payload"]["verdict"], "resumed", "{answer}");
+    assert_eq!(answer["payload"]["replayed"], 1, "{answer}");
 }

@@ -1,17 +1,26 @@
 //! The binary in a home of its own, and a client of the servers that it starts.
 
+pub(crate) mod hostile;
+pub(crate) mod http;
+
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Lines},
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{
-    self, Message, WebSocket, client::IntoClientRequest, http::HeaderValue, stream::MaybeTlsStream,
+    self, Message, WebSocket,
+    client::IntoClientRequest,
+    http::HeaderValue,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+    stream::MaybeTlsStream,
 };
 
 /// A home directory in which nothing has run yet.
@@ -68,6 +77,11 @@ impl Home {
         complaint(self.rejoin(arguments))
     }
 
+    /// A token of a user with the default rights.
+    pub(crate) fn token(&self, user: &str, ttl: &str) -> String {
+        self.prints(&["token", "--user", user, "--ttl", ttl]).trim_end().to_owned()
+    }
+
     /// A server on a free port.
     pub(crate) fn serve(&self) -> Server {
         Server::start(self, self.rejoin(&["serve", "--listen", "127.0.0.1:0"]))
@@ -85,6 +99,16 @@ pub(crate) fn complaint(mut command: Command) -> String {
     match complaint {
         Some(line) if !line.contains('\n') => line.to_owned(),
         _ => panic!("not one line that begins with `rejoin: `: {stderr:?}"),
+    }
+}
+
+/// Repeats a check until it holds; panics with the description after the limit.
+#[track_caller]
+pub(crate) fn until(limit: Duration, description: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {limit:?}: {description}");
+        thread::yield_now();
     }
 }
 
@@ -112,6 +136,16 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Returns the exit code; panics if the process runs on after this time.
+    pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<i32> {
+        let mut status = None;
+        until(limit, "the end of the process", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
     }
 
     /// Waits for the end; returns the exit code.
@@ -171,8 +205,24 @@ impl Server {
         (code, fs::read_to_string(&self.log).unwrap())
     }
 
+    /// Ends it with a signal, within this time; returns its exit code and what it has logged.
+    pub(crate) fn stop_within(mut self, limit: Duration, signal: Signal) -> (Option<i32>, String) {
+        self.signal(signal);
+        let code = self.process.wait_within(limit);
+        (code, fs::read_to_string(&self.log).unwrap())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Its host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
     }
 
     /// A connection that has not said anything yet.
@@ -234,6 +284,13 @@ impl Client {
         };
         while self.0.read().is_ok() {}
         code
+    }
+
+    /// Closes with 1000 and waits for the end.
+    pub(crate) fn close(mut self) {
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        self.0.close(Some(frame)).unwrap();
+        while self.0.read().is_ok() {}
     }
 
     /// A terminal of a profile.

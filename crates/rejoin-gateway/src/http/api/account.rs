@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rejoin_core::now_ms;
+use rejoin_core::{Identity, now_ms};
 use rejoin_protocol::{DeviceId, ErrorCode, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -114,7 +114,8 @@ pub(super) async fn log_out(
     get, path = "/me", tag = "account",
     responses((status = 200, description = "What the token says.", body = Me))
 )]
-pub(super) async fn me(Caller(identity): Caller) -> Answer<Me> {
+pub(super) async fn me(Caller { identity, .. }: Caller) -> Answer<Me> {
+    let identity = Identity::clone(&identity);
     Answer(Me {
         user_id: identity.user,
         expires_at: identity.expires_at,
@@ -136,9 +137,9 @@ pub(super) async fn me(Caller(identity): Caller) -> Answer<Me> {
 )]
 pub(super) async fn ticket(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    Caller { identity, .. }: Caller,
 ) -> Result<(StatusCode, Answer<NewTicket>), Problem> {
-    let ticket = shared.tickets.issue(identity).map_err(|error| {
+    let ticket = shared.tickets.issue(Identity::clone(&identity)).map_err(|error| {
         shared.hub.metrics().rate_limited("tickets");
         Problem::new(ErrorCode::TooManyTickets, &error.to_string())
     })?;

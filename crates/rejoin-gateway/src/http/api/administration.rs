@@ -250,7 +250,7 @@ pub(super) async fn stats(
     caller.check_admin()?;
     let hub = &shared.hub;
     let mut sessions = SessionCounts::default();
-    for session in hub.sessions(&caller.0).iter().map(Session::info) {
+    for session in hub.sessions(&caller.identity).iter().map(Session::info) {
         *match session.status {
             SessionStatus::Starting => &mut sessions.starting,
             SessionStatus::Active => &mut sessions.active,

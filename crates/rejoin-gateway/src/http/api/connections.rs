@@ -173,7 +173,7 @@ pub(super) fn paged(
 
 fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connection, Problem> {
     let connection = shared.hub.connection(id);
-    let visible = connection.filter(|it| caller.is_admin() || *it.user() == caller.0.user);
+    let visible = connection.filter(|it| caller.is_admin() || *it.user() == caller.identity.user);
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");
         Problem::new(ErrorCode::UnknownConnection, &detail)

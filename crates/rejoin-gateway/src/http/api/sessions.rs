@@ -133,7 +133,7 @@ pub(super) async fn list(
             && kind.is_none_or(|kind| session.kind == kind)
             && after.as_ref().is_none_or(|after| session.id > *after)
     };
-    let sessions = shared.hub.sessions(&caller.0);
+    let sessions = shared.hub.sessions(&caller.identity);
     let sessions = sessions.iter().map(Session::info).filter(matches);
     let (sessions, next) = page(sessions, limit, |session| session.id.clone());
     Ok(axum::Json(SessionPage { sessions, next }))
@@ -155,13 +155,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    caller: Caller,
     Json(new): Json<NewSession>,
 ) -> Result<Response, Problem> {
     let NewSession { kind: NewKind::Terminal, id, profile, name, cols, rows, cwd } = new;
     let size = Some(size(cols, rows));
     let create = CreateTerminal { id, profile, name, size, cwd };
-    let session = shared.hub.create_terminal(&identity, create).await?;
+    let session = shared.hub.create_terminal(&caller, create).await?;
     let location = format!("{}api/v1/sessions/{}", shared.config.base_path, session.id());
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers, axum::Json(session.info())).into_response())
@@ -235,14 +235,14 @@ pub(super) async fn connections(
 )]
 pub(super) async fn profiles(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    Caller { identity, .. }: Caller,
 ) -> axum::Json<Profiles> {
     axum::Json(Profiles { profiles: shared.hub.profiles(&identity) })
 }
 
 pub(super) fn find(
     shared: &Shared,
-    Caller(identity): &Caller,
+    Caller { identity, .. }: &Caller,
     id: &SessionId,
     right: SessionRight,
 ) -> Result<Session, Problem> {

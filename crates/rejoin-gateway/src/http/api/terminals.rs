@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rejoin_core::{ScreenFormat, SessionRight};
+use rejoin_core::{Author, Authority, ScreenFormat, SessionRight};
 use rejoin_protocol::{ErrorCode, SessionId, Signal};
 use serde::{Deserialize, Deserializer, de::Error};
 use tokio::time::{Duration, timeout};
@@ -103,8 +103,13 @@ pub(super) async fn input(
     Json(Typed { data }): Json<Typed>,
 ) -> Result<StatusCode, Problem> {
     let session = find(&shared, &caller, &id, SessionRight::Write)?;
-    match timeout(INPUT_TIMEOUT, session.input(data.into())).await {
-        Ok(result) => result?,
+    let author = Author::Request(Arc::new(caller.clone()));
+    match timeout(INPUT_TIMEOUT, session.input(data.into(), author)).await {
+        Ok(result) => {
+            result?;
+            // Input whose author lost the right to it was dropped.
+            caller.check()?;
+        }
         Err(_) => {
             let detail = "the program has not read it for 10 s; it may still do so";
             return Err(Problem::new(ErrorCode::TimedOut, detail));

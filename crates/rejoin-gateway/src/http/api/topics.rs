@@ -139,10 +139,10 @@ struct Published {
 )]
 pub(super) async fn publish(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    caller: Caller,
     Json(NewMessage { topic, data, key }): Json<NewMessage>,
 ) -> Result<Answer<PublishAck>, Problem> {
-    let position = shared.hub.publish(&topic, &identity, &data, key.as_ref()).await?;
+    let position = shared.hub.publish(&topic, &caller, &data, key.as_ref()).await?;
     Ok(Answer(PublishAck { position }))
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn publish(
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    Caller { identity, .. }: Caller,
     InQuery(TopicFilter { after, limit: Limit(limit) }): InQuery<TopicFilter>,
 ) -> Answer<TopicPage> {
     // One more than fits says whether there is another page.
@@ -178,7 +178,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    Caller { identity, .. }: Caller,
     InPath(name): InPath<TopicName>,
     InQuery(HistoryQuery { after, limit: Limit(limit) }): InQuery<HistoryQuery>,
 ) -> Result<Answer<History>, Problem> {
@@ -202,7 +202,7 @@ pub(super) async fn history(
 )]
 pub(super) async fn presence(
     State(shared): State<Arc<Shared>>,
-    Caller(identity): Caller,
+    Caller { identity, .. }: Caller,
     InPath(name): InPath<TopicName>,
 ) -> Result<Answer<PresenceState>, Problem> {
     let topic = shared.hub.existing_topic(&name, &identity, TopicRight::Presence)?;

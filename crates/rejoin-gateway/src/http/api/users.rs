@@ -153,5 +153,5 @@ pub(super) async fn presence(
     InPath(user): InPath<UserId>,
 ) -> Result<Answer<PresenceState>, Problem> {
     caller.check_user(&user)?;
-    Ok(Answer(shared.hub.presence(&caller.0, &Subject::User(user))?))
+    Ok(Answer(shared.hub.presence(&caller.identity, &Subject::User(user))?))
 }

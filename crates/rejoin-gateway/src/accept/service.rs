@@ -1,4 +1,4 @@
-//! What happens to each request before the router sees it.
+//! The HTTP service of one connection: what happens to each request before the router.
 
 use std::{
     convert::Infallible,
@@ -18,39 +18,42 @@ use axum::{
 use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 use rejoin_protocol::ErrorCode;
-use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
-    accept::{Accept, body::TimedBody, lobby::Seat},
+    accept::{Accept, body::TimedBody, pending::PendingSlot},
     http::Problem,
     peer::Peer,
 };
 
 /// Serves the requests of one socket.
-pub(super) struct Desk {
+pub(super) struct ConnectionService {
     router: TowerToHyperService<Router>,
     accept: Arc<Accept>,
-    seat: Arc<Seat>,
+    slot: Arc<PendingSlot>,
     /// The socket's other end.
     socket: Peer,
-    /// Set when a request was upgraded: it was the last one.
-    upgraded: Arc<AtomicBool>,
+    /// The first request was counted by the address limit before it came here.
+    admitted: AtomicBool,
 }
 
-impl Desk {
-    pub(super) fn new(accept: Arc<Accept>, seat: Arc<Seat>, socket: Peer) -> Self {
+impl ConnectionService {
+    pub(super) fn new(accept: Arc<Accept>, slot: Arc<PendingSlot>, socket: Peer) -> Self {
         let router = TowerToHyperService::new(accept.router.clone());
-        Self { router, accept, seat, socket, upgraded: Arc::default() }
+        Self { router, accept, slot, socket, admitted: AtomicBool::new(false) }
     }
 
-    /// Tells, once the socket is served, whether it was upgraded.
-    pub(super) fn upgraded(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.upgraded)
+    pub(super) fn slot(&self) -> Arc<PendingSlot> {
+        Arc::clone(&self.slot)
+    }
+
+    /// Does not count the first request: it was counted already.
+    pub(super) fn admitted(self, admitted: bool) -> Self {
+        Self { admitted: AtomicBool::new(admitted), ..self }
     }
 }
 
-impl Service<Request<Incoming>> for Desk {
+impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -60,34 +63,31 @@ impl Service<Request<Incoming>> for Desk {
         // The path only: what stands after it may be a secret.
         let (address, path) = (peer.address, request.uri().path());
         debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "asked");
+        let admitted = self.admitted.swap(false, Ordering::Relaxed);
         if asks_for_websocket(request.headers())
-            && let Err(wait) = self.accept.limit.admit(peer.address, Instant::now())
+            && !admitted
+            && let Err(refusal) = self.accept.admit(peer)
         {
-            self.accept.counts.limited.fetch_add(1, Ordering::Relaxed);
-            debug!(address = %peer.address, "too many connections of one address");
-            return Box::pin(std::future::ready(Ok(too_many(wait))));
+            return Box::pin(std::future::ready(Ok(*refusal)));
         }
         request.extensions_mut().insert(peer);
-        let busy = self.seat.busy();
-        let response = self.router.call(request.map(TimedBody::new));
-        let upgraded = Arc::clone(&self.upgraded);
+        let timeout = self.accept.shared.config.body_timeout;
+        let busy = self.slot.busy();
+        let response = self.router.call(request.map(|body| TimedBody::new(body, timeout)));
         Box::pin(async move {
-            let response = response.await?;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                upgraded.store(true, Ordering::Relaxed);
-            }
+            let response = response.await;
             drop(busy);
-            Ok(response)
+            response
         })
     }
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }
 
-fn too_many(wait: Duration) -> Response {
+pub(super) fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!("too many new connections of this address; try again in {seconds} s");
     let problem = Problem::new(ErrorCode::RateLimited, &detail);

@@ -1,39 +1,28 @@
-//! The plain doors: a session for any WebSocket client, without a protocol of ours (A8).
+//! The raw endpoints: a session for any WebSocket client, without a protocol of ours (A8).
 //!
 //! `/ws/{profile}/{session}` and `/ws/session/{session}` send the snapshot and then raw output as
-//! binary messages; whatever comes in, text or binary, is typed.
-
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+//! binary messages. Each message of the client, text or binary, is typed.
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use rejoin_core::{AttachRequest, CreateTerminal, Form, Identity, Receipt, Session, SessionRight};
-use rejoin_protocol::{
-    CloseCode, ErrorCode, ProfileName, Role, SessionId, TerminalSize,
-    message::{ErrorBody, Positions},
-};
+use rejoin_core::{CreateTerminal, Identity, Session, SessionRight};
+use rejoin_protocol::{ErrorCode, ProfileName, Role, SessionId, TerminalSize, message::ErrorBody};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
-use tracing::{Instrument, Span};
 
 use crate::{
-    accept,
     gateway::Shared,
     http::{Opener, Problem},
-    net::Socket,
     socket::{
-        client::{Client, Flow, PATIENCE},
-        upgrade::{self, Accepted, Door},
+        Upgrades,
+        raw::RawAttach,
+        upgrade::{self, Endpoint},
     },
 };
 
-/// The door to a session of any profile.
+/// The path segment that stands for any profile.
 const ANY_PROFILE: &str = "session";
-/// How often to look whether a program that did not read its input takes more.
-const RETRY: Duration = Duration::from_millis(20);
 
 /// What a client may say in the address.
 #[derive(Debug, Deserialize)]
@@ -48,22 +37,15 @@ struct Address {
     rows: Option<u16>,
 }
 
-/// What a plain door leads to.
-struct Visit {
-    identity: Identity,
-    session: Session,
-    role: Role,
-    size: Option<TerminalSize>,
-}
-
 /// `GET /ws/{profile}/{session}`.
 pub(crate) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
+    State(upgrades): State<Upgrades>,
     path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
+    let shared = &upgrades.shared;
     let (mut parts, body) = request.into_parts();
-    let mut accepted = match upgrade::check(&shared, &mut parts, Door::Plain).await {
+    let accepted = match upgrade::check(shared, &mut parts, Endpoint::Raw).await {
         Ok(accepted) => accepted,
         Err(refusal) => return refusal,
     };
@@ -72,37 +54,26 @@ pub(crate) async fn upgrade(
         Err(refusal) => return refusal,
     };
     let path = path.map_err(|error| Problem::new(ErrorCode::InvalidField, &error.body_text()));
-    let visit = match path {
+    let found = match path {
         Ok(Path((profile, session))) => {
-            visit(&shared, &accepted.opener, &profile, &session, &address).await
+            find_or_create(shared, &accepted.opener, &profile, &session, &address).await
         }
         Err(problem) => Err(problem),
     };
-    let visit = match visit {
-        Ok(visit) => visit,
-        Err(problem) => return problem.into_response(),
-    };
-    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
-    let response = accepted.response();
-    let task = Arc::clone(&shared);
-    let span = super::span(&accepted.handshake);
-    let socket = async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Some((socket, first_bytes)) = accept::take(upgraded) else { return };
-        start(&task, socket, &first_bytes, accepted, visit).await;
-    };
-    shared.shutdown.spawn(socket.instrument(span));
-    response
+    match found {
+        Ok(attach) => upgrades.adopt(Request::from_parts(parts, body), accepted, Some(attach)),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Finds the session, or makes it.
-async fn visit(
+async fn find_or_create(
     shared: &Shared,
     opener: &Opener,
     profile: &str,
     session: &str,
     address: &Address,
-) -> Result<Visit, Problem> {
+) -> Result<RawAttach, Problem> {
     let identity = match opener {
         Opener::Known(identity) => identity.clone(),
         Opener::Unknown => {
@@ -139,7 +110,7 @@ async fn visit(
         }
         found => found.map_err(problem)?,
     };
-    Ok(Visit { identity, session, role, size })
+    Ok(RawAttach { session, role, size })
 }
 
 /// The session, and the role in which the identity may have it.
@@ -168,61 +139,4 @@ fn find(
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 fn problem(error: ErrorBody) -> Problem {
     Problem::new(error.code, &error.message)
-}
-
-async fn start(
-    shared: &Arc<Shared>,
-    socket: Socket,
-    first_bytes: &[u8],
-    accepted: Accepted,
-    visit: Visit,
-) {
-    let Accepted { handshake, permit, .. } = accepted;
-    let mut client = super::client(shared, socket, Form::Raw, handshake, permit);
-    let Visit { identity, session, role, size } = visit;
-    let mut flow = client.welcome(None, identity, &Positions::default());
-    if flow.is_continue() {
-        flow = client.enter(&session, role, size).await;
-    }
-    if client.begin(flow, first_bytes).await.is_continue() {
-        shared.shutdown.spawn(client.run().instrument(Span::current()));
-    }
-}
-
-impl Client {
-    /// Attaches the connection of a plain door to its session.
-    async fn enter(&mut self, session: &Session, role: Role, size: Option<TerminalSize>) -> Flow {
-        self.is_plain = true;
-        let Some(connection) = self.connection().cloned() else {
-            return Flow::Break(CloseCode::Normal);
-        };
-        let request = AttachRequest { reply_to: None, position: None, role, writer: None, size };
-        match session.attach(&connection, request).await {
-            Ok(attachment) => {
-                self.attachments.push(attachment);
-                Flow::Continue(())
-            }
-            // It was closed after it was found.
-            Err(_) => Flow::Break(CloseCode::Normal),
-        }
-    }
-
-    /// Types what came through a plain door; while the program does not read, nothing more is
-    /// read from the client.
-    pub(super) async fn type_in(&self, bytes: &[u8]) -> Flow {
-        let Some(attachment) = self.attachments.first() else { return Flow::Continue(()) };
-        let bytes = Bytes::copy_from_slice(bytes);
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = attachment.input(0, bytes.clone(), Receipt::told().0) {
-            // Whoever only looks on, or types after the end, is not told: there are no words.
-            if error.code != ErrorCode::InputFull {
-                break;
-            }
-            if Instant::now() >= deadline {
-                return ControlFlow::Break(CloseCode::TooSlow);
-            }
-            sleep(RETRY).await;
-        }
-        Flow::Continue(())
-    }
 }

@@ -1,0 +1,151 @@
+//! Batches of the bare loop: published frames, grouped by topic and wrapped for subscribers.
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use rejoin_websocket::deflate;
+
+use super::Options;
+use crate::data::read_digits;
+use crate::frame::{self, Header};
+use crate::topics::DIGITS;
+
+/// The subscribers of one topic, and the frames that they are taking.
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    /// Socket numbers.
+    pub(super) subscribers: Vec<usize>,
+    pub(super) batch: Vec<u8>,
+}
+
+/// The complete frames at the beginning of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    /// Text frames only.
+    pub(super) frames: usize,
+}
+
+/// Unmasks the complete frames and appends each, wrapped, to the batch of its topic.
+///
+/// Appends a topic to `touched` with its first frame.
+pub(super) fn take_frames(
+    bytes: &mut [u8],
+    options: &Options,
+    topics: &mut [Topic],
+    touched: &mut Vec<usize>,
+) -> anyhow::Result<Taken> {
+    let mut taken = Taken { bytes: 0, frames: 0 };
+    while let Some(header) = Header::read(&bytes[taken.bytes..]) {
+        let payload = &mut bytes[taken.bytes + header.start..taken.bytes + header.end];
+        taken.bytes += header.end;
+        if let Some(key) = header.mask {
+            frame::unmask(payload, key);
+        }
+        if header.opcode != frame::TEXT {
+            continue;
+        }
+        let (number, data) = if topics.len() == 1 { (0, &*payload) } else { split_tag(payload)? };
+        let topic = topics.get_mut(number).with_context(|| format!("no topic {number}"))?;
+        if topic.batch.is_empty() {
+            touched.push(number);
+        }
+        let parts = [options.prefix.as_bytes(), data, options.suffix.as_bytes()];
+        frame::write_plain(&mut topic.batch, frame::TEXT, parts);
+        taken.frames += 1;
+    }
+    Ok(taken)
+}
+
+/// Splits the number of the topic from the data.
+fn split_tag(payload: &[u8]) -> anyhow::Result<(usize, &[u8])> {
+    let (tag, data) = payload.split_at_checked(DIGITS).context("no topic in a frame")?;
+    let number = read_digits(tag).context("a topic that is no number")?;
+    Ok((usize::try_from(number)?, data))
+}
+
+/// Returns the frames of a batch.
+pub(super) fn split(mut batch: &[u8]) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    while let Some(header) = Header::read(batch) {
+        let (frame, rest) = batch.split_at(header.end);
+        frames.push(Bytes::copy_from_slice(frame));
+        batch = rest;
+    }
+    frames
+}
+
+/// Replaces a batch by its frames, each compressed if that makes it smaller.
+pub(super) fn compress(frames: &[Bytes], batch: &mut Vec<u8>) {
+    batch.clear();
+    for frame in frames {
+        batch.extend_from_slice(&deflate(frame).unwrap_or_else(|| frame.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options() -> Options {
+        Line::parse_from(["bare", "--prefix", "<", "--suffix", ">"]).options
+    }
+
+    fn topics(count: usize) -> Vec<Topic> {
+        (0..count).map(|_| Topic::default()).collect()
+    }
+
+    #[test]
+    fn frames_are_unmasked_and_wrapped_and_a_half_one_waits() {
+        let mut bytes = Vec::new();
+        frame::write_masked(&mut bytes, frame::TEXT, b"one");
+        frame::write_masked(&mut bytes, frame::TEXT, b"two");
+        let whole = bytes.len();
+        frame::write_masked(&mut bytes, frame::TEXT, b"three");
+        bytes.pop();
+        let (mut topics, mut touched) = (topics(1), Vec::new());
+        let taken = take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
+        assert_eq!(taken, Taken { bytes: whole, frames: 2 });
+        assert_eq!(topics[0].batch, b"\x81\x05<one>\x81\x05<two>");
+        assert_eq!(touched, [0]);
+    }
+
+    #[test]
+    fn a_frame_goes_to_the_topic_of_its_tag() {
+        let mut bytes = Vec::new();
+        for text in ["0002a", "0000b", "0002c"] {
+            frame::write_masked(&mut bytes, frame::TEXT, text.as_bytes());
+        }
+        let (mut topics, mut touched) = (topics(3), Vec::new());
+        take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
+        assert_eq!(touched, [2, 0]);
+        assert_eq!(topics[2].batch, b"\x81\x03<a>\x81\x03<c>");
+        assert_eq!(topics[0].batch, b"\x81\x03<b>");
+
+        let mut bytes = Vec::new();
+        frame::write_masked(&mut bytes, frame::TEXT, b"0003d");
+        assert!(take_frames(&mut bytes, &options(), &mut topics, &mut touched).is_err());
+    }
+
+    #[test]
+    fn each_frame_of_a_batch_is_compressed_by_itself() {
+        let mut batch = Vec::new();
+        let text = "again and again, ".repeat(100);
+        frame::write_plain(&mut batch, frame::TEXT, [text.as_bytes(), b"", b""]);
+        frame::write_plain(&mut batch, frame::TEXT, [b"short", b"", b""]);
+        let frames = split(&batch);
+        let whole = batch.len();
+        compress(&frames, &mut batch);
+        assert!(batch.len() < whole / 5);
+        let first = Header::read(&batch).unwrap();
+        assert!(first.is_compressed);
+        assert_eq!(&batch[first.end..], b"\x81\x05short");
+    }
+}

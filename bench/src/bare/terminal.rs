@@ -1,0 +1,106 @@
+//! A loop that passes bytes between one WebSocket and one program in a terminal.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use super::upgrade;
+use crate::frame::{self, Header};
+
+const READ_BYTES: usize = 16 * 1024;
+
+/// Serves one connection after the other until it is killed.
+pub(super) fn serve(listener: &TcpListener) -> anyhow::Result<()> {
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        accept(&mut stream)?;
+        let (terminal, mut program) = start()?;
+        let result = pass(&stream, terminal);
+        program.kill()?;
+        program.wait()?;
+        result?;
+    }
+}
+
+fn accept(stream: &mut TcpStream) -> anyhow::Result<()> {
+    let mut request = Vec::new();
+    let mut bytes = [0; READ_BYTES];
+    while !request.ends_with(b"\r\n\r\n") {
+        let count = stream.read(&mut bytes)?;
+        anyhow::ensure!(count > 0, "the client sent no whole request");
+        request.extend_from_slice(&bytes[..count]);
+    }
+    let request = std::str::from_utf8(&request).context("the request is no text")?;
+    stream.write_all(upgrade::accept(request, false)?.as_bytes())?;
+    Ok(())
+}
+
+/// Starts the echo program in a new terminal.
+fn start() -> anyhow::Result<(File, Child)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).context("cannot open a terminal")?;
+    grantpt(&terminal)?;
+    unlockpt(&terminal)?;
+    let end = ioctl_tiocgptpeer(&terminal, flags)?;
+    let program = Command::new(std::env::current_exe()?)
+        .arg("echo-program")
+        .stdin(end.try_clone()?)
+        .stdout(end)
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start the echo program")?;
+    Ok((terminal.into(), program))
+}
+
+/// Passes bytes both ways until one side ends.
+fn pass(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
+    let mut scratch = vec![0; READ_BYTES];
+    let mut unread = Vec::new();
+    let mut out = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(&stream, PollFlags::IN), PollFd::new(&terminal, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [from_client, from_program] = fds.map(|fd| !fd.revents().is_empty());
+        if from_client {
+            // A reset connection ends like a closed one.
+            let count = stream.read(&mut scratch).unwrap_or(0);
+            if count == 0 {
+                return Ok(());
+            }
+            unread.extend_from_slice(&scratch[..count]);
+            type_frames(&mut unread, &mut terminal)?;
+        }
+        if from_program {
+            let count = terminal.read(&mut scratch).context("the program has ended")?;
+            out.clear();
+            frame::write_plain(&mut out, frame::BINARY, [&scratch[..count], b"", b""]);
+            stream.write_all(&out)?;
+        }
+    }
+}
+
+/// Writes the data of the complete frames to the program.
+fn type_frames(unread: &mut Vec<u8>, terminal: &mut File) -> anyhow::Result<()> {
+    let mut used = 0;
+    while let Some(header) = Header::read(&unread[used..]) {
+        let payload = &mut unread[used + header.start..used + header.end];
+        used += header.end;
+        if let Some(key) = header.mask {
+            frame::unmask(payload, key);
+        }
+        if header.opcode == frame::BINARY {
+            terminal.write_all(payload)?;
+        }
+    }
+    unread.drain(..used);
+    Ok(())
+}

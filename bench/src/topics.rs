@@ -1,0 +1,62 @@
+//! The topics of a benchmark and the names that each server has for them.
+
+/// Digits in front of published data that tell the bare loop its topic.
+pub(crate) const DIGITS: usize = 4;
+
+/// A number of topics that messages and subscribers are spread over evenly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topics {
+    count: usize,
+}
+
+impl Topics {
+    /// One topic, `bench`.
+    pub(crate) const ONE: Self = Self { count: 1 };
+
+    /// Up to 10,000 topics; more share the names of the first.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { count: count.clamp(1, 10_000) }
+    }
+
+    /// Returns the number of topics.
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+
+    /// Returns the topic of a message or subscriber.
+    pub(crate) fn topic_of(self, number: u64) -> usize {
+        usize::try_from(number % self.count as u64).unwrap_or(0)
+    }
+
+    /// Returns the name of a topic in rejoin's messages.
+    pub(crate) fn name(self, topic: usize) -> String {
+        if self.count == 1 { "bench".to_owned() } else { format!("bench-{topic:0DIGITS$}") }
+    }
+
+    /// Returns the path at which the bare loop takes subscribers of a topic.
+    pub(crate) fn path(self, topic: usize) -> String {
+        if self.count == 1 { "/subscribe".to_owned() } else { format!("/subscribe/{topic}") }
+    }
+
+    /// Returns the text in front of data that is published to the bare loop.
+    pub(crate) fn tag(self, topic: usize) -> String {
+        if self.count == 1 { String::new() } else { format!("{topic:0DIGITS$}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_round_robin_and_one_topic_has_no_number() {
+        let topics = Topics::new(3);
+        let of: Vec<_> = (0..5).map(|number| topics.topic_of(number)).collect();
+        assert_eq!(of, [0, 1, 2, 0, 1]);
+        let names = (topics.name(2), topics.path(2), topics.tag(2));
+        assert_eq!(names, ("bench-0002".into(), "/subscribe/2".into(), "0002".into()));
+        let one = Topics::ONE;
+        assert_eq!((one.name(0), one.path(0), one.tag(0)).2, "");
+        assert_eq!(one.topic_of(7), 0);
+    }
+}

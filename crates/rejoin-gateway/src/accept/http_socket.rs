@@ -1,0 +1,118 @@
+//! A socket that speaks HTTP, on the general runtime.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use crate::transport::Transport;
+
+/// A plain socket, with the bytes that were read before, or one with TLS.
+#[derive(Debug)]
+pub(super) struct HttpSocket {
+    first_bytes: Bytes,
+    stream: Stream,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl HttpSocket {
+    /// Takes a non-blocking socket.
+    ///
+    /// # Errors
+    /// If the runtime cannot watch it.
+    pub(super) fn plain(socket: std::net::TcpStream, first_bytes: Bytes) -> io::Result<Self> {
+        Ok(Self { first_bytes, stream: Stream::Plain(TcpStream::from_std(socket)?) })
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { first_bytes: Bytes::new(), stream: Stream::Tls(Box::new(stream)) }
+    }
+
+    /// Leaves the runtime.
+    ///
+    /// # Errors
+    /// If the runtime does not let the socket go.
+    pub(super) fn into_transport(self) -> io::Result<Transport> {
+        match self.stream {
+            Stream::Plain(socket) => Transport::plain(socket.into_std()?),
+            Stream::Tls(stream) => {
+                let (socket, session) = stream.into_inner();
+                Transport::tls(socket.into_std()?, session)
+            }
+        }
+    }
+}
+
+impl AsyncRead for HttpSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.first_bytes.has_remaining() {
+            let count = buffer.remaining().min(this.first_bytes.len());
+            buffer.put_slice(&this.first_bytes.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        match &mut this.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for HttpSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
