@@ -146,6 +146,24 @@ impl Shard {
         self.mark_readable(slot);
     }
 
+    /// Shortens the deadline of a connection that was closed before the server stops.
+    pub(super) fn hurry(&mut self, slot: usize) {
+        let now = Instant::now();
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let until = match &mut connection.phase {
+            Phase::Closing(closing) => {
+                closing.until = closing.until.min(now + DRAIN_FLUSH_DEADLINE);
+                closing.until
+            }
+            Phase::Lingering(until) => {
+                *until = (*until).min(now + DRAIN_LINGER);
+                *until
+            }
+            Phase::Opening(_) | Phase::Open(_) => return,
+        };
+        self.set_alarm(slot, until);
+    }
+
     /// A deadline has passed: removes the connection, whatever the peer does.
     pub(super) fn cut(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get(slot)

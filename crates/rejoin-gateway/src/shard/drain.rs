@@ -91,7 +91,8 @@ impl Shard {
                 }
                 // A request that has not arrived is not waited for.
                 Some(Phase::Opening(_)) => self.remove(slot),
-                Some(Phase::Closing(_) | Phase::Lingering(_)) | None => {}
+                Some(Phase::Closing(_) | Phase::Lingering(_)) => self.hurry(slot),
+                None => {}
             }
         }
         self.draining = Some(end);

@@ -95,3 +95,13 @@ async fn a_blocked_reader_holds_one_cut_message_at_most() {
     assert!(stage.shard.connections.is_empty());
     assert_eq!(hub.metrics().sockets_cut.get(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_closed_before_a_stop_does_not_delay_it() {
+    let (mut stage, _peer) = blocked().await;
+    stage.gateway.hub.disconnect(CloseCode::Disconnected, |_| true);
+    stage.settle().await;
+    stage.shard.drain();
+    stage.advance(Duration::from_millis(3500)).await;
+    assert!(stage.shard.connections.is_empty());
+}
