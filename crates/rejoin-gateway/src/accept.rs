@@ -92,14 +92,19 @@ impl Accept {
 
     /// Serves TLS, and HTTP over it, on the general runtime.
     pub(crate) fn serve_tls(self: &Arc<Self>, socket: TcpStream, slot: PendingSlot, peer: Peer) {
-        let accept = Arc::clone(self);
+        let (accept, slot) = (Arc::clone(self), Arc::new(slot));
         let serving = async move {
             let Some(tls) = &accept.tls else { return };
             let handshake = async { tls.accept(tokio::net::TcpStream::from_std(socket)?).await };
-            let result = timeout(TLS_TIMEOUT, handshake).await;
+            let result = tokio::select! {
+                result = timeout(TLS_TIMEOUT, handshake) => result,
+                () = slot.evicted() => return debug!("a pending TLS handshake is evicted"),
+                // An unfinished handshake delays no stop.
+                () = accept.shutdown.begun() => return,
+            };
             match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(socket) => {
-                    let service = ConnectionService::new(Arc::clone(&accept), slot.into(), peer);
+                    let service = ConnectionService::new(Arc::clone(&accept), slot, peer);
                     accept.serve(HttpSocket::tls(socket), service).await;
                 }
                 Err(error) => {

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rcgen::{CertifiedKey, KeyPair};
-use rejoin_gateway::{Tls, TlsConfig};
+use rejoin_gateway::{GatewayConfig, Tls, TlsConfig};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -208,6 +208,27 @@ async fn who_stalls_in_the_handshake_is_let_go() {
         let _ = socket.read_to_end(&mut Vec::new()).await;
         assert!(begun.elapsed() >= Duration::from_secs(10), "it had time");
     }
+}
+
+#[tokio::test]
+async fn silent_tls_sockets_make_room_for_new_ones_and_delay_no_stop() {
+    let files = Files::new();
+    let tls = files.tls();
+    let configure = |config: &mut GatewayConfig| {
+        config.tls = Some(tls);
+        config.max_handshakes = std::num::NonZeroUsize::new(4).unwrap();
+    };
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut client = log_in(&server, &files).await;
+    assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
+    for mut socket in silent.drain(..8) {
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    }
+    assert_eq!(server.hub.shutdown().finish(Duration::from_secs(6)).await, 0);
 }
 
 #[tokio::test]
