@@ -1,6 +1,6 @@
 //! Heartbeats of any length: responsive clients stay, silent clients are removed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -9,8 +9,9 @@ use crate::support::{Home, Server, until};
 /// Limit for the removal after two heartbeats. The promise is one second.
 const REMOVAL: Duration = Duration::from_secs(3);
 
-/// Limit beyond the pings' own time.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Attempts in which the clients get the processor in time. A loaded machine may deny it to them
+/// for longer than a heartbeat.
+const ATTEMPTS: usize = 50;
 
 fn serve(home: &Home, heartbeat: Duration) -> Server {
     let heartbeat = heartbeat.as_millis();
@@ -22,18 +23,27 @@ fn serve(home: &Home, heartbeat: Duration) -> Server {
 fn keeps_responsive_clients(heartbeat: Duration, pings: usize) {
     let home = Home::new();
     let server = serve(&home, heartbeat);
+    let is_kept = (0..ATTEMPTS).any(|_| outlast(&server, heartbeat, pings));
+    assert!(is_kept, "the machine never gave the clients the time to answer");
+}
+
+/// Whether both clients outlast so many pings. Panics if one is closed although it was in time.
+fn outlast(server: &Server, heartbeat: Duration, pings: usize) -> bool {
     let connect = |device| server.hostile(server.login_token(), device);
     let (mut answering, mut sending) = (connect("answering"), connect("sending"));
-    let limit = heartbeat * u32::try_from(pings).unwrap() + PATIENCE;
-    until(limit, "the server sends its pings", || {
-        answering.read_for(heartbeat / 4, true);
-        let answer = sending.ask("ping", json!({}));
-        assert_eq!(answer["type"], "pong", "{answer}");
-        answering.pings >= pings
-    });
-    let connections = server.admin().connections();
-    assert!(connections.contains(&answering.id), "the client that answers pings is gone");
-    assert!(connections.contains(&sending.id), "the client that sends messages is gone");
+    let (mut turn, mut were_late) = (Instant::now(), false);
+    while answering.pings < pings {
+        let kept = answering.read_for(heartbeat / 4);
+        let kept = kept.and_then(|()| sending.try_ask("ping", json!({})));
+        were_late |= turn.elapsed() > heartbeat / 2;
+        turn = Instant::now();
+        match kept {
+            Ok(answer) => assert_eq!(answer["type"], "pong", "{answer}"),
+            Err(_) if were_late => return false,
+            Err(closed) => panic!("{closed}"),
+        }
+    }
+    true
 }
 
 /// Panics unless a client that neither reads nor answers is closed with 4001, and removed.

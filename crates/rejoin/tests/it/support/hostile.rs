@@ -46,7 +46,7 @@ impl Server {
     /// Opens a WebSocket, or returns the status of the refusal.
     pub(crate) fn upgrade(&self, token: &str, device: &str) -> Result<Hostile, u16> {
         let mut client = self.open(&format!("/ws?device_id={device}"), token)?;
-        let result = client.until(|message| message["type"] == "auth_result");
+        let result = client.until(|message| message["type"] == "auth_result").unwrap();
         result["payload"]["connection_id"].as_str().unwrap().clone_into(&mut client.id);
         Ok(client)
     }
@@ -91,6 +91,11 @@ impl Hostile {
 
     /// Sends a message and returns its answer.
     pub(crate) fn ask(&mut self, kind: &str, payload: Value) -> Value {
+        self.try_ask(kind, payload).unwrap()
+    }
+
+    /// The same; an error says how the connection was closed.
+    pub(crate) fn try_ask(&mut self, kind: &str, payload: Value) -> Result<Value, String> {
         self.send(&[message(kind, payload)]);
         self.until(|message| message["reply_to"] == kind)
     }
@@ -126,24 +131,26 @@ impl Hostile {
         while self.frame().is_ok() {}
     }
 
-    /// Reads what has arrived within this time, and answers each ping if asked to.
-    pub(crate) fn read_for(&mut self, time: Duration, answers: bool) {
+    /// Reads a frame that arrives within this time, and answers a ping. An error says how the
+    /// connection was closed.
+    pub(crate) fn read_for(&mut self, time: Duration) -> Result<(), String> {
         self.socket.get_ref().set_read_timeout(Some(time)).unwrap();
-        match self.frame() {
+        let read = match self.frame() {
             Ok((PING, payload)) => {
                 self.pings += 1;
-                if answers {
-                    self.send(&[frame(PONG, &payload)]);
-                }
+                self.send(&[frame(PONG, &payload)]);
+                Ok(())
             }
             Ok((CLOSE, payload)) => {
-                panic!("closed after {} pings: {}", self.pings, String::from_utf8_lossy(&payload))
+                let reason = String::from_utf8_lossy(&payload);
+                Err(format!("closed after {} pings: {reason}", self.pings))
             }
-            Ok(_) => {}
-            Err(error) if is_timeout(&error) => {}
-            Err(error) => panic!("{error} after {} pings", self.pings),
-        }
+            Ok(_) => Ok(()),
+            Err(error) if is_timeout(&error) => Ok(()),
+            Err(error) => Err(format!("{error} after {} pings", self.pings)),
+        };
         self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        read
     }
 
     /// Sends a close frame with 1000.
@@ -168,14 +175,16 @@ impl Hostile {
     }
 
     /// Returns the next message that matches.
-    fn until(&mut self, matches: impl Fn(&Value) -> bool) -> Value {
+    fn until(&mut self, matches: impl Fn(&Value) -> bool) -> Result<Value, String> {
         loop {
-            let (opcode, payload) = self.frame().expect("a message");
-            assert_ne!(opcode, CLOSE, "{}", String::from_utf8_lossy(&payload));
+            let (opcode, payload) = self.frame().map_err(|error| error.to_string())?;
+            if opcode == CLOSE {
+                return Err(String::from_utf8_lossy(&payload).into_owned());
+            }
             if opcode == TEXT {
                 let message = serde_json::from_slice(&payload).unwrap();
                 if matches(&message) {
-                    return message;
+                    return Ok(message);
                 }
             }
         }
