@@ -30,8 +30,9 @@ fn keeps_responsive_clients(heartbeat: Duration, pings: usize) {
 /// Whether both clients outlast so many pings. Panics if one is closed although it was in time.
 fn outlast(server: &Server, heartbeat: Duration, pings: usize) -> bool {
     let connect = |device| server.hostile(server.login_token(), device);
-    let (mut answering, mut sending) = (connect("answering"), connect("sending"));
+    // While the second client connects, the first one answers nothing.
     let (mut turn, mut were_late) = (Instant::now(), false);
+    let (mut answering, mut sending) = (connect("answering"), connect("sending"));
     while answering.pings < pings {
         let kept = answering.read_for(heartbeat / 4);
         let kept = kept.and_then(|()| sending.try_ask("ping", json!({})));

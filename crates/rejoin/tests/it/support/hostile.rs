@@ -192,8 +192,12 @@ impl Hostile {
 
     /// Returns the opcode and the payload of the next frame.
     fn frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        // A time-out before the first byte loses nothing.
-        self.socket.fill_buf()?;
+        // A time-out before the first byte loses nothing, nor does a signal.
+        while let Err(error) = self.socket.fill_buf() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
         let [first, length] = self.bytes()?;
         let length = match length {
             126 => u64::from(u16::from_be_bytes(self.bytes()?)),
