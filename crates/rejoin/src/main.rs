@@ -35,13 +35,13 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
-        Command::Token(token) => token.run(),
-        Command::Publish(publish) => publish.run(),
-        Command::Subscribe(subscribe) => subscribe.run(),
-        Command::Config(config) => config.run(),
+        Command::Token(token) => token.run().map(|()| ExitCode::SUCCESS),
+        Command::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
+        Command::Subscribe(subscribe) => subscribe.run().map(|()| ExitCode::SUCCESS),
+        Command::Config(config) => config.run().map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             command::complain(&command::sentence(&error));
             ExitCode::FAILURE

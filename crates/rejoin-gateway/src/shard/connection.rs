@@ -147,6 +147,19 @@ impl Connection {
         Read::Enough
     }
 
+    /// Notes whether the client is not read because it leaves its replies unread.
+    ///
+    /// Called after each read and each flush: replies that are queued behind a full socket are
+    /// announced once only. Frames of streams that wait do not count: a slow viewer may still
+    /// type.
+    pub(super) fn note_stall(&mut self) {
+        let is_blocked = self.output.is_blocked();
+        if let Some(client) = self.client() {
+            let stalled = is_blocked && client.outbox().is_busy();
+            client.set_stalled(stalled);
+        }
+    }
+
     /// Reads and drops what the peer still sends; returns whether it has ended.
     pub(super) fn discard(&mut self, buffer: &mut [u8]) -> bool {
         let mut budget = READ_BUDGET;

@@ -151,6 +151,7 @@ impl Shard {
         }
         // Its alarm is now that of an authenticated connection, or of an unfinished message.
         let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.note_stall();
         let Some(client) = connection.client() else { return };
         if client.take_new_deadline() || (was_pending && client.connection().is_some()) {
             self.look_after_now(slot);
@@ -249,11 +250,9 @@ impl Shard {
             self.mark_behind(slot);
         }
         let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.note_stall();
         let is_blocked = connection.output.is_blocked();
         let Some(client) = connection.client() else { return };
-        // Frames of streams that wait do not count: a slow viewer may still type.
-        let stalled = is_blocked && client.outbox().is_busy();
-        client.set_stalled(stalled);
         let is_new = client.take_new_deadline();
         if !is_blocked && !client.outbox().is_empty() {
             self.mark_dirty(slot);

@@ -1,6 +1,6 @@
 //! `rejoin serve`.
 
-use std::{io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    command::{ConfigFile, environment, say, secret, variable},
+    command::{ConfigFile, environment, say, secret, sentence, variable},
     config::Config,
     log::Logging,
     pages,
@@ -41,15 +41,17 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let config = self.file.load(self.listen)?;
         let logging = Logging::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(serve(config, &logging));
         // Tasks that were cut off end here, and their spans with them.
         drop(runtime);
-        logging.finish();
-        result
+        // Through the log: standard error may take nothing, and a complaint would wait for it.
+        let complaint = result.err().map(|error| sentence(&error));
+        logging.finish(complaint.as_deref());
+        Ok(if complaint.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

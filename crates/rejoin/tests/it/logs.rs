@@ -250,9 +250,8 @@ fn json_lines_hold_no_debug_text() {
     assert!(log.contains(r#""device":"phone""#), "{log}");
 }
 
-#[test]
-fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
-    let home = Home::new();
+/// A server whose log nobody reads, and that has lost lines; and the log.
+fn unread(home: &Home) -> (Server, File) {
     home.write("rejoin.toml", "[log]\nlevel = \"trace\"\n");
     let log = home.path("log");
     mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -264,12 +263,28 @@ fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
         assert_eq!(admin.get("/me").0, 200);
         admin.metric("rejoin_log_lines_dropped_total") > 0
     });
-    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
-
     // The fixture reads the log at the end.
     fs::remove_file(&log).unwrap();
     fs::write(&log, "").unwrap();
+    (server, pipe)
+}
+
+#[test]
+fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
+    let home = Home::new();
+    let (server, _pipe) = unread(&home);
+    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
     let (code, _) = server.stop_within(Duration::from_secs(10), Signal::TERM);
     assert_eq!(code, Some(0));
-    drop(pipe);
+}
+
+#[test]
+fn an_unread_log_does_not_delay_the_end_by_a_second_signal() {
+    let home = Home::new();
+    let (server, _pipe) = unread(&home);
+    // It reads nothing, so that the stop lasts until the second signal.
+    let _client = server.log_in();
+    server.signal(Signal::TERM);
+    let (code, _) = server.stop_within(Duration::from_secs(10), Signal::INT);
+    assert!(code.is_some(), "it was killed by the signal");
 }

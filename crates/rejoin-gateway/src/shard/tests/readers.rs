@@ -105,3 +105,24 @@ async fn a_connection_that_was_closed_before_a_stop_does_not_delay_it() {
     stage.advance(Duration::from_millis(3500)).await;
     assert!(stage.shard.connections.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_pile_up_slowly_close_a_connection_that_reads_nothing() {
+    let (mut stage, mut peer) = blocked().await;
+    // The first replies wait behind the full socket. Later ones are no news to the shard.
+    for count in [10, 1000] {
+        for _ in 0..count {
+            peer.ask("ping", &json!({}));
+        }
+        for _ in 0..20 {
+            peer.flush();
+            stage.wait_for_sockets();
+        }
+    }
+    assert_eq!(stage.gateway.hub.connection_count(), 1);
+    let timeout = stage.gateway.config.reply_timeout;
+    stage.advance(timeout + Duration::from_secs(1)).await;
+    assert_eq!(stage.gateway.hub.connection_count(), 0);
+    let closed = &stage.gateway.hub.metrics().closed;
+    assert_eq!(closed.get_or_create(&[("code", CloseCode::TooSlow.code())]).get(), 1);
+}
