@@ -64,7 +64,7 @@ pub(crate) struct Server {
     folder: Option<TempDir>,
     /// The settings of clients, if the server speaks TLS.
     tls: Option<Arc<ClientConfig>>,
-    /// Whether each published message is answered.
+    /// True if each published message is answered.
     acknowledges: bool,
 }
 
@@ -231,7 +231,7 @@ impl Server {
         self.token.is_some()
     }
 
-    /// Whether it answers each published message.
+    /// Returns true if it answers each published message.
     pub(crate) fn acknowledges(&self) -> bool {
         self.acknowledges
     }

@@ -52,7 +52,7 @@ impl Wire {
         self.socket().set_nonblocking(true)
     }
 
-    /// Whether encrypted bytes wait until the socket is writable.
+    /// Returns true if encrypted bytes wait for the socket.
     pub(crate) fn wants_write(&self) -> bool {
         match self {
             Self::Plain(_) => false,

@@ -38,9 +38,9 @@ pub(crate) enum Pace {
 pub(super) struct Publisher {
     stream: Wire,
     topics: Topics,
-    /// Whether the server takes `publish` messages; the bare loop takes the data only.
+    /// True if the server takes `publish` messages. The bare loop takes the data only.
     speaks_rejoin: bool,
-    /// Whether the server answers each message.
+    /// True if the server answers each message.
     is_answered: bool,
     /// The times at which the unanswered messages were made, oldest first.
     unanswered: VecDeque<u64>,

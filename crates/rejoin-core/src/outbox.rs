@@ -1,4 +1,4 @@
-//! The outbox: what one connection is told besides its streams, in order and bounded.
+//! The outbox: the replies of one connection, in order and bounded.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +28,7 @@ const BUSY_ITEMS: usize = 256;
 /// The same in bytes.
 const BUSY_BYTES: usize = 64 * 1024;
 
-/// Whoever writes to sockets: told, without waiting, that there is something to write.
+/// The writer of sockets. Its notifications never wait.
 pub trait Wake: fmt::Debug + Send + Sync {
     /// A followed stream has frames that were not taken. Called with the stream locked.
     fn stream_advanced(&self, stream: StreamNumber);
@@ -68,7 +68,7 @@ pub struct Goodbye {
 }
 
 impl From<CloseCode> for Goodbye {
-    /// As it suits the code: whoever asked for too much waits longest.
+    /// The times that suit the code: a client that asked for too much waits longest.
     fn from(code: CloseCode) -> Self {
         let (after, window) = match code {
             CloseCode::RateLimited => (10, 10),

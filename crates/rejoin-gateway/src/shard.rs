@@ -134,13 +134,13 @@ fn start(number: usize, context: Context, shutdown: &Shutdown) -> io::Result<Sha
         let _ended = ended_tx;
         shard.run();
     })?;
-    let (told, begun) = (handle.clone(), shutdown.clone());
+    let (shard, begun) = (handle.clone(), shutdown.clone());
     shutdown.spawn(async move {
         begun.begun().await;
-        told.send(Command::Drain);
+        shard.send(Command::Drain);
         // The sender is dropped with the thread.
         let _ = ended.await;
-        if told.is_open() {
+        if shard.is_open() {
             error!("an I/O thread has panicked");
         }
     });

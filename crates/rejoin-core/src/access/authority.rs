@@ -56,7 +56,7 @@ pub enum Author {
 }
 
 impl Author {
-    /// Whether the input may still be written.
+    /// Returns true while the input may be written.
     ///
     /// A connection that ended by itself keeps its input: a user may type and close the tab. One
     /// whose rights were taken back does not.

@@ -81,7 +81,7 @@ impl Shard {
                 }
             }
             Progress::Behind { oldest, .. } => {
-                // Appends that do not wait outran the shard: each reader is told by itself.
+                // Appends that do not wait outran the shard: each reader gets its own gap or snapshot.
                 readers.cursor = oldest;
                 for entry in &readers.entries {
                     mark_behind(&mut self.connections, &mut self.work.behind, entry.slot);

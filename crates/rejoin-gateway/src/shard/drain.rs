@@ -1,4 +1,4 @@
-//! The drain: all connections are closed, and each client is told when to come back.
+//! The drain: all connections are closed, and each client gets its time to reconnect.
 
 use std::{
     sync::{
@@ -75,7 +75,7 @@ impl Shard {
     }
 
     /// Whether connections are left that were not closed.
-    pub(super) fn has_untold(&self) -> bool {
+    pub(super) fn has_unclosed(&self) -> bool {
         self.draining.is_some_and(|next| next < self.connections.capacity())
     }
 

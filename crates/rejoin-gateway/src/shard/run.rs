@@ -165,7 +165,7 @@ impl Shard {
 
     fn wait(&mut self, events: &mut Events, max_wait: Option<Duration>) {
         let now = Instant::now();
-        let timeout = if self.work.is_empty() && !self.has_untold() && self.handle.fall_asleep() {
+        let timeout = if self.work.is_empty() && !self.has_unclosed() && self.handle.fall_asleep() {
             [self.timers.wait(now), max_wait].into_iter().flatten().min()
         } else {
             Some(Duration::ZERO)

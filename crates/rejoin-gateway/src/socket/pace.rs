@@ -8,7 +8,7 @@ use crate::gcra::{Gcra, Rate};
 
 /// Pings and pongs that a client may send: more than any library does.
 const CONTROLS: Rate = Rate::new(NonZeroU32::new(100).expect("not zero"), Duration::from_secs(1));
-/// Refusals after which a client is let go: it does not listen.
+/// Refusals after which a client is closed: it ignores them.
 const REFUSALS: Rate = Rate::new(NonZeroU32::new(1000).expect("not zero"), Duration::from_secs(10));
 
 /// How fast clients may send; nothing: no limit.
@@ -34,7 +34,7 @@ pub(super) struct Pace {
 pub(super) enum TooFast {
     /// It is refused, with the limit's name and when to try again.
     Refuse { what: &'static str, wait: Duration },
-    /// The client is refused so often that it is let go.
+    /// The client is refused so often that it is closed.
     LetGo { what: &'static str },
 }
 

@@ -250,7 +250,7 @@ fn json_lines_hold_no_debug_text() {
     assert!(log.contains(r#""device":"phone""#), "{log}");
 }
 
-/// A server whose log nobody reads, and that has lost lines; and the log.
+/// Starts a server with an unread log, and waits for lost lines. Returns both.
 fn unread(home: &Home) -> (Server, File) {
     home.write("rejoin.toml", "[log]\nlevel = \"trace\"\n");
     let log = home.path("log");
