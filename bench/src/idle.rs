@@ -13,20 +13,15 @@ use crate::tls::Identity;
 /// Targets for the memory of one connection, in bytes.
 const TARGET_BYTES: u32 = 2_500;
 const TARGET_TLS_BYTES: u32 = 10_000;
-/// Held by default. The limit of 20,000 open files that is common allows no more over TLS.
-const CONNECTIONS: usize = 9000;
-const CONNECTIONS_TLS: usize = 6000;
-/// Enough for a server that relays TLS through a socket pair.
-const FILES_PER_TLS_CONNECTION: u64 = 3;
 /// Time for the server to put away what connecting took.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Connections to hold; 9000 without a number, 6000 over TLS
-    #[arg(long)]
-    connections: Option<usize>,
+    /// Connections to hold
+    #[arg(long, default_value_t = 9000)]
+    connections: usize,
     /// Each subscribes to a topic as well
     #[arg(long)]
     subscribed: bool,
@@ -40,10 +35,8 @@ pub(crate) struct Options {
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let (default, each) =
-        if options.tls { (CONNECTIONS_TLS, FILES_PER_TLS_CONNECTION) } else { (CONNECTIONS, 1) };
-    let count = options.connections.unwrap_or(default);
-    machine::allow_open_files(count as u64 * each + 200)?;
+    let count = options.connections;
+    machine::allow_open_files(count as u64 + 200)?;
     let identity = options.tls.then(Identity::generate).transpose()?;
     let server = Server::rejoin_over(identity.as_ref())?;
     clock::pause(SETTLE);
