@@ -14,7 +14,6 @@ use bytes::Bytes;
 use hyper::{server::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rejoin_core::Shutdown;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -35,8 +34,6 @@ use crate::{
 
 /// How long a client may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent before TCP asks whether the peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What all accepted sockets share.
 #[derive(Debug)]
@@ -75,13 +72,8 @@ impl Accept {
         }
     }
 
-    /// Takes a slot for a new connection and sets its socket's options.
-    pub(crate) fn enter(&self, socket: &SockRef<'_>) -> PendingSlot {
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        let set = socket.set_tcp_nodelay(true);
-        if let Err(error) = set.and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
-            debug!(%error, "a socket without TCP_NODELAY or keep-alive");
-        }
+    /// Takes a slot for a new connection.
+    pub(crate) fn enter(&self) -> PendingSlot {
         self.pending.enter()
     }
 

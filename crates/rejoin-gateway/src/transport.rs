@@ -5,14 +5,18 @@ use std::{
     mem::MaybeUninit,
     net::{Shutdown, TcpStream as StdTcpStream},
     os::fd::{AsRawFd, RawFd},
+    time::Duration,
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 use rustls::ServerConnection;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
+use tracing::debug;
 
 /// Bytes that the kernel may hold unsent for one socket: more would be old when they arrive.
 const UNSENT_BYTES: u32 = 128 * 1024;
+/// How long a connection may be silent before TCP asks whether the peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Plaintext that TLS takes ahead of the socket, in bytes.
 const TLS_AHEAD_BYTES: usize = 64 * 1024;
 
@@ -30,21 +34,10 @@ pub(crate) struct TlsSocket {
 }
 
 impl Transport {
-    /// Takes a socket without TLS.
-    ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
-    pub(crate) fn plain(socket: StdTcpStream) -> io::Result<Self> {
-        Ok(Self::Plain(prepare(socket)?))
-    }
-
-    /// Takes a socket whose TLS handshake is done.
-    ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
-    pub(crate) fn tls(socket: StdTcpStream, mut session: ServerConnection) -> io::Result<Self> {
+    /// Takes a non-blocking socket whose TLS handshake is done.
+    pub(crate) fn tls(socket: TcpStream, mut session: ServerConnection) -> Self {
         session.set_buffer_limit(Some(TLS_AHEAD_BYTES));
-        Ok(Self::Tls(Box::new(TlsSocket { socket: prepare(socket)?, session })))
+        Self::Tls(Box::new(TlsSocket { socket, session }))
     }
 
     /// Has a poll report when the socket can be read or written again (edge-triggered).
@@ -120,9 +113,10 @@ impl Transport {
         }
     }
 
-    /// Whether it speaks TLS.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    /// Whether a read of `count` bytes into `room` took all that had arrived: less than was asked
+    /// for is all there is (epoll(7)), but TLS may hold more.
+    pub(crate) fn is_all(&self, count: usize, room: usize) -> bool {
+        count < room && matches!(self, Self::Plain(_))
     }
 
     /// The descriptor.
@@ -197,11 +191,18 @@ impl TlsSocket {
     }
 }
 
-fn prepare(socket: StdTcpStream) -> io::Result<TcpStream> {
-    socket.set_nonblocking(true)?;
-    // Without it a stuck peer only costs more memory.
-    let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
-    Ok(TcpStream::from_std(socket))
+/// Sets the options of a listener that the sockets inherit that it accepts: one call each in the
+/// life of the process, instead of one for each socket.
+pub(crate) fn prepare(listener: &SockRef<'_>) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let set = listener
+        .set_tcp_nodelay(true)
+        .and_then(|()| listener.set_tcp_keepalive(&keepalive))
+        .and_then(|()| listener.set_tcp_notsent_lowat(UNSENT_BYTES));
+    if let Err(error) = set {
+        // Without them, answers wait for more and a stuck peer costs more memory.
+        debug!(%error, "sockets without TCP_NODELAY, keep-alive or a bound of unsent bytes");
+    }
 }
 
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {

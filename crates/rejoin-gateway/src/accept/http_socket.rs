@@ -47,13 +47,18 @@ impl HttpSocket {
     /// If the runtime does not let the socket go.
     pub(super) fn into_transport(self) -> io::Result<Transport> {
         match self.stream {
-            Stream::Plain(socket) => Transport::plain(socket.into_std()?),
+            Stream::Plain(socket) => Ok(Transport::Plain(leave(socket)?)),
             Stream::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
-                Transport::tls(socket.into_std()?, session)
+                Ok(Transport::tls(leave(socket)?, session))
             }
         }
     }
+}
+
+/// Takes a socket, which is non-blocking, from the runtime.
+fn leave(socket: TcpStream) -> io::Result<mio::net::TcpStream> {
+    Ok(mio::net::TcpStream::from_std(socket.into_std()?))
 }
 
 impl AsyncRead for HttpSocket {

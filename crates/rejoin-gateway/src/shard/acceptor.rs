@@ -15,6 +15,7 @@ use crate::{
         inbox::Command,
         run::{LISTENER, Shard},
     },
+    transport::prepare,
 };
 
 /// Connections that one shard takes before others get any, unless it is busy: threads that wake
@@ -42,6 +43,7 @@ impl Shard {
     pub(super) fn listen(&mut self, listener: StdTcpListener, accept: Arc<Accept>) {
         // All shards read first requests with it.
         let accept = Arc::clone(self.context.accept.get_or_init(|| accept));
+        prepare(&SockRef::from(&listener));
         let mut listener = TcpListener::from_std(listener);
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut listener, LISTENER, Interest::READABLE) {
@@ -60,10 +62,9 @@ impl Shard {
             match acceptor.listener.accept() {
                 Ok((socket, address)) => {
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
-                    let slot = accept.enter(&SockRef::from(&socket));
-                    let socket = socket.into();
+                    let slot = accept.enter();
                     if accept.is_tls() {
-                        accept.serve_tls(socket, slot, peer);
+                        accept.serve_tls(socket.into(), slot, peer);
                         continue;
                     }
                     let shard = self.least_loaded();

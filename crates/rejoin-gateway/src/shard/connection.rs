@@ -97,9 +97,9 @@ impl Connection {
         self.ended |= ended;
     }
 
-    /// Notes that all was read.
+    /// Notes that all was read, except the end if it has come.
     pub(super) fn clear_readable(&mut self) {
-        self.readable = false;
+        self.readable = self.ended;
     }
 
     /// Whether a turn of reading would find something to do.
@@ -132,9 +132,9 @@ impl Connection {
                     }
                     Err(_) => return Read::End,
                 };
-                // Less than was asked for is all there is (epoll(7)); TLS may hold more.
-                let is_all = count < buffer.len() && !self.output.transport().is_tls();
-                self.readable = !is_all || self.ended;
+                if self.output.transport().is_all(count, buffer.len()) {
+                    self.readable = self.ended;
+                }
                 budget = budget.saturating_sub(count);
                 client.receive(&mut buffer[..count])
             };
@@ -216,6 +216,10 @@ impl Connection {
     }
 
     pub(super) fn add_read(&mut self, stream: StreamNumber, place: usize) {
+        if self.reads.is_empty() {
+            // Most connections read one stream, and there are many connections.
+            self.reads.reserve_exact(1);
+        }
         self.reads.push((stream, place));
     }
 

@@ -2,14 +2,14 @@
 
 use std::{
     fmt, io, mem,
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use mio::{Registry, Token, Waker};
+use mio::{Registry, Token, Waker, net::TcpStream};
 use parking_lot::Mutex;
 use rejoin_core::{Outbox, Snapshot, Wake};
 use rejoin_protocol::StreamNumber;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use mio::Token;
+use mio::{Token, net::TcpStream};
 use rejoin_core::{DropReason, Form, Item, Outbox};
 use rejoin_protocol::CloseCode;
 use tokio::time::Instant;
@@ -26,23 +26,19 @@ use crate::{
     transport::Transport,
 };
 
+/// Places for connections that a shard makes first.
+const FIRST_PLACES: usize = 64;
+
 impl Shard {
     /// Owns a socket whose first request has not arrived.
-    pub(super) fn open(&mut self, socket: std::net::TcpStream, pending: PendingSlot, peer: Peer) {
+    pub(super) fn open(&mut self, socket: TcpStream, pending: PendingSlot, peer: Peer) {
         if self.draining.is_some() {
             return self.handle.remove_load();
         }
         let timeout = self.context.gateway.config.header_timeout;
         let opening = Box::new(Opening::new(pending, peer, timeout));
         let deadline = opening.deadline();
-        let transport = match Transport::plain(socket) {
-            Ok(transport) => transport,
-            Err(error) => {
-                self.handle.remove_load();
-                return debug!(%error, "a socket cannot be used");
-            }
-        };
-        let output = Output::new(transport, Form::Plain);
+        let output = Output::new(Transport::Plain(socket), Form::Plain);
         let Some(slot) = self.insert(output, Phase::Opening(opening)) else { return };
         if let Phase::Opening(opening) = &self.connections[slot].phase {
             opening.slot().notify_shard(&self.handle, slot);
@@ -62,6 +58,11 @@ impl Shard {
     }
 
     fn insert(&mut self, output: Output, phase: Phase) -> Option<usize> {
+        let count = self.connections.len();
+        if count == self.connections.capacity() {
+            // By a quarter: to double would leave half of the places unused.
+            self.connections.reserve_exact((count / 4).max(FIRST_PLACES));
+        }
         let slot = self.connections.insert(Connection::new(output, phase));
         let transport = self.connections[slot].output.transport();
         if let Err(error) = transport.register(self.poll.registry(), Token(slot)) {
@@ -160,8 +161,10 @@ impl Shard {
 
     fn read_opening(&mut self, slot: usize) {
         let Some(accept) = self.context.accept.get().map(Arc::clone) else { return };
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { return };
+        while let Some(connection) = self.connections.get_mut(slot) {
+            if !connection.wants_read() {
+                return;
+            }
             let count = match connection.output.transport().receive(&mut self.buffer) {
                 Ok(0) => return self.remove(slot),
                 Ok(count) => count,
@@ -170,6 +173,9 @@ impl Shard {
                 }
                 Err(_) => return self.remove(slot),
             };
+            if connection.output.transport().is_all(count, self.buffer.len()) {
+                connection.clear_readable();
+            }
             let Phase::Opening(opening) = &mut connection.phase else { return };
             match opening.receive(&self.buffer[..count], &accept) {
                 Outcome::Incomplete => {}

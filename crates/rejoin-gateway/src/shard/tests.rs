@@ -74,6 +74,7 @@ impl Stage {
             SockRef::from(end).set_send_buffer_size(4096).unwrap();
         }
         socket.set_nonblocking(true).unwrap();
+        near.set_nonblocking(true).unwrap();
         socket.set_nodelay(true).unwrap();
 
         let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
@@ -81,7 +82,7 @@ impl Stage {
         let accepted =
             Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
         self.shard.adopt(Arrival {
-            transport: Transport::plain(near).unwrap(),
+            transport: Transport::Plain(mio::net::TcpStream::from_std(near)),
             first_bytes: bytes::Bytes::new(),
             accepted,
             raw: None,

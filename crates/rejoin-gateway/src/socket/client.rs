@@ -4,7 +4,7 @@
 //! releases all that the connection holds: its place in the hub, its presence, its attachments
 //! and its permit.
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use bytes::Bytes;
 use rejoin_core::{
@@ -25,7 +25,7 @@ use crate::{
     shard::Keepalive,
     socket::{
         job::{Done, Job, Jobs},
-        pace::{Pace, TooFast},
+        pace::Pace,
         raw::Raw,
     },
 };
@@ -36,16 +36,14 @@ pub(crate) struct Client {
     pub(super) outbox: Arc<Outbox>,
     decoder: Decoder,
     pub(super) stage: Stage,
-    /// Known from the request; `authenticate` may name the device.
-    pub(super) handshake: Handshake,
     /// `None` for an implicit stream to which nothing was emitted yet.
     pub(super) subscriptions: BTreeMap<TopicName, Option<Subscription>>,
     pub(super) attachments: Vec<Attachment>,
     /// Subjects whose presence it follows.
     pub(super) following: Vec<(Subject, StreamNumber)>,
-    pace: Pace,
+    pub(super) pace: Pace,
     /// There for a connection to a raw endpoint.
-    pub(super) raw: Option<Raw>,
+    pub(super) raw: Option<Box<Raw>>,
     /// Bytes that were read behind a message that is still being handled.
     unread: Vec<u8>,
     pub(super) jobs: Jobs,
@@ -61,8 +59,15 @@ pub(crate) struct Client {
 
 /// How far a client has come.
 pub(super) enum Stage {
-    Authenticating { deadline: Instant },
-    Authenticated { membership: Membership, keepalive: Keepalive },
+    /// The request says what the handshake holds; `authenticate` may name the device.
+    Authenticating {
+        deadline: Instant,
+        handshake: Box<Handshake>,
+    },
+    Authenticated {
+        membership: Membership,
+        keepalive: Keepalive,
+    },
 }
 
 /// What follows from bytes, from a job, or from the time.
@@ -86,13 +91,12 @@ impl Client {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let deadline = Instant::now() + shared.config.auth_timeout;
-        let span = log::span(&handshake);
+        let (span, handshake) = (log::span(&handshake), Box::new(handshake));
         Self {
             decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
             shared,
             outbox,
-            stage: Stage::Authenticating { deadline },
-            handshake,
+            stage: Stage::Authenticating { deadline, handshake },
             subscriptions: BTreeMap::new(),
             attachments: Vec::new(),
             following: Vec::new(),
@@ -134,7 +138,10 @@ impl Client {
 
     /// What is known of the client from its request.
     pub(crate) fn handshake(&self) -> &Handshake {
-        self.connection().map_or(&self.handshake, Connection::handshake)
+        match &self.stage {
+            Stage::Authenticating { handshake, .. } => handshake,
+            Stage::Authenticated { membership, .. } => membership.connection().handshake(),
+        }
     }
 
     /// Whether more bytes may be read: no message is being handled, and replies are read.
@@ -249,48 +256,6 @@ impl Client {
             }
             Event::Pong(_) => Flow::Continue,
             Event::Close(_) => Flow::Close(CloseCode::Normal),
-        }
-    }
-
-    fn admit(&mut self, event: &Event<'_>) -> Result<(), TooFast> {
-        let rates = &self.shared.config.rates;
-        match event {
-            Event::Text(text) => self.pace.message(rates, text.len()),
-            Event::Binary(bytes) => self.pace.message(rates, bytes.len()),
-            Event::Ping(_) | Event::Pong(_) => self.pace.control(),
-            Event::Close(_) => Ok(()),
-        }
-    }
-
-    /// Answers what came too fast.
-    fn refuse(&self, event: &Event<'_>, too_fast: TooFast) -> Flow {
-        let metrics = self.shared.hub.metrics();
-        match (too_fast, event) {
-            (TooFast::LetGo { what }, _) => {
-                metrics.rate_limited(what);
-                Flow::Close(CloseCode::RateLimited)
-            }
-            // A flood of pings gets no pongs.
-            (TooFast::Refuse { what, .. }, Event::Ping(_) | Event::Pong(_)) => {
-                metrics.rate_limited(what);
-                Flow::Continue
-            }
-            (TooFast::Refuse { what, wait }, _) => {
-                metrics.rate_limited(what);
-                let reply_to = match event {
-                    Event::Text(text) => {
-                        Envelope::parse(text).ok().and_then(|envelope| envelope.id)
-                    }
-                    _ => None,
-                };
-                let sentence = if wait == Duration::MAX {
-                    format!("the message alone is beyond the limit of {what} in a second")
-                } else {
-                    let wait = wait.as_millis() + 1;
-                    format!("too many {what} in a second; try again in {wait} ms")
-                };
-                self.send_error(reply_to.as_ref(), ErrorBody::new(ErrorCode::RateLimited, sentence))
-            }
         }
     }
 

@@ -37,16 +37,16 @@ impl Client {
         socket: SocketState<'_>,
     ) -> Result<Instant, CloseCode> {
         let mut next = match &self.stage {
-            Stage::Authenticating { deadline } if now.at >= *deadline => {
+            Stage::Authenticating { deadline, .. } if now.at >= *deadline => {
                 return Err(self.time_out());
             }
-            Stage::Authenticating { deadline } => *deadline,
+            Stage::Authenticating { deadline, .. } => *deadline,
             Stage::Authenticated { .. } => self.keep_alive(now, socket)?,
         };
         let limits = [
             (self.unfinished_since, self.shared.config.message_timeout),
             (self.stalled_since, self.shared.config.reply_timeout),
-            (self.raw.as_ref().and_then(Raw::typing_since), self.shared.config.reply_timeout),
+            (self.raw.as_deref().and_then(Raw::typing_since), self.shared.config.reply_timeout),
         ];
         for (since, limit) in limits {
             let Some(since) = since else { continue };

@@ -58,11 +58,11 @@ impl Client {
         match result {
             Ok(identity) => {
                 // What the message leaves out, the address may have named.
-                let named = mem::take(&mut self.handshake.device);
-                self.handshake.device = Device {
-                    id: message.device_id.or(named.id),
-                    name: message.device_name.or(named.name),
-                };
+                if let Stage::Authenticating { handshake, .. } = &mut self.stage {
+                    let Device { id, name } = mem::take(&mut handshake.device);
+                    let (id, name) = (message.device_id.or(id), message.device_name.or(name));
+                    handshake.device = Device { id, name };
+                }
                 self.welcome(reply_to, identity, &message.positions)
             }
             Err(error) => {
@@ -102,8 +102,11 @@ impl Client {
         identity: Identity,
         positions: &Positions,
     ) -> Flow {
+        let Stage::Authenticating { handshake, .. } = &mut self.stage else {
+            return Flow::Continue;
+        };
+        let handshake = mem::take(&mut **handshake);
         let hub = &self.shared.hub;
-        let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
         let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));

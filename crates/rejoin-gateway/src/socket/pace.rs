@@ -2,9 +2,17 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use rejoin_protocol::{
+    CloseCode, ErrorCode,
+    message::{Envelope, ErrorBody},
+};
+use rejoin_websocket::Event;
 use tokio::time::Instant;
 
-use crate::gcra::{Gcra, Rate};
+use crate::{
+    gcra::{Gcra, Rate},
+    socket::client::{Client, Flow},
+};
 
 /// Pings and pongs that a client may send: more than any library does.
 const CONTROLS: Rate = Rate::new(NonZeroU32::new(100).expect("not zero"), Duration::from_secs(1));
@@ -68,6 +76,51 @@ impl Pace {
         match self.refusals.take(&REFUSALS, now, 1) {
             Ok(()) => TooFast::Refuse { what, wait },
             Err(_) => TooFast::LetGo { what },
+        }
+    }
+}
+
+impl Client {
+    /// Counts what a client sent.
+    pub(super) fn admit(&mut self, event: &Event<'_>) -> Result<(), TooFast> {
+        let rates = &self.shared.config.rates;
+        match event {
+            Event::Text(text) => self.pace.message(rates, text.len()),
+            Event::Binary(bytes) => self.pace.message(rates, bytes.len()),
+            Event::Ping(_) | Event::Pong(_) => self.pace.control(),
+            Event::Close(_) => Ok(()),
+        }
+    }
+
+    /// Answers what came too fast.
+    pub(super) fn refuse(&self, event: &Event<'_>, too_fast: TooFast) -> Flow {
+        let metrics = self.shared.hub.metrics();
+        match (too_fast, event) {
+            (TooFast::LetGo { what }, _) => {
+                metrics.rate_limited(what);
+                Flow::Close(CloseCode::RateLimited)
+            }
+            // A flood of pings gets no pongs.
+            (TooFast::Refuse { what, .. }, Event::Ping(_) | Event::Pong(_)) => {
+                metrics.rate_limited(what);
+                Flow::Continue
+            }
+            (TooFast::Refuse { what, wait }, _) => {
+                metrics.rate_limited(what);
+                let reply_to = match event {
+                    Event::Text(text) => {
+                        Envelope::parse(text).ok().and_then(|envelope| envelope.id)
+                    }
+                    _ => None,
+                };
+                let sentence = if wait == Duration::MAX {
+                    format!("the message alone is beyond the limit of {what} in a second")
+                } else {
+                    let wait = wait.as_millis() + 1;
+                    format!("too many {what} in a second; try again in {wait} ms")
+                };
+                self.send_error(reply_to.as_ref(), ErrorBody::new(ErrorCode::RateLimited, sentence))
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ impl Client {
         let Some(connection) = self.connection().cloned() else {
             return Flow::Close(CloseCode::Normal);
         };
-        self.raw = Some(Raw::default());
+        self.raw = Some(Box::default());
         let RawAttach { session, role, size } = attach;
         let request = AttachRequest { reply_to: None, position: None, role, writer: None, size };
         self.start(

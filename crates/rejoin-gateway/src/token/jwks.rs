@@ -1,8 +1,8 @@
 //! The keys of an issuer, fetched by one task that owns them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use jsonwebtoken::Validation;
+use jsonwebtoken::{Algorithm, Validation};
 use rejoin_core::Shutdown;
 use tokio::{
     sync::{Notify, watch},
@@ -116,13 +116,13 @@ impl Issuer {
     pub(super) fn check(
         &self,
         signed: &Signed<'_>,
-        validation: Validation,
+        validations: &HashMap<Algorithm, Validation>,
     ) -> Result<Claims, TokenError> {
         let State { keys, failed, .. } = self.state.borrow().clone();
         if keys.is_empty() {
             return Err(TokenError::KeysUnavailable);
         }
-        match keys.check(signed, validation) {
+        match keys.check(signed, validations) {
             // Perhaps it is the issuer's newest key.
             Err(TokenError::UnknownKey) if failed => Err(TokenError::KeysUnavailable),
             result => result,

@@ -1,6 +1,6 @@
 //! Keys that verify, each with the algorithms that it is for.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
@@ -23,7 +23,7 @@ pub(super) const P384: &[Algorithm] = &[ES384];
 /// What an Ed25519 key is for.
 pub(super) const ED: &[Algorithm] = &[EdDSA];
 /// What a secret is for, and nothing else is.
-const SECRET: &[Algorithm] = &[HS256];
+pub(super) const SECRET: &[Algorithm] = &[HS256];
 
 /// How many keys one source may have; an issuer has two or three.
 pub(super) const MAX_KEYS: usize = 64;
@@ -135,7 +135,7 @@ impl KeySet {
         names.join(", ")
     }
 
-    /// Checks the signature, and with it what `validation` asks.
+    /// Checks the signature, and with it what the validation of the token's algorithm asks.
     ///
     /// The key decides which algorithms are right for it; the token only chooses among them.
     ///
@@ -144,7 +144,7 @@ impl KeySet {
     pub(super) fn check(
         &self,
         signed: &Signed<'_>,
-        mut validation: Validation,
+        validations: &HashMap<Algorithm, Validation>,
     ) -> Result<Claims, TokenError> {
         let meant = |key: &&Key| match (&key.id, &signed.key_id) {
             (Some(id), Some(wanted)) => **id == **wanted,
@@ -154,10 +154,12 @@ impl KeySet {
             return Err(TokenError::UnknownKey);
         }
         let fits = |key: &&Key| key.algorithms.contains(&signed.algorithm);
-        validation.algorithms = vec![signed.algorithm];
+        let Some(validation) = validations.get(&signed.algorithm) else {
+            return Err(TokenError::Algorithm { allowed: self.allowed() });
+        };
         let mut refusal = None;
         for key in self.0.iter().filter(meant).filter(fits).take(MAX_TRIES) {
-            match decode::<Claims>(signed.token, &key.decoding, &validation) {
+            match decode::<Claims>(signed.token, &key.decoding, validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => {
                     refusal = Some(TokenError::Signature);

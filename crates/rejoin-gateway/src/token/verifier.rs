@@ -1,6 +1,6 @@
 //! What verifies tokens: keys, rules, and what was revoked.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Validation};
@@ -13,7 +13,7 @@ use crate::{
         InvalidKey, MAX_TOKEN_BYTES, TokenError, TokenRules,
         fetch::{Fetcher, JwksUrl},
         jwks::Issuer,
-        key::{Key, KeySet, Signed},
+        key::{ED, Key, KeySet, P256, P384, RSA, SECRET, Signed},
         pem,
     },
 };
@@ -37,8 +37,8 @@ use crate::{
 pub struct Verifier {
     keys: Keys,
     rules: Arc<TokenRules>,
-    /// The rules as the library takes them, without the algorithm.
-    validation: Arc<Validation>,
+    /// The rules as the library takes them, for each algorithm.
+    validations: Arc<HashMap<Algorithm, Validation>>,
     revocations: Option<Revocations>,
 }
 
@@ -87,15 +87,15 @@ impl Verifier {
 
     fn new(keys: Keys) -> Self {
         let rules = TokenRules::default();
-        let validation = Arc::new(validation(&rules));
-        Self { keys, rules: Arc::new(rules), validation, revocations: None }
+        let validations = Arc::new(validations(&rules));
+        Self { keys, rules: Arc::new(rules), validations, revocations: None }
     }
 
     /// Asks this of tokens, instead of what was asked before.
     #[must_use]
     pub fn with_rules(self, rules: TokenRules) -> Self {
-        let validation = Arc::new(validation(&rules));
-        Self { rules: Arc::new(rules), validation, ..self }
+        let validations = Arc::new(validations(&rules));
+        Self { rules: Arc::new(rules), validations, ..self }
     }
 
     /// Refuses what is revoked here.
@@ -141,9 +141,9 @@ impl Verifier {
             Err(error) => return Some(Err(error)),
         };
         match &self.keys {
-            Keys::Fixed(keys) => Some(self.judge(keys.check(&signed, self.validation()))),
+            Keys::Fixed(keys) => Some(self.judge(keys.check(&signed, &self.validations))),
             Keys::Fetched(issuer) if issuer.should_ask(signed.key_id.as_deref()) => None,
-            Keys::Fetched(issuer) => Some(self.judge(issuer.check(&signed, self.validation()))),
+            Keys::Fetched(issuer) => Some(self.judge(issuer.check(&signed, &self.validations))),
         }
     }
 
@@ -170,16 +170,12 @@ impl Verifier {
     async fn verify_after_fetch(&self, token: &str) -> Result<Identity, TokenError> {
         let signed = self.read(token)?;
         match &self.keys {
-            Keys::Fixed(keys) => self.judge(keys.check(&signed, self.validation())),
+            Keys::Fixed(keys) => self.judge(keys.check(&signed, &self.validations)),
             Keys::Fetched(issuer) => {
                 issuer.ask().await;
-                self.judge(issuer.check(&signed, self.validation()))
+                self.judge(issuer.check(&signed, &self.validations))
             }
         }
-    }
-
-    fn validation(&self) -> Validation {
-        Validation::clone(&self.validation)
     }
 
     /// Reads the header, without believing it.
@@ -219,10 +215,13 @@ impl Verifier {
     }
 }
 
-fn validation(rules: &TokenRules) -> Validation {
-    // The algorithm is set for each token, from its key.
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.algorithms.clear();
+fn validations(rules: &TokenRules) -> HashMap<Algorithm, Validation> {
+    let algorithms = [SECRET, RSA, P256, P384, ED].into_iter().flatten();
+    algorithms.map(|algorithm| (*algorithm, validation(rules, *algorithm))).collect()
+}
+
+fn validation(rules: &TokenRules, algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
     validation.leeway = rules.leeway.as_secs();
     validation.validate_nbf = true;
     let mut required = vec!["sub"];

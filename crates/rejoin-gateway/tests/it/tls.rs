@@ -4,6 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rcgen::{CertifiedKey, KeyPair};
 use rejoin_gateway::{GatewayConfig, Tls, TlsConfig};
+use rejoin_protocol::{CloseCode, UserId};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -169,6 +171,39 @@ async fn a_reader_behind_tls_that_does_not_read_is_told_of_its_gap() {
         }
     }
     assert!(gaps > 0, "so much is between the server and its reader: {messages} messages");
+}
+
+#[tokio::test]
+async fn a_blocked_client_behind_tls_is_removed_when_it_is_disconnected_and_when_it_is_silent() {
+    let files = Files::new();
+    let configure = |config: &mut GatewayConfig| {
+        config.tls = Some(files.tls());
+        config.heartbeat = Duration::from_secs(1);
+    };
+    let server = TestServer::start_with(configure, |gateway| gateway).await;
+    let mut publisher = log_in(&server, &files).await;
+    let large = "x".repeat(50_000);
+    for (removals, reason) in ["a disconnect", "missed heartbeats"].into_iter().enumerate() {
+        let mut blocked = log_in(&server, &files).await;
+        blocked.ask("subscribe", json!({ "topic": "short" })).await;
+        // 20 MB: more than both ends hold.
+        for _ in 0..400 {
+            publisher.ask("publish", json!({ "topic": "short", "data": large })).await;
+        }
+        let user = UserId::new("ann").unwrap();
+        if reason == "a disconnect" {
+            let newest = server.hub.connections_of(&user).pop().unwrap();
+            newest.close(CloseCode::Disconnected);
+        }
+        let removed = async {
+            while server.hub.connection_count_of(&user) > 1 {
+                // The publisher answers its own heartbeats meanwhile.
+                publisher.ask("ping", json!({})).await;
+            }
+        };
+        timeout(Duration::from_secs(20), removed).await.expect(reason);
+        assert_eq!(server.hub.metrics().heartbeats_missed.get(), removals as u64, "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -290,3 +290,51 @@ async fn messages_that_lie_unread_at_a_disconnect_are_not_executed() {
     assert_eq!(world.published(), [(0, 3)].into());
     world.end().await;
 }
+
+/// What a program that embeds the gateway may bring: a subscriber of log lines that panics.
+struct Panics;
+
+impl tracing::Subscriber for Panics {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        // A line about a broken frame.
+        assert!(event.fields().all(|field| field.name() != "error"), "as it was to happen");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_within_the_shard_closes_its_connection_with_4005_and_no_other() {
+    let mut stage = Stage::new(|_| {});
+    let (mut broken, mut other) = (stage.connect("ann"), stage.connect("bob"));
+    stage.settle().await;
+    broken.read();
+    other.read();
+    // A frame that is not masked.
+    broken.send(&[0x81, 0x00]);
+    {
+        let _subscriber = tracing::subscriber::set_default(Panics);
+        stage.settle().await;
+    }
+    let close = broken.read();
+    let code = CloseCode::Internal.code().to_be_bytes();
+    assert!(close.windows(2).any(|window| window == code), "{:?}", String::from_utf8_lossy(&close));
+    other.ask("ping", &json!({}));
+    stage.settle().await;
+    assert!(String::from_utf8_lossy(&other.read()).contains("\"type\":\"pong\""));
+    assert_eq!(stage.gateway.hub.connection_count(), 1);
+}
