@@ -8,6 +8,7 @@ import { connectionLost, noNewerToken, notConnected, RejoinError } from "./error
 import type { ConnectionEvents, ConnectionState } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import {
+  type AuthRefused,
   type AuthResult,
   type Closing,
   type Envelope,
@@ -228,10 +229,15 @@ export class Connection {
     const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
     const positions = this.#ownStreams.positions();
     this.#send("authenticate", { token, ...named, ...(positions && { positions }) }, (answer) => {
-      // Where no token is needed, reading began before it was shown, and without the positions.
-      if (answer.ok) this.#opened({ ...this.#unasked, ...(answer.payload as AuthResult) }, this.#unasked === null);
+      if (answer.ok) this.#answered(answer.payload as AuthResult | AuthRefused);
       else this.#refusal = answer.error;
     });
+  }
+
+  #answered(answer: AuthResult | AuthRefused): void {
+    // Where no token is needed, reading began before it was shown, and without the positions.
+    if (answer.authenticated) this.#opened({ ...this.#unasked, ...answer }, this.#unasked === null);
+    else this.#refusal = answer.error;
   }
 
   #opened(auth: AuthResult, gavePositions: boolean): void {
@@ -285,7 +291,8 @@ export class Connection {
     switch (type) {
       case "auth_result":
         if (!connecting) break;
-        if (this.#token === null) this.#opened(payload, false);
+        if (!payload.authenticated) this.#refusal = payload.error;
+        else if (this.#token === null) this.#opened(payload, false);
         else this.#unasked = payload;
         break;
       case "closing":

@@ -12,6 +12,7 @@ export { RejoinError } from "./errors.js";
 export type { ConnectionEvents, ConnectionState } from "./events.js";
 export type {
   Attached,
+  AuthRefused,
   AuthResult,
   Closing,
   ErrorPayload,

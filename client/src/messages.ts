@@ -38,7 +38,7 @@ export interface SessionInfo {
 }
 
 export interface AuthResult {
-  authenticated: boolean;
+  authenticated: true;
   user_id: string;
   connection_id: string;
   heartbeat_ms: number;
@@ -46,6 +46,12 @@ export interface AuthResult {
   expires_at: number | null;
   /** Where reading begins in the streams that each connection reads unasked. */
   streams?: Partial<Record<OwnTopic, StreamStart>>;
+}
+
+/** The answer to an `authenticate` that is refused. */
+export interface AuthRefused {
+  authenticated: false;
+  error: ErrorPayload;
 }
 
 /** What is said to everyone, to the user, and to the device: read unasked, without a loss across reconnects. */
@@ -216,7 +222,7 @@ export interface Requests {
 }
 
 interface ServerPayloads {
-  auth_result: AuthResult;
+  auth_result: AuthResult | AuthRefused;
   message: TopicMessage;
   gap: TopicGap;
   session: SessionChange;

@@ -189,7 +189,7 @@ test("a server that needs no token begins before it is shown one", async () => {
   await begin();
   const open = (position: string) => {
     const socket = ScriptedSocket.last;
-    const unasked = { user_id: "anonymous", streams: { "@user": start(position) } };
+    const unasked = { authenticated: true, user_id: "anonymous", streams: { "@user": start(position) } };
     // The answer to `authenticate` comes later.
     socket.say({ type: "auth_result", payload: unasked });
     socket.accept({ user_id: "anonymous" });

@@ -38,7 +38,8 @@ export class ScriptedSocket {
   accept(auth: object = {}): void {
     this.readyState = 1;
     this.onopen?.({});
-    const payload = { user_id: "ada", connection_id: "c-1", heartbeat_ms: 30_000, expires_at: null, ...auth };
+    const begun = { user_id: "ada", connection_id: "c-1", heartbeat_ms: 30_000, expires_at: null };
+    const payload = { authenticated: true, ...begun, ...auth };
     this.say({ type: "auth_result", reply_to: this.sent[0]?.id, payload });
   }
 

@@ -263,8 +263,7 @@ export class TestConnection {
 
   #answer({ id, type, payload }: { id: string; type: string; payload: any }): void {
     const reply = (type: string, payload: unknown) => this.say({ type, reply_to: id, payload });
-    const refuse = (code: string, message: string, retryable = false) =>
-      reply("error", { code, message, retryable });
+    const refuse = (code: string, message: string, retryable = false) => reply("error", { code, message, retryable });
     switch (type) {
       case "authenticate": {
         if (payload.token === "good") {
@@ -272,7 +271,8 @@ export class TestConnection {
           break;
         }
         const expired = payload.token === "expired";
-        refuse("authentication_failed", expired ? "The token has expired." : "The token is not valid.");
+        const message = `The token ${expired ? "has expired" : "is not valid"}.`;
+        reply("auth_result", { authenticated: false, error: { code: "authentication_failed", message } });
         this.socket.close(expired ? 4502 : 4500);
         break;
       }

@@ -160,7 +160,7 @@ impl Events {
 
     /// Gives the call of [`SessionHandler::last_left`] its place among the events.
     pub(crate) fn note_last_left(&self, session: &Session) {
-        if session.handler().is_some() {
+        if session.has_handler() {
             self.push(Notice::LastLeft(session.clone()));
         }
     }
@@ -223,8 +223,9 @@ impl Events {
                     guarded(|| handler.handle(event));
                 }
                 Notice::LastLeft(session) => {
-                    let handler = session.handler().expect("a handler stays");
-                    guarded(|| handler.last_left(session));
+                    if let Some(handler) = session.handler() {
+                        guarded(|| handler.last_left(session));
+                    }
                 }
             }
             // It holds a handle to a session or a connection, whose end may take locks.

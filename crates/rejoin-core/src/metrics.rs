@@ -1,6 +1,10 @@
 //! What is counted, and under which names Prometheus reads it (DESIGN §12).
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -48,7 +52,9 @@ pub struct Metrics {
     /// Frames that a reader did not get, by reason.
     pub frames_dropped: Family<Label, Counter>,
     /// How long it took to give what is new to all readers of a stream in one shard.
-    pub broadcast: Histogram,
+    broadcast: Histogram,
+    /// The longest of these, in seconds.
+    broadcast_max: Gauge<f64, AtomicU64>,
     /// Snapshots that were sent to readers that came or fell behind.
     pub snapshots_sent: Counter,
     /// Tokens and tickets that were refused, by reason.
@@ -116,6 +122,7 @@ impl Default for Metrics {
             bytes_sent: add.name("bytes_sent", "Bytes that sockets took"),
             frames_dropped: add.name("frames_dropped", "Frames not delivered, by reason"),
             broadcast,
+            broadcast_max: add.name("broadcast_max_seconds", "The longest broadcast so far"),
             snapshots_sent: add.name("snapshots_sent", "Snapshots sent to readers"),
             auth_failures: add.name("auth_failures", "Tokens and tickets refused, by reason"),
             rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
@@ -175,6 +182,14 @@ impl Metrics {
         if count > 0 {
             self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
         }
+    }
+
+    /// Notes how long it took to give what is new to all readers of a stream in one shard.
+    pub fn broadcast_took(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        self.broadcast.observe(seconds);
+        // The bits of positive floats are in the order of the floats.
+        self.broadcast_max.inner().fetch_max(seconds.to_bits(), Ordering::Relaxed);
     }
 
     /// Counts a connection that was refused, or closed by the server.

@@ -5,15 +5,13 @@
 //! *Attachments* are guards: dropping one leaves the session.
 
 mod attachment;
+mod handler;
 mod input;
 mod owner;
 mod picture;
 mod viewers;
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use rejoin_protocol::{
@@ -25,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{Span, info};
 
 pub use attachment::Attachment;
+pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
 pub(crate) use owner::Birth;
 pub use picture::ScreenFormat;
@@ -47,24 +46,6 @@ use crate::{
     wire::Kind,
 };
 
-/// What an embedding program hears of one session (A5).
-///
-/// Called with no lock held. `output` and `exit` must not block: the session waits for them. A
-/// handler that panics misses this call and gets the next.
-pub trait SessionHandler: Send + Sync {
-    /// The program said something. Called in order, each byte once, before `exit`.
-    fn output(&self, _session: &Session, _bytes: &[u8]) {}
-    /// The program has ended.
-    fn exit(&self, _session: &Session, _exit: &Exit) {}
-    /// The last connection has left (A6).
-    fn last_left(&self, _session: &Session) {}
-}
-
-/// The session has a handler already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session has a handler already; there is one, however many connections attach")]
-pub struct HandlerTaken;
-
 /// A handle to a session.
 #[derive(Clone)]
 pub struct Session {
@@ -86,7 +67,8 @@ struct Shared {
     /// Held for a look-up or a change, with appends of what changed, so that readers hear of
     /// changes in their order. Taken before the stream's lock, never after it.
     state: Mutex<State>,
-    handler: OnceLock<Arc<dyn SessionHandler>>,
+    /// Held for a look at it or a change.
+    handler: Mutex<Option<Arc<dyn SessionHandler>>>,
     /// What each line in the log about it is in.
     span: Span,
 }
@@ -168,19 +150,6 @@ impl Session {
             exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
             reason: state.ended.as_ref().and_then(|ended| ended.reason.clone()),
         }
-    }
-
-    /// Registers who hears of this session's events from here on; from its first byte on:
-    /// [`EventHandler::session_handler`](crate::EventHandler::session_handler).
-    ///
-    /// # Errors
-    /// [`HandlerTaken`] if there is one already.
-    pub fn set_handler(&self, handler: Arc<dyn SessionHandler>) -> Result<(), HandlerTaken> {
-        self.shared.handler.set(handler).map_err(|_| HandlerTaken)
-    }
-
-    pub(crate) fn handler(&self) -> Option<&Arc<dyn SessionHandler>> {
-        self.shared.handler.get()
     }
 
     /// Attaches a connection: it is answered, given the state or the tail, and reads on.

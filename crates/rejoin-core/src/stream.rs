@@ -308,10 +308,10 @@ impl Stream {
         Arc::strong_count(&self.shared) == 1
     }
 
-    /// Whether the frame `seq`, and so all after it, is still there or still to come.
+    /// The oldest frame that is still there, or the next one.
     #[must_use]
-    pub fn holds(&self, seq: Seq) -> bool {
-        seq >= self.shared.state.lock().ring.oldest()
+    pub fn oldest(&self) -> Seq {
+        self.shared.state.lock().ring.oldest()
     }
 
     fn try_publish<E>(

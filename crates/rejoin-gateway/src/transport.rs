@@ -191,14 +191,14 @@ impl TlsSocket {
     }
 }
 
-/// Sets the options of a listener that the sockets inherit that it accepts: one call each in the
-/// life of the process, instead of one for each socket.
-pub(crate) fn prepare(listener: &SockRef<'_>) {
+/// Sets the options of a listener or of a socket. A connection that is made inherits those of its
+/// listener: to set them once saves six calls for each socket.
+pub(crate) fn prepare(socket: &SockRef<'_>) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    let set = listener
+    let set = socket
         .set_tcp_nodelay(true)
-        .and_then(|()| listener.set_tcp_keepalive(&keepalive))
-        .and_then(|()| listener.set_tcp_notsent_lowat(UNSENT_BYTES));
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = set {
         // Without them, answers wait for more and a stuck peer costs more memory.
         debug!(%error, "sockets without TCP_NODELAY, keep-alive or a bound of unsent bytes");

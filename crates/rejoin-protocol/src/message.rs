@@ -13,7 +13,7 @@ pub use client::{
 pub use delivery::{Event, direct_message, stream_message, topic_message};
 pub use presence::{PresenceChange, PresenceState, Present};
 pub use server::{
-    Attached, AuthResult, Closing, Empty, ErrorBody, Gap, OwnStreams, Pong, PublishAck,
-    ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
+    Attached, AuthRefused, AuthResult, Closing, Empty, ErrorBody, Gap, OwnStreams, Pong,
+    PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
     TokenExpiring, handler_text, text,
 };

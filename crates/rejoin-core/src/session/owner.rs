@@ -145,7 +145,7 @@ impl Session {
             stream,
             commands: commands_tx,
             state: Mutex::new(state),
-            handler: OnceLock::new(),
+            handler: Mutex::default(),
             span,
         };
         let session = Self { shared: Arc::new(shared) };
@@ -275,7 +275,7 @@ impl Owner {
         self.offset += length;
         for chunk in chunks {
             self.screen.feed(chunk);
-            if let Some(handler) = self.session.shared.handler.get() {
+            if let Some(handler) = self.session.handler() {
                 guarded(|| handler.output(&self.session, chunk));
             }
         }
@@ -346,7 +346,7 @@ impl Owner {
             self.session.stream().finish();
             events.note(HubEvent::SessionEnded { session: self.session.clone() });
         }
-        if let Some(handler) = self.session.shared.handler.get() {
+        if let Some(handler) = self.session.handler() {
             guarded(|| handler.exit(&self.session, exit));
         }
         events.deliver();
@@ -357,7 +357,7 @@ impl Owner {
         let stream = &self.session.shared.stream;
         if let Some((snapshot, _)) = &self.recent
             && self.offset - snapshot.position.offset <= SNAPSHOT_LAG_BYTES
-            && stream.holds(snapshot.seq)
+            && stream.oldest() <= snapshot.seq
         {
             return snapshot.clone();
         }

@@ -115,12 +115,6 @@ impl Stream {
         self.progress(&self.shared.state.lock(), reader.next, limit, batch)
     }
 
-    /// How many frames a reader has not read, whether they are still there or not.
-    #[must_use]
-    pub fn unread(&self, reader: Reader) -> u64 {
-        self.shared.state.lock().ring.head() - reader.next
-    }
-
     /// Where a reader goes on whose connection took nothing for a while, and what it is told of
     /// what it skips; `None` if it just goes on.
     #[must_use]

@@ -82,14 +82,6 @@ fn who_has_read_all_of_a_stream_that_ended_has_finished() {
 }
 
 #[test]
-fn unread_frames_count_whether_they_are_still_there_or_not() {
-    let stream = topic(frames(2));
-    (0..5).for_each(|_| _ = stream.append(Kind::Text, 1, &[b"x"]));
-    assert_eq!(stream.unread(Reader { next: 1 }), 4);
-    assert_eq!(stream.unread(Reader { next: 5 }), 0);
-}
-
-#[test]
 fn each_form_of_a_frame_is_made_once_and_only_when_it_is_asked_for() {
     thread_local!(static MADE: std::cell::RefCell<Vec<Form>> = const { std::cell::RefCell::new(Vec::new()) });
     fn reform(plain: &bytes::Bytes, form: Form) -> bytes::Bytes {

@@ -12,6 +12,7 @@ mod listener;
 mod lists;
 mod metrics;
 mod outbox;
+mod output;
 mod own_streams;
 mod pacing;
 mod presence;

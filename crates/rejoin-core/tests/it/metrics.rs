@@ -1,6 +1,6 @@
 //! The names under which Prometheus reads what is counted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use rejoin_core::{DropReason, Metrics};
 
@@ -16,7 +16,9 @@ fn text() -> String {
     metrics.sessions.get_or_create(&[("kind", "terminal"), ("status", "idle")]).inc();
     metrics.connections.set(3);
     metrics.connections_total.inc_by(7);
-    metrics.broadcast.observe(0.001);
+    for millis in [1, 250, 2] {
+        metrics.broadcast_took(Duration::from_millis(millis));
+    }
     metrics.text()
 }
 
@@ -78,7 +80,8 @@ fn what_is_counted_is_in_the_text_with_its_labels() {
         "rejoin_auth_failures_total{reason=\"expired\"} 1",
         "rejoin_rate_limited_total{what=\"messages\"} 1",
         "rejoin_webhooks_total{outcome=\"delivered\"} 1",
-        "rejoin_broadcast_seconds_count 1",
+        "rejoin_broadcast_seconds_count 3",
+        "rejoin_broadcast_max_seconds 0.25",
         "rejoin_sessions{kind=\"terminal\",status=\"idle\"} 1",
     ] {
         assert!(text.lines().any(|line| line == expected), "{expected} in {text}");

@@ -48,7 +48,7 @@ async fn typed(program: &mut MemoryTerminal) -> (u64, Bytes) {
 }
 
 /// Reads until a message for which `done` is true, and returns all.
-async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
+pub(crate) async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
     let stream = session.stream();
     let (mut batch, mut all) = (Batch::default(), Vec::new());
     let mut reader = rejoin_core::Reader { next: 0 };
@@ -289,6 +289,7 @@ async fn a_session_is_idle_when_the_last_one_has_left() {
     let heard = Arc::new(Heard::default());
     session.set_handler(Arc::clone(&heard) as _).unwrap();
     assert!(session.set_handler(Arc::new(Heard::default())).is_err(), "twice is noticed");
+    assert!(session.has_handler());
     let (one, two) = (connection("ann"), connection("ann"));
     let first = session.attach(&one, request(Role::Writer, None)).await.unwrap();
     let second = session.attach(&two, request(Role::Writer, None)).await.unwrap();
@@ -305,7 +306,7 @@ async fn a_session_is_idle_when_the_last_one_has_left() {
     assert_eq!(*heard.0.lock(), ["hi", "last left", "exit Some(0)"]);
 }
 
-fn contains(frame: &[u8], part: &str) -> bool {
+pub(crate) fn contains(frame: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(frame).contains(part)
 }
 

@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Acceptor {
     listener: TcpListener,
     accept: Arc<Accept>,
+    /// Sockets may wait that were connected before the listener had its options.
+    has_early: bool,
 }
 
 impl Acceptor {
@@ -49,7 +51,7 @@ impl Shard {
         if let Err(error) = registry.register(&mut listener, LISTENER, Interest::READABLE) {
             return error!(%error, "cannot accept connections");
         }
-        self.acceptor = Some(Acceptor { listener, accept });
+        self.acceptor = Some(Acceptor { listener, accept, has_early: true });
         self.accept();
     }
 
@@ -58,9 +60,12 @@ impl Shard {
         let Some(acceptor) = &self.acceptor else { return };
         let accept = Arc::clone(&acceptor.accept);
         for _ in 0..TURN_SOCKETS {
-            let Some(acceptor) = &self.acceptor else { return };
+            let Some(acceptor) = &mut self.acceptor else { return };
             match acceptor.listener.accept() {
                 Ok((socket, address)) => {
+                    if acceptor.has_early {
+                        prepare(&SockRef::from(&socket));
+                    }
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
                     let slot = accept.enter();
                     if accept.is_tls() {
@@ -75,7 +80,10 @@ impl Shard {
                         shard.send(Command::Open(socket, slot, peer));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    acceptor.has_early = false;
+                    return;
+                }
                 Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
                 Err(error) => {
                     warn!(%error, "cannot accept connections, trying again");

@@ -59,6 +59,8 @@ struct Outcome {
     appended: Vec<usize>,
     /// Connections whose replies must be sent before so many frames.
     behind: Vec<usize>,
+    /// Frames that readers behind can never get.
+    lost: u64,
     /// Readers whose next frame is gone while their sockets are blocked.
     too_slow: Vec<usize>,
 }
@@ -93,9 +95,11 @@ impl Shard {
                 let begun = Instant::now();
                 let outcome = write_all(&mut self.connections, readers, &mut joined);
                 let took = begun.elapsed();
-                self.metrics.broadcast.observe(took.as_secs_f64());
+                self.metrics.broadcast_took(took);
                 self.metrics.messages_sent.inc_by(outcome.messages);
                 self.metrics.bytes_sent.inc_by(outcome.bytes);
+                let reason = readers.drop_reason();
+                self.metrics.frames_dropped(reason, outcome.lost);
                 if took > SLOW_BROADCAST {
                     let (frames, readers) = (joined.batch.frames.len(), readers.entries.len());
                     warn!(stream = %number, frames, readers, ?took, "slow broadcast");
@@ -214,7 +218,7 @@ impl Shard {
                     Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
                     Lag::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        self.metrics.frames_dropped(DropReason::Retention, notice.missed);
+                        self.metrics.frames_dropped(DropReason::Retention, entry.lose(oldest));
                         entry.reader.next = oldest;
                         output.push(encode(notice));
                         output.flush(&mut self.scratch)?;
@@ -247,7 +251,7 @@ impl Shard {
         let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
         let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
-        self.metrics.frames_dropped(DropReason::Latest, notice.missed);
+        self.metrics.frames_dropped(DropReason::Latest, entry.lose(reader.next));
         entry.reader = reader;
         connection.output.push(encode(notice));
         connection.output.flush(&mut self.scratch)?;
@@ -265,19 +269,23 @@ fn write_all(
     let end = joined.batch.end();
     let stream = readers.follower.stream().clone();
     let is_strict = matches!(stream.lag(), Lag::Gap { policy: SlowReader::Disconnect, .. });
-    let count = readers.entries.len();
+    let (count, mut oldest) = (readers.entries.len(), None);
     for index in 0..count {
         if index % LOOK_AHEAD == 0 {
             look_ahead(connections, &readers.entries[index..(index + LOOK_AHEAD).min(count)]);
         }
-        let Entry { slot, reader, waits } = &mut readers.entries[index];
+        let entry = &mut readers.entries[index];
+        let Entry { slot, reader, waits, .. } = entry;
         let output = &mut connections[*slot].output;
         let from = reader.next;
         if *waits || !output.is_open() || from < joined.batch.first || from >= end {
             // It catches up when its socket, its snapshot or its turn comes, unless its stream
             // closes slow readers.
-            if is_strict && output.is_blocked() && !stream.holds(from) {
+            let oldest = *oldest.get_or_insert_with(|| stream.oldest());
+            if is_strict && output.is_blocked() && from < oldest {
                 outcome.too_slow.push(*slot);
+            } else {
+                outcome.lost += entry.lose(oldest);
             }
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, Outbox, Reader, Seq, Snapshot, Stream};
+use rejoin_core::{DropReason, Follower, Lag, Outbox, Reader, Seq, Snapshot, Stream};
 use rejoin_protocol::StreamNumber;
 
 use crate::shard::run::Shard;
@@ -24,11 +24,31 @@ pub(super) struct Entry {
     pub(super) reader: Reader,
     /// A snapshot was asked for; nothing is read until it is there.
     pub(super) waits: bool,
+    /// Frames before this one that it did not get are counted as dropped.
+    counted: Seq,
+}
+
+impl Entry {
+    /// The number of frames before `oldest` that the reader cannot get any more, those that were
+    /// counted before not among them.
+    pub(super) fn lose(&mut self, oldest: Seq) -> u64 {
+        let from = self.reader.next.max(self.counted);
+        self.counted = oldest.max(from);
+        self.counted - from
+    }
 }
 
 impl Readers {
     pub(super) fn new(follower: Follower, cursor: Seq) -> Self {
         Self { follower, cursor, entries: Vec::new() }
+    }
+
+    /// Why a reader that is behind misses frames.
+    pub(super) fn drop_reason(&self) -> DropReason {
+        match self.follower.stream().lag() {
+            Lag::Gap { .. } => DropReason::Retention,
+            Lag::Snapshot(_) => DropReason::Snapshot,
+        }
     }
 }
 
@@ -54,8 +74,7 @@ impl Shard {
             // Without an owner there is nothing more to read.
             return self.remove_reader(slot, stream, DropReason::Snapshot);
         };
-        let skipped = snapshot.seq.saturating_sub(entry.reader.next);
-        self.metrics.frames_dropped(DropReason::Snapshot, skipped);
+        self.metrics.frames_dropped(DropReason::Snapshot, entry.lose(snapshot.seq));
         self.metrics.snapshots_sent.inc();
         entry.waits = false;
         entry.reader = Reader { next: snapshot.seq };
@@ -76,7 +95,7 @@ impl Shard {
         };
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.add_read(number, readers.entries.len());
-            readers.entries.push(Entry { slot, reader, waits: false });
+            readers.entries.push(Entry { slot, reader, waits: false, counted: 0 });
             self.mark_behind(slot);
         }
     }
@@ -101,8 +120,9 @@ impl Shard {
     pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize, why: DropReason) {
         let hash_map::Entry::Occupied(mut readers) = self.streams.entry(stream) else { return };
         let Readers { follower, entries, .. } = readers.get_mut();
-        let removed = entries.swap_remove(place);
-        self.metrics.frames_dropped(why, follower.stream().unread(removed.reader));
+        let mut removed = entries.swap_remove(place);
+        let (head, _) = follower.stream().next();
+        self.metrics.frames_dropped(why, removed.lose(head));
         if let Some(moved) = entries.get(place) {
             if let Some(connection) = self.connections.get_mut(moved.slot) {
                 connection.move_to(stream, place);

@@ -6,7 +6,9 @@ use futures_util::FutureExt;
 use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
-    message::{AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage},
+    message::{
+        AuthRefused, AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage,
+    },
 };
 use tracing::{debug, field::display, info};
 
@@ -77,8 +79,12 @@ impl Client {
         let address = log::address(self.handshake());
         debug!(%error, address, "a token was refused");
         let (code, close) = error.codes();
-        self.send_error(reply_to, ErrorBody::new(code, error.to_string()));
+        self.refuse_login(reply_to, ErrorBody::new(code, error.to_string()));
         Flow::Close(close)
+    }
+
+    fn refuse_login(&self, reply_to: Option<&MessageId>, error: ErrorBody) {
+        self.send(reply_to, &ServerMessage::AuthRefused(AuthRefused::new(error)));
     }
 
     pub(super) fn time_out(&self) -> CloseCode {
@@ -129,7 +135,7 @@ impl Client {
             }
             Err(error) => {
                 hub.metrics().refused("connections_per_user");
-                self.send_error(reply_to, error);
+                self.refuse_login(reply_to, error);
                 Flow::Close(CloseCode::ConnectionLimit)
             }
         }

@@ -161,7 +161,7 @@ async fn a_ticket_lets_its_owner_in_once() {
         client.next_json().await
     };
     assert_eq!(open().await["payload"]["user_id"], "ann");
-    assert_eq!(open().await["type"], "error");
+    assert_eq!(open().await["payload"]["authenticated"], false);
     for _ in 0..64 {
         assert_eq!(server.api("bob", "POST", "/tickets").send().await.status, 201);
     }

@@ -32,10 +32,11 @@ async fn of_200_racers_exactly_so_many_get_in_as_a_user_may_have_connections() {
     for run in 1..=RUNS {
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         for (client, answer) in join_all((0..RACERS).map(|_| race())).await {
-            if answer["type"] == "auth_result" {
+            assert_eq!(answer["type"], "auth_result");
+            if answer["payload"]["authenticated"] == true {
                 inside.push(client);
             } else {
-                assert_eq!(answer["payload"]["code"], "connection_limit");
+                assert_eq!(answer["payload"]["error"]["code"], "connection_limit");
                 outside.push(client);
             }
         }

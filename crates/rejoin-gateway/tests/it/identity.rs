@@ -13,12 +13,13 @@ async fn refused(server: &TestServer, token: &str) -> (Value, Option<u16>) {
     let message = json!({ "id": "1", "type": "authenticate", "payload": { "token": token } });
     client.send(message.to_string()).await;
     let (texts, code) = client.until_closed().await;
-    assert_eq!(texts[0]["type"], "error", "{texts:?}");
+    assert_eq!(texts[0]["type"], "auth_result", "{texts:?}");
+    assert_eq!(texts[0]["payload"]["authenticated"], false);
     assert_eq!(texts[0]["reply_to"], "1");
     assert_eq!(texts[1]["type"], "closing");
     assert_eq!(texts[1]["payload"]["code"].as_u64(), code.map(u64::from));
     assert!(texts[1]["payload"]["reconnect_after_ms"].is_null(), "it is told not to come back");
-    (texts[0]["payload"].clone(), code)
+    (texts[0]["payload"]["error"].clone(), code)
 }
 
 fn unsigned(header: &Value, claims: &Claims) -> String {

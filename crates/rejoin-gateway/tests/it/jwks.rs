@@ -338,8 +338,8 @@ async fn a_client_is_told_to_come_back_when_the_issuer_is_away() {
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let mut client = server.connect().await;
     let answer = client.ask("authenticate", json!({ "token": token })).await;
-    assert_eq!(answer["payload"]["code"], "keys_unavailable", "{answer}");
-    assert_eq!(answer["payload"]["retryable"], true);
+    assert_eq!(answer["payload"]["error"]["code"], "keys_unavailable", "{answer}");
+    assert_eq!(answer["payload"]["error"]["retryable"], true);
     assert_eq!(client.until_closed().await.1, Some(4004));
 }
 

@@ -74,11 +74,13 @@ pub fn parse<'a>(envelope: &Envelope<'a>) -> Result<Option<Request<'a>>, ErrorBo
     Ok(Some(match &*envelope.kind {
         "authenticate" => Request::Authenticate(read(payload)?),
         "refresh" => Request::Refresh(read(payload)?),
-        "ping" => Request::Ping,
-        "heartbeat" => Request::Heartbeat,
+        "ping" => read::<Nothing>(payload).map(|Nothing {}| Request::Ping)?,
+        "heartbeat" => read::<Nothing>(payload).map(|Nothing {}| Request::Heartbeat)?,
         "subscribe" => Request::Subscribe(read(payload)?),
         "unsubscribe" => Request::Unsubscribe(read(payload)?),
-        "list_subscriptions" => Request::ListSubscriptions,
+        "list_subscriptions" => {
+            read::<Nothing>(payload).map(|Nothing {}| Request::ListSubscriptions)?
+        }
         "publish" => Request::Publish(read(payload)?),
         "presence" => Request::Presence(read(payload)?),
         "create_session" => Request::CreateSession(read(payload)?),
@@ -99,6 +101,10 @@ pub fn is_built_in(kind: &str) -> bool {
     !matches!(parse(&envelope), Ok(None))
 }
 
+/// The payload of a message that needs none.
+#[derive(Deserialize)]
+struct Nothing {}
+
 /// The payload of `authenticate`.
 #[derive(Deserialize)]
 pub struct Authenticate {
@@ -117,7 +123,6 @@ pub struct Authenticate {
 
 /// Positions in the streams that each connection reads unasked.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Positions {
     /// In what is said to everyone.
     #[serde(default, rename = "@all")]

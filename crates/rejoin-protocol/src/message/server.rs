@@ -17,6 +17,8 @@ use crate::{
 #[expect(missing_docs, reason = "the variants are the types of docs/protocol.md")]
 pub enum ServerMessage {
     AuthResult(AuthResult),
+    #[serde(rename = "auth_result")]
+    AuthRefused(AuthRefused),
     Pong(Pong),
     Heartbeat(Empty),
     #[serde(rename = "ack")]
@@ -104,7 +106,7 @@ pub struct Empty {}
 /// The answer to `authenticate`, or the first message after a header did it.
 #[derive(Debug, Serialize)]
 pub struct AuthResult {
-    /// True: a refusal is an `error` and a close.
+    /// True; a refusal is an [`AuthRefused`].
     pub authenticated: bool,
     /// Who the token says that it is.
     pub user_id: UserId,
@@ -118,6 +120,21 @@ pub struct AuthResult {
     /// connection had begun before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<OwnStreams>,
+}
+
+/// The answer to an `authenticate` that is refused; `closing` follows.
+#[derive(Debug, Serialize)]
+pub struct AuthRefused {
+    authenticated: bool,
+    error: ErrorBody,
+}
+
+impl AuthRefused {
+    /// A refusal for this reason.
+    #[must_use]
+    pub fn new(error: ErrorBody) -> Self {
+        Self { authenticated: false, error }
+    }
 }
 
 /// The streams that a connection reads unasked, and how reading them begins.

@@ -63,10 +63,13 @@ fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
             "SIGHUP",
         ),
         (r#"{"type":"refresh"}"#, ErrorCode::MissingField, "`token`"),
+        (r#"{"type":"ping","payload":7}"#, ErrorCode::InvalidField, "`payload` must be an object"),
+        (r#"{"type":"heartbeat","payload":"now"}"#, ErrorCode::InvalidField, "must be an object"),
+        (r#"{"type":"list_subscriptions","payload":[]}"#, ErrorCode::InvalidField, "an object"),
         (
-            r#"{"type":"authenticate","payload":{"token":"t","positions":{"news":"1.0"}}}"#,
+            r#"{"type":"authenticate","payload":{"token":"t","positions":{"@all":"news"}}}"#,
             ErrorCode::InvalidField,
-            "`@user`",
+            "`positions.@all`",
         ),
         (
             r#"{"type":"authenticate","payload":{"token":"t","device_id":"a b"}}"#,
@@ -109,6 +112,9 @@ fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
 #[test]
 fn unknown_fields_are_ignored_and_unknown_types_are_left_to_handlers() {
     assert!(read(r#"{"type":"ping","new":1,"payload":{"newer":2}}"#).unwrap().contains("Ping"));
+    let authenticate =
+        r#"{"type":"authenticate","payload":{"token":"t","positions":{"@everywhere":"1.0"}}}"#;
+    assert!(read(authenticate).is_ok());
     assert_eq!(read(r#"{"type":"get_state","payload":{}}"#).unwrap(), "None");
     assert!(!message::is_built_in("get_state"));
 }

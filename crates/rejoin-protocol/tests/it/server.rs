@@ -5,7 +5,7 @@ use rejoin_protocol::{
     ProfileName, Role, SessionId, SessionInfo, SessionKind, SessionStatus, StreamNumber, Subject,
     TopicName, UserId, Verdict,
     message::{
-        Attached, AuthResult, Closing, Empty, ErrorBody, Event, Gap, OwnStreams, Pong,
+        Attached, AuthRefused, AuthResult, Closing, Empty, ErrorBody, Event, Gap, OwnStreams, Pong,
         PresenceChange, PresenceState, Present, PublishAck, ServerMessage, SessionAck,
         SessionUpdate, StreamStart, SubscribeAck, Subscriptions, TokenExpiring, direct_message,
         stream_message, text, topic_message,
@@ -145,6 +145,10 @@ fn presence(name: &str) -> Option<ServerMessage> {
 fn message(name: &str) -> Option<ServerMessage> {
     Some(match name {
         "auth_result" => authenticated(None),
+        "auth_refused" => {
+            let error = ErrorBody::new(ErrorCode::TokenExpired, "the token has expired");
+            ServerMessage::AuthRefused(AuthRefused::new(error))
+        }
         "auth_result_with_streams" => authenticated(Some(OwnStreams {
             all: started(Verdict::Fresh, 3, 0),
             user: started(Verdict::Resumed, 7, 2),

@@ -101,9 +101,14 @@ impl Link {
         let answer = tokio::time::timeout(ANSWER, self.answer(&id)).await;
         let mut answer = answer.with_context(|| format!("no answer to `{kind}`"))??;
         let payload = answer["payload"].take();
-        if answer["type"] == "error" {
-            let message = payload["message"].as_str().unwrap_or("refused").to_owned();
-            if payload["retryable"] == true {
+        let error = match &answer["type"] {
+            kind if kind == "error" => Some(&payload),
+            _ if payload["authenticated"] == false => Some(&payload["error"]),
+            _ => None,
+        };
+        if let Some(error) = error {
+            let message = error["message"].as_str().unwrap_or("refused").to_owned();
+            if error["retryable"] == true {
                 bail!(message);
             }
             return Err(Refused(message).into());

@@ -9,6 +9,7 @@ mod configuration;
 mod effects;
 mod failures;
 mod heartbeat;
+mod lists;
 mod login;
 mod logs;
 mod metrics;

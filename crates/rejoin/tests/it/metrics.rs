@@ -96,3 +96,45 @@ fn failed_tls_handshakes_are_counted() {
         metrics.lines().any(|line| line == name)
     });
 }
+
+#[test]
+fn frames_that_a_stuck_reader_misses_are_counted_when_they_are_lost() {
+    let home = Home::new();
+    let server = serve(&home, "[topics.flood]\nretain = { frames = 4 }");
+    let mut client = server.hostile(server.login_token(), "laptop");
+    client.block(&server, "flood");
+    let name = "rejoin_frames_dropped_total{reason=\"retention\"}";
+    let admin = server.admin();
+    until(PATIENCE, "frames are lost", || admin.metric(name) > 0);
+    let lost = admin.metric(name);
+    for _ in 0..3 {
+        admin.publish("flood", &serde_json::json!("x".repeat(60_000)));
+    }
+    until(PATIENCE, "more is lost", || admin.metric(name) == lost + 3);
+    // The gap that the reader is told at last is not counted again.
+    let gap = client.until(|message| message["type"] == "gap").unwrap();
+    assert_eq!(gap["payload"]["missed"], lost + 3, "{gap}");
+    assert_eq!(admin.metric(name), lost + 3);
+}
+
+#[test]
+fn a_slow_broadcast_is_logged_and_is_the_longest_of_the_metrics() {
+    let home = Home::new();
+    let server = serve(&home, "max_message_bytes = \"16 MiB\"");
+    let mut client = server
+        .open_with(
+            "/ws?device_id=laptop",
+            server.login_token(),
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        )
+        .unwrap();
+    assert_eq!(client.ask("subscribe", serde_json::json!({ "topic": "slow" }))["type"], "ack");
+    // To compress so many different words takes longer than the bound of 100 ms.
+    let words: String =
+        (0..1_500_000_u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b9))).collect();
+    server.admin().publish("slow", &words.into());
+    server.until_logged("slow broadcast");
+    let text = server.admin().metrics();
+    let longest = text.lines().find_map(|line| line.strip_prefix("rejoin_broadcast_max_seconds "));
+    assert!(longest.unwrap().parse::<f64>().unwrap() > 0.1, "{longest:?}");
+}

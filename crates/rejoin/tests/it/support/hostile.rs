@@ -53,6 +53,11 @@ impl Server {
 
     /// Opens a WebSocket of this path, or returns the status of the refusal.
     pub(crate) fn open(&self, path: &str, token: &str) -> Result<Hostile, u16> {
+        self.open_with(path, token, "")
+    }
+
+    /// The same with more lines of headers, each with its line end.
+    pub(crate) fn open_with(&self, path: &str, token: &str, headers: &str) -> Result<Hostile, u16> {
         let address: SocketAddr = self.address().parse().unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
@@ -65,7 +70,7 @@ impl Server {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
         );
         socket.write_all(request.as_bytes()).unwrap();
         let mut socket = BufReader::new(socket);
@@ -107,6 +112,17 @@ impl Hostile {
         let attached = self.ask("attach", json!({ "session": session }));
         assert_eq!(attached["type"], "attached", "{attached}");
         session
+    }
+
+    /// Reads until the program of an attached session has printed a text.
+    pub(crate) fn until_printed(&mut self, text: &str) {
+        let mut printed = Vec::new();
+        while !String::from_utf8_lossy(&printed).contains(text) {
+            let (opcode, payload) = self.frame().expect("more output");
+            if opcode == BINARY {
+                printed.extend(payload);
+            }
+        }
     }
 
     /// Subscribes to a topic and floods it, which fills the socket.
@@ -175,7 +191,7 @@ impl Hostile {
     }
 
     /// Returns the next message that matches.
-    fn until(&mut self, matches: impl Fn(&Value) -> bool) -> Result<Value, String> {
+    pub(crate) fn until(&mut self, matches: impl Fn(&Value) -> bool) -> Result<Value, String> {
         loop {
             let (opcode, payload) = self.frame().map_err(|error| error.to_string())?;
             if opcode == CLOSE {

@@ -44,6 +44,13 @@ impl Api {
         self.call("GET", path, "")
     }
 
+    /// Returns the body of an answer with the status 200.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let (status, text) = self.request("GET", &format!("/api/v1{path}"), "");
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
     /// Returns the status and the JSON body, or null for an empty body.
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call("POST", path, &body.to_string())
@@ -84,10 +91,16 @@ impl Api {
         connections.map(|connection| connection["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Returns a sample of `/metrics`; 0 if it is absent.
-    pub(crate) fn metric(&self, name: &str) -> u64 {
+    /// Returns the text of `/metrics`.
+    pub(crate) fn metrics(&self) -> String {
         let (status, text) = self.request("GET", "/metrics", "");
         assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// Returns a sample of `/metrics`; 0 if it is absent.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics();
         let sample = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         sample.map_or(0, |sample| sample.parse().unwrap())
     }
