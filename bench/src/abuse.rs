@@ -8,13 +8,14 @@ use anyhow::anyhow;
 
 use crate::machine::{self, Memory};
 use crate::report::{Counts, mebibytes, quantile, say};
-use crate::server::Server;
+use crate::server::{Server, Users};
 
 mod attack;
+mod flood;
 mod raid;
 mod victims;
 
-use attack::Kind;
+use attack::{Attacker, Kind};
 use raid::{Raid, Target};
 use victims::{Sample, Victims};
 
@@ -77,7 +78,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let all = <Kind as clap::ValueEnum>::value_variants();
     for kind in if options.only.is_empty() { all } else { &options.only } {
         let limits = format!("{LIMITS}{}", kind.limits());
-        match Server::rejoin_limited(&limits, "") {
+        match Server::rejoin_limited(&limits, kind.settings()) {
             Ok(server) => print(*kind, &measure(*kind, &server, options)?),
             Err(error) if error.to_string().contains("unknown field") => {
                 say(format_args!(
@@ -101,12 +102,21 @@ fn measure(kind: Kind, server: &Server, options: &Options) -> anyhow::Result<Out
 
     let during = Duration::from_secs(options.during);
     let during = if kind.is_timed_out() { during.max(TIMED_OUT_AFTER) } else { during };
-    let target = Target { endpoint: server.endpoint("/ws"), token: server.token()?.to_owned() };
+    let attacker = kind.attacker();
+    let token = match &attacker {
+        // Of a user with the rights that a token has by default.
+        Attacker::Flood(_) => server.tokens(Users::Distinct, 1)?.remove(0),
+        Attacker::Raid(_) => server.token()?.to_owned(),
+    };
+    let target = Target { endpoint: server.endpoint("/ws"), token };
     let stop = AtomicBool::new(false);
     let cpu = server.cpu_time()?;
     victims.begin_phase()?;
     let (ran, spent, raided) = thread::scope(|scope| {
-        let raiding = scope.spawn(|| Raid::new(target, kind.attack())?.run(&stop));
+        let raiding = scope.spawn(|| match attacker {
+            Attacker::Raid(attack) => Raid::new(target, attack)?.run(&stop),
+            Attacker::Flood(flood) => flood.run(&target, &stop),
+        });
         let ran = victims.run(during);
         let spent = server.cpu_time();
         stop.store(true, Ordering::Relaxed);

@@ -59,6 +59,10 @@ impl Counts {
             None => drop(self.0.insert(what.to_owned(), count)),
         }
     }
+
+    pub(crate) fn join(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, count)| self.add_many(what, *count));
+    }
 }
 
 impl Display for Counts {

@@ -1,17 +1,21 @@
 //! The attacks, by name.
 
+mod terminal;
+
 use std::fmt;
 use std::time::Duration;
 
 use rejoin_websocket::{Kind as FrameKind, deflate, encode};
 use serde_json::json;
 
+use super::flood::Flood;
 use super::raid::{Opening, Plan, publish};
 use crate::clock;
 use crate::crowd::Peer;
 use crate::frame::{self, Header};
 use crate::report::Counts;
 use crate::said::Said;
+use terminal::{MIRROR, Print, Terminal};
 
 /// A topic that only attackers use.
 const FLOOD: &str = "flood";
@@ -34,6 +38,22 @@ pub(super) enum Kind {
     Storm,
     Topics,
     Trickle,
+    NeverLogIn,
+    Repeats,
+    Screens,
+    Links,
+    Colours,
+    Resizes,
+    Emits,
+    Keys,
+}
+
+/// Who carries an attack out.
+pub(super) enum Attacker {
+    /// WebSockets.
+    Raid(Box<dyn Attack>),
+    /// Requests over HTTP.
+    Flood(Flood),
 }
 
 /// One way to misbehave.
@@ -59,13 +79,22 @@ impl Kind {
         }
     }
 
+    /// More sections of the configuration.
+    pub(super) fn settings(self) -> &'static str {
+        match self {
+            Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => MIRROR,
+            _ => "",
+        }
+    }
+
     /// Whether it lasts until a time-out of 30 s.
     pub(super) fn is_timed_out(self) -> bool {
         matches!(self, Self::Fragments | Self::Trickle)
     }
 
-    pub(super) fn attack(self) -> Box<dyn Attack> {
-        match self {
+    pub(super) fn attacker(self) -> Attacker {
+        let terminal = |print| Box::new(Terminal::new(print)) as Box<dyn Attack>;
+        Attacker::Raid(match self {
             Self::NeverRead => Box::new(NeverRead { data: "x".repeat(1000) }),
             Self::HalfOpen => Box::new(HalfOpen { since: clock::now() }),
             Self::Pings => Box::new(Pings),
@@ -74,7 +103,15 @@ impl Kind {
             Self::Storm => Box::new(Storm),
             Self::Topics => Box::new(Topics { next: 0 }),
             Self::Trickle => Box::new(Trickle::new()),
-        }
+            Self::NeverLogIn => Box::new(NeverLogIn),
+            Self::Repeats => terminal(Print::Repeats),
+            Self::Screens => terminal(Print::Screens),
+            Self::Links => terminal(Print::Links),
+            Self::Colours => terminal(Print::Colours),
+            Self::Resizes => terminal(Print::Resizes),
+            Self::Emits => return Attacker::Flood(Flood::Emits),
+            Self::Keys => return Attacker::Flood(Flood::Keys),
+        })
     }
 }
 
@@ -91,6 +128,14 @@ impl fmt::Display for Kind {
             Self::Storm => "20 that publish 1,000 a second each, 100 allowed",
             Self::Topics => "one that uses 100,000 topics",
             Self::Trickle => "500 that send a message of 60 kB by a byte a second",
+            Self::NeverLogIn => "12,000 WebSockets that never log in",
+            Self::Repeats => "3 terminals that repeat a cell with 64 marks 65,535 times",
+            Self::Screens => "3 terminals of 1,000 × 500 that change screens",
+            Self::Links => "3 terminals with a new link of 6 kB in each cell",
+            Self::Colours => "3 terminals of 1,000 × 500 with a colour of its own in each cell",
+            Self::Resizes => "the same, resized between 1,000 and 2 columns each time",
+            Self::Emits => "events of 60 kB to devices that do not exist",
+            Self::Keys => "wrong requests of 60 kB, each with a new idempotency key",
         })
     }
 }
@@ -285,6 +330,16 @@ impl Attack for Trickle {
             *sent += 1;
             what.add("bytes");
         }
+    }
+}
+
+/// Those who are let in and say nothing.
+struct NeverLogIn;
+
+impl Attack for NeverLogIn {
+    fn plan(&self) -> Plan {
+        let opening = Opening::Silent;
+        Plan { connections: 12_000, opens_per_second: 3000, actors: 0, acts_per_second: 0, opening }
     }
 }
 

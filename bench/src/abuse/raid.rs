@@ -41,6 +41,8 @@ pub(super) enum Opening {
     Proper,
     /// The same, with compression.
     Compressed,
+    /// Without a log-in.
+    Silent,
     /// With half a request.
     HalfRequest,
 }
@@ -67,7 +69,7 @@ impl Raid {
                 Opening::Compressed => {
                     Target { endpoint: target.endpoint.with_deflate(), ..target }
                 }
-                Opening::Proper | Opening::HalfRequest => target,
+                Opening::Proper | Opening::Silent | Opening::HalfRequest => target,
             },
             attack,
             plan,
@@ -127,8 +129,12 @@ impl Raid {
     }
 
     fn turn(&mut self) -> anyhow::Result<()> {
-        let Self { crowd, attack, inside, what, target, .. } = self;
+        let Self { crowd, attack, inside, what, target, plan, .. } = self;
         let ended = crowd.turn(TURN, &mut |number, peer, heard| match heard {
+            Heard::Opened if plan.opening == Opening::Silent => {
+                what.add("let in");
+                Ok(())
+            }
             Heard::Opened => {
                 peer.ask("a", "authenticate", &json!({"token": target.token}));
                 Ok(())
