@@ -146,6 +146,31 @@ impl Connection {
         }
     }
 
+    /// Waits for the next message of a topic; returns its position.
+    pub(crate) fn message(&mut self) -> anyhow::Result<String> {
+        loop {
+            let (opcode, payload) = self.next_frame()?;
+            if opcode != frame::TEXT {
+                continue;
+            }
+            let message: Value = serde_json::from_slice(&payload)?;
+            if message["type"] == "message" {
+                let position = message["payload"]["position"].as_str();
+                return Ok(position.context("a position")?.to_owned());
+            }
+        }
+    }
+
+    /// Waits until a terminal has printed this.
+    pub(crate) fn printed(&mut self, text: &[u8]) -> anyhow::Result<()> {
+        loop {
+            let (opcode, payload) = self.next_frame()?;
+            if opcode == frame::BINARY && payload.windows(text.len()).any(|part| part == text) {
+                return Ok(());
+            }
+        }
+    }
+
     fn fill(&mut self) -> anyhow::Result<()> {
         let mut bytes = [0; READ_BYTES];
         match self.stream.read(&mut bytes).context("no answer")? {

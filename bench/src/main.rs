@@ -17,6 +17,7 @@ mod drain;
 mod echo;
 mod fanout;
 mod frame;
+mod http;
 mod idle;
 mod machine;
 mod publish;
@@ -24,6 +25,7 @@ mod random;
 mod report;
 mod said;
 mod server;
+mod stops;
 mod swarm;
 mod terminal;
 mod tls;
@@ -56,6 +58,8 @@ enum Command {
     Deflate(deflate::Options),
     /// What peers that misbehave do to those that do not
     Abuse(abuse::Options),
+    /// How long stops take, and what they leave, whatever is in their way
+    Stops(stops::Options),
     /// How clients come back when the server is restarted, and what they missed
     Drain(drain::Options),
     /// The bare loop: as little as can be done per delivery
@@ -89,6 +93,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Connect(options) => connect::run(options),
         Command::Deflate(options) => deflate::run(options),
         Command::Abuse(options) => abuse::run(options),
+        Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),

@@ -11,12 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustls::ClientConfig;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Connection, Endpoint};
+use crate::clock;
 use crate::machine::{self, Memory};
 use crate::tls::Identity;
 use crate::token::Signer;
@@ -148,6 +150,13 @@ impl Server {
     pub(crate) fn terminate(&self) -> anyhow::Result<()> {
         let pid = Pid::from_child(&self.child);
         Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Waits for its end; `None` if it takes longer than this.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&clock::timespec(limit)))?;
+        self.ended()
     }
 
     /// How it ended, if it has.

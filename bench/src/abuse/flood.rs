@@ -1,15 +1,14 @@
 //! Attacks over HTTP: requests one after the other, on a few connections that stay.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::raid::Target;
 use crate::clock;
+use crate::http::Http;
 use crate::report::Counts;
 
 /// The first of many users, whose token the attacker has.
@@ -18,8 +17,6 @@ const USER: &str = "u0";
 const CONNECTIONS: usize = 4;
 /// Bytes of the data of one request.
 const DATA_BYTES: usize = 60_000;
-/// Limit for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked again and again, with a new name each time.
 #[derive(Clone, Copy, Debug)]
@@ -60,68 +57,29 @@ impl Flood {
         next: &AtomicU64,
     ) -> anyhow::Result<(Counts, Duration)> {
         let mut what = Counts::default();
-        let mut socket = connect(target)?;
+        let mut http = Http::new(target.endpoint.address, &target.token);
         let data = "x".repeat(DATA_BYTES);
         while !stop.load(Ordering::Relaxed) {
-            let request = self.request(target, next.fetch_add(1, Ordering::Relaxed), &data);
-            socket.get_mut().write_all(request.as_bytes())?;
-            let (status, stays) = answer(&mut socket)?;
+            let (path, header, body) = self.request(next.fetch_add(1, Ordering::Relaxed), &data);
+            let (status, _) = http.post(&path, &header, &body)?;
             what.add(&format!("answered {status}"));
-            if !stays {
-                socket = connect(target)?;
-            }
         }
         Ok((what, clock::thread_cpu()))
     }
 
-    fn request(self, target: &Target, number: u64, data: &str) -> String {
-        let (path, key, body) = match self {
+    /// Returns the path, a header line and the body of a request.
+    fn request(self, number: u64, data: &str) -> (String, String, String) {
+        match self {
             Self::Emits => (
-                format!("/api/v1/users/{USER}/devices/d{number}/emit"),
+                format!("/users/{USER}/devices/d{number}/emit"),
                 String::new(),
                 format!(r#"{{"event":"e","data":"{data}"}}"#),
             ),
             Self::Keys => (
-                "/api/v1/sessions".to_owned(),
+                "/sessions".to_owned(),
                 format!("Idempotency-Key: k{number}\r\n"),
                 format!(r#"{{"kind":"{data}"}}"#),
             ),
-        };
-        let (host, token) = (target.endpoint.address, &target.token);
-        format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{key}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    }
-}
-
-fn connect(target: &Target) -> anyhow::Result<BufReader<TcpStream>> {
-    let socket = TcpStream::connect(target.endpoint.address)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(BufReader::new(socket))
-}
-
-/// Reads an answer: its status, and whether the connection stays.
-fn answer(socket: &mut BufReader<TcpStream>) -> anyhow::Result<(u16, bool)> {
-    let (mut status, mut length, mut stays) = (None, 0, true);
-    loop {
-        let mut line = String::new();
-        if socket.read_line(&mut line)? == 0 {
-            return Err(anyhow!("the server closed the connection without an answer"));
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        match line.split_once(": ") {
-            Some(("content-length", value)) => length = value.parse()?,
-            Some(("connection", "close")) => stays = false,
-            Some(_) => {}
-            None => status = line.split(' ').nth(1).map(str::parse).transpose()?,
         }
     }
-    std::io::copy(&mut socket.by_ref().take(length), &mut std::io::sink())?;
-    Ok((status.context("an answer without a status")?, stays))
 }

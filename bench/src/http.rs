@@ -1,0 +1,74 @@
+//! A connection that sends one HTTP request after the other.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// Limit for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where the API begins.
+const API: &str = "/api/v1";
+
+/// A connection to the HTTP API with one token.
+pub(crate) struct Http {
+    address: SocketAddrV4,
+    token: String,
+    /// Made again after an answer that ends it.
+    socket: Option<BufReader<TcpStream>>,
+}
+
+impl Http {
+    pub(crate) fn new(address: SocketAddrV4, token: &str) -> Self {
+        Self { address, token: token.to_owned(), socket: None }
+    }
+
+    /// Posts JSON, with more lines of headers, each with its end; returns status and body.
+    pub(crate) fn post(
+        &mut self,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> anyhow::Result<(u16, Vec<u8>)> {
+        let Self { address, token, .. } = self;
+        let request = format!(
+            "POST {API}{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => {
+                let socket = TcpStream::connect(*address)?;
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                BufReader::new(socket)
+            }
+        };
+        socket.get_mut().write_all(request.as_bytes())?;
+        let (mut status, mut length, mut stays) = (None, 0, true);
+        loop {
+            let mut line = String::new();
+            if socket.read_line(&mut line)? == 0 {
+                bail!("the server closed the connection without an answer");
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            match line.split_once(": ") {
+                Some(("content-length", value)) => length = value.parse()?,
+                Some(("connection", "close")) => stays = false,
+                Some(_) => {}
+                None => status = line.split(' ').nth(1).map(str::parse).transpose()?,
+            }
+        }
+        let mut body = Vec::new();
+        socket.by_ref().take(length).read_to_end(&mut body)?;
+        if stays {
+            self.socket = Some(socket);
+        }
+        Ok((status.context("an answer without a status")?, body))
+    }
+}
