@@ -9,6 +9,7 @@ mod input;
 mod owner;
 mod picture;
 mod viewers;
+mod worker;
 
 use std::{
     fmt,
@@ -21,13 +22,14 @@ use rejoin_protocol::{
     SessionKind, SessionStatus, Signal, TerminalSize, UserId, WriterId,
     message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
 pub use attachment::Attachment;
 pub use input::Receipt;
 pub(crate) use owner::Birth;
-pub use picture::ScreenFormat;
+pub use picture::ScreenExport;
+pub(crate) use worker::ScreenThreads;
 
 use crate::{
     access::{Author, Authority},
@@ -87,6 +89,8 @@ struct Shared {
     /// changes in their order. Taken before the stream's lock, never after it.
     state: Mutex<State>,
     handler: OnceLock<Arc<dyn SessionHandler>>,
+    /// Screens that may be written at the same time.
+    exports: Arc<Semaphore>,
     /// What each line in the log about it is in.
     span: Span,
 }
@@ -220,6 +224,7 @@ impl Session {
                 input_seq: state.input.last_seq(viewer),
                 size_owner: state.viewers.size_owner(),
                 exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
+                history_omitted: start.history_omitted,
             }
         };
         let attached = ServerMessage::Attached(Box::new(attached));

@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub seq: Seq,
     /// Where that frame begins.
     pub position: Position,
+    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    pub history_omitted: u64,
 }
 
 /// Whoever owns the state behind a stream.

@@ -41,6 +41,9 @@ impl Form {
 /// Makes another form of an encoded message; empty: nothing goes over the wire in this form.
 pub type Reform = fn(&Bytes, Form) -> Bytes;
 
+/// Makes, away from the threads of sockets, the forms of a large frame that they would have to make.
+pub type Prepare = fn(&Frame);
+
 /// A message as it goes over the wire: encoded once, and in each further form once.
 #[derive(Clone)]
 pub struct Frame {

@@ -38,8 +38,7 @@ pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
         let look = Look::of(terminal, first.attributes());
         // Nearly always, cells of one look have the same attributes.
         let same = |cell: &&Cell| {
-            cell.attributes() == first.attributes()
-                || Look::of(terminal, cell.attributes()) == look
+            cell.attributes() == first.attributes() || Look::of(terminal, cell.attributes()) == look
         };
         let (run, rest) = cells.split_at(cells.iter().take_while(same).count());
         cells = rest;

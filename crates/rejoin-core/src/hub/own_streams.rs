@@ -300,6 +300,7 @@ impl Hub {
                 reason,
                 position: Position { epoch: now, offset: 0 },
                 preamble: Vec::new(),
+                history_omitted: 0,
                 reader: Reader { next: 0 },
             };
         };

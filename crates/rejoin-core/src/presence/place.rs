@@ -350,7 +350,12 @@ impl SnapshotSource for Source {
             let message = (place.tools.encode)(Kind::Text, &[text.as_bytes()]);
             // Each change is one unit.
             let position = Position { offset: reader.next, ..stream.head() };
-            Snapshot { messages: vec![message.into()], seq: reader.next, position }
+            Snapshot {
+                messages: vec![message.into()],
+                seq: reader.next,
+                position,
+                history_omitted: 0,
+            }
         });
         Box::pin(std::future::ready(snapshot))
     }

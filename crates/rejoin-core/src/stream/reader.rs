@@ -60,6 +60,8 @@ pub struct Start {
     pub position: Position,
     /// Messages that give the state at the position.
     pub preamble: Vec<Frame>,
+    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    pub history_omitted: u64,
     /// The reader, at the position.
     pub reader: Reader,
 }
@@ -95,6 +97,7 @@ impl Stream {
                     reason: gone.map(|gone| gone.reason),
                     position: snapshot.position,
                     preamble: snapshot.messages,
+                    history_omitted: snapshot.history_omitted,
                     reader: Reader { next: snapshot.seq },
                 })
             }
@@ -171,6 +174,7 @@ impl Stream {
                 reason: None,
                 position,
                 preamble: Vec::new(),
+                history_omitted: 0,
                 reader: Reader { next },
             }),
             Place::Gone { missed: Some(missed) } => {
@@ -193,6 +197,7 @@ impl Stream {
             reason: gone.map(|gone| gone.reason),
             position: self.position(ring.offset_of(next)),
             preamble: Vec::new(),
+            history_omitted: 0,
             reader: Reader { next },
         }
     }

@@ -103,7 +103,12 @@ impl SnapshotSource for Source {
             let state = numbers.state.lock();
             let (seq, position) = numbers.stream().next();
             let text = format!("s{}", serde_json::to_string(&*state).unwrap());
-            Some(Snapshot { messages: vec![Bytes::from(text).into()], seq, position })
+            Some(Snapshot {
+                messages: vec![Bytes::from(text).into()],
+                seq,
+                position,
+                history_omitted: 0,
+            })
         })
     }
 }

@@ -1,7 +1,9 @@
 //! What few cells have: hyperlinks, underline colours and combining characters, in one table.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::cell::Cell;
@@ -36,8 +38,14 @@ impl Link {
 }
 
 /// A hyperlink of one screen, of which equal ones are the same object.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct LinkRef(Arc<Link>);
+
+impl fmt::Debug for LinkRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl LinkRef {
     /// Differs between the links of one screen.
@@ -46,7 +54,7 @@ impl LinkRef {
     }
 }
 
-impl std::ops::Deref for LinkRef {
+impl Deref for LinkRef {
     type Target = Link;
 
     fn deref(&self) -> &Link {

@@ -159,9 +159,10 @@ impl History {
     /// Whether each line continues the one before it, oldest first.
     pub(crate) fn wrapped(&self) -> impl Iterator<Item = bool> {
         let lines = |piece: &Piece| self.oldest.saturating_sub(piece.start)..piece.segment.len();
-        let all = self.pieces.iter().flat_map(move |piece| {
-            lines(piece).map(|line| piece.segment.is_wrapped(line))
-        });
+        let all = self
+            .pieces
+            .iter()
+            .flat_map(move |piece| lines(piece).map(|line| piece.segment.is_wrapped(line)));
         // The first line continues nothing that could be shown.
         all.enumerate().map(|(line, wrapped)| wrapped && line > 0)
     }

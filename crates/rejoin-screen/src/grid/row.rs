@@ -155,7 +155,9 @@ impl Row {
     /// Erases the cells that are not protected (DECSED, DECSEL).
     pub(crate) fn erase_unprotected(&mut self, range: Range<usize>, fill: Cell) {
         let is_protected = |cell: &Cell| cell.is_protected();
-        if range == (0..self.len) && !self.cells.iter().any(is_protected) && !is_protected(&self.fill)
+        if range == (0..self.len)
+            && !self.cells.iter().any(is_protected)
+            && !is_protected(&self.fill)
         {
             return self.erase(range, fill);
         }

@@ -1,7 +1,7 @@
 //! A screen that is written in pieces, for those who do not attach.
 
-use crate::html;
 use crate::grid::row::Row;
+use crate::html;
 use crate::screen::Screen;
 use crate::snapshot::Sequence;
 

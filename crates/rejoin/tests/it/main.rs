@@ -15,4 +15,5 @@ mod metrics;
 mod proxy;
 mod stop;
 mod support;
+mod terminals;
 mod topics;

@@ -186,7 +186,12 @@ fn number(bytes: &mut Vec<u8>, mut number: usize) {
 }
 
 /// The cells of a packed row, up to the last one that was packed.
-pub(super) fn unpack(segment: &Segment, line: usize, cols: usize, extras: &mut Extras) -> Vec<Cell> {
+pub(super) fn unpack(
+    segment: &Segment,
+    line: usize,
+    cols: usize,
+    extras: &mut Extras,
+) -> Vec<Cell> {
     let mut packed = segment.line(line);
     let mut cells = Vec::with_capacity(packed.len().min(cols));
     let mut attributes = Attributes::default();

@@ -54,6 +54,13 @@ impl Api {
         self.call("DELETE", path, "").0
     }
 
+    /// Returns an answer that is no JSON.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let (status, text) = self.request("GET", &format!("/api/v1{path}"), "");
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
     /// Publishes data to a topic.
     pub(crate) fn publish(&self, topic: &str, data: &Value) {
         let (status, answer) = self.post("/publish", &json!({ "topic": topic, "data": data }));
