@@ -96,7 +96,7 @@ fn a_stop_is_served_while_terminals_print_without_end() {
 
 #[test]
 fn switching_screens_takes_constant_time_per_row() {
-    let mut fixture = Fixture::new("\x1b[?1049h\x1b[?1049l".repeat(2000).as_bytes(), "");
+    let mut fixture = Fixture::new("\x1b[?1049h\x1b[?1049l".repeat(20_000).as_bytes(), "");
     let session = fixture.start(1000, 500);
     let attached = fixture.attach_to_printed(&session);
     assert_eq!(attached["type"], "attached", "{attached}");
@@ -145,7 +145,7 @@ fn a_history_keeps_to_its_bytes_and_is_written_in_pieces() {
 
 #[test]
 fn narrowing_a_full_history_delays_no_other_user() {
-    let output = "0123456789".repeat(1_000_000);
+    let output = format!("{}\r\n", "0123456789".repeat(99)).repeat(10_000);
     let mut fixture = Fixture::new(output.as_bytes(), "");
     let session = fixture.start(1000, 50);
     fixture.until_printed(&session);
