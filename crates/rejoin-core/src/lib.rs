@@ -41,8 +41,8 @@ pub use session::{
 };
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, EncodeGap, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq,
-    SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Holders, Lag, Progress, ReadLimit, Reader, Retention,
+    Seq, SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
 pub use wire::{Encode, Form, Frame, Kind, Prepare, Reform};

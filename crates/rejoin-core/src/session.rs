@@ -229,6 +229,7 @@ impl Session {
         };
         let attached = ServerMessage::Attached(Box::new(attached));
         connection.send(request.reply_to.as_ref(), &attached);
+        start.holders.add(connection.outbox());
         let stream = self.stream().clone();
         let (preamble, reader) = (start.preamble, start.reader);
         connection.outbox().push(Item::Read { stream, preamble, reader });

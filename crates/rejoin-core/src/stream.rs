@@ -4,6 +4,7 @@
 //! readers: it tells each follower once that it advanced, and no more until that one took it.
 
 mod follower;
+mod holders;
 mod reader;
 mod ring;
 
@@ -15,6 +16,7 @@ use rejoin_protocol::{Position, StreamNumber};
 use tokio::{sync::Notify, time::Instant};
 
 pub use follower::Follower;
+pub use holders::Holders;
 pub use reader::{Progress, Reader, Start};
 pub(crate) use ring::Budget;
 pub use ring::{Batch, ReadLimit};
@@ -51,6 +53,8 @@ pub struct Snapshot {
     pub position: Position,
     /// Lines of a terminal's history, the oldest ones, that are not in the state.
     pub history_omitted: u64,
+    /// The connections that it was given to.
+    pub holders: Holders,
 }
 
 /// Whoever owns the state behind a stream.

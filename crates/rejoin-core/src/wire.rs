@@ -63,6 +63,15 @@ impl Frame {
         &self.shared.plain
     }
 
+    /// Whether another handle to it exists, or to the bytes of one of its forms.
+    #[must_use]
+    pub(crate) fn is_shared(&self) -> bool {
+        let mut others = self.shared.others.get().into_iter().flat_map(|others| others.iter());
+        Arc::strong_count(&self.shared) > 1
+            || !self.shared.plain.is_unique()
+            || others.any(|form| form.get().is_some_and(|bytes| !bytes.is_unique()))
+    }
+
     /// Its bytes in a form, made by the first who asks, for all who do; who asks at the same
     /// time waits. `reform` is the same function each time.
     #[must_use]

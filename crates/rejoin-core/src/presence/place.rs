@@ -23,7 +23,7 @@ use crate::{
     events::{Events, HubEvent},
     outside::BoxFuture,
     presence::{Change, ChangeKind, Member, Room, Settled, Settling, settling::Due},
-    stream::{Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
+    stream::{Holders, Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
     wire::{Encode, Kind},
 };
 
@@ -355,6 +355,7 @@ impl SnapshotSource for Source {
                 seq: reader.next,
                 position,
                 history_omitted: 0,
+                holders: Holders::default(),
             }
         });
         Box::pin(std::future::ready(snapshot))

@@ -1,6 +1,8 @@
 //! The owner task: it alone has the screen, appends the output and takes snapshots.
 
+mod generations;
 mod snapshots;
+mod waiting;
 
 use std::{
     mem,
@@ -20,7 +22,9 @@ use tokio::{
 };
 use tracing::{Instrument, info, info_span};
 
+use generations::Generations;
 use snapshots::AskOwner;
+use waiting::Waiting;
 
 use crate::{
     events::{HubEvent, guarded},
@@ -72,23 +76,6 @@ pub(crate) struct Birth {
     pub(crate) tools: SessionTools,
 }
 
-/// What waits for the screen.
-#[derive(Default)]
-struct Waiting {
-    /// The screen has interpreted output of which nobody knows yet what came of it.
-    output: bool,
-    exit: Option<Exit>,
-    snapshots: Vec<oneshot::Sender<Snapshot>>,
-    exports: Vec<(ScreenFormat, oneshot::Sender<ScreenPieces>)>,
-}
-
-impl Waiting {
-    /// Whether commands may come that wait as well.
-    fn has_room(&self) -> bool {
-        self.snapshots.len() + self.exports.len() < COMMANDS
-    }
-}
-
 /// A session's owner, about to run.
 pub(crate) struct Owner {
     session: Session,
@@ -105,8 +92,7 @@ pub(crate) struct Owner {
     closing: Vec<oneshot::Sender<()>>,
     /// Left at the end, for readers that are behind.
     last: Arc<OnceLock<Snapshot>>,
-    /// The last snapshot, for as long as it is fresh enough for others.
-    recent: Option<(Snapshot, Instant)>,
+    generations: Generations,
 }
 
 impl Session {
@@ -166,7 +152,7 @@ impl Session {
             running: true,
             closing: Vec::new(),
             last,
-            recent: None,
+            generations: Generations::default(),
         };
         // Before anybody can attach, which is the next that is logged of it.
         session.shared.span.in_scope(|| {
@@ -185,7 +171,7 @@ impl Owner {
 
     async fn run(mut self, shutdown: Shutdown) {
         loop {
-            let stale_at = self.recent.as_ref().map_or_else(Instant::now, |(_, at)| *at);
+            let stale_at = self.generations.stale_at();
             let has_screen = !self.worker.is_away();
             // Each branch is cancel safe: channels, a notice, a timer, a task's end.
             tokio::select! {
@@ -207,7 +193,9 @@ impl Owner {
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running && has_screen => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
-                () = sleep_until(stale_at), if self.recent.is_some() => self.recent = None,
+                () = sleep_until(stale_at.unwrap_or_else(Instant::now)), if stale_at.is_some() => {
+                    self.generations.forget_unused();
+                }
                 () = shutdown.begun() => {
                     let _ = self.terminal.controls.send(Control::Hangup).await;
                     return;
@@ -345,7 +333,7 @@ impl Owner {
         }
         state.size = size;
         self.worker.resize(size);
-        self.recent = None;
+        self.generations.end_newest();
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.cols = Some(size.cols());
         update.rows = Some(size.rows());

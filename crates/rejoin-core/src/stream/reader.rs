@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     stream::{
-        Batch, GapNotice, Lag, ReadLimit, Seq, SlowReader, State, Stream,
+        Batch, GapNotice, Holders, Lag, ReadLimit, Seq, SlowReader, State, Stream,
         ring::{Place, Ring},
     },
     wire::Frame,
@@ -62,6 +62,8 @@ pub struct Start {
     pub preamble: Vec<Frame>,
     /// Lines of a terminal's history, the oldest ones, that are not in the state.
     pub history_omitted: u64,
+    /// The connections that were given the same preamble.
+    pub holders: Holders,
     /// The reader, at the position.
     pub reader: Reader,
 }
@@ -98,6 +100,7 @@ impl Stream {
                     position: snapshot.position,
                     preamble: snapshot.messages,
                     history_omitted: snapshot.history_omitted,
+                    holders: snapshot.holders,
                     reader: Reader { next: snapshot.seq },
                 })
             }
@@ -175,6 +178,7 @@ impl Stream {
                 position,
                 preamble: Vec::new(),
                 history_omitted: 0,
+                holders: Holders::default(),
                 reader: Reader { next },
             }),
             Place::Gone { missed: Some(missed) } => {
@@ -198,6 +202,7 @@ impl Stream {
             position: self.position(ring.offset_of(next)),
             preamble: Vec::new(),
             history_omitted: 0,
+            holders: Holders::default(),
             reader: Reader { next },
         }
     }

@@ -108,6 +108,7 @@ impl SnapshotSource for Source {
                 seq,
                 position,
                 history_omitted: 0,
+                holders: Holders::default(),
             })
         })
     }

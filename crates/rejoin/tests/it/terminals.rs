@@ -208,6 +208,28 @@ fn viewers_that_do_not_read_hold_one_snapshot_together() {
 }
 
 #[test]
+fn viewers_that_never_take_an_old_snapshot_are_closed() {
+    let mut fixture = Fixture::new(true_colour(100 * 1000).as_bytes(), "");
+    let script = "stty raw -echo; while :; do cat ~/output; done";
+    let profile = format!("[profiles.attack]\ncommand = [\"sh\", \"-c\", {script:?}]\n");
+    fixture.home.write("rejoin.toml", &profile);
+    fixture.server = fixture.home.serve();
+    fixture.client = fixture.server.hostile(fixture.server.login_token(), "attacker");
+    let session = fixture.start(1000, 20);
+    let admin = fixture.server.admin();
+    let mut viewers: Vec<Hostile> = Vec::new();
+    crate::support::until(Duration::from_secs(60), "the first viewer is closed", || {
+        let mut viewer = fixture.server.hostile(fixture.server.login_token(), "stuck");
+        let attached = viewer.ask("attach", json!({ "session": session, "role": "viewer" }));
+        assert_eq!(attached["type"], "attached", "{attached}");
+        viewers.push(viewer);
+        admin.connections().iter().all(|id| *id != viewers[0].id)
+    });
+    println!("{} viewers", viewers.len());
+    fixture.assert_others_are_served();
+}
+
+#[test]
 fn a_program_that_reopens_its_terminal_is_shown_again() {
     let mut fixture = Fixture::new(b"", "");
     let script = "t=$(tty); exec </dev/null >/dev/null 2>&1; sleep 1; exec >$t; echo again; \

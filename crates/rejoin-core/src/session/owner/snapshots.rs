@@ -3,28 +3,21 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use rejoin_protocol::{
     binary::{BinaryKind, Head},
     message::{ServerMessage, SessionUpdate, text},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Owner};
 use crate::{
     outside::{BoxFuture, ScreenSnapshot},
-    stream::{Snapshot, SnapshotSource},
+    stream::{Holders, Snapshot, SnapshotSource},
     wire::{Frame, Kind},
 };
 
-/// How long and how far a snapshot serves those who come after the one who asked.
-const SNAPSHOT_LIFE: Duration = Duration::from_millis(500);
-const SNAPSHOT_LAG_BYTES: u64 = 256 * 1024;
 /// A snapshot in bytes, before it is compressed: the visible screen, and what fits of the history.
 const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
 
@@ -65,11 +58,8 @@ impl SnapshotSource for AskOwner {
 impl Owner {
     /// Answers those who wait for a snapshot, if there is a fresh one; else has one made.
     pub(super) fn answer_snapshots(&mut self) {
-        let stream = &self.session.shared.stream;
-        if let Some((snapshot, _)) = &self.recent
-            && self.offset - snapshot.position.offset <= SNAPSHOT_LAG_BYTES
-            && stream.holds(snapshot.seq)
-        {
+        let fresh = self.generations.fresh(self.offset, &self.session.shared.stream);
+        if let Some(snapshot) = fresh {
             for reply_tx in self.waiting.snapshots.drain(..) {
                 let _ = reply_tx.send(snapshot.clone());
             }
@@ -80,13 +70,13 @@ impl Owner {
 
     pub(super) fn snapshot_made(&mut self, snapshot: Option<Snapshot>) {
         if let Some(snapshot) = snapshot {
-            self.recent = Some((snapshot, Instant::now() + SNAPSHOT_LIFE));
+            self.generations.add(snapshot);
         }
     }
 
     /// Leaves the last screen to readers that are behind; false if the screen is lost.
     pub(super) async fn leave_last_snapshot(&mut self) -> bool {
-        self.recent = None;
+        self.generations.end_newest();
         self.start_snapshot();
         let Some(Some(snapshot)) = self.worker.done().await else { return false };
         for reply_tx in self.waiting.snapshots.drain(..) {
@@ -123,7 +113,8 @@ impl Owner {
                 encode(Kind::Binary, &[&head.to_bytes(), &bytes]).into(),
             ];
             messages.iter().for_each(prepare);
-            Some(Snapshot { messages, seq, position, history_omitted })
+            let holders = Holders::default();
+            Some(Snapshot { messages, seq, position, history_omitted, holders })
         }));
     }
 }
