@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Device, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag,
-    Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
+    BoxFuture, Caps, Connection, Device, Handshake, Holders, Hub, HubConfig, Identity, Item, Kind,
+    Lag, Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
     Retention, Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
