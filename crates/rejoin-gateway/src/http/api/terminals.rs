@@ -197,7 +197,12 @@ pub(super) async fn screen(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, SCREEN_POLICY),
     ];
-    let pieces = session.screen(format).await?;
+    let mut pieces = session.screen(format).await?;
+    let first = pieces.next().unwrap_or_default();
+    let Some(second) = pieces.next() else {
+        return Ok((headers, first).into_response());
+    };
+    let pieces = [first, second].into_iter().chain(pieces);
     // A piece is made when the client has taken the one before it.
     let body = stream::unfold(pieces, async |mut pieces| {
         tokio::task::yield_now().await;
