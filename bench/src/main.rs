@@ -17,6 +17,7 @@ mod drain;
 mod echo;
 mod fanout;
 mod frame;
+mod fuzz;
 mod http;
 mod idle;
 mod machine;
@@ -62,6 +63,15 @@ enum Command {
     Stops(stops::Options),
     /// How clients come back when the server is restarted, and what they missed
     Drain(drain::Options),
+    /// Output that costs the most into terminals; `cargo xtask fuzz terminal` runs it
+    #[command(hide = true)]
+    FuzzTerminal(fuzz::Options),
+    /// Print what `fuzz-terminal` puts into a terminal, until it is closed
+    #[command(hide = true)]
+    FuzzProgram {
+        /// From which the output is made
+        seed: u64,
+    },
     /// The bare loop: as little as can be done per delivery
     #[command(hide = true)]
     Bare(bare::Options),
@@ -95,6 +105,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Abuse(options) => abuse::run(options),
         Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
+        Command::FuzzTerminal(options) => fuzz::run(options),
+        Command::FuzzProgram { seed } => fuzz::output::program(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
         Command::EchoProgram => echo::program(),

@@ -10,7 +10,27 @@ pub(crate) struct Random {
 
 impl Random {
     pub(crate) fn new() -> Self {
-        Self { state: 1 }
+        Self::seeded(1)
+    }
+
+    /// The series of this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// A byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).unwrap_or(0)
+    }
+
+    /// An index of a list of this length, which is not 0.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
+    /// One of these, of which there are some.
+    pub(crate) fn choose<'a>(&mut self, texts: &[&'a str]) -> &'a str {
+        texts[self.index(texts.len())]
     }
 
     /// A number below this one, which is more than 0.

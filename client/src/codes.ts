@@ -9,7 +9,7 @@ export const CLOSE_CODES = [
   { code: 1009, name: "message_too_big", reconnect: false, description: "A message was longer than `limits.max_message_bytes`." },
   { code: 4000, name: "draining", reconnect: true, description: "The server is stopping; come back when it says." },
   { code: 4001, name: "heartbeat_missed", reconnect: true, description: "Nothing was heard from the client for two heartbeats, not even a pong." },
-  { code: 4002, name: "too_slow", reconnect: true, description: "The client read or wrote too slowly: replies waited unread, or a message was never finished." },
+  { code: 4002, name: "too_slow", reconnect: true, description: "The client read or wrote too slowly: replies or a snapshot waited unread, or a message was never finished." },
   { code: 4003, name: "rate_limited", reconnect: true, description: "The client went on sending far beyond its limits." },
   { code: 4004, name: "overloaded", reconnect: true, description: "The server cannot take the connection now." },
   { code: 4005, name: "internal", reconnect: true, description: "The server failed to handle a message; its log has the reason." },

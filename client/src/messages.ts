@@ -91,6 +91,8 @@ export interface Attached {
   /** The connection whose size the session has. */
   size_owner?: string | null;
   exit?: Exit | null;
+  /** Lines of the history, the oldest ones, that are not in the snapshot which follows. */
+  history_omitted?: number;
 }
 
 /** A change of a session, in order with its output. */
@@ -103,6 +105,8 @@ export interface SessionChange {
   size_owner?: string | null;
   exit?: Exit | null;
   reason?: string | null;
+  /** Before a snapshot: lines of the history, the oldest ones, that are not in it. */
+  history_omitted?: number;
 }
 
 export interface TopicMessage {

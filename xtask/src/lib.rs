@@ -9,6 +9,7 @@ pub mod bench;
 pub mod codegen;
 pub mod conformance;
 pub mod fingerprint;
+pub mod fuzz;
 pub mod pages;
 pub mod process;
 pub mod run;

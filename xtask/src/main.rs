@@ -1,4 +1,4 @@
-//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, conformance,
+//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, fuzz, conformance,
 //! api-test.
 
 use std::path::PathBuf;
@@ -41,6 +41,14 @@ enum Command {
     /// Build with optimizations and measure: fanout, idle, terminal, connect, deflate, abuse, drain
     Bench {
         /// Passed to the benchmark; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Build with optimizations and put hostile output into terminals for ten minutes
+    Fuzz {
+        /// What to fuzz
+        target: xtask::fuzz::Target,
+        /// Passed to the fuzzer: `--seconds N`, `--seed N`, `--sessions N`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -91,6 +99,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Codegen { check: true } => xtask::codegen::check(&root),
         Command::Codegen { check: false } => xtask::codegen::write(&root),
         Command::Bench { arguments } => xtask::bench::run(&root, &arguments),
+        Command::Fuzz { target, arguments } => xtask::fuzz::run(&root, target, &arguments),
         Command::Conformance { cases, python } => {
             xtask::conformance::run(&root, &cases, python.as_deref())
         }

@@ -8,10 +8,13 @@ use anyhow::{Context as _, bail};
 use crate::process::Program;
 use crate::setup::{self, Need};
 use crate::tree::Tree;
-use crate::{codegen, pages, say, tidy};
+use crate::{codegen, fuzz, pages, say, tidy};
 
 /// The differential test of the screen: a package of its own.
 const SCREEN_TEST: &str = "crates/rejoin-screen/xterm";
+
+/// Seconds of the fuzzer; `cargo xtask fuzz terminal` runs it for longer.
+const FUZZ_SECONDS: u32 = 15;
 
 /// A wrapper of a crate that nobody names yet is a rule, not a mistake.
 const DENY: [&str; 8] =
@@ -64,6 +67,15 @@ const STEPS: &[Step] = &[
         run: |root| {
             pages::set_up_and_build(root)?;
             Program::new(root, &["cargo", "test", "--workspace"]).run()
+        },
+    },
+    Step {
+        name: "fuzz",
+        about: "hostile output into terminals",
+        needs: &[Need::Node],
+        run: |root| {
+            pages::set_up_and_build(root)?;
+            fuzz::check(root, FUZZ_SECONDS)
         },
     },
     Step {

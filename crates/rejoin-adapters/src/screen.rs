@@ -1,28 +1,30 @@
 //! Screens by the terminal engine of `rejoin-screen`.
 
-use rejoin_core::{Screen, Screens};
+use rejoin_core::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
 use rejoin_protocol::TerminalSize;
-use rejoin_screen::Size;
+use rejoin_screen::{ExportFormat, Size};
 
 /// Makes screens that interpret what xterm does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineScreens;
 
 impl Screens for EngineScreens {
-    fn screen(&self, size: TerminalSize, scrollback_lines: usize) -> Box<dyn Screen> {
-        Box::new(EngineScreen(rejoin_screen::Screen::new(convert(size), scrollback_lines)))
+    fn screen(&self, size: TerminalSize, scrollback: Scrollback) -> Box<dyn Screen> {
+        let Scrollback { lines, bytes } = scrollback;
+        let scrollback = rejoin_screen::Scrollback { lines, bytes };
+        Box::new(EngineScreen(rejoin_screen::Screen::with_scrollback(convert(size), scrollback)))
     }
 }
 
 struct EngineScreen(rejoin_screen::Screen);
 
 impl Screen for EngineScreen {
-    fn feed(&mut self, output: &[u8]) {
-        self.0.feed(output);
+    fn step<'a>(&mut self, output: &'a [u8]) -> Option<&'a [u8]> {
+        self.0.step(output)
     }
 
     fn resize(&mut self, size: TerminalSize) {
-        self.0.resize(convert(size));
+        self.0.begin_resize(convert(size));
     }
 
     fn title(&self) -> &str {
@@ -33,16 +35,18 @@ impl Screen for EngineScreen {
         self.0.take_answers()
     }
 
-    fn snapshot(&self, history_lines: usize) -> Vec<u8> {
-        self.0.snapshot(history_lines)
+    fn snapshot(&self, max_bytes: usize) -> ScreenSnapshot {
+        let rejoin_screen::Snapshot { bytes, history_omitted } = self.0.snapshot_within(max_bytes);
+        ScreenSnapshot { bytes, history_omitted }
     }
 
-    fn text(&self) -> String {
-        self.0.text()
-    }
-
-    fn html(&self) -> String {
-        self.0.html()
+    fn export(&self, format: ScreenFormat) -> ScreenPieces {
+        let format = match format {
+            ScreenFormat::Text => ExportFormat::Text,
+            ScreenFormat::Ansi => ExportFormat::Ansi,
+            ScreenFormat::Html => ExportFormat::Html,
+        };
+        Box::new(self.0.export(format))
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     presence::{Following, Place, Settling, Tools, nobody},
     recent::Recent,
     saved::Saved,
+    session::ScreenThreads,
     shutdown::Shutdown,
     stream::Stream,
     wire::Encode,
@@ -57,6 +58,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     events: Events,
     tools: Arc<Tools>,
+    screen_threads: ScreenThreads,
     registry: Registry,
     /// Where each connection is present: who is connected at all (C5).
     everyone_place: Arc<Place>,
@@ -106,6 +108,7 @@ impl Hub {
             published: Recent::default(),
             sessions: RwLock::default(),
             changes: Arc::default(),
+            screen_threads: ScreenThreads::default(),
             tools,
             config,
         };

@@ -30,18 +30,19 @@ pub use metrics::{DropReason, Metrics};
 pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
 pub use outside::{
     BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
-    Screen, Screens, StartError, TerminalEvent, Terminals,
+    Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
+    TerminalEvent, Terminals,
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
 pub use saved::{Saved, SavedEpochs, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{
-    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenFormat, Session, SessionHandler,
+    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, EncodeGap, Follower, GapNotice, Lag, Progress, ReadLimit, Reader, Retention, Seq,
-    SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Holders, Lag, Progress, ReadLimit, Reader, Retention,
+    Seq, SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
-pub use wire::{Encode, Form, Frame, Kind, Reform};
+pub use wire::{Encode, Form, Frame, Kind, Prepare, Reform};

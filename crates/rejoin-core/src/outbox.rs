@@ -104,6 +104,8 @@ struct State {
     notified: bool,
     /// Messages that were queued and never sent.
     dropped: usize,
+    /// What was taken before holds memory that others need.
+    hurried: bool,
 }
 
 impl State {
@@ -185,8 +187,20 @@ impl Outbox {
     pub fn take(&self) -> VecDeque<Item> {
         let mut state = self.state.lock();
         (state.bytes, state.preamble_bytes) = (0, 0);
-        state.notified = false;
+        (state.notified, state.hurried) = (false, false);
         mem::take(&mut state.items)
+    }
+
+    /// Has the connection closed with [`CloseCode::TooSlow`] if its socket takes nothing now.
+    pub(crate) fn hurry(&self) {
+        self.state.lock().hurried = true;
+        self.wake.outbox_filled(self.slot);
+    }
+
+    /// Whether a socket that takes nothing is to be closed.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.state.lock().hurried
     }
 
     /// Closes without a goodbye: drops what waits, and takes nothing more. Returns how many

@@ -7,7 +7,7 @@ mod terminal;
 use std::{future::Future, pin::Pin};
 
 pub use memory::{MemoryScreens, MemoryTerminal, MemoryTerminals};
-pub use screen::{Screen, Screens};
+pub use screen::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
 pub use terminal::{Control, Launch, LiveTerminal, StartError, TerminalEvent, Terminals};
 
 /// A boxed future, for traits that are used as objects.

@@ -10,6 +10,7 @@ mod input;
 mod owner;
 mod picture;
 mod viewers;
+mod worker;
 
 use std::{fmt, sync::Arc};
 
@@ -19,14 +20,15 @@ use rejoin_protocol::{
     SessionKind, SessionStatus, Signal, TerminalSize, UserId, WriterId,
     message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
 pub use attachment::Attachment;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
 pub(crate) use owner::Birth;
-pub use picture::ScreenFormat;
+pub use picture::ScreenExport;
+pub(crate) use worker::ScreenThreads;
 
 use crate::{
     access::{Author, Authority},
@@ -69,6 +71,8 @@ struct Shared {
     state: Mutex<State>,
     /// Held for a look at it or a change.
     handler: Mutex<Option<Arc<dyn SessionHandler>>>,
+    /// Screens that may be written at the same time.
+    exports: Arc<Semaphore>,
     /// What each line in the log about it is in.
     span: Span,
 }
@@ -189,10 +193,12 @@ impl Session {
                 input_seq: state.input.last_seq(viewer),
                 size_owner: state.viewers.size_owner(),
                 exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
+                history_omitted: start.history_omitted,
             }
         };
         let attached = ServerMessage::Attached(Box::new(attached));
         connection.send(request.reply_to.as_ref(), &attached);
+        start.holders.add(connection.outbox());
         let stream = self.stream().clone();
         let (preamble, reader) = (start.preamble, start.reader);
         connection.outbox().push(Item::Read { stream, preamble, reader });

@@ -4,6 +4,7 @@
 //! readers: it tells each follower once that it advanced, and no more until that one took it.
 
 mod follower;
+mod holders;
 mod reader;
 mod ring;
 
@@ -15,6 +16,7 @@ use rejoin_protocol::{Position, StreamNumber};
 use tokio::{sync::Notify, time::Instant};
 
 pub use follower::Follower;
+pub use holders::Holders;
 pub use reader::{Progress, Reader, Start};
 pub(crate) use ring::Budget;
 pub use ring::{Batch, ReadLimit};
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub seq: Seq,
     /// Where that frame begins.
     pub position: Position,
+    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    pub history_omitted: u64,
+    /// The connections that it was given to.
+    pub holders: Holders,
 }
 
 /// Whoever owns the state behind a stream.

@@ -41,6 +41,9 @@ impl Form {
 /// Makes another form of an encoded message; empty: nothing goes over the wire in this form.
 pub type Reform = fn(&Bytes, Form) -> Bytes;
 
+/// Makes, away from the threads of sockets, the forms of a large frame that they would have to make.
+pub type Prepare = fn(&Frame);
+
 /// A message as it goes over the wire: encoded once, and in each further form once.
 #[derive(Clone)]
 pub struct Frame {
@@ -58,6 +61,15 @@ impl Frame {
     #[must_use]
     pub fn plain(&self) -> &Bytes {
         &self.shared.plain
+    }
+
+    /// Whether another handle to it exists, or to the bytes of one of its forms.
+    #[must_use]
+    pub(crate) fn is_shared(&self) -> bool {
+        let mut others = self.shared.others.get().into_iter().flat_map(|others| others.iter());
+        Arc::strong_count(&self.shared) > 1
+            || !self.shared.plain.is_unique()
+            || others.any(|form| form.get().is_some_and(|bytes| !bytes.is_unique()))
     }
 
     /// Its bytes in a form, made by the first who asks, for all who do; who asks at the same

@@ -45,6 +45,13 @@ pub use webhook::{
 
 use bytes::Bytes;
 
+/// Compresses a snapshot away from the threads of sockets, for [`rejoin_core::HubConfig`].
+///
+/// Worth it where [`GatewayConfig::compression`] is on.
+pub fn prepare(frame: &rejoin_core::Frame) {
+    shard::prepare(frame);
+}
+
 /// Lays out a frame as one WebSocket message (RFC 6455 §5.2), for [`rejoin_core::HubConfig`].
 #[must_use]
 pub fn encode(kind: rejoin_core::Kind, parts: &[&[u8]]) -> Bytes {

@@ -36,6 +36,7 @@ use rejoin_core::Shutdown;
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::error;
 
+pub(crate) use form::prepare;
 pub(crate) use inbox::ShardHandle;
 pub(crate) use keepalive::{Duty, Keepalive, Now};
 

@@ -91,7 +91,7 @@ close_codes! {
     MessageTooBig = 1009, "message_too_big", false, "A message was longer than `limits.max_message_bytes`.";
     Draining = 4000, "draining", true, "The server is stopping; come back when it says.";
     HeartbeatMissed = 4001, "heartbeat_missed", true, "Nothing was heard from the client for two heartbeats, not even a pong.";
-    TooSlow = 4002, "too_slow", true, "The client read or wrote too slowly: replies waited unread, or a message was never finished.";
+    TooSlow = 4002, "too_slow", true, "The client read or wrote too slowly: replies or a snapshot waited unread, or a message was never finished.";
     RateLimited = 4003, "rate_limited", true, "The client went on sending far beyond its limits.";
     Overloaded = 4004, "overloaded", true, "The server cannot take the connection now.";
     Internal = 4005, "internal", true, "The server failed to handle a message; its log has the reason.";

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::grid::cell::{Attributes, Cell, Colour, Flags};
+use crate::grid::extras::LinkRef;
 use crate::grid::row::Row;
 use crate::terminal::Terminal;
 use crate::terminal::palette::{BACKGROUND, FOREGROUND, default_colour};
@@ -10,11 +11,11 @@ use crate::terminal::palette::{BACKGROUND, FOREGROUND, default_colour};
 /// Colours of the 16 that bold text is drawn in the bright half of.
 const DARK: u32 = 8;
 
-/// A `<pre>` of the screen's rows; what a program printed can be nothing but text, colours and
-/// links to `http://` and `https://`.
-pub(crate) fn of(terminal: &Terminal) -> String {
+/// The visible screen as a `<pre>`, written row by row.
+///
+/// What a program printed can be nothing but text, colours and links to `http://` and `https://`.
+pub(crate) fn begin(out: &mut String, terminal: &Terminal) {
     let (text, ground) = (hex(numbered(terminal, FOREGROUND)), hex(numbered(terminal, BACKGROUND)));
-    let mut out = String::new();
     // Characters stand in the order of their columns, as in the viewers' terminal.
     let _ = write!(
         out,
@@ -22,21 +23,23 @@ pub(crate) fn of(terminal: &Terminal) -> String {
          font-family:ui-monospace,monospace;line-height:1.2;direction:ltr;\
          unicode-bidi:bidi-override\">"
     );
-    for (index, row) in terminal.buffer().rows.iter().enumerate() {
-        if index > 0 {
-            out.push('\n');
-        }
-        write_row(&mut out, terminal, row);
-    }
-    out.push_str("</pre>");
-    out
 }
 
-fn write_row(out: &mut String, terminal: &Terminal, row: &Row) {
-    let mut cells = &row.cells()[..row.used_len()];
+/// What follows the last row.
+pub(crate) fn end(out: &mut String) {
+    out.push_str("</pre>");
+}
+
+/// Writes one row.
+pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
+    let cells = row.used();
+    let mut cells = &cells[..];
     while let Some((&first, _)) = cells.split_first() {
         let look = Look::of(terminal, first.attributes());
-        let same = |cell: &&Cell| Look::of(terminal, cell.attributes()) == look;
+        // Nearly always, cells of one look have the same attributes.
+        let same = |cell: &&Cell| {
+            cell.attributes() == first.attributes() || Look::of(terminal, cell.attributes()) == look
+        };
         let (run, rest) = cells.split_at(cells.iter().take_while(same).count());
         cells = rest;
         let mut text = String::new();
@@ -65,22 +68,22 @@ fn write_cell(text: &mut String, terminal: &Terminal, cell: Cell) {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Look {
     style: String,
-    link: Option<String>,
+    link: Option<LinkRef>,
 }
 
 impl Look {
     fn of(terminal: &Terminal, attributes: Attributes) -> Self {
         let extra = terminal.extras.get(attributes.extra);
         let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
-        let link = extra.and_then(|extra| extra.link.as_deref());
-        let link = link.map(|link| link.uri.clone()).filter(|uri| is_web(uri));
+        let link = extra.and_then(|extra| extra.link.clone());
+        let link = link.filter(|link| is_web(&link.uri));
         Self { style: style(terminal, attributes, underline), link }
     }
 
     fn wrap(&self, out: &mut String, text: &str) {
         if let Some(link) = &self.link {
             out.push_str("<a target=\"_blank\" rel=\"noopener noreferrer\" href=\"");
-            link.chars().for_each(|c| escape(out, c));
+            link.uri.chars().for_each(|c| escape(out, c));
             let _ = write!(out, "\" style=\"color:inherit;{}\">{text}</a>", self.style);
         } else if self.style.is_empty() {
             out.push_str(text);

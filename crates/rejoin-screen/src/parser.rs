@@ -15,6 +15,8 @@ use utf8::Next;
 /// A viewer that joins within a longer one is given a string that it ignores to
 /// its end; nothing of it reaches the screen.
 pub(crate) const STRING_LIMIT: usize = 64 * 1024;
+/// Text that is printed in one piece, in bytes.
+const TEXT_BYTES: usize = 4096;
 /// Intermediate bytes that are told apart; no sequence has more than two.
 const INTERMEDIATES: usize = 3;
 
@@ -23,6 +25,8 @@ const CANCEL: u8 = 0x18;
 
 /// What a sequence means is decided here.
 pub(crate) trait Actions {
+    /// So much was done that the parser stops after this byte.
+    fn is_tired(&self) -> bool;
     /// Printable ASCII, at least one byte.
     fn print_ascii(&mut self, text: &[u8]);
     fn print(&mut self, c: char);
@@ -77,12 +81,20 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
-    pub(crate) fn advance(&mut self, mut bytes: &[u8], actions: &mut impl Actions) {
+    /// Interprets bytes until there are none or the actions are tired; returns those that are left.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        actions: &mut impl Actions,
+    ) -> &'a [u8] {
         bytes = self.finish_partial(bytes, actions);
-        while let Some(&first) = bytes.first() {
+        while let Some(&first) = bytes.first()
+            && !actions.is_tired()
+        {
             if self.state == State::Ground && matches!(first, 0x20..=0x7e) {
-                let end = bytes.iter().position(|byte| !matches!(byte, 0x20..=0x7e));
-                let (text, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+                let most = &bytes[..bytes.len().min(TEXT_BYTES)];
+                let end = most.iter().position(|byte| !matches!(byte, 0x20..=0x7e));
+                let (text, rest) = bytes.split_at(end.unwrap_or(most.len()));
                 actions.print_ascii(text);
                 bytes = rest;
                 continue;
@@ -101,10 +113,11 @@ impl Parser {
                 Next::Skip(len) => bytes = &bytes[len..],
                 Next::Partial => {
                     self.partial.extend(bytes);
-                    return;
+                    return &[];
                 }
             }
         }
+        bytes
     }
 
     /// Goes on with a character that began in an earlier call; returns the bytes after it.

@@ -2,13 +2,17 @@
 
 use std::fmt;
 
-use crate::grid::row::Row;
-use crate::html;
+use crate::grid::history::HistoryLimits;
 use crate::parser::Parser;
 use crate::snapshot;
 use crate::terminal::Terminal;
+pub use export::{Export, ExportFormat};
 
+mod export;
 mod state;
+
+/// Memory of the history of a screen that names no other bound.
+const DEFAULT_SCROLLBACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// A terminal's size in character cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,24 @@ pub struct Size {
     pub cols: u16,
     /// Rows; a screen has at least 1.
     pub rows: u16,
+}
+
+/// The most history that a screen keeps; what exceeds either bound is dropped from the old end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrollback {
+    /// Lines.
+    pub lines: usize,
+    /// Memory of the packed lines, with the hyperlinks in them.
+    pub bytes: usize,
+}
+
+/// The bytes that give a screen to a terminal of the same size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// They begin with a full reset, and ask no query.
+    pub bytes: Vec<u8>,
+    /// Lines of the history, the oldest ones, that are not in them.
+    pub history_omitted: usize,
 }
 
 /// What a terminal shows, kept up to date from the bytes that are printed to it.
@@ -64,14 +86,36 @@ impl PartialEq for Screen {
 impl Screen {
     /// Creates a blank screen that keeps at most `scrollback_lines` of history.
     pub fn new(size: Size, scrollback_lines: usize) -> Self {
+        let scrollback = Scrollback { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
+        Self::with_scrollback(size, scrollback)
+    }
+
+    /// Creates a blank screen with this bound of its history.
+    pub fn with_scrollback(size: Size, scrollback: Scrollback) -> Self {
         let (cols, rows) = cells(size);
-        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, scrollback_lines) }
+        let limits = HistoryLimits { lines: scrollback.lines, bytes: scrollback.bytes };
+        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, limits) }
     }
 
     /// Interprets output; any split of the bytes gives the same screen.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.parser.advance(bytes, &mut self.terminal);
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while let Some(rest) = self.step(bytes) {
+            bytes = rest;
+        }
+    }
+
+    /// Interprets a part of the output that takes well below a millisecond.
+    ///
+    /// Returns what is left for the next step, which may be needed even for no bytes; `None` when
+    /// all is done. Until then only the size and the title are known.
+    pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.terminal.rest();
+        if !self.terminal.go_on() {
+            return Some(bytes);
+        }
+        let rest = self.parser.advance(bytes, &mut self.terminal);
         self.terminal.sweep();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Changes the size; the lines of the normal buffer are wrapped anew.
@@ -79,9 +123,14 @@ impl Screen {
     /// Viewers wrap theirs alike, but what they had beyond the screen's
     /// scrollback may differ: send a snapshot after a change of columns.
     pub fn resize(&mut self, size: Size) {
+        self.begin_resize(size);
+        self.feed(b"");
+    }
+
+    /// Begins to change the size; the next [steps](Self::step) do the rest.
+    pub fn begin_resize(&mut self, size: Size) {
         let (cols, rows) = cells(size);
-        self.terminal.resize(cols, rows);
-        self.terminal.sweep();
+        self.terminal.begin_resize(cols, rows);
     }
 
     /// The size in cells.
@@ -114,28 +163,35 @@ impl Screen {
         bytes
     }
 
+    /// The same in at most `max_bytes`, at least 128 KiB, with as much of the history as fits.
+    ///
+    /// A screen that does not fit is drawn without attributes, and if need be without the ends of
+    /// its rows.
+    pub fn snapshot_within(&self, max_bytes: usize) -> Snapshot {
+        let pending = self.parser.pending();
+        let (mut bytes, history_omitted) =
+            snapshot::within(&self.terminal, max_bytes.saturating_sub(pending.len()));
+        bytes.extend(pending);
+        Snapshot { bytes, history_omitted }
+    }
+
     /// The visible text, one line a row, without trailing blanks.
     pub fn text(&self) -> String {
-        let rows: Vec<String> =
-            self.terminal.buffer().rows.iter().map(|row| self.row(row)).collect();
-        rows.join("\n")
+        let chunks = Export::new(self.clone(), ExportFormat::Text).flatten().collect();
+        String::from_utf8(chunks).unwrap_or_default()
     }
 
     /// What is visible as a `<pre>` with styles of its own, for a page or a mail.
     ///
     /// Whatever was printed: it holds no script, and no link but to `http://` and `https://`.
     pub fn html(&self) -> String {
-        html::of(&self.terminal)
+        let chunks = Export::new(self.clone(), ExportFormat::Html).flatten().collect();
+        String::from_utf8(chunks).unwrap_or_default()
     }
 
-    fn row(&self, row: &Row) -> String {
-        let mut text = String::new();
-        for &cell in row.cells().iter().filter(|cell| !cell.is_tail()) {
-            text.push(cell.char().unwrap_or(' '));
-            text.push_str(self.terminal.extras.combining(cell));
-        }
-        text.truncate(text.trim_end().len());
-        text
+    /// A copy of the screen that is written in pieces; the history is shared, not copied.
+    pub fn export(&self, format: ExportFormat) -> Export {
+        Export::new(self.clone(), format)
     }
 }
 

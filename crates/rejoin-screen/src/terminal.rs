@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::grid::buffer::Buffer;
 use crate::grid::cell::Cell;
 use crate::grid::extras::Extras;
+use crate::grid::history::HistoryLimits;
+use crate::grid::reflow::Reflow;
 use crate::parser::{Actions, Params, Terminator};
 use charsets::Charsets;
 use modes::Modes;
@@ -26,6 +28,11 @@ mod sgr;
 /// Titles that programs put aside; the oldest is forgotten, as in viewers.
 const TITLES: usize = 10;
 
+/// Cells that one step of interpretation changes, roughly: well below a millisecond.
+pub(crate) const STEP_WORK: usize = 16 * 1024;
+/// Bytes of a title; of a longer one the beginning is kept.
+const TITLE_LIMIT: usize = 1024;
+
 /// The state of a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Terminal {
@@ -46,16 +53,20 @@ pub(crate) struct Terminal {
     /// Only such a character is combined with the next one, and repeated by REP.
     pub(crate) preceding: usize,
     pub(crate) answers: Vec<u8>,
+    /// Cells that were changed since the last [`Self::rest`], roughly.
+    work: usize,
+    /// A change of columns that is under way; the normal buffer has no rows meanwhile.
+    reflow: Option<Box<Reflow>>,
 }
 
 impl Terminal {
-    pub(crate) fn new(cols: usize, rows: usize, scrollback_lines: usize) -> Self {
-        let mut alternate = Buffer::new(cols, rows, 0);
+    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
+        let mut alternate = Buffer::new(cols, rows, HistoryLimits::default());
         alternate.hide(cols, rows);
         Self {
             cols,
             rows,
-            normal: Buffer::new(cols, rows, scrollback_lines),
+            normal: Buffer::new(cols, rows, limits),
             alternate,
             modes: Modes::default(),
             pen: Pen::default(),
@@ -66,19 +77,27 @@ impl Terminal {
             palette: BTreeMap::new(),
             preceding: 0,
             answers: Vec::new(),
+            work: 0,
+            reflow: None,
         }
+    }
+
+    /// Begins the next step.
+    pub(crate) fn rest(&mut self) {
+        self.work = 0;
     }
 
     /// RIS. The title and the colours stay, as in viewers.
     fn reset(&mut self) {
-        let limit = self.normal.history.limit();
-        let fresh = Self::new(self.cols, self.rows, limit);
+        let limits = self.normal.history.limits();
+        let fresh = Self::new(self.cols, self.rows, limits);
         let old = std::mem::replace(self, fresh);
         self.modes = old.modes.after_reset();
         self.title = old.title;
         self.titles = old.titles;
         self.palette = old.palette;
         self.answers = old.answers;
+        self.work = old.work + self.rows;
     }
 
     pub(crate) fn buffer(&self) -> &Buffer {
@@ -110,16 +129,20 @@ impl Terminal {
 
     /// Frees extras that no cell has; cheap enough to be called after each piece of output.
     pub(crate) fn sweep(&mut self) {
-        if !self.extras.wants_sweep() {
+        if !self.extras.wants_sweep(self.rows) {
             return;
         }
         let rows = self.normal.rows.iter().chain(&self.alternate.rows);
-        let cells = rows.flat_map(|row| row.cells().iter().map(|cell| cell.extra()));
+        let cells = rows.flat_map(|row| row.stored().iter().map(|cell| cell.extra()));
         self.extras.sweep(cells.chain([self.pen.attributes.extra]));
     }
 }
 
 impl Actions for Terminal {
+    fn is_tired(&self) -> bool {
+        self.work >= STEP_WORK
+    }
+
     fn print_ascii(&mut self, text: &[u8]) {
         self.print_text(text);
     }
@@ -145,6 +168,7 @@ impl Actions for Terminal {
     }
 
     fn csi(&mut self, collected: &[u8], params: &Params, last: u8) {
+        self.work += 1;
         self.control_sequence(collected, params, last);
         self.preceding = 0;
     }
@@ -155,6 +179,7 @@ impl Actions for Terminal {
     }
 
     fn osc(&mut self, payload: &str, terminator: Terminator) {
+        self.work += payload.len();
         self.operating_system_command(payload, terminator);
     }
 

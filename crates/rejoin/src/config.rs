@@ -106,6 +106,8 @@ pub(crate) struct Retain {
 pub(crate) struct Sessions {
     #[serde(deserialize_with = "value::scrollback")]
     pub(crate) scrollback_lines: usize,
+    #[serde(deserialize_with = "value::scrollback_bytes")]
+    pub(crate) scrollback_bytes: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -153,7 +155,7 @@ impl Default for Auth {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { scrollback_lines: 10_000 }
+        Self { scrollback_lines: 10_000, scrollback_bytes: 16 * 1024 * 1024 }
     }
 }
 

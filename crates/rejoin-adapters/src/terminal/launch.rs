@@ -40,6 +40,8 @@ pub(super) struct Started {
     pub(super) pty: Pty,
     /// The same PTY, to be read without waiting for its readiness.
     pub(super) rest: OwnedFd,
+    /// Keeps the terminal open while the program runs, also when it has closed it itself.
+    pub(super) open: OwnedFd,
     pub(super) child: Child,
 }
 
@@ -64,6 +66,7 @@ pub(super) fn spawn(
     let (pty, pts) = pty_process::open().map_err(no_pty)?;
     pty.resize(Size::new(launch.size.rows(), launch.size.cols())).map_err(no_pty)?;
     let rest = pty.as_fd().try_clone_to_owned().map_err(no_pty)?;
+    let open = pts.as_fd().try_clone_to_owned().map_err(no_pty)?;
     let command = Command::new(program)
         .args(arguments)
         .current_dir(&directory)
@@ -76,7 +79,7 @@ pub(super) fn spawn(
         .envs(launch.env.iter().map(|(name, value)| (name, value)))
         .kill_on_drop(true);
     let child = command.spawn(pts).map_err(|error| refused(program, error))?;
-    Ok(Started { pty, rest, child })
+    Ok(Started { pty, rest, open, child })
 }
 
 /// Where the program starts: like a shell's `cd`, from home.

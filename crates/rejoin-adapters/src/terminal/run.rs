@@ -62,14 +62,14 @@ pub(super) async fn run(
     controls: mpsc::Receiver<Control>,
     written: watch::Sender<u64>,
 ) {
-    let Started { pty, rest, child } = started;
+    let Started { pty, rest, open, child } = started;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (ended_tx, ended_rx) = watch::channel(());
     let (read_pty, write_pty) = pty.into_split();
     let programs = Programs { terminal: rest.try_clone().ok(), group };
     let write = write_loop(write_pty, programs, controls, written, ended_rx);
     let read = async move {
-        let exit = read_loop(read_pty, rest, child, &events).await;
+        let exit = read_loop(Terminal { pty: read_pty, rest, open }, child, &events).await;
         debug!(?exit, "program reaped");
         let _ = events.send(TerminalEvent::Exit(exit)).await;
         drop(ended_tx);
@@ -77,24 +77,33 @@ pub(super) async fn run(
     tokio::join!(read, write);
 }
 
+/// The read side of a terminal.
+struct Terminal {
+    pty: OwnedReadPty,
+    rest: OwnedFd,
+    open: OwnedFd,
+}
+
 /// Reads until the program's end. Not reading while nobody takes the output pauses the program.
 async fn read_loop(
-    mut pty: OwnedReadPty,
-    rest: OwnedFd,
+    terminal: Terminal,
     mut child: Child,
     events: &mpsc::Sender<TerminalEvent>,
 ) -> Exit {
+    let Terminal { mut pty, rest, open } = terminal;
     let mut buffer = vec![0; READ_BYTES];
     let status = loop {
         tokio::select! {
             read = pty.read(&mut buffer) => match read {
                 Ok(length @ 1..) => tell(events, &buffer[..length]).await,
-                // EIO says that the last process has closed the terminal.
+                // The terminal was hung up: it is kept open while the program runs.
                 Ok(0) | Err(_) => break child.wait().await,
             },
             exited = child.wait() => break exited,
         }
     };
+    // From here on the children that it left behind decide how long the terminal is open.
+    drop(open);
     // What the program left in its terminal: a read gets all that was written before it, while
     // the notice that there is something to read may come at any time.
     let mut taken = 0;
@@ -195,7 +204,7 @@ async fn write_loop(
             },
             count = pty.write(front), if !front.is_empty() => match count {
                 Ok(count) => advance(&mut queue, count, &written),
-                // The program has closed its terminal; its exit follows.
+                // The terminal was hung up; the program's exit follows.
                 Err(_) => queue.clear(),
             },
             _ = ended.changed() => return,

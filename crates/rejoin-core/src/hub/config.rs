@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use rejoin_protocol::ProfileName;
 
 use crate::{
-    outside::{Screens, Terminals},
+    outside::{Screens, Scrollback, Terminals},
     stream::{Retention, SlowReader},
-    wire::Encode,
+    wire::{Encode, Prepare},
 };
 
 /// What a hub is made from.
@@ -25,6 +25,8 @@ pub struct HubConfig {
     pub presence_grace: Duration,
     /// How frames are laid out.
     pub encode: Encode,
+    /// Which other forms of snapshots are made before anybody asks for them.
+    pub prepare: Prepare,
     /// Where terminals run.
     pub terminals: Arc<dyn Terminals>,
     /// What interprets them.
@@ -42,6 +44,7 @@ impl HubConfig {
             limits: HubLimits::default(),
             presence_grace: Duration::from_secs(10),
             encode,
+            prepare: |_| {},
             terminals,
             screens,
         }
@@ -101,13 +104,13 @@ pub struct TopicRule {
 /// What all sessions share.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSettings {
-    /// Lines of history that a terminal keeps.
-    pub scrollback_lines: usize,
+    /// How much history a terminal keeps.
+    pub scrollback: Scrollback,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { scrollback_lines: 10_000 }
+        Self { scrollback: Scrollback { lines: 10_000, bytes: 16 * 1024 * 1024 } }
     }
 }
 

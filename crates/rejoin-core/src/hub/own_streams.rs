@@ -22,7 +22,7 @@ use crate::{
     hub::{ALL, Hub, registry::State, topics},
     outbox::Item,
     saved::SavedEpochs,
-    stream::{Reader, Start, Stream, StreamConfig},
+    stream::{Holders, Reader, Start, Stream, StreamConfig},
     time::now_ms,
 };
 
@@ -300,6 +300,8 @@ impl Hub {
                 reason,
                 position: Position { epoch: now, offset: 0 },
                 preamble: Vec::new(),
+                history_omitted: 0,
+                holders: Holders::default(),
                 reader: Reader { next: 0 },
             };
         };

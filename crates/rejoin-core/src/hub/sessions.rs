@@ -12,8 +12,10 @@ use crate::{
     hub::{Hub, changes::SessionChanges},
     outside::Launch,
     presence::Tools,
-    session::{Birth, Session},
+    session::{Birth, ScreenThreads, Session},
+    shutdown::Shutdown,
     stream::Retention,
+    wire::Prepare,
 };
 
 /// Output that a terminal's stream keeps for those who come back, in bytes; who was away for
@@ -28,6 +30,10 @@ pub(crate) struct SessionTools {
     pub(crate) places: Arc<Tools>,
     pub(crate) events: Events,
     pub(crate) changes: Arc<SessionChanges>,
+    /// Which forms of a snapshot are made with it.
+    pub(crate) prepare: Prepare,
+    pub(crate) threads: ScreenThreads,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// What terminal to make.
@@ -100,8 +106,11 @@ impl Hub {
                 bytes: NonZeroUsize::new(RESUME_BYTES).expect("not zero"),
                 age: None,
             },
-            scrollback_lines: config.sessions.scrollback_lines,
+            scrollback: config.sessions.scrollback,
             tools: SessionTools {
+                prepare: config.prepare,
+                threads: self.shared.screen_threads.clone(),
+                shutdown: self.shared.shutdown.clone(),
                 places: Arc::clone(&self.shared.tools),
                 events: self.shared.events.clone(),
                 changes: Arc::clone(&self.shared.changes),

@@ -7,7 +7,8 @@ use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
 use crate::outside::{
-    BoxFuture, Control, Launch, LiveTerminal, Screen, Screens, StartError, TerminalEvent, Terminals,
+    BoxFuture, Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot,
+    Screens, Scrollback, StartError, TerminalEvent, Terminals,
 };
 
 const QUEUE: usize = 64;
@@ -76,14 +77,15 @@ struct MemoryScreen {
 }
 
 impl Screens for MemoryScreens {
-    fn screen(&self, _size: TerminalSize, _scrollback_lines: usize) -> Box<dyn Screen> {
+    fn screen(&self, _size: TerminalSize, _scrollback: Scrollback) -> Box<dyn Screen> {
         Box::new(MemoryScreen { bytes: Vec::new() })
     }
 }
 
 impl Screen for MemoryScreen {
-    fn feed(&mut self, output: &[u8]) {
+    fn step<'a>(&mut self, output: &'a [u8]) -> Option<&'a [u8]> {
         self.bytes.extend_from_slice(output);
+        None
     }
 
     fn resize(&mut self, _size: TerminalSize) {}
@@ -96,16 +98,20 @@ impl Screen for MemoryScreen {
         Vec::new()
     }
 
-    fn snapshot(&self, _history_lines: usize) -> Vec<u8> {
-        self.bytes.clone()
+    fn snapshot(&self, _max_bytes: usize) -> ScreenSnapshot {
+        ScreenSnapshot { bytes: self.bytes.clone(), history_omitted: 0 }
     }
 
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-
-    fn html(&self) -> String {
-        let text = self.text().replace('&', "&amp;").replace('<', "&lt;");
-        format!("<pre>{text}</pre>")
+    fn export(&self, format: ScreenFormat) -> ScreenPieces {
+        let text = || String::from_utf8_lossy(&self.bytes).into_owned();
+        let piece = match format {
+            ScreenFormat::Ansi => self.bytes.clone(),
+            ScreenFormat::Text => text().into(),
+            ScreenFormat::Html => {
+                let text = text().replace('&', "&amp;").replace('<', "&lt;");
+                format!("<pre>{text}</pre>").into()
+            }
+        };
+        Box::new(std::iter::once(piece))
     }
 }

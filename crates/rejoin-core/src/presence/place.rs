@@ -23,7 +23,7 @@ use crate::{
     events::{Events, HubEvent},
     outside::BoxFuture,
     presence::{Change, ChangeKind, Member, Room, Settled, Settling, settling::Due},
-    stream::{Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
+    stream::{Holders, Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
     wire::{Encode, Kind},
 };
 
@@ -350,7 +350,13 @@ impl SnapshotSource for Source {
             let message = (place.tools.encode)(Kind::Text, &[text.as_bytes()]);
             // Each change is one unit.
             let position = Position { offset: reader.next, ..stream.head() };
-            Snapshot { messages: vec![message.into()], seq: reader.next, position }
+            Snapshot {
+                messages: vec![message.into()],
+                seq: reader.next,
+                position,
+                history_omitted: 0,
+                holders: Holders::default(),
+            }
         });
         Box::pin(std::future::ready(snapshot))
     }

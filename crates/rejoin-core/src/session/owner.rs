@@ -1,28 +1,43 @@
 //! The owner task: it alone has the screen, appends the output and takes snapshots.
 
-use std::{sync::Arc, sync::OnceLock, time::Duration};
+mod generations;
+mod snapshots;
+mod waiting;
+
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_protocol::{
     Exit, ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
     binary::{BinaryKind, Head},
-    message::{ServerMessage, SessionUpdate, text},
+    message::SessionUpdate,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, info, info_span};
 
+use generations::Generations;
+use snapshots::AskOwner;
+use waiting::Waiting;
+
 use crate::{
     events::{HubEvent, guarded},
     hub::SessionTools,
-    outside::{BoxFuture, Control, LiveTerminal, Screen, Screens, TerminalEvent},
+    outside::{
+        Control, LiveTerminal, ScreenFormat, ScreenPieces, Screens, Scrollback, TerminalEvent,
+    },
     presence::Place,
-    session::{Ended, InputQueue, ScreenFormat, Session, Shared, State, Viewers},
+    session::{
+        Ended, InputQueue, Session, Shared, State, Viewers, picture::EXPORTS, worker::ScreenWorker,
+    },
     shutdown::Shutdown,
-    stream::{Lag, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
+    stream::{Lag, Retention, Snapshot, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
@@ -31,19 +46,15 @@ use crate::{
 const COMMANDS: usize = 256;
 /// Output that becomes one frame while readers are behind, in bytes.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
-/// How long and how far a snapshot serves those who come after the one who asked.
-const SNAPSHOT_LIFE: Duration = Duration::from_millis(500);
-const SNAPSHOT_LAG_BYTES: u64 = 256 * 1024;
 
 /// What the owner is told.
-#[derive(Debug)]
 pub(super) enum Command {
     Snapshot {
         reply_tx: oneshot::Sender<Snapshot>,
     },
-    Picture {
+    Export {
         format: ScreenFormat,
-        reply_tx: oneshot::Sender<Bytes>,
+        reply_tx: oneshot::Sender<ScreenPieces>,
     },
     /// The viewers want another size.
     Resize,
@@ -61,31 +72,8 @@ pub(crate) struct Birth {
     pub(crate) size: TerminalSize,
     pub(crate) number: StreamNumber,
     pub(crate) retention: Retention,
-    pub(crate) scrollback_lines: usize,
+    pub(crate) scrollback: Scrollback,
     pub(crate) tools: SessionTools,
-}
-
-/// Asks the owner for a snapshot. Holds no session, so that a session can end.
-#[derive(Debug)]
-struct AskOwner {
-    commands: mpsc::Sender<Command>,
-    /// What the owner left when it ended.
-    last: Arc<OnceLock<Snapshot>>,
-}
-
-impl SnapshotSource for AskOwner {
-    fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>> {
-        let (commands, last) = (self.commands.clone(), Arc::clone(&self.last));
-        Box::pin(async move {
-            let (reply_tx, reply) = oneshot::channel();
-            if commands.send(Command::Snapshot { reply_tx }).await.is_ok()
-                && let Ok(snapshot) = reply.await
-            {
-                return Some(snapshot);
-            }
-            last.get().cloned()
-        })
-    }
 }
 
 /// A session's owner, about to run.
@@ -93,8 +81,9 @@ pub(crate) struct Owner {
     session: Session,
     commands: mpsc::Receiver<Command>,
     terminal: LiveTerminal,
-    screen: Box<dyn Screen>,
-    scrollback_lines: usize,
+    worker: ScreenWorker,
+    /// What waits for the screen to come back, in this order.
+    waiting: Waiting,
     encode: Encode,
     /// Where the next output begins.
     offset: u64,
@@ -103,8 +92,7 @@ pub(crate) struct Owner {
     closing: Vec<oneshot::Sender<()>>,
     /// Left at the end, for readers that are behind.
     last: Arc<OnceLock<Snapshot>>,
-    /// The last snapshot, for as long as it is fresh enough for others.
-    recent: Option<(Snapshot, Instant)>,
+    generations: Generations,
 }
 
 impl Session {
@@ -116,7 +104,7 @@ impl Session {
     ) -> (Self, Owner) {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
         let last = Arc::default();
-        let source = AskOwner { commands: commands_tx.clone(), last: Arc::clone(&last) };
+        let source = AskOwner::new(commands_tx.clone(), Arc::clone(&last));
         let stream = Stream::new(StreamConfig {
             number: birth.number,
             retention: birth.retention,
@@ -132,6 +120,9 @@ impl Session {
             ended: None,
         };
         let encode = birth.tools.places.encode;
+        let screen = screens.screen(birth.size, birth.scrollback);
+        let (threads, shutdown) = (birth.tools.threads.clone(), birth.tools.shutdown.clone());
+        let worker = ScreenWorker::new(screen, threads, shutdown);
         let place = Place::new(Subject::Session(birth.id.clone()), Arc::clone(&birth.tools.places));
         let span = info_span!(parent: None, "session", id = %birth.id, profile = %birth.profile);
         let shared = Shared {
@@ -146,6 +137,7 @@ impl Session {
             commands: commands_tx,
             state: Mutex::new(state),
             handler: Mutex::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             span,
         };
         let session = Self { shared: Arc::new(shared) };
@@ -153,14 +145,14 @@ impl Session {
             session: session.clone(),
             commands,
             terminal,
-            screen: screens.screen(birth.size, birth.scrollback_lines),
-            scrollback_lines: birth.scrollback_lines,
+            worker,
+            waiting: Waiting::default(),
             encode,
             offset: 0,
             running: true,
             closing: Vec::new(),
             last,
-            recent: None,
+            generations: Generations::default(),
         };
         // Before anybody can attach, which is the next that is logged of it.
         session.shared.span.in_scope(|| {
@@ -179,37 +171,44 @@ impl Owner {
 
     async fn run(mut self, shutdown: Shutdown) {
         loop {
-            let stale_at = self.recent.as_ref().map_or_else(Instant::now, |(_, at)| *at);
-            // Each branch is cancel safe: channels, a notice, a timer.
+            let stale_at = self.generations.stale_at();
+            let has_screen = !self.worker.is_away();
+            // Each branch is cancel safe: channels, a notice, a timer, a task's end.
             tokio::select! {
-                command = self.commands.recv() => match command {
+                command = self.commands.recv(), if self.waiting.has_room() => match command {
                     Some(Command::Close { reply_tx }) => {
                         self.closing.push(reply_tx);
-                        if !self.running {
-                            break;
+                        if self.running {
+                            // Waited for: it must not be lost, and controls are always taken.
+                            let _ = self.terminal.controls.send(Control::Hangup).await;
                         }
-                        // Waited for, so that it is not lost; whoever writes always takes controls.
-                        let _ = self.terminal.controls.send(Control::Hangup).await;
                     }
                     Some(command) => self.obey(command),
                     None => break,
                 },
+                done = self.worker.done(), if !has_screen => match done {
+                    Some(snapshot) => self.snapshot_made(snapshot),
+                    None => return,
+                },
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
-                    if self.running => self.hear(event),
+                    if self.running && has_screen => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
-                () = sleep_until(stale_at), if self.recent.is_some() => self.recent = None,
+                () = sleep_until(stale_at.unwrap_or_else(Instant::now)), if stale_at.is_some() => {
+                    self.generations.forget_unused();
+                }
                 () = shutdown.begun() => {
                     let _ = self.terminal.controls.send(Control::Hangup).await;
                     return;
                 }
             }
-            if !self.running && !self.closing.is_empty() {
+            self.go_on();
+            if !self.running && !self.closing.is_empty() && !self.worker.is_away() {
                 break;
             }
         }
-        self.recent = None;
-        let snapshot = self.snapshot();
-        let _ = self.last.set(snapshot);
+        if !self.leave_last_snapshot().await {
+            return;
+        }
         // Who is told of the end finds the session closed.
         self.commands.close();
         for reply_tx in self.closing.drain(..) {
@@ -219,16 +218,36 @@ impl Owner {
     }
 
     fn obey(&mut self, command: Command) {
+        match command {
+            Command::Snapshot { reply_tx } => self.waiting.snapshots.push(reply_tx),
+            Command::Export { format, reply_tx } => self.waiting.exports.push((format, reply_tx)),
+            Command::Resize | Command::Close { .. } => {}
+        }
+    }
+
+    /// Does what waits for the screen, as long as it is here.
+    fn go_on(&mut self) {
+        if mem::take(&mut self.waiting.output) {
+            self.waiting.output = !self.told_output();
+        }
         // Whatever the command: a full queue may have refused the one that says "resize".
         self.resize();
-        match command {
-            Command::Snapshot { reply_tx } => {
-                let _ = reply_tx.send(self.snapshot());
-            }
-            Command::Picture { format, reply_tx } => {
-                let _ = reply_tx.send(format.picture(&*self.screen, self.scrollback_lines));
-            }
-            Command::Resize | Command::Close { .. } => {}
+        if !self.worker.is_away()
+            && let Some(exit) = self.waiting.exit.take()
+        {
+            self.end(&exit);
+        }
+        if !self.worker.is_away() && !self.waiting.snapshots.is_empty() {
+            self.answer_snapshots();
+        }
+        if !self.worker.is_away() && !self.waiting.exports.is_empty() {
+            let exports = mem::take(&mut self.waiting.exports);
+            self.worker.start(Box::new(move |screen| {
+                for (format, reply_tx) in exports {
+                    let _ = reply_tx.send(screen.export(format));
+                }
+                None
+            }));
         }
     }
 
@@ -255,15 +274,13 @@ impl Owner {
                 Err(_) => break,
             }
         }
+        self.waiting.exit = exit;
         if !chunks.is_empty() {
-            self.output(&chunks);
-        }
-        if let Some(exit) = exit {
-            self.end(&exit);
+            self.output(chunks);
         }
     }
 
-    fn output(&mut self, chunks: &[Bytes]) {
+    fn output(&mut self, chunks: Vec<Bytes>) {
         let stream = &self.session.shared.stream;
         let head = Head { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
         let head = head.to_bytes();
@@ -273,27 +290,38 @@ impl Owner {
         // Readers first: the screen is for those who come later.
         stream.append(Kind::Binary, length, &parts);
         self.offset += length;
-        for chunk in chunks {
-            self.screen.feed(chunk);
-            if let Some(handler) = self.session.handler() {
+        if let Some(handler) = self.session.handler() {
+            for chunk in &chunks {
                 guarded(|| handler.output(&self.session, chunk));
             }
         }
-        let answers = self.screen.take_answers();
+        self.worker.feed(chunks);
+        self.waiting.output = true;
+    }
+
+    /// Passes on what the screen made of the output; false while it is away.
+    fn told_output(&mut self) -> bool {
+        let Some(screen) = self.worker.screen() else { return false };
+        let answers = screen.take_answers();
         let mut state = self.session.shared.state.lock();
         state.last_activity_at = now_ms();
         if !answers.is_empty() {
             state.input.answer(answers.into());
         }
-        if state.title != self.screen.title() {
-            self.screen.title().clone_into(&mut state.title);
+        if state.title != screen.title() {
+            screen.title().clone_into(&mut state.title);
             let mut update = SessionUpdate::new(self.session.id().clone());
             update.title = Some(state.title.clone());
             self.session.tell(update);
         }
+        true
     }
 
+    /// Gives the terminal and the screen the size that is wanted, if the screen is here.
     fn resize(&mut self) {
+        if self.worker.is_away() {
+            return;
+        }
         let mut state = self.session.shared.state.lock();
         let wanted = state.viewers.wanted.take().filter(|size| *size != state.size);
         // The last screen stays as it is, also for a size that was asked for just before.
@@ -304,8 +332,8 @@ impl Owner {
             return;
         }
         state.size = size;
-        self.screen.resize(size);
-        self.recent = None;
+        self.worker.resize(size);
+        self.generations.end_newest();
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.cols = Some(size.cols());
         update.rows = Some(size.rows());
@@ -350,39 +378,6 @@ impl Owner {
             guarded(|| handler.exit(&self.session, exit));
         }
         events.deliver();
-    }
-
-    /// The state after all that was appended, or a recent one if little came since.
-    fn snapshot(&mut self) -> Snapshot {
-        let stream = &self.session.shared.stream;
-        if let Some((snapshot, _)) = &self.recent
-            && self.offset - snapshot.position.offset <= SNAPSHOT_LAG_BYTES
-            && stream.oldest() <= snapshot.seq
-        {
-            return snapshot.clone();
-        }
-        let state = self.session.shared.state.lock();
-        let mut update = SessionUpdate::new(self.session.id().clone());
-        update.status = Some(state.status());
-        update.cols = Some(state.size.cols());
-        update.rows = Some(state.size.rows());
-        update.title = Some(state.title.clone());
-        update.size_owner = state.viewers.size_owner();
-        update.exit = state.ended.as_ref().map(|ended| ended.exit.clone());
-        // The lock keeps others from appending between the state and its place.
-        let (seq, position) = stream.next();
-        drop(state);
-        let update = text(None, &ServerMessage::Session(Box::new(update)));
-        let head =
-            Head { kind: BinaryKind::Snapshot, stream: stream.number(), offset: position.offset };
-        let screen = self.screen.snapshot(self.scrollback_lines);
-        let messages = vec![
-            (self.encode)(Kind::Text, &[update.as_bytes()]).into(),
-            (self.encode)(Kind::Binary, &[&head.to_bytes(), &screen]).into(),
-        ];
-        let snapshot = Snapshot { messages, seq, position };
-        self.recent = Some((snapshot.clone(), Instant::now() + SNAPSHOT_LIFE));
-        snapshot
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     stream::{
-        Batch, GapNotice, Lag, ReadLimit, Seq, SlowReader, State, Stream,
+        Batch, GapNotice, Holders, Lag, ReadLimit, Seq, SlowReader, State, Stream,
         ring::{Place, Ring},
     },
     wire::Frame,
@@ -60,6 +60,10 @@ pub struct Start {
     pub position: Position,
     /// Messages that give the state at the position.
     pub preamble: Vec<Frame>,
+    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    pub history_omitted: u64,
+    /// The connections that were given the same preamble.
+    pub holders: Holders,
     /// The reader, at the position.
     pub reader: Reader,
 }
@@ -95,6 +99,8 @@ impl Stream {
                     reason: gone.map(|gone| gone.reason),
                     position: snapshot.position,
                     preamble: snapshot.messages,
+                    history_omitted: snapshot.history_omitted,
+                    holders: snapshot.holders,
                     reader: Reader { next: snapshot.seq },
                 })
             }
@@ -165,6 +171,8 @@ impl Stream {
                 reason: None,
                 position,
                 preamble: Vec::new(),
+                history_omitted: 0,
+                holders: Holders::default(),
                 reader: Reader { next },
             }),
             Place::Gone { missed: Some(missed) } => {
@@ -187,6 +195,8 @@ impl Stream {
             reason: gone.map(|gone| gone.reason),
             position: self.position(ring.offset_of(next)),
             preamble: Vec::new(),
+            history_omitted: 0,
+            holders: Holders::default(),
             reader: Reader { next },
         }
     }

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Device, Handshake, Hub, HubConfig, Identity, Item, Kind, Lag,
-    Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
+    BoxFuture, Caps, Connection, Device, Handshake, Holders, Hub, HubConfig, Identity, Item, Kind,
+    Lag, Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
     Retention, Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
@@ -103,7 +103,13 @@ impl SnapshotSource for Source {
             let state = numbers.state.lock();
             let (seq, position) = numbers.stream().next();
             let text = format!("s{}", serde_json::to_string(&*state).unwrap());
-            Some(Snapshot { messages: vec![Bytes::from(text).into()], seq, position })
+            Some(Snapshot {
+                messages: vec![Bytes::from(text).into()],
+                seq,
+                position,
+                history_omitted: 0,
+                holders: Holders::default(),
+            })
         })
     }
 }

@@ -232,6 +232,9 @@ impl Shard {
                         let shard = self.handle.clone();
                         self.context.gateway.shutdown.spawn(async move {
                             let snapshot = snapshot.await;
+                            if let Some(snapshot) = &snapshot {
+                                snapshot.holders.add(&outbox);
+                            }
                             shard.send(Command::Snapshot(outbox, number, snapshot));
                         });
                         return Ok(Caught::Waits);

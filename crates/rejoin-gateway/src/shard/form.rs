@@ -17,6 +17,11 @@ pub(super) fn of(frame: &Frame, form: Form) -> &Bytes {
     }
 }
 
+/// Compresses a frame for all who will read it compressed.
+pub(crate) fn prepare(frame: &Frame) {
+    of(frame, Form::Compressed);
+}
+
 /// What a connection of this form gets of a message that is for it alone: nothing is made of it.
 pub(super) fn of_reply(plain: Bytes, form: Form) -> Option<Bytes> {
     match (form, payload(&plain)) {

@@ -213,6 +213,9 @@ impl Shard {
             return self.close(slot, code.unwrap_or(CloseCode::Normal).into());
         }
         if is_blocked {
+            if outbox.is_hurried() {
+                self.close(slot, CloseCode::TooSlow.into());
+            }
             return;
         }
         for item in outbox.take() {

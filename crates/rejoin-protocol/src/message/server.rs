@@ -256,6 +256,9 @@ pub struct Attached {
     /// How its program ended, once it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// Lines of the history, the oldest ones, that are not in the snapshot which follows.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub history_omitted: u64,
 }
 
 /// A change of a session; only what changed is there.
@@ -284,6 +287,14 @@ pub struct SessionUpdate {
     /// Why it is in `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Before a snapshot: lines of the history, the oldest ones, that are not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_omitted: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl SessionUpdate {
@@ -299,6 +310,7 @@ impl SessionUpdate {
             size_owner: None,
             exit: None,
             reason: None,
+            history_omitted: None,
         }
     }
 }

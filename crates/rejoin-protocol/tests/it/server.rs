@@ -76,6 +76,7 @@ fn attached() -> Attached {
         input_seq: 2,
         size_owner: Some(connection()),
         exit: None,
+        history_omitted: 0,
     }
 }
 

@@ -1,8 +1,10 @@
 //! One of the two buffers of a terminal: rows, cursor, scroll region, tab stops, history.
 
+use std::collections::VecDeque;
+
 use super::cell::{Attributes, Cell};
 use super::extras::Extras;
-use super::history::History;
+use super::history::{History, HistoryLimits};
 use super::row::Row;
 use crate::terminal::charsets::Charset;
 
@@ -22,7 +24,7 @@ pub(crate) struct SavedCursor {
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     /// Exactly the screen's rows; none while the alternate buffer is not shown.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: VecDeque<Row>,
     pub(crate) history: History,
     /// Column; equals the number of columns while the next character will wrap.
     pub(crate) x: usize,
@@ -47,10 +49,10 @@ impl SavedCursor {
 }
 
 impl Buffer {
-    pub(crate) fn new(cols: usize, rows: usize, scrollback_lines: usize) -> Self {
+    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
         Self {
-            rows: vec![Row::new(cols, Cell::BLANK); rows],
-            history: History::new(scrollback_lines),
+            rows: blank_rows(cols, rows, Cell::BLANK),
+            history: History::new(limits),
             x: 0,
             y: 0,
             saved: SavedCursor::default(),
@@ -62,7 +64,7 @@ impl Buffer {
 
     /// Drops the rows of a buffer that is not shown.
     pub(crate) fn hide(&mut self, cols: usize, rows: usize) {
-        self.rows = Vec::new();
+        self.rows = VecDeque::new();
         (self.x, self.y) = (0, 0);
         (self.top, self.bottom) = (0, rows - 1);
         self.tabs = default_tabs(cols);
@@ -73,31 +75,44 @@ impl Buffer {
     }
 
     /// Scrolls the region up by one; what leaves at the top of the screen goes to the history.
-    pub(crate) fn scroll(&mut self, fill: Cell, extras: &Extras) {
+    ///
+    /// Returns how many cells that took.
+    pub(crate) fn scroll(&mut self, fill: Cell, extras: &Extras) -> usize {
+        let mut work = 1;
         if self.top == 0 {
+            work += self.rows[0].stored().len();
             if !self.history.is_full() {
                 self.saved.y -= 1;
             }
             self.history.push(&self.rows[0], extras);
         }
         self.shift_up(self.top, self.bottom, 1, fill);
+        work
     }
 
     /// Moves rows up within `top..=bottom` and blanks those at the end; the history is left alone.
     pub(crate) fn shift_up(&mut self, top: usize, bottom: usize, count: usize, fill: Cell) {
-        let rows = &mut self.rows[top..=bottom];
-        let count = count.min(rows.len());
-        rows.rotate_left(count);
-        let kept = rows.len() - count;
-        rows[kept..].iter_mut().for_each(|row| row.clear(fill));
+        let height = bottom + 1 - top;
+        let count = count.min(height);
+        if height == self.rows.len() {
+            // Moves no row when it is one line: the case of nearly all output.
+            self.rows.rotate_left(count);
+        } else {
+            self.rows.make_contiguous()[top..=bottom].rotate_left(count);
+        }
+        self.rows.range_mut(bottom + 1 - count..=bottom).for_each(|row| row.clear(fill));
     }
 
     /// Moves rows down within `top..=bottom` and blanks those at the beginning.
     pub(crate) fn shift_down(&mut self, top: usize, bottom: usize, count: usize, fill: Cell) {
-        let rows = &mut self.rows[top..=bottom];
-        let count = count.min(rows.len());
-        rows.rotate_right(count);
-        rows[..count].iter_mut().for_each(|row| row.clear(fill));
+        let height = bottom + 1 - top;
+        let count = count.min(height);
+        if height == self.rows.len() {
+            self.rows.rotate_right(count);
+        } else {
+            self.rows.make_contiguous()[top..=bottom].rotate_right(count);
+        }
+        self.rows.range_mut(top..top + count).for_each(|row| row.clear(fill));
     }
 
     pub(crate) fn next_tab(&self, cols: usize) -> usize {
@@ -115,6 +130,11 @@ impl Buffer {
         self.tabs.resize(cols, false);
         (first..cols).step_by(TAB_WIDTH).for_each(|x| self.tabs[x] = true);
     }
+}
+
+/// A screenful of equal rows.
+pub(crate) fn blank_rows(cols: usize, rows: usize, fill: Cell) -> VecDeque<Row> {
+    std::iter::repeat_n(Row::new(cols, fill), rows).collect()
 }
 
 pub(crate) fn default_tabs(cols: usize) -> Vec<bool> {

@@ -1,216 +1,336 @@
 //! Wrapping lines anew when the number of columns changes, in the way of the viewers.
 //!
 //! The line that the cursor is in is left alone: the program redraws it itself.
+//! Rows are wrapped one after another, from the oldest to the newest, and leave the old history
+//! as they come into the new one, so the two together take no more memory than one.
 
-use std::ops::Range;
+mod small;
+mod wrapper;
+
+use std::collections::VecDeque;
 
 use super::buffer::Buffer;
 use super::cell::Cell;
 use super::extras::Extras;
+use super::history::{History, HistoryLimits};
 use super::row::Row;
+use wrapper::Wrapper;
+
+/// Bytes of one packed cell at most, roughly.
+const CELL_BYTES: usize = 64;
+/// A row takes about the time of so many cells.
+const ROW_WORK: usize = 8;
 
 /// Gives all rows of the screen another length.
 pub(crate) fn set_columns(buffer: &mut Buffer, cols: usize) {
     buffer.rows.iter_mut().for_each(|row| row.resize(cols));
 }
 
-/// Wraps the history and the screen anew, from `old` columns to `new`.
-pub(crate) fn rewrap(buffer: &mut Buffer, old: usize, new: usize, extras: &mut Extras) {
-    let base = buffer.history.len();
-    let mut rows = buffer.history.newest(base, old.max(new), extras);
-    rows.append(&mut buffer.rows);
-    let height = rows.len() - base;
-    let mut work = Rewrap {
-        cursor: base + buffer.y,
-        base,
-        y: buffer.y,
-        saved: base.saturating_add_signed(buffer.saved.y),
-        height,
-        limit: height + buffer.history.limit(),
-        old,
-        new,
-        rows,
-    };
-    if new > old {
-        work.widen();
-    } else {
-        work.narrow();
-    }
-    work.finish(buffer, extras);
-}
-
-/// The rows of the history and the screen in one list, and what points into it.
-struct Rewrap {
-    rows: Vec<Row>,
-    /// Index of the screen's first row.
-    base: usize,
-    /// The cursor's row before anything moved, in the list.
-    cursor: usize,
-    /// The cursor's row, on the screen.
-    y: usize,
-    /// The saved cursor's row, in the list.
-    saved: usize,
-    height: usize,
-    /// Rows at most, with the screen's.
-    limit: usize,
+/// A change of columns that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Reflow {
     old: usize,
     new: usize,
+    /// Rows of the screen.
+    height: usize,
+    limits: HistoryLimits,
+    /// What is not wrapped yet, oldest first: the history, then the screen.
+    history: History,
+    screen: VecDeque<Row>,
+    lines: Vec<Line>,
+    /// The line that contains the cursor.
+    cursor_line: usize,
+    /// The index of the screen's first row.
+    base: usize,
+    y: usize,
+    /// The saved cursor's row, counted from the first row of the history.
+    saved: usize,
+    phase: Phase,
+    next: Next,
+    wrapper: Wrapper,
+    /// The extras of the rows under way.
+    extras: Extras,
+    out: History,
+    /// Rows that are left out, of those that come next: only the newest are kept.
+    skip: usize,
+    /// Rows that are kept, when that is counted.
+    kept: usize,
 }
 
-impl Rewrap {
-    /// The rows of each line: one, and those that continue it.
-    fn lines(&self) -> Vec<Range<usize>> {
-        let mut lines: Vec<Range<usize>> = Vec::new();
-        for (index, row) in self.rows.iter().enumerate() {
-            match lines.last_mut().filter(|_| row.wrapped) {
-                Some(line) => line.end = index + 1,
-                None => lines.push(index..index + 1),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Finds out how many rows each line becomes.
+    Count,
+    Emit,
+}
+
+/// The next row: its index, its line, its row in the line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    index: usize,
+    line: usize,
+    row: usize,
+}
+
+/// A line: one row, and those that continue it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    rows: usize,
+    /// Rows that it became so far.
+    becomes: usize,
+    /// How many of them, at the end, show nothing.
+    blank: usize,
+    /// It is left alone.
+    stays: bool,
+}
+
+impl Reflow {
+    /// Wraps the history and the screen anew, from `old` columns to `new`.
+    ///
+    /// Returns what is left to do in steps, for which it takes the rows and the history.
+    pub(crate) fn begin(
+        buffer: &mut Buffer,
+        old: usize,
+        new: usize,
+        extras: &Extras,
+    ) -> Option<Box<Self>> {
+        if buffer.history.len() == 0 {
+            small::rewrap(buffer, old, new, extras);
+            return None;
+        }
+        let history = std::mem::take(&mut buffer.history);
+        let screen = std::mem::take(&mut buffer.rows);
+        let base = history.len();
+        let mut lines: Vec<Line> = Vec::new();
+        let mut cursor_line = 0;
+        let wrapped = history.wrapped().chain(screen.iter().map(|row| row.wrapped));
+        for (index, wrapped) in wrapped.enumerate() {
+            match lines.last_mut().filter(|_| wrapped) {
+                Some(line) => line.rows += 1,
+                None => lines.push(Line { rows: 1, ..Line::default() }),
+            }
+            if index == base + buffer.y {
+                cursor_line = lines.len() - 1;
             }
         }
-        lines
+        Some(Box::new(Self {
+            old,
+            new,
+            height: screen.len(),
+            limits: history.limits(),
+            cursor_line,
+            base,
+            y: buffer.y,
+            saved: base.saturating_add_signed(buffer.saved.y),
+            phase: if new < old { Phase::Count } else { Phase::Emit },
+            next: Next::default(),
+            wrapper: Wrapper::new(old, new),
+            extras: Extras::default(),
+            out: History::new(HistoryLimits { lines: usize::MAX, ..history.limits() }),
+            skip: 0,
+            kept: 0,
+            history,
+            screen,
+            lines,
+        }))
     }
 
-    /// The cells of a line, without the gaps that wide characters left at the margin.
-    fn cells(&self, line: Range<usize>) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for index in line.clone() {
-            let row = &self.rows[index];
-            let len = if index + 1 == line.end {
-                row.content_len()
-            } else {
-                let last = row.get(self.old - 1);
-                let gap = !last.has_content() && last.width() == 1;
-                let early = gap && self.rows[index + 1].get(0).is_wide();
-                self.old - usize::from(early)
-            };
-            cells.extend_from_slice(&row.cells()[..len.min(row.len())]);
-        }
-        cells
-    }
-
-    /// Cells in rows of the new length; the first row keeps its flag, the others continue it.
-    fn wrap(&self, cells: &[Cell], first_wrapped: bool) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        let mut rest = cells;
-        while !rest.is_empty() {
-            let mut len = rest.len().min(self.new);
-            if len == self.new && rest[len - 1].is_wide() {
-                len -= 1;
-            }
-            let (part, more) = rest.split_at(len);
-            let mut part = part.to_vec();
-            part.resize(self.new, Cell::BLANK);
-            let mut row = Row::from_cells(part);
-            row.wrapped = first_wrapped || !rows.is_empty();
-            rows.push(row);
-            rest = more;
-        }
-        rows
-    }
-
-    fn widen(&mut self) {
-        let mut rows = Vec::with_capacity(self.rows.len());
-        for line in self.lines() {
-            if line.len() == 1 || line.contains(&self.cursor) {
-                rows.extend(line.map(|index| self.rows[index].clone()));
-                continue;
-            }
-            let wrapped = self.rows[line.start].wrapped;
-            let mut line = self.wrap(&self.cells(line), wrapped);
-            while line.len() > 1 && line.last().is_some_and(|row| row.content_len() == 0) {
-                line.pop();
-            }
-            if line.is_empty() {
-                line.push(Row::new(self.new, Cell::BLANK));
-            }
-            rows.append(&mut line);
-        }
-        let removed = self.rows.len() - rows.len();
-        self.rows = rows;
-        for _ in 0..removed {
-            if self.base > 0 {
-                self.base -= 1;
-                continue;
-            }
-            self.y = self.y.saturating_sub(1);
-            if self.rows.len() < self.height {
-                self.rows.push(Row::new(self.new, Cell::BLANK));
-            }
-        }
-        self.saved = self.saved.saturating_sub(removed);
-    }
-
-    fn narrow(&mut self) {
-        let mut added = 0;
-        let mut replaced: Vec<(usize, Vec<Row>)> = Vec::new();
-        for line in self.lines().into_iter().rev() {
-            // Rows may be gone that were below the cursor.
-            if line.end > self.rows.len() || line.contains(&self.cursor) {
-                continue;
-            }
-            if line.len() == 1 && self.rows[line.start].content_len() <= self.new {
-                continue;
-            }
-            let wrapped = self.rows[line.start].wrapped;
-            let mut rows = self.wrap(&self.cells(line.clone()), wrapped);
-            while rows.len() < line.len() {
-                let mut blank = Row::new(self.new, Cell::BLANK);
-                blank.wrapped = true;
-                rows.push(blank);
-            }
-            let more = rows.len() - line.len();
-            added += more;
-            let (start, count) = (line.start, line.len());
-            let beyond = rows.split_off(count);
-            self.rows.splice(start..start + count, rows);
-            replaced.push((start + count, beyond));
-            self.make_room(more, added);
-        }
-        // From the last to the first, so that the indices stay right.
-        for (at, rows) in replaced {
-            let at = at.min(self.rows.len());
-            self.rows.splice(at..at, rows);
-        }
-        set_length(&mut self.rows, self.new);
-    }
-
-    /// Moves the screen down over rows that were added, `more` now and `added` so far.
-    fn make_room(&mut self, more: usize, added: usize) {
-        let filled = if self.base == 0 && self.y + 1 != self.rows.len() {
-            self.y + more
-        } else {
-            self.rows.len() + more
-        };
-        let trimmed = filled.saturating_sub(self.limit);
-        for _ in trimmed..more {
-            if self.base == 0 {
-                if self.y + 1 < self.height {
-                    self.y += 1;
-                    self.rows.pop();
-                } else {
-                    self.base = 1;
+    /// Does a part of the work, in cells; returns whether all is done.
+    pub(crate) fn step(&mut self, work: usize, extras: &Extras) -> bool {
+        let mut done = 0;
+        while done < work {
+            let Some(row) = self.take(extras) else {
+                if self.phase == Phase::Emit {
+                    return true;
                 }
-            } else if self.base + self.height < self.limit.min(self.rows.len() + added) {
-                self.base += 1;
+                self.counted();
+                continue;
+            };
+            done += 1 + row.stored().len();
+            match self.phase {
+                Phase::Count => self.count(row),
+                Phase::Emit => done += self.emit(row),
+            }
+            if self.extras.wants_sweep(self.height) {
+                self.extras.sweep(self.wrapper.extras());
             }
         }
-        self.saved = (self.saved + more).min(self.base + self.height - 1);
+        false
     }
 
-    fn finish(mut self, buffer: &mut Buffer, extras: &Extras) {
-        let over = self.rows.len().saturating_sub(self.limit);
-        self.rows.drain(..over);
-        let base = self.base.min(self.rows.len().saturating_sub(self.height));
-        let mut screen = self.rows.split_off(base);
+    /// The next row, with its extras in the table of the rows under way.
+    fn take(&mut self, extras: &Extras) -> Option<Row> {
+        let cols = self.old.max(self.new);
+        let index = self.next.index;
+        let of_history = match self.phase {
+            Phase::Count => self.history.row(index, cols, &mut self.extras),
+            Phase::Emit => self.history.pop_oldest(cols, &mut self.extras),
+        };
+        let row = match (of_history, self.phase) {
+            (Some(mut row), _) => {
+                // The rows before it were taken, but it continues them.
+                row.wrapped = self.next.row > 0;
+                row
+            }
+            (None, Phase::Count) => self.screen_row(index - self.history.len(), extras)?,
+            (None, Phase::Emit) => {
+                let row = self.screen_row(0, extras)?;
+                self.screen.pop_front();
+                row
+            }
+        };
+        self.next.index += 1;
+        Some(row)
+    }
+
+    fn screen_row(&mut self, y: usize, extras: &Extras) -> Option<Row> {
+        let mut row = self.screen.get(y)?.clone();
+        row.replace_extras(|extra| {
+            extras.get(extra).map_or(0, |extra| self.extras.intern(extra.clone()))
+        });
+        Some(row)
+    }
+
+    /// The line of the row that was taken, and whether it is the last of it; goes on to the next.
+    fn advance(&mut self) -> (usize, bool) {
+        let line = self.next.line;
+        let is_last = self.next.row + 1 == self.lines[line].rows;
+        if is_last {
+            (self.next.line, self.next.row) = (line + 1, 0);
+        } else {
+            self.next.row += 1;
+        }
+        (line, is_last)
+    }
+
+    /// Counts the rows that a line becomes that may become more.
+    fn count(&mut self, row: Row) {
+        let (number, is_last) = self.advance();
+        let line = &mut self.lines[number];
+        line.stays = number == self.cursor_line || line.rows == 1 && row.content_len() <= self.new;
+        if !line.stays {
+            self.wrapper.push(row, is_last, |_| line.becomes += 1);
+        }
+        if is_last {
+            line.becomes = if line.stays { line.rows } else { line.becomes.max(line.rows) };
+        }
+    }
+
+    /// Places the screen when all lines are counted that become longer.
+    fn counted(&mut self) {
+        let rows: usize = self.lines.iter().map(|line| line.rows).sum();
+        let limit = self.height.saturating_add(self.limits.lines);
+        let mut added = 0;
+        for line in self.lines.iter().rev().filter(|line| !line.stays) {
+            let more = line.becomes - line.rows;
+            added += more;
+            let moved = more.min(limit.saturating_sub(rows));
+            let most = limit.min(rows + added).saturating_sub(self.height);
+            self.base = self.base.max(most.min(self.base + moved));
+            self.saved = (self.saved + more).min(self.base + self.height - 1);
+        }
+        self.skip = (rows + added).saturating_sub(limit);
+        for line in &mut self.lines {
+            line.becomes = 0;
+        }
+        self.kept = rows + added - self.skip;
+        self.base = self.base.min(self.kept.saturating_sub(self.height));
+        (self.phase, self.next) = (Phase::Emit, Next::default());
+    }
+
+    /// Wraps a row; returns the work of the rows that came of it, in cells.
+    fn emit(&mut self, mut row: Row) -> usize {
+        let narrows = self.new < self.old;
+        let (number, is_last) = self.advance();
+        let line = &mut self.lines[number];
+        if !narrows {
+            line.stays = number == self.cursor_line || line.rows == 1;
+        }
+        let mut sink =
+            Sink { out: &mut self.out, extras: &self.extras, skip: &mut self.skip, rows: 0 };
+        if line.stays {
+            row.resize(self.new);
+            line.becomes += 1;
+            sink.push(&row);
+        } else {
+            self.wrapper.push(row, is_last, |cells| {
+                let mut row = Row::from_cells(cells.to_vec(), self.new);
+                row.wrapped = line.becomes > 0;
+                line.becomes += 1;
+                line.blank = if row.content_len() == 0 { line.blank + 1 } else { 0 };
+                sink.push(&row);
+            });
+        }
+        if is_last && !line.stays {
+            let mut blank = Row::new(self.new, Cell::BLANK);
+            if narrows {
+                blank.wrapped = true;
+                for _ in line.becomes..line.rows {
+                    sink.push(&blank);
+                }
+            } else if line.becomes == 0 {
+                line.becomes = 1;
+                sink.push(&blank);
+            } else {
+                for _ in 0..line.blank.min(line.becomes - 1) {
+                    line.becomes -= 1;
+                    sink.out.drop_newest();
+                }
+            }
+        }
+        let rows = sink.rows;
+        self.bound();
+        rows * ROW_WORK
+    }
+
+    /// The two histories together keep to the limit.
+    fn bound(&mut self) {
+        // What the screen becomes is in the new one too, until it is taken out.
+        let screen = self.height * (self.new + 1) * CELL_BYTES;
+        let bytes = self.limits.bytes.saturating_sub(self.history.bytes()) + screen;
+        self.out.set_limits(HistoryLimits { lines: usize::MAX, bytes });
+    }
+
+    /// Gives the buffer its rows and its history back, when all is done.
+    pub(crate) fn finish(mut self, buffer: &mut Buffer, extras: &mut Extras) {
+        let mut rows = self.kept;
+        if self.new > self.old {
+            rows = self.lines.iter().map(|line| line.becomes).sum();
+            let removed = self.lines.iter().map(|line| line.rows).sum::<usize>() - rows;
+            let above = removed.min(self.base);
+            self.base -= above;
+            self.y = self.y.saturating_sub(removed - above);
+            self.saved = self.saved.saturating_sub(removed);
+        }
+        let base = self.base.min(rows.saturating_sub(self.height));
+        let mut screen = VecDeque::with_capacity(self.height);
+        for _ in base..rows {
+            screen.extend(self.out.pop(self.new, extras));
+        }
+        screen.make_contiguous().reverse();
         screen.resize(self.height, Row::new(self.new, Cell::BLANK));
-        buffer.history.clear();
-        self.rows.iter().for_each(|row| buffer.history.push(row, extras));
+        self.out.set_limits(self.limits);
+        buffer.history = self.out;
         buffer.rows = screen;
         buffer.y = self.y.min(self.height - 1);
         buffer.saved.y = self.saved.min(base + self.height - 1).cast_signed() - base.cast_signed();
     }
 }
 
-fn set_length(rows: &mut [Row], cols: usize) {
-    rows.iter_mut().for_each(|row| row.resize(cols));
+/// Where wrapped rows go.
+struct Sink<'a> {
+    out: &'a mut History,
+    extras: &'a Extras,
+    skip: &'a mut usize,
+    rows: usize,
+}
+
+impl Sink<'_> {
+    fn push(&mut self, row: &Row) {
+        self.rows += 1;
+        match self.skip.checked_sub(1) {
+            Some(skip) => *self.skip = skip,
+            None => self.out.push(row, self.extras),
+        }
+    }
 }

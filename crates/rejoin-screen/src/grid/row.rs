@@ -1,83 +1,138 @@
 //! One row of cells, and the edits that keep both halves of wide characters together.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::cell::{Attributes, Cell};
 
 /// A row of exactly as many cells as the screen has columns.
+///
+/// Only the cells up to the last one written to are stored, so clearing a row takes constant
+/// time and a blank row takes no memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    cells: Box<[Cell]>,
-    /// The cells from here on are blank, so that a short line costs little to clear and to pack.
-    touched: usize,
+    cells: Vec<Cell>,
+    len: usize,
+    /// The value of all cells that are not stored; it has no extra.
+    fill: Cell,
     /// Continues the row above it: a soft wrap, not a line end.
     pub(crate) wrapped: bool,
 }
 
 impl Row {
     pub(crate) fn new(cols: usize, fill: Cell) -> Self {
-        Self::from_cells(vec![fill; cols])
+        Self { cells: Vec::new(), len: cols, fill, wrapped: false }
     }
 
-    pub(crate) fn from_cells(cells: Vec<Cell>) -> Self {
-        Self { touched: cells.len(), cells: cells.into_boxed_slice(), wrapped: false }
+    /// A row that begins with these cells, at most `cols` of them; the rest is blank.
+    pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
+        Self { cells, len: cols, fill: Cell::BLANK, wrapped: false }
     }
 
-    pub(crate) fn cells(&self) -> &[Cell] {
+    /// The cells that are stored: all others are [`Self::fill`].
+    pub(crate) fn stored(&self) -> &[Cell] {
         &self.cells
+    }
+
+    /// The value of the cells that are not stored, and their number.
+    pub(crate) fn fill(&self) -> (Cell, usize) {
+        (self.fill, self.len - self.cells.len())
+    }
+
+    /// The cells up to the last one that differs from one never written to.
+    pub(crate) fn used(&self) -> Cow<'_, [Cell]> {
+        if self.is_filled() {
+            let mut cells = self.cells.clone();
+            cells.resize(self.len, self.fill);
+            return Cow::Owned(cells);
+        }
+        Cow::Borrowed(&self.cells[..self.used_len()])
     }
 
     /// The cells of a range, to be written to.
     pub(crate) fn span(&mut self, range: Range<usize>) -> &mut [Cell] {
-        self.touched = self.touched.max(range.end);
+        self.store(range.end);
         &mut self.cells[range]
     }
 
     pub(crate) fn set(&mut self, x: usize, cell: Cell) {
-        self.touched = self.touched.max(x + 1);
+        self.store(x + 1);
         self.cells[x] = cell;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.cells.len()
+        self.len
     }
 
     /// The cell, a blank one beyond the row's end.
     pub(crate) fn get(&self, x: usize) -> Cell {
-        self.cells.get(x).copied().unwrap_or_default()
+        match self.cells.get(x) {
+            Some(&cell) => cell,
+            None if x < self.len => self.fill,
+            None => Cell::BLANK,
+        }
     }
 
     /// Columns up to the last cell with a character in it.
     pub(crate) fn content_len(&self) -> usize {
-        let last = self.cells[..self.touched].iter().rposition(|cell| cell.has_content());
-        last.map_or(0, |x| (x + self.cells[x].width().max(1)).min(self.len()))
+        if self.is_filled() && self.fill.has_content() {
+            return self.len;
+        }
+        let last = self.cells.iter().rposition(|cell| cell.has_content());
+        last.map_or(0, |x| (x + self.cells[x].width().max(1)).min(self.len))
     }
 
     /// Columns up to the last cell that differs from one never written to.
     pub(crate) fn used_len(&self) -> usize {
-        let touched = &self.cells[..self.touched];
-        touched.iter().rposition(|&cell| cell != Cell::BLANK).map_or(0, |x| x + 1)
+        if self.is_filled() {
+            return self.len;
+        }
+        self.cells.iter().rposition(|&cell| cell != Cell::BLANK).map_or(0, |x| x + 1)
     }
 
     pub(crate) fn clear(&mut self, fill: Cell) {
-        if fill == Cell::BLANK {
-            self.cells[..self.touched].fill(fill);
-            self.touched = 0;
-        } else {
-            self.cells.fill(fill);
-            self.touched = self.len();
-        }
+        self.cells.clear();
+        self.fill = fill;
         self.wrapped = false;
     }
 
     pub(crate) fn resize(&mut self, cols: usize) {
-        let mut cells = std::mem::take(&mut self.cells).into_vec();
-        cells.resize(cols, Cell::BLANK);
-        if let Some(last) = cells.last_mut().filter(|cell| cell.is_wide()) {
-            *last = Cell::BLANK;
+        if cols > self.len && self.is_filled() {
+            self.store(self.len);
         }
-        self.touched = self.touched.min(cols);
-        self.cells = cells.into_boxed_slice();
+        if cols > self.len {
+            self.fill = Cell::BLANK;
+        }
+        self.len = cols;
+        self.cells.truncate(cols);
+        self.cells.shrink_to_fit();
+        if self.get(cols - 1).is_wide() {
+            self.set(cols - 1, Cell::BLANK);
+        }
+    }
+
+    /// Replaces the extra of each cell that has one.
+    pub(crate) fn replace_extras(&mut self, mut replace: impl FnMut(u32) -> u32) {
+        for cell in self.cells.iter_mut().filter(|cell| cell.extra() != 0) {
+            *cell = cell.with_extra(replace(cell.extra()));
+        }
+    }
+
+    /// Whether cells that are not stored differ from cells never written to.
+    fn is_filled(&self) -> bool {
+        self.fill != Cell::BLANK && self.cells.len() < self.len
+    }
+
+    /// Stores at least so many cells.
+    fn store(&mut self, count: usize) {
+        if self.cells.capacity() < count {
+            // Doubled, but no more than the row can have.
+            let capacity = count.max(2 * self.cells.capacity()).min(self.len.max(count));
+            self.cells.reserve_exact(capacity - self.cells.len());
+        }
+        if self.cells.len() < count {
+            self.cells.resize(count, self.fill);
+        }
     }
 
     /// Erases cells; a wide character that loses a half loses the other one too.
@@ -88,9 +143,10 @@ impl Row {
         }
         self.split_before(range.start, fill);
         self.split_before(range.end, fill);
-        if fill == Cell::BLANK {
-            let end = range.end.min(self.touched);
-            self.cells[range.start.min(end)..end].fill(fill);
+        if range.end == self.len {
+            self.store(range.start);
+            self.cells.truncate(range.start);
+            self.fill = fill;
         } else {
             self.span(range).fill(fill);
         }
@@ -98,6 +154,13 @@ impl Row {
 
     /// Erases the cells that are not protected (DECSED, DECSEL).
     pub(crate) fn erase_unprotected(&mut self, range: Range<usize>, fill: Cell) {
+        let is_protected = |cell: &Cell| cell.is_protected();
+        if range == (0..self.len)
+            && !self.cells.iter().any(is_protected)
+            && !is_protected(&self.fill)
+        {
+            return self.erase(range, fill);
+        }
         for x in range.start..range.end.min(self.len()) {
             let cell = self.get(x);
             if cell.is_protected() {
@@ -118,9 +181,9 @@ impl Row {
         let x = x % self.len();
         self.break_before(x, fill);
         let count = count.min(self.len() - x);
-        let end = self.len() - count;
-        self.span(0..end + count).copy_within(x..end, x + count);
-        self.span(x..x + count).fill(fill);
+        self.store(x);
+        self.cells.splice(x..x, std::iter::repeat_n(fill, count));
+        self.cells.truncate(self.len);
         let shifted = self.get(x + count);
         if shifted.is_tail() {
             self.set(x + count, Cell::empty(shifted.attributes()));
@@ -134,8 +197,15 @@ impl Row {
         let x = x % self.len();
         let count = count.min(self.len() - x);
         let len = self.len();
-        self.span(0..len).copy_within(x + count.., x);
-        self.span(len - count..len).fill(fill);
+        if fill == self.fill {
+            // What is not stored stays as it is.
+            let stored = self.cells.len();
+            self.cells.drain(x.min(stored)..(x + count).min(stored));
+        } else {
+            self.span(0..len).copy_within(x + count.., x);
+            self.cells.truncate(len - count);
+            self.fill = fill;
+        }
         self.break_before(x, fill);
         if self.get(x).is_tail() {
             self.set(x, fill);

@@ -54,7 +54,7 @@ fn settings(buffer: &Buffer) -> String {
 fn row(name: &str, row: &Row, extras: &Extras) -> String {
     let mut line = format!("{name}{}", if row.wrapped { "~" } else { " " });
     let mut last = String::new();
-    for &cell in &row.cells()[..row.used_len()] {
+    for &cell in row.used().iter() {
         let attributes = attributes(cell.attributes(), extras);
         if attributes != last {
             let _ = write!(line, "{{{attributes}}}");
@@ -82,7 +82,7 @@ fn attributes(of: Attributes, extras: &Extras) -> String {
     if sgr::is_protected(of) {
         text.push_str(" protected");
     }
-    if let Some(link) = extra.and_then(|extra| extra.link.as_deref()) {
+    if let Some(link) = extra.and_then(|extra| extra.link.as_ref()) {
         let _ = write!(text, " {}={}", link.id, link.uri);
     }
     text

@@ -5,12 +5,12 @@ use crate::terminal::Terminal;
 use crate::terminal::charsets::Charset;
 
 /// Places the cursor when all modes are set.
-pub(super) fn place(painter: &mut Painter<'_>, terminal: &Terminal) {
+pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
     if let Some((x, cell)) = terminal.last_printed() {
         go_to(painter, terminal, x);
         make_room(painter, terminal, cell.width());
         pen(painter, terminal);
-        return painter.characters(cell);
+        return painter.characters(&terminal.extras, cell);
     }
     let buffer = terminal.buffer();
     if buffer.x < terminal.cols {
@@ -24,7 +24,7 @@ pub(super) fn place(painter: &mut Painter<'_>, terminal: &Terminal) {
 }
 
 /// Prints the last cell of the row again, so that the next character wraps.
-fn wait_at_margin(painter: &mut Painter<'_>, terminal: &Terminal) {
+fn wait_at_margin(painter: &mut Painter, terminal: &Terminal) {
     let buffer = terminal.buffer();
     let row = &buffer.rows[buffer.y];
     let last = terminal.cols - 1;
@@ -41,7 +41,7 @@ fn wait_at_margin(painter: &mut Painter<'_>, terminal: &Terminal) {
     }
     go_to(painter, terminal, x);
     if !cell.has_content() {
-        painter.pen(cell.attributes());
+        painter.cell_pen(&terminal.extras, cell);
         painter.bytes(b" ");
         // It was erased with its whole row, else the cursor would not wait.
         return painter.bytes(b"\x1b[1K");
@@ -50,20 +50,20 @@ fn wait_at_margin(painter: &mut Painter<'_>, terminal: &Terminal) {
     if mapped {
         painter.designate(charsets.shifted, Charset::Ascii);
     }
-    painter.cell(cell);
+    painter.cell(&terminal.extras, cell);
     if mapped {
         painter.designate(charsets.shifted, charsets.active);
     }
 }
 
 /// In insert mode, what is printed again would shift the rest of the row.
-fn make_room(painter: &mut Painter<'_>, terminal: &Terminal, width: usize) {
+fn make_room(painter: &mut Painter, terminal: &Terminal, width: usize) {
     if terminal.modes.insert {
         painter.text(&format!("\x1b[{width}P"));
     }
 }
 
-fn go_to(painter: &mut Painter<'_>, terminal: &Terminal, x: usize) {
+fn go_to(painter: &mut Painter, terminal: &Terminal, x: usize) {
     let buffer = terminal.buffer();
     if !terminal.modes.origin {
         return painter.go_to(x, buffer.y);
@@ -77,7 +77,7 @@ fn go_to(painter: &mut Painter<'_>, terminal: &Terminal, x: usize) {
     painter.bytes(b"\x1b[?47l");
 }
 
-fn pen(painter: &mut Painter<'_>, terminal: &Terminal) {
+fn pen(painter: &mut Painter, terminal: &Terminal) {
     let pen = &terminal.pen;
     painter.style(pen.attributes, pen.underline, pen.link.clone());
 }

@@ -12,7 +12,7 @@ use crate::terminal::palette::FOREGROUND;
 /// Shifts to G0 to G3.
 const SHIFTS: [&str; 4] = ["", "\x0e", "\x1bn", "\x1bo"];
 
-pub(super) fn title_and_palette(painter: &mut Painter<'_>, terminal: &Terminal) {
+pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
     let mut text = String::new();
     for title in &terminal.titles {
         let _ = write!(text, "\x1b]2;{title}\x07\x1b[22;2t");
@@ -28,7 +28,7 @@ pub(super) fn title_and_palette(painter: &mut Painter<'_>, terminal: &Terminal) 
 }
 
 /// Moves the cursor.
-pub(super) fn of_buffer(painter: &mut Painter<'_>, buffer: &Buffer) {
+pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
     let mut text = String::new();
     if buffer.tabs != default_tabs(buffer.tabs.len()) {
         text.push_str("\x1b[3g");
@@ -43,7 +43,7 @@ pub(super) fn of_buffer(painter: &mut Painter<'_>, buffer: &Buffer) {
 }
 
 /// Moves the cursor if a saved one brought back the set in use.
-pub(super) fn charsets(painter: &mut Painter<'_>, terminal: &Terminal) {
+pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
     let charsets = terminal.charsets;
     for (slot, &charset) in charsets.designated.iter().enumerate() {
         if charset != Default::default() {
@@ -60,7 +60,7 @@ pub(super) fn charsets(painter: &mut Painter<'_>, terminal: &Terminal) {
 }
 
 /// Origin mode moves the cursor, the others leave it alone.
-pub(super) fn modes(painter: &mut Painter<'_>, modes: &Modes) {
+pub(super) fn modes(painter: &mut Painter, modes: &Modes) {
     let switched = [
         (modes.origin, "\x1b[?6h"),
         (modes.application_cursor, "\x1b[?1h"),

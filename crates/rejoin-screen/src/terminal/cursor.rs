@@ -86,7 +86,7 @@ impl Terminal {
             buffer.x = 0;
         }
         if buffer.y == buffer.bottom {
-            buffer.scroll(fill, &self.extras);
+            self.work += buffer.scroll(fill, &self.extras);
         } else if buffer.y + 1 < rows {
             buffer.y += 1;
             buffer.row().wrapped = false;
@@ -102,7 +102,7 @@ impl Terminal {
         let rows = self.rows;
         let buffer = active(self.modes.alternate, &mut self.normal, &mut self.alternate);
         if buffer.y == buffer.bottom {
-            buffer.scroll(fill, &self.extras);
+            self.work += buffer.scroll(fill, &self.extras);
         } else {
             buffer.y = (buffer.y + 1).min(rows - 1);
         }

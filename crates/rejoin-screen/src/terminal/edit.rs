@@ -3,6 +3,9 @@
 use super::Terminal;
 use crate::grid::cell::{Attributes, Cell};
 
+/// Cells that move in about the time in which one is printed.
+const CELLS_MOVED_AT_ONCE: usize = 8;
+
 impl Terminal {
     /// ED and DECSED: 0 to the end, 1 to the cursor, 2 all, 3 the history.
     pub(super) fn erase_display(&mut self, what: i32, selective: bool) {
@@ -76,12 +79,16 @@ impl Terminal {
         let row = &buffer.rows[buffer.y];
         let last = row.get(cols - 1);
         let empty = last.width() == 1 && !last.has_content();
-        if alternate && buffer.x >= cols && empty && row.cells().iter().any(|&cell| cell != last) {
+        let (fill, rest) = row.fill();
+        let differs = || row.stored().iter().any(|&cell| cell != last) || rest > 0 && fill != last;
+        if alternate && buffer.x >= cols && empty && differs() {
             buffer.x = cols - 1;
         }
     }
 
     fn erase_row(&mut self, y: usize, selective: bool) {
+        // Selective erasure looks at each cell.
+        self.work += if selective { self.cols } else { 1 };
         self.erase_in_row(y, 0, self.cols, selective);
         self.buffer_mut().rows[y].wrapped = false;
     }
@@ -153,15 +160,22 @@ impl Terminal {
         self.leave_empty_margin();
     }
 
+    /// Counts the work of a function that changes all cells of the region.
+    fn spend_region(&mut self) {
+        let buffer = self.buffer();
+        self.work += (buffer.bottom + 1 - buffer.top) * self.cols / CELLS_MOVED_AT_ONCE;
+    }
+
     /// SR and DECIC: inserts columns at `x` in all rows of the region.
     pub(super) fn insert_columns(&mut self, x: usize, count: usize) {
         if self.in_region() {
             let fill = self.erased();
             let buffer = self.buffer_mut();
-            for row in &mut buffer.rows[buffer.top..=buffer.bottom] {
+            for row in buffer.rows.range_mut(buffer.top..=buffer.bottom) {
                 row.insert(x, count, fill);
                 row.wrapped = false;
             }
+            self.spend_region();
             self.leave_empty_margin();
         }
     }
@@ -171,10 +185,11 @@ impl Terminal {
         if self.in_region() {
             let fill = self.erased();
             let buffer = self.buffer_mut();
-            for row in &mut buffer.rows[buffer.top..=buffer.bottom] {
+            for row in buffer.rows.range_mut(buffer.top..=buffer.bottom) {
                 row.delete(x, count, fill);
                 row.wrapped = false;
             }
+            self.spend_region();
             self.leave_empty_margin();
         }
     }
@@ -188,7 +203,7 @@ impl Terminal {
         self.move_to(0, 0);
         let buffer = self.buffer_mut();
         let first = buffer.y;
-        buffer.rows[first..].iter_mut().for_each(|row| row.clear(cell));
+        buffer.rows.range_mut(first..).for_each(|row| row.clear(cell));
         self.move_to(0, 0);
     }
 }

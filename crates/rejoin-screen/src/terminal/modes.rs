@@ -1,7 +1,7 @@
 //! The modes that programs switch (SM, RM, DECSET, DECRST, DECRQM).
 
 use super::Terminal;
-use crate::grid::row::Row;
+use crate::grid::buffer::blank_rows;
 use crate::parser::Params;
 
 /// Which mouse events are reported: none or one of X10 (9), 1000, 1002, 1003.
@@ -151,8 +151,9 @@ impl Terminal {
         }
         let (x, y) = (self.buffer().x, self.buffer().y);
         let (cols, rows) = (self.cols, self.rows);
+        self.work += rows;
         if on {
-            self.alternate.rows = vec![Row::new(cols, self.erased()); rows];
+            self.alternate.rows = blank_rows(cols, rows, self.erased());
         } else {
             self.alternate.hide(cols, rows);
         }

@@ -3,18 +3,22 @@
 use std::fmt::Write as _;
 
 use super::palette::{self, FOREGROUND};
-use super::{TITLES, Terminal};
+use super::{TITLE_LIMIT, TITLES, Terminal};
 use crate::grid::extras::Link;
 use crate::parser::{Params, Terminator};
 
 /// Numbers of the palette's colours; the three that OSC 10 to 12 set come after.
 const COLOURS: usize = 256;
+/// Bytes of a hyperlink's URI; text with a longer one has no link.
+const URI_LIMIT: usize = 2048;
+/// Bytes of a hyperlink's id; text with a longer one has no link.
+const LINK_ID_LIMIT: usize = 256;
 
 impl Terminal {
     pub(super) fn operating_system_command(&mut self, payload: &str, terminator: Terminator) {
         let (number, data) = payload.split_once(';').unwrap_or((payload, ""));
         match number {
-            "0" | "2" => data.clone_into(&mut self.title),
+            "0" | "2" => data[..data.floor_char_boundary(TITLE_LIMIT)].clone_into(&mut self.title),
             "4" => self.palette_colours(data, terminator),
             "8" => self.hyperlink(data),
             "10" | "11" | "12" => {
@@ -84,8 +88,11 @@ impl Terminal {
             None
         } else {
             let id = keys.trim().split(':').find_map(|key| key.strip_prefix("id="));
-            Some(Link { id: id.unwrap_or_default().to_owned(), uri: uri.to_owned() })
+            let id = id.unwrap_or_default();
+            let fits = uri.len() <= URI_LIMIT && id.len() <= LINK_ID_LIMIT;
+            fits.then(|| Link { id: id.to_owned(), uri: uri.to_owned() })
         };
+        let link = link.and_then(|link| self.extras.link(link));
         self.pen.set_link(link, &mut self.extras);
     }
 

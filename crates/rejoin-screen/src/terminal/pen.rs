@@ -1,16 +1,14 @@
 //! What the next character is drawn with.
 
-use std::sync::Arc;
-
 use crate::grid::cell::{Attributes, Colour, Flags};
-use crate::grid::extras::{Extra, Extras, Link};
+use crate::grid::extras::{Extra, Extras, LinkRef};
 
 /// The current attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pen {
     /// All of it as cells have it; follows from the fields below.
     pub(crate) attributes: Attributes,
-    pub(crate) link: Option<Arc<Link>>,
+    pub(crate) link: Option<LinkRef>,
     /// Counts only while text is underlined, but stays when it is not.
     pub(crate) underline: Colour,
 }
@@ -33,8 +31,8 @@ impl Pen {
         self.set(saved.fg(), saved.bg(), saved.flags(), extras);
     }
 
-    pub(crate) fn set_link(&mut self, link: Option<Link>, extras: &mut Extras) {
-        self.link = link.map(Arc::new);
+    pub(crate) fn set_link(&mut self, link: Option<LinkRef>, extras: &mut Extras) {
+        self.link = link;
         self.restore(self.attributes, extras);
     }
 }

@@ -2,8 +2,14 @@
 
 use super::Terminal;
 use super::charsets::Charset;
+use super::cursor::active;
 use crate::grid::cell::Cell;
 use crate::width;
+
+/// Characters that REP prints at most: a few rows. No program repeats across the end of a row.
+const REPEAT_LIMIT: usize = 4096;
+/// A character that is printed alone takes about the time of so many that are printed as text.
+const CHARACTER_WORK: usize = 8;
 
 impl Terminal {
     /// Prints ASCII, a row's part at a time.
@@ -30,12 +36,14 @@ impl Terminal {
             }
             row.mend_right(end, attributes);
             buffer.x = end;
+            self.work += part.len();
             text = rest;
         }
         self.preceding = 1;
     }
 
     pub(super) fn print_char(&mut self, c: char) {
+        self.work += CHARACTER_WORK;
         let width = width::of(c);
         if width == 0 && self.preceding > 0 {
             self.combine(c);
@@ -59,6 +67,9 @@ impl Terminal {
         let attributes = self.pen.attributes;
         let insert = self.modes.insert;
         let cols = self.cols;
+        if insert {
+            self.work += cols / CHARACTER_WORK;
+        }
         let buffer = self.buffer_mut();
         let x = buffer.x;
         if x >= cols {
@@ -112,7 +123,7 @@ impl Terminal {
         buffer.row().span(x..cols).fill(leftover);
         buffer.x = 0;
         if buffer.y == buffer.bottom {
-            buffer.scroll(fill, &self.extras);
+            self.work += buffer.scroll(fill, &self.extras);
         } else {
             buffer.y = (buffer.y + 1).min(rows - 1);
         }
@@ -120,13 +131,28 @@ impl Terminal {
     }
 
     /// REP: prints the character before the cursor again.
+    ///
+    /// At most [`REPEAT_LIMIT`] times and no more than the screen has cells; at most once for each
+    /// column where each of them costs more than a cell.
     pub(super) fn repeat(&mut self, count: usize) {
         let Some((_, cell)) = self.last_printed() else { return };
         let Some(c) = cell.char() else { return };
-        let combining = self.extras.combining(cell).to_owned();
-        for _ in 0..count {
+        let costly = self.modes.insert || !self.modes.autowrap;
+        let most = if costly { self.cols } else { REPEAT_LIMIT.min(self.cols * self.rows) };
+        for _ in 0..count.min(most) {
             self.print_char(self.charsets.map(c));
-            combining.chars().for_each(|c| self.print_char(c));
+            self.combine_like(cell);
+        }
+    }
+
+    /// Gives the character that was just printed the combining characters of another one.
+    fn combine_like(&mut self, cell: Cell) {
+        let buffer = active(self.modes.alternate, &mut self.normal, &mut self.alternate);
+        // Without autowrap a wide character at the margin was not printed.
+        let Some(x) = buffer.x.checked_sub(self.preceding.max(1)) else { return };
+        if self.preceding > 0 && !self.extras.combining(cell).is_empty() {
+            let printed = buffer.row().get(x);
+            buffer.row().set(x, printed.with_extra(cell.extra()));
         }
     }
 }

@@ -1,14 +1,16 @@
 //! A new size: rows come from the history or go to it, and lines are wrapped anew.
 
-use super::Terminal;
+use super::{STEP_WORK, Terminal};
 use crate::grid::buffer::Buffer;
 use crate::grid::cell::Cell;
 use crate::grid::extras::Extras;
-use crate::grid::reflow;
+use crate::grid::reflow::{self, Reflow};
 use crate::grid::row::Row;
 
 impl Terminal {
-    pub(crate) fn resize(&mut self, cols: usize, rows: usize) {
+    /// Changes the size; [`Self::go_on`] does the rest.
+    pub(crate) fn begin_resize(&mut self, cols: usize, rows: usize) {
+        while !self.go_on() {}
         if (cols, rows) == (self.cols, self.rows) {
             return;
         }
@@ -19,7 +21,7 @@ impl Terminal {
         resize_rows(&mut self.normal, rows, &mut extras);
         finish(&mut self.normal, cols, rows);
         if cols != self.cols {
-            reflow::rewrap(&mut self.normal, self.cols, cols, &mut extras);
+            self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
         if self.modes.alternate {
             reflow::set_columns(&mut self.alternate, cols);
@@ -31,6 +33,24 @@ impl Terminal {
             buffer.resize_tabs(cols);
         }
         (self.cols, self.rows) = (cols, rows);
+        if self.reflow.is_none() {
+            self.resized();
+        }
+    }
+
+    /// Does a part of a change of size that is under way; returns whether it is done.
+    pub(crate) fn go_on(&mut self) -> bool {
+        let Some(mut reflow) = self.reflow.take() else { return true };
+        if reflow.step(STEP_WORK, &self.extras) {
+            reflow.finish(&mut self.normal, &mut self.extras);
+            self.resized();
+            return true;
+        }
+        self.reflow = Some(reflow);
+        false
+    }
+
+    fn resized(&mut self) {
         if self.last_printed().is_none() {
             self.preceding = 0;
         }
@@ -39,12 +59,11 @@ impl Terminal {
 
 /// Blank rows below the cursor go first; then the topmost go to the history, or come back from it.
 fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
-    let cols = buffer.rows.first().map_or(0, Row::len);
+    let cols = buffer.rows.front().map_or(0, Row::len);
     while buffer.rows.len() > rows {
         if buffer.rows.len() > buffer.y + 1 {
-            buffer.rows.pop();
-        } else {
-            let row = buffer.rows.remove(0);
+            buffer.rows.pop_back();
+        } else if let Some(row) = buffer.rows.pop_front() {
             buffer.history.push(&row, extras);
             buffer.y -= 1;
             buffer.saved.y -= 1;
@@ -54,11 +73,11 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
         let at_end = buffer.y + 1 >= buffer.rows.len();
         match at_end.then(|| buffer.history.pop(cols, extras)).flatten() {
             Some(row) => {
-                buffer.rows.insert(0, row);
+                buffer.rows.push_front(row);
                 buffer.y += 1;
                 buffer.saved.y += 1;
             }
-            None => buffer.rows.push(Row::new(cols, Cell::BLANK)),
+            None => buffer.rows.push_back(Row::new(cols, Cell::BLANK)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::D
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
-use rejoin_core::{Caps, Hub, HubConfig, SessionSettings, Shutdown};
+use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
     Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents,
     WebhookMessages, encode,
@@ -113,7 +113,13 @@ fn hub(config: &Config, checkpoint: &Checkpoint, shutdown: &Shutdown) -> Hub {
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
-        sessions: SessionSettings { scrollback_lines: config.sessions.scrollback_lines },
+        sessions: SessionSettings {
+            scrollback: Scrollback {
+                lines: config.sessions.scrollback_lines,
+                bytes: config.sessions.scrollback_bytes,
+            },
+        },
+        prepare: if config.server.compression { rejoin_gateway::prepare } else { |_| {} },
         limits: config.limits.of_hub(),
         presence_grace: config.limits.presence_grace,
         ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))

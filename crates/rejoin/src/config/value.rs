@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -15,6 +16,8 @@ use toml::Value;
 
 /// More lines than this would be gigabytes for one terminal.
 const MAX_SCROLLBACK_LINES: usize = 1_000_000;
+/// Fewer would not hold the longest line; more would be the memory of a machine.
+const SCROLLBACK_BYTES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
 /// More than one machine has sockets or frames for.
 const MAX_COUNT: usize = 10_000_000;
 /// A shorter heartbeat would close clients that answer over an ordinary network.
@@ -292,6 +295,16 @@ pub(super) fn scrollback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
     lines.filter(|lines| *lines <= MAX_SCROLLBACK_LINES).ok_or_else(|| {
         Error::custom(format!("{value} is not allowed; write 0 to {MAX_SCROLLBACK_LINES} lines"))
     })
+}
+
+pub(super) fn scrollback_bytes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<usize, D::Error> {
+    let bytes = ByteSize::deserialize(deserializer)?.get().get();
+    if SCROLLBACK_BYTES.contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(Error::custom(format!("{bytes} bytes are not allowed; write \"64KiB\" to \"1GiB\"")))
 }
 
 /// What a slow reader of a topic gets.

@@ -49,6 +49,7 @@ slow_reader = "latest"
 [topics."*"]
 [sessions]
 scrollback_lines = 0
+scrollback_bytes = "64KiB"
 [profiles.agent]
 command = ["agent", "--quiet"]
 cwd = "~/work"
@@ -125,6 +126,10 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
             "2: invalid type: integer `5`, expected a table such as { frames = 256 }",
         ),
         ("[sessions]\nscrollback_lines = -1", "2: -1 is not allowed; write 0 to 1000000 lines"),
+        (
+            "[sessions]\nscrollback_bytes = \"2GiB\"",
+            "2: 2147483648 bytes are not allowed; write \"64KiB\" to \"1GiB\"",
+        ),
         (
             "[profiles.a]\ncommand = \"bash -l\"",
             "2: \"bash -l\" is not a program and its arguments; write [\"$SHELL\", \"-l\"] or so",
@@ -275,7 +280,11 @@ fn a_mistake_in_a_variable_is_told_with_its_name() {
             "\"soon\" is not a time; write \"500ms\", \"30s\", \"8h\" or so",
         ),
         ("REJOIN_AUTH_REQUIRED", "no", "invalid type: string \"no\", expected a boolean"),
-        ("REJOIN_SESSIONS_LINES", "5", "unknown field `lines`, expected `scrollback_lines`"),
+        (
+            "REJOIN_SESSIONS_LINES",
+            "5",
+            "unknown field `lines`, expected `scrollback_lines` or `scrollback_bytes`",
+        ),
     ] {
         let mut command = home.rejoin(&["config", "check"]);
         command.env(name, value);

@@ -16,4 +16,5 @@ mod metrics;
 mod proxy;
 mod stop;
 mod support;
+mod terminals;
 mod topics;

@@ -220,6 +220,16 @@ impl Server {
         self.process.child.id()
     }
 
+    /// Its memory now and the most that it ever had, in mebibytes.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
     /// Its host and port.
     pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").unwrap().1

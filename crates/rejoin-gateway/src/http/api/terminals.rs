@@ -1,12 +1,14 @@
 //! What is in a session: typed into, resized, signalled, seen.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    body::{Body, Bytes},
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::stream;
 use rejoin_core::{Author, Authority, ScreenFormat, SessionRight};
 use rejoin_protocol::{ErrorCode, SessionId, Signal};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -175,6 +177,7 @@ pub(super) async fn signal(
         )),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`: it was closed just now."),
+        (status = 503, description = "`overloaded`: four others are reading it."),
     )
 )]
 pub(super) async fn screen(
@@ -194,7 +197,19 @@ pub(super) async fn screen(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, SCREEN_POLICY),
     ];
-    Ok((headers, session.screen(format).await?).into_response())
+    let mut pieces = session.screen(format).await?;
+    let first = pieces.next().unwrap_or_default();
+    let Some(second) = pieces.next() else {
+        return Ok((headers, first).into_response());
+    };
+    let pieces = [first, second].into_iter().chain(pieces);
+    // A piece is made when the client has taken the one before it.
+    let body = stream::unfold(pieces, async |mut pieces| {
+        tokio::task::yield_now().await;
+        let piece = pieces.next()?;
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), pieces))
+    });
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 fn typed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -1,107 +1,205 @@
 //! How a row is packed: its text in UTF-8, with marks where attributes change or cells are empty.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use crate::grid::cell::{Attributes, Cell, Colour, Flags};
-use crate::grid::extras::{Extra, Extras, Link};
+use crate::grid::extras::{Extra, Extras, LinkRef};
 use crate::grid::row::Row;
 use crate::width;
 
-/// New attributes follow: colours, flags, underline colour, link id and URI.
+/// New attributes follow: colours, flags, underline colour, place of the link.
 const ATTRIBUTES: u8 = 1;
 /// A number of empty cells follows.
 const EMPTY: u8 = 2;
 /// The next character has no width but a cell of its own.
 const ALONE: u8 = 3;
 
-/// Packs rows, each on its own.
+/// A line's length in its segment is kept in the lower bits of its end.
+const WRAPPED: u32 = 1 << 31;
+
+/// Lines packed one after another, and the hyperlinks in them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Segment {
+    bytes: Vec<u8>,
+    /// Where each line ends; the top bit says that it continues the one before it.
+    ends: Vec<u32>,
+    links: Vec<LinkRef>,
+    link_bytes: usize,
+}
+
+impl Segment {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Memory that it takes. A link that several segments have counts in each of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.capacity() + 4 * self.ends.capacity() + self.link_bytes
+    }
+
+    /// Gives back memory that was reserved for more lines.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        self.links.shrink_to_fit();
+    }
+
+    pub(super) fn is_wrapped(&self, line: usize) -> bool {
+        self.ends[line] & WRAPPED != 0
+    }
+
+    /// Drops the newest line.
+    pub(super) fn pop(&mut self) {
+        self.ends.pop();
+        let end = self.ends.len().checked_sub(1).map_or(0, |last| self.end(last));
+        self.bytes.truncate(end);
+    }
+
+    fn end(&self, line: usize) -> usize {
+        (self.ends[line] & !WRAPPED) as usize
+    }
+
+    fn line(&self, line: usize) -> &[u8] {
+        let start = line.checked_sub(1).map_or(0, |before| self.end(before));
+        &self.bytes[start..self.end(line)]
+    }
+}
+
+/// Packs rows, each on its own but for the hyperlinks of their segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packer {
-    bytes: Vec<u8>,
     last: Attributes,
-    last_extra: Extra,
+    last_link: u64,
+    last_underline: u32,
+    /// Where the links of the segment that is packed to are in it, from 1.
+    links: HashMap<usize, u64>,
 }
 
 impl Packer {
-    /// The packed row; characters are never below 0x20, so marks are.
-    pub(super) fn pack(&mut self, row: &Row, extras: &Extras) -> &[u8] {
-        self.bytes.clear();
+    /// Forgets where links are: the next row goes to another segment than the last one.
+    pub(super) fn forget_links(&mut self) {
+        self.links.clear();
+    }
+
+    /// Appends the packed row; characters are never below 0x20, so marks are.
+    pub(super) fn pack(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
+        if segment.links.is_empty() {
+            self.forget_links();
+        }
         self.last = Attributes::default();
-        self.last_extra = Extra::default();
-        let cells = &row.cells()[..row.used_len()];
+        (self.last_link, self.last_underline) = (0, 0);
+        let stored = if row.fill().0 == Cell::BLANK { row.used_len() } else { row.stored().len() };
+        let cells = &row.stored()[..stored];
         let mut x = 0;
         while let Some(&cell) = cells.get(x) {
             x += 1;
             if cell.is_tail() {
                 continue;
             }
-            if cell.attributes() != self.last {
-                self.attributes(cell.attributes(), extras);
-            }
+            self.style(cell.attributes(), extras, segment);
             if let Some(ascii) = cell.ascii() {
-                self.bytes.push(ascii);
+                segment.bytes.push(ascii);
                 continue;
             }
             let Some(c) = cell.char() else {
                 let more = cells[x..].iter().take_while(|&&next| next == cell).count();
-                self.bytes.push(EMPTY);
-                self.number(more + 1);
+                segment.bytes.push(EMPTY);
+                number(&mut segment.bytes, more + 1);
                 x += more;
                 continue;
             };
             if cell.width() == 0 {
-                self.bytes.push(ALONE);
+                segment.bytes.push(ALONE);
             }
-            self.char(c);
+            char(&mut segment.bytes, c);
             if cell.extra() != 0 {
-                extras.combining(cell).chars().for_each(|c| self.char(c));
+                extras.combining(cell).chars().for_each(|c| char(&mut segment.bytes, c));
             }
         }
-        &self.bytes
+        self.rest(row, extras, segment);
+        let end = u32::try_from(segment.bytes.len()).unwrap_or(0);
+        segment.ends.push(end | if row.wrapped { WRAPPED } else { 0 });
     }
 
-    fn char(&mut self, c: char) {
-        self.bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-
-    fn number(&mut self, mut number: usize) {
-        while number > 0x7f {
-            self.bytes.push(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
+    /// Packs the cells that the row does not store, if they can be seen.
+    fn rest(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
+        let (cell, count) = row.fill();
+        if cell == Cell::BLANK || count == 0 {
+            return;
         }
-        self.bytes.push(number.to_le_bytes()[0]);
+        self.style(cell.attributes(), extras, segment);
+        match cell.char() {
+            Some(c) => (0..count).for_each(|_| char(&mut segment.bytes, c)),
+            None => {
+                segment.bytes.push(EMPTY);
+                number(&mut segment.bytes, count);
+            }
+        }
     }
 
-    fn attributes(&mut self, attributes: Attributes, extras: &Extras) {
-        let mut extra = extras.get(attributes.extra).cloned().unwrap_or_default();
-        extra.combining.clear();
-        let same = self.last.plain() == attributes.plain() && self.last_extra == extra;
+    fn style(&mut self, attributes: Attributes, extras: &Extras, segment: &mut Segment) {
+        if attributes == self.last {
+            return;
+        }
+        let extra = extras.get(attributes.extra);
+        let underline = extra.map_or(0, |extra| extra.underline);
+        let link = extra.and_then(|extra| extra.link.as_ref());
+        let link = link.map_or(0, |link| self.link(link, segment));
+        let same = self.last.plain() == attributes.plain()
+            && (self.last_link, self.last_underline) == (link, underline);
         self.last = attributes;
+        (self.last_link, self.last_underline) = (link, underline);
         if same {
             return;
         }
-        self.bytes.push(ATTRIBUTES);
-        for word in [attributes.fg().0, attributes.bg().0, attributes.flags().0, extra.underline] {
-            self.number(word as usize);
+        segment.bytes.push(ATTRIBUTES);
+        for word in [attributes.fg().0, attributes.bg().0, attributes.flags().0, underline] {
+            number(&mut segment.bytes, word as usize);
         }
-        let link = extra.link.as_deref();
-        for text in link.map_or(["", ""], |link| [&link.id, &link.uri]) {
-            self.number(text.len());
-            self.bytes.extend(text.as_bytes());
-        }
-        self.last_extra = extra;
+        number(&mut segment.bytes, usize::try_from(link).unwrap_or(0));
+    }
+
+    /// The place of a link in the segment, from 1.
+    fn link(&mut self, link: &LinkRef, segment: &mut Segment) -> u64 {
+        *self.links.entry(link.number()).or_insert_with(|| {
+            segment.links.push(link.clone());
+            segment.link_bytes += link.bytes();
+            segment.links.len() as u64
+        })
     }
 }
 
-/// The cells of a packed row.
-pub(super) fn unpack(mut packed: &[u8], cols: usize, extras: &mut Extras) -> Vec<Cell> {
-    let mut cells = Vec::with_capacity(cols);
+fn char(bytes: &mut Vec<u8>, c: char) {
+    bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+/// The cells of a packed row, up to the last one that was packed.
+pub(super) fn unpack(
+    segment: &Segment,
+    line: usize,
+    cols: usize,
+    extras: &mut Extras,
+) -> Vec<Cell> {
+    let mut packed = segment.line(line);
+    let mut cells = Vec::with_capacity(packed.len().min(cols));
     let mut attributes = Attributes::default();
     while let Some(&first) = packed.first() {
         match first {
             ATTRIBUTES => {
                 packed = &packed[1..];
-                attributes = take_attributes(&mut packed, extras);
+                attributes = take_attributes(&mut packed, segment, extras);
             }
             EMPTY => {
                 packed = &packed[1..];
@@ -116,7 +214,7 @@ pub(super) fn unpack(mut packed: &[u8], cols: usize, extras: &mut Extras) -> Vec
             _ => push(&mut cells, take_char(&mut packed), attributes, extras),
         }
     }
-    cells.resize(cols, Cell::BLANK);
+    cells.truncate(cols);
     cells
 }
 
@@ -137,20 +235,12 @@ fn push(cells: &mut Vec<Cell>, c: char, attributes: Attributes, extras: &mut Ext
     }
 }
 
-fn take_attributes(packed: &mut &[u8], extras: &mut Extras) -> Attributes {
+fn take_attributes(packed: &mut &[u8], segment: &Segment, extras: &mut Extras) -> Attributes {
     let [fg, bg, flags, underline] =
         std::array::from_fn(|_| u32::try_from(take_number(packed)).unwrap_or(0));
-    let [id, uri] = std::array::from_fn(|_| take_text(packed));
-    let link = (!uri.is_empty()).then(|| Arc::new(Link { id, uri }));
-    let extra = extras.intern(Extra { link, underline, combining: String::new() });
-    Attributes::new(Colour(fg), Colour(bg), Flags(flags), extra)
-}
-
-fn take_text(packed: &mut &[u8]) -> String {
-    let len = take_number(packed).min(packed.len());
-    let (text, rest) = packed.split_at(len);
-    *packed = rest;
-    String::from_utf8_lossy(text).into_owned()
+    let link = take_number(packed).checked_sub(1).and_then(|link| segment.links.get(link));
+    let extra = Extra { link: link.cloned(), underline, combining: String::new() };
+    Attributes::new(Colour(fg), Colour(bg), Flags(flags), extras.intern(extra))
 }
 
 fn take_number(packed: &mut &[u8]) -> usize {

@@ -132,6 +132,16 @@ impl Hostile {
         server.admin().flood(topic);
     }
 
+    /// Reads the next binary frame.
+    pub(crate) fn binary(&mut self) -> Vec<u8> {
+        loop {
+            let (opcode, payload) = self.frame().unwrap();
+            if opcode == BINARY {
+                return payload;
+            }
+        }
+    }
+
     /// Reads until the close frame, without an answer; returns its code.
     pub(crate) fn close_code(&mut self) -> u16 {
         loop {

@@ -1,0 +1,27 @@
+//! What waits until a session's screen comes back from its work.
+
+use rejoin_protocol::Exit;
+use tokio::sync::oneshot;
+
+use super::COMMANDS;
+use crate::{
+    outside::{ScreenFormat, ScreenPieces},
+    stream::Snapshot,
+};
+
+/// What waits for the screen.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// The screen has interpreted output of which nobody knows yet what came of it.
+    pub(super) output: bool,
+    pub(super) exit: Option<Exit>,
+    pub(super) snapshots: Vec<oneshot::Sender<Snapshot>>,
+    pub(super) exports: Vec<(ScreenFormat, oneshot::Sender<ScreenPieces>)>,
+}
+
+impl Waiting {
+    /// Whether commands may come that wait as well.
+    pub(super) fn has_room(&self) -> bool {
+        self.snapshots.len() + self.exports.len() < COMMANDS
+    }
+}
