@@ -188,8 +188,9 @@ impl Owner {
                         if !self.running {
                             break;
                         }
-                        // Waited for, so that it is not lost; whoever writes always takes controls.
-                        let _ = self.terminal.controls.send(Control::Hangup).await;
+                        // Not by `controls`: the owner never waits for a queue whose reader may
+                        // wait for the owner.
+                        self.terminal.hangup.send_replace(true);
                     }
                     Some(command) => self.obey(command),
                     None => break,
@@ -198,10 +199,8 @@ impl Owner {
                     if self.running => self.hear(event),
                 Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
                 () = sleep_until(stale_at), if self.recent.is_some() => self.recent = None,
-                () = shutdown.begun() => {
-                    let _ = self.terminal.controls.send(Control::Hangup).await;
-                    return;
-                }
+                // Dropping the terminal hangs up.
+                () = shutdown.begun() => return,
             }
             if !self.running && !self.closing.is_empty() {
                 break;

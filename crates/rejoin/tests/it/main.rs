@@ -5,6 +5,7 @@
 mod api;
 mod blocked;
 mod certificate;
+mod closing;
 mod configuration;
 mod effects;
 mod failures;
