@@ -2,6 +2,7 @@
 
 mod changes;
 mod config;
+mod gate;
 mod own_streams;
 mod registry;
 mod restore;
@@ -20,6 +21,7 @@ use rejoin_protocol::{
     message::{ErrorBody, PresenceState},
 };
 
+pub(crate) use gate::Gate;
 pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
 pub use registry::Membership;
 pub use sessions::CreateTerminal;
@@ -54,6 +56,8 @@ pub struct Hub {
 struct Shared {
     config: HubConfig,
     shutdown: Shutdown,
+    /// Closed when the shutdown has begun and all layers around the hub have ended.
+    gate: Gate,
     metrics: Arc<Metrics>,
     events: Events,
     tools: Arc<Tools>,
@@ -96,6 +100,7 @@ impl Hub {
         let events = Events::new(metrics.events_dropped.clone());
         let shared = Shared {
             shutdown: shutdown.clone(),
+            gate: Gate::default(),
             metrics,
             events: events.clone(),
             registry: Registry::default(),
@@ -113,6 +118,11 @@ impl Hub {
         if let Some(saved) = saved {
             hub.take_over(saved, away);
         }
+        let (gate, stop) = (hub.shared.gate.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            stop.begun().await;
+            gate.close();
+        });
         let sweeper = hub.clone();
         shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
         let settler = hub.clone();

@@ -233,8 +233,9 @@ impl Session {
     /// Types bytes that come from no connection; completes when they are written.
     ///
     /// # Errors
-    /// `session_ended` or `input_full`; nothing was typed.
+    /// `session_ended`, `input_full`, or `overloaded` once the hub stops; nothing was typed.
     pub async fn input(&self, bytes: bytes::Bytes, author: Author) -> Result<(), ErrorBody> {
+        self.shared.tools.gate.check()?;
         let (receipt, written) = Receipt::told();
         {
             let mut state = self.shared.state.lock();

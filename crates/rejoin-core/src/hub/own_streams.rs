@@ -53,7 +53,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) async fn publish(&self, event: Event<'_>) {
-        publish(&self.stream, &self.topic, event).await;
+        let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
     }
 }
 
@@ -149,7 +149,7 @@ impl Hub {
     /// Returns the position after it. Cancel safe: it is emitted or not.
     ///
     /// # Errors
-    /// `overloaded` if there are too many streams.
+    /// `overloaded` if there are too many streams, or once the hub stops.
     pub async fn emit_to_user(
         &self,
         user: &UserId,
@@ -179,9 +179,12 @@ impl Hub {
     }
 
     /// Emits to every connection there is, and to those that come back in time (B10).
-    pub async fn broadcast(&self, event: Event<'_>) -> Position {
+    ///
+    /// # Errors
+    /// `overloaded` once the hub stops.
+    pub async fn broadcast(&self, event: Event<'_>) -> Result<Position, ErrorBody> {
         let all = TopicName::new(ALL).expect("a valid name");
-        publish(&self.shared.everyone, &all, event).await
+        publish(&self.shared.everyone, &all, event, || self.shared.gate.check()).await
     }
 
     /// Where a connection begins to read one of its own streams that it asks for by name.
@@ -250,8 +253,9 @@ impl Hub {
     async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.own_stream(key)?;
+        let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
         self.shared.metrics.emitted.inc();
-        Ok(publish(&stream, &topic, event).await)
+        Ok(position)
     }
 
     /// The stream, which all whose own it is begin to read when it is made.
@@ -313,11 +317,19 @@ impl Hub {
     }
 }
 
-async fn publish(stream: &Stream, topic: &TopicName, event: Event<'_>) -> Position {
+/// Appends an event, unless `check` refuses it at that moment.
+async fn publish<E>(
+    stream: &Stream,
+    topic: &TopicName,
+    event: Event<'_>,
+    check: impl Fn() -> Result<(), E>,
+) -> Result<Position, E> {
     let time = now_ms();
-    let text = |position| Ok::<_, Infallible>(stream_message(topic, position, event, time));
-    let Ok(position) = stream.publish(text).await;
-    position
+    let text = |position| {
+        check()?;
+        Ok(stream_message(topic, position, event, time))
+    };
+    stream.publish(text).await
 }
 
 fn read(stream: &Stream, start: &Start) -> Item {

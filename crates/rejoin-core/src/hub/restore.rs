@@ -17,9 +17,13 @@ use crate::{
 
 impl Hub {
     /// What the next process needs so that nobody misses anything. For when all tasks have ended.
+    ///
+    /// Whatever is published, emitted or typed from here on is refused with `overloaded`, so
+    /// that no position is given twice.
     #[must_use]
     pub fn save(&self) -> Saved {
         let shared = &self.shared;
+        shared.gate.close();
         let mut streams = vec![shared.everyone.save(Whose::Everyone)];
         for topic in shared.topics.read().all() {
             let (name, maker) = (topic.name().clone(), topic.maker().clone());

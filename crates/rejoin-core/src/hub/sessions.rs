@@ -9,7 +9,7 @@ use rejoin_protocol::{
 use crate::{
     access::{Authority, Identity, SessionRight, new_id},
     events::{Events, HubEvent},
-    hub::{Hub, changes::SessionChanges},
+    hub::{Gate, Hub, changes::SessionChanges},
     outside::Launch,
     presence::Tools,
     session::{Birth, Session},
@@ -28,6 +28,7 @@ pub(crate) struct SessionTools {
     pub(crate) places: Arc<Tools>,
     pub(crate) events: Events,
     pub(crate) changes: Arc<SessionChanges>,
+    pub(crate) gate: Gate,
 }
 
 /// What terminal to make.
@@ -50,7 +51,8 @@ impl Hub {
     ///
     /// # Errors
     /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, `start_failed` with
-    /// the reason, or the error of [`Authority::check`] at the moment of the start.
+    /// the reason, `overloaded` once the hub stops, or the error of [`Authority::check`] at the
+    /// moment of the start.
     pub async fn create_terminal(
         &self,
         authority: &dyn Authority,
@@ -82,6 +84,7 @@ impl Hub {
             size,
         };
         authority.check()?;
+        self.shared.gate.check()?;
         let terminal = config.terminals.start(launch).await.map_err(|error| {
             let sentence = format!("the profile `{name}` could not be started: {error}");
             ErrorBody::new(ErrorCode::StartFailed, sentence)
@@ -103,6 +106,7 @@ impl Hub {
             scrollback_lines: config.sessions.scrollback_lines,
             tools: SessionTools {
                 places: Arc::clone(&self.shared.tools),
+                gate: self.shared.gate.clone(),
                 events: self.shared.events.clone(),
                 changes: Arc::clone(&self.shared.changes),
             },

@@ -238,8 +238,8 @@ impl Hub {
     /// again. Cancel safe: it is published or not.
     ///
     /// # Errors
-    /// As [`topic`](Self::topic); `rate_limited` for too many keys; and the error of
-    /// [`Authority::check`] at the moment of the publish.
+    /// As [`topic`](Self::topic); `rate_limited` for too many keys; `overloaded` once the hub
+    /// stops; and the error of [`Authority::check`] at the moment of the publish.
     pub async fn publish(
         &self,
         name: &TopicName,
@@ -253,6 +253,7 @@ impl Hub {
             let text = |position| {
                 let time = now_ms();
                 authority.check_at(time)?;
+                self.shared.gate.check()?;
                 Ok::<_, ErrorBody>(topic_message(name, position, data, time))
             };
             let position = topic.stream().publish(text).await?;

@@ -151,7 +151,7 @@ pub(super) async fn broadcast(
     Json(new): Json<NewEvent>,
 ) -> Result<Answer<Emitted>, Problem> {
     caller.check_admin()?;
-    let position = shared.hub.broadcast(new.event()).await;
+    let position = shared.hub.broadcast(new.event()).await?;
     shared.hub.metrics().emitted.inc();
     Ok(Answer(Emitted { position }))
 }
