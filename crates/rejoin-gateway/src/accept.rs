@@ -18,6 +18,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+pub(crate) use body::Stopping;
 pub(crate) use pending::PendingSlot;
 use request::MAX_HEAD_BYTES;
 pub(crate) use request::{Opening, Outcome};
@@ -35,6 +36,11 @@ use crate::{
 
 /// How long a client may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may take while the server stops; then its socket is cut.
+const DRAIN_ANSWER: Duration = Duration::from_secs(3);
+/// The same where no request is being served: what is left of an answer, or a request that has
+/// not arrived.
+const DRAIN_REST: Duration = Duration::from_secs(1);
 /// How long a connection may be silent before TCP asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -151,7 +157,11 @@ impl Accept {
                 result = &mut connection => result,
                 () = self.shutdown.begun() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    let grace = if slot.is_busy() { DRAIN_ANSWER } else { DRAIN_REST };
+                    let Ok(result) = timeout(grace, connection).await else {
+                        return debug!("an HTTP connection is cut because the server stops");
+                    };
+                    result
                 }
             };
             if let Err(error) = result {

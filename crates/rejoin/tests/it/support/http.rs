@@ -133,9 +133,28 @@ impl Api {
 
 impl SlowPost {
     /// Sends the rest of the body; returns the status and the answer.
-    pub(crate) fn complete(mut self) -> (u16, String) {
-        write!(self.socket.get_mut(), "{}", self.rest).unwrap();
-        answer(self.socket)
+    pub(crate) fn complete(self) -> (u16, String) {
+        self.try_complete().expect("an answer")
+    }
+
+    /// Sends the rest of the body, if the server takes it; returns the status and the answer, or
+    /// nothing if the server has closed the socket without one.
+    pub(crate) fn try_complete(mut self) -> Option<(u16, String)> {
+        self.send_rest();
+        self.answer()
+    }
+
+    /// Sends the rest of the body, if the server takes it.
+    pub(crate) fn send_rest(&mut self) {
+        let _ = write!(self.socket.get_mut(), "{}", self.rest);
+    }
+
+    /// Returns the status and the answer to the incomplete request, if there is one.
+    pub(crate) fn answer(mut self) -> Option<(u16, String)> {
+        let mut text = String::new();
+        let _ = self.socket.read_to_string(&mut text);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
     }
 }
 
