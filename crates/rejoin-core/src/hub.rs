@@ -21,8 +21,8 @@ use rejoin_protocol::{
     message::{ErrorBody, PresenceState},
 };
 
-pub(crate) use gate::Gate;
 pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
+pub(crate) use gate::Gate;
 pub use registry::Membership;
 pub use sessions::CreateTerminal;
 pub(crate) use sessions::SessionTools;

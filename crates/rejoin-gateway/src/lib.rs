@@ -29,7 +29,7 @@ mod token;
 mod transport;
 mod webhook;
 
-pub use gateway::{Gateway, GatewayConfig, HandlerExists};
+pub use gateway::{Gateway, GatewayConfig, HandlerExists, Readiness};
 pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};

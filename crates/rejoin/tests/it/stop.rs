@@ -25,10 +25,12 @@ fn at_a_program(server: &Server, input: &str) -> Client {
     client
 }
 
-/// The same, with a program that does not want to go.
+/// The same, with a program that reads nothing and does not want to go.
 fn at_a_stubborn_program(home: &Home) -> (Server, Client) {
-    let script = "trap '' HUP TERM; echo $((6 * 7))0; exec sleep 600";
-    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let script = "trap '' HUP TERM; stty raw -echo; echo $((6 * 7))0; exec sleep 600";
+    let limits = "[limits]\nmax_message_bytes = \"1MiB\"\n";
+    let profile =
+        format!("{limits}[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
     home.write("rejoin.toml", &profile);
     let server = home.serve();
     let client = at_a_program(&server, "");
@@ -186,7 +188,7 @@ fn unfinished_requests_and_a_silent_program_delay_no_stop() {
     // The program does not read: the answer to this one comes when the server stops.
     let before = session();
     let path = format!("/sessions/{}/input", before["id"].as_str().unwrap());
-    let mut typing = admin.slow_post(&path, &json!({ "data": "x".repeat(20_000) }));
+    let mut typing = admin.slow_post(&path, &json!({ "data": "x".repeat(900_000) }));
     typing.send_rest();
     let is_typed = || session()["last_activity_at"] != before["last_activity_at"];
     until(STOP, "the input is on its way", is_typed);
@@ -202,6 +204,32 @@ fn unfinished_requests_and_a_silent_program_delay_no_stop() {
     let (status, answer) = typing.answer().expect("an answer");
     assert_eq!(status, 503, "{answer}");
     drop((open, client));
+}
+
+#[test]
+fn readiness_fails_before_the_listener_closes() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[server]\ndrain_delay = \"10m\"\n");
+    let server = home.serve();
+    let admin = server.admin();
+    assert_eq!(admin.status("/readyz"), 200);
+    server.signal(Signal::TERM);
+    until(STOP, "readiness fails", || admin.status("/readyz") == 503);
+    // All else goes on, also for new clients.
+    assert_eq!(admin.status("/healthz"), 200);
+    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("stopped at once"), "{log}");
+}
+
+#[test]
+fn a_stop_follows_the_time_of_failing_readiness() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[server]\ndrain_delay = \"100ms\"\n");
+    let (code, log) = home.serve().stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(home.path(".local/share/rejoin/checkpoint.json").exists());
 }
 
 #[test]

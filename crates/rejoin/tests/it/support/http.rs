@@ -49,6 +49,11 @@ impl Api {
         self.call("POST", path, &body.to_string())
     }
 
+    /// Returns the status of a path outside of the API.
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.request("GET", path, "").0
+    }
+
     /// Returns the status.
     pub(crate) fn delete(&self, path: &str) -> u16 {
         self.call("DELETE", path, "").0
