@@ -186,6 +186,7 @@ impl Session {
     /// Attaches a connection: it is answered, given the state or the tail, and reads on.
     ///
     /// # Errors
+    /// `forbidden` if the connection's identity may not have this [role](crate::Identity::role);
     /// `session_ended` if the owner is gone; the error of the connection's [`Authority::check`].
     pub async fn attach(
         &self,
@@ -193,6 +194,9 @@ impl Session {
         request: AttachRequest,
     ) -> Result<Attachment, ErrorBody> {
         connection.check()?;
+        let identity = connection.identity();
+        let role = identity.role(self.owner(), self.profile(), Some(request.role));
+        role.ok_or(ErrorCode::Forbidden)?;
         let viewer = self.enter(connection, &request);
         let attachment = Attachment {
             session: self.clone(),

@@ -3,7 +3,7 @@
 use rejoin_protocol::{ErrorCode, Role, Signal, StreamNumber, TerminalSize, message::ErrorBody};
 
 use crate::{
-    access::{Author, Authority, SessionRight},
+    access::{Author, Authority},
     connection::Connection,
     outbox::Item,
     presence::Stay,
@@ -35,13 +35,10 @@ impl Attachment {
         self.session.stream().number()
     }
 
-    /// What it needs the right to.
+    /// What it may do.
     #[must_use]
-    pub fn right(&self) -> SessionRight {
-        match self.role {
-            Role::Writer => SessionRight::Write,
-            Role::Viewer => SessionRight::Attach,
-        }
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.

@@ -148,6 +148,7 @@ async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
     let mut root = identity("root");
     root.caps = rejoin_core::Caps::admin();
     let other = connection("root");
+    other.refresh(root).unwrap();
     session.attach(&other, named("tab")).await.unwrap();
     assert_eq!(told(&other)[0]["payload"]["input_seq"], 0);
 }

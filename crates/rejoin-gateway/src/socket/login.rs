@@ -221,7 +221,8 @@ impl Client {
         }
         let may_attach = |attachment: &Attachment| {
             let session = attachment.session();
-            identity.may(session.owner(), session.profile(), attachment.right())
+            let role = Some(attachment.role());
+            identity.role(session.owner(), session.profile(), role).is_some()
         };
         for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
             let what = format!("the session `{}`", attachment.session().id());

@@ -14,6 +14,7 @@ mod login;
 mod logs;
 mod metrics;
 mod proxy;
+mod rights;
 mod stop;
 mod support;
 mod topics;

@@ -153,6 +153,21 @@ impl Hostile {
         read
     }
 
+    /// Reads binary messages until they hold this text.
+    pub(crate) fn prints(&mut self, text: &str) {
+        let mut printed = String::new();
+        while !printed.contains(text) {
+            let (_, payload) = self.frame().expect("more output");
+            printed += &String::from_utf8_lossy(&payload);
+        }
+    }
+
+    /// Waits until the server has handled all that was sent.
+    pub(crate) fn fence(&mut self) {
+        self.send(&[frame(PING, b"fence")]);
+        while self.frame().expect("a pong") != (PONG, b"fence".to_vec()) {}
+    }
+
     /// Sends a close frame with 1000.
     pub(crate) fn close(&self) {
         self.send(&[frame(CLOSE, &1000_u16.to_be_bytes())]);

@@ -1,0 +1,40 @@
+//! What a user with few rights cannot do.
+
+use serde_json::{Value, json};
+
+use crate::support::{Home, hostile::binary};
+
+/// A token of a user with rights to sessions only.
+fn token(home: &Home, user: &str, rights: &[&str]) -> String {
+    home.write("caps.json", &json!({ "sessions": { "*": rights } }).to_string());
+    let arguments = ["token", "--user", user, "--ttl", "1h", "--caps", "caps.json"];
+    home.prints(&arguments).trim_end().to_owned()
+}
+
+#[test]
+fn a_right_to_create_is_none_to_read_or_type() {
+    let home = Home::new();
+    let server = home.serve();
+    let path = |id: &str, query: &str| format!("/ws/terminal/{id}?create=true{query}");
+    let creator = token(&home, "bob", &["create"]);
+    for query in ["", "&role=writer", "&role=viewer"] {
+        assert_eq!(server.open(&path("a", query), &creator).err(), Some(403), "{query}");
+    }
+    let viewer = token(&home, "bob", &["create", "attach"]);
+    assert_eq!(server.open(&path("a", "&role=writer"), &viewer).err(), Some(403));
+    let typist = token(&home, "bob", &["create", "write"]);
+    assert_eq!(server.open(&path("a", ""), &typist).err(), Some(403));
+    // Nothing was started.
+    let sessions = server.admin().get("/sessions").1;
+    assert_eq!(sessions["sessions"], Value::Array(Vec::new()), "{sessions}");
+
+    // Who may attach only looks on, also at a session of its own making.
+    let mut looking = server.open(&path("b", ""), &viewer).unwrap();
+    let user = token(&home, "bob", &["create", "attach", "write"]);
+    let mut typing = server.open(&path("b", ""), &user).unwrap();
+    looking.send(&[binary(b"touch looked\r")]);
+    looking.fence();
+    typing.send(&[binary(b"touch typed; echo $((6 * 7))0\r")]);
+    typing.prints("420");
+    assert!(home.path("typed").exists() && !home.path("looked").exists());
+}
