@@ -1,5 +1,6 @@
 //! The hub: all connections, topics and sessions, and what is said to them.
 
+mod budgets;
 mod changes;
 mod config;
 mod gate;
@@ -32,8 +33,8 @@ use crate::{
     access::{Identity, SessionRight, TopicRight},
     events::{EventHandler, EventHandlerTaken, Events, HubEvent},
     hub::{
-        changes::SessionChanges, own_streams::Epochs, registry::Registry, sessions::Slot,
-        topics::Topics,
+        budgets::Budgets, changes::SessionChanges, own_streams::Epochs, registry::Registry,
+        sessions::Slot, topics::Topics,
     },
     metrics::Metrics,
     presence::{Following, Place, Settling, Tools, nobody},
@@ -68,6 +69,7 @@ struct Shared {
     everyone: Stream,
     /// The epochs of users' and devices' streams.
     epochs: Epochs,
+    budgets: Budgets,
     /// Held for a look-up or a change; read by each publish.
     topics: RwLock<Topics>,
     /// What was published with a key.
@@ -107,6 +109,7 @@ impl Hub {
             everyone_place: Place::of_users(events, Arc::clone(&tools)),
             everyone,
             epochs,
+            budgets: Budgets::new(config.limits.retained_bytes_per_user),
             topics: RwLock::default(),
             published: Recent::default(),
             sessions: RwLock::default(),

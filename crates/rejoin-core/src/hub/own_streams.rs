@@ -5,6 +5,8 @@
 //! before this moment*: the beginning of any stream that is made after it, unless something that
 //! was emitted since has been forgotten, which takes at least [`LINGER`].
 
+mod kept;
+
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU64, Ordering},
@@ -16,6 +18,8 @@ use rejoin_protocol::{
     message::{ErrorBody, Event, OwnStreams, Positions, StreamStart, stream_message},
 };
 use tokio::time::Instant;
+
+pub(super) use kept::KeptStreams;
 
 use crate::{
     connection::Connection,
@@ -111,15 +115,16 @@ impl Epochs {
         self.process + (passed + 1).min(u64::from(u32::MAX))
     }
 
-    /// Notes that a stream is forgotten to which something was emitted, last so long ago.
-    fn forget(&self, quiet: Duration) {
-        self.forgotten.fetch_max(self.ago(quiet), Ordering::Relaxed);
+    /// Notes that a stream is forgotten to which something was emitted, last in this epoch.
+    fn forget(&self, epoch: u64) {
+        self.forgotten.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// Whether a position stands for "nothing before this moment", and nothing that was emitted
-    /// from that moment to `end` is forgotten.
-    fn is_beginning(&self, position: Position, end: u64) -> bool {
-        let forgotten = self.forgotten.load(Ordering::Relaxed);
+    /// from that moment to `end` is forgotten. `evicted` is the last epoch of the same user in
+    /// which something may be missing.
+    fn is_beginning(&self, position: Position, end: u64, evicted: u64) -> bool {
+        let forgotten = self.forgotten.load(Ordering::Relaxed).max(evicted);
         position.offset == 0 && position.epoch > forgotten && position.epoch <= end
     }
 }
@@ -131,6 +136,13 @@ impl OwnStream {
 
     fn of_device(connection: &Connection) -> Option<Self> {
         Some(Self::Device(connection.user().clone(), connection.device().id.clone()?))
+    }
+
+    /// The user who is accountable for it.
+    pub(super) fn user(&self) -> &UserId {
+        match self {
+            Self::User(user) | Self::Device(user, _) | Self::Sessions(user) => user,
+        }
     }
 
     fn topic(&self) -> TopicName {
@@ -149,7 +161,7 @@ impl Hub {
     /// Returns the position after it. Cancel safe: it is emitted or not.
     ///
     /// # Errors
-    /// `overloaded` if there are too many streams, or once the hub stops.
+    /// `overloaded` if the user has too many streams that are new or read, or once the hub stops.
     pub async fn emit_to_user(
         &self,
         user: &UserId,
@@ -213,7 +225,8 @@ impl Hub {
         let key = key.ok_or_else(|| topics::reserved(topic))?;
         let state = self.shared.registry.state.lock();
         let stream = state.own_streams.get(&key);
-        Ok((self.start_in(stream, position), stream.cloned()))
+        let evicted = state.own_streams.evicted(connection.user());
+        Ok((self.start_in(stream, position, evicted), stream.cloned()))
     }
 
     pub(super) fn own_starts(
@@ -223,8 +236,9 @@ impl Hub {
         positions: &Positions,
     ) -> Starts {
         let mut reads = Vec::new();
+        let evicted = state.own_streams.evicted(connection.user());
         let mut begin = |stream: Option<&Stream>, position| {
-            let start = self.start_in(stream, position);
+            let start = self.start_in(stream, position, evicted);
             if let Some(stream) = stream {
                 reads.push(read(stream, &start));
             }
@@ -241,13 +255,7 @@ impl Hub {
     /// Lets go of own streams that nothing is left of.
     pub(super) fn sweep_own_streams(&self) {
         self.shared.everyone.expire();
-        self.shared.registry.state.lock().own_streams.retain(|_, stream| {
-            let spent = stream.expire().filter(|quiet| *quiet > LINGER);
-            let Some(quiet) = spent.filter(|_| stream.is_unshared()) else { return true };
-            // Not later than when it was last used, so not earlier than the last emit.
-            self.shared.epochs.forget(quiet);
-            false
-        });
+        self.shared.registry.state.lock().own_streams.sweep(&self.shared.epochs);
     }
 
     async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
@@ -264,12 +272,14 @@ impl Hub {
         if let Some(stream) = state.own_streams.get(&key) {
             return Ok(stream.clone());
         }
-        if state.own_streams.len() >= self.shared.config.limits.topics {
-            let sentence = "there are as many streams of users and devices as allowed";
+        let (max, epochs) = (self.shared.config.limits.topics, &self.shared.epochs);
+        if !state.own_streams.make_room(key.user(), max, epochs) {
+            self.shared.metrics.rate_limited("topics");
+            let sentence = "the user has as many streams of devices as allowed";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
-        let epoch = self.shared.epochs.now();
-        let stream = Stream::with_epoch(self.own_config(&key), epoch);
+        let budget = self.shared.budgets.of(key.user());
+        let stream = Stream::with_epoch(self.own_config(&key), epochs.now(), budget);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),
             OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
@@ -288,13 +298,15 @@ impl Hub {
     }
 
     /// Where reading begins; without a stream there is nothing to read yet.
-    fn start_in(&self, stream: Option<&Stream>, position: Option<Position>) -> Start {
+    fn start_in(&self, stream: Option<&Stream>, position: Option<Position>, evicted: u64) -> Start {
         let epochs = &self.shared.epochs;
         let Some(stream) = stream else {
             let now = epochs.now();
             let (verdict, reason) = match position {
                 None => (Verdict::Fresh, None),
-                Some(position) if epochs.is_beginning(position, now) => (Verdict::Resumed, None),
+                Some(position) if epochs.is_beginning(position, now, evicted) => {
+                    (Verdict::Resumed, None)
+                }
                 Some(_) => (Verdict::Gap, Some("epoch")),
             };
             return Start {
@@ -308,7 +320,7 @@ impl Hub {
             };
         };
         let position = position.map(|position| match stream.head() {
-            Position { epoch, .. } if epochs.is_beginning(position, epoch) => {
+            Position { epoch, .. } if epochs.is_beginning(position, epoch, evicted) => {
                 Position { epoch, offset: 0 }
             }
             _ => position,

@@ -106,7 +106,8 @@ async fn find_or_create(
             // Before it is made: who may not attach to it leaves no program behind.
             let role = identity.role(&identity.user, &profile, address.role);
             let role = role.ok_or_else(|| {
-                let detail = format!("the token does not allow to attach to sessions of `{profile}`");
+                let detail =
+                    format!("the token does not allow to attach to sessions of `{profile}`");
                 Problem::new(ErrorCode::Forbidden, &detail)
             })?;
             let id = Some(id);

@@ -227,8 +227,7 @@ impl Client {
         attach: Attach,
     ) -> Answer {
         let identity = connection.identity();
-        let session =
-            self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
+        let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
         let role = identity.role(session.owner(), session.profile(), Some(attach.role));
         role.ok_or(ErrorCode::Forbidden)?;
         // Attaching again begins anew; what has been closed meanwhile is left.

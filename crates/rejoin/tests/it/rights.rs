@@ -38,3 +38,27 @@ fn a_right_to_create_is_none_to_read_or_type() {
     typing.prints("420");
     assert!(home.path("typed").exists() && !home.path("looked").exists());
 }
+
+#[test]
+fn random_devices_of_ones_own_take_no_memory_and_nobody_elses_streams() {
+    const EMITS: usize = 1200;
+    const BYTES: usize = 60_000;
+    let home = Home::new();
+    let limits = "max_topics = 300\nmax_retained_bytes_per_user = \"4MiB\"\n";
+    home.write("rejoin.toml", &format!("[limits]\n{limits}"));
+    let server = home.serve();
+    let (ann, bob) = (server.api(&home.token("ann", "1h")), server.api(&home.token("bob", "1h")));
+    let event = json!({ "data": "x".repeat(BYTES) });
+    let before = server.memory();
+    for device in 0..EMITS {
+        let (status, answer) = ann.post(&format!("/users/ann/devices/d{device}/emit"), &event);
+        assert!(status == 200 || answer["code"] == "overloaded", "{status} {answer}");
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < EMITS * BYTES / 2, "{grown} bytes");
+    for device in 0..100 {
+        let event = json!({ "data": 1 });
+        let (status, answer) = bob.post(&format!("/users/bob/devices/d{device}/emit"), &event);
+        assert_eq!(status, 200, "{answer}");
+    }
+}
