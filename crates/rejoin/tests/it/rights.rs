@@ -62,3 +62,22 @@ fn random_devices_of_ones_own_take_no_memory_and_nobody_elses_streams() {
         assert_eq!(status, 200, "{answer}");
     }
 }
+
+#[test]
+fn answers_that_are_kept_for_retries_take_little_memory() {
+    const REQUESTS: usize = 1500;
+    const BYTES: usize = 60_000;
+    let home = Home::new();
+    let server = home.serve();
+    let ann = server.api(&home.token("ann", "1h"));
+    let wrong = json!({ "signal": "x".repeat(BYTES) });
+    let before = server.memory();
+    for number in 0..REQUESTS {
+        let path = "/sessions/none/signal";
+        let (status, answer) = ann.post_once(path, &wrong, &number.to_string());
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer.len() < 1024, "{} bytes", answer.len());
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < REQUESTS * BYTES / 2, "{grown} bytes");
+}

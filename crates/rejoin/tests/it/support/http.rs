@@ -49,6 +49,15 @@ impl Api {
         self.call("POST", path, &body.to_string())
     }
 
+    /// Sends a request that may be repeated with this key; returns the status and the whole body.
+    pub(crate) fn post_once(&self, path: &str, body: &Value, key: &str) -> (u16, String) {
+        let body = body.to_string();
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        let head = self.head("POST", &format!("/api/v1{path}"), body.len());
+        write!(socket, "{head}Idempotency-Key: {key}\r\n\r\n{body}").unwrap();
+        answer(socket)
+    }
+
     /// Returns the status of a path outside of the API.
     pub(crate) fn status(&self, path: &str) -> u16 {
         self.request("GET", path, "").0
