@@ -61,6 +61,21 @@ impl List {
     }
 }
 
+/// The epochs that count for one user.
+#[derive(Clone, Copy, Debug)]
+struct UserEpochs {
+    /// The epoch of a stream that begins now.
+    moment: u64,
+    /// The last epoch in which anything may be missing.
+    evicted: u64,
+}
+
+impl UserEpochs {
+    fn of(user: &UserId, kept: &KeptStreams, epochs: &Epochs) -> Self {
+        Self { moment: kept.moment(user, epochs), evicted: kept.evicted(user) }
+    }
+}
+
 /// How a connection begins to read its own streams.
 #[derive(Debug)]
 pub(super) struct Starts {
@@ -225,8 +240,8 @@ impl Hub {
         let key = key.ok_or_else(|| topics::reserved(topic))?;
         let state = self.shared.registry.state.lock();
         let stream = state.own_streams.get(&key);
-        let evicted = state.own_streams.evicted(connection.user());
-        Ok((self.start_in(stream, position, evicted), stream.cloned()))
+        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
+        Ok((self.start_in(stream, position, user), stream.cloned()))
     }
 
     pub(super) fn own_starts(
@@ -236,9 +251,9 @@ impl Hub {
         positions: &Positions,
     ) -> Starts {
         let mut reads = Vec::new();
-        let evicted = state.own_streams.evicted(connection.user());
+        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
         let mut begin = |stream: Option<&Stream>, position| {
-            let start = self.start_in(stream, position, evicted);
+            let start = self.start_in(stream, position, user);
             if let Some(stream) = stream {
                 reads.push(read(stream, &start));
             }
@@ -279,7 +294,8 @@ impl Hub {
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
         let budget = self.shared.budgets.of(key.user());
-        let stream = Stream::with_epoch(self.own_config(&key), epochs.now(), budget);
+        let epoch = state.own_streams.moment(key.user(), epochs);
+        let stream = Stream::with_epoch(self.own_config(&key), epoch, budget);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),
             OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
@@ -298,10 +314,14 @@ impl Hub {
     }
 
     /// Where reading begins; without a stream there is nothing to read yet.
-    fn start_in(&self, stream: Option<&Stream>, position: Option<Position>, evicted: u64) -> Start {
+    fn start_in(
+        &self,
+        stream: Option<&Stream>,
+        position: Option<Position>,
+        UserEpochs { moment: now, evicted }: UserEpochs,
+    ) -> Start {
         let epochs = &self.shared.epochs;
         let Some(stream) = stream else {
-            let now = epochs.now();
             let (verdict, reason) = match position {
                 None => (Verdict::Fresh, None),
                 Some(position) if epochs.is_beginning(position, now, evicted) => {

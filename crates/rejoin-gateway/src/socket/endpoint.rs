@@ -76,6 +76,7 @@ async fn find_or_create(
 ) -> Result<RawAttach, Problem> {
     let identity = match opener {
         Opener::Known(identity) => identity.clone(),
+        Opener::Ticket(ticket) => ticket.identity().clone(),
         Opener::Unknown => {
             let detail = "send `Authorization: Bearer TOKEN`, or add `?ticket=`";
             return Err(Problem::new(ErrorCode::NotAuthenticated, detail));

@@ -26,6 +26,7 @@ impl Client {
     pub(crate) fn open(&mut self, opener: Opener) -> Flow {
         match opener {
             Opener::Known(identity) => self.welcome(None, identity, &Positions::default()),
+            Opener::Ticket(ticket) => self.welcome(None, ticket.spend(), &Positions::default()),
             Opener::Unknown => Flow::Continue,
             Opener::Refused(error) => self.refuse_token(None, &error),
         }

@@ -81,3 +81,50 @@ fn answers_that_are_kept_for_retries_take_little_memory() {
     let grown = server.memory().saturating_sub(before);
     assert!(grown < REQUESTS * BYTES / 2, "{grown} bytes");
 }
+
+#[test]
+fn a_ticket_is_spent_by_the_socket_that_it_opens_only() {
+    let home = Home::new();
+    let server = home.serve();
+    let viewer = token(&home, "bob", &["create", "attach"]);
+    let bob = server.api(&viewer);
+    let (status, session) = bob.post("/sessions", &json!({}));
+    assert_eq!(status, 201, "{session}");
+    let id = session["id"].as_str().unwrap();
+    let (status, ticket) = bob.post("/tickets", &json!({}));
+    assert_eq!(status, 201, "{ticket}");
+    let ticket = ticket["ticket"].as_str().unwrap();
+    for (path, status) in [
+        ("session/none?role=viewer".to_owned(), 404),
+        (format!("other/{id}?role=viewer"), 404),
+        (format!("session/{id}?role=writer"), 403),
+        (format!("session/{id}?role=king"), 400),
+        ("terminal/more?create=true&role=writer".to_owned(), 403),
+    ] {
+        let refused = server.open_with_ticket(&format!("/ws/{path}&ticket={ticket}")).err();
+        assert_eq!(refused, Some(status), "{path}");
+    }
+    let path = format!("/ws/session/{id}?ticket={ticket}");
+    let mut opened = server.open_with_ticket(&path).expect("a socket");
+    opened.fence();
+    assert_eq!(server.open_with_ticket(&path).err(), Some(401));
+}
+
+#[test]
+fn an_answer_is_replayed_to_tokens_with_the_same_rights_only() {
+    let home = Home::new();
+    let server = home.serve();
+    let strong = server.api(&token(&home, "bob", &["create", "attach"]));
+    let weak = server.api(&token(&home, "bob", &[]));
+    let (status, first) = strong.post_once("/sessions", &json!({}), "a");
+    assert_eq!(status, 201, "{first}");
+    assert_eq!(strong.post_once("/sessions", &json!({}), "a"), (201, first));
+    let (status, answer) = weak.post_once("/sessions", &json!({}), "a");
+    assert_eq!(status, 422, "{answer}");
+
+    // A ticket is for the token that asks, whatever its key.
+    let tickets: Vec<_> =
+        [&strong, &strong, &weak].map(|api| api.post_once("/tickets", &json!({}), "b")).into();
+    assert!(tickets.iter().all(|(status, _)| *status == 201), "{tickets:?}");
+    assert!(tickets[0] != tickets[1] && tickets[0] != tickets[2], "{tickets:?}");
+}

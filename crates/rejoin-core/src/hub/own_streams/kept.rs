@@ -15,6 +15,9 @@ use crate::{
 
 /// Own streams of one user; for one more, the emptiest that nobody reads is evicted.
 const MAX_OF_USER: usize = 256;
+/// Epochs that a user's evictions may run ahead of the clock, in seconds. All streams may be
+/// replaced once in an epoch: that is 2,816 new streams in a burst, then 256 a second.
+const MAX_AHEAD: u64 = 10;
 
 /// What was emitted to users and devices; a stream is there once something was.
 #[derive(Debug, Default)]
@@ -24,7 +27,8 @@ pub(in crate::hub) struct KeptStreams {
     of_user: HashMap<UserId, Vec<OwnStream>>,
     /// The users by the number of their streams.
     by_count: BTreeSet<(usize, UserId)>,
-    /// The last epoch in which anything was emitted to an evicted stream of the user, for an hour.
+    /// The last epoch of an evicted stream of the user, or in which anything was emitted to one;
+    /// for an hour.
     evicted: HashMap<UserId, u64>,
 }
 
@@ -51,6 +55,9 @@ impl KeptStreams {
     ///
     /// A user with many streams makes room for one with fewer, never the other way round.
     pub(super) fn make_room(&mut self, user: &UserId, max: usize, epochs: &Epochs) -> bool {
+        if self.moment(user, epochs) > epochs.now() + MAX_AHEAD {
+            return false;
+        }
         let count = self.count(user);
         if count >= MAX_OF_USER && !self.evict(user, epochs) {
             return false;
@@ -91,6 +98,12 @@ impl KeptStreams {
         self.evicted.get(user).copied().unwrap_or_default()
     }
 
+    /// The epoch of a stream of this user that begins now: later than that of each evicted one,
+    /// so that no two lives of a stream have the same.
+    pub(super) fn moment(&self, user: &UserId, epochs: &Epochs) -> u64 {
+        epochs.now().max(self.evicted(user) + 1)
+    }
+
     pub(in crate::hub) fn save_evicted(&self) -> Vec<SavedEviction> {
         let saved =
             |(user, epoch): (&UserId, &u64)| SavedEviction { user: user.clone(), epoch: *epoch };
@@ -102,21 +115,16 @@ impl KeptStreams {
     }
 
     /// Evicts the user's emptiest stream that nobody reads; of those, the quietest.
-    ///
-    /// Not one of this second: its next life would have the same epoch.
     fn evict(&mut self, user: &UserId, epochs: &Epochs) -> bool {
-        let now = epochs.now();
         let keys = self.of_user.get(user).into_iter().flatten();
         let idle = keys.filter_map(|key| {
             let stream = self.by_key.get(key)?;
-            (stream.is_unshared() && stream.head().epoch < now).then(|| (stream.held(), key))
+            stream.is_unshared().then(|| (stream.held(), stream.head().epoch, key.clone()))
         });
-        let emptiest = idle.min_by_key(|((frames, quiet), _)| (*frames, Reverse(*quiet)));
-        let Some(((_, quiet), key)) = emptiest.map(|(held, key)| (held, key.clone())) else {
-            return false;
-        };
+        let emptiest = idle.min_by_key(|((frames, quiet), ..)| (*frames, Reverse(*quiet)));
+        let Some(((_, quiet), epoch, key)) = emptiest else { return false };
         let last = self.evicted.entry(user.clone()).or_default();
-        *last = epochs.ago(quiet).max(*last);
+        *last = epochs.ago(quiet).max(epoch).max(*last);
         self.remove(&key);
         true
     }

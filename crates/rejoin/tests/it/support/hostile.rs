@@ -53,6 +53,15 @@ impl Server {
 
     /// Opens a WebSocket of this path, or returns the status of the refusal.
     pub(crate) fn open(&self, path: &str, token: &str) -> Result<Hostile, u16> {
+        self.open_as(path, &format!("Authorization: Bearer {token}\r\n"))
+    }
+
+    /// The same with a ticket in the path.
+    pub(crate) fn open_with_ticket(&self, path: &str) -> Result<Hostile, u16> {
+        self.open_as(path, "")
+    }
+
+    fn open_as(&self, path: &str, headers: &str) -> Result<Hostile, u16> {
         let address: SocketAddr = self.address().parse().unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
@@ -65,7 +74,7 @@ impl Server {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         socket.write_all(request.as_bytes()).unwrap();
         let mut socket = BufReader::new(socket);
