@@ -128,3 +128,26 @@ fn an_answer_is_replayed_to_tokens_with_the_same_rights_only() {
     assert!(tickets.iter().all(|(status, _)| *status == 201), "{tickets:?}");
     assert!(tickets[0] != tickets[1] && tickets[0] != tickets[2], "{tickets:?}");
 }
+
+#[test]
+fn an_administrators_address_is_hidden_from_the_owner_of_a_session() {
+    let home = Home::new();
+    let server = home.serve();
+    let user = token(&home, "bob", &["create", "attach", "write"]);
+    let mut bob = server.hostile(&user, "laptop");
+    let session = bob.attach_to_new_terminal();
+    let mut admin = server.log_in();
+    let attached = admin.ask("attach", json!({ "session": session, "role": "viewer" }));
+    assert_eq!(attached["type"], "attached", "{attached}");
+
+    let path = format!("/sessions/{session}/connections");
+    let seen_by = |token: &str| server.api(token).get(&path).1["connections"].clone();
+    let (of_owner, of_admin) = (seen_by(&user), seen_by(server.login_token()));
+    assert_eq!(of_owner[0], of_admin[0]);
+    assert_eq!(of_owner[0]["address"], "127.0.0.1");
+    assert_eq!((&of_owner[1]["id"], &of_owner[1]["user"]), (&of_admin[1]["id"], &json!("ann")));
+    assert_eq!(of_admin[1]["address"], "127.0.0.1");
+    assert_eq!((&of_owner[1]["address"], &of_owner[1]["user_agent"]), (&Value::Null, &Value::Null));
+    let path = format!("/connections/{}", of_admin[1]["id"].as_str().unwrap());
+    assert_eq!(server.api(&user).get(&path).0, 404);
+}
