@@ -37,9 +37,11 @@ impl Terminals for LocalTerminals {
             let started = launch::spawn(&launch, &self.env)?;
             let (events_tx, events) = mpsc::channel(EVENTS);
             let (controls, controls_rx) = mpsc::channel(CONTROLS);
+            let (hangup, hangup_rx) = watch::channel(false);
             let (written_tx, written) = watch::channel(0);
-            self.shutdown.spawn(run::run(started, events_tx, controls_rx, written_tx));
-            Ok(LiveTerminal { events, controls, written })
+            let orders = run::Orders { controls: controls_rx, hangup: hangup_rx };
+            self.shutdown.spawn(run::run(started, events_tx, orders, written_tx));
+            Ok(LiveTerminal { events, controls, hangup, written })
         })
     }
 }

@@ -3,7 +3,7 @@
 mod authority;
 mod rules;
 
-use rejoin_protocol::{ConnectionId, DeviceId, ProfileName, TopicName, UserId};
+use rejoin_protocol::{ConnectionId, DeviceId, ProfileName, Role, TopicName, UserId};
 use serde::{Deserialize, Serialize};
 
 pub use authority::{Author, Authority};
@@ -120,6 +120,29 @@ impl Identity {
     #[must_use]
     pub fn may(&self, owner: &UserId, profile: &ProfileName, right: SessionRight) -> bool {
         self.caps.admin || (self.user == *owner && self.caps.allows_session(profile, right))
+    }
+
+    /// The role in which this identity may attach to a session of `owner` and `profile`: the one
+    /// that is wanted, or without a wish the one with the most rights. `None`: it may not.
+    ///
+    /// The only decision of what a connection may do with a session, for every way in.
+    #[must_use]
+    pub fn role(
+        &self,
+        owner: &UserId,
+        profile: &ProfileName,
+        wanted: Option<Role>,
+    ) -> Option<Role> {
+        if !self.may(owner, profile, SessionRight::Attach) {
+            return None;
+        }
+        let may_write = self.may(owner, profile, SessionRight::Write);
+        match wanted {
+            Some(Role::Writer) => may_write.then_some(Role::Writer),
+            Some(Role::Viewer) => Some(Role::Viewer),
+            None if may_write => Some(Role::Writer),
+            None => Some(Role::Viewer),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The hub: all connections, topics and sessions, and what is said to them.
 
+mod budgets;
 mod changes;
 mod config;
+mod gate;
 mod own_streams;
 mod registry;
 mod restore;
@@ -21,6 +23,7 @@ use rejoin_protocol::{
 };
 
 pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
+pub(crate) use gate::Gate;
 pub use registry::Membership;
 pub use sessions::CreateTerminal;
 pub(crate) use sessions::SessionTools;
@@ -30,8 +33,8 @@ use crate::{
     access::{Identity, SessionRight, TopicRight},
     events::{EventHandler, EventHandlerTaken, Events, HubEvent},
     hub::{
-        changes::SessionChanges, own_streams::Epochs, registry::Registry, sessions::Slot,
-        topics::Topics,
+        budgets::Budgets, changes::SessionChanges, own_streams::Epochs, registry::Registry,
+        sessions::Slot, topics::Topics,
     },
     metrics::Metrics,
     presence::{Following, Place, Settling, Tools, nobody},
@@ -55,6 +58,8 @@ pub struct Hub {
 struct Shared {
     config: HubConfig,
     shutdown: Shutdown,
+    /// Closed when the shutdown has begun and all layers around the hub have ended.
+    gate: Gate,
     metrics: Arc<Metrics>,
     events: Events,
     tools: Arc<Tools>,
@@ -66,6 +71,7 @@ struct Shared {
     everyone: Stream,
     /// The epochs of users' and devices' streams.
     epochs: Epochs,
+    budgets: Budgets,
     /// Held for a look-up or a change; read by each publish.
     topics: RwLock<Topics>,
     /// What was published with a key.
@@ -98,12 +104,14 @@ impl Hub {
         let events = Events::new(metrics.events_dropped.clone());
         let shared = Shared {
             shutdown: shutdown.clone(),
+            gate: Gate::default(),
             metrics,
             events: events.clone(),
             registry: Registry::default(),
             everyone_place: Place::of_users(events, Arc::clone(&tools)),
             everyone,
             epochs,
+            budgets: Budgets::new(config.limits.retained_bytes_per_user),
             topics: RwLock::default(),
             published: Recent::default(),
             sessions: RwLock::default(),
@@ -116,6 +124,11 @@ impl Hub {
         if let Some(saved) = saved {
             hub.take_over(saved, away);
         }
+        let (gate, stop) = (hub.shared.gate.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            stop.begun().await;
+            gate.close();
+        });
         let sweeper = hub.clone();
         shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
         let settler = hub.clone();

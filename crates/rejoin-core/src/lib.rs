@@ -35,7 +35,7 @@ pub use outside::{
 };
 pub use presence::Following;
 pub use recent::{Recent, TooManyKeys};
-pub use saved::{Saved, SavedEpochs, SavedFrame, SavedKey, SavedStream, Whose};
+pub use saved::{Saved, SavedEpochs, SavedEviction, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{
     AttachRequest, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
 };

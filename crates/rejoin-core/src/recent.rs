@@ -19,6 +19,12 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const MAX_OF_USER: usize = 10_000;
 /// Keys that are remembered in all.
 const MAX: usize = 200_000;
+/// Bytes that the keys and results of one user may take.
+const MAX_BYTES_OF_USER: usize = 16 * 1024 * 1024;
+/// Bytes that they may take in all.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes that a key takes, with its user and its place in the maps.
+const KEY_BYTES: usize = 512;
 
 /// Results by user and key, each remembered for five minutes.
 #[derive(Debug)]
@@ -29,10 +35,25 @@ pub struct Recent<K, V> {
 
 #[derive(Debug)]
 struct State<K, V> {
-    results: HashMap<(UserId, K), Arc<OnceCell<V>>>,
-    of_user: HashMap<UserId, usize>,
+    results: HashMap<(UserId, K), Entry<V>>,
+    of_user: HashMap<UserId, Use>,
     /// All keys, oldest first.
     order: VecDeque<(Instant, (UserId, K))>,
+    /// Bytes of all entries.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    result: Arc<OnceCell<V>>,
+    bytes: usize,
+}
+
+/// How much one user uses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    keys: usize,
+    bytes: usize,
 }
 
 /// There are so many keys that no other can be remembered for its five minutes.
@@ -48,7 +69,8 @@ impl<K, V> Default for Recent<K, V> {
 
 impl<K, V> Default for State<K, V> {
     fn default() -> Self {
-        Self { results: HashMap::new(), of_user: HashMap::new(), order: VecDeque::new() }
+        let (results, of_user) = (HashMap::new(), HashMap::new());
+        Self { results, of_user, order: VecDeque::new(), bytes: 0 }
     }
 }
 
@@ -68,14 +90,29 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         let mut state = self.state.lock();
         state.forget(now);
         let key = (user.clone(), key);
-        if let Some(result) = state.results.get(&key) {
-            return Ok(Arc::clone(result));
+        if let Some(entry) = state.results.get(&key) {
+            return Ok(Arc::clone(&entry.result));
         }
         let of_user = state.of_user.get(user).copied().unwrap_or_default();
-        if of_user >= MAX_OF_USER || state.order.len() >= MAX {
+        let is_full = of_user.keys >= MAX_OF_USER
+            || of_user.bytes >= MAX_BYTES_OF_USER
+            || state.order.len() >= MAX
+            || state.bytes >= MAX_BYTES;
+        if is_full {
             return Err(TooManyKeys);
         }
         Ok(state.insert(now, key, OnceCell::new()))
+    }
+
+    /// Counts the bytes of a result, which is not of constant size, until the key is forgotten.
+    pub fn charge(&self, user: &UserId, key: K, bytes: usize) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if let Some(entry) = state.results.get_mut(&(user.clone(), key)) {
+            entry.bytes += bytes;
+            state.bytes += bytes;
+            state.of_user.entry(user.clone()).or_default().bytes += bytes;
+        }
     }
 }
 
@@ -87,7 +124,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
     pub(crate) fn results(&self) -> Vec<Remembered<K, V>> {
         let state = self.state.lock();
         let results = state.order.iter().filter_map(|(at, key)| {
-            let result = state.results.get(key)?.get()?.clone();
+            let result = state.results.get(key)?.result.get()?.clone();
             Some((key.clone(), result, age_ms(*at)))
         });
         results.collect()
@@ -104,8 +141,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
 impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn insert(&mut self, at: Instant, key: (UserId, K), result: OnceCell<V>) -> Arc<OnceCell<V>> {
         let result = Arc::new(result);
-        *self.of_user.entry(key.0.clone()).or_default() += 1;
-        self.results.insert(key.clone(), Arc::clone(&result));
+        let of_user = self.of_user.entry(key.0.clone()).or_default();
+        of_user.keys += 1;
+        of_user.bytes += KEY_BYTES;
+        self.bytes += KEY_BYTES;
+        let entry = Entry { result: Arc::clone(&result), bytes: KEY_BYTES };
+        self.results.insert(key.clone(), entry);
         self.order.push_back((at, key));
         result
     }
@@ -113,10 +154,12 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn forget(&mut self, now: Instant) {
         while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= REMEMBERED) {
             let Some((_, key)) = self.order.pop_front() else { break };
-            self.results.remove(&key);
-            if let Some(count) = self.of_user.get_mut(&key.0) {
-                *count -= 1;
-                if *count == 0 {
+            let bytes = self.results.remove(&key).map_or(0, |entry| entry.bytes);
+            self.bytes -= bytes;
+            if let Some(of_user) = self.of_user.get_mut(&key.0) {
+                of_user.keys -= 1;
+                of_user.bytes -= bytes;
+                if of_user.keys == 0 {
                     self.of_user.remove(&key.0);
                 }
             }

@@ -19,6 +19,9 @@ pub struct Saved {
     pub at: u64,
     /// The clock of the own streams' epochs.
     pub epochs: SavedEpochs,
+    /// Users to whom something was emitted that is evicted.
+    #[serde(default)]
+    pub evicted: Vec<SavedEviction>,
     /// The streams of topics, users and devices.
     pub streams: Vec<SavedStream>,
     /// What was published with a key.
@@ -34,6 +37,15 @@ pub struct SavedEpochs {
     pub now: u64,
     /// The last epoch in which anything was emitted that is forgotten.
     pub forgotten: u64,
+}
+
+/// A user's stream that was evicted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedEviction {
+    /// The user.
+    pub user: UserId,
+    /// The last epoch in which anything was emitted to it.
+    pub epoch: u64,
 }
 
 /// A stream's life so far.

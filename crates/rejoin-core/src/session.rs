@@ -159,6 +159,7 @@ impl Session {
     /// Attaches a connection: it is answered, given the state or the tail, and reads on.
     ///
     /// # Errors
+    /// `forbidden` if the connection's identity may not have this [role](crate::Identity::role);
     /// `session_ended` if the owner is gone; the error of the connection's [`Authority::check`].
     pub async fn attach(
         &self,
@@ -166,6 +167,9 @@ impl Session {
         request: AttachRequest,
     ) -> Result<Attachment, ErrorBody> {
         connection.check()?;
+        let identity = connection.identity();
+        let role = identity.role(self.owner(), self.profile(), Some(request.role));
+        role.ok_or(ErrorCode::Forbidden)?;
         let viewer = self.enter(connection, &request);
         let attachment = Attachment {
             session: self.clone(),
@@ -208,8 +212,9 @@ impl Session {
     /// Types bytes that come from no connection; completes when they are written.
     ///
     /// # Errors
-    /// `session_ended` or `input_full`; nothing was typed.
+    /// `session_ended`, `input_full`, or `overloaded` once the hub stops; nothing was typed.
     pub async fn input(&self, bytes: bytes::Bytes, author: Author) -> Result<(), ErrorBody> {
+        self.shared.tools.gate.check()?;
         let (receipt, written) = Receipt::told();
         {
             let mut state = self.shared.state.lock();

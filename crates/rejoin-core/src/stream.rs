@@ -3,6 +3,7 @@
 //! Producers append; shards follow, and read for their connections. A stream never knows its
 //! readers: it tells each follower once that it advanced, and no more until that one took it.
 
+mod budget;
 mod follower;
 mod holders;
 mod reader;
@@ -15,10 +16,10 @@ use parking_lot::Mutex;
 use rejoin_protocol::{Position, StreamNumber};
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use budget::Budget;
 pub use follower::Follower;
 pub use holders::Holders;
 pub use reader::{Progress, Reader, Start};
-pub(crate) use ring::Budget;
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
@@ -155,7 +156,7 @@ impl Stream {
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
         let epoch = getrandom::u64().expect("the operating system has randomness");
-        Self::with_epoch(config, epoch)
+        Self::build(config, epoch, None)
     }
 
     /// The same, whose frames count towards a budget that it shares with other streams.
@@ -164,14 +165,14 @@ impl Stream {
         Self::build(config, epoch, Some(budget))
     }
 
-    /// A stream at the beginning of a life that the caller names; no other may have this name.
-    pub(crate) fn with_epoch(config: StreamConfig, epoch: u64) -> Self {
-        Self::build(config, epoch, None)
+    /// The same at the beginning of a life that the caller names; no other may have this name.
+    pub(crate) fn with_epoch(config: StreamConfig, epoch: u64, budget: Arc<Budget>) -> Self {
+        Self::build(config, epoch, Some(budget))
     }
 
     fn build(config: StreamConfig, epoch: u64, budget: Option<Arc<Budget>>) -> Self {
         let state = State {
-            ring: Ring::new(config.retention, budget),
+            ring: Ring::new(config.retention, budget.clone()),
             finished: false,
             followers: Followers::default(),
             waiting_producers: 0,
@@ -184,7 +185,11 @@ impl Stream {
             state: Mutex::new(state),
             room: Notify::new(),
         };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        if let Some(budget) = budget {
+            budget.share(&shared);
+        }
+        Self { shared }
     }
 
     /// A stream whose life goes on that another process began.
@@ -335,6 +340,11 @@ impl Stream {
         };
         let frame = (self.shared.encode)(Kind::Text, &[text.as_bytes()]).into();
         state.push(frame, 1, self.shared.number);
+        let exceeded = state.ring.exceeded_budget();
+        drop(state);
+        if let Some(budget) = exceeded {
+            budget.relieve(&self.shared);
+        }
         Ok(Ok(position))
     }
 

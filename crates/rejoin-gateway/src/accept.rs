@@ -17,6 +17,7 @@ use rejoin_core::Shutdown;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+pub(crate) use body::Stopping;
 pub(crate) use pending::PendingSlot;
 use request::MAX_HEAD_BYTES;
 pub(crate) use request::{Opening, Outcome};
@@ -34,6 +35,11 @@ use crate::{
 
 /// How long a client may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may take while the server stops; then its socket is cut.
+const DRAIN_ANSWER: Duration = Duration::from_secs(3);
+/// The same where no request is being served: what is left of an answer, or a request that has
+/// not arrived.
+const DRAIN_REST: Duration = Duration::from_secs(1);
 
 /// What all accepted sockets share.
 #[derive(Debug)]
@@ -143,7 +149,11 @@ impl Accept {
                 result = &mut connection => result,
                 () = self.shutdown.begun() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    let grace = if slot.is_busy() { DRAIN_ANSWER } else { DRAIN_REST };
+                    let Ok(result) = timeout(grace, connection).await else {
+                        return debug!("an HTTP connection is cut because the server stops");
+                    };
+                    result
                 }
             };
             if let Err(error) = result {

@@ -1,7 +1,14 @@
 //! The gateway: a hub behind HTTP and WebSocket, for a binary or an embedding program.
 
 use std::{
-    collections::HashMap, fmt, io, num::NonZeroUsize, sync::Arc, thread::available_parallelism,
+    collections::HashMap,
+    fmt, io,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -118,6 +125,27 @@ pub struct Gateway {
     config: GatewayConfig,
     handlers: HashMap<String, Arc<dyn MessageHandler>>,
     pages: Option<Pages>,
+    readiness: Readiness,
+}
+
+/// The answer of `/readyz`; a handle.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Makes `/readyz` fail from here on, while everything else goes on: load balancers look
+    /// elsewhere before the listener closes.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
 }
 
 /// What all requests and sockets share.
@@ -136,6 +164,7 @@ pub(crate) struct Shared {
     pub(crate) answers: Answers,
     /// When it began to serve.
     pub(crate) started: Instant,
+    pub(crate) readiness: Readiness,
 }
 
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
@@ -147,7 +176,7 @@ impl Gateway {
         if config.verifier.revocations().is_none() {
             config.verifier = config.verifier.with_revocations(Revocations::in_memory());
         }
-        Self { hub, config, handlers: HashMap::new(), pages: None }
+        Self { hub, config, handlers: HashMap::new(), pages: None, readiness: Readiness::default() }
     }
 
     /// Registers who answers a message type.
@@ -178,6 +207,12 @@ impl Gateway {
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What `/readyz` says. Once the hub's shutdown has begun, it fails in any case.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Accepts connections until the hub's shutdown begins.
@@ -211,6 +246,7 @@ impl Gateway {
             tickets: Tickets::new(),
             answers: Answers::default(),
             started: Instant::now(),
+            readiness: self.readiness,
         };
         (Arc::new(shared), self.pages)
     }

@@ -29,14 +29,14 @@ mod token;
 mod transport;
 mod webhook;
 
-pub use gateway::{Gateway, GatewayConfig, HandlerExists};
+pub use gateway::{Gateway, GatewayConfig, HandlerExists, Readiness};
 pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
 pub use revocation::{Revocation, RevocationError, Revocations, Target};
 pub use socket::Rates;
-pub use ticket::{Ticket, Tickets, TooMany};
+pub use ticket::{HeldTicket, Ticket, Tickets, TooMany};
 pub use tls::{Tls, TlsConfig, TlsError};
 pub use token::{Audience, Claims, InvalidKey, JwksUrl, Signer, TokenError, TokenRules, Verifier};
 pub use webhook::{

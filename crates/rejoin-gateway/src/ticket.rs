@@ -41,6 +41,15 @@ pub struct Ticket {
     pub expires_at: u64,
 }
 
+/// A ticket that is being redeemed: nobody else can use it meanwhile. Dropping it without
+/// [`spend`](Self::spend) gives the ticket back.
+pub struct HeldTicket {
+    tickets: Tickets,
+    secret: Secret,
+    /// There until it is spent.
+    waiting: Option<Waiting>,
+}
+
 /// Why there is no other ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMany {
@@ -88,12 +97,19 @@ impl Tickets {
         Ok(Ticket { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at })
     }
 
-    /// Takes the identity that a ticket stands for; `None` if it is spent, expired or made up.
+    /// Takes the identity that a ticket stands for; `None` if it is spent, held, expired or made
+    /// up.
     ///
     /// Of any number of callers one gets it. Whether the identity was revoked meanwhile is the
     /// verifier's word.
     #[must_use]
     pub fn redeem(&self, ticket: &str) -> Option<Identity> {
+        self.hold(ticket).map(HeldTicket::spend)
+    }
+
+    /// Holds a ticket while the request that brings it is checked. As [`redeem`](Self::redeem).
+    #[must_use]
+    pub fn hold(&self, ticket: &str) -> Option<HeldTicket> {
         let mut secret = [0; SECRET_BYTES];
         let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(ticket, &mut secret);
         if decoded != Ok(SECRET_BYTES) {
@@ -101,9 +117,33 @@ impl Tickets {
         }
         let mut state = self.state.lock();
         state.clean(Instant::now());
-        let identity = state.remove(&secret)?;
+        let waiting = state.remove(&secret)?;
         drop(state);
-        identity.expires_at.is_none_or(|end| now_ms() < end).then_some(identity)
+        let is_valid = waiting.identity.expires_at.is_none_or(|end| now_ms() < end);
+        let tickets = self.clone();
+        is_valid.then(|| HeldTicket { tickets, secret, waiting: Some(waiting) })
+    }
+}
+
+impl HeldTicket {
+    /// The identity that it stands for.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.waiting.as_ref().expect("it is there until it is spent").identity
+    }
+
+    /// Spends the ticket.
+    #[must_use]
+    pub fn spend(mut self) -> Identity {
+        self.waiting.take().expect("it is spent once").identity
+    }
+}
+
+impl Drop for HeldTicket {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.tickets.state.lock().insert(self.secret, waiting);
+        }
     }
 }
 
@@ -117,10 +157,14 @@ impl State {
         if self.of_user.get(user).is_some_and(|count| *count >= MAX_OF_USER) {
             return Err(TooMany::OfUser);
         }
-        *self.of_user.entry(user.clone()).or_default() += 1;
+        self.insert(secret, waiting);
+        Ok(())
+    }
+
+    fn insert(&mut self, secret: Secret, waiting: Waiting) {
+        *self.of_user.entry(waiting.identity.user.clone()).or_default() += 1;
         self.ends.insert((waiting.end, secret));
         self.waiting.insert(secret, waiting);
-        Ok(())
     }
 
     /// Removes what has expired: it is in front, and each is removed once.
@@ -132,16 +176,17 @@ impl State {
         }
     }
 
-    fn remove(&mut self, secret: &Secret) -> Option<Identity> {
-        let Waiting { identity, end } = self.waiting.remove(secret)?;
-        self.ends.remove(&(end, *secret));
-        if let Some(count) = self.of_user.get_mut(&identity.user) {
+    fn remove(&mut self, secret: &Secret) -> Option<Waiting> {
+        let waiting = self.waiting.remove(secret)?;
+        self.ends.remove(&(waiting.end, *secret));
+        let user = &waiting.identity.user;
+        if let Some(count) = self.of_user.get_mut(user) {
             *count -= 1;
             if *count == 0 {
-                self.of_user.remove(&identity.user);
+                self.of_user.remove(user);
             }
         }
-        Some(identity)
+        Some(waiting)
     }
 }
 
@@ -149,6 +194,13 @@ impl State {
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets").field("waiting", &self.state.lock().waiting.len()).finish()
+    }
+}
+
+// A ticket must not reach a log.
+impl fmt::Debug for HeldTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldTicket").finish_non_exhaustive()
     }
 }
 

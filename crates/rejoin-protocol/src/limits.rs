@@ -26,3 +26,5 @@ pub const MAX_COLS: u16 = 1000;
 pub const MAX_ROWS: u16 = 500;
 /// Default bound on one WebSocket message from a client, in bytes.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 65_536;
+/// Longest sentence of an error, in bytes; what it repeats of a request is cut.
+pub const MAX_ERROR_BYTES: usize = 512;

@@ -60,6 +60,9 @@ pub(crate) struct Server {
     pub(crate) public_metrics: bool,
     /// Whether messages are compressed for clients that offer it.
     pub(crate) compression: bool,
+    /// How long a stopping server still accepts, while it says that it is not ready.
+    #[serde(deserialize_with = "value::drain_delay")]
+    pub(crate) drain_delay: Duration,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,6 +136,7 @@ impl Default for Server {
             base_path: "/".to_owned(),
             public_metrics: false,
             compression: true,
+            drain_delay: Duration::ZERO,
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     log::writer::Writer,
 };
 
+#[cfg(test)]
+pub(crate) use writer::PATIENCE as LOG_DEADLINE;
+
 /// The log of the process.
 #[derive(Debug)]
 #[must_use]

@@ -55,11 +55,18 @@ const SIGNALS: &[(Signal, &str)] = &[
     (Signal::SYS, "SIGSYS"),
 ];
 
+/// The session's side of a program.
+pub(super) struct Orders {
+    pub(super) controls: mpsc::Receiver<Control>,
+    /// Hangs up once it is true or its sender is gone.
+    pub(super) hangup: watch::Receiver<bool>,
+}
+
 /// Runs until the program has ended and all its output was told.
 pub(super) async fn run(
     started: Started,
     events: mpsc::Sender<TerminalEvent>,
-    controls: mpsc::Receiver<Control>,
+    orders: Orders,
     written: watch::Sender<u64>,
 ) {
     let Started { pty, rest, open, child } = started;
@@ -67,7 +74,7 @@ pub(super) async fn run(
     let (ended_tx, ended_rx) = watch::channel(());
     let (read_pty, write_pty) = pty.into_split();
     let programs = Programs { terminal: rest.try_clone().ok(), group };
-    let write = write_loop(write_pty, programs, controls, written, ended_rx);
+    let write = write_loop(write_pty, programs, orders, written, ended_rx);
     let read = async move {
         let exit = read_loop(Terminal { pty: read_pty, rest, open }, child, &events).await;
         debug!(?exit, "program reaped");
@@ -177,7 +184,7 @@ struct Input {
 async fn write_loop(
     mut pty: OwnedWritePty,
     programs: Programs,
-    mut controls: mpsc::Receiver<Control>,
+    Orders { mut controls, mut hangup }: Orders,
     written: watch::Sender<u64>,
     mut ended: watch::Receiver<()>,
 ) {
@@ -200,8 +207,9 @@ async fn write_loop(
                     }
                 }
                 Some(Control::Signal(signal)) => programs.send(signal),
-                Some(Control::Hangup) | None => break,
+                None => break,
             },
+            _ = hangup.wait_for(|hung_up| *hung_up) => break,
             count = pty.write(front), if !front.is_empty() => match count {
                 Ok(count) => advance(&mut queue, count, &written),
                 // The terminal was hung up; the program's exit follows.

@@ -1,6 +1,7 @@
 //! How a program ends, and what ends it.
 
 use rejoin_core::Control;
+use rejoin_protocol::TerminalSize;
 
 use crate::support::{Bystander, Program, code, signal};
 
@@ -23,7 +24,7 @@ async fn the_code_or_the_signal_is_told() {
 async fn a_hangup_ends_a_program() {
     let mut program = Program::shell("echo ready; exec sleep 600").await;
     program.prints("ready").await;
-    program.control(Control::Hangup).await;
+    program.hang_up();
     assert_eq!(program.end().await.1, signal("SIGHUP"));
 }
 
@@ -32,7 +33,7 @@ async fn a_program_may_use_a_hangup_to_say_goodbye() {
     let script = "trap 'echo saved; exit 3' HUP; echo ready; while :; do read line; done";
     let mut program = Program::shell(script).await;
     program.prints("ready").await;
-    program.control(Control::Hangup).await;
+    program.hang_up();
     let (output, exit) = program.end().await;
     assert_eq!(output, "ready\r\nsaved\r\n");
     assert_eq!(exit, code(3));
@@ -42,8 +43,19 @@ async fn a_program_may_use_a_hangup_to_say_goodbye() {
 async fn a_program_that_ignores_a_hangup_is_killed() {
     let mut program = Program::shell("trap '' HUP; echo ready; exec sleep 600").await;
     program.prints("ready").await;
-    program.control(Control::Hangup).await;
+    program.hang_up();
     assert_eq!(program.end().await.1, signal("SIGKILL"));
+}
+
+#[tokio::test]
+async fn a_program_is_hung_up_behind_a_full_queue_of_controls() {
+    let mut program = Program::shell("echo ready; exec sleep 600").await;
+    program.prints("ready").await;
+    let size = TerminalSize::new(80, 25).unwrap();
+    // Nothing runs in between: the queue is full when the order comes.
+    while program.live.controls.try_send(Control::Resize(size)).is_ok() {}
+    program.hang_up();
+    assert_eq!(program.end().await.1, signal("SIGHUP"));
 }
 
 #[tokio::test]

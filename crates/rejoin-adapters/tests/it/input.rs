@@ -66,7 +66,7 @@ async fn a_program_that_does_not_read_hears_of_sizes_and_the_end() {
     program.control(Control::Resize(TerminalSize::new(90, 30).unwrap())).await;
     program.prints("30 90").await;
     assert!(*program.live.written.borrow() < 16, "the program has read");
-    program.control(Control::Hangup).await;
+    program.hang_up();
     assert_eq!(program.end().await.1, signal("SIGHUP"));
 }
 

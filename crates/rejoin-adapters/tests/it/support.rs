@@ -85,6 +85,10 @@ impl Program {
         self.live.controls.send(control).await.unwrap();
     }
 
+    pub(crate) fn hang_up(&self) {
+        self.live.hangup.send_replace(true);
+    }
+
     /// Types something; returns the input's number.
     pub(crate) async fn types(&mut self, bytes: impl Into<Bytes>) -> u64 {
         self.last_input += 1;

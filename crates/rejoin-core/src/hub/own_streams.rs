@@ -5,6 +5,8 @@
 //! before this moment*: the beginning of any stream that is made after it, unless something that
 //! was emitted since has been forgotten, which takes at least [`LINGER`].
 
+mod kept;
+
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU64, Ordering},
@@ -16,6 +18,8 @@ use rejoin_protocol::{
     message::{ErrorBody, Event, OwnStreams, Positions, StreamStart, stream_message},
 };
 use tokio::time::Instant;
+
+pub(super) use kept::KeptStreams;
 
 use crate::{
     connection::Connection,
@@ -53,7 +57,22 @@ pub(super) struct List {
 
 impl List {
     pub(super) async fn publish(&self, event: Event<'_>) {
-        publish(&self.stream, &self.topic, event).await;
+        let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
+    }
+}
+
+/// The epochs that count for one user.
+#[derive(Clone, Copy, Debug)]
+struct UserEpochs {
+    /// The epoch of a stream that begins now.
+    moment: u64,
+    /// The last epoch in which anything may be missing.
+    evicted: u64,
+}
+
+impl UserEpochs {
+    fn of(user: &UserId, kept: &KeptStreams, epochs: &Epochs) -> Self {
+        Self { moment: kept.moment(user, epochs), evicted: kept.evicted(user) }
     }
 }
 
@@ -111,15 +130,16 @@ impl Epochs {
         self.process + (passed + 1).min(u64::from(u32::MAX))
     }
 
-    /// Notes that a stream is forgotten to which something was emitted, last so long ago.
-    fn forget(&self, quiet: Duration) {
-        self.forgotten.fetch_max(self.ago(quiet), Ordering::Relaxed);
+    /// Notes that a stream is forgotten to which something was emitted, last in this epoch.
+    fn forget(&self, epoch: u64) {
+        self.forgotten.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// Whether a position stands for "nothing before this moment", and nothing that was emitted
-    /// from that moment to `end` is forgotten.
-    fn is_beginning(&self, position: Position, end: u64) -> bool {
-        let forgotten = self.forgotten.load(Ordering::Relaxed);
+    /// from that moment to `end` is forgotten. `evicted` is the last epoch of the same user in
+    /// which something may be missing.
+    fn is_beginning(&self, position: Position, end: u64, evicted: u64) -> bool {
+        let forgotten = self.forgotten.load(Ordering::Relaxed).max(evicted);
         position.offset == 0 && position.epoch > forgotten && position.epoch <= end
     }
 }
@@ -131,6 +151,13 @@ impl OwnStream {
 
     fn of_device(connection: &Connection) -> Option<Self> {
         Some(Self::Device(connection.user().clone(), connection.device().id.clone()?))
+    }
+
+    /// The user who is accountable for it.
+    pub(super) fn user(&self) -> &UserId {
+        match self {
+            Self::User(user) | Self::Device(user, _) | Self::Sessions(user) => user,
+        }
     }
 
     fn topic(&self) -> TopicName {
@@ -149,7 +176,7 @@ impl Hub {
     /// Returns the position after it. Cancel safe: it is emitted or not.
     ///
     /// # Errors
-    /// `overloaded` if there are too many streams.
+    /// `overloaded` if the user has too many streams that are new or read, or once the hub stops.
     pub async fn emit_to_user(
         &self,
         user: &UserId,
@@ -179,9 +206,12 @@ impl Hub {
     }
 
     /// Emits to every connection there is, and to those that come back in time (B10).
-    pub async fn broadcast(&self, event: Event<'_>) -> Position {
+    ///
+    /// # Errors
+    /// `overloaded` once the hub stops.
+    pub async fn broadcast(&self, event: Event<'_>) -> Result<Position, ErrorBody> {
         let all = TopicName::new(ALL).expect("a valid name");
-        publish(&self.shared.everyone, &all, event).await
+        publish(&self.shared.everyone, &all, event, || self.shared.gate.check()).await
     }
 
     /// Where a connection begins to read one of its own streams that it asks for by name.
@@ -210,7 +240,8 @@ impl Hub {
         let key = key.ok_or_else(|| topics::reserved(topic))?;
         let state = self.shared.registry.state.lock();
         let stream = state.own_streams.get(&key);
-        Ok((self.start_in(stream, position), stream.cloned()))
+        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
+        Ok((self.start_in(stream, position, user), stream.cloned()))
     }
 
     pub(super) fn own_starts(
@@ -220,8 +251,9 @@ impl Hub {
         positions: &Positions,
     ) -> Starts {
         let mut reads = Vec::new();
+        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
         let mut begin = |stream: Option<&Stream>, position| {
-            let start = self.start_in(stream, position);
+            let start = self.start_in(stream, position, user);
             if let Some(stream) = stream {
                 reads.push(read(stream, &start));
             }
@@ -238,20 +270,15 @@ impl Hub {
     /// Lets go of own streams that nothing is left of.
     pub(super) fn sweep_own_streams(&self) {
         self.shared.everyone.expire();
-        self.shared.registry.state.lock().own_streams.retain(|_, stream| {
-            let spent = stream.expire().filter(|quiet| *quiet > LINGER);
-            let Some(quiet) = spent.filter(|_| stream.is_unshared()) else { return true };
-            // Not later than when it was last used, so not earlier than the last emit.
-            self.shared.epochs.forget(quiet);
-            false
-        });
+        self.shared.registry.state.lock().own_streams.sweep(&self.shared.epochs);
     }
 
     async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.own_stream(key)?;
+        let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
         self.shared.metrics.emitted.inc();
-        Ok(publish(&stream, &topic, event).await)
+        Ok(position)
     }
 
     /// The stream, which all whose own it is begin to read when it is made.
@@ -260,12 +287,15 @@ impl Hub {
         if let Some(stream) = state.own_streams.get(&key) {
             return Ok(stream.clone());
         }
-        if state.own_streams.len() >= self.shared.config.limits.topics {
-            let sentence = "there are as many streams of users and devices as allowed";
+        let (max, epochs) = (self.shared.config.limits.topics, &self.shared.epochs);
+        if !state.own_streams.make_room(key.user(), max, epochs) {
+            self.shared.metrics.rate_limited("topics");
+            let sentence = "the user has as many streams of devices as allowed";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
-        let epoch = self.shared.epochs.now();
-        let stream = Stream::with_epoch(self.own_config(&key), epoch);
+        let budget = self.shared.budgets.of(key.user());
+        let epoch = state.own_streams.moment(key.user(), epochs);
+        let stream = Stream::with_epoch(self.own_config(&key), epoch, budget);
         let connections = match &key {
             OwnStream::User(user) => state.of_user(user),
             OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
@@ -284,13 +314,19 @@ impl Hub {
     }
 
     /// Where reading begins; without a stream there is nothing to read yet.
-    fn start_in(&self, stream: Option<&Stream>, position: Option<Position>) -> Start {
+    fn start_in(
+        &self,
+        stream: Option<&Stream>,
+        position: Option<Position>,
+        UserEpochs { moment: now, evicted }: UserEpochs,
+    ) -> Start {
         let epochs = &self.shared.epochs;
         let Some(stream) = stream else {
-            let now = epochs.now();
             let (verdict, reason) = match position {
                 None => (Verdict::Fresh, None),
-                Some(position) if epochs.is_beginning(position, now) => (Verdict::Resumed, None),
+                Some(position) if epochs.is_beginning(position, now, evicted) => {
+                    (Verdict::Resumed, None)
+                }
                 Some(_) => (Verdict::Gap, Some("epoch")),
             };
             return Start {
@@ -306,7 +342,7 @@ impl Hub {
             };
         };
         let position = position.map(|position| match stream.head() {
-            Position { epoch, .. } if epochs.is_beginning(position, epoch) => {
+            Position { epoch, .. } if epochs.is_beginning(position, epoch, evicted) => {
                 Position { epoch, offset: 0 }
             }
             _ => position,
@@ -315,11 +351,19 @@ impl Hub {
     }
 }
 
-async fn publish(stream: &Stream, topic: &TopicName, event: Event<'_>) -> Position {
+/// Appends an event, unless `check` refuses it at that moment.
+async fn publish<E>(
+    stream: &Stream,
+    topic: &TopicName,
+    event: Event<'_>,
+    check: impl Fn() -> Result<(), E>,
+) -> Result<Position, E> {
     let time = now_ms();
-    let text = |position| Ok::<_, Infallible>(stream_message(topic, position, event, time));
-    let Ok(position) = stream.publish(text).await;
-    position
+    let text = |position| {
+        check()?;
+        Ok(stream_message(topic, position, event, time))
+    };
+    stream.publish(text).await
 }
 
 fn read(stream: &Stream, start: &Start) -> Item {

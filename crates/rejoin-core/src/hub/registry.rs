@@ -16,10 +16,9 @@ use crate::{
     events::HubEvent,
     hub::{
         Hub,
-        own_streams::{OwnStream, Starts},
+        own_streams::{KeptStreams, Starts},
     },
     presence::Stay,
-    stream::Stream,
 };
 
 /// All connections. Each look-up takes the same time, whatever their number (C3).
@@ -36,7 +35,7 @@ pub(super) struct State {
     users: HashMap<UserId, Vec<Connection>>,
     devices: HashMap<(UserId, DeviceId), Vec<Connection>>,
     /// What was emitted to users and devices; there once something was.
-    pub(super) own_streams: HashMap<OwnStream, Stream>,
+    pub(super) own_streams: KeptStreams,
 }
 
 #[derive(Debug)]

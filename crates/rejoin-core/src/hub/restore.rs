@@ -17,15 +17,20 @@ use crate::{
 
 impl Hub {
     /// What the next process needs so that nobody misses anything. For when all tasks have ended.
+    ///
+    /// Whatever is published, emitted or typed from here on is refused with `overloaded`, so
+    /// that no position is given twice.
     #[must_use]
     pub fn save(&self) -> Saved {
         let shared = &self.shared;
+        shared.gate.close();
         let mut streams = vec![shared.everyone.save(Whose::Everyone)];
         for topic in shared.topics.read().all() {
             let (name, maker) = (topic.name().clone(), topic.maker().clone());
             streams.push(topic.stream().save(Whose::Topic { name, maker }));
         }
-        for (whose, stream) in &shared.registry.state.lock().own_streams {
+        let registry = shared.registry.state.lock();
+        for (whose, stream) in registry.own_streams.iter() {
             let whose = match whose.clone() {
                 OwnStream::User(user) => Whose::User { user },
                 OwnStream::Device(user, device) => Whose::Device { user, device },
@@ -34,12 +39,14 @@ impl Hub {
             };
             streams.push(stream.save(whose));
         }
+        let evicted = registry.own_streams.save_evicted();
+        drop(registry);
         let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
             let (topic, key) = key;
             SavedKey { user, topic, key, position, age_ms }
         });
         let epochs = shared.epochs.save();
-        Saved { at: now_ms(), epochs, streams, keys: keys.collect() }
+        Saved { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
     }
 
     /// Takes over what another process left. For a hub that nobody uses yet.
@@ -48,6 +55,7 @@ impl Hub {
         for stream in saved.streams {
             self.take_over_stream(stream, away_ms);
         }
+        self.shared.registry.state.lock().own_streams.restore_evicted(saved.evicted);
         for SavedKey { user, topic, key, position, age_ms } in saved.keys {
             let at = instant(age_ms.saturating_add(away_ms));
             self.shared.published.remember(&user, (topic, key), position, at);
@@ -67,14 +75,15 @@ impl Hub {
         };
         let config = self.topic_config(&name);
         let mut topics = self.shared.topics.write();
-        let budget = topics.budget_of(&maker, &self.shared.config.limits);
+        let budget = self.shared.budgets.of(&maker);
         let stream = Stream::restored(config, &saved, Some(budget));
         topics.insert(Topic::new(name, stream, maker, &self.shared.tools));
     }
 
     fn take_over_own(&self, whose: OwnStream, saved: &SavedStream) {
         let config = self.own_config(&whose);
-        let stream = Stream::restored(config, saved, None);
+        let budget = self.shared.budgets.of(whose.user());
+        let stream = Stream::restored(config, saved, Some(budget));
         self.shared.registry.state.lock().own_streams.insert(whose, stream);
     }
 }

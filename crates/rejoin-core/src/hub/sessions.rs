@@ -9,7 +9,7 @@ use rejoin_protocol::{
 use crate::{
     access::{Authority, Identity, SessionRight, new_id},
     events::{Events, HubEvent},
-    hub::{Hub, changes::SessionChanges},
+    hub::{Gate, Hub, changes::SessionChanges},
     outside::Launch,
     presence::Tools,
     session::{Birth, ScreenThreads, Session},
@@ -34,6 +34,7 @@ pub(crate) struct SessionTools {
     pub(crate) prepare: Prepare,
     pub(crate) threads: ScreenThreads,
     pub(crate) shutdown: Shutdown,
+    pub(crate) gate: Gate,
 }
 
 /// What terminal to make.
@@ -56,7 +57,8 @@ impl Hub {
     ///
     /// # Errors
     /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, `start_failed` with
-    /// the reason, or the error of [`Authority::check`] at the moment of the start.
+    /// the reason, `overloaded` once the hub stops, or the error of [`Authority::check`] at the
+    /// moment of the start.
     pub async fn create_terminal(
         &self,
         authority: &dyn Authority,
@@ -88,6 +90,7 @@ impl Hub {
             size,
         };
         authority.check()?;
+        self.shared.gate.check()?;
         let terminal = config.terminals.start(launch).await.map_err(|error| {
             let sentence = format!("the profile `{name}` could not be started: {error}");
             ErrorBody::new(ErrorCode::StartFailed, sentence)
@@ -112,6 +115,7 @@ impl Hub {
                 threads: self.shared.screen_threads.clone(),
                 shutdown: self.shared.shutdown.clone(),
                 places: Arc::clone(&self.shared.tools),
+                gate: self.shared.gate.clone(),
                 events: self.shared.events.clone(),
                 changes: Arc::clone(&self.shared.changes),
             },

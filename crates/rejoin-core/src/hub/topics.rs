@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use crate::{
     access::{Authority, Identity, TopicRight},
     connection::Connection,
-    hub::{Hub, HubLimits, own_streams::LINGER},
+    hub::{Hub, own_streams::LINGER},
     presence::{Place, Stay, Tools},
-    stream::{Budget, GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
+    stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
     time::now_ms,
     wire::{Encode, Kind},
 };
@@ -25,16 +25,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     by_name: HashMap<TopicName, Topic>,
-    /// Topics that a user made by using their name first.
-    made: HashMap<UserId, Made>,
-}
-
-/// What one user made.
-#[derive(Debug)]
-struct Made {
-    topics: usize,
-    /// What these topics may retain together.
-    budget: Arc<Budget>,
+    /// How many topics a user made by using their names first; no zeros.
+    made: HashMap<UserId, usize>,
 }
 
 /// A handle to a topic.
@@ -102,20 +94,12 @@ impl Subscription {
 
 impl Topics {
     pub(super) fn insert(&mut self, topic: Topic) {
-        if let Some(made) = self.made.get_mut(topic.maker()) {
-            made.topics += 1;
-        }
+        *self.made.entry(topic.maker().clone()).or_default() += 1;
         self.by_name.insert(topic.name().clone(), topic);
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Topic> {
         self.by_name.values()
-    }
-
-    /// What a user's topics may retain together. For a topic that is inserted next.
-    pub(super) fn budget_of(&mut self, maker: &UserId, limits: &HubLimits) -> Arc<Budget> {
-        let new = || Made { topics: 0, budget: Budget::new(limits.retained_bytes_per_user) };
-        Arc::clone(&self.made.entry(maker.clone()).or_insert_with(new).budget)
     }
 
     /// Drops what is too old from all topics; returns those that nothing is left of.
@@ -130,8 +114,8 @@ impl Topics {
         let Some(topic) = self.by_name.get(name).filter(|topic| topic.is_unused()) else { return };
         let maker = &topic.shared.maker;
         if let Some(made) = self.made.get_mut(maker) {
-            made.topics -= 1;
-            if made.topics == 0 {
+            *made -= 1;
+            if *made == 0 {
                 self.made.remove(maker);
             }
         }
@@ -238,8 +222,8 @@ impl Hub {
     /// again. Cancel safe: it is published or not.
     ///
     /// # Errors
-    /// As [`topic`](Self::topic); `rate_limited` for too many keys; and the error of
-    /// [`Authority::check`] at the moment of the publish.
+    /// As [`topic`](Self::topic); `rate_limited` for too many keys; `overloaded` once the hub
+    /// stops; and the error of [`Authority::check`] at the moment of the publish.
     pub async fn publish(
         &self,
         name: &TopicName,
@@ -253,6 +237,7 @@ impl Hub {
             let text = |position| {
                 let time = now_ms();
                 authority.check_at(time)?;
+                self.shared.gate.check()?;
                 Ok::<_, ErrorBody>(topic_message(name, position, data, time))
             };
             let position = topic.stream().publish(text).await?;
@@ -280,6 +265,7 @@ impl Hub {
 
     fn sweep(&self) {
         self.sweep_own_streams();
+        self.shared.budgets.sweep();
         self.shared.everyone_place.sweep();
         self.shared.published.forget();
         // The long look lets others publish; then only what is to go is looked at again.
@@ -317,12 +303,12 @@ impl Hub {
         if let Some(topic) = topics.by_name.get(name) {
             return Ok(topic.clone());
         }
-        let made = topics.made.get(maker).map_or(0, |made| made.topics);
+        let made = topics.made.get(maker).copied().unwrap_or_default();
         if made >= limits.topics_per_user || topics.by_name.len() >= limits.topics {
             self.shared.metrics.rate_limited("topics");
             return Err(ErrorCode::TooManyTopics.into());
         }
-        let budget = topics.budget_of(maker, limits);
+        let budget = self.shared.budgets.of(maker);
         let stream = Stream::with_budget(self.topic_config(name), budget);
         let topic = Topic::new(name.clone(), stream, maker.clone(), &self.shared.tools);
         topics.insert(topic.clone());

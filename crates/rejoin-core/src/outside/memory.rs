@@ -30,6 +30,8 @@ pub struct MemoryTerminal {
     pub events: mpsc::Sender<TerminalEvent>,
     /// What it is told.
     pub controls: mpsc::Receiver<Control>,
+    /// Whether it is hung up.
+    pub hangup: watch::Receiver<bool>,
     /// Which input it has read.
     pub written: watch::Sender<u64>,
 }
@@ -49,21 +51,31 @@ impl MemoryTerminals {
     }
 }
 
+impl MemoryTerminal {
+    /// Completes when it is hung up. Cancel safe: yes.
+    pub async fn hung_up(&mut self) {
+        // An error means that the session is gone.
+        let _ = self.hangup.wait_for(|hung_up| *hung_up).await;
+    }
+}
+
 impl Terminals for MemoryTerminals {
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>> {
         let (events_tx, events) = mpsc::channel(QUEUE);
         let (controls, controls_rx) = mpsc::channel(QUEUE);
+        let (hangup, hangup_rx) = watch::channel(false);
         let (written_tx, written) = watch::channel(0);
         let program = MemoryTerminal {
             launch,
             events: events_tx,
             controls: controls_rx,
+            hangup: hangup_rx,
             written: written_tx,
         };
         Box::pin(async move {
             let refused = |_| StartError("nobody plays the programs".to_owned());
             self.started_tx.send(program).await.map_err(refused)?;
-            Ok(LiveTerminal { events, controls, written })
+            Ok(LiveTerminal { events, controls, hangup, written })
         })
     }
 }

@@ -42,8 +42,11 @@ pub struct StartError(pub String);
 pub struct LiveTerminal {
     /// What happens, in order; not reading pauses the program.
     pub events: mpsc::Receiver<TerminalEvent>,
-    /// What to do. Dropping it hangs up.
+    /// What to do; a full queue refuses, and is never waited for.
     pub controls: mpsc::Sender<Control>,
+    /// Ends the program once it is true or dropped: hang up, and kill what does not go. Not in
+    /// `controls`, so that a full queue never delays it.
+    pub hangup: watch::Sender<bool>,
     /// The number of the last input that was written whole.
     pub written: watch::Receiver<u64>,
 }
@@ -74,6 +77,4 @@ pub enum Control {
     Resize(TerminalSize),
     /// Send the program, and those that it runs in the foreground, a signal.
     Signal(Signal),
-    /// End the program: hang up, and kill what does not go.
-    Hangup,
 }

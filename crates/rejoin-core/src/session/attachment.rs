@@ -3,7 +3,7 @@
 use rejoin_protocol::{ErrorCode, Role, Signal, StreamNumber, TerminalSize, message::ErrorBody};
 
 use crate::{
-    access::{Author, Authority, SessionRight},
+    access::{Author, Authority},
     connection::Connection,
     outbox::Item,
     presence::Stay,
@@ -35,20 +35,17 @@ impl Attachment {
         self.session.stream().number()
     }
 
-    /// What it needs the right to.
+    /// What it may do.
     #[must_use]
-    pub fn right(&self) -> SessionRight {
-        match self.role {
-            Role::Writer => SessionRight::Write,
-            Role::Viewer => SessionRight::Attach,
-        }
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Types bytes; the receipt is settled once they are written. `seq` 0: not numbered.
     ///
     /// # Errors
-    /// `read_only`, `session_ended`, `input_full`, `input_out_of_order`, or the error of the
-    /// connection's [`Authority::check`]; nothing was typed.
+    /// `read_only`, `session_ended`, `input_full`, `input_out_of_order`, `overloaded` once the hub
+    /// stops, or the error of the connection's [`Authority::check`]; nothing was typed.
     pub fn input(&self, seq: u64, bytes: bytes::Bytes, receipt: Receipt) -> Result<(), ErrorBody> {
         if self.role == Role::Viewer {
             return Err(ErrorCode::ReadOnly.into());
@@ -59,6 +56,7 @@ impl Attachment {
             return Err(ErrorCode::SessionEnded.into());
         }
         self.connection.check()?;
+        session.shared.tools.gate.check()?;
         let author = Author::Connection(self.connection.clone());
         state.input.push(self.viewer, seq, Typed { bytes, author, receipt })?;
         state.last_activity_at = now_ms();

@@ -178,10 +178,9 @@ impl Owner {
                 command = self.commands.recv(), if self.waiting.has_room() => match command {
                     Some(Command::Close { reply_tx }) => {
                         self.closing.push(reply_tx);
-                        if self.running {
-                            // Waited for: it must not be lost, and controls are always taken.
-                            let _ = self.terminal.controls.send(Control::Hangup).await;
-                        }
+                        // Not by `controls`: the owner never waits for a queue whose reader may
+                        // wait for the owner.
+                        self.terminal.hangup.send_replace(true);
                     }
                     Some(command) => self.obey(command),
                     None => break,
@@ -196,10 +195,8 @@ impl Owner {
                 () = sleep_until(stale_at.unwrap_or_else(Instant::now)), if stale_at.is_some() => {
                     self.generations.forget_unused();
                 }
-                () = shutdown.begun() => {
-                    let _ = self.terminal.controls.send(Control::Hangup).await;
-                    return;
-                }
+                // Dropping the terminal hangs up.
+                () = shutdown.begun() => return,
             }
             self.go_on();
             if !self.running && !self.closing.is_empty() && !self.worker.is_away() {

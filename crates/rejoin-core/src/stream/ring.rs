@@ -1,20 +1,12 @@
 //! The frames that a stream still holds.
 
-use std::{
-    collections::VecDeque,
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     saved::{SavedFrame, SavedStream, age_ms, instant},
-    stream::{Retention, Seq},
+    stream::{Retention, Seq, budget::Budget},
     wire::Frame,
 };
 
@@ -57,32 +49,6 @@ struct Entry {
     /// Bytes of all frames before it, in the stream's whole life.
     bytes_before: u64,
     at: Instant,
-}
-
-/// Bytes that several rings may hold together; the ring that is pushed to gives way.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: u64,
-    /// Exactly what the rings hold: changed with each frame that comes or goes.
-    held: AtomicU64,
-}
-
-impl Budget {
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: AtomicU64::new(0) })
-    }
-
-    fn add(&self, bytes: usize) {
-        self.held.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn is_exceeded(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.limit
-    }
 }
 
 /// A bounded queue of frames; the old end gives way.
@@ -160,6 +126,19 @@ impl Ring {
             self.drop_oldest();
         }
         self.expire(now);
+    }
+
+    /// Drops all frames.
+    pub(super) fn clear(&mut self) {
+        while !self.entries.is_empty() {
+            self.drop_oldest();
+        }
+        self.entries.shrink_to_fit();
+    }
+
+    /// The budget, if the rings that share it hold too much together.
+    pub(super) fn exceeded_budget(&self) -> Option<Arc<Budget>> {
+        self.budget.as_ref().filter(|budget| budget.is_exceeded()).cloned()
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
@@ -293,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    /// Nothing is dropped without a push, so the newest frame of each ring may stay.
+    /// A ring drops nothing without a push to it, so the newest frame of each ring may stay.
     #[derive(Clone, Debug)]
     enum Step {
         Push { ring: usize, bytes: usize },
@@ -339,10 +318,10 @@ mod tests {
                     Step::Forget { ring } => rings[ring] = new(),
                 }
                 let held = rings.iter().map(Ring::held_bytes).sum::<u64>();
-                prop_assert_eq!(budget.held.load(Ordering::Relaxed), held);
+                prop_assert_eq!(budget.held(), held);
             }
             drop(rings);
-            prop_assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+            prop_assert_eq!(budget.held(), 0);
         }
     }
 

@@ -69,7 +69,7 @@ async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     let Some(Item::Read { stream, reader, .. }) = ann.outbox().take().pop_front() else {
         panic!("reads")
     };
-    hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await;
+    hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);
     let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();

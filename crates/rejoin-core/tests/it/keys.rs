@@ -115,6 +115,22 @@ async fn all_users_have_so_many_keys_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_results_leave_room_for_fewer_keys_of_the_same_user() {
+    const MIB: usize = 1024 * 1024;
+    let recent = Recent::<u32, u32>::default();
+    let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
+    for key in 0..16 {
+        recent.result(&ann, key).unwrap();
+        recent.charge(&ann, key, MIB);
+    }
+    assert_eq!(recent.result(&ann, 16).unwrap_err(), TooManyKeys);
+    assert!(recent.result(&ann, 0).is_ok(), "a retry needs no room");
+    assert!(recent.result(&bob, 0).is_ok());
+    sleep(Duration::from_secs(300)).await;
+    assert!(recent.result(&ann, 16).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_keys_are_forgotten_though_nobody_uses_a_new_one() {
     let (hub, _programs, _shutdown) = hub();
     let held = Arc::new(());

@@ -3,12 +3,17 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use futures_util::future::join_all;
-use rejoin_core::{CreateTerminal, Hub, Reader, Retention, TopicRight, TopicRule};
-use rejoin_protocol::{ErrorCode, SessionId, TopicName};
+use rejoin_core::{
+    CreateTerminal, Hub, Reader, Retention, SavedStream, TopicRight, TopicRule, Whose,
+};
+use rejoin_protocol::{
+    DeviceId, ErrorCode, SessionId, TopicName, Verdict,
+    message::{Event, Positions, StreamStart},
+};
 use serde_json::value::RawValue;
 use tokio::time::sleep;
 
-use crate::support::{connection, hub, hub_with, identity, limit};
+use crate::support::{connection, connection_from, hub, hub_with, identity, limit};
 
 fn topic(number: usize) -> TopicName {
     TopicName::new(&format!("topic-{number}")).unwrap()
@@ -91,6 +96,83 @@ async fn all_topics_of_a_user_retain_no_more_together_than_the_user_may() {
     let stream = hub.topic(&topic(0), &identity("ann"), TopicRight::Subscribe).unwrap();
     let start = stream.stream().start_now(first);
     assert_eq!(start.reason, Some("retention"), "a reader is told");
+}
+
+#[tokio::test]
+async fn the_quietest_streams_of_a_user_make_room_for_the_newest_messages() {
+    const LIMIT: u64 = 100_000;
+    let (hub, _programs, _shutdown) =
+        hub_with(|config| config.limits.retained_bytes_per_user = LIMIT);
+    let (ann, bob) = (identity("ann"), identity("bob"));
+    let data = RawValue::from_string(format!("\"{}\"", "x".repeat(900))).unwrap();
+    let event = Event { name: None, data: &data };
+    hub.publish(&topic(0), &bob, &data, None).await.unwrap();
+    // One message in each: no stream has anything to spare.
+    for number in 1..=400 {
+        hub.publish(&topic(number), &ann, &data, None).await.unwrap();
+    }
+    for number in 0..200 {
+        let device = DeviceId::new(&format!("device-{number}")).unwrap();
+        hub.emit_to_device(&ann.user, &device, event).await.unwrap();
+    }
+    let saved = hub.save();
+    let held =
+        |stream: &SavedStream| stream.frames.iter().map(|frame| frame.wire.len()).sum::<usize>();
+    let of_bob = |stream: &&SavedStream| matches!(&stream.whose, Whose::Topic { maker, .. } if *maker == bob.user);
+    let of_ann = |stream: &&SavedStream| !of_bob(stream);
+    let bytes: usize = saved.streams.iter().filter(of_ann).map(held).sum();
+    assert!(bytes as u64 <= LIMIT, "{bytes}");
+    assert!(bytes as u64 > LIMIT * 3 / 4, "{bytes}");
+    assert_eq!(saved.streams.iter().find(of_bob).unwrap().frames.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_devices_evict_streams_of_the_same_user_only_and_truthfully() {
+    let (hub, _programs, _shutdown) = hub();
+    let (ann, bob) = (identity("ann").user, identity("bob").user);
+    let data = RawValue::from_string("1".to_owned()).unwrap();
+    let event = Event { name: None, data: &data };
+    let device = |number: usize| DeviceId::new(&format!("device-{number}")).unwrap();
+    let beginning = |user: &str, device: &str, positions| {
+        let connection = connection_from(user, Some(device));
+        let mut told = None;
+        drop(hub.join(connection, &positions, |streams| told = Some(streams)));
+        told.unwrap().device.unwrap()
+    };
+    let before = |start: StreamStart| Positions { device: Some(start.position), ..<_>::default() };
+    let of_ann = before(beginning("ann", "device-0", Positions::default()));
+    let of_bob = before(beginning("bob", "phone", Positions::default()));
+    sleep(Duration::from_secs(2)).await;
+    hub.emit_to_device(&ann, &device(0), event).await.unwrap();
+    let kept = hub.emit_to_device(&bob, &device(0), event).await.unwrap();
+
+    // A burst, and then 256 a second: two lives of a stream must not have one epoch.
+    let mut refused = 0;
+    for number in 1..4000 {
+        let result = hub.emit_to_device(&ann, &device(number), event).await;
+        if let Err(error) = result {
+            assert!(error.code == ErrorCode::Overloaded && error.retryable, "{error:?}");
+            refused += 1;
+        }
+    }
+    assert!((900..1500).contains(&refused), "{refused}");
+    let first = hub.emit_to_device(&ann, &device(0), event).await;
+    assert!(first.is_err());
+    sleep(Duration::from_secs(1)).await;
+    let first = hub.emit_to_device(&ann, &device(0), event).await.unwrap();
+    for number in 5000..5300 {
+        sleep(Duration::from_secs(1)).await;
+        hub.emit_to_device(&ann, &device(number), event).await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    let again = hub.emit_to_device(&ann, &device(0), event).await.unwrap();
+    assert!(again.epoch > first.epoch && again.offset == 1, "{first:?}, {again:?}");
+    assert_eq!(hub.save().streams.len(), 1 + 256 + 1);
+    // Ann's device hears of what it missed; nobody else is affected.
+    assert_eq!(beginning("ann", "device-0", of_ann).verdict, Verdict::Gap);
+    assert_eq!(beginning("bob", "phone", of_bob).verdict, Verdict::Resumed);
+    let of_bob = Positions { device: Some(kept), ..Positions::default() };
+    assert_eq!(beginning("bob", "device-0", of_bob).verdict, Verdict::Resumed);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn emit(hub: &Hub, to: usize, number: u64) -> String {
     let event = Event { name: None, data: &data };
     let (name, device) = match to {
         0 => {
-            hub.broadcast(event).await;
+            hub.broadcast(event).await.unwrap();
             return "all".into();
         }
         1 => ("ann", None),

@@ -7,7 +7,7 @@ use rejoin_core::{
     Hub, HubConfig, Item, MemoryScreens, MemoryTerminals, Saved, Shutdown, TopicRight,
 };
 use rejoin_protocol::{
-    DeviceId, Position, RequestKey, TopicName, UserId, Verdict,
+    DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
     message::{Event, OwnStreams, Positions},
 };
 use serde_json::value::RawValue;
@@ -52,7 +52,7 @@ async fn positions_messages_and_keys_are_as_good_as_before() {
     let event = raw("3");
     let event = Event { name: None, data: &event };
     let emitted = hub.emit_to_user(&user, event).await.unwrap();
-    let said = hub.broadcast(event).await;
+    let said = hub.broadcast(event).await.unwrap();
 
     let hub = next(&hub, Duration::ZERO);
     assert_eq!(hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap(), second);
@@ -66,6 +66,31 @@ async fn positions_messages_and_keys_are_as_good_as_before() {
     assert_eq!((told.all.verdict, told.all.replayed), (Verdict::Resumed, 0));
     assert_eq!((told.user.verdict, told.user.replayed), (Verdict::Resumed, 0));
     assert_eq!(reads, 2);
+}
+
+#[tokio::test]
+async fn what_comes_after_the_save_is_refused_and_may_be_retried() {
+    let hub = Hub::new(config(), &Shutdown::new());
+    let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
+    let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
+    let (key, data) = (RequestKey::new("k").unwrap(), raw("1"));
+    let event = Event { name: None, data: &data };
+    let first = hub.publish(&news, &ann, &data, None).await.unwrap();
+
+    let after = next(&hub, Duration::ZERO);
+    let refused = [
+        hub.publish(&news, &ann, &data, Some(&key)).await,
+        hub.publish(&TopicName::new("new").unwrap(), &ann, &data, None).await,
+        hub.emit_to_user(&user, event).await,
+        hub.emit_to_device(&user, &device, event).await,
+        hub.broadcast(event).await,
+    ];
+    for result in refused {
+        let error = result.unwrap_err();
+        assert!(error.code == ErrorCode::Overloaded && error.retryable, "{error:?}");
+    }
+    let retried = after.publish(&news, &ann, &data, Some(&key)).await.unwrap();
+    assert_eq!(retried, Position { offset: first.offset + 1, ..first });
 }
 
 #[tokio::test]
@@ -93,6 +118,7 @@ async fn nothing_before_this_moment_stays_true_in_the_next_process() {
     assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);
     let late = next(&hub, Duration::from_secs(7200));
     assert_eq!(streams(&late, &before).0.user.verdict, Verdict::Resumed, "nothing was emitted");
+    let hub = next(&hub, Duration::ZERO);
     let data = raw("1");
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
     let event = Event { name: None, data: &data };

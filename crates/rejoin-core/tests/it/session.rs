@@ -148,6 +148,7 @@ async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
     let mut root = identity("root");
     root.caps = rejoin_core::Caps::admin();
     let other = connection("root");
+    other.refresh(root).unwrap();
     session.attach(&other, named("tab")).await.unwrap();
     assert_eq!(told(&other)[0]["payload"]["input_seq"], 0);
 }
@@ -354,7 +355,7 @@ async fn closing_hangs_up_waits_for_the_end_and_forgets() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let play = async {
-        while !matches!(program.controls.recv().await, Some(Control::Hangup)) {}
+        program.hung_up().await;
         let signal = Some("SIGHUP".to_owned());
         let exit = TerminalEvent::Exit(Exit { code: None, signal });
         program.events.send(exit).await.unwrap();
@@ -374,7 +375,7 @@ async fn a_hangup_comes_after_however_much_input_and_the_last_state_is_left() {
     // The queue to the program is full when the session is closed.
     while attachment.input(0, "x".into(), text_receipt(&ann, "x")).is_ok() {}
     let play = async {
-        while !matches!(program.controls.recv().await, Some(Control::Hangup)) {}
+        program.hung_up().await;
         drop(program);
     };
     tokio::join!(hub.close_session(&session), play);

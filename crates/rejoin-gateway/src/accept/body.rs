@@ -1,7 +1,7 @@
-//! A request's body that must arrive in time.
+//! A request's body that must arrive in time, and before the server stops.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -9,20 +9,35 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use rejoin_core::Shutdown;
 use tokio::time::{Sleep, sleep};
 
 /// A body with a deadline; hyper has one for a request's head only.
-#[derive(Debug)]
 pub(super) struct TimedBody {
     body: Incoming,
     /// There if the request has a body.
-    deadline: Option<Pin<Box<Sleep>>>,
+    limits: Option<Limits>,
 }
 
+struct Limits {
+    deadline: Pin<Box<Sleep>>,
+    /// Completes when the server stops.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// The server stops, and the body is incomplete.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server is stopping; try again with the next one")]
+pub(crate) struct Stopping;
+
 impl TimedBody {
-    pub(super) fn new(body: Incoming, timeout: Duration) -> Self {
-        let deadline = (!body.is_end_stream()).then(|| Box::pin(sleep(timeout)));
-        Self { body, deadline }
+    pub(super) fn new(body: Incoming, timeout: Duration, shutdown: &Shutdown) -> Self {
+        let limits = (!body.is_end_stream()).then(|| {
+            let shutdown = shutdown.clone();
+            let stop = Box::pin(async move { shutdown.begun().await });
+            Limits { deadline: Box::pin(sleep(timeout)), stop }
+        });
+        Self { body, limits }
     }
 }
 
@@ -35,13 +50,21 @@ impl Body for TimedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         // First, because a peer that trickles always has something to say.
-        if let Some(deadline) = &mut self.deadline
+        if let Some(Limits { deadline, .. }) = &mut self.limits
             && deadline.as_mut().poll(cx).is_ready()
         {
             let error = io::Error::new(io::ErrorKind::TimedOut, "the body took too long");
             return Poll::Ready(Some(Err(error.into())));
         }
-        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+        let frame = Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into);
+        // Last, because a body that has arrived completely is served.
+        if frame.is_pending()
+            && let Some(Limits { stop, .. }) = &mut self.limits
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(Stopping.into())));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -50,5 +73,11 @@ impl Body for TimedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl fmt::Debug for TimedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimedBody").field("body", &self.body).finish_non_exhaustive()
     }
 }

@@ -141,6 +141,11 @@ impl PendingSlot {
         drop(slots);
         Busy(Arc::clone(self))
     }
+
+    /// Whether a request is being served.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.pending.slots.lock().busy.contains_key(&self.number)
+    }
 }
 
 impl Drop for Busy {

@@ -71,9 +71,11 @@ impl Service<Request<Incoming>> for ConnectionService {
             return Box::pin(std::future::ready(Ok(*refusal)));
         }
         request.extensions_mut().insert(peer);
-        let timeout = self.accept.shared.config.body_timeout;
+        let Accept { shared, shutdown, .. } = &*self.accept;
+        let timeout = shared.config.body_timeout;
         let busy = self.slot.busy();
-        let response = self.router.call(request.map(|body| TimedBody::new(body, timeout)));
+        let timed = |body| TimedBody::new(body, timeout, shutdown);
+        let response = self.router.call(request.map(timed));
         Box::pin(async move {
             let response = response.await;
             drop(busy);

@@ -78,7 +78,6 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(users::emit_to_device))
         .routes(routes!(users::disconnect))
         .routes(routes!(users::presence))
-        .routes(routes!(account::ticket))
         .routes(routes!(administration::revoke, administration::list))
         .routes(routes!(administration::lift_user))
         .routes(routes!(administration::lift_token))
@@ -86,6 +85,8 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .route_layer(once);
     let routes = OpenApiRouter::with_openapi(document::begin())
         .merge(repeatable)
+        // A ticket stands for the token that asks, so no answer is given twice.
+        .routes(routes!(account::ticket))
         .routes(routes!(account::log_in))
         .routes(routes!(account::log_out))
         .routes(routes!(account::me));

@@ -83,7 +83,8 @@ fn complete(method: &str, operation: &mut Value) {
     operation["operationId"] = words.join("_").into();
     let needs_token = operation["security"].is_null();
     let has_body = !operation["requestBody"].is_null();
-    let takes_key = method == "post" && needs_token;
+    // Logging in and out may be repeated anyway; a ticket stands for one request.
+    let takes_key = method == "post" && operation["tags"][0] != "account";
     if takes_key {
         add_key(operation);
     }
@@ -95,7 +96,11 @@ fn complete(method: &str, operation: &mut Value) {
         (needs_token, "403", "`forbidden`: the token does not allow this."),
         (has_body, "413", "The body is too long."),
         (has_body, "415", "The body is not `application/json`."),
-        (takes_key, "422", "`key_reused`: the idempotency key was used with another body."),
+        (
+            takes_key,
+            "422",
+            "`key_reused`: the idempotency key was used with another body or other rights.",
+        ),
         (takes_key, "429", "`rate_limited`: too many idempotency keys."),
         (true, "503", "`keys_unavailable` or `overloaded`: try again later."),
     ];

@@ -1,6 +1,6 @@
 //! What handlers take from a request, with problems that name the field.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{error::Error, ops::RangeInclusive, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -16,6 +16,7 @@ use rejoin_protocol::{ErrorCode, UserId, message::ErrorBody};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
+    accept::Stopping,
     gateway::Shared,
     http::{Problem, identify},
     token::{TokenError, Verifier},
@@ -183,6 +184,9 @@ pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes
 }
 
 fn too_long_or_broken(error: &BytesRejection) -> Problem {
+    if is_caused_by::<Stopping>(error) {
+        return Problem::new(ErrorCode::Overloaded, &Stopping.to_string());
+    }
     let status = error.status();
     let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
         "the body is longer than `limits.max_message_bytes` allows".to_owned()
@@ -190,6 +194,10 @@ fn too_long_or_broken(error: &BytesRejection) -> Problem {
         format!("the body could not be read: {}", error.body_text())
     };
     Problem::new(ErrorCode::InvalidField, &detail).with_status(status)
+}
+
+fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(is_caused_by::<E>)
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

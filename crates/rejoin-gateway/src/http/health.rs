@@ -34,7 +34,7 @@ pub(super) async fn alive() -> impl IntoResponse {
 /// `GET /readyz`: new connections are welcome.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    if shared.shutdown.has_begun() {
+    if shared.readiness.has_ended() || shared.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "stopping\n").into_response();
     }
     (headers, "ready\n").into_response()

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{FromRequestParts, Request, State},
@@ -31,14 +31,14 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest answer that is remembered, in bytes; no answer to a POST comes near.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Answers by path and key.
-pub(crate) type Answers = Recent<(Box<str>, RequestKey), Done>;
+/// Answers by the hash of the path, whose length is the client's choice, and the key.
+pub(crate) type Answers = Recent<([u8; 32], RequestKey), Done>;
 
 /// A request that was done, and its answer.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// The hash of the body: another body is another request.
-    body: [u8; 32],
+    /// The hash of the body and the caller's rights: others make another request.
+    request: [u8; 32],
     status: StatusCode,
     headers: HeaderMap,
     answer: Bytes,
@@ -68,23 +68,28 @@ async fn answer(
     let (mut parts, rest) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &shared).await;
     let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
-    let path: Box<str> = parts.uri.path().into();
+    let path = hash(&[parts.uri.path().as_bytes()]);
     let head = parts.clone();
     let bytes = body(Request::from_parts(parts, rest), &shared).await;
     let bytes = bytes.map_err(IntoResponse::into_response)?;
-    let hash: [u8; 32] = digest(&SHA256, &bytes).as_ref().try_into().expect("SHA-256 has 32 bytes");
-    let cell = shared.answers.result(&identity.user, (path, key)).map_err(|error| {
+    // An answer is for those who could have caused it.
+    let rights = serde_json::to_vec(&(&identity.caps, &identity.device));
+    let request = hash(&[&rights.expect("rights have text keys"), &bytes]);
+    let cell = shared.answers.result(&identity.user, (path, key.clone())).map_err(|error| {
         shared.hub.metrics().rate_limited("keys");
         Problem::new(ErrorCode::RateLimited, &error.to_string()).into_response()
     })?;
     let is_repeated = cell.initialized();
     // In a task of its own: who goes away and comes back finds it done, not half done.
+    let answers = Arc::clone(&shared);
     let task = async move {
         let done = async || {
-            let request = Request::from_parts(head, Body::from(bytes));
-            remember(hash, next.run(request).await).await
+            let again = Request::from_parts(head, Body::from(bytes));
+            let done = remember(request, next.run(again).await).await?;
+            answers.answers.charge(&identity.user, (path, key), done.bytes());
+            Ok(done)
         };
-        cell.get_or_try_init(done).await.map(|done| done.response(hash))
+        cell.get_or_try_init(done).await.map(|done| done.response(request))
     };
     let response = shared.hub.shutdown().spawn(task).await;
     let mut response =
@@ -96,7 +101,7 @@ async fn answer(
 }
 
 /// Keeps an answer; one that may be another the next time is handed back.
-async fn remember(body: [u8; 32], response: Response) -> Result<Done, Response> {
+async fn remember(request: [u8; 32], response: Response) -> Result<Done, Response> {
     let status = response.status();
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
         return Err(response);
@@ -104,14 +109,22 @@ async fn remember(body: [u8; 32], response: Response) -> Result<Done, Response> 
     let (parts, answer) = response.into_parts();
     let answer = to_bytes(answer, MAX_ANSWER_BYTES).await;
     let answer = answer.map_err(|_| Problem::from(ErrorCode::Internal).into_response())?;
-    Ok(Done { body, status, headers: parts.headers, answer })
+    Ok(Done { request, status, headers: parts.headers, answer })
 }
 
 impl Done {
-    /// The answer for a request with this body.
-    fn response(&self, body: [u8; 32]) -> Response {
-        if self.body != body {
-            let detail = "the key was used with another body; a new request needs a new key";
+    /// Bytes that it takes.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+        headers + self.answer.len()
+    }
+
+    /// The answer for this request.
+    fn response(&self, request: [u8; 32]) -> Response {
+        if self.request != request {
+            let detail = "the key was used with another body or by a token with other rights; a \
+                          new request needs a new key";
             return Problem::new(ErrorCode::KeyReused, detail).into_response();
         }
         let mut response = Response::new(Body::from(self.answer.clone()));
@@ -119,6 +132,16 @@ impl Done {
         *response.headers_mut() = self.headers.clone();
         response
     }
+}
+
+/// SHA-256 of these parts, each behind its length.
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// The key, as a structured field has it (`"key"`), or as it is.

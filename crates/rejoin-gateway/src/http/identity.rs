@@ -9,6 +9,7 @@ use rejoin_protocol::ErrorCode;
 use crate::{
     gateway::Shared,
     http::{Problem, is_own_origin},
+    ticket::HeldTicket,
     token::TokenError,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Proofs {
 pub(crate) enum Opener {
     /// Somebody whose proof is good.
     Known(Identity),
+    /// Somebody with a ticket, which is spent when the socket is theirs.
+    Ticket(HeldTicket),
     /// Somebody who says so with the first message.
     Unknown,
     /// Somebody whose proof is not good, and who cannot see an HTTP status: told by a close code.
@@ -72,8 +75,8 @@ pub(crate) async fn identify_opener(
         return Ok(Opener::Known(identity));
     }
     if let Some(ticket) = proofs.ticket {
-        return Ok(match shared.tickets.redeem(&ticket) {
-            Some(identity) => Opener::Known(identity),
+        return Ok(match shared.tickets.hold(&ticket) {
+            Some(ticket) => Opener::Ticket(ticket),
             None => {
                 shared.hub.metrics().auth_failed(TokenError::Ticket.reason());
                 Opener::Refused(TokenError::Ticket)

@@ -71,10 +71,10 @@ impl PartialSchema for Code {
 impl ToSchema for Code {}
 
 impl Problem {
-    /// A problem with the status that its code stands for.
+    /// A problem with the status that its code stands for. The detail is cut as that of an
+    /// [`ErrorBody`].
     pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
-        let detail = detail.to_owned();
-        Self { status: status(code), code, detail, retry_after: wait(code) }
+        Self::from(ErrorBody::new(code, detail.to_owned()))
     }
 
     /// The same problem with another status.
@@ -84,14 +84,15 @@ impl Problem {
 }
 
 impl From<ErrorBody> for Problem {
-    fn from(error: ErrorBody) -> Self {
-        Self::new(error.code, &error.message)
+    fn from(ErrorBody { code, message, .. }: ErrorBody) -> Self {
+        let (status, detail) = (status(code), message.into_owned());
+        Self { status, code, detail, retry_after: wait(code) }
     }
 }
 
 impl From<ErrorCode> for Problem {
     fn from(code: ErrorCode) -> Self {
-        Self::new(code, code.row().description)
+        ErrorBody::from(code).into()
     }
 }
 

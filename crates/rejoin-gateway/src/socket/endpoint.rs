@@ -76,6 +76,7 @@ async fn find_or_create(
 ) -> Result<RawAttach, Problem> {
     let identity = match opener {
         Opener::Known(identity) => identity.clone(),
+        Opener::Ticket(ticket) => ticket.identity().clone(),
         Opener::Unknown => {
             let detail = "send `Authorization: Bearer TOKEN`, or add `?ticket=`";
             return Err(Problem::new(ErrorCode::NotAuthenticated, detail));
@@ -103,10 +104,17 @@ async fn find_or_create(
                 let detail = "`create` needs a profile in the path, such as /ws/terminal/SESSION";
                 return Err(invalid(detail.to_owned()));
             };
+            // Before it is made: who may not attach to it leaves no program behind.
+            let role = identity.role(&identity.user, &profile, address.role);
+            let role = role.ok_or_else(|| {
+                let detail =
+                    format!("the token does not allow to attach to sessions of `{profile}`");
+                Problem::new(ErrorCode::Forbidden, &detail)
+            })?;
             let id = Some(id);
             let create = CreateTerminal { id, profile: Some(profile), size, ..Default::default() };
             let session = shared.hub.create_terminal(&identity, create).await;
-            (session.map_err(problem)?, address.role.unwrap_or_default())
+            (session.map_err(problem)?, role)
         }
         found => found.map_err(problem)?,
     };
@@ -126,14 +134,8 @@ fn find(
         let sentence = format!("there is no session `{id}` of this profile, or it is not yours");
         return Err(ErrorBody::new(ErrorCode::UnknownSession, sentence));
     }
-    let may_write = shared.hub.session(id, identity, SessionRight::Write);
-    let role = match (role, may_write) {
-        (Some(Role::Writer), Err(error)) => return Err(error),
-        (Some(role), _) => role,
-        (None, Ok(_)) => Role::Writer,
-        (None, Err(_)) => Role::Viewer,
-    };
-    Ok((session, role))
+    let role = identity.role(session.owner(), session.profile(), role);
+    Ok((session, role.ok_or(ErrorCode::Forbidden)?))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]

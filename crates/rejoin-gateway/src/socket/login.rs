@@ -28,6 +28,7 @@ impl Client {
     pub(crate) fn open(&mut self, opener: Opener) -> Flow {
         match opener {
             Opener::Known(identity) => self.welcome(None, identity, &Positions::default()),
+            Opener::Ticket(ticket) => self.welcome(None, ticket.spend(), &Positions::default()),
             Opener::Unknown => Flow::Continue,
             Opener::Refused(error) => self.refuse_token(None, &error),
         }
@@ -230,7 +231,8 @@ impl Client {
         }
         let may_attach = |attachment: &Attachment| {
             let session = attachment.session();
-            identity.may(session.owner(), session.profile(), attachment.right())
+            let role = Some(attachment.role());
+            identity.role(session.owner(), session.profile(), role).is_some()
         };
         for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
             let what = format!("the session `{}`", attachment.session().id());

@@ -8,7 +8,7 @@ use rejoin_core::{
     now_ms,
 };
 use rejoin_protocol::{
-    ErrorCode, MessageId, Role, SessionKind, Subject,
+    ErrorCode, MessageId, SessionKind, Subject,
     message::{
         Attach, CreateSession, Empty, Envelope, ErrorBody, Input, OptionalSize, Pong,
         PresenceRequest, Publish, PublishAck, Request, RequiredSize, ServerMessage, SessionAck,
@@ -226,11 +226,10 @@ impl Client {
         reply_to: Option<&MessageId>,
         attach: Attach,
     ) -> Answer {
-        let right = match attach.role {
-            Role::Writer => SessionRight::Write,
-            Role::Viewer => SessionRight::Attach,
-        };
-        let session = self.shared.hub.session(&attach.session, &connection.identity(), right)?;
+        let identity = connection.identity();
+        let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
+        let role = identity.role(session.owner(), session.profile(), Some(attach.role));
+        role.ok_or(ErrorCode::Forbidden)?;
         // Attaching again begins anew; what has been closed meanwhile is left.
         self.detach(session.id());
         for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {

@@ -23,8 +23,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 /// How old an event may get; it is news, and who missed an hour of it must look for itself.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-/// How long a target may take for an answer while the server stops: half of the server's own
-/// deadline.
+/// How long a target may take for all its answers while the server stops: half of the server's
+/// own deadline.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long, and how much, is read of an answer that is good already, so that its connection can be used again.
 const ANSWER_REST: Duration = Duration::from_secs(1);
@@ -76,21 +76,26 @@ enum End {
     Gone,
     /// The server stops.
     Stopping,
-    /// The server stops, and the target has not answered until now.
-    Silent,
 }
 
 impl Delivery {
     pub(super) async fn run(mut self, tasks: Tasks) {
-        match self.deliver_all(&tasks.shutdown).await {
-            End::Gone => {
-                error!(url = %self.webhook.url, "the webhook's target is gone (410): nothing more is sent to it until the server starts again");
+        // What is on its way is not thrown away at once: it may have arrived.
+        let too_late = async {
+            tasks.shutdown.begun().await;
+            sleep(STOP_TIMEOUT).await;
+        };
+        let delivered = async {
+            match self.deliver_all(&tasks.shutdown).await {
+                End::Gone => {
+                    error!(url = %self.webhook.url, "the webhook's target is gone (410): nothing more is sent to it until the server starts again");
+                }
+                End::Stopping => self.deliver_rest().await,
             }
-            End::Stopping => {
-                self.webhook.timeout = self.webhook.timeout.min(STOP_TIMEOUT);
-                self.deliver_rest().await;
-            }
-            End::Silent => {}
+        };
+        tokio::select! {
+            () = delivered => {}
+            () = too_late => {}
         }
         self.waiting.close();
         let mut dropped = u64::from(self.current.is_some());
@@ -117,16 +122,7 @@ impl Delivery {
             };
             let mut retry = FIRST_RETRY;
             loop {
-                // What is on its way is not thrown away at once: it may have arrived.
-                let too_late = async {
-                    shutdown.begun().await;
-                    sleep(STOP_TIMEOUT).await;
-                };
-                let result = tokio::select! {
-                    result = self.attempt() => result,
-                    () = too_late => return End::Silent,
-                };
-                match result {
+                match self.attempt().await {
                     Ok(()) => break,
                     Err(failure) if failure.is_final() => return End::Gone,
                     Err(_) if since + MAX_AGE <= Instant::now() => {

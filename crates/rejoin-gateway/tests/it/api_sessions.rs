@@ -66,7 +66,7 @@ async fn a_session_is_started_seen_typed_into_and_closed() {
 
     let close = server.api("ann", "DELETE", &path).send();
     let ends = async {
-        while !matches!(program.controls.recv().await, None | Some(Control::Hangup)) {}
+        program.hung_up().await;
         drop(program.events);
     };
     let (answer, ()) = tokio::join!(close, ends);

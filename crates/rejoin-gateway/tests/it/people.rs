@@ -78,7 +78,7 @@ async fn two_devices_with_three_tabs_each_are_reached_by_user_device_and_tab_and
     assert_eq!(data(&mut tabs[4].1).await, "tab");
     // A fence: all others hear this next.
     let fence = raw("fence");
-    server.hub.broadcast(event(&fence)).await;
+    server.hub.broadcast(event(&fence)).await.unwrap();
     for (_, client, _) in &mut tabs {
         assert_eq!(data(client).await, "fence");
     }

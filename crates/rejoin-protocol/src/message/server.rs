@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     CloseCode, ConnectionId, ErrorCode, Exit, MessageId, Position, Role, SessionId, SessionInfo,
     SessionStatus, StreamNumber, TopicName, UserId, Verdict,
+    limits::MAX_ERROR_BYTES,
     message::{PresenceChange, PresenceState},
 };
 
@@ -370,10 +371,17 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// An error with a sentence of its own.
+    /// An error with a sentence of its own, cut to [`MAX_ERROR_BYTES`]: it may repeat a part of
+    /// the request.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retryable: code.row().retryable }
+        let mut message = message.into();
+        if message.len() > MAX_ERROR_BYTES {
+            const CUT: &str = " [...]";
+            let end = message.floor_char_boundary(MAX_ERROR_BYTES - CUT.len());
+            message = Cow::Owned([&message[..end], CUT].concat());
+        }
+        Self { code, message, retryable: code.row().retryable }
     }
 }
 

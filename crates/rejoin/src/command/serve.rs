@@ -13,6 +13,7 @@ use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
 };
 use tracing::{error, info, warn};
 
@@ -27,8 +28,11 @@ use crate::{
 const LOGIN_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// Where a stopping server leaves what the next one goes on with, in the data directory.
 const CHECKPOINT: &str = "checkpoint.json";
-/// How long sockets, and then programs, have to end before they are cut.
+/// How long sockets, and then programs, have to end before they are cut. Their own deadlines are
+/// shorter: 4 s for sockets, 6 s for programs and webhooks.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long look-ups of names and writes of files that are under way may delay the end.
+const RUNTIME_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The arguments of `rejoin serve`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +51,7 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(serve(config, &logging));
         // Tasks that were cut off end here, and their spans with them.
-        drop(runtime);
+        runtime.shutdown_timeout(RUNTIME_DEADLINE);
         // Through the log: standard error may take nothing, and a complaint would wait for it.
         let complaint = result.err().map(|error| sentence(&error));
         logging.finish(complaint.as_deref());
@@ -73,6 +77,7 @@ async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
     logging.count_in(hub.metrics());
     let gateway = gateway(&config, verifier, tls, &hub)?.pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
+    let readiness = gateway.readiness();
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
     tokio::select! {
@@ -80,6 +85,17 @@ async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         () = hung_up => {}
+    }
+    readiness.end();
+    let delay = config.server.drain_delay;
+    if !delay.is_zero() {
+        info!(?delay, "not ready any more; stopping after the delay");
+        tokio::select! {
+            result = &mut serving => return result.context("cannot go on accepting connections"),
+            _ = interrupt.recv() => bail!("stopped at once, by a second signal"),
+            _ = terminate.recv() => bail!("stopped at once, by a second signal"),
+            () = sleep(delay) => {}
+        }
     }
     info!("stopping");
     let cut_before = hub.metrics().sockets_cut.get();
@@ -229,4 +245,26 @@ fn login_user() -> UserId {
     variable("USER")
         .and_then(|name| UserId::new(&name).ok())
         .unwrap_or_else(|| UserId::new("owner").expect("a valid user id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LOG_DEADLINE;
+
+    /// For a checkpoint of a few gigabytes.
+    const CHECKPOINT_TIME: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn a_stop_takes_less_than_the_unit_allows() {
+        let unit = include_str!("../../../../packaging/rejoin.service");
+        let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
+        let allowed = Duration::from_secs(seconds.unwrap().parse().unwrap());
+        let layers = 2 * SHUTDOWN_DEADLINE;
+        let longest =
+            Config::default().server.drain_delay + layers + RUNTIME_DEADLINE + LOG_DEADLINE;
+        assert!(longest + CHECKPOINT_TIME <= allowed, "{longest:?} of {allowed:?}");
+        let text = format!("{} s", longest.as_secs());
+        assert!(include_str!("../../../../docs/operating.md").contains(&text), "{text}");
+    }
 }

@@ -31,6 +31,9 @@ const MAX_LEEWAY: Duration = Duration::from_secs(5 * 60);
 /// Longer, and nobody would believe that somebody is there.
 const MAX_GRACE: Duration = Duration::from_secs(60 * 60);
 
+/// Longer than any load balancer looks for a failing server.
+const MAX_DRAIN_DELAY: Duration = Duration::from_secs(10 * 60);
+
 /// A positive number of things.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(NonZeroUsize);
@@ -197,6 +200,16 @@ pub(super) fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durati
     grace
         .filter(|grace| *grace <= MAX_GRACE)
         .ok_or_else(|| Error::custom(format!("{value} is not allowed; write \"0s\" to \"1h\"")))
+}
+
+pub(super) fn drain_delay<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let delay = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    delay
+        .filter(|delay| *delay <= MAX_DRAIN_DELAY)
+        .ok_or_else(|| Error::custom(format!("{value} is not allowed; write \"0s\" to \"10m\"")))
 }
 
 pub(super) fn base_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

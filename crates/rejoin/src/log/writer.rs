@@ -19,7 +19,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// The shortest time between two batches; lines that are logged within it share one write.
 const INTERVAL: Duration = Duration::from_millis(10);
 /// The end of the process waits this long for a standard error that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle to the queue of lines. Logging never waits for the output.
 ///

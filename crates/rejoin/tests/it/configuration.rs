@@ -21,6 +21,7 @@ tls_certificate_file = "~/certificate.pem"
 tls_key_file = "key.pem"
 base_path = "/a/rejoin"
 public_metrics = true
+drain_delay = "5s"
 [auth]
 token_in_url = true
 hs256_secret_file = "~/secret"
@@ -190,6 +191,7 @@ fn a_mistake_about_the_base_path_and_the_limits_is_told_too() {
             "[limits]\nmax_subscriptions = 0",
             "2: 0 is not allowed; write a number from 1 to 10000000",
         ),
+        ("[server]\ndrain_delay = \"11m\"", "2: \"11m\" is not allowed; write \"0s\" to \"10m\""),
         ("[limits]\npresence_grace = \"2h\"", "2: \"2h\" is not allowed; write \"0s\" to \"1h\""),
     ]);
 }

@@ -5,6 +5,7 @@
 mod api;
 mod blocked;
 mod certificate;
+mod closing;
 mod configuration;
 mod effects;
 mod failures;
@@ -14,6 +15,7 @@ mod login;
 mod logs;
 mod metrics;
 mod proxy;
+mod rights;
 mod stop;
 mod support;
 mod terminals;

@@ -1,11 +1,14 @@
 //! The end of a server.
 
-use std::time::Duration;
+use std::{fs, io::Write, net::TcpStream, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Home, Server};
+use crate::{
+    certificate::{self, certify},
+    support::{Client, Home, Server, until},
+};
 
 /// Limit for a stop with clients that never read.
 const STOP: Duration = Duration::from_secs(6);
@@ -22,10 +25,12 @@ fn at_a_program(server: &Server, input: &str) -> Client {
     client
 }
 
-/// The same, with a program that does not want to go.
+/// The same, with a program that reads nothing and does not want to go.
 fn at_a_stubborn_program(home: &Home) -> (Server, Client) {
-    let script = "trap '' HUP TERM; echo $((6 * 7))0; exec sleep 600";
-    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let script = "trap '' HUP TERM; stty raw -echo; echo $((6 * 7))0; exec sleep 600";
+    let limits = "[limits]\nmax_message_bytes = \"1MiB\"\n";
+    let profile =
+        format!("{limits}[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
     home.write("rejoin.toml", &profile);
     let server = home.serve();
     let client = at_a_program(&server, "");
@@ -158,4 +163,111 @@ fn a_hundred_blocked_clients_do_not_delay_a_stop() {
     let answer = server.log_in().ask("subscribe", json!({ "topic": "news", "position": position }));
     assert_eq!(answer["payload"]["verdict"], "resumed", "{answer}");
     assert_eq!(answer["payload"]["replayed"], 1, "{answer}");
+}
+
+/// Opens a connection and sends the beginning of a request.
+fn unfinished(server: &Server, bytes: &str) -> TcpStream {
+    let address = server.url.split_once("://").unwrap().1;
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(bytes.as_bytes()).unwrap();
+    socket
+}
+
+#[test]
+fn unfinished_requests_and_a_silent_program_delay_no_stop() {
+    let home = Home::new();
+    let (server, client) = at_a_stubborn_program(&home);
+    let admin = server.admin();
+    let session = || admin.get("/sessions").1["sessions"][0].clone();
+    let heads = ["", "GET /ws HTTP/1.1\r\nHo", "POST /api/v1/login HTTP/1.1\r\nHo"];
+    let mut open: Vec<_> = heads.iter().map(|head| unfinished(&server, head)).collect();
+    let trickled = "POST /api/v1/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                    Content-Length: 100\r\n\r\n{";
+    open.push(unfinished(&server, trickled));
+    let slow = server.admin().slow_post("/publish", &json!({ "topic": "news", "data": 1 }));
+    // The program does not read: the answer to this one comes when the server stops.
+    let before = session();
+    let path = format!("/sessions/{}/input", before["id"].as_str().unwrap());
+    let mut typing = admin.slow_post(&path, &json!({ "data": "x".repeat(900_000) }));
+    typing.send_rest();
+    let is_typed = || session()["last_activity_at"] != before["last_activity_at"];
+    until(STOP, "the input is on its way", is_typed);
+
+    let (code, log) = server.stop_within(STOP, Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("cut off at the deadline"), "{log}");
+    assert!(home.path(".local/share/rejoin/checkpoint.json").exists());
+    // It was answered before the socket was closed.
+    let (status, answer) = slow.answer().expect("an answer");
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer.contains("overloaded"), "{answer}");
+    let (status, answer) = typing.answer().expect("an answer");
+    assert_eq!(status, 503, "{answer}");
+    drop((open, client));
+}
+
+#[test]
+fn readiness_fails_before_the_listener_closes() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[server]\ndrain_delay = \"10m\"\n");
+    let server = home.serve();
+    let admin = server.admin();
+    assert_eq!(admin.status("/readyz"), 200);
+    server.signal(Signal::TERM);
+    until(STOP, "readiness fails", || admin.status("/readyz") == 503);
+    // All else goes on, also for new clients.
+    assert_eq!(admin.status("/healthz"), 200);
+    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("stopped at once"), "{log}");
+}
+
+#[test]
+fn a_stop_follows_the_time_of_failing_readiness() {
+    let home = Home::new();
+    home.write("rejoin.toml", "[server]\ndrain_delay = \"100ms\"\n");
+    let (code, log) = home.serve().stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(home.path(".local/share/rejoin/checkpoint.json").exists());
+}
+
+#[test]
+fn a_silent_tls_peer_delays_no_stop() {
+    let home = Home::new();
+    home.write("rejoin.toml", certificate::CONFIGURATION);
+    certify(&home);
+    let server = Server::start(&home, home.rejoin(&["serve", "--config", "rejoin.toml"]));
+    let silent = unfinished(&server, "");
+    let half = unfinished(&server, "\x16\x03\x01");
+    let (code, log) = server.stop_within(STOP, Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("cut off at the deadline"), "{log}");
+    drop((silent, half));
+}
+
+#[test]
+fn what_is_acknowledged_during_a_stop_is_there_after_it() {
+    let home = Home::new();
+    let server = home.serve();
+    // A checkpoint that takes a while to write.
+    for topic in 0..20 {
+        server.admin().flood(&format!("flood-{topic}"));
+    }
+    let message = json!({ "topic": "news", "data": "late" });
+    let slow = server.admin().slow_post("/publish", &message);
+    let log = home.path("log");
+    server.signal(Signal::TERM);
+    let has_cut = || fs::read_to_string(&log).unwrap().contains("cut off at the deadline");
+    let has_ended = || home.path(".local/share/rejoin/checkpoint.json").exists();
+    until(4 * STOP, "the end of the sockets", || has_cut() || has_ended());
+    let answer = slow.try_complete();
+    server.wait();
+
+    let server = home.serve();
+    let messages = server.admin().published("news");
+    match answer {
+        Some((200, answer)) => assert_eq!(messages, ["late"], "{answer}"),
+        _ => assert!(messages.is_empty(), "{answer:?}, {messages:?}"),
+    }
 }

@@ -230,6 +230,13 @@ impl Server {
         (field("VmRSS:"), field("VmHWM:"))
     }
 
+    /// Bytes of memory that it has resident (proc(5)).
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size()
+    }
+
     /// Its host and port.
     pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").unwrap().1

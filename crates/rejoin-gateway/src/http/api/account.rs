@@ -127,7 +127,8 @@ pub(super) async fn me(Caller { identity, .. }: Caller) -> Answer<Me> {
 /// Get a ticket for a WebSocket
 ///
 /// For clients that cannot send headers, such as browsers: it stands for the caller once, within
-/// 30 seconds, as `?ticket=` in the address of a WebSocket.
+/// 30 seconds, as `?ticket=` in the address of a WebSocket. Each request gets a ticket of its own,
+/// so it takes no `Idempotency-Key`.
 #[utoipa::path(
     post, path = "/tickets", tag = "account",
     responses(

@@ -151,7 +151,7 @@ pub(super) async fn broadcast(
     Json(new): Json<NewEvent>,
 ) -> Result<Answer<Emitted>, Problem> {
     caller.check_admin()?;
-    let position = shared.hub.broadcast(new.event()).await;
+    let position = shared.hub.broadcast(new.event()).await?;
     shared.hub.metrics().emitted.inc();
     Ok(Answer(Emitted { position }))
 }
@@ -171,9 +171,22 @@ pub(super) fn paged(
     ConnectionPage { connections, next }
 }
 
+/// What the caller may know of a connection: of another user's, who it is, and not from where.
+pub(super) fn info_for(caller: &Caller, connection: &Connection) -> ConnectionInfo {
+    let info = connection.info();
+    if may_see(caller, connection) {
+        return info;
+    }
+    ConnectionInfo { role_context: None, address: None, user_agent: None, ..info }
+}
+
+fn may_see(caller: &Caller, connection: &Connection) -> bool {
+    caller.is_admin() || *connection.user() == caller.identity.user
+}
+
 fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connection, Problem> {
     let connection = shared.hub.connection(id);
-    let visible = connection.filter(|it| caller.is_admin() || *it.user() == caller.identity.user);
+    let visible = connection.filter(|connection| may_see(caller, connection));
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");
         Problem::new(ErrorCode::UnknownConnection, &detail)

@@ -19,6 +19,7 @@ use crate::{
     gateway::Shared,
     http::{
         Problem,
+        api::connections::info_for,
         extract::{Caller, InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
@@ -207,7 +208,8 @@ pub(super) async fn close(
 
 /// List who is attached to a session
 ///
-/// In the order in which they came, all on one page.
+/// In the order in which they came, all on one page. `address`, `user_agent` and `role_context` of
+/// another user's connection are null, except for an administrator.
 #[utoipa::path(
     get, path = "/sessions/{session}/connections", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session.")),
@@ -224,7 +226,7 @@ pub(super) async fn connections(
     let session = find(&shared, &caller, &id, SessionRight::Attach)?;
     let connections = session.connections();
     let connections = connections.iter().filter_map(|id| shared.hub.connection(id));
-    let connections = connections.map(|connection| connection.info()).collect();
+    let connections = connections.map(|connection| info_for(&caller, &connection)).collect();
     Ok(axum::Json(ConnectionPage { connections, next: None }))
 }
 

@@ -106,7 +106,16 @@ pub(super) async fn input(
 ) -> Result<StatusCode, Problem> {
     let session = find(&shared, &caller, &id, SessionRight::Write)?;
     let author = Author::Request(Arc::new(caller.clone()));
-    match timeout(INPUT_TIMEOUT, session.input(data.into(), author)).await {
+    let typed = timeout(INPUT_TIMEOUT, session.input(data.into(), author));
+    let typed = tokio::select! {
+        biased;
+        typed = typed => typed,
+        () = shared.shutdown.begun() => {
+            let detail = "the server is stopping, and the program has not read it";
+            return Err(Problem::new(ErrorCode::Overloaded, detail));
+        }
+    };
+    match typed {
         Ok(result) => {
             result?;
             // Input whose author lost the right to it was dropped.

@@ -58,6 +58,15 @@ impl Server {
 
     /// The same with more lines of headers, each with its line end.
     pub(crate) fn open_with(&self, path: &str, token: &str, headers: &str) -> Result<Hostile, u16> {
+        self.open_as(path, &format!("Authorization: Bearer {token}\r\n{headers}"))
+    }
+
+    /// The same with a ticket in the path.
+    pub(crate) fn open_with_ticket(&self, path: &str) -> Result<Hostile, u16> {
+        self.open_as(path, "")
+    }
+
+    fn open_as(&self, path: &str, headers: &str) -> Result<Hostile, u16> {
         let address: SocketAddr = self.address().parse().unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
@@ -70,7 +79,7 @@ impl Server {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         socket.write_all(request.as_bytes()).unwrap();
         let mut socket = BufReader::new(socket);
@@ -177,6 +186,21 @@ impl Hostile {
         };
         self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
         read
+    }
+
+    /// Reads binary messages until they hold this text.
+    pub(crate) fn prints(&mut self, text: &str) {
+        let mut printed = String::new();
+        while !printed.contains(text) {
+            let (_, payload) = self.frame().expect("more output");
+            printed += &String::from_utf8_lossy(&payload);
+        }
+    }
+
+    /// Waits until the server has handled all that was sent.
+    pub(crate) fn fence(&mut self) {
+        self.send(&[frame(PING, b"fence")]);
+        while self.frame().expect("a pong") != (PONG, b"fence".to_vec()) {}
     }
 
     /// Sends a close frame with 1000.

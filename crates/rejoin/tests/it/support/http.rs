@@ -56,6 +56,20 @@ impl Api {
         self.call("POST", path, &body.to_string())
     }
 
+    /// Sends a request that may be repeated with this key; returns the status and the whole body.
+    pub(crate) fn post_once(&self, path: &str, body: &Value, key: &str) -> (u16, String) {
+        let body = body.to_string();
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        let head = self.head("POST", &format!("/api/v1{path}"), body.len());
+        write!(socket, "{head}Idempotency-Key: {key}\r\n\r\n{body}").unwrap();
+        answer(socket)
+    }
+
+    /// Returns the status of a path outside of the API.
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.request("GET", path, "").0
+    }
+
     /// Returns the status.
     pub(crate) fn delete(&self, path: &str) -> u16 {
         self.call("DELETE", path, "").0
@@ -146,9 +160,28 @@ impl Api {
 
 impl SlowPost {
     /// Sends the rest of the body; returns the status and the answer.
-    pub(crate) fn complete(mut self) -> (u16, String) {
-        write!(self.socket.get_mut(), "{}", self.rest).unwrap();
-        answer(self.socket)
+    pub(crate) fn complete(self) -> (u16, String) {
+        self.try_complete().expect("an answer")
+    }
+
+    /// Sends the rest of the body, if the server takes it; returns the status and the answer, or
+    /// nothing if the server has closed the socket without one.
+    pub(crate) fn try_complete(mut self) -> Option<(u16, String)> {
+        self.send_rest();
+        self.answer()
+    }
+
+    /// Sends the rest of the body, if the server takes it.
+    pub(crate) fn send_rest(&mut self) {
+        let _ = write!(self.socket.get_mut(), "{}", self.rest);
+    }
+
+    /// Returns the status and the answer to the incomplete request, if there is one.
+    pub(crate) fn answer(mut self) -> Option<(u16, String)> {
+        let mut text = String::new();
+        let _ = self.socket.read_to_string(&mut text);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
     }
 }
 
