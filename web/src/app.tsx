@@ -13,11 +13,13 @@ import { openSession, route } from "./route";
 import { sessions, sessionTitle } from "./sessions";
 import { SessionList } from "./session-list";
 import { SessionView } from "./session-view";
+import { SwitchUser } from "./switch-user";
 
 export function App() {
   return (
     <>
       <Content />
+      <SwitchUser />
       <Notices />
     </>
   );

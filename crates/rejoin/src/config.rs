@@ -47,6 +47,9 @@ pub(crate) struct Server {
     /// Origins besides the server's own.
     #[serde(deserialize_with = "value::origins")]
     pub(crate) allowed_origins: Vec<String>,
+    /// Names in `Host` that a server without log-in answers to, besides its own.
+    #[serde(deserialize_with = "value::hosts")]
+    pub(crate) allowed_hosts: Vec<String>,
     /// Relative to the data directory, both.
     #[serde(deserialize_with = "value::optional_path")]
     tls_certificate_file: Option<PathBuf>,
@@ -125,6 +128,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             data_dir: value::expand_home("~/.local/share/rejoin"),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             tls_certificate_file: None,
             tls_key_file: None,
             trusted_proxies: TrustedProxies::default(),
@@ -186,13 +190,24 @@ impl Server {
         }
     }
 
-    /// How its pages are reached.
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls_certificate_file.is_some() { "https" } else { "http" }
+    /// Where its pages are, without a slash at the end.
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls_certificate_file.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}{}", self.base_path.trim_end_matches('/'))
     }
 }
 
 impl Config {
+    /// What a log-in allows that names no rights.
+    ///
+    /// A terminal is this server's user. Tokens that this server did not sign, and people who need
+    /// none, get terminals only where the configuration says so.
+    pub(crate) fn default_caps(&self) -> Caps {
+        let own_tokens = self.auth.required && self.auth.sources().is_empty();
+        let default = if own_tokens { Caps::user() } else { Caps::topics() };
+        self.auth.default_caps.clone().unwrap_or(default)
+    }
+
     /// The profiles, with the login shell if none is configured.
     pub(crate) fn profiles(&self) -> BTreeMap<ProfileName, Profile> {
         let mut profiles: BTreeMap<_, _> = self

@@ -4,7 +4,9 @@
 
 mod account;
 mod administration;
+mod browser_sessions;
 mod connections;
+mod login;
 mod sessions;
 mod terminals;
 mod topics;
@@ -78,6 +80,8 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(users::emit_to_device))
         .routes(routes!(users::disconnect))
         .routes(routes!(users::presence))
+        .routes(routes!(browser_sessions::list))
+        .routes(routes!(browser_sessions::end))
         .routes(routes!(account::ticket))
         .routes(routes!(administration::revoke, administration::list))
         .routes(routes!(administration::lift_user))
@@ -86,8 +90,9 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .route_layer(once);
     let routes = OpenApiRouter::with_openapi(document::begin())
         .merge(repeatable)
-        .routes(routes!(account::log_in))
-        .routes(routes!(account::log_out))
+        .routes(routes!(login::log_in))
+        .routes(routes!(login::check))
+        .routes(routes!(login::log_out))
         .routes(routes!(account::me));
     let (router, openapi) = routes.split_for_parts();
     (router.with_state(Arc::clone(shared)), openapi)

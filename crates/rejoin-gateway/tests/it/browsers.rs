@@ -22,18 +22,23 @@ async fn based(base: &'static str) -> TestServer {
 }
 
 #[tokio::test]
-async fn a_token_becomes_a_cookie_that_no_script_reads() {
+async fn a_token_becomes_a_browser_session_that_no_script_reads() {
     let server = TestServer::start().await;
     let origin = format!("http://{}", server.address);
     let login = server.ask("POST", "/api/v1/login").header("Origin", &origin);
     let login = login.bearer(&server.token("ann")).send().await;
     assert_eq!(login.status, 204);
     let cookie = login.header("set-cookie").to_owned();
-    assert!(cookie.starts_with("rejoin_token="), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; Max-Age=34560000; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(cookie.starts_with("rejoin_session="), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
-    let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await.json();
-    assert_eq!(me, json!({ "user_id": "ann", "expires_at": 4_000_000_000_000u64, "admin": false }));
+    let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await;
+    assert!(me.header("set-cookie").starts_with(cookie), "it lasts longer with each answer");
+    let me = me.json();
+    assert_eq!((&me["user_id"], &me["admin"]), (&"ann".into(), &false.into()));
+    let now = rejoin_core::now_ms();
+    let left = me["expires_at"].as_u64().unwrap() - now;
+    assert!((2_591_000_000..=2_592_000_000).contains(&left), "{left}");
     let body = server.ask("POST", "/api/v1/login").json(json!({ "token": server.token("bob") }));
     assert_eq!(body.send().await.status, 204);
     let bad = server.ask("POST", "/api/v1/login").json(json!({ "token": "x" })).send().await;
@@ -41,7 +46,7 @@ async fn a_token_becomes_a_cookie_that_no_script_reads() {
     let none = server.ask("POST", "/api/v1/login").send().await;
     assert_eq!(none.problem(), (401, "not_authenticated".into()));
     let logout = server.ask("POST", "/api/v1/logout").header("Origin", &origin).send().await;
-    assert!(logout.header("set-cookie").starts_with("rejoin_token=; Path=/; Max-Age=0;"));
+    assert!(logout.header("set-cookie").starts_with("rejoin_session=; Path=/; Max-Age=0;"));
 }
 
 #[tokio::test]
@@ -58,7 +63,8 @@ async fn a_cookie_ends_with_its_token() {
 #[tokio::test]
 async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
     let server = TestServer::start().await;
-    let cookie = format!("rejoin_token={}", server.token("ann"));
+    let login = server.ask("POST", "/api/v1/login").bearer(&server.token("ann")).send().await;
+    let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
     let own = format!("http://{}", server.address);
     let post = async |headers: &[(&str, &str)]| {
         let mut request = server.ask("POST", "/api/v1/tickets").header("Cookie", &cookie);

@@ -19,6 +19,8 @@ const MAX_SCROLLBACK_LINES: usize = 1_000_000;
 const MAX_COUNT: usize = 10_000_000;
 /// A shorter heartbeat would close clients that answer over an ordinary network.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
+/// The longest name of a host (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
 /// Nobody waits longer; sums of instants and intervals stay far from their end.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -255,6 +257,15 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+pub(super) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let hosts = texts(&value).filter(|hosts| hosts.iter().all(|host| is_host(host)));
+    hosts.ok_or_else(|| {
+        let allowed = "write names without scheme and port, such as [\"rejoin.example.org\"]";
+        Error::custom(format!("{value} is not a list of hosts; {allowed}"))
+    })
+}
+
 pub(super) fn proxies<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<TrustedProxies, D::Error> {
@@ -264,6 +275,11 @@ pub(super) fn proxies<'de, D: Deserializer<'de>>(
         Error::custom(format!("{value} is not a list of addresses and networks; {allowed}"))
     })?;
     TrustedProxies::new(proxies.iter().map(String::as_str)).map_err(Error::custom)
+}
+
+fn is_host(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !text.is_empty() && text.len() <= MAX_HOST_BYTES && text.bytes().all(is_plain)
 }
 
 fn is_origin(text: &str) -> bool {

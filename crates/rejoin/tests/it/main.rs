@@ -4,6 +4,7 @@
 
 mod api;
 mod blocked;
+mod browsers;
 mod certificate;
 mod configuration;
 mod effects;
