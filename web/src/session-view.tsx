@@ -4,6 +4,7 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { RejoinError } from "rejoin";
 import { Bar } from "./bar";
+import { CopyingNote } from "./copying";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
 import { type Facts, OpenSession } from "./open-session";
@@ -31,6 +32,7 @@ export function SessionView({ id }: { id: string }) {
       </Bar>
       <div class="screen" data-ended={facts.value !== null && hasEnded(facts.value.status) ? "" : undefined}>
         <div class="screen-room" ref={element} />
+        {open !== null && <CopyingNote clipboard={open.clipboard} />}
         {failure !== null && <Failure error={failure} />}
       </div>
       {open !== null && <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />}
