@@ -8,7 +8,7 @@ import { CopyingNote } from "./copying";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
 import { type Facts, OpenSession } from "./open-session";
-import { sessions, sessionTitle } from "./sessions";
+import { sessionInfo, sessionTitle } from "./sessions";
 import { asSentence, hasEnded, howItEnded } from "./wording";
 
 export function SessionView({ id }: { id: string }) {
@@ -23,7 +23,7 @@ export function SessionView({ id }: { id: string }) {
     return () => opened.close();
   }, [id]);
 
-  const info = sessions.value?.find((session) => session.id === id);
+  const info = sessionInfo(id);
   return (
     <>
       <Bar>

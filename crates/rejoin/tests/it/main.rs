@@ -10,6 +10,7 @@ mod configuration;
 mod effects;
 mod failures;
 mod heartbeat;
+mod list;
 mod login;
 mod logs;
 mod metrics;
