@@ -80,6 +80,7 @@ impl Hub {
             env: profile.env.clone(),
             cwd: create.cwd.or_else(|| profile.cwd.clone()),
             size,
+            install_hint: profile.install_hint.clone(),
         };
         authority.check()?;
         let terminal = config.terminals.start(launch).await.map_err(|error| {

@@ -21,6 +21,8 @@ const MAX_COUNT: usize = 10_000_000;
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 /// The longest name of a host (RFC 1035 §2.3.4).
 const MAX_HOST_BYTES: usize = 253;
+/// What says how to install a command, in bytes; it is part of an error.
+const MAX_HINT_BYTES: usize = 500;
 /// Nobody waits longer; sums of instants and intervals stay far from their end.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -293,6 +295,19 @@ pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     command.ok_or_else(|| {
         Error::custom(format!(
             "{value} is not a program and its arguments; write [\"$SHELL\", \"-l\"] or so"
+        ))
+    })
+}
+
+pub(super) fn hint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let is_sentence = |text: &&str| {
+        (1..=MAX_HINT_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+    };
+    let hint = value.as_str().filter(is_sentence).map(|hint| Some(hint.to_owned()));
+    hint.ok_or_else(|| {
+        Error::custom(format!(
+            "{value} is not a hint; write 1 to {MAX_HINT_BYTES} bytes on one line"
         ))
     })
 }

@@ -97,7 +97,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
-            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`",
+            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`, \
+             `install_hint`",
         ),
         (
             "[topics.a]\nslow_reader = \"skip\"",
@@ -177,6 +178,10 @@ fn a_mistake_about_the_base_path_and_the_limits_is_told_too() {
             "[server]\nallowed_hosts = [\"https://example.org\"]",
             "2: [\"https://example.org\"] is not a list of hosts; write names without scheme and \
              port, such as [\"rejoin.example.org\"]",
+        ),
+        (
+            "[profiles.a]\ncommand = [\"a\"]\ninstall_hint = \"\"",
+            "3: \"\" is not a hint; write 1 to 500 bytes on one line",
         ),
         (
             "[server]\npublic_metrics = \"yes\"",

@@ -128,7 +128,6 @@ pub(super) struct Stats {
 /// Sessions that are there, by status.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct SessionCounts {
-    starting: usize,
     active: usize,
     idle: usize,
     terminated: usize,
@@ -253,7 +252,6 @@ pub(super) async fn stats(
     let mut sessions = SessionCounts::default();
     for session in hub.sessions(&caller.identity).iter().map(Session::info) {
         *match session.status {
-            SessionStatus::Starting => &mut sessions.starting,
             SessionStatus::Active => &mut sessions.active,
             SessionStatus::Idle => &mut sessions.idle,
             SessionStatus::Terminated => &mut sessions.terminated,
