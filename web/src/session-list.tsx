@@ -12,8 +12,8 @@ import { useNow } from "./status";
 import { age, hasEnded, howItEnded } from "./wording";
 
 const AGES_MS = 15_000;
-/** The server takes 100 bytes. */
-const MAX_FILTER = 32;
+/** As the server's. */
+const MAX_FILTER = 100;
 
 export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
   const now = useNow(AGES_MS);

@@ -11,9 +11,13 @@ fn find(path: &str) -> Option<Page> {
     let (content, kind) = match path {
         "index.html" => ("<base href=\"/\" />", "text/html"),
         "assets/a.js" => ("1", "text/javascript"),
+        "assets/b.js" => ("plain", "text/javascript"),
+        "assets/b.js.br" => ("brotli", "application/octet-stream"),
+        "assets/b.js.gz" => ("gzipped", "application/gzip"),
         _ => return None,
     };
-    Some(Page { content: Cow::Borrowed(content.as_bytes()), content_type: kind.to_owned() })
+    let content = Cow::Borrowed(content.as_bytes());
+    Some(Page { content, content_type: kind.to_owned(), tag: format!("tag-of-{path}") })
 }
 
 async fn based(base: &'static str) -> TestServer {
@@ -162,6 +166,34 @@ async fn an_address_within_the_pages_is_the_pages_business() {
     assert_eq!(get("/s/abc.js", html).await.status, 404);
     assert_eq!(get("/api/v1/abc", html).await.problem(), (404, "not_found".into()));
     assert_eq!(server.ask("POST", "/").send().await.problem(), (404, "not_found".into()));
+}
+
+#[tokio::test]
+async fn an_asset_comes_in_the_smallest_form_that_the_browser_takes() {
+    let server = based("/").await;
+    let get = async |path: &str, accepted: &str| {
+        server.ask("GET", path).header("Accept-Encoding", accepted).send().await
+    };
+    for (accepted, coding, body) in [
+        ("gzip, deflate, br, zstd", "br", "brotli"),
+        ("gzip, br;q=0", "gzip", "gzipped"),
+        ("identity", "", "plain"),
+    ] {
+        let answer = get("/assets/b.js", accepted).await;
+        assert_eq!((answer.header("content-encoding"), &*answer.body), (coding, body));
+        assert_eq!(answer.header("content-type"), "text/javascript");
+        assert_eq!(answer.header("vary"), "accept-encoding");
+        let tag = answer.header("etag").to_owned();
+        let ask = server.ask("GET", "/assets/b.js").header("Accept-Encoding", accepted);
+        let again = ask.header("If-None-Match", &format!("\"other\", W/{tag}")).send().await;
+        assert_eq!((again.status, again.header("etag"), &*again.body), (304, &*tag, ""));
+        let other = get("/assets/b.js", "br").await;
+        assert_eq!(other.header("etag") == tag, coding == "br", "each form has its own tag");
+    }
+    assert_eq!(get("/assets/a.js", "br, gzip").await.header("content-encoding"), "");
+    let (index, below) = (get("/", "").await, based("/rejoin/").await);
+    let below = below.ask("GET", "/rejoin/").send().await;
+    assert_ne!(index.header("etag"), below.header("etag"), "their contents differ");
 }
 
 #[tokio::test]

@@ -26,8 +26,8 @@ use crate::{
 
 /// Longest path where a program may start, in bytes: as Linux has it.
 const MAX_CWD_BYTES: usize = 4096;
-/// Longest text that sessions are filtered by, in bytes.
-const MAX_TEXT_BYTES: usize = 100;
+/// Longest text that sessions are filtered by, in characters.
+const MAX_TEXT_CHARACTERS: usize = 100;
 
 /// What session to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -88,13 +88,13 @@ pub(super) struct SessionFilter {
     #[serde(default)]
     kind: Option<SessionKind>,
     /// Only those with this text in their title, name, profile, owner or id, in any case; at most
-    /// 100 bytes.
+    /// 100 characters.
     #[serde(default, deserialize_with = "text")]
     #[param(max_length = 100)]
     q: Option<String>,
     /// Only those after this one: the `next` of the page before.
     #[serde(default)]
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,20}_.+$")]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}_[A-Za-z0-9._:-]{1,64}$")]
     after: Option<Cursor>,
     #[serde(default)]
     #[param(inline)]
@@ -206,8 +206,8 @@ impl<'de> Deserialize<'de> for Cursor {
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
-        Some(text) if text.len() > MAX_TEXT_BYTES => {
-            Err(D::Error::custom(format!("must be at most {MAX_TEXT_BYTES} bytes")))
+        Some(text) if text.chars().count() > MAX_TEXT_CHARACTERS => {
+            Err(D::Error::custom(format!("must be at most {MAX_TEXT_CHARACTERS} characters")))
         }
         text => Ok(text.map(|text| text.to_lowercase())),
     }
