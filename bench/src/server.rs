@@ -280,33 +280,50 @@ impl Drop for Server {
     }
 }
 
-/// Starts the program in its folder; its address, and the token that it prints.
+/// Starts the program in its folder; returns its address and an administrator's token.
 fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4, String)> {
-    let program = rejoin_program()?;
     let log = folder.join(LOG);
-    let mut command = Command::new(&program);
+    let mut child = program(folder, &["serve", "--listen", listen])?
+        .stdout(Stdio::piped())
+        .stderr(fs::File::options().create(true).append(true).open(&log)?)
+        .spawn()
+        .context("cannot start rejoin")?;
+    let output = child.stdout.take().context("no output")?;
+    let started = find_address(output).and_then(|address| match address {
+        Some(address) => Ok((address, token(folder)?)),
+        None => bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim()),
+    });
+    match started {
+        Ok((address, token)) => Ok((child, address, token)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+/// The program with the data and the settings of a folder.
+fn program(folder: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(rejoin_program()?);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with(VARIABLES) {
             command.env_remove(name);
         }
     }
-    let mut child = command
-        .args(["serve", "--listen", listen, "--data-dir"])
-        .arg(folder.join(DATA))
-        .arg("--config")
-        .arg(folder.join(SETTINGS))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(fs::File::options().create(true).append(true).open(&log)?)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    let output = child.stdout.take().context("no output")?;
-    let Some((address, token)) = find_login(output)? else {
-        let _ = child.kill();
-        let _ = child.wait();
-        bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim());
-    };
-    Ok((child, address, token))
+    command.args(arguments).arg("--data-dir").arg(folder.join(DATA));
+    command.arg("--config").arg(folder.join(SETTINGS)).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Makes an administrator's token with the secret of the server.
+fn token(folder: &Path) -> anyhow::Result<String> {
+    let arguments = ["token", "--user", "bench", "--admin", "--ttl", "1d"];
+    let output = program(folder, &arguments)?.output()?;
+    if !output.status.success() {
+        bail!("no token: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
 /// The server is built beside this program.
@@ -319,25 +336,24 @@ fn rejoin_program() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Reads until the login link, then lets the rest run off so that the server never waits for us.
-fn find_login(output: ChildStdout) -> anyhow::Result<Option<(SocketAddrV4, String)>> {
+/// Reads until the address, then lets the rest run off so that the server never waits for us.
+fn find_address(output: ChildStdout) -> anyhow::Result<Option<SocketAddrV4>> {
     let mut lines = BufReader::new(output);
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line)? == 0 {
             return Ok(None);
         }
-        if let Some(login) = login(&line) {
+        if let Some(address) = address(&line) {
             thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-            return Ok(Some(login));
+            return Ok(Some(address));
         }
     }
 }
 
-fn login(line: &str) -> Option<(SocketAddrV4, String)> {
-    let (_, link) = line.split_once("://")?;
-    let (address, token) = link.split_once("/#login=")?;
-    Some((address.parse().ok()?, token.split_whitespace().next()?.to_owned()))
+fn address(line: &str) -> Option<SocketAddrV4> {
+    let (_, url) = line.split_once("serves ")?;
+    url.split_once("://")?.1.trim_end().parse().ok()
 }
 
 #[cfg(test)]
@@ -345,10 +361,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_login_link_is_found_in_its_line() {
-        let (address, token) = login("  open http://127.0.0.1:7400/#login=a.b-c now\n").unwrap();
-        assert_eq!((address.port(), token.as_str()), (7400, "a.b-c"));
-        assert!(login("Log in: https://127.0.0.1:7400/#login=a.b-c\n").is_some());
-        assert_eq!(login("listening on http://127.0.0.1:7400/"), None);
+    fn the_address_is_found_in_its_line() {
+        assert_eq!(address("rejoin 0.1.0 serves http://127.0.0.1:7400\n").unwrap().port(), 7400);
+        assert!(address("rejoin 0.1.0 serves https://127.0.0.1:7400\n").is_some());
+        assert_eq!(address("Log in: http://127.0.0.1:7400/#login=abc"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 import type { ErrorCode } from "./codes.js";
 
-export type SessionStatus = "starting" | "active" | "idle" | "terminated" | "error";
+export type SessionStatus = "active" | "idle" | "terminated" | "error";
 export type Role = "writer" | "viewer";
 
 /**

@@ -219,7 +219,7 @@ export class TestConnection {
     const { searchParams } = new URL(url, "http://server");
     this.device = { id: searchParams.get("device_id"), name: searchParams.get("device_name") };
     this.userAgent = headers["user-agent"] ?? "";
-    if (headers.cookie?.includes("rejoin_token=good")) this.say({ type: "auth_result", payload: this.#auth() });
+    if (headers.cookie?.includes("rejoin_session=good")) this.say({ type: "auth_result", payload: this.#auth() });
     socket.on("message", (data: Buffer, binary) => {
       if (server.deaf) return;
       if (binary) this.#input(data);

@@ -28,12 +28,12 @@ async function logIn(): Promise<Page> {
   return page;
 }
 
-test("the token is where no script can read it", async () => {
+test("the session is where no script can read it", async () => {
   pages = await servePages();
   const page = await logIn();
   const readable = await page.evaluate(() => JSON.stringify({ ...localStorage, cookie: document.cookie, at: location.href }));
   expect(readable).not.toContain("good");
-  expect(await context.cookies()).toMatchObject([{ name: "rejoin_token", httpOnly: true, sameSite: "Strict", path: "/" }]);
+  expect(await context.cookies()).toMatchObject([{ name: "rejoin_session", httpOnly: true, sameSite: "Strict", path: "/" }]);
   expect(pages.server.received.map(({ type }) => type)).not.toContain("authenticate");
 });
 

@@ -66,6 +66,12 @@ export async function seeLine(page: Page, pattern: RegExp): Promise<void> {
   );
 }
 
+/** Starts the login shell. */
+export async function newTerminal(page: Page): Promise<void> {
+  await page.locator(".nothing, .sidebar-head").getByText("New terminal").first().click();
+  await page.getByRole("button", { name: "terminal", exact: true }).first().click();
+}
+
 export async function connected(page: Page): Promise<void> {
   await page.getByRole("status").getByText("Connected", { exact: true }).waitFor({ state: "attached" });
 }

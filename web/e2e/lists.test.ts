@@ -50,9 +50,9 @@ test("a session that comes, changes and goes is shown without being asked for", 
   const asked = asks(page);
   const second = { ...info, id: "id-second", title: "second", created_at: info.created_at + 1 };
   pages.server.publish("@sessions", second, "created");
-  await expect.poll(() => titles(page)).toEqual(["first", "second"]);
+  await expect.poll(() => titles(page)).toEqual(["second", "first"]);
   pages.server.publish("@sessions", { ...info, title: "renamed", connections: 3 }, "changed");
-  await expect.poll(() => titles(page)).toEqual(["renamed", "second"]);
+  await expect.poll(() => titles(page)).toEqual(["second", "renamed"]);
   await page.getByText("3 attached").waitFor();
   pages.server.publish("@sessions", info, "removed");
   await expect.poll(() => titles(page)).toEqual(["second"]);
@@ -85,12 +85,12 @@ test("what is heard while the list is asked for counts more than the answer", as
   const page = await context.newPage();
   let answer: () => void = () => {};
   const held = new Promise<void>((resolve) => (answer = resolve));
-  await page.route("**/api/v1/sessions", async (route) => {
+  await page.route("**/api/v1/sessions?*", async (route) => {
     const response = await route.fetch();
     await held;
     await route.fulfill({ response });
   });
-  const asked = page.waitForRequest("**/api/v1/sessions");
+  const asked = page.waitForRequest("**/api/v1/sessions?*");
   await page.goto(`${pages.home}#login=good`);
   await asked;
   pages.server.publish("@sessions", { ...info, title: "new" }, "changed");
@@ -99,16 +99,85 @@ test("what is heard while the list is asked for counts more than the answer", as
   await expect.poll(() => titles(page)).toEqual(["new"]);
 });
 
-test("an administrator's list is asked for again and again, for the sessions of others", async () => {
+test("an administrator sees the own sessions, and on request those of all users", async () => {
   pages.admin = true;
   const page = await context.newPage();
   await page.clock.install();
   await page.goto(`${pages.home}#login=good`);
   await connected(page);
-  await page.getByText("There are no terminals yet.").waitFor();
-  pages.server.createSession({ title: "of somebody else", owner: "bob" });
+  pages.server.createSession({ title: "own" });
+  pages.server.createSession({ title: "of bob", owner: "bob", created_at: Date.now() + 1 });
+  await page.reload();
+  await expect.poll(() => titles(page)).toEqual(["own"]);
+  await page.getByLabel("All users").check();
+  await expect.poll(() => titles(page)).toEqual(["of bob", "own"]);
+  await page.getByText("bob · nobody attached").waitFor();
+  await screenshot(page, "list-everyone-dark");
+  pages.server.createSession({ title: "later of bob", owner: "bob", created_at: Date.now() + 2 });
   await page.clock.runFor(10_000);
-  await expect.poll(() => titles(page)).toEqual(["of somebody else"]);
+  await expect.poll(() => titles(page)).toEqual(["later of bob", "of bob", "own"]);
+  await page.getByLabel("All users").uncheck();
+  await expect.poll(() => titles(page)).toEqual(["own"]);
+});
+
+function addMany(count: number): void {
+  const now = Date.now();
+  for (let number = 1; number <= count; number++) {
+    const status = number % 10 === 0 ? "terminated" : "idle";
+    pages.server.createSession({ title: `number ${number}`, status, created_at: now - (count - number) * 60_000 });
+  }
+}
+
+test("a long list is shown page by page, newest first", async () => {
+  addMany(150);
+  const page = await open();
+  await expect.poll(async () => (await titles(page)).length).toBe(100);
+  expect((await titles(page))[0]).toBe("number 150");
+  await page.getByRole("button", { name: "Show more" }).click();
+  await expect.poll(async () => (await titles(page)).length).toBe(150);
+  expect((await titles(page)).at(-1)).toBe("number 1");
+  expect(await page.getByRole("button", { name: "Show more" }).count()).toBe(0);
+});
+
+test("a session that is not on the page is known when it is open", async () => {
+  addMany(150);
+  const oldest = [...pages.server.sessions.values()][0];
+  const page = await open(`#/s/${oldest?.info.id}`);
+  await page.getByRole("heading", { name: "number 1" }).waitFor();
+  expect(await page.title()).toBe("number 1");
+});
+
+test("the list is filtered by text and state, also when something changes", async () => {
+  addMany(150);
+  const page = await open();
+  await page.getByLabel("Filter terminals").fill("NUMBER 14");
+  const fourteens = [149, 148, 147, 146, 145, 144, 143, 142, 141, 140, 14].map((number) => `number ${number}`);
+  await expect.poll(() => titles(page)).toEqual(fourteens);
+  await page.getByLabel("Which terminals").selectOption("ended");
+  await expect.poll(() => titles(page)).toEqual(["number 140"]);
+  await screenshot(page, "list-filtered-dark");
+  const running = [...pages.server.sessions.values()].find(({ info }) => info.title === "number 141");
+  const ended = { ...running?.info, status: "terminated" as const };
+  Object.assign(running?.info ?? {}, ended);
+  pages.server.publish("@sessions", ended, "changed");
+  await expect.poll(() => titles(page)).toEqual(["number 141", "number 140"]);
+  await page.getByLabel("Which terminals").selectOption("running");
+  await page.getByLabel("Filter terminals").fill("nothing like it");
+  await page.getByText("Nothing is found.").waitFor();
+});
+
+test("what has ended is cleared, on a phone too", async () => {
+  await reopen({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+  addMany(20);
+  pages.admin = true;
+  const page = await open();
+  await page.getByRole("button", { name: "Terminals" }).tap();
+  await page.waitForFunction(() => document.querySelector(".sidebar")?.getBoundingClientRect().left === 0);
+  await screenshot(page, "list-phone-dark");
+  await page.getByRole("button", { name: "Clear ended" }).tap();
+  await expect.poll(async () => (await titles(page)).length).toBe(18);
+  expect(await titles(page)).not.toContain("number 20");
+  expect([...pages.server.sessions.values()].length).toBe(18);
 });
 
 const CHROME_ON_ANDROID = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36";

@@ -4,7 +4,7 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type Presence, Topic } from "../../client/src/index";
-import { connected, openBrowser, openContext, screenshot, seeLine } from "./browser";
+import { connected, newTerminal, openBrowser, openContext, screenshot, seeLine } from "./browser";
 import { Proxy } from "./proxy";
 import { type Rejoin, startRejoin } from "./rejoin";
 
@@ -50,7 +50,7 @@ describe("pages", () => {
     const one = await logIn();
     const other = await logIn();
     await other.getByText("There are no terminals yet.").waitFor();
-    await one.getByText("New terminal").first().click();
+    await newTerminal(one);
     await one.locator(".xterm-screen").waitFor();
     await other.locator(".entry-title").waitFor();
     await other.getByText("1 attached").waitFor();
@@ -118,7 +118,7 @@ describe("the client", () => {
   test("who is there is followed", async () => {
     const one = await connect("one");
     const seen: Presence[] = [];
-    one.followPresence({ user: "owner" }, (presence) => seen.push(presence));
+    one.followPresence({ user: "ann" }, (presence) => seen.push(presence));
     const devices = () => seen.at(-1)?.members.map(({ device }) => device).sort();
     await expect.poll(devices).toEqual(["one"]);
     await connect("two");

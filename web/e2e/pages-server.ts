@@ -5,7 +5,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TestServer } from "../../client/test/server";
-import type { ConnectionInfo } from "../src/devices";
+import type { SessionInfo } from "../../client/src/index";
+import type { BrowserSession, ConnectionInfo } from "../src/devices";
+import { type Filter, matches } from "../src/session-filter";
 
 const PAGES = fileURLToPath(new URL("../dist/", import.meta.url));
 /** As the server's. */
@@ -26,6 +28,7 @@ export interface PagesServer {
   profiles: string[];
   /** Of the user, beside those that are really there. */
   otherConnections: ConnectionInfo[];
+  browserSessions: BrowserSession[];
   /** What was changed over HTTP: method, path, body. */
   changes: string[];
   admin: boolean;
@@ -40,6 +43,7 @@ export async function servePages(base = "/"): Promise<PagesServer> {
     home: "",
     profiles: ["terminal"],
     otherConnections: [],
+    browserSessions: [],
     changes: [],
     admin: false,
     forgetful: false,
@@ -78,20 +82,22 @@ type Answered = [status: number, body?: unknown];
 
 function api(
   pages: PagesServer,
-  { headers }: IncomingMessage,
+  { headers, url }: IncomingMessage,
   response: ServerResponse,
   asked: string,
   body: string,
 ): Answered {
+  const { searchParams } = new URL(url ?? "/", "http://server");
   const cookie = (value: string) =>
-    response.setHeader("set-cookie", `rejoin_token=${value}; HttpOnly; SameSite=Strict; Path=${new URL(pages.home).pathname}`);
+    response.setHeader("set-cookie", `rejoin_session=${value}; HttpOnly; SameSite=Strict; Path=${new URL(pages.home).pathname}`);
   if (asked === "POST login") {
-    if (headers.authorization !== "Bearer good") return refuse(headers.authorization === "Bearer expired");
+    const { token, code } = JSON.parse(body) as { token?: string; code?: string };
+    if ((token ?? code) !== "good") return refuse(code === "expired");
     cookie("good");
     pages.forgetful = false;
     return [204];
   }
-  if (pages.forgetful || !headers.cookie?.includes("rejoin_token=good")) return refuse(false);
+  if (pages.forgetful || !headers.cookie?.includes("rejoin_session=good")) return refuse(false);
   const { server, profiles, admin } = pages;
   const [method, path = ""] = asked.split(" ");
   if (method !== "GET") pages.changes.push(body === "" ? asked : `${asked} ${body}`);
@@ -101,11 +107,31 @@ function api(
   }
   if (asked === "GET me") return [200, { user_id: "ada", expires_at: null, admin }];
   if (asked === "GET profiles") return [200, { profiles }];
-  if (asked === "GET sessions") return [200, { sessions: [...server.sessions.values()].map(({ info }) => info) }];
+  if (asked === "GET sessions") return [200, sessionPage(server, searchParams)];
+  const session = method === "GET" && server.sessions.get(path.replace("sessions/", ""));
+  if (session) return [200, session.info];
+  if (asked === "GET users/ada/browser-sessions") return [200, { browser_sessions: pages.browserSessions }];
+  if (path.startsWith("users/ada/browser-sessions/")) {
+    pages.browserSessions = pages.browserSessions.filter(({ id }) => !path.endsWith(`/${id}`));
+    return [204];
+  }
   if (asked === "GET users/ada/connections") return [200, { connections: allConnections(pages), next: null }];
   if (method === "DELETE") return end(pages, ({ id }) => path === `connections/${id}`);
   if (asked === "POST users/ada/disconnect") return end(pages, ({ device }) => device === JSON.parse(body).device);
   return [404, { title: "Not found", status: 404, code: "not_found" }];
+}
+
+/** Newest first, as the server does. */
+function sessionPage(server: TestServer, query: URLSearchParams): { sessions: SessionInfo[]; next: string | null } {
+  const [user, text, state] = [query.get("user"), query.get("q") ?? "", query.get("state") ?? "all"] as const;
+  const filter = { text, state: state as Filter["state"], everyone: user === null };
+  const found = [...server.sessions.values()]
+    .map(({ info }) => info)
+    .filter((info) => (user === null || info.owner === user) && matches(info, filter))
+    .sort((one, other) => other.created_at - one.created_at || (one.id < other.id ? 1 : -1));
+  const begin = found.findIndex(({ id }) => id === query.get("after")) + 1;
+  const page = found.slice(begin, begin + Number(query.get("limit")));
+  return { sessions: page, next: begin + page.length < found.length ? (page.at(-1)?.id ?? null) : null };
 }
 
 function refuse(expired: boolean): Answered {

@@ -70,10 +70,10 @@ test("the log-in link is used once and leaves the address", async () => {
   await connected(page);
 });
 
-test("without a token the page says how to get one", async () => {
+test("without a log-in the page says how to get a link", async () => {
   const page = await context.newPage();
   await page.goto(pages.home);
-  await page.getByText("rejoin token --user NAME").waitFor();
+  await page.getByText("rejoin token --link").waitFor();
   await screenshot(page, "log-in-dark");
   await page.emulateMedia({ colorScheme: "light" });
   await screenshot(page, "log-in-light");

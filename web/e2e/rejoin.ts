@@ -1,6 +1,6 @@
 // The real server, in a directory of its own, on a free port.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,21 +13,31 @@ const LOG_IN_LINK = /http:\/\/127\.0\.0\.1:(\d+)\/\S*#login=(\S+)/;
 
 export interface Rejoin {
   port: number;
+  /** An administrator's. */
   token: string;
+  /** Of the log-in link: good once. */
+  code: string;
+  /** Runs another command with the server's data. */
+  command(...args: string[]): string;
   stop(): Promise<void>;
 }
 
 export async function startRejoin(): Promise<Rejoin> {
   const directory = mkdtempSync(join(tmpdir(), "rejoin-e2e-"));
-  const child = spawn(binary(), ["serve", "--listen", "127.0.0.1:0", "--data-dir", join(directory, "data")], {
-    cwd: directory,
-    env: { ...process.env, SHELL: "/bin/bash", HOME: directory },
+  const options = { cwd: directory, env: { ...process.env, SHELL: "/bin/bash", HOME: directory, USER: "ann" } };
+  const data = ["--data-dir", join(directory, "data")];
+  const child = spawn(binary(), ["serve", "--listen", "127.0.0.1:0", ...data], {
+    ...options,
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const { port, token } = await logInLink(child);
+  const { port, code } = await logInLink(child);
+  const command = (...args: string[]) => execFileSync(binary(), [...args, ...data], options).toString().trim();
+  const token = command("token", "--user", "ann", "--admin");
   return {
     port,
     token,
+    code,
+    command,
     async stop() {
       // A close is answered once its program is gone: then none writes to the directory any more.
       await closeSessions(port, token);
@@ -46,14 +56,14 @@ function binary(): string {
   return found;
 }
 
-function logInLink(child: ChildProcess): Promise<{ port: number; token: string }> {
+function logInLink(child: ChildProcess): Promise<{ port: number; code: string }> {
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it printed a link`)));
     // Read to the end, or the server would block on a full pipe.
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
-      const [, port, token] = LOG_IN_LINK.exec(line) ?? [];
-      if (port !== undefined && token !== undefined) resolve({ port: Number(port), token });
+      const [, port, code] = LOG_IN_LINK.exec(line) ?? [];
+      if (port !== undefined && code !== undefined) resolve({ port: Number(port), code });
     });
   });
 }

@@ -2,7 +2,7 @@
 
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { connected, lines, openBrowser, openContext, screenshot, seeLine } from "./browser";
+import { connected, lines, newTerminal, openBrowser, openContext, screenshot, seeLine } from "./browser";
 import { Proxy } from "./proxy";
 import { type Rejoin, startRejoin } from "./rejoin";
 
@@ -44,7 +44,7 @@ async function logIn(): Promise<Page> {
 /** A page with a shell that has said that it is there. */
 async function openTerminal(): Promise<Page> {
   const page = await logIn();
-  await page.getByText("New terminal").first().click();
+  await newTerminal(page);
   await page.locator(".xterm-screen").waitFor();
   await type(page, "PS1='> '; clear; echo rea''dy\r");
   await seeLine(page, /^ready/);

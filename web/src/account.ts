@@ -1,4 +1,4 @@
-// Who is logged in. The token is in a cookie that no script can read.
+// Who is logged in. The server keeps the session; no script can read its cookie.
 
 import { signal } from "@preact/signals";
 import { RejoinError } from "rejoin";
@@ -18,6 +18,18 @@ export interface Me {
   /** Milliseconds since the epoch, or null for a log-in without an end. */
   expires_at: number | null;
   admin: boolean;
+  /** The id of this browser's session; none where no log-in is needed. */
+  browser_session?: string;
+}
+
+/** What logs somebody in: a token, or the code of a log-in link. */
+type Proof = { token: string } | { code: string };
+
+/** A log-in link of another user than the one who is logged in. */
+export interface Switch {
+  from: string;
+  to: Pick<Me, "user_id" | "admin">;
+  proof: Proof;
 }
 
 /** Null while nobody is logged in; undefined until the server has said. */
@@ -29,13 +41,31 @@ export const logInReason = signal<string | null>(null);
 /** Whether the server could not be asked who is logged in. */
 export const unreachable = signal(false);
 
+/** What a log-in link asks for and the person has to agree to. */
+export const switching = signal<Switch | null>(null);
+
+/** Of a log-in link, until the server has said who is logged in. */
+let offered: Proof | null = null;
+
 const otherTabs = new BroadcastChannel("rejoin.account");
 
-/** Takes a token, or a link with one; whether it was accepted. */
+/** Takes a token, a code, or a link with one of them; whether it was accepted. */
 export async function logIn(text: string): Promise<boolean> {
-  const token = FRAGMENT.exec(text)?.[1] ?? text.trim();
+  return exchangeProof(toProof(FRAGMENT.exec(text)?.[1] ?? text.trim()));
+}
+
+/** Answers the question of `switching`. */
+export async function switchUser(agreed: boolean): Promise<void> {
+  const proof = switching.value?.proof;
+  switching.value = null;
+  if (agreed && proof !== undefined) await exchangeProof(proof);
+}
+
+/** Makes a session of a proof, in place of the one that this browser has. */
+async function exchangeProof(proof: Proof): Promise<boolean> {
+  const { id, name } = device();
   try {
-    await exchange("POST", "login", { headers: { authorization: `Bearer ${token}` } });
+    await exchange("POST", "login", inJson({ ...proof, device_id: id, device_name: name }));
   } catch (error) {
     if (me.value) notifyFailure("You were not logged in anew.", error);
     else logInReason.value = error instanceof RejoinError ? asSentence(error.message) : "The server could not be reached.";
@@ -45,6 +75,32 @@ export async function logIn(text: string): Promise<boolean> {
   otherTabs.postMessage("changed");
   await checkLogIn();
   return true;
+}
+
+/** Uses a log-in link. Asks first if it would switch the user: any page may link here. */
+async function takeOffer(proof: Proof): Promise<void> {
+  const current = me.value;
+  if (!current) {
+    await exchangeProof(proof);
+    return;
+  }
+  try {
+    const to = await exchange<Switch["to"]>("POST", "login/check", inJson(proof));
+    const same = to.user_id === current.user_id && to.admin === current.admin;
+    if (same) await exchangeProof(proof);
+    else switching.value = { from: current.user_id, to, proof };
+  } catch (error) {
+    notifyFailure("You were not logged in anew.", error);
+  }
+}
+
+/** A token has dots (RFC 7519), a code has none. */
+function toProof(text: string): Proof {
+  return text.includes(".") ? { token: text } : { code: text };
+}
+
+function inJson(body: unknown): RequestInit {
+  return { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
 }
 
 export async function logOut(): Promise<void> {
@@ -75,10 +131,13 @@ export async function checkLogIn(): Promise<void> {
     logInReason.value = null;
     localStorage.setItem(USER_KEY, answer.user_id);
     const known = me.value;
-    if (known?.user_id !== answer.user_id || known.expires_at !== answer.expires_at) me.value = answer;
+    // The end of a session moves with each use; it makes no new log-in.
+    const same = known?.user_id === answer.user_id && known.browser_session === answer.browser_session;
+    if (!same || known.admin !== answer.admin) me.value = answer;
   } catch (error) {
     if (error instanceof RejoinError && LOG_IN_CODES.has(error.code)) {
-      if (me.value !== null) loggedOut(localStorage.getItem(USER_KEY) === null ? null : "Your log-in has ended.");
+      const ended = localStorage.getItem(USER_KEY) === null ? null : "Your log-in has ended.";
+      if (me.value !== null && offered === null) loggedOut(ended);
     } else if (me.value === undefined) {
       unreachable.value = true;
       setTimeout(() => void checkLogIn(), AGAIN_MS);
@@ -86,13 +145,21 @@ export async function checkLogIn(): Promise<void> {
     }
   }
   unreachable.value = false;
+  const proof = offered;
+  offered = null;
+  if (proof !== null) await takeOffer(proof);
+}
+
+/** Uses the session once more, which moves its end; whether it ends later than a time. */
+export async function lastsLonger(than: number): Promise<boolean> {
+  const answer = await exchange<Me>("GET", "me").catch(() => null);
+  return answer !== null && answer.expires_at !== null && answer.expires_at > than;
 }
 
 /** Asks the server as the one who is logged in. Rejects as `exchange` does. */
 export async function ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-  const json = body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   try {
-    return await exchange<Answer>(method, path, json || {});
+    return await exchange<Answer>(method, path, body === undefined ? {} : inJson(body));
   } catch (error) {
     if (error instanceof RejoinError && LOG_IN_CODES.has(error.code)) void checkLogIn();
     throw error;
@@ -109,17 +176,17 @@ export function device(): { id: string; name: string } {
   return { id, name: deviceName(navigator.userAgent) };
 }
 
-/** A log-in link's token must not stay in the address, nor in the history. */
-function takeFromAddress(): string | null {
-  const token = FRAGMENT.exec(location.hash)?.[1] ?? null;
-  if (token !== null) history.replaceState(null, "", location.pathname + location.search);
-  return token;
+/** What a log-in link holds must not stay in the address, nor in the history. */
+function takeFromAddress(): Proof | null {
+  const text = FRAGMENT.exec(location.hash)?.[1];
+  if (text === undefined) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return toProof(text);
 }
 
 function begin(): void {
-  const token = takeFromAddress();
-  if (token !== null) void logIn(token);
-  else if (me.value === undefined) void checkLogIn();
+  offered = takeFromAddress() ?? offered;
+  if (offered !== null || me.value === undefined) void checkLogIn();
 }
 
 otherTabs.addEventListener("message", () => void checkLogIn());

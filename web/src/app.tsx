@@ -10,14 +10,17 @@ import { LogIn } from "./log-in";
 import { NewTerminal } from "./new-terminal";
 import { Notices } from "./notices";
 import { openSession, route } from "./route";
-import { sessions, sessionTitle } from "./sessions";
+import { hides } from "./session-filter";
 import { SessionList } from "./session-list";
 import { SessionView } from "./session-view";
+import { filter, sessionInfo, sessions, sessionTitle } from "./sessions";
+import { SwitchUser } from "./switch-user";
 
 export function App() {
   return (
     <>
       <Content />
+      <SwitchUser />
       <Notices />
     </>
   );
@@ -37,7 +40,7 @@ function Workspace() {
   const list = useRef<HTMLElement>(null);
 
   useSignalEffect(() => {
-    const open = sessions.value?.find(({ id }) => id === openSession.value);
+    const open = sessionInfo(openSession.value);
     const title = route.value.name === "devices" ? "Devices" : "rejoin";
     document.title = open === undefined ? title : sessionTitle(open);
   });
@@ -93,7 +96,7 @@ function Nothing() {
   if (waiting) return <div class="nothing" />;
   return (
     <div class="nothing">
-      <p>{sessions.value?.length ? "No terminal is open here." : "There are no terminals yet."}</p>
+      <p>{sessions.value?.length || hides(filter.value) ? "No terminal is open here." : "There are no terminals yet."}</p>
       <p class="faint">A terminal goes on when this page is closed. Come back to it from any device.</p>
       <NewTerminal />
     </div>

@@ -1,9 +1,11 @@
-// The page of devices: who is connected as this user, and the way to end that.
+// The page of devices: what is connected or logged in as this user, and the way to end that.
 
 import { useEffect } from "preact/hooks";
 import { device } from "./account";
 import { Bar } from "./bar";
 import {
+  type BrowserSession,
+  browserSessions,
   byDevice,
   type ConnectionInfo,
   connections,
@@ -11,6 +13,7 @@ import {
   disconnect,
   disconnectDevice,
   followDevices,
+  logOutBrowser,
   moreConnections,
   refreshConnections,
 } from "./devices";
@@ -38,8 +41,11 @@ export function DeviceList() {
       <div class="devices">
         {list !== null && (
           <>
-            <p class="faint">Everything that is connected as you. What you disconnect stays away until somebody connects it again.</p>
-            {byDevice(list, here).map((found) => (
+            <p class="faint">
+              Everything that is connected or logged in as you. What you disconnect stays away until somebody connects it
+              again; what you log out needs a new log-in.
+            </p>
+            {byDevice(list, browserSessions.value ?? [], here).map((found) => (
               <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
             ))}
             {list.length === 0 && <p class="faint">Nothing is connected.</p>}
@@ -51,7 +57,8 @@ export function DeviceList() {
   );
 }
 
-function DeviceCard({ device: { id, name, connections: list }, here, now }: { device: Device; here: boolean; now: number }) {
+function DeviceCard({ device, here, now }: { device: Device; here: boolean; now: number }) {
+  const { id, name, connections: list, logIns } = device;
   const title = id === null ? "Without a device" : name || id;
   return (
     <section class="device" aria-label={title}>
@@ -60,7 +67,7 @@ function DeviceCard({ device: { id, name, connections: list }, here, now }: { de
           <h2 class="ellipsis">{title}</h2>
           {id !== null && <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>}
         </div>
-        {id !== null && (
+        {id !== null && list.length > 0 && (
           <button type="button" class="plain" onClick={() => void disconnectDevice(id)}>
             Disconnect device
           </button>
@@ -69,6 +76,9 @@ function DeviceCard({ device: { id, name, connections: list }, here, now }: { de
       <ul>
         {list.map((info) => (
           <Entry key={info.id} info={info} now={now} />
+        ))}
+        {logIns.map((session) => (
+          <LogInEntry key={session.id} session={session} now={now} />
         ))}
       </ul>
     </section>
@@ -99,6 +109,32 @@ function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
       </div>
       <button type="button" class="link" aria-label={`Disconnect ${agent} ${info.id}`} onClick={() => void disconnect(info.id)}>
         Disconnect
+      </button>
+    </li>
+  );
+}
+
+function LogInEntry({ session, now }: { session: BrowserSession; now: number }) {
+  const agent = shortAgent(session.user_agent);
+  return (
+    <li class="kept-log-in">
+      <div class="connection">
+        <p class="ellipsis" title={session.user_agent ?? ""}>
+          Logged in
+          <span class="faint"> · {session.current ? "this browser" : agent}</span>
+        </p>
+        <p class="faint connection-facts">
+          {session.address !== null && <span>{session.address}</span>}
+          <span>
+            since <Age time={session.created_at} now={now} />
+          </span>
+          <span>
+            last used <Age time={session.last_used_at} now={now} />
+          </span>
+        </p>
+      </div>
+      <button type="button" class="link" aria-label={`Log out ${agent} ${session.id}`} onClick={() => void logOutBrowser(session)}>
+        Log out
       </button>
     </li>
   );

@@ -2,7 +2,7 @@
 
 import { effect, signal } from "@preact/signals";
 import { Connection, type ConnectionState } from "rejoin";
-import { checkLogIn, device, loggedOut, me } from "./account";
+import { checkLogIn, device, lastsLonger, loggedOut, me } from "./account";
 import { pageUrl } from "./api";
 import { notify } from "./notices";
 import { asSentence } from "./wording";
@@ -30,7 +30,17 @@ connection.on("error", ({ code, message }) => {
   if (!SILENT_ERRORS.has(code)) notify(asSentence(message));
 });
 
-connection.on("token_expiring", () => notify("Your log-in ends soon. Open a new log-in link to stay."));
+connection.on("token_expiring", ({ expires_at }) => void stay(expires_at));
+
+/** A session lasts longer with each use; a new connection takes its new end. */
+async function stay(until: number): Promise<void> {
+  if (await lastsLonger(until)) {
+    connection.close();
+    connection.open();
+  } else {
+    notify("Your log-in ends soon. Open a new log-in link to stay.");
+  }
+}
 
 let openedFor: typeof me.value = null;
 
@@ -38,7 +48,7 @@ effect(() => {
   const current = me.value;
   if (current === openedFor) return;
   openedFor = current;
-  // Anew for a new log-in of the same user too: its cookie lasts longer.
+  // Anew for a new log-in of the same user too: the session before has ended.
   connection.close();
   if (current) connection.open();
 });

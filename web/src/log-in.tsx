@@ -22,11 +22,11 @@ export function LogIn() {
           {logInReason.value}
         </p>
         <p>
-          Open the link that the server printed when it started. Or make a token where the server runs, and paste it
-          here:
+          Open the link that the server printed when it started. It works once, within 15 minutes. Where the server
+          runs, make another:
         </p>
         <pre>
-          <code>rejoin token --user NAME</code>
+          <code>rejoin token --link</code>
         </pre>
         <label>
           Token or log-in link

@@ -2,6 +2,7 @@
 
 import { computed, type Signal, signal } from "@preact/signals";
 import { type Connection, type Exit, type RejoinError, type Role, type SessionStatus, Terminal } from "rejoin";
+import { Clipboard } from "./clipboard";
 import { connection } from "./link";
 import { Screen, type Size } from "./screen";
 import { noteChange } from "./sessions";
@@ -35,6 +36,7 @@ export class OpenSession {
   readonly screen: Screen;
   /** Of the key bar: applied to the next key. */
   readonly modifiers = signal({ ctrl: false, alt: false });
+  readonly clipboard: Clipboard;
   readonly #terminal: Terminal;
   readonly #facts: Signal<Facts | null>;
   readonly #stopEffects: () => void;
@@ -42,9 +44,11 @@ export class OpenSession {
 
   constructor(id: string, element: HTMLElement, facts: Signal<Facts | null>, fail: (error: RejoinError | null) => void) {
     this.#facts = facts;
+    this.clipboard = new Clipboard(id);
     this.screen = new Screen(element, terminalTheme.value, {
       input: (data) => this.#type(data),
       room: (size) => this.#room(size),
+      copy: (base64) => this.clipboard.copy(base64),
     });
     lastRoom.value = this.screen.room;
     this.#terminal = new Terminal(connection, id, this.screen.room);
@@ -63,6 +67,7 @@ export class OpenSession {
   close(): void {
     this.#stopEffects();
     clearTimeout(this.#resizing);
+    this.clipboard.close();
     this.#terminal.detach();
     this.screen.dispose();
     if (globalThis.rejoin.terminal === this.screen.emulator) globalThis.rejoin.terminal = null;

@@ -31,6 +31,8 @@ export interface ScreenEvents {
   input: (data: string | Uint8Array) => void;
   /** What could be shown here changed. */
   room: (size: Size) => void;
+  /** A program copies: base64, as it wrote it. */
+  copy: (base64: string) => void;
 }
 
 export class Screen {
@@ -63,7 +65,7 @@ export class Screen {
     });
     const { emulator } = this;
     // Handlers registered later are asked first: a query for the clipboard is swallowed by both.
-    acceptClipboard(emulator);
+    acceptClipboard(emulator, events.copy);
     this.#queries = swallowQueries(emulator);
     followEngine(emulator);
     emulator.loadAddon(new WebLinksAddon((_event, link) => openLink(link)));

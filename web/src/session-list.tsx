@@ -6,11 +6,14 @@ import { useRef, useState } from "preact/hooks";
 import { logOut, me } from "./account";
 import { NewTerminal } from "./new-terminal";
 import { addressOf, DEVICES_ADDRESS, goTo, openSession, route } from "./route";
-import { closeSession, sessions, sessionTitle } from "./sessions";
+import { type Filter, hides } from "./session-filter";
+import { clearEnded, closeSession, filter, listMore, nextPage, sessions, sessionTitle, setFilter } from "./sessions";
 import { useNow } from "./status";
 import { age, hasEnded, howItEnded } from "./wording";
 
 const AGES_MS = 15_000;
+/** As the server's. */
+const MAX_FILTER = 100;
 
 export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
   const now = useNow(AGES_MS);
@@ -23,13 +26,15 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
         <p class="wordmark">rejoin</p>
         <NewTerminal />
       </div>
+      <FilterBar />
       <nav aria-label="Terminals" aria-keyshortcuts="Control+Shift+L">
         <ul>
           {list?.map((session) => (
             <Entry key={session.id} session={session} now={now} onClose={() => setClosing(session)} />
           ))}
         </ul>
-        {list?.length === 0 && <p class="faint empty">No terminals yet.</p>}
+        {list?.length === 0 && <p class="faint empty">{hides(filter.value) ? "Nothing is found." : "No terminals yet."}</p>}
+        <ListEnd />
       </nav>
       <div class="sidebar-foot">
         <span class="user">{me.value?.user_id}</span>
@@ -42,6 +47,72 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
       </div>
       {closing !== null && <ConfirmClose session={closing} done={() => setClosing(null)} />}
     </aside>
+  );
+}
+
+/** What the list shows. There is nothing to choose from while there is nothing. */
+function FilterBar() {
+  const { text, state, everyone } = filter.value;
+  const admin = me.value?.admin ?? false;
+  if (!admin && !sessions.value?.length && !hides(filter.value)) return null;
+  return (
+    <search class="filter">
+      <input
+        type="search"
+        aria-label="Filter terminals"
+        placeholder="Filter"
+        autocomplete="off"
+        spellcheck={false}
+        maxLength={MAX_FILTER}
+        value={text}
+        onInput={(event) => setFilter({ text: event.currentTarget.value })}
+      />
+      <select
+        aria-label="Which terminals"
+        value={state}
+        onChange={(event) => setFilter({ state: event.currentTarget.value as Filter["state"] })}
+      >
+        <option value="all">All</option>
+        <option value="running">Running</option>
+        <option value="ended">Ended</option>
+      </select>
+      {admin && (
+        <label>
+          <input
+            type="checkbox"
+            checked={everyone}
+            onChange={(event) => setFilter({ everyone: event.currentTarget.checked })}
+          />
+          All users
+        </label>
+      )}
+    </search>
+  );
+}
+
+/** What can be done with the list: more of it, and fewer. */
+function ListEnd() {
+  const [busy, setBusy] = useState(false);
+  const clear = async () => {
+    setBusy(true);
+    await clearEnded();
+    setBusy(false);
+  };
+  const user = me.value?.user_id;
+  const anyEnded = sessions.value?.some(({ owner, status }) => owner === user && hasEnded(status));
+  return (
+    <div class="list-end">
+      {nextPage.value !== null && (
+        <button type="button" class="link" onClick={() => void listMore()}>
+          Show more
+        </button>
+      )}
+      {anyEnded && (
+        <button type="button" class="link" disabled={busy} onClick={() => void clear()}>
+          Clear ended
+        </button>
+      )}
+    </div>
   );
 }
 
@@ -58,7 +129,7 @@ function Entry({ session, now, onClose }: { session: SessionInfo; now: number; o
           <span class="dot" data-status={session.status} aria-hidden="true" />
           <span class="ellipsis">{title}</span>
         </span>
-        <span class="entry-facts">{facts(session, now)}</span>
+        <span class="entry-facts ellipsis">{facts(session, now)}</span>
       </a>
       <button
         type="button"
@@ -77,10 +148,10 @@ function Entry({ session, now, onClose }: { session: SessionInfo; now: number; o
 }
 
 function facts(session: SessionInfo, now: number): string {
-  if (hasEnded(session.status)) return `${howItEnded(session)} · ${age(session.last_activity_at, now)}`;
+  const owner = session.owner === me.value?.user_id ? "" : `${session.owner} · `;
+  if (hasEnded(session.status)) return `${owner}${howItEnded(session)} · ${age(session.last_activity_at, now)}`;
   const who = session.connections === 0 ? "nobody attached" : `${session.connections} attached`;
-  const status = session.status === "starting" ? "starting" : who;
-  return `${status} · ${age(session.created_at, now)}`;
+  return `${owner}${who} · ${age(session.created_at, now)}`;
 }
 
 function ConfirmClose({ session, done }: { session: SessionInfo; done: () => void }) {

@@ -4,10 +4,11 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { RejoinError } from "rejoin";
 import { Bar } from "./bar";
+import { CopyingNote } from "./copying";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
 import { type Facts, OpenSession } from "./open-session";
-import { sessions, sessionTitle } from "./sessions";
+import { sessionInfo, sessionTitle } from "./sessions";
 import { asSentence, hasEnded, howItEnded } from "./wording";
 
 export function SessionView({ id }: { id: string }) {
@@ -22,7 +23,7 @@ export function SessionView({ id }: { id: string }) {
     return () => opened.close();
   }, [id]);
 
-  const info = sessions.value?.find((session) => session.id === id);
+  const info = sessionInfo(id);
   return (
     <>
       <Bar>
@@ -31,6 +32,7 @@ export function SessionView({ id }: { id: string }) {
       </Bar>
       <div class="screen" data-ended={facts.value !== null && hasEnded(facts.value.status) ? "" : undefined}>
         <div class="screen-room" ref={element} />
+        {open !== null && <CopyingNote clipboard={open.clipboard} />}
         {failure !== null && <Failure error={failure} />}
       </div>
       {open !== null && <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />}

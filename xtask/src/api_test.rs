@@ -97,17 +97,17 @@ impl Server {
         let configuration = home.join("rejoin.toml");
         fs::write(&configuration, CONFIGURATION)?;
         let (binary, configuration) = (binary.to_string_lossy(), configuration.to_string_lossy());
-        let line = [&*binary, "serve", "--listen", "127.0.0.1:0", "--config", &configuration];
-        let server = Program::new(root, &line).within(&home).with("HOME", &home);
-        let mut running = Running::from(server.with("REJOIN_LOG", "error").start()?);
-        let mut lines = running.output()?.lines();
-        let mut after = |what: &str| {
-            let line = lines.next().transpose()?.unwrap_or_default();
-            match line.split_once(what) {
-                Some((_, rest)) => Ok(rest.to_owned()),
-                None => bail!("the server says {line:?}, and not where it is"),
-            }
+        let rejoin = |arguments: &[&str]| {
+            let line = [&[&*binary], arguments, &["--config", &configuration]].concat();
+            Program::new(root, &line).within(&home).with("HOME", &home)
         };
-        Ok(Self { url: after("serves ")?, token: after("#login=")?, _running: running })
+        let server = rejoin(&["serve", "--listen", "127.0.0.1:0"]).with("REJOIN_LOG", "error");
+        let mut running = Running::from(server.start()?);
+        let line = running.output()?.lines().next().transpose()?.unwrap_or_default();
+        let Some((_, url)) = line.split_once("serves ") else {
+            bail!("the server says {line:?}, and not where it is");
+        };
+        let token = rejoin(&["token", "--user", "tester", "--admin", "--ttl", "1d"]).output()?;
+        Ok(Self { url: url.to_owned(), token: token.trim_end().to_owned(), _running: running })
     }
 }

@@ -99,6 +99,8 @@ pub struct Identity {
     pub token_id: Option<Box<str>>,
     /// What the user is to the program that made the token, if it says so (C2).
     pub role_context: Option<Box<str>>,
+    /// The id of the browser session that the request came with.
+    pub browser_session: Option<Box<str>>,
 }
 
 impl Identity {
@@ -113,6 +115,7 @@ impl Identity {
             issued_at: None,
             token_id: None,
             role_context: None,
+            browser_session: None,
         }
     }
 

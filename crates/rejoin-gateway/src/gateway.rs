@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -13,14 +14,21 @@ use std::{
 };
 
 use rejoin_core::{Caps, Hub, Identity, Shutdown};
-use rejoin_protocol::{UserId, limits, message};
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+use rejoin_protocol::{CloseCode, UserId, limits, message};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tracing::error;
 
 use crate::{
     accept::Accept,
+    browser_session::{BrowserSessionError, BrowserSessions},
     gcra::Rate,
     handler::MessageHandler,
-    http::{self, Answers, FindPage, Pages},
+    http::{self, AllowedHosts, Answers, FindPage, Pages},
+    login_code::LoginCodes,
     peer::TrustedProxies,
     revocation::Revocations,
     shard::{Settings, Shards},
@@ -29,6 +37,9 @@ use crate::{
     tls::Tls,
     token::{TokenError, Verifier},
 };
+
+/// How often the last uses of browser sessions are written; a crash forgets those since.
+const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// How a gateway behaves.
 #[derive(Clone, Debug)]
@@ -65,6 +76,11 @@ pub struct GatewayConfig {
     pub token_in_url: bool,
     /// Origins that may connect besides the server's own, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
+    /// Names that a server without log-in answers to, besides `localhost` and its addresses: the
+    /// host of `Host`, without a port.
+    pub allowed_hosts: Vec<String>,
+    /// Where login codes are kept; `None`: browsers log in with tokens only.
+    pub login_codes: Option<LoginCodes>,
     /// The server's certificate, if it is the server that speaks TLS.
     pub tls: Option<Tls>,
     /// The proxies that are believed when they say for whom they speak.
@@ -103,6 +119,8 @@ impl GatewayConfig {
             compression: true,
             token_in_url: false,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            login_codes: None,
             tls: None,
             trusted_proxies: TrustedProxies::default(),
             max_handshakes: NonZeroUsize::new(1024).expect("not zero"),
@@ -155,6 +173,7 @@ pub(crate) struct Shared {
     /// What all tasks of sockets belong to.
     pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
+    pub(crate) hosts: AllowedHosts,
     pub(crate) handlers: Handlers,
     /// One permit for each connection that may still come (B4).
     pub(crate) permits: Arc<Semaphore>,
@@ -170,11 +189,16 @@ pub(crate) struct Shared {
 pub(crate) struct Handlers(pub(crate) HashMap<String, Arc<dyn MessageHandler>>);
 
 impl Gateway {
-    /// A gateway to this hub. A verifier without revocations gets some in memory.
+    /// A gateway to this hub. A verifier without revocations or browser sessions keeps them in
+    /// memory.
     #[must_use]
     pub fn new(hub: Hub, mut config: GatewayConfig) -> Self {
         if config.verifier.revocations().is_none() {
             config.verifier = config.verifier.with_revocations(Revocations::in_memory());
+        }
+        if config.verifier.browser_sessions().is_none() {
+            let sessions = BrowserSessions::in_memory();
+            config.verifier = config.verifier.with_browser_sessions(sessions);
         }
         Self { hub, config, handlers: HashMap::new(), pages: None, readiness: Readiness::default() }
     }
@@ -220,7 +244,8 @@ impl Gateway {
     /// # Errors
     /// If the system has no threads or descriptors for the shards.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let (shared, pages) = self.share();
+        let (shared, pages) = self.share(Some(listener.local_addr()?.ip()));
+        shared.shutdown.spawn(save_browser_sessions(Arc::clone(&shared)));
         let settings = Settings { drain_window: shared.config.drain_window };
         let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
         let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
@@ -232,12 +257,14 @@ impl Gateway {
     }
 
     /// What requests and sockets share, and the pages.
-    pub(crate) fn share(self) -> (Arc<Shared>, Option<Pages>) {
+    pub(crate) fn share(self, listen: Option<IpAddr>) -> (Arc<Shared>, Option<Pages>) {
         // Sockets are closed before what they show ends.
         let shutdown = self.hub.shutdown().layer("sockets");
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
+        let hosts = AllowedHosts::new(listen, self.config.allowed_hosts.clone());
         let shared = Shared {
+            hosts,
             hub: self.hub,
             config: self.config,
             shutdown,
@@ -257,6 +284,35 @@ impl Shared {
         self.config.verifier.verify(token).await
     }
 
+    /// The log-ins of browsers.
+    pub(crate) fn browser_sessions(&self) -> &BrowserSessions {
+        self.config.verifier.browser_sessions().expect("a gateway keeps browser sessions")
+    }
+
+    /// Ends the browser sessions whose identities are chosen, and closes their connections.
+    ///
+    /// Returns the number of sessions when their end is on disk.
+    ///
+    /// # Errors
+    /// [`BrowserSessionError::NotWritten`]; they have ended nevertheless.
+    pub(crate) async fn end_browser_sessions(
+        &self,
+        chosen: impl Fn(&Identity) -> bool,
+    ) -> Result<usize, BrowserSessionError> {
+        let ended = self.browser_sessions().end(chosen);
+        self.close_logged_out();
+        self.browser_sessions().write().await?;
+        Ok(ended)
+    }
+
+    /// Closes the connections whose browser sessions have ended.
+    pub(crate) fn close_logged_out(&self) {
+        self.hub.disconnect(CloseCode::AuthenticationFailed, |connection| {
+            let recheck = self.config.verifier.recheck(&connection.identity());
+            recheck == Err(TokenError::LoggedOut)
+        });
+    }
+
     /// Who everybody is when no token is needed.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
         (!self.config.auth_required).then(|| {
@@ -264,6 +320,17 @@ impl Shared {
             let caps = self.config.verifier.rules().default_caps.clone();
             Identity::new(user, Caps { admin: false, ..caps })
         })
+    }
+}
+
+/// Writes the last uses of browser sessions to disk now and then, and at the end.
+async fn save_browser_sessions(shared: Arc<Shared>) {
+    let mut stops = false;
+    while !stops {
+        stops = timeout(SAVE_INTERVAL, shared.shutdown.begun()).await.is_ok();
+        if let Err(error) = shared.browser_sessions().save().await {
+            error!(%error, "browser sessions are not written");
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! HTTP: the upgrade, the API, the health check, and pages behind them.
 
 mod api;
+mod cookie;
 mod cors;
 mod document;
 mod extract;
 mod health;
+mod host;
 mod idempotency;
 mod identity;
 mod origin;
@@ -25,6 +27,7 @@ use axum::{
 };
 use rejoin_protocol::ErrorCode;
 
+pub(crate) use host::{AllowedHosts, check_host};
 pub(crate) use idempotency::Answers;
 pub(crate) use identity::{Opener, Proofs, identify, identify_opener};
 use identity::{bearer, check_own_page};
@@ -61,8 +64,10 @@ pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
     let own = own.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
         show(&shown, &method, &uri, &headers)
     });
-    let count = middleware::from_fn_with_state(Arc::clone(shared), count);
-    if base == "/" { own.layer(count) } else { below(own, base, show).layer(count) }
+    let routes = if base == "/" { own } else { below(own, base, show) };
+    routes
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), known_host))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), count))
 }
 
 /// Puts all below the base; the root, and the base without its slash, lead there.
@@ -91,6 +96,15 @@ where
 
 async fn not_found() -> Problem {
     Problem::from(ErrorCode::NotFound)
+}
+
+/// Answers requests for hosts that are allowed only.
+async fn known_host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match check_host(&shared, &parts) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

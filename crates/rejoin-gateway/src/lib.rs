@@ -13,14 +13,18 @@
 //! ```
 
 mod accept;
+mod browser_session;
+mod durable;
 mod gateway;
 mod gcra;
 mod handler;
 mod http;
 mod log;
+mod login_code;
 mod outgoing;
 mod peer;
 mod revocation;
+mod secret;
 mod shard;
 mod socket;
 mod ticket;
@@ -29,10 +33,12 @@ mod token;
 mod transport;
 mod webhook;
 
+pub use browser_session::{BrowserSessionError, BrowserSessions};
 pub use gateway::{Gateway, GatewayConfig, HandlerExists, Readiness};
 pub use gcra::Rate;
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
+pub use login_code::LoginCodes;
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
 pub use revocation::{Revocation, RevocationError, Revocations, Target};
 pub use socket::Rates;

@@ -358,6 +358,7 @@ mod tests {
             issued_at: None,
             token_id: Some(id.into()),
             role_context: None,
+            browser_session: None,
         };
         assert!(entries.is_revoked(&identity("c"), 3999));
         assert!(!entries.is_revoked(&identity("c"), 4000));

@@ -23,7 +23,7 @@ pub(crate) use endpoint::upgrade as upgrade_raw;
 pub(crate) use job::{Done, Jobs};
 pub use pace::Rates;
 pub(crate) use raw::RawAttach;
-pub(crate) use upgrade::{Accepted, Endpoint, check};
+pub(crate) use upgrade::{Accepted, Endpoint, check, user_agent};
 
 use crate::{
     accept,

@@ -66,8 +66,6 @@ pub enum SessionKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionStatus {
-    /// Being made.
-    Starting,
     /// Somebody is attached.
     Active,
     /// Nobody is attached.

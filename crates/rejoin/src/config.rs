@@ -20,6 +20,10 @@ pub(crate) use log::{Format, Log};
 use value::{ByteSize, Count, Interval, TopicPattern};
 pub(crate) use webhooks::Webhooks;
 
+/// What to do if Claude Code is not installed.
+const CLAUDE_HINT: &str = "install it with `npm install -g @anthropic-ai/claude-code`, or name \
+                           another command in `profiles.claude.command`";
+
 /// Everything that can be configured.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,7 +34,7 @@ pub(crate) struct Config {
     /// By topic, or by prefix with `*` at its end.
     pub(crate) topics: BTreeMap<TopicPattern, Topic>,
     pub(crate) sessions: Sessions,
-    /// What terminals may be started from; `terminal`, the login shell, if there is none.
+    /// What terminals may be started from, besides `terminal`, the login shell, and `claude`.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
     pub(crate) log: Log,
     /// Programs behind HTTP that are told, or asked.
@@ -47,6 +51,9 @@ pub(crate) struct Server {
     /// Origins besides the server's own.
     #[serde(deserialize_with = "value::origins")]
     pub(crate) allowed_origins: Vec<String>,
+    /// Names in `Host` that a server without log-in answers to, besides its own.
+    #[serde(deserialize_with = "value::hosts")]
+    pub(crate) allowed_hosts: Vec<String>,
     /// Relative to the data directory, both.
     #[serde(deserialize_with = "value::optional_path")]
     tls_certificate_file: Option<PathBuf>,
@@ -122,6 +129,9 @@ pub(crate) struct ProfileEntry {
     cwd: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    /// What is said to who starts it while its command does not exist.
+    #[serde(default, deserialize_with = "value::hint")]
+    install_hint: Option<String>,
 }
 
 impl Default for Server {
@@ -130,6 +140,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             data_dir: value::expand_home("~/.local/share/rejoin"),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             tls_certificate_file: None,
             tls_key_file: None,
             trusted_proxies: TrustedProxies::default(),
@@ -192,30 +203,46 @@ impl Server {
         }
     }
 
-    /// How its pages are reached.
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls_certificate_file.is_some() { "https" } else { "http" }
+    /// Where its pages are, without a slash at the end.
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls_certificate_file.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}{}", self.base_path.trim_end_matches('/'))
     }
 }
 
 impl Config {
-    /// The profiles, with the login shell if none is configured.
+    /// What a log-in allows that names no rights.
+    ///
+    /// A terminal is this server's user. Tokens that this server did not sign, and people who need
+    /// none, get terminals only where the configuration says so.
+    pub(crate) fn default_caps(&self) -> Caps {
+        let own_tokens = self.auth.required && self.auth.sources().is_empty();
+        let default = if own_tokens { Caps::user() } else { Caps::topics() };
+        self.auth.default_caps.clone().unwrap_or(default)
+    }
+
+    /// The profiles: those of the configuration, the login shell and Claude Code.
     pub(crate) fn profiles(&self) -> BTreeMap<ProfileName, Profile> {
         let mut profiles: BTreeMap<_, _> = self
             .profiles
             .iter()
             .map(|(name, entry)| {
-                let ProfileEntry { command, cwd, env } = entry.clone();
-                (name.clone(), Profile { command, cwd, env: env.into_iter().collect() })
+                let ProfileEntry { command, cwd, env, install_hint } = entry.clone();
+                let env = env.into_iter().collect();
+                (name.clone(), Profile { command, cwd, env, install_hint })
             })
             .collect();
-        let shell = || Profile {
-            command: vec!["$SHELL".to_owned(), "-l".to_owned()],
-            cwd: None,
-            env: Vec::new(),
-        };
-        let terminal = ProfileName::new("terminal").expect("a valid name");
-        profiles.entry(terminal).or_insert_with(shell);
+        let defaults: [(&str, &[&str], Option<&str>); 2] =
+            [("terminal", &["$SHELL", "-l"], None), ("claude", &["claude"], Some(CLAUDE_HINT))];
+        for (name, command, hint) in defaults {
+            let name = ProfileName::new(name).expect("a valid name");
+            profiles.entry(name).or_insert_with(|| Profile {
+                command: command.iter().copied().map(str::to_owned).collect(),
+                cwd: None,
+                env: Vec::new(),
+                install_hint: hint.map(str::to_owned),
+            });
+        }
         profiles
     }
 

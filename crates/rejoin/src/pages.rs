@@ -1,5 +1,7 @@
 //! The web pages, embedded in the binary.
 
+use std::fmt::Write;
+
 use rejoin_gateway::Page;
 use rust_embed::RustEmbed;
 
@@ -11,5 +13,9 @@ struct Pages;
 /// Finds a file of the pages by its path without the leading slash.
 pub(crate) fn find(path: &str) -> Option<Page> {
     let file = Pages::get(path)?;
-    Some(Page { content: file.data, content_type: file.metadata.mimetype().to_owned() })
+    let tag = file.metadata.sha256_hash().iter().fold(String::new(), |mut tag, byte| {
+        write!(tag, "{byte:02x}").expect("a string takes all that is written");
+        tag
+    });
+    Some(Page { content: file.data, content_type: file.metadata.mimetype().to_owned(), tag })
 }

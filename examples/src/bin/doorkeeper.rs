@@ -72,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7402".to_owned());
     let shutdown = Shutdown::new();
     let hello = vec!["echo".to_owned(), "hello".to_owned()];
-    let profile = Profile { command: hello, cwd: None, env: Vec::new() };
+    let profile = Profile { command: hello, cwd: None, env: Vec::new(), install_hint: None };
     let terminals = Arc::new(LocalTerminals::new(std::iter::empty(), shutdown.clone()));
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal")?, profile)].into(),

@@ -78,7 +78,7 @@ pub(super) fn spawn(
         .env("REJOIN_SESSION", launch.session.as_str())
         .envs(launch.env.iter().map(|(name, value)| (name, value)))
         .kill_on_drop(true);
-    let child = command.spawn(pts).map_err(|error| refused(program, error))?;
+    let child = command.spawn(pts).map_err(|error| refused(program, launch, error))?;
     Ok(Started { pty, rest, open, child })
 }
 
@@ -112,10 +112,12 @@ fn expand(word: &str, env: &BTreeMap<String, String>) -> Result<String, StartErr
     }
 }
 
-fn refused(program: &str, error: pty_process::Error) -> StartError {
+fn refused(program: &str, launch: &Launch, error: pty_process::Error) -> StartError {
     let sentence = match error {
         pty_process::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            format!("the command `{program}` does not exist on the server")
+            let hint = launch.install_hint.as_ref().map(|hint| format!("; {hint}"));
+            let hint = hint.unwrap_or_default();
+            format!("the command `{program}` does not exist on the server{hint}")
         }
         pty_process::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             format!("the command `{program}` may not be run on the server")

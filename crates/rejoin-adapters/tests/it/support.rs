@@ -20,6 +20,7 @@ pub(crate) fn launch(command: &[&str]) -> Launch {
         env: Vec::new(),
         cwd: None,
         size: TerminalSize::new(80, 24).unwrap(),
+        install_hint: None,
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Profile {
     pub cwd: Option<String>,
     /// Environment variables besides the ordinary ones.
     pub env: Vec<(String, String)>,
+    /// What to do about a command that does not exist, such as "install it with `…`".
+    pub install_hint: Option<String>,
 }
 
 /// What topics of a name keep.

@@ -88,6 +88,7 @@ impl Hub {
             env: profile.env.clone(),
             cwd: create.cwd.or_else(|| profile.cwd.clone()),
             size,
+            install_hint: profile.install_hint.clone(),
         };
         authority.check()?;
         self.shared.gate.check()?;

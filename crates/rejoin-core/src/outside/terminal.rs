@@ -30,6 +30,8 @@ pub struct Launch {
     pub cwd: Option<String>,
     /// The first size.
     pub size: TerminalSize,
+    /// What to do about a command that does not exist, for the one who asked.
+    pub install_hint: Option<String>,
 }
 
 /// Why a program could not be started; the sentence is for the one who asked.

@@ -82,7 +82,8 @@ fn hub<H: EventHandler + 'static>(
     let terminals = MemoryTerminals::new();
     let programs = terminals.started().unwrap();
     let shutdown = Shutdown::new();
-    let profile = Profile { command: vec!["program".into()], cwd: None, env: Vec::new() };
+    let profile =
+        Profile { command: vec!["program".into()], cwd: None, env: Vec::new(), install_hint: None };
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
         presence_grace: Duration::ZERO,

@@ -4,7 +4,9 @@
 
 mod account;
 mod administration;
+mod browser_sessions;
 mod connections;
+mod login;
 mod sessions;
 mod terminals;
 mod topics;
@@ -78,6 +80,8 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(users::emit_to_device))
         .routes(routes!(users::disconnect))
         .routes(routes!(users::presence))
+        .routes(routes!(browser_sessions::list))
+        .routes(routes!(browser_sessions::end))
         .routes(routes!(administration::revoke, administration::list))
         .routes(routes!(administration::lift_user))
         .routes(routes!(administration::lift_token))
@@ -87,8 +91,9 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .merge(repeatable)
         // A ticket stands for the token that asks, so no answer is given twice.
         .routes(routes!(account::ticket))
-        .routes(routes!(account::log_in))
-        .routes(routes!(account::log_out))
+        .routes(routes!(login::log_in))
+        .routes(routes!(login::check))
+        .routes(routes!(login::log_out))
         .routes(routes!(account::me));
     let (router, openapi) = routes.split_for_parts();
     (router.with_state(Arc::clone(shared)), openapi)

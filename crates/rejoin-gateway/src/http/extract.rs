@@ -96,7 +96,7 @@ impl FromRequestParts<Arc<Shared>> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let identity = identify(shared, &parts.method, &parts.headers).await?;
+        let identity = identify(shared, parts).await?;
         let verifier = shared.config.verifier.clone();
         let caller = Self { identity: identity.into(), verifier };
         parts.extensions.insert(caller.clone());

@@ -18,8 +18,7 @@ use crate::{
 /// What Prometheus is told.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const STATUSES: [(SessionStatus, &str); 5] = [
-    (SessionStatus::Starting, "starting"),
+const STATUSES: [(SessionStatus, &str); 4] = [
     (SessionStatus::Active, "active"),
     (SessionStatus::Idle, "idle"),
     (SessionStatus::Terminated, "terminated"),

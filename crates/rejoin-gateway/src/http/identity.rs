@@ -1,20 +1,15 @@
 //! Who sends a request: a header, a ticket or a cookie says so.
 
-use std::borrow::Cow;
-
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header, request::Parts};
 use rejoin_core::Identity;
 use rejoin_protocol::ErrorCode;
 
 use crate::{
     gateway::Shared,
-    http::{Problem, is_own_origin},
+    http::{Problem, cookie, is_own_origin},
     ticket::HeldTicket,
     token::TokenError,
 };
-
-/// The cookie in which a browser keeps the pages' token.
-pub(crate) const COOKIE: &str = "rejoin_token";
 
 /// What a socket's request may say of its user in its address.
 #[derive(Default)]
@@ -39,37 +34,43 @@ pub(crate) enum Opener {
 }
 
 /// Who sends an HTTP request.
-pub(crate) async fn identify(
-    shared: &Shared,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Identity, Problem> {
-    let token = match (bearer(headers), cookie(headers)) {
-        (Some(token), _) => Cow::Borrowed(token),
-        (None, Some(token)) => {
-            // A browser adds the cookie to whatever a page of another origin makes it send.
-            if !method.is_safe() && !is_same_origin(headers) {
-                let detail = "a request with a cookie must come from this server's own pages";
-                return Err(Problem::new(ErrorCode::Forbidden, detail));
-            }
-            token.into()
-        }
-        (None, None) => {
-            return shared.anonymous().ok_or_else(|| {
-                let detail = "send `Authorization: Bearer TOKEN`";
-                Problem::new(ErrorCode::NotAuthenticated, detail)
-            });
-        }
+pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity, Problem> {
+    if let Some(token) = bearer(&parts.headers) {
+        return shared.verify(token).await.map_err(|error| refused(shared, &error));
+    }
+    let Some(secret) = cookie::read(shared, parts) else {
+        return shared.anonymous().ok_or_else(|| {
+            let detail = "send `Authorization: Bearer TOKEN`";
+            Problem::new(ErrorCode::NotAuthenticated, detail)
+        });
     };
-    shared.verify(&token).await.map_err(|error| refused(shared, &error))
+    // A browser adds the cookie to whatever a page of another origin makes it send.
+    if !parts.method.is_safe() && !is_same_origin(&parts.headers) {
+        let detail = "a request with a cookie must come from this server's own pages";
+        return Err(Problem::new(ErrorCode::Forbidden, detail));
+    }
+    of_browser_session(shared, &secret).map_err(|error| refused(shared, &error))
+}
+
+/// The identity of a browser session, by the secret in its cookie.
+fn of_browser_session(shared: &Shared, secret: &str) -> Result<Identity, TokenError> {
+    let identity = match (shared.browser_sessions().identify(secret), shared.anonymous()) {
+        (Some(identity), _) => identity,
+        // Nobody needs to log in any more.
+        (None, Some(anonymous)) => anonymous,
+        (None, None) => return Err(TokenError::LoggedOut),
+    };
+    shared.config.verifier.recheck(&identity)?;
+    Ok(identity)
 }
 
 /// Who opens a socket. The origin is the caller's to check.
 pub(crate) async fn identify_opener(
     shared: &Shared,
-    headers: &HeaderMap,
+    parts: &Parts,
     proofs: Proofs,
 ) -> Result<Opener, Problem> {
+    let headers = &parts.headers;
     if let Some(token) = bearer(headers) {
         let identity = shared.verify(token).await.map_err(|error| refused(shared, &error))?;
         return Ok(Opener::Known(identity));
@@ -90,20 +91,23 @@ pub(crate) async fn identify_opener(
                           ticket (`POST /api/v1/tickets`)";
             return Err(Problem::new(ErrorCode::NotAuthenticated, detail));
         }
-        Some(token) => Some(token),
-        // A page of another origin that may connect brings its own proof.
-        None if is_own_origin(headers) => cookie(headers),
-        None => None,
+        token => token,
     };
-    Ok(match token {
-        None => shared.anonymous().map_or(Opener::Unknown, Opener::Known),
-        Some(token) => match shared.verify(&token).await {
-            Ok(identity) => Opener::Known(identity),
-            Err(error) => {
-                shared.hub.metrics().auth_failed(error.reason());
-                Opener::Refused(error)
-            }
+    // A page of another origin that may connect brings its own proof.
+    let secret = || cookie::read(shared, parts).filter(|_| is_own_origin(headers));
+    let identity = match token {
+        Some(token) => shared.verify(&token).await,
+        None => match secret() {
+            Some(secret) => of_browser_session(shared, &secret),
+            None => return Ok(shared.anonymous().map_or(Opener::Unknown, Opener::Known)),
         },
+    };
+    Ok(match identity {
+        Ok(identity) => Opener::Known(identity),
+        Err(error) => {
+            shared.hub.metrics().auth_failed(error.reason());
+            Opener::Refused(error)
+        }
     })
 }
 
@@ -112,14 +116,6 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The token in the cookie, if there is one (RFC 6265 §4.2).
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let lists = headers.get_all(header::COOKIE).iter().filter_map(|list| list.to_str().ok());
-    let mut pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.split_once('='));
-    let (_, token) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
-    Some(token.trim().to_owned())
 }
 
 /// Whether a browser says that one of this server's pages sends the request.
@@ -183,21 +179,6 @@ mod tests {
         ];
         for (lines, is_own) in cases {
             assert_eq!(is_same_origin(&headers(lines)), is_own, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn the_token_is_found_among_other_cookies_and_not_in_their_names() {
-        let cases = [
-            ("rejoin_token=abc", Some("abc")),
-            ("a=b; rejoin_token=abc; c=d", Some("abc")),
-            ("a=b;rejoin_token=a=b", Some("a=b")),
-            ("xrejoin_token=abc", None),
-            ("rejoin_token", None),
-            ("", None),
-        ];
-        for (list, token) in cases {
-            assert_eq!(cookie(&headers(&[("cookie", list)])).as_deref(), token, "{list}");
         }
     }
 

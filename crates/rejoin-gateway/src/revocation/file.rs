@@ -1,15 +1,13 @@
 //! The file of revocations: written whole or not at all.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::revocation::{MAX_REVOCATIONS, Revocation, RevocationError};
+use crate::{
+    durable,
+    revocation::{MAX_REVOCATIONS, Revocation, RevocationError},
+};
 
 /// What this server writes, and reads.
 const VERSION: u32 = 1;
@@ -47,20 +45,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<Revocation>, RevocationError> {
 
 /// Puts the file in place; once this returns, it is there after a power cut too.
 pub(super) fn write(path: &Path, revocations: &[Revocation]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new");
-    let draft = path.with_file_name(name);
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let text = serde_json::to_vec(&ContentRef { version: VERSION, revocations })?;
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    // The name is in the directory, which is a file of its own.
-    File::open(directory)?.sync_all()
+    durable::replace(path, &text)
 }

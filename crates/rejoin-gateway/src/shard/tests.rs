@@ -57,7 +57,7 @@ impl Stage {
         let mut config = GatewayConfig::new(signer.verifier());
         config.max_connections = MAX_CONNECTIONS;
         configure(&mut config);
-        let (gateway, _) = Gateway::new(hub, config).share();
+        let (gateway, _) = Gateway::new(hub, config).share(None);
         let settings = Settings { drain_window: Duration::from_secs(10) };
         let (shard, _) = Shard::new(Context::new(settings, &gateway)).unwrap();
         let (events, inbox) = (Events::with_capacity(64), Inbox::default());

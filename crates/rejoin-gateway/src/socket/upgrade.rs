@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     gateway::Shared,
-    http::{Opener, Problem, Proofs, identify_opener, is_allowed},
+    http::{Opener, Problem, Proofs, check_host, identify_opener, is_allowed},
     peer::Peer,
 };
 
@@ -61,6 +61,7 @@ pub(crate) async fn check(
     parts: &mut Parts,
     endpoint: Endpoint,
 ) -> Result<Accepted, Response> {
+    check_host(shared, parts).map_err(IntoResponse::into_response)?;
     let headers = &parts.headers;
     let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
     let key = handshake::accept(pairs).map_err(refuse)?;
@@ -80,7 +81,7 @@ pub(crate) async fn check(
         Problem::new(ErrorCode::Overloaded, &detail).into_response()
     })?;
     let proofs = Proofs { ticket, token };
-    let opener = identify_opener(shared, &parts.headers, proofs);
+    let opener = identify_opener(shared, parts, proofs);
     let opener = opener.await.map_err(IntoResponse::into_response)?;
     let handshake = Handshake {
         device: Device { id: device_id, name: device_name },
@@ -162,8 +163,8 @@ fn answer(key: &str, subprotocol: bool) -> HeaderMap {
     headers
 }
 
-/// What the client's program calls itself, cut and without what no log should have.
-fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+/// Returns the name of the client's program, cut and without control characters.
+pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let name = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
     let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
     name.truncate(name.floor_char_boundary(MAX_USER_AGENT_BYTES));

@@ -80,6 +80,7 @@ impl Claims {
             issued_at: self.iat.map(milliseconds),
             token_id: self.jti.map(Into::into),
             role_context: self.role_context.map(Into::into),
+            browser_session: None,
         })
     }
 }

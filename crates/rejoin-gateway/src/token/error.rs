@@ -47,6 +47,14 @@ pub enum TokenError {
     /// A ticket lets nobody in, or nobody any more.
     #[error("the ticket is spent, too old, or was never issued; ask for a new one")]
     Ticket,
+    /// A cookie's browser session has ended.
+    #[error("the log-in has ended; log in again")]
+    LoggedOut,
+    /// A login code lets nobody in, or nobody any more.
+    #[error(
+        "the login link is spent, older than 15 minutes, or was never made; `rejoin token --link` makes one"
+    )]
+    LoginCode,
     /// The issuer's keys could not be fetched: the token may be good.
     #[error("the issuer's keys cannot be fetched now; try again later")]
     KeysUnavailable,
@@ -67,6 +75,8 @@ impl TokenError {
             Self::Malformed | Self::TooLong => "malformed",
             Self::Revoked => "revoked",
             Self::Ticket => "ticket",
+            Self::LoggedOut => "logged_out",
+            Self::LoginCode => "login_code",
             Self::KeysUnavailable => "keys_unavailable",
         }
     }

@@ -8,6 +8,7 @@ use rejoin_core::{Identity, Shutdown, now_ms};
 use serde::Deserialize;
 
 use crate::{
+    browser_session::BrowserSessions,
     revocation::Revocations,
     token::{
         InvalidKey, MAX_TOKEN_BYTES, TokenError, TokenRules,
@@ -40,6 +41,7 @@ pub struct Verifier {
     /// The rules as the library takes them, for each algorithm.
     validations: Arc<HashMap<Algorithm, Validation>>,
     revocations: Option<Revocations>,
+    browser_sessions: Option<BrowserSessions>,
 }
 
 /// Where keys come from.
@@ -88,7 +90,13 @@ impl Verifier {
     fn new(keys: Keys) -> Self {
         let rules = TokenRules::default();
         let validations = Arc::new(validations(&rules));
-        Self { keys, rules: Arc::new(rules), validations, revocations: None }
+        Self {
+            keys,
+            rules: Arc::new(rules),
+            validations,
+            revocations: None,
+            browser_sessions: None,
+        }
     }
 
     /// Asks this of tokens, instead of what was asked before.
@@ -104,6 +112,12 @@ impl Verifier {
         Self { revocations: Some(revocations), ..self }
     }
 
+    /// Keeps the log-ins of browsers here, and refuses those that have ended.
+    #[must_use]
+    pub fn with_browser_sessions(self, sessions: BrowserSessions) -> Self {
+        Self { browser_sessions: Some(sessions), ..self }
+    }
+
     /// What is asked of tokens.
     #[must_use]
     pub fn rules(&self) -> &TokenRules {
@@ -114,6 +128,12 @@ impl Verifier {
     #[must_use]
     pub fn revocations(&self) -> Option<&Revocations> {
         self.revocations.as_ref()
+    }
+
+    /// The log-ins of browsers, if they are kept.
+    #[must_use]
+    pub fn browser_sessions(&self) -> Option<&BrowserSessions> {
+        self.browser_sessions.as_ref()
     }
 
     /// Verifies a token: its signature, its times, what the rules ask, and that nobody revoked it.
@@ -150,7 +170,7 @@ impl Verifier {
     /// Whether somebody who was let in, or holds a ticket, may still be.
     ///
     /// # Errors
-    /// [`TokenError::Expired`] and [`TokenError::Revoked`].
+    /// [`TokenError::Expired`], [`TokenError::Revoked`] and [`TokenError::LoggedOut`].
     pub fn recheck(&self, identity: &Identity) -> Result<(), TokenError> {
         self.recheck_at(identity, now_ms())
     }
@@ -161,8 +181,11 @@ impl Verifier {
         if identity.expires_at.is_some_and(|end| end.saturating_add(leeway) <= now_ms) {
             return Err(TokenError::Expired);
         }
-        match &self.revocations {
-            Some(revocations) if revocations.is_revoked(identity) => Err(TokenError::Revoked),
+        if self.revocations.as_ref().is_some_and(|it| it.is_revoked(identity)) {
+            return Err(TokenError::Revoked);
+        }
+        match (&identity.browser_session, &self.browser_sessions) {
+            (Some(id), Some(sessions)) if !sessions.is_there(id) => Err(TokenError::LoggedOut),
             _ => Ok(()),
         }
     }

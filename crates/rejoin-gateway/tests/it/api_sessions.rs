@@ -128,10 +128,21 @@ async fn lists_come_in_pages_that_join_without_gap_or_repeat() {
         assert_eq!(sessions.len(), 2);
         after = format!("&after={next}");
     }
-    assert_eq!(seen, made);
+    made.reverse();
+    assert_eq!(seen, made, "newest first");
     let none = server.api("ann", "GET", "/sessions?status=active").send().await.json();
     assert_eq!(none, json!({ "sessions": [], "next": null }));
-    for query in ["limit=0", "limit=1001", "limit=+1", "status=new", "after=", "kind=a&kind=b"] {
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=+1",
+        "status=new",
+        "after=",
+        "after=s1",
+        "after=1_",
+        "kind=a&kind=b",
+        "state=old",
+    ] {
         let answer = server.api("ann", "GET", &format!("/sessions?{query}")).send().await;
         assert_eq!(answer.problem(), (400, "invalid_field".into()), "{query}");
     }

@@ -11,9 +11,13 @@ fn find(path: &str) -> Option<Page> {
     let (content, kind) = match path {
         "index.html" => ("<base href=\"/\" />", "text/html"),
         "assets/a.js" => ("1", "text/javascript"),
+        "assets/b.js" => ("plain", "text/javascript"),
+        "assets/b.js.br" => ("brotli", "application/octet-stream"),
+        "assets/b.js.gz" => ("gzipped", "application/gzip"),
         _ => return None,
     };
-    Some(Page { content: Cow::Borrowed(content.as_bytes()), content_type: kind.to_owned() })
+    let content = Cow::Borrowed(content.as_bytes());
+    Some(Page { content, content_type: kind.to_owned(), tag: format!("tag-of-{path}") })
 }
 
 async fn based(base: &'static str) -> TestServer {
@@ -22,18 +26,23 @@ async fn based(base: &'static str) -> TestServer {
 }
 
 #[tokio::test]
-async fn a_token_becomes_a_cookie_that_no_script_reads() {
+async fn a_token_becomes_a_browser_session_that_no_script_reads() {
     let server = TestServer::start().await;
     let origin = format!("http://{}", server.address);
     let login = server.ask("POST", "/api/v1/login").header("Origin", &origin);
     let login = login.bearer(&server.token("ann")).send().await;
     assert_eq!(login.status, 204);
     let cookie = login.header("set-cookie").to_owned();
-    assert!(cookie.starts_with("rejoin_token="), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; Max-Age=34560000; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(cookie.starts_with("rejoin_session="), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
-    let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await.json();
-    assert_eq!(me, json!({ "user_id": "ann", "expires_at": 4_000_000_000_000u64, "admin": false }));
+    let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await;
+    assert!(me.header("set-cookie").starts_with(cookie), "it lasts longer with each answer");
+    let me = me.json();
+    assert_eq!((&me["user_id"], &me["admin"]), (&"ann".into(), &false.into()));
+    let now = rejoin_core::now_ms();
+    let left = me["expires_at"].as_u64().unwrap() - now;
+    assert!((2_591_000_000..=2_592_000_000).contains(&left), "{left}");
     let body = server.ask("POST", "/api/v1/login").json(json!({ "token": server.token("bob") }));
     assert_eq!(body.send().await.status, 204);
     let bad = server.ask("POST", "/api/v1/login").json(json!({ "token": "x" })).send().await;
@@ -41,7 +50,7 @@ async fn a_token_becomes_a_cookie_that_no_script_reads() {
     let none = server.ask("POST", "/api/v1/login").send().await;
     assert_eq!(none.problem(), (401, "not_authenticated".into()));
     let logout = server.ask("POST", "/api/v1/logout").header("Origin", &origin).send().await;
-    assert!(logout.header("set-cookie").starts_with("rejoin_token=; Path=/; Max-Age=0;"));
+    assert!(logout.header("set-cookie").starts_with("rejoin_session=; Path=/; Max-Age=0;"));
 }
 
 #[tokio::test]
@@ -58,7 +67,8 @@ async fn a_cookie_ends_with_its_token() {
 #[tokio::test]
 async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
     let server = TestServer::start().await;
-    let cookie = format!("rejoin_token={}", server.token("ann"));
+    let login = server.ask("POST", "/api/v1/login").bearer(&server.token("ann")).send().await;
+    let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
     let own = format!("http://{}", server.address);
     let post = async |headers: &[(&str, &str)]| {
         let mut request = server.ask("POST", "/api/v1/tickets").header("Cookie", &cookie);
@@ -156,6 +166,34 @@ async fn an_address_within_the_pages_is_the_pages_business() {
     assert_eq!(get("/s/abc.js", html).await.status, 404);
     assert_eq!(get("/api/v1/abc", html).await.problem(), (404, "not_found".into()));
     assert_eq!(server.ask("POST", "/").send().await.problem(), (404, "not_found".into()));
+}
+
+#[tokio::test]
+async fn an_asset_comes_in_the_smallest_form_that_the_browser_takes() {
+    let server = based("/").await;
+    let get = async |path: &str, accepted: &str| {
+        server.ask("GET", path).header("Accept-Encoding", accepted).send().await
+    };
+    for (accepted, coding, body) in [
+        ("gzip, deflate, br, zstd", "br", "brotli"),
+        ("gzip, br;q=0", "gzip", "gzipped"),
+        ("identity", "", "plain"),
+    ] {
+        let answer = get("/assets/b.js", accepted).await;
+        assert_eq!((answer.header("content-encoding"), &*answer.body), (coding, body));
+        assert_eq!(answer.header("content-type"), "text/javascript");
+        assert_eq!(answer.header("vary"), "accept-encoding");
+        let tag = answer.header("etag").to_owned();
+        let ask = server.ask("GET", "/assets/b.js").header("Accept-Encoding", accepted);
+        let again = ask.header("If-None-Match", &format!("\"other\", W/{tag}")).send().await;
+        assert_eq!((again.status, again.header("etag"), &*again.body), (304, &*tag, ""));
+        let other = get("/assets/b.js", "br").await;
+        assert_eq!(other.header("etag") == tag, coding == "br", "each form has its own tag");
+    }
+    assert_eq!(get("/assets/a.js", "br, gzip").await.header("content-encoding"), "");
+    let (index, below) = (get("/", "").await, based("/rejoin/").await);
+    let below = below.ask("GET", "/rejoin/").send().await;
+    assert_ne!(index.header("etag"), below.header("etag"), "their contents differ");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ fn identity(user: &str, issued_at: Option<u64>, token_id: Option<&str>) -> Ident
         issued_at,
         token_id: token_id.map(Into::into),
         role_context: None,
+        browser_session: None,
     }
 }
 

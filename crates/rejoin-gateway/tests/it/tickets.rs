@@ -19,6 +19,7 @@ fn identity(user: &str) -> Identity {
         issued_at: None,
         token_id: None,
         role_context: None,
+        browser_session: None,
     }
 }
 

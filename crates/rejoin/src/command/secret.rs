@@ -9,16 +9,22 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_core::Shutdown;
-use rejoin_gateway::{Claims, Revocations, Signer, Verifier};
+use rejoin_gateway::{BrowserSessions, Claims, LoginCodes, Revocations, Signer, Verifier};
 use rejoin_protocol::UserId;
 
-use crate::config::Config;
+use crate::{command::variable, config::Config};
 
 /// The file of the secret that a server makes for itself.
 const FILE: &str = "secret";
 
 /// What was revoked, in the data directory.
 const REVOCATIONS: &str = "revocations.json";
+
+/// The log-ins of browsers, in the data directory.
+const BROWSER_SESSIONS: &str = "browser-sessions.json";
+
+/// The directory of login codes, in the data directory.
+const LOGIN_CODES: &str = "login-codes";
 
 /// What verifies tokens, and what signs them if this server can.
 pub(super) fn verifier(
@@ -42,7 +48,20 @@ pub(super) fn verifier(
         (signer.verifier(), Some(signer))
     };
     let revocations = Revocations::open(&directory.join(REVOCATIONS))?;
-    Ok((verifier.with_revocations(revocations), signer))
+    let sessions = BrowserSessions::open(&directory.join(BROWSER_SESSIONS))?;
+    Ok((verifier.with_revocations(revocations).with_browser_sessions(sessions), signer))
+}
+
+/// The login codes of the server with this configuration.
+pub(super) fn login_codes(config: &Config) -> LoginCodes {
+    LoginCodes::new(&config.server.data_dir.join(LOGIN_CODES))
+}
+
+/// Whoever runs the server.
+pub(super) fn login_user() -> UserId {
+    variable("USER")
+        .and_then(|name| UserId::new(&name).ok())
+        .unwrap_or_else(|| UserId::new("owner").expect("a valid user id"))
 }
 
 /// The secret that the configuration names, or the server's own, which is made if it is missing.

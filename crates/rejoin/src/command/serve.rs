@@ -6,10 +6,9 @@ use anyhow::{Context, bail};
 use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
-    Claims, Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents,
-    WebhookMessages, encode,
+    Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
+    encode,
 };
-use rejoin_protocol::UserId;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -18,14 +17,12 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    command::{ConfigFile, environment, say, secret, sentence, variable},
+    command::{ConfigFile, environment, say, secret, sentence},
     config::Config,
     log::Logging,
     pages,
 };
 
-/// How long a login link works, in seconds: 30 days.
-const LOGIN_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// Where a stopping server leaves what the next one goes on with, in the data directory.
 const CHECKPOINT: &str = "checkpoint.json";
 /// How long sockets, and then programs, have to end before they are cut. Their own deadlines are
@@ -161,16 +158,11 @@ fn gateway(
     tls: Option<Tls>,
     hub: &Hub,
 ) -> anyhow::Result<Gateway> {
-    // A terminal is this server's user. Tokens that this server did not sign, and people who
-    // need none, get terminals only where the configuration says so.
-    let own_tokens = config.auth.required && config.auth.sources().is_empty();
-    let default = if own_tokens { Caps::user() } else { Caps::topics() };
-    let default_caps = config.auth.default_caps.clone().unwrap_or(default);
     let rules = TokenRules {
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
         leeway: config.auth.leeway,
-        default_caps,
+        default_caps: config.default_caps(),
     };
     let gateway_config = GatewayConfig {
         auth_required: config.auth.required,
@@ -180,6 +172,8 @@ fn gateway(
         max_message_bytes: config.limits.max_message_bytes.get().get(),
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        login_codes: Some(secret::login_codes(config)),
         tls,
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
@@ -213,38 +207,25 @@ fn with_webhooks(config: &Config, hub: &Hub, mut gateway: Gateway) -> anyhow::Re
 
 /// Says where the server is, and how to log in.
 fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
-    let base = config.server.base_path.trim_end_matches('/');
-    let url = format!("{}://{address}{base}", config.server.scheme());
+    let url = config.server.url(address);
     say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: whoever reaches this address may use it");
     }
-    let Some(signer) = signer else {
+    if signer.is_none() {
         if config.auth.audience.is_none() {
             warn!("auth.audience is not set: the issuer's tokens for other services are good here");
         }
         let issuer = config.auth.issuer.as_deref().unwrap_or("the issuer");
         let link = format!("{url}/#login=TOKEN");
-        return Ok(say(&format!("Log in: {link} with a token of {issuer}"))?);
-    };
-    if config.auth.hs256_secret_file.is_none() {
-        let token = signer.sign(&Claims {
-            caps: Some(Caps::admin()),
-            iss: config.auth.issuer.clone(),
-            aud: config.auth.audience.clone().map(Into::into),
-            ..secret::claims(login_user(), LOGIN_SECONDS)
-        })?;
-        // After `#`, so that the token is never sent in a request's line.
-        say(&format!("Log in: {url}/#login={token}"))?;
+        say(&format!("Log in: {link} with a token of {issuer}"))?;
+    }
+    if signer.is_some() && config.auth.hs256_secret_file.is_none() {
+        let code = secret::login_codes(config).issue(secret::login_user(), Caps::admin())?;
+        // After `#`, so that the code is never sent in a request's line.
+        say(&format!("Log in: {url}/#login={code}"))?;
     }
     Ok(())
-}
-
-/// Whoever runs the server.
-fn login_user() -> UserId {
-    variable("USER")
-        .and_then(|name| UserId::new(&name).ok())
-        .unwrap_or_else(|| UserId::new("owner").expect("a valid user id"))
 }
 
 #[cfg(test)]

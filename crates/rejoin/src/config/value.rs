@@ -22,6 +22,10 @@ const SCROLLBACK_BYTES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
 const MAX_COUNT: usize = 10_000_000;
 /// A shorter heartbeat would close clients that answer over an ordinary network.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
+/// The longest name of a host (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
+/// What says how to install a command, in bytes; it is part of an error.
+const MAX_HINT_BYTES: usize = 500;
 /// Nobody waits longer; sums of instants and intervals stay far from their end.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -271,6 +275,15 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+pub(super) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let hosts = texts(&value).filter(|hosts| hosts.iter().all(|host| is_host(host)));
+    hosts.ok_or_else(|| {
+        let allowed = "write names without scheme and port, such as [\"rejoin.example.org\"]";
+        Error::custom(format!("{value} is not a list of hosts; {allowed}"))
+    })
+}
+
 pub(super) fn proxies<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<TrustedProxies, D::Error> {
@@ -280,6 +293,11 @@ pub(super) fn proxies<'de, D: Deserializer<'de>>(
         Error::custom(format!("{value} is not a list of addresses and networks; {allowed}"))
     })?;
     TrustedProxies::new(proxies.iter().map(String::as_str)).map_err(Error::custom)
+}
+
+fn is_host(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !text.is_empty() && text.len() <= MAX_HOST_BYTES && text.bytes().all(is_plain)
 }
 
 fn is_origin(text: &str) -> bool {
@@ -293,6 +311,19 @@ pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     command.ok_or_else(|| {
         Error::custom(format!(
             "{value} is not a program and its arguments; write [\"$SHELL\", \"-l\"] or so"
+        ))
+    })
+}
+
+pub(super) fn hint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let is_sentence = |text: &&str| {
+        (1..=MAX_HINT_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+    };
+    let hint = value.as_str().filter(is_sentence).map(|hint| Some(hint.to_owned()));
+    hint.ok_or_else(|| {
+        Error::custom(format!(
+            "{value} is not a hint; write 1 to {MAX_HINT_BYTES} bytes on one line"
         ))
     })
 }

@@ -16,6 +16,7 @@ fn a_right_configuration_is_said_to_be_right() {
 listen = "[::1]:7500"
 data_dir = "~/data"
 allowed_origins = ["https://example.org"]
+allowed_hosts = ["rejoin.example.org"]
 trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
 tls_certificate_file = "~/certificate.pem"
 tls_key_file = "key.pem"
@@ -98,7 +99,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
-            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`",
+            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`, \
+             `install_hint`",
         ),
         (
             "[topics.a]\nslow_reader = \"skip\"",
@@ -178,6 +180,15 @@ fn a_mistake_about_the_base_path_and_the_limits_is_told_too() {
     let of_path = of_path.each_ref().map(|(text, expected)| (text.as_str(), expected.as_str()));
     are_told(&of_path);
     are_told(&[
+        (
+            "[server]\nallowed_hosts = [\"https://example.org\"]",
+            "2: [\"https://example.org\"] is not a list of hosts; write names without scheme and \
+             port, such as [\"rejoin.example.org\"]",
+        ),
+        (
+            "[profiles.a]\ncommand = [\"a\"]\ninstall_hint = \"\"",
+            "3: \"\" is not a hint; write 1 to 500 bytes on one line",
+        ),
         (
             "[server]\npublic_metrics = \"yes\"",
             "2: invalid type: string \"yes\", expected a boolean",

@@ -67,6 +67,9 @@ fn a_profile_that_cannot_start_says_why_to_who_asked() {
         r#"
 [profiles.gone]
 command = ["no-such-program"]
+[profiles.hinted]
+command = ["no-such-agent"]
+install_hint = "ask ann for it"
 [profiles.unset]
 command = ["$AGENT"]
 [profiles.nowhere]
@@ -84,6 +87,18 @@ cwd = "~/nowhere"
              the command `no-such-program` does not exist on the server",
         ),
         (
+            "hinted",
+            "the profile `hinted` could not be started: \
+             the command `no-such-agent` does not exist on the server; ask ann for it",
+        ),
+        (
+            "claude",
+            "the profile `claude` could not be started: \
+             the command `claude` does not exist on the server; \
+             install it with `npm install -g @anthropic-ai/claude-code`, \
+             or name another command in `profiles.claude.command`",
+        ),
+        (
             "unset",
             "the profile `unset` could not be started: \
              its command names `$AGENT`, which is not set",
@@ -97,7 +112,10 @@ cwd = "~/nowhere"
     let answer = client.create("other");
     assert_eq!(answer["payload"]["code"], "unknown_profile", "{answer}");
     let known = answer["payload"]["message"].as_str().unwrap();
-    assert!(known.contains("`gone`, `nowhere`, `terminal`, `unset`"), "{known}");
+    assert!(
+        known.contains("`claude`, `gone`, `hinted`, `nowhere`, `terminal`, `unset`"),
+        "{known}"
+    );
     let answer = client.create("terminal");
     assert_eq!(answer["type"], "ack", "the server goes on: {answer}");
 }

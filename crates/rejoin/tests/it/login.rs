@@ -10,7 +10,10 @@ use std::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Home, Server};
+use crate::{
+    browsers::Browser,
+    support::{Home, Server},
+};
 
 /// A key that is known to everybody, and a token for `bob` that it has signed.
 const ISSUER: &str = include_str!("../../../rejoin-gateway/tests/keys/ed25519.pub.pem");
@@ -22,9 +25,10 @@ fn the_first_start_prints_a_link_that_logs_in() {
     let server = home.serve();
     assert!(server.url.starts_with("http://127.0.0.1:"), "{}", server.url);
     assert!(server.login.starts_with(&format!("Log in: {}/#login=", server.url)));
-    let mut client = server.connect();
-    let answer = client.ask("authenticate", json!({ "token": server.login_token() }));
-    assert_eq!(answer["payload"]["user_id"], "ann");
+    let mut browser = Browser::new(&server);
+    assert_eq!(browser.log_in(&json!({ "code": server.login_code() })), 204);
+    let (_, me) = browser.get("/api/v1/me");
+    assert_eq!((&me["user_id"], &me["admin"]), (&"ann".into(), &true.into()));
 }
 
 #[test]

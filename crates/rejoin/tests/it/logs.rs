@@ -13,6 +13,7 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
+use crate::browsers::Browser;
 use crate::support::{
     Home, Server,
     hostile::{Hostile, broken_input},
@@ -173,8 +174,12 @@ fn no_secret_reaches_the_most_detailed_log() {
     let ticket = "a-ticket-that-somebody-made-up-for-this-test";
     let bearer = format!("Authorization: Bearer {token}\r\n");
     assert!(upgrade(&server, "/ws", &bearer).contains("101"));
+    let code = server.login_code().to_owned();
+    let mut browser = Browser::new(&server);
+    assert_eq!(browser.log_in(&json!({ "code": code })), 204);
+    let secret = browser.cookie().split_once('=').unwrap().1.to_owned();
     let cookie = format!(
-        "Cookie: rejoin_token={token}\r\nOrigin: {}\r\nSec-Fetch-Site: same-origin\r\n",
+        "Cookie: rejoin_session={secret}\r\nOrigin: {}\r\nSec-Fetch-Site: same-origin\r\n",
         server.url
     );
     assert!(upgrade(&server, "/ws", &cookie).contains("101"));
@@ -189,7 +194,8 @@ fn no_secret_reaches_the_most_detailed_log() {
     let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
     let own = fs::read_to_string(home.path("data/secret")).unwrap();
-    let hidden = ["hidden-path", "typed-by-ann", ticket, own.trim(), &WEBHOOK_SECRET[6..]];
+    let hidden = ["hidden-path", "typed-by-ann", ticket, &code, &secret, own.trim()];
+    let hidden = hidden.into_iter().chain([&WEBHOOK_SECRET[6..]]);
     for secret in token.split('.').skip(1).chain(hidden) {
         if let Some(line) = log.lines().find(|line| line.contains(secret)) {
             panic!("{secret} in the log: {line}");

@@ -4,12 +4,14 @@
 
 mod api;
 mod blocked;
+mod browsers;
 mod certificate;
 mod closing;
 mod configuration;
 mod effects;
 mod failures;
 mod heartbeat;
+mod list;
 mod lists;
 mod login;
 mod logs;

@@ -6,8 +6,9 @@ pub(crate) mod http;
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Lines},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -54,15 +55,7 @@ impl Home {
     }
 
     pub(crate) fn program(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(self.0.path())
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("USER", "ann")
-            .stdin(Stdio::null());
-        command
+        program_in(self.0.path(), program)
     }
 
     /// What a command prints that must succeed.
@@ -86,6 +79,18 @@ impl Home {
     pub(crate) fn serve(&self) -> Server {
         Server::start(self, self.rejoin(&["serve", "--listen", "127.0.0.1:0"]))
     }
+}
+
+fn program_in(home: &Path, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(home)
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("USER", "ann")
+        .stdin(Stdio::null());
+    command
 }
 
 /// The one line on standard error with which a command fails, without its beginning.
@@ -169,6 +174,9 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// The line with the login link, if it was printed.
     pub(crate) login: String,
+    home: PathBuf,
+    /// Made when it is first asked for.
+    token: OnceLock<String>,
 }
 
 impl Server {
@@ -180,11 +188,24 @@ impl Server {
         let mut line = || process.lines().next().expect("another line").unwrap();
         let greeting = line();
         let (_, url) = greeting.split_once("serves ").unwrap();
-        Self { url: url.to_owned(), login: line(), process, log }
+        let (url, login) = (url.to_owned(), line());
+        let (home, token) = (home.0.path().to_owned(), OnceLock::new());
+        Self { url, login, process, log, home, token }
     }
 
-    /// The token of the login link.
+    /// An administrator's token, for `ann`.
     pub(crate) fn login_token(&self) -> &str {
+        self.token.get_or_init(|| {
+            let mut command = program_in(&self.home, env!("CARGO_BIN_EXE_rejoin"));
+            command.args(["token", "--user", "ann", "--admin", "--ttl", "30d"]);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        })
+    }
+
+    /// The code of the login link.
+    pub(crate) fn login_code(&self) -> &str {
         self.login.split_once("/#login=").unwrap().1
     }
 
@@ -244,14 +265,22 @@ impl Server {
 
     /// A connection that has not said anything yet.
     pub(crate) fn connect(&self) -> Client {
+        self.connect_with(&[])
+    }
+
+    /// A connection whose request has these headers.
+    pub(crate) fn connect_with(&self, headers: &[(&'static str, &str)]) -> Client {
         let url = format!("{}/ws", self.url.replacen("http", "ws", 1));
         let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
         let name = HeaderValue::from_static("rejoin.v1");
         request.headers_mut().insert("sec-websocket-protocol", name);
         Client(tungstenite::connect(request).unwrap().0)
     }
 
-    /// A connection with the token of the login link.
+    /// A connection of an administrator.
     pub(crate) fn log_in(&self) -> Client {
         let mut client = self.connect();
         let answer = client.ask("authenticate", json!({ "token": self.login_token() }));

@@ -1,50 +1,39 @@
-//! The caller: logged in by a cookie, out again, known, and with a ticket.
+//! The caller: known, and with a ticket.
 
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json as Answer,
+    Json as Answer,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use rejoin_core::{Identity, now_ms};
 use rejoin_protocol::{DeviceId, ErrorCode, UserId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     gateway::Shared,
-    http::{
-        Problem, bearer, check_own_page,
-        extract::{Caller, OptionalJson},
-        identity::{COOKIE, refused},
-    },
-    peer::Peer,
+    http::{Problem, cookie, extract::Caller},
 };
-
-/// Browsers keep a cookie for 400 days at most.
-const MAX_COOKIE_SECONDS: u64 = 400 * 24 * 60 * 60;
-
-/// A token to log in with.
-#[derive(Default, Deserialize, ToSchema)]
-pub(super) struct LogIn {
-    /// A JWT; or else it is in the header `Authorization`.
-    #[serde(default)]
-    token: Option<String>,
-}
 
 /// Who the caller is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Me {
     user_id: UserId,
-    /// When the token ends, in milliseconds since the epoch; null if it does not.
+    /// When the token or the browser session ends, in milliseconds since the epoch; null if it
+    /// does not.
     expires_at: Option<u64>,
     /// Whether it is an administrator.
     admin: bool,
     /// The device that the token was made for.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<DeviceId>,
+    /// The browser session that the request comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    browser_session: Option<Box<str>>,
 }
 
 /// A ticket for one WebSocket.
@@ -56,72 +45,35 @@ pub(super) struct NewTicket {
     expires_at: u64,
 }
 
-/// Log a browser in
-///
-/// Verifies a token, of the body or of the header `Authorization`, and keeps it in a cookie that
-/// no script can read. Only for this server's own pages. A retry is harmless, so it takes no
-/// `Idempotency-Key`.
-#[utoipa::path(
-    post, path = "/login", tag = "account", request_body = inline(Option<LogIn>),
-    security((), ("bearer" = [])),
-    responses(
-        (status = 204, description = "The browser is logged in.",
-         headers(("Set-Cookie" = String, description = "The cookie `rejoin_token`."))),
-        (status = 401, description = "The token is not good."),
-        (status = 403, description = "`forbidden`: a page of another origin asks."),
-    )
-)]
-pub(super) async fn log_in(
-    State(shared): State<Arc<Shared>>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    OptionalJson(LogIn { token }): OptionalJson<LogIn>,
-) -> Result<Response, Problem> {
-    check_own_page(&headers)?;
-    let token = token.as_deref().or(bearer(&headers));
-    let token = token.ok_or_else(|| {
-        let detail = "send the token as `token`, or in the header `Authorization`";
-        Problem::new(ErrorCode::NotAuthenticated, detail)
-    })?;
-    let identity = shared.verify(token).await.map_err(|error| refused(&shared, &error))?;
-    let left = identity.expires_at.map(|end| end.saturating_sub(now_ms()) / 1000);
-    let seconds = left.unwrap_or(MAX_COOKIE_SECONDS).min(MAX_COOKIE_SECONDS);
-    Ok(set_cookie(&shared, peer, token, seconds))
-}
-
-/// Log a browser out
-///
-/// Takes the cookie back. The token itself stays good: see `POST /revocations`.
-#[utoipa::path(
-    post, path = "/logout", tag = "account", security(()),
-    responses(
-        (status = 204, description = "The browser is logged out.",
-         headers(("Set-Cookie" = String, description = "An end of the cookie."))),
-        (status = 403, description = "`forbidden`: a page of another origin asks."),
-    )
-)]
-pub(super) async fn log_out(
-    State(shared): State<Arc<Shared>>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    check_own_page(&headers)?;
-    Ok(set_cookie(&shared, peer, "", 0))
-}
-
 /// See who the caller is
+///
+/// A browser's cookie lasts 30 days more with each answer.
 #[utoipa::path(
     get, path = "/me", tag = "account",
     responses((status = 200, description = "What the token says.", body = Me))
 )]
-pub(super) async fn me(Caller { identity, .. }: Caller) -> Answer<Me> {
+pub(super) async fn me(
+    State(shared): State<Arc<Shared>>,
+    Caller { identity, .. }: Caller,
+    parts: Parts,
+) -> Response {
     let identity = Identity::clone(&identity);
-    Answer(Me {
+    let cookie = identity.browser_session.as_ref().and_then(|_| {
+        let left_ms = identity.expires_at?.saturating_sub(now_ms());
+        let secret = cookie::read(&shared, &parts)?;
+        Some(cookie::set(&shared, &parts.extensions, &secret, left_ms / 1000))
+    });
+    let me = Answer(Me {
         user_id: identity.user,
         expires_at: identity.expires_at,
         admin: identity.caps.admin,
         device_id: identity.device,
-    })
+        browser_session: identity.browser_session,
+    });
+    match cookie {
+        Some(cookie) => ([(header::SET_COOKIE, cookie)], me).into_response(),
+        None => me.into_response(),
+    }
 }
 
 /// Get a ticket for a WebSocket
@@ -146,20 +98,4 @@ pub(super) async fn ticket(
     })?;
     let ticket = NewTicket { ticket: ticket.text, expires_at: ticket.expires_at };
     Ok((StatusCode::CREATED, Answer(ticket)))
-}
-
-fn set_cookie(
-    shared: &Shared,
-    peer: Option<Extension<Peer>>,
-    token: &str,
-    seconds: u64,
-) -> Response {
-    let secure = if peer.is_some_and(|Extension(peer)| peer.is_secure) { "; Secure" } else { "" };
-    let path = &shared.config.base_path;
-    let cookie = format!(
-        "{COOKIE}={token}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
-    );
-    let mut cookie = HeaderValue::from_str(&cookie).expect("a good token is base64 and dots");
-    cookie.set_sensitive(true);
-    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State, http::StatusCode};
-use rejoin_core::{Session, now_ms};
+use rejoin_core::{Identity, Session, now_ms};
 use rejoin_protocol::{CloseCode, ErrorCode, SessionStatus, UserId};
 use serde::{Deserialize, Deserializer, Serialize};
 use tracing::error;
@@ -13,11 +13,11 @@ use crate::{
     gateway::Shared,
     http::{
         Problem,
+        api::login::not_kept,
         extract::{Caller, InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
     revocation::{Revocation, RevocationError, Revocations, Target},
-    token::TokenError,
 };
 
 /// Ten years.
@@ -128,7 +128,6 @@ pub(super) struct Stats {
 /// Sessions that are there, by status.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct SessionCounts {
-    starting: usize,
     active: usize,
     idle: usize,
     terminated: usize,
@@ -168,10 +167,11 @@ pub(super) async fn revoke(
     let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
     let result = revocations(&shared).revoke(target, until).await;
     // Also what is not on disk is in effect.
-    let verifier = &shared.config.verifier;
-    shared.hub.disconnect(CloseCode::Disconnected, |connection| {
-        matches!(verifier.recheck(&connection.identity()), Err(TokenError::Revoked))
-    });
+    let is_revoked = |identity: &Identity| revocations(&shared).is_revoked(identity);
+    shared.hub.disconnect(CloseCode::Disconnected, |connection| is_revoked(&connection.identity()));
+    // A revocation that is lifted brings no browser back.
+    shared.browser_sessions().end(is_revoked);
+    shared.browser_sessions().write().await.map_err(|error| not_kept(&error))?;
     let revocation = result.map_err(|error| refused(&error))?;
     Ok((StatusCode::CREATED, Answer(info(revocation))))
 }
@@ -252,7 +252,6 @@ pub(super) async fn stats(
     let mut sessions = SessionCounts::default();
     for session in hub.sessions(&caller.identity).iter().map(Session::info) {
         *match session.status {
-            SessionStatus::Starting => &mut sessions.starting,
             SessionStatus::Active => &mut sessions.active,
             SessionStatus::Idle => &mut sessions.idle,
             SessionStatus::Terminated => &mut sessions.terminated,

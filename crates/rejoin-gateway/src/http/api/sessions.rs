@@ -1,6 +1,6 @@
 //! Sessions: made, listed, looked at, closed.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use axum::{
     extract::State,
@@ -12,7 +12,7 @@ use rejoin_protocol::{
     ConnectionId, ConnectionInfo, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
     TerminalSize, UserId, limits,
 };
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 
 /// Longest path where a program may start, in bytes: as Linux has it.
 const MAX_CWD_BYTES: usize = 4096;
+/// Longest text that sessions are filtered by, in characters.
+const MAX_TEXT_CHARACTERS: usize = 100;
 
 /// What session to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -79,23 +81,46 @@ pub(super) struct SessionFilter {
     /// Only those in this status.
     #[serde(default)]
     status: Option<SessionStatus>,
+    /// Only those that run, or only those that have ended.
+    #[serde(default)]
+    #[param(inline)]
+    state: Option<RunState>,
     /// Only those of this kind.
     #[serde(default)]
     kind: Option<SessionKind>,
+    /// Only those with this text in their title, name, profile, owner or id, in any case; at most
+    /// 100 characters.
+    #[serde(default, deserialize_with = "text")]
+    #[param(max_length = 100)]
+    q: Option<String>,
     /// Only those after this one: the `next` of the page before.
     #[serde(default)]
-    after: Option<SessionId>,
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}_[A-Za-z0-9._:-]{1,64}$")]
+    after: Option<Cursor>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
 }
 
-/// A page of sessions, oldest first.
+/// Whether a session's program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunState {
+    Running,
+    Ended,
+}
+
+/// The place of a session in the list: newest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cursor(Reverse<(u64, SessionId)>);
+
+/// A page of sessions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionPage {
     sessions: Vec<SessionInfo>,
     /// The `after` of the next page; null if there is none.
-    next: Option<SessionId>,
+    #[schema(value_type = Option<String>)]
+    next: Option<Cursor>,
 }
 
 /// A page of connections, oldest first.
@@ -117,27 +142,76 @@ pub(super) struct Profiles {
 /// Administrators see all, others their own.
 #[utoipa::path(
     get, path = "/sessions", tag = "sessions", params(SessionFilter),
-    responses((status = 200, description = "A page of them, oldest first.", body = SessionPage))
+    responses((status = 200, description = "A page of them, newest first.", body = SessionPage))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
     InQuery(filter): InQuery<SessionFilter>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
-    let SessionFilter { user, status, kind, after, limit: Limit(limit) } = filter;
-    if let Some(user) = &user {
+    if let Some(user) = &filter.user {
         caller.check_user(user)?;
     }
-    let matches = |session: &SessionInfo| {
+    let sessions = shared.hub.sessions(&caller.identity);
+    let infos = sessions.iter().map(Session::info).filter(|session| filter.matches(session));
+    let mut infos: Vec<_> = infos.map(|session| (Cursor::of(&session), session)).collect();
+    infos.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let (infos, next) = page(infos, filter.limit.0, |(cursor, _)| cursor.clone());
+    let sessions = infos.into_iter().map(|(_, session)| session).collect();
+    Ok(axum::Json(SessionPage { sessions, next }))
+}
+
+impl SessionFilter {
+    fn matches(&self, session: &SessionInfo) -> bool {
+        let Self { user, status, state, kind, q, after, limit: _ } = self;
+        let is_ended = session.status.is_ended();
         user.as_ref().is_none_or(|user| session.owner == *user)
             && status.is_none_or(|status| session.status == status)
+            && state.is_none_or(|state| (state == RunState::Ended) == is_ended)
             && kind.is_none_or(|kind| session.kind == kind)
-            && after.as_ref().is_none_or(|after| session.id > *after)
-    };
-    let sessions = shared.hub.sessions(&caller.identity);
-    let sessions = sessions.iter().map(Session::info).filter(matches);
-    let (sessions, next) = page(sessions, limit, |session| session.id.clone());
-    Ok(axum::Json(SessionPage { sessions, next }))
+            && after.as_ref().is_none_or(|after| Cursor::of(session) > *after)
+            && q.as_ref().is_none_or(|text| has_text(session, text))
+    }
+}
+
+/// Whether a session shows a text, which is in lower case.
+fn has_text(session: &SessionInfo, text: &str) -> bool {
+    let SessionInfo { id, title, name, profile, owner, .. } = session;
+    let shown = [title, name.as_deref().unwrap_or_default(), profile.as_str(), owner.as_str()];
+    shown.into_iter().chain([id.as_str()]).any(|shown| shown.to_lowercase().contains(text))
+}
+
+impl Cursor {
+    fn of(session: &SessionInfo) -> Self {
+        Self(Reverse((session.created_at, session.id.clone())))
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(Reverse((created_at, id))) = self;
+        serializer.collect_str(&format_args!("{created_at}_{id}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let place = text.split_once('_').and_then(|(created_at, id)| {
+            Some((created_at.parse().ok()?, SessionId::new(id).ok()?))
+        });
+        let place = place.ok_or_else(|| D::Error::custom("must be the `next` of a page"))?;
+        Ok(Self(Reverse(place)))
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        Some(text) if text.chars().count() > MAX_TEXT_CHARACTERS => {
+            Err(D::Error::custom(format!("must be at most {MAX_TEXT_CHARACTERS} characters")))
+        }
+        text => Ok(text.map(|text| text.to_lowercase())),
+    }
 }
 
 /// Start a session

@@ -28,7 +28,7 @@ pub(crate) struct SlowPost {
 }
 
 impl Server {
-    /// The API with the administrator's token of the login link.
+    /// The API as an administrator.
     pub(crate) fn admin(&self) -> Api {
         self.api(self.login_token())
     }

@@ -1,0 +1,111 @@
+//! Browser sessions: listed, ended.
+
+use std::sync::Arc;
+
+use axum::{Json as Answer, extract::State, http::StatusCode};
+use rejoin_core::Identity;
+use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    browser_session::{Browser, Listed},
+    gateway::Shared,
+    http::{
+        Problem,
+        api::login::not_kept,
+        extract::{Caller, InPath},
+    },
+};
+
+/// A browser that is logged in; times are milliseconds since the epoch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BrowserSession {
+    /// Its id, which is not the cookie's.
+    #[schema(value_type = String)]
+    id: Box<str>,
+    /// The device that the browser named; null if it named none.
+    device: Option<DeviceId>,
+    device_name: Option<DeviceName>,
+    /// The address that it logged in from.
+    #[schema(value_type = Option<String>)]
+    address: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
+    user_agent: Option<Box<str>>,
+    created_at: u64,
+    last_used_at: u64,
+    /// When it ends if it is not used.
+    expires_at: u64,
+    /// Whether the request comes from it.
+    current: bool,
+}
+
+/// All browser sessions of a user, at most 32.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BrowserSessionList {
+    browser_sessions: Vec<BrowserSession>,
+}
+
+/// List the browsers that a user is logged in with
+///
+/// The one that was used last in front, all on one page.
+#[utoipa::path(
+    get, path = "/users/{user}/browser-sessions", tag = "users",
+    params(("user" = UserId, Path, description = "The user.")),
+    responses((status = 200, description = "The browser sessions.", body = BrowserSessionList))
+)]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(user): InPath<UserId>,
+) -> Result<Answer<BrowserSessionList>, Problem> {
+    caller.check_user(&user)?;
+    let current = caller.identity.browser_session.as_ref();
+    let listed = shared.browser_sessions().of_user(&user).into_iter();
+    let browser_sessions = listed.map(|session| {
+        let Listed { id, browser, created_at, last_used_at, expires_at } = session;
+        let Browser { device, device_name, address, user_agent } = browser;
+        BrowserSession {
+            current: current == Some(&id),
+            id,
+            device,
+            device_name,
+            address,
+            user_agent,
+            created_at,
+            last_used_at,
+            expires_at,
+        }
+    });
+    Ok(Answer(BrowserSessionList { browser_sessions: browser_sessions.collect() }))
+}
+
+/// Log a browser out from elsewhere
+///
+/// Ends the browser session and closes its connections with 4500.
+#[utoipa::path(
+    delete, path = "/users/{user}/browser-sessions/{id}", tag = "users",
+    params(
+        ("user" = UserId, Path, description = "The user."),
+        ("id" = String, Path, description = "The browser session."),
+    ),
+    responses(
+        (status = 204, description = "It has ended."),
+        (status = 404, description = "`not_found`: the user has no such browser session."),
+        (status = 500, description = "`internal`: it has ended, but only until a restart."),
+    )
+)]
+pub(super) async fn end(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath((user, id)): InPath<(UserId, Box<str>)>,
+) -> Result<StatusCode, Problem> {
+    caller.check_user(&user)?;
+    let is_named =
+        |it: &Identity| it.user == user && it.browser_session.as_ref().is_some_and(|it| *it == id);
+    let ended = shared.end_browser_sessions(is_named).await.map_err(|error| not_kept(&error))?;
+    if ended == 0 {
+        return Err(Problem::new(ErrorCode::NotFound, "the user has no such browser session"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
