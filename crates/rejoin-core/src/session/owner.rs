@@ -187,7 +187,10 @@ impl Owner {
                 },
                 done = self.worker.done(), if !has_screen => match done {
                     Some(snapshot) => self.snapshot_made(snapshot),
-                    None => return,
+                    None => {
+                        let _ = self.terminal.controls.send(Control::Hangup).await;
+                        return;
+                    }
                 },
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running && has_screen => self.hear(event),

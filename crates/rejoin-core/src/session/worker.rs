@@ -52,8 +52,10 @@ enum Place {
 /// A screen after its work, and what came of it.
 type Done = (Box<dyn Screen>, Option<Snapshot>);
 
-/// What a screen has to do: output first, then the job.
+/// What a screen has to do, in this order.
+#[derive(Default)]
 struct Work {
+    size: Option<TerminalSize>,
     output: VecDeque<Bytes>,
     job: Option<Job>,
 }
@@ -87,19 +89,19 @@ impl ScreenWorker {
         } else if output.is_empty() {
             return;
         }
-        self.send(Work { output, job: None });
+        self.send(Work { output, ..Work::default() });
     }
 
-    /// Changes the size. The screen must be here.
+    /// Changes the size away from here. The screen must be here.
     pub(super) fn resize(&mut self, size: TerminalSize) {
-        let Some(screen) = self.screen() else { return };
-        screen.resize(size);
-        self.feed(vec![Bytes::new()]);
+        // The change goes on in the steps for no output.
+        let output = VecDeque::from([Bytes::new()]);
+        self.send(Work { size: Some(size), output, ..Work::default() });
     }
 
     /// Does a job away from here. The screen must be here.
     pub(super) fn start(&mut self, job: Job) {
-        self.send(Work { output: VecDeque::new(), job: Some(job) });
+        self.send(Work { job: Some(job), ..Work::default() });
     }
 
     /// Waits for the screen to come back, with what came of its job; `None` if it is lost.
@@ -167,6 +169,9 @@ impl Work {
     /// Works for a turn; returns the outcome when all is done.
     fn turn(&mut self, screen: &mut dyn Screen) -> Option<Option<Snapshot>> {
         let until = Instant::now() + TURN;
+        if let Some(size) = self.size.take() {
+            screen.resize(size);
+        }
         while let Some(output) = self.output.pop_front() {
             if let Some(rest) = screen.step(&output) {
                 self.output.push_front(output.slice_ref(rest));

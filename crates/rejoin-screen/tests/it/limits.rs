@@ -1,7 +1,7 @@
 //! What bounds the memory, and what happens at the bounds.
 
 use crate::{assert_same, fed, restored};
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{ExportFormat, Screen, Scrollback, Size};
 
 /// The length up to which strings are interpreted.
 const STRING: usize = 64 * 1024;
@@ -81,4 +81,89 @@ fn the_smallest_screen_has_two_columns_and_one_row() {
 fn the_viewers_table_of_widths_is_the_engines() {
     let table = include_str!("../../xterm/widths.json");
     assert_eq!(table.trim_end(), rejoin_screen::widths_json(), "run the example `widths` again");
+}
+
+#[test]
+fn a_repetition_is_bounded_and_keeps_what_is_combined() {
+    let mut screen = fed(10, 2, "e\u{301}\x1b[3b".as_bytes());
+    assert_eq!(screen.text(), "e\u{301}e\u{301}e\u{301}e\u{301}\n");
+    screen.feed(b"\x1b[65535b");
+    assert_same(&screen, &restored(&screen));
+}
+
+#[test]
+fn a_cell_keeps_eight_combining_characters() {
+    let screen = fed(10, 2, format!("e{}", "\u{301}".repeat(20)).as_bytes());
+    assert_eq!(screen.text(), format!("e{}\n", "\u{301}".repeat(8)));
+}
+
+#[test]
+fn a_long_title_is_cut_between_characters() {
+    let screen = fed(10, 2, format!("\x1b]2;x{}\x07", "é".repeat(1000)).as_bytes());
+    assert_eq!(screen.title(), format!("x{}", "é".repeat(511)));
+    assert_same(&screen, &restored(&screen));
+}
+
+#[test]
+fn text_with_a_link_that_is_too_long_has_none() {
+    let link = |length: usize| format!("\x1b]8;;https://e.org/{}\x07x", "x".repeat(length));
+    assert!(fed(10, 2, link(2000).as_bytes()).html().contains("<a "));
+    assert!(!fed(10, 2, link(2100).as_bytes()).html().contains("<a "));
+    let id = format!("\x1b]8;id={};https://e.org\x07x", "x".repeat(300));
+    assert!(!fed(10, 2, id.as_bytes()).html().contains("<a "));
+}
+
+#[test]
+fn more_links_than_there_is_room_for_are_not_kept() {
+    let mut screen = fed(200, 60, b"");
+    for link in 0..12_000 {
+        let uri = format!("https://example.org/{link}/{}", "x".repeat(1900));
+        screen.feed(format!("\x1b]8;;{uri}\x07x").as_bytes());
+    }
+    // 4 MiB of 23 MB.
+    let links = screen.html().matches("<a ").count();
+    assert!((1500..2500).contains(&links), "{links} links");
+}
+
+#[test]
+fn a_history_keeps_to_its_bytes() {
+    let scrollback = Scrollback { lines: 100_000, bytes: 64 * 1024 };
+    let mut screen = Screen::with_scrollback(Size { cols: 80, rows: 24 }, scrollback);
+    for line in 0..20_000 {
+        screen.feed(format!("{line} {}\r\n", "x".repeat(60)).as_bytes());
+    }
+    for cols in [80, 7, 200, 80] {
+        screen.resize(Size { cols, rows: 24 });
+        let written: usize = screen.export(ExportFormat::Ansi).map(|piece| piece.len()).sum();
+        assert!((40_000..80_000).contains(&written), "{written} bytes at {cols} columns");
+    }
+}
+
+#[test]
+fn a_snapshot_within_a_bound_has_the_newest_lines_and_counts_the_others() {
+    let mut screen = Screen::new(Size { cols: 80, rows: 24 }, 10_000);
+    for line in 0..10_000 {
+        screen.feed(format!("line {line} {}\r\n", "x".repeat(60)).as_bytes());
+    }
+    const MOST: usize = 128 * 1024;
+    let snapshot = screen.snapshot_within(MOST);
+    assert!((MOST * 8 / 10..=MOST).contains(&snapshot.bytes.len()), "{}", snapshot.bytes.len());
+    let kept = 10_000 - 23 - snapshot.history_omitted;
+    assert_eq!(snapshot.bytes, screen.snapshot(kept));
+    let whole = screen.snapshot_within(16 * MOST);
+    assert_eq!((whole.history_omitted, whole.bytes), (0, screen.snapshot(usize::MAX)));
+}
+
+#[test]
+fn a_screen_that_does_not_fit_into_its_bound_is_drawn_without_attributes() {
+    let mut screen = Screen::new(Size { cols: 400, rows: 100 }, 100);
+    for cell in 0..400 * 200 {
+        screen.feed(format!("\x1b[38;2;{};0;0mx", cell % 256).as_bytes());
+    }
+    let snapshot = screen.snapshot_within(128 * 1024);
+    assert!(snapshot.bytes.len() <= 128 * 1024, "{} bytes", snapshot.bytes.len());
+    let mut viewer = Screen::new(screen.size(), 100);
+    viewer.feed(&snapshot.bytes);
+    let is_x = |text: String| text.lines().filter(|line| line.starts_with("xxxxxx")).count();
+    assert_eq!(is_x(viewer.text()), 100);
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{SCROLLBACK, assert_same, fed, restored, screen};
-use rejoin_screen::Screen;
+use rejoin_screen::{ExportFormat, Screen};
 
 const COLS: u16 = 12;
 const ROWS: u16 = 5;
@@ -154,6 +154,13 @@ proptest! {
             }
         }
         assert_same(&whole(&output), &screen);
+    }
+
+    #[test]
+    fn an_export_in_pieces_is_the_snapshot(output in soup()) {
+        let screen = whole(&output);
+        let pieces: Vec<u8> = screen.export(ExportFormat::Ansi).flatten().collect();
+        prop_assert_eq!(pieces, screen.snapshot(SCROLLBACK));
     }
 
     #[test]
