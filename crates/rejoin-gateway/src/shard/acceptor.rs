@@ -61,6 +61,10 @@ impl Shard {
                 Ok((socket, address)) => {
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
                     let slot = accept.enter(&SockRef::from(&socket));
+                    let excess = accept.excess(self.load_of_all());
+                    if excess > 0 {
+                        accept.make_room(excess);
+                    }
                     let socket = socket.into();
                     if accept.is_tls() {
                         accept.serve_tls(socket, slot, peer);
@@ -78,6 +82,7 @@ impl Shard {
                 Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
                 Err(error) => {
                     warn!(%error, "cannot accept connections, trying again");
+                    accept.make_room(TURN_SOCKETS);
                     return self.accept_later(PAUSE);
                 }
             }
@@ -89,6 +94,12 @@ impl Shard {
     fn accept_later(&mut self, pause: Duration) {
         let tick = self.timers.tick(Instant::now() + pause);
         self.timers.insert(tick, Acceptor::ALARM);
+    }
+
+    /// Connections of all shards.
+    fn load_of_all(&self) -> usize {
+        let shards = self.context.shards.get().map_or(&[][..], Vec::as_slice);
+        shards.iter().map(ShardHandle::load).sum()
     }
 
     /// The shard that takes the next socket.

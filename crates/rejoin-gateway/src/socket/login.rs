@@ -103,6 +103,11 @@ impl Client {
         identity: Identity,
         positions: &Positions,
     ) -> Flow {
+        if !self.enter_connections() {
+            self.shared.hub.metrics().refused("connections");
+            self.send_error(reply_to, ErrorCode::Overloaded.into());
+            return Flow::Close(CloseCode::Overloaded);
+        }
         let hub = &self.shared.hub;
         let handshake = mem::take(&mut self.handshake);
         let outbox = Arc::clone(&self.outbox);
