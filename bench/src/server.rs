@@ -27,7 +27,7 @@ use crate::topics::Topics;
 /// More connections than any benchmark opens by default; no pings, which those who wait for their
 /// turn would not answer; and time for those who connect by thousands.
 pub(crate) const LIMITS: &str = "\
-max_connections = 100000
+max_connections = 18000
 connections_per_ip = { count = 0 }
 heartbeat = \"10m\"
 auth_timeout = \"2m\"

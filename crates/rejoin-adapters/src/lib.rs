@@ -6,4 +6,4 @@ mod terminal;
 
 pub use checkpoint::Checkpoint;
 pub use screen::EngineScreens;
-pub use terminal::LocalTerminals;
+pub use terminal::{LocalTerminals, TerminalLimits};

@@ -18,15 +18,12 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 pub(crate) use body::Stopping;
-pub(crate) use pending::PendingSlot;
+pub(crate) use pending::{PendingConnections, PendingSlot};
 use request::MAX_HEAD_BYTES;
 pub(crate) use request::{Opening, Outcome};
 
 use crate::{
-    accept::{
-        address::AddressLimit, http_socket::HttpSocket, pending::PendingConnections,
-        service::ConnectionService,
-    },
+    accept::{address::AddressLimit, http_socket::HttpSocket, service::ConnectionService},
     gateway::{GatewayConfig, Shared},
     peer::{Peer, TrustedProxies},
     tls::Tls,
@@ -81,6 +78,18 @@ impl Accept {
     /// Takes a slot for a new connection.
     pub(crate) fn enter(&self) -> PendingSlot {
         self.pending.enter()
+    }
+
+    /// Makes room where so many sockets are open, or the process has no descriptors left.
+    pub(crate) fn make_room(&self, excess: usize) {
+        let evicted = self.pending.make_room(excess);
+        self.shared.unauthenticated.make_room(excess - evicted);
+    }
+
+    /// By how many the sockets exceed what may be open, if so many belong to shards.
+    pub(crate) fn excess(&self, of_shards: usize) -> usize {
+        let open = of_shards.saturating_add(self.pending.len());
+        open.saturating_sub(self.shared.config.max_sockets)
     }
 
     /// Whether the sockets speak TLS: then the general runtime has them until they are upgraded.

@@ -23,7 +23,7 @@ use tokio::{
 use tracing::error;
 
 use crate::{
-    accept::Accept,
+    accept::{Accept, PendingConnections},
     browser_session::{BrowserSessionError, BrowserSessions},
     gcra::Rate,
     handler::MessageHandler,
@@ -64,7 +64,7 @@ pub struct GatewayConfig {
     pub drain_window: Duration,
     /// The longest message from a client, in bytes.
     pub max_message_bytes: usize,
-    /// Connections at one time; one more is refused.
+    /// Authenticated connections at one time; one more is refused.
     pub max_connections: usize,
     /// How fast a client may send.
     pub rates: Rates,
@@ -85,9 +85,11 @@ pub struct GatewayConfig {
     pub tls: Option<Tls>,
     /// The proxies that are believed when they say for whom they speak.
     pub trusted_proxies: TrustedProxies,
-    /// Sockets at one time that are not WebSockets, or not yet; for one more, the one that has
-    /// waited for longest is closed.
+    /// Sockets at one time that are not WebSockets, or not yet, and as many WebSockets that have
+    /// not authenticated; for one more, the one that has waited for longest is closed.
     pub max_handshakes: NonZeroUsize,
+    /// Sockets at one time, whatever their state; for one more, pending ones are closed.
+    pub max_sockets: usize,
     /// WebSockets that an address may make, so many in a window; nothing: no limit (B8).
     pub connections_per_address: Option<Rate>,
     /// What writes to sockets; one shard for each core is right.
@@ -124,6 +126,7 @@ impl GatewayConfig {
             tls: None,
             trusted_proxies: TrustedProxies::default(),
             max_handshakes: NonZeroUsize::new(1024).expect("not zero"),
+            max_sockets: usize::MAX,
             connections_per_address: None,
             shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
             base_path: "/".to_owned(),
@@ -177,6 +180,8 @@ pub(crate) struct Shared {
     pub(crate) handlers: Handlers,
     /// One permit for each connection that may still come (B4).
     pub(crate) permits: Arc<Semaphore>,
+    /// WebSockets that have not authenticated.
+    pub(crate) unauthenticated: Arc<PendingConnections>,
     /// What was issued and not redeemed.
     pub(crate) tickets: Tickets,
     /// What was answered to requests that may be repeated.
@@ -247,6 +252,15 @@ impl Gateway {
         let (shared, pages) = self.share(Some(listener.local_addr()?.ip()));
         shared.shutdown.spawn(save_browser_sessions(Arc::clone(&shared)));
         let settings = Settings { drain_window: shared.config.drain_window };
+        if let Some(revocations) = shared.config.verifier.revocations().cloned() {
+            let stop = shared.shutdown.clone();
+            shared.shutdown.spawn(async move {
+                tokio::select! {
+                    () = revocations.keep_time() => {}
+                    () = stop.begun() => {}
+                }
+            });
+        }
         let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
         let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
         let router = http::router(upgrades, pages);
@@ -263,6 +277,8 @@ impl Gateway {
         let permits = self.config.max_connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let hosts = AllowedHosts::new(listen, self.config.allowed_hosts.clone());
+        let metrics = Arc::clone(self.hub.metrics());
+        let unauthenticated = PendingConnections::new(self.config.max_handshakes, metrics);
         let shared = Shared {
             hosts,
             hub: self.hub,
@@ -270,6 +286,7 @@ impl Gateway {
             shutdown,
             handlers: Handlers(self.handlers),
             permits,
+            unauthenticated: Arc::new(unauthenticated),
             tickets: Tickets::new(),
             answers: Answers::default(),
             started: Instant::now(),

@@ -10,19 +10,26 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
 use rejoin_core::{Identity, now_ms};
 use rejoin_protocol::UserId;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tracing::warn;
 
-use crate::token::MAX_TOKEN_ID_BYTES;
+use crate::{revocation::file::Kept, token::MAX_TOKEN_ID_BYTES};
 
 /// How long something is revoked if nobody says otherwise, in milliseconds: 30 days.
 ///
 /// After it, a token without an end, or with a later one, is good again.
 const DEFAULT_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// The longest time that the second clock counts: 100 years.
+const MAX_LEFT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// How often the time that is left is written.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many there may be: about 10 MB of memory, and of the file that each change writes.
 const MAX_REVOCATIONS: usize = 100_000;
 
@@ -45,8 +52,23 @@ pub struct Revocation {
     pub target: Target,
     /// When.
     pub revoked_at: u64,
-    /// When it is forgotten.
+    /// When it is forgotten, unless the server has run for less than that time: a clock that
+    /// jumps ahead ends nothing.
     pub until: u64,
+}
+
+/// The time by two clocks. The first may be set, the second runs with this process only.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    /// Milliseconds since the epoch.
+    day: u64,
+    at: Instant,
+}
+
+impl Now {
+    fn new() -> Self {
+        Self { day: now_ms(), at: Instant::now() }
+    }
 }
 
 /// Why a revocation is not, or not safely, there.
@@ -123,7 +145,23 @@ struct Entries {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     revoked_at: u64,
+    /// The end by the first clock.
     until: u64,
+    /// The end by the second clock.
+    ends_at: Instant,
+}
+
+impl Entry {
+    /// Whether both clocks say so.
+    fn is_over(&self, now: Now) -> bool {
+        self.until <= now.day && self.ends_at <= now.at
+    }
+
+    /// The time that is left by the second clock, in milliseconds.
+    fn left_ms(&self, now: Now) -> u64 {
+        let left = self.ends_at.saturating_duration_since(now.at);
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Revocations {
@@ -140,13 +178,15 @@ impl Revocations {
     /// # Errors
     /// [`RevocationError::NotRead`] and [`RevocationError::Damaged`].
     pub fn open(path: &Path) -> Result<Self, RevocationError> {
-        let now = now_ms();
+        let now = Now::new();
         let mut entries = Entries::default();
-        for revocation in file::read(path)? {
-            if revocation.until > now {
-                entries.insert(revocation, now).map_err(|error| RevocationError::Damaged {
-                    path: path.to_owned(),
-                    why: error.to_string(),
+        for Kept { revocation, left_ms } in file::read(path)? {
+            // Without it the file is of a version that had one clock only.
+            let Revocation { revoked_at, until, .. } = revocation;
+            let left_ms = left_ms.unwrap_or(until.saturating_sub(revoked_at));
+            if until > now.day || left_ms > 0 {
+                entries.put(revocation, left_ms, now).map_err(|error| {
+                    RevocationError::Damaged { path: path.to_owned(), why: error.to_string() }
                 })?;
             }
         }
@@ -172,9 +212,9 @@ impl Revocations {
         target: Target,
         until: Option<u64>,
     ) -> Result<Revocation, RevocationError> {
-        let now = now_ms();
-        let until = until.unwrap_or(now.saturating_add(DEFAULT_LIFE_MS));
-        let revocation = Revocation { target, revoked_at: now, until };
+        let now = Now::new();
+        let until = until.unwrap_or(now.day.saturating_add(DEFAULT_LIFE_MS));
+        let revocation = Revocation { target, revoked_at: now.day, until };
         let (revocation, version) = self.change(|entries| entries.insert(revocation, now))?;
         self.write(version).await?;
         Ok(revocation)
@@ -185,7 +225,7 @@ impl Revocations {
     /// # Errors
     /// [`RevocationError::NotWritten`]; it is lifted nevertheless, until a restart.
     pub async fn lift(&self, target: &Target) -> Result<bool, RevocationError> {
-        let now = now_ms();
+        let now = Now::new();
         let removed = |entries: &mut Entries| {
             entries.forget(now);
             Ok::<_, RevocationError>(entries.remove(target))
@@ -200,7 +240,29 @@ impl Revocations {
     /// What is revoked, in no order.
     #[must_use]
     pub fn list(&self) -> Vec<Revocation> {
-        self.shared.entries.read().list(now_ms())
+        let entries = self.shared.entries.read();
+        entries.list(Now::new()).into_iter().map(|kept| kept.revocation).collect()
+    }
+
+    /// Writes the file again each hour, so that the second clock goes on after a restart.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            tokio::time::sleep(HOUR).await;
+            if self.shared.count.load(Ordering::Acquire) == 0 {
+                continue;
+            }
+            let forgotten = |entries: &mut Entries| {
+                entries.forget(Now::new());
+                Ok::<_, RevocationError>(())
+            };
+            let written = match self.change(forgotten) {
+                Ok(((), version)) => self.write(version).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
+                warn!(%error, "revocations may be kept for longer than they should");
+            }
+        }
     }
 
     /// Whether the token of this identity is revoked.
@@ -209,7 +271,7 @@ impl Revocations {
         if self.shared.count.load(Ordering::Acquire) == 0 {
             return false;
         }
-        self.shared.entries.read().is_revoked(identity, now_ms())
+        self.shared.entries.read().is_revoked(identity, Now::new())
     }
 
     fn change<T, E>(
@@ -244,7 +306,7 @@ impl Shared {
         }
         let (list, newest) = {
             let entries = self.entries.read();
-            (entries.list(now_ms()), entries.version)
+            (entries.list(Now::new()), entries.version)
         };
         file::write(path, &list).map_err(|error| RevocationError::NotWritten {
             path: path.to_owned(),
@@ -260,15 +322,26 @@ impl Entries {
         self.users.len() + self.tokens.len()
     }
 
-    fn insert(&mut self, revocation: Revocation, now: u64) -> Result<Revocation, RevocationError> {
+    fn insert(&mut self, revocation: Revocation, now: Now) -> Result<Revocation, RevocationError> {
+        if revocation.until <= now.day {
+            return Err(RevocationError::Past);
+        }
+        let left_ms = revocation.until - now.day;
+        self.put(revocation, left_ms, now)
+    }
+
+    /// Inserts what has so much time left by the second clock.
+    fn put(
+        &mut self,
+        revocation: Revocation,
+        left_ms: u64,
+        now: Now,
+    ) -> Result<Revocation, RevocationError> {
         let Revocation { target, revoked_at, until } = revocation;
         if let Target::Token(id) = &target
             && (id.is_empty() || id.len() > MAX_TOKEN_ID_BYTES)
         {
             return Err(RevocationError::InvalidTokenId);
-        }
-        if until <= now {
-            return Err(RevocationError::Past);
         }
         self.forget(now);
         self.soonest = self.soonest.min(until);
@@ -277,7 +350,9 @@ impl Entries {
             return Err(RevocationError::TooMany);
         }
         let until = known.map_or(until, |known| known.until.max(until));
-        let entry = Entry { revoked_at, until };
+        let ends_at = now.at + Duration::from_millis(left_ms).min(MAX_LEFT);
+        let ends_at = known.map_or(ends_at, |known| known.ends_at.max(ends_at));
+        let entry = Entry { revoked_at, until, ends_at };
         match &target {
             Target::User(user) => self.users.insert(user.clone(), entry),
             Target::Token(id) => self.tokens.insert(id.clone(), entry),
@@ -299,33 +374,38 @@ impl Entries {
         }
     }
 
-    fn forget(&mut self, now: u64) {
-        if now < self.soonest {
+    /// Removes what is over by both clocks.
+    fn forget(&mut self, now: Now) {
+        if now.day < self.soonest {
             return;
         }
-        self.users.retain(|_, entry| entry.until > now);
-        self.tokens.retain(|_, entry| entry.until > now);
+        self.users.retain(|_, entry| !entry.is_over(now));
+        self.tokens.retain(|_, entry| !entry.is_over(now));
         let left = self.users.values().chain(self.tokens.values());
         self.soonest = left.map(|entry| entry.until).min().unwrap_or(u64::MAX);
     }
 
-    fn list(&self, now: u64) -> Vec<Revocation> {
+    fn list(&self, now: Now) -> Vec<Kept> {
         let users = self.users.iter().map(|(user, entry)| (Target::User(user.clone()), *entry));
         let tokens = self.tokens.iter().map(|(id, entry)| (Target::Token(id.clone()), *entry));
         users
             .chain(tokens)
-            .filter(|(_, entry)| entry.until > now)
-            .map(|(target, Entry { revoked_at, until })| Revocation { target, revoked_at, until })
+            .filter(|(_, entry)| !entry.is_over(now))
+            .map(|(target, entry)| {
+                let Entry { revoked_at, until, .. } = entry;
+                let revocation = Revocation { target, revoked_at, until };
+                Kept { revocation, left_ms: Some(entry.left_ms(now)) }
+            })
             .collect()
     }
 
-    fn is_revoked(&self, identity: &Identity, now: u64) -> bool {
+    fn is_revoked(&self, identity: &Identity, now: Now) -> bool {
         let of_user = self.users.get(&identity.user).is_some_and(|entry| {
-            entry.until > now && identity.issued_at.is_none_or(|made| made <= entry.revoked_at)
+            !entry.is_over(now) && identity.issued_at.is_none_or(|made| made <= entry.revoked_at)
         });
         let of_token = || {
             let entry = identity.token_id.as_ref().and_then(|id| self.tokens.get(id));
-            entry.is_some_and(|entry| entry.until > now)
+            entry.is_some_and(|entry| !entry.is_over(now))
         };
         of_user || of_token()
     }
@@ -335,33 +415,59 @@ impl Entries {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_revocation_is_forgotten_when_its_time_is_over() {
-        let mut entries = Entries::default();
-        let mut revoke = |id: &str, now, until| {
-            let revocation =
-                Revocation { target: Target::Token(id.into()), revoked_at: now, until };
-            entries.insert(revocation, now).unwrap();
-            entries.len()
-        };
-        assert_eq!(revoke("a", 1000, 2000), 1);
-        assert_eq!(revoke("b", 1000, 3000), 2);
-        assert_eq!(revoke("c", 1999, 4000), 3);
-        assert_eq!(revoke("d", 2000, 4000), 3, "the first is over");
-        assert_eq!(revoke("e", 2999, 4000), 4);
-        assert_eq!(revoke("f", 3000, 4000), 4);
-        let identity = |id: &str| Identity {
+    const ID: &str = "a";
+
+    fn identity() -> Identity {
+        Identity {
             user: UserId::new("ann").unwrap(),
             device: None,
             caps: rejoin_core::Caps::default(),
             expires_at: None,
             issued_at: None,
-            token_id: Some(id.into()),
+            token_id: Some(ID.into()),
             role_context: None,
             browser_session: None,
-        };
-        assert!(entries.is_revoked(&identity("c"), 3999));
-        assert!(!entries.is_revoked(&identity("c"), 4000));
-        assert_eq!(entries.list(4000), []);
+        }
+    }
+
+    fn revoke(entries: &mut Entries, now: Now, until: u64) {
+        let target = Target::Token(ID.into());
+        entries.insert(Revocation { target, revoked_at: now.day, until }, now).unwrap();
+    }
+
+    #[test]
+    fn a_revocation_is_over_when_both_clocks_say_so() {
+        let begin = Now { day: 1000, at: Instant::now() };
+        // By how much each clock has advanced, and whether it is over.
+        for (day, at, is_over) in [
+            (999, 999, false),
+            (1000, 999, false),
+            (999, 1000, false),
+            (1000, 1000, true),
+            (40 * 24 * 60 * 60 * 1000, 10, false),
+        ] {
+            let mut entries = Entries::default();
+            revoke(&mut entries, begin, 2000);
+            let now = Now { day: begin.day + day, at: begin.at + Duration::from_millis(at) };
+            assert_eq!(entries.is_revoked(&identity(), now), !is_over, "{day} {at}");
+            entries.forget(now);
+            assert_eq!(
+                (entries.len(), entries.list(now).len()),
+                ((!is_over).into(), (!is_over).into())
+            );
+            // A clock that is set right again changes nothing.
+            assert_eq!(entries.is_revoked(&identity(), begin), !is_over, "{day} {at}");
+        }
+    }
+
+    #[test]
+    fn the_later_end_of_two_revocations_counts() {
+        let begin = Now { day: 1000, at: Instant::now() };
+        let mut entries = Entries::default();
+        revoke(&mut entries, begin, 3000);
+        revoke(&mut entries, begin, 2000);
+        let now = Now { day: 2999, at: begin.at + Duration::from_secs(10) };
+        assert!(entries.is_revoked(&identity(), now));
+        assert!(!entries.is_revoked(&identity(), Now { day: 3000, ..now }));
     }
 }

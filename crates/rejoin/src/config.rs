@@ -14,7 +14,7 @@ use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
-use limits::Limits;
+pub(crate) use limits::Limits;
 pub(crate) use load::{Overrides, load};
 pub(crate) use log::{Format, Log};
 use value::{ByteSize, Count, Interval, TopicPattern};

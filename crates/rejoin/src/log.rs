@@ -1,5 +1,6 @@
 //! The log: lines on standard error, and spans to a collector where that is built in.
 
+mod fields;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod writer;
@@ -15,7 +16,7 @@ use tracing_subscriber::{
 use crate::{
     command::variable,
     config::{Format, Log},
-    log::writer::Writer,
+    log::{fields::QuotedFields, writer::Writer},
 };
 
 #[cfg(test)]
@@ -43,7 +44,9 @@ impl Logging {
         let writer = Writer::start(io::stderr()).context("cannot start the log's thread")?;
         let lines = fmt::layer().with_writer(writer.sink());
         let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-            Format::Text => Box::new(lines.with_ansi(io::stderr().is_terminal())),
+            Format::Text => {
+                Box::new(lines.with_ansi(io::stderr().is_terminal()).fmt_fields(QuotedFields))
+            }
             Format::Json => Box::new(lines.json().flatten_event(true).with_current_span(false)),
         };
         #[cfg(feature = "otlp")]

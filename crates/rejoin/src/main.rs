@@ -2,6 +2,7 @@
 
 mod command;
 mod config;
+mod descriptors;
 mod log;
 mod pages;
 

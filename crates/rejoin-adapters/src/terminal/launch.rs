@@ -10,8 +10,12 @@ use std::{
 
 use pty_process::{Command, Pty, Size};
 use rejoin_core::{Launch, StartError};
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
+};
 use tokio::process::Child;
+use tracing::debug;
 
 /// Variables that a program expects of a log-in; `LC_` and `XDG_` are prefixes.
 const ORDINARY: &[&str] = &[
@@ -43,6 +47,19 @@ pub(super) struct Started {
     /// Keeps the terminal open while the program runs, also when it has closed it itself.
     pub(super) open: OwnedFd,
     pub(super) child: Child,
+}
+
+impl Started {
+    /// Sets the program's soft limit of open files: many programs go through all that they may
+    /// have, and some break above 1,024.
+    pub(super) fn limit_open_files(&self, soft: u64) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(soft), maximum };
+        if let Err(error) = prlimit(pid, Resource::Nofile, limit) {
+            debug!(%error, "a program keeps the server's limit of open files");
+        }
+    }
 }
 
 /// Whether a variable of the server's environment is passed on.

@@ -187,10 +187,8 @@ impl Owner {
                 },
                 done = self.worker.done(), if !has_screen => match done {
                     Some(snapshot) => self.snapshot_made(snapshot),
-                    None => {
-                        let _ = self.terminal.controls.send(Control::Hangup).await;
-                        return;
-                    }
+                    // Dropping the terminal hangs up.
+                    None => return,
                 },
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running && has_screen => self.hear(event),

@@ -65,21 +65,37 @@ impl PendingConnections {
     /// Returns a slot for one more, after making room.
     pub(crate) fn enter(self: &Arc<Self>) -> PendingSlot {
         let eviction = Arc::<Eviction>::default();
-        let mut evicted = Vec::new();
         let mut slots = self.slots.lock();
-        while slots.len() >= self.max {
-            evicted.push(slots.remove_victim(self.max).expect("more than none are there"));
-        }
+        let excess = (slots.len() + 1).saturating_sub(self.max);
+        let evicted = slots.remove_victims(self.max, excess);
         let number = slots.next;
         slots.next += 1;
         slots.idle.insert(number, Arc::clone(&eviction));
         drop(slots);
 
-        for victim in evicted {
+        self.evict_all(evicted);
+        PendingSlot { pending: Arc::clone(self), number, eviction }
+    }
+
+    /// Evicts so many, as far as there are any: the process has no descriptors left.
+    /// Returns how many it were.
+    pub(crate) fn make_room(&self, count: usize) -> usize {
+        let victims = self.slots.lock().remove_victims(self.max, count);
+        let evicted = victims.len();
+        self.evict_all(victims);
+        evicted
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.lock().len()
+    }
+
+    fn evict_all(&self, victims: Vec<Arc<Eviction>>) {
+        for victim in victims {
             self.metrics.refused("evicted");
             victim.evict();
         }
-        PendingSlot { pending: Arc::clone(self), number, eviction }
     }
 }
 
@@ -97,6 +113,10 @@ impl Eviction {
 impl Slots {
     fn len(&self) -> usize {
         self.idle.len() + self.busy.len()
+    }
+
+    fn remove_victims(&mut self, max: usize, count: usize) -> Vec<Arc<Eviction>> {
+        (0..count).map_while(|_| self.remove_victim(max)).collect()
     }
 
     /// The oldest of the idle ones. A client that trickles a request's body is busy too: so long

@@ -12,20 +12,30 @@ use crate::{
 /// What this server writes, and reads.
 const VERSION: u32 = 1;
 
+/// A revocation as it is kept.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Kept {
+    #[serde(flatten)]
+    pub(super) revocation: Revocation,
+    /// The time that is left by the clock that runs with the server, in milliseconds.
+    #[serde(default)]
+    pub(super) left_ms: Option<u64>,
+}
+
 #[derive(Deserialize)]
 struct Content {
     version: u32,
-    revocations: Vec<Revocation>,
+    revocations: Vec<Kept>,
 }
 
 #[derive(Serialize)]
 struct ContentRef<'a> {
     version: u32,
-    revocations: &'a [Revocation],
+    revocations: &'a [Kept],
 }
 
 /// What the file says; nothing if there is none.
-pub(super) fn read(path: &Path) -> Result<Vec<Revocation>, RevocationError> {
+pub(super) fn read(path: &Path) -> Result<Vec<Kept>, RevocationError> {
     let damaged = |why| RevocationError::Damaged { path: path.to_owned(), why };
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -44,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Revocation>, RevocationError> {
 }
 
 /// Puts the file in place; once this returns, it is there after a power cut too.
-pub(super) fn write(path: &Path, revocations: &[Revocation]) -> io::Result<()> {
+pub(super) fn write(path: &Path, revocations: &[Kept]) -> io::Result<()> {
     let text = serde_json::to_vec(&ContentRef { version: VERSION, revocations })?;
     durable::replace(path, &text)
 }

@@ -68,6 +68,10 @@ impl Shard {
                     }
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
                     let slot = accept.enter();
+                    let excess = accept.excess(self.load_of_all());
+                    if excess > 0 {
+                        accept.make_room(excess);
+                    }
                     if accept.is_tls() {
                         accept.serve_tls(socket.into(), slot, peer);
                         continue;
@@ -87,6 +91,7 @@ impl Shard {
                 Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
                 Err(error) => {
                     warn!(%error, "cannot accept connections, trying again");
+                    accept.make_room(TURN_SOCKETS);
                     return self.accept_later(PAUSE);
                 }
             }
@@ -98,6 +103,12 @@ impl Shard {
     fn accept_later(&mut self, pause: Duration) {
         let tick = self.timers.tick(Instant::now() + pause);
         self.timers.insert(tick, Acceptor::ALARM);
+    }
+
+    /// Connections of all shards.
+    fn load_of_all(&self) -> usize {
+        let shards = self.context.shards.get().map_or(&[][..], Vec::as_slice);
+        shards.iter().map(ShardHandle::load).sum()
     }
 
     /// The shard that takes the next socket.

@@ -82,13 +82,16 @@ impl Shard {
         raw: Option<RawAttach>,
         mut first_bytes: Vec<u8>,
     ) {
-        let Accepted { opener, handshake, permit, form, .. } = accepted;
+        let Accepted { opener, handshake, room, form, .. } = accepted;
         let outbox = Arc::new(Outbox::new(self.handle.wake(), slot));
         let jobs = Jobs::new(self.handle.clone());
         let gateway = Arc::clone(&self.context.gateway);
-        let mut client = Client::new(gateway, outbox, jobs, handshake, permit);
+        let mut client = Client::new(gateway, outbox, jobs, handshake, room);
         if form == Form::Compressed {
             client.inflate();
+        }
+        if let Some(pending) = client.pending_slot() {
+            pending.notify_shard(&self.handle, slot);
         }
         self.context.drain.arrive();
         let connection = &mut self.connections[slot];
@@ -111,6 +114,8 @@ impl Shard {
             let goodbye = self.context.drain.goodbye();
             self.close(slot, goodbye);
         }
+        // It may have been evicted before its slot could say so.
+        self.evict(slot);
         self.mark_readable(slot);
         self.look_after_now(slot);
     }
@@ -331,12 +336,20 @@ impl Shard {
 
     /// Closes a connection that has to make room.
     pub(super) fn evict(&mut self, slot: usize) {
-        if let Some(connection) = self.connections.get(slot)
-            && let Phase::Opening(opening) = &connection.phase
-            && opening.slot().is_evicted()
-        {
-            debug!("a pending connection is evicted");
+        let Some(connection) = self.connections.get(slot) else { return };
+        let pending = match &connection.phase {
+            Phase::Opening(opening) => Some(opening.slot()),
+            Phase::Open(client) => client.pending_slot(),
+            Phase::Closing(_) | Phase::Lingering(_) => None,
+        };
+        if !pending.is_some_and(PendingSlot::is_evicted) {
+            return;
+        }
+        debug!("a pending connection is evicted");
+        if matches!(connection.phase, Phase::Opening(_)) {
             self.remove(slot);
+        } else {
+            self.close(slot, CloseCode::Overloaded.into());
         }
     }
 

@@ -16,10 +16,11 @@ use rejoin_protocol::{
     message::{self, Envelope, ErrorBody, Request, ServerMessage},
 };
 use rejoin_websocket::{Decoder, Event, Feed, Role};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tracing::{Instrument, Span, debug};
 
 use crate::{
+    accept::PendingSlot,
     gateway::Shared,
     log,
     shard::Keepalive,
@@ -27,6 +28,7 @@ use crate::{
         job::{Done, Job, Jobs},
         pace::Pace,
         raw::Raw,
+        upgrade::Room,
     },
 };
 
@@ -54,7 +56,7 @@ pub(crate) struct Client {
     /// One of the deadlines above is new.
     pub(super) has_new_deadline: bool,
     span: Span,
-    _permit: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// How far a client has come.
@@ -88,7 +90,7 @@ impl Client {
         outbox: Arc<Outbox>,
         jobs: Jobs,
         handshake: Handshake,
-        permit: OwnedSemaphorePermit,
+        room: Room,
     ) -> Self {
         let deadline = Instant::now() + shared.config.auth_timeout;
         let (span, handshake) = (log::span(&handshake), Box::new(handshake));
@@ -108,7 +110,7 @@ impl Client {
             stalled_since: None,
             has_new_deadline: false,
             span,
-            _permit: permit,
+            room,
         }
     }
 
@@ -124,6 +126,25 @@ impl Client {
             Stage::Authenticating { .. } => None,
             Stage::Authenticated { membership, .. } => Some(membership.connection()),
         }
+    }
+
+    /// Its slot among the connections that have not authenticated.
+    pub(crate) fn pending_slot(&self) -> Option<&PendingSlot> {
+        match &self.room {
+            Room::Connection { .. } => None,
+            Room::Unauthenticated(slot) => Some(slot),
+        }
+    }
+
+    /// Counts it among the connections; returns whether there is room.
+    pub(super) fn enter_connections(&mut self) -> bool {
+        let Room::Unauthenticated(slot) = &self.room else { return true };
+        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
+            return false;
+        };
+        slot.leave_shard();
+        self.room = Room::Connection { _permit: permit };
+        true
     }
 
     /// The span of its log lines.

@@ -109,6 +109,11 @@ impl Client {
         identity: Identity,
         positions: &Positions,
     ) -> Flow {
+        if !self.enter_connections() {
+            self.shared.hub.metrics().refused("connections");
+            self.refuse_login(reply_to, ErrorCode::Overloaded.into());
+            return Flow::Close(CloseCode::Overloaded);
+        }
         let Stage::Authenticating { handshake, .. } = &mut self.stage else {
             return Flow::Continue;
         };

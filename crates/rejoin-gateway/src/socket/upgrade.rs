@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    accept::PendingSlot,
     gateway::Shared,
     http::{Opener, Problem, Proofs, check_host, identify_opener, is_allowed},
     peer::Peer,
@@ -42,8 +43,17 @@ pub(crate) struct Accepted {
     pub(crate) handshake: Handshake,
     /// How messages look to it.
     pub(crate) form: Form,
+    /// What it is counted among.
+    pub(crate) room: Room,
+}
+
+/// What a WebSocket is counted among.
+#[derive(Debug)]
+pub(crate) enum Room {
     /// One of the connections that there may be.
-    pub(crate) permit: OwnedSemaphorePermit,
+    Connection { _permit: OwnedSemaphorePermit },
+    /// Those that have not authenticated, which are evicted by newer ones.
+    Unauthenticated(PendingSlot),
 }
 
 /// What a client may say in the address, besides what an endpoint takes.
@@ -74,15 +84,22 @@ pub(crate) async fn check(
         Endpoint::Raw => false,
     };
     let Address { device_id, device_name, ticket, token } = query(parts).await?;
-    // Before the credentials: a server without room spends no ticket.
-    let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {
-        shared.hub.metrics().refused("connections");
-        let detail = format!("the server has its {} connections", shared.config.max_connections);
-        Problem::new(ErrorCode::Overloaded, &detail).into_response()
-    })?;
+    // Before the credentials: a server without room looks at none.
+    if shared.permits.available_permits() == 0 {
+        return Err(no_room(shared).into_response());
+    }
     let proofs = Proofs { ticket, token };
     let opener = identify_opener(shared, parts, proofs);
     let opener = opener.await.map_err(IntoResponse::into_response)?;
+    let room = match &opener {
+        Opener::Known(_) | Opener::Ticket(_) => {
+            let permit = Arc::clone(&shared.permits).try_acquire_owned();
+            Room::Connection { _permit: permit.map_err(|_| no_room(shared).into_response())? }
+        }
+        Opener::Unknown | Opener::Refused(_) => {
+            Room::Unauthenticated(shared.unauthenticated.enter())
+        }
+    };
     let handshake = Handshake {
         device: Device { id: device_id, name: device_name },
         address: parts.extensions.get::<Peer>().map(|peer| peer.address),
@@ -98,7 +115,13 @@ pub(crate) async fn check(
             Form::Compressed
         }
     };
-    Ok(Accepted { headers: answer, opener, handshake, form, permit })
+    Ok(Accepted { headers: answer, opener, handshake, form, room })
+}
+
+fn no_room(shared: &Shared) -> Problem {
+    shared.hub.metrics().refused("connections");
+    let detail = format!("the server has its {} connections", shared.config.max_connections);
+    Problem::new(ErrorCode::Overloaded, &detail)
 }
 
 /// What the address says, with an error that names the field.
@@ -115,13 +138,8 @@ where
 impl Accepted {
     /// A connection without a request, for tests of shards.
     #[cfg(test)]
-    pub(crate) fn new(
-        opener: Opener,
-        handshake: Handshake,
-        form: Form,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self { headers: HeaderMap::new(), opener, handshake, form, permit }
+    pub(crate) fn new(opener: Opener, handshake: Handshake, form: Form, room: Room) -> Self {
+        Self { headers: HeaderMap::new(), opener, handshake, form, room }
     }
 
     /// The answer that makes a WebSocket of the request.

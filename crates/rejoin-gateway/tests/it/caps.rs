@@ -63,7 +63,9 @@ async fn of_200_racers_exactly_so_many_get_in_as_the_server_takes() {
         let configure = |config: &mut rejoin_gateway::GatewayConfig| config.max_connections = CAP;
         let server = TestServer::start_with(configure, |gateway| gateway).await;
         let server = &server;
-        let race = async || connect_async(server.request(&[])).await;
+        let bearer = format!("Bearer {}", server.token("ann"));
+        let proof = [("authorization", &*bearer)];
+        let race = async || connect_async(server.request(&proof)).await;
         let results = join_all((0..RACERS).map(|_| race())).await;
         let refused = results.iter().filter_map(|result| result.as_ref().err());
         let is_busy = |error: &tungstenite::Error| match error {
@@ -79,7 +81,7 @@ async fn of_200_racers_exactly_so_many_get_in_as_the_server_takes() {
         // Each place comes back.
         let mut again: Vec<Client> = Vec::new();
         while again.len() < CAP {
-            if let Ok((socket, _)) = connect_async(server.request(&[])).await {
+            if let Ok((socket, _)) = connect_async(server.request(&proof)).await {
                 again.push(Client::new(socket));
             }
         }

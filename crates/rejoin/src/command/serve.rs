@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals};
+use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals, TerminalLimits};
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::{
     command::{ConfigFile, environment, say, secret, sentence},
     config::Config,
+    descriptors::{self, Descriptors},
     log::Logging,
     pages,
 };
@@ -44,9 +45,10 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let config = self.file.load(self.listen)?;
+        let descriptors = descriptors::raise(&config.limits)?;
         let logging = Logging::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(serve(config, &logging));
+        let result = runtime.block_on(serve(config, descriptors, &logging));
         // Tasks that were cut off end here, and their spans with them.
         runtime.shutdown_timeout(RUNTIME_DEADLINE);
         // Through the log: standard error may take nothing, and a complaint would wait for it.
@@ -56,7 +58,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
+async fn serve(config: Config, descriptors: Descriptors, logging: &Logging) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let (verifier, signer) = secret::verifier(&config, &shutdown)?;
     let tls = config.server.tls()?.map(Tls::open).transpose()?;
@@ -70,9 +72,10 @@ async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup())?;
     let hung_up = hung_up(hangup, tls.clone());
     let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
-    let hub = hub(&config, &checkpoint, &shutdown);
+    let hub = hub(&config, descriptors, &checkpoint, &shutdown);
     logging.count_in(hub.metrics());
-    let gateway = gateway(&config, verifier, tls, &hub)?.pages(pages::find);
+    let connect = Connecting { verifier, tls, max_sockets: descriptors.sockets };
+    let gateway = gateway(&config, connect, &hub)?.pages(pages::find);
     greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
     let readiness = gateway.readiness();
     let serving = gateway.serve(listener);
@@ -117,12 +120,20 @@ async fn serve(config: Config, logging: &Logging) -> anyhow::Result<()> {
 }
 
 /// The hub, going on where the last process stopped if it stopped as it should.
-fn hub(config: &Config, checkpoint: &Checkpoint, shutdown: &Shutdown) -> Hub {
+fn hub(
+    config: &Config,
+    descriptors: Descriptors,
+    checkpoint: &Checkpoint,
+    shutdown: &Shutdown,
+) -> Hub {
     let saved = checkpoint.take().unwrap_or_else(|error| {
         error!(%error, "the checkpoint cannot be read: topics begin anew");
         None
     });
-    let terminals = Arc::new(LocalTerminals::new(environment(), shutdown.clone()));
+    let Descriptors { terminals, soft_before, .. } = descriptors;
+    let terminals = LocalTerminals::new(environment(), shutdown.clone())
+        .with_limits(TerminalLimits { terminals, open_files: soft_before });
+    let terminals = Arc::new(terminals);
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
@@ -152,12 +163,15 @@ async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
     }
 }
 
-fn gateway(
-    config: &Config,
+/// What sockets need besides the configuration.
+struct Connecting {
     verifier: Verifier,
     tls: Option<Tls>,
-    hub: &Hub,
-) -> anyhow::Result<Gateway> {
+    max_sockets: usize,
+}
+
+fn gateway(config: &Config, connect: Connecting, hub: &Hub) -> anyhow::Result<Gateway> {
+    let Connecting { verifier, tls, max_sockets } = connect;
     let rules = TokenRules {
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
@@ -177,6 +191,7 @@ fn gateway(
         tls,
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
+        max_sockets,
         connections_per_address: config.limits.connections_per_ip.rate(),
         rates: config.limits.rates(),
         max_subscriptions: config.limits.max_subscriptions.get().get(),

@@ -57,7 +57,8 @@ fn the_configured_limits_are_those_of_the_server() {
     let refused = (0..10).map(|_| client.ask("ping", json!({})));
     assert!(refused.into_iter().any(|answer| answer["payload"]["code"] == "rate_limited"));
     assert_eq!(
-        server.connect().ask("authenticate", json!({ "token": server.login_token() }))["payload"]["code"],
+        server.connect().ask("authenticate", json!({ "token": server.login_token() }))["payload"]["error"]
+            ["code"],
         "connection_limit"
     );
     for (body, path, code) in [

@@ -146,7 +146,7 @@ fn a_browser_session_outlives_the_server_and_its_cookie_is_no_token() {
     assert_eq!(secret.len(), 43, "an opaque id: {secret}");
     assert_eq!(server.api(&secret).get("/me").0, 401);
     let answer = server.connect().ask("authenticate", json!({ "token": secret }));
-    assert_eq!(answer["payload"]["code"], "authentication_failed");
+    assert_eq!(answer["payload"]["error"]["code"], "authentication_failed");
     assert_eq!(server.stop(Signal::TERM).0, Some(0));
     let file = home.path(".local/share/rejoin/browser-sessions.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

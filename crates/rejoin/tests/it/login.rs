@@ -94,7 +94,7 @@ fn another_servers_token_is_refused() {
     let (server, stranger) = (one.serve(), other.serve());
     let token = stranger.login_token();
     let answer = server.connect().ask("authenticate", json!({ "token": token }));
-    assert_eq!(answer["payload"]["code"], "authentication_failed");
+    assert_eq!(answer["payload"]["error"]["code"], "authentication_failed");
     let complaint =
         one.complains(&["publish", "news", "1", "--url", &server.url, "--token", token]);
     assert_eq!(complaint, "the token's signature is not from a key that this server trusts");
@@ -127,7 +127,7 @@ fn no_token_reaches_the_log() {
     server.log_in();
     for wrong in [&forged, "nonsense.of.somebody"] {
         let answer = server.connect().ask("authenticate", json!({ "token": wrong }));
-        assert_eq!(answer["payload"]["code"], "authentication_failed");
+        assert_eq!(answer["payload"]["error"]["code"], "authentication_failed");
     }
     for token in [&good, &forged] {
         let address = server.url.strip_prefix("http://").unwrap();

@@ -294,3 +294,26 @@ fn an_unread_log_does_not_delay_the_end_by_a_second_signal() {
     let (code, _) = server.stop_within(Duration::from_secs(10), Signal::INT);
     assert!(code.is_some(), "it was killed by the signal");
 }
+
+#[test]
+fn a_user_id_forges_no_field_and_no_line() {
+    let home = Home::new();
+    drop(home.serve());
+    let user = "li user=root id=1 \"x\" address=8.8.8.8";
+    let token = home.token(user, "1h");
+    let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("REJOIN_LOG", "debug");
+    let server = Server::start(&home, command);
+    let mut client = server.hostile(&token, "laptop");
+    client.attach_to_new_terminal();
+    client.close();
+    client.read_to_end();
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("root")).collect();
+    assert!(lines.len() >= 3, "{log}");
+    for line in lines {
+        let rest = line.replace(&format!("user={user:?}"), "");
+        assert!(!rest.contains("root"), "{line}");
+    }
+}

@@ -101,13 +101,13 @@ fn a_ticket_is_spent_by_the_socket_that_it_opens_only() {
         (format!("session/{id}?role=king"), 400),
         ("terminal/more?create=true&role=writer".to_owned(), 403),
     ] {
-        let refused = server.open_with_ticket(&format!("/ws/{path}&ticket={ticket}")).err();
+        let refused = server.open_without_token(&format!("/ws/{path}&ticket={ticket}")).err();
         assert_eq!(refused, Some(status), "{path}");
     }
     let path = format!("/ws/session/{id}?ticket={ticket}");
-    let mut opened = server.open_with_ticket(&path).expect("a socket");
+    let mut opened = server.open_without_token(&path).expect("a socket");
     opened.fence();
-    assert_eq!(server.open_with_ticket(&path).err(), Some(401));
+    assert_eq!(server.open_without_token(&path).err(), Some(401));
 }
 
 #[test]

@@ -61,8 +61,8 @@ impl Server {
         self.open_as(path, &format!("Authorization: Bearer {token}\r\n{headers}"))
     }
 
-    /// The same with a ticket in the path.
-    pub(crate) fn open_with_ticket(&self, path: &str) -> Result<Hostile, u16> {
+    /// The same without a token in the headers.
+    pub(crate) fn open_without_token(&self, path: &str) -> Result<Hostile, u16> {
         self.open_as(path, "")
     }
 
