@@ -30,7 +30,7 @@ pub(super) struct LogIn {
     /// A JWT; or else it is in the header `Authorization`.
     #[serde(default)]
     token: Option<String>,
-    /// The code of a login link.
+    /// The code of a login link; a token beside it is ignored.
     #[serde(default)]
     code: Option<String>,
     /// The device that the browser is, for lists.
@@ -161,10 +161,6 @@ pub(super) async fn log_out(
 }
 
 fn proof(body: LogIn, headers: &HeaderMap) -> Result<Proof, Problem> {
-    if body.token.is_some() && body.code.is_some() {
-        let detail = "only one of `token` and `code` may be there";
-        return Err(Problem::new(ErrorCode::InvalidField, detail));
-    }
     let token = || body.token.or_else(|| bearer(headers).map(str::to_owned)).map(Proof::Token);
     body.code.map(Proof::Code).or_else(token).ok_or_else(|| {
         let detail = "send a `token` or a `code`, or the header `Authorization`";
