@@ -28,7 +28,7 @@ const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024 + 32;
 const SCROLLBACK_BYTES: u64 = 4 * 1024 * 1024;
 /// All else that a session may have: two screens of 1,000 × 500 cells and their extras, snapshots
 /// that viewers hold, the tail of its stream, and output that waits.
-const SESSION_BYTES: u64 = 72 * 1024 * 1024;
+const SESSION_BYTES: u64 = 40 * 1024 * 1024;
 /// A wait of another user that no load of the machine explains.
 const ABSURD_WAIT: Duration = Duration::from_secs(10);
 /// Between two pings of the other user.

@@ -19,7 +19,7 @@ use rejoin_adapters::{EngineScreens, LocalTerminals};
 use rejoin_core::{
     Caps, EventHandler, Hub, HubConfig, HubEvent, Profile, Session, SessionHandler, Shutdown,
 };
-use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, encode};
+use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, encode, prepare};
 use rejoin_protocol::{Exit, ProfileName, UserId};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -77,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal")?, profile)].into(),
         presence_grace: Duration::from_millis(100),
+        prepare,
         ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
     };
     let hub = Hub::new(config, &shutdown);

@@ -196,6 +196,7 @@ impl Terminal {
 
     /// DECALN
     pub(super) fn fill_with_e(&mut self) {
+        self.work += self.rows;
         let pen = self.pen.attributes;
         let mut flags = pen.flags();
         flags.set_underline(flags.underline().min(1));
