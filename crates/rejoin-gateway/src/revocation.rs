@@ -1,5 +1,6 @@
 //! Revocations: what an administrator has taken back before its time.
 
+mod clock;
 mod file;
 
 use std::{
@@ -14,20 +15,23 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use rejoin_core::{Identity, now_ms};
+use rejoin_core::Identity;
 use rejoin_protocol::UserId;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{revocation::file::Kept, token::MAX_TOKEN_ID_BYTES};
+use crate::{
+    revocation::{
+        clock::{Entry, Now},
+        file::Kept,
+    },
+    token::MAX_TOKEN_ID_BYTES,
+};
 
 /// How long something is revoked if nobody says otherwise, in milliseconds: 30 days.
 ///
 /// After it, a token without an end, or with a later one, is good again.
 const DEFAULT_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
-/// The longest time that the second clock counts: 100 years.
-const MAX_LEFT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How often the time that is left is written.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many there may be: about 10 MB of memory, and of the file that each change writes.
@@ -55,20 +59,6 @@ pub struct Revocation {
     /// When it is forgotten, unless the server has run for less than that time: a clock that
     /// jumps ahead ends nothing.
     pub until: u64,
-}
-
-/// The time by two clocks. The first may be set, the second runs with this process only.
-#[derive(Clone, Copy, Debug)]
-struct Now {
-    /// Milliseconds since the epoch.
-    day: u64,
-    at: Instant,
-}
-
-impl Now {
-    fn new() -> Self {
-        Self { day: now_ms(), at: Instant::now() }
-    }
 }
 
 /// Why a revocation is not, or not safely, there.
@@ -140,28 +130,6 @@ struct Entries {
     soonest: u64,
     /// Counts the changes.
     version: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    revoked_at: u64,
-    /// The end by the first clock.
-    until: u64,
-    /// The end by the second clock.
-    ends_at: Instant,
-}
-
-impl Entry {
-    /// Whether both clocks say so.
-    fn is_over(&self, now: Now) -> bool {
-        self.until <= now.day && self.ends_at <= now.at
-    }
-
-    /// The time that is left by the second clock, in milliseconds.
-    fn left_ms(&self, now: Now) -> u64 {
-        let left = self.ends_at.saturating_duration_since(now.at);
-        u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 impl Revocations {
@@ -350,7 +318,7 @@ impl Entries {
             return Err(RevocationError::TooMany);
         }
         let until = known.map_or(until, |known| known.until.max(until));
-        let ends_at = now.at + Duration::from_millis(left_ms).min(MAX_LEFT);
+        let ends_at = now.after(left_ms);
         let ends_at = known.map_or(ends_at, |known| known.ends_at.max(ends_at));
         let entry = Entry { revoked_at, until, ends_at };
         match &target {
@@ -413,6 +381,8 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const ID: &str = "a";

@@ -23,8 +23,6 @@ pub(crate) use endpoint::upgrade as upgrade_raw;
 pub(crate) use job::{Done, Jobs};
 pub use pace::Rates;
 pub(crate) use raw::RawAttach;
-#[cfg(test)]
-pub(crate) use upgrade::Room;
 pub(crate) use upgrade::{Accepted, Endpoint, check, user_agent};
 
 use crate::{

@@ -23,7 +23,7 @@ use crate::{
     gateway::Shared,
     http::Opener,
     shard::{Arrival, Context, Settings, inbox::Inbox, run::Shard},
-    socket::{Accepted, Room},
+    socket::Accepted,
     transport::Transport,
 };
 
@@ -79,9 +79,8 @@ impl Stage {
 
         let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
         let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
-        let room = Room::Connection { _permit: permit };
         let accepted =
-            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, room);
+            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
         self.shard.adopt(Arrival {
             transport: Transport::Plain(mio::net::TcpStream::from_std(near)),
             first_bytes: bytes::Bytes::new(),

@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, debug};
 
 use crate::{
-    accept::PendingSlot,
     gateway::Shared,
     log,
     shard::Keepalive,
@@ -56,7 +55,7 @@ pub(crate) struct Client {
     /// One of the deadlines above is new.
     pub(super) has_new_deadline: bool,
     span: Span,
-    room: Room,
+    pub(super) room: Room,
 }
 
 /// How far a client has come.
@@ -126,25 +125,6 @@ impl Client {
             Stage::Authenticating { .. } => None,
             Stage::Authenticated { membership, .. } => Some(membership.connection()),
         }
-    }
-
-    /// Its slot among the connections that have not authenticated.
-    pub(crate) fn pending_slot(&self) -> Option<&PendingSlot> {
-        match &self.room {
-            Room::Connection { .. } => None,
-            Room::Unauthenticated(slot) => Some(slot),
-        }
-    }
-
-    /// Counts it among the connections; returns whether there is room.
-    pub(super) fn enter_connections(&mut self) -> bool {
-        let Room::Unauthenticated(slot) = &self.room else { return true };
-        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
-            return false;
-        };
-        slot.leave_shard();
-        self.room = Room::Connection { _permit: permit };
-        true
     }
 
     /// The span of its log lines.

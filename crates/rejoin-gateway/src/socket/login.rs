@@ -13,17 +13,38 @@ use rejoin_protocol::{
 use tracing::{debug, field::display, info};
 
 use crate::{
+    accept::PendingSlot,
     http::Opener,
     log,
     shard::Keepalive,
     socket::{
         client::{Answer, Client, Flow, Stage},
         job::Done,
+        upgrade::Room,
     },
     token::TokenError,
 };
 
 impl Client {
+    /// Its slot among the connections that have not authenticated.
+    pub(crate) fn pending_slot(&self) -> Option<&PendingSlot> {
+        match &self.room {
+            Room::Connection { .. } => None,
+            Room::Unauthenticated(slot) => Some(slot),
+        }
+    }
+
+    /// Counts it among the connections; returns whether there is room.
+    pub(super) fn enter_connections(&mut self) -> bool {
+        let Room::Unauthenticated(slot) = &self.room else { return true };
+        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
+            return false;
+        };
+        slot.leave_shard();
+        self.room = Room::Connection { _permit: permit };
+        true
+    }
+
     /// Begins with the credentials of the request.
     pub(crate) fn open(&mut self, opener: Opener) -> Flow {
         match opener {

@@ -138,7 +138,13 @@ where
 impl Accepted {
     /// A connection without a request, for tests of shards.
     #[cfg(test)]
-    pub(crate) fn new(opener: Opener, handshake: Handshake, form: Form, room: Room) -> Self {
+    pub(crate) fn new(
+        opener: Opener,
+        handshake: Handshake,
+        form: Form,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let room = Room::Connection { _permit: permit };
         Self { headers: HeaderMap::new(), opener, handshake, form, room }
     }
 

@@ -173,7 +173,8 @@ fn a_damaged_file_is_not_taken_for_an_empty_one() {
         assert!(matches!(error, RevocationError::Damaged { .. }), "{text}: {error}");
         assert!(error.to_string().contains("revocations.json is damaged"), "{error}");
     }
-    let text = r#"{"version":1,"revocations":[{"target":{"user":"ann"},"revoked_at":1,"until":2},
+    let text = r#"{"version":1,"revocations":[{"target":{"user":"ann"},"revoked_at":1,"until":2,
+        "left_ms":0},
         {"target":{"token":"t-1"},"revoked_at":1,"until":4000000000000}]}"#;
     fs::write(&path, text).unwrap();
     let list = Revocations::open(&path).unwrap().list();
