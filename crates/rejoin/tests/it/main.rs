@@ -12,6 +12,7 @@ mod descriptors;
 mod effects;
 mod failures;
 mod heartbeat;
+mod limits;
 mod list;
 mod lists;
 mod login;

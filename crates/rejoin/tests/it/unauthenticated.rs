@@ -28,6 +28,6 @@ fn websockets_that_never_authenticate_keep_nobody_out() {
     assert_eq!(server.open_without_token("/ws").err(), Some(503));
     let authenticate = json!({ "token": server.login_token() });
     let refused = silent[59].ask("authenticate", authenticate);
-    assert_eq!(refused["payload"]["code"], "overloaded", "{refused}");
+    assert_eq!(refused["payload"]["error"]["code"], "overloaded", "{refused}");
     assert_eq!(silent[59].close_code(), 4004);
 }
