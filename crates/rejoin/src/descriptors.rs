@@ -11,6 +11,9 @@ const RESERVE: u64 = 256;
 /// Descriptors that a terminal takes: two of its PTY, the program's process, one for its signals.
 const OF_TERMINAL: u64 = 4;
 
+/// The most that macOS allows whatever it is set up for (`OPEN_MAX`).
+const MAX_OF_MACOS: u64 = 10_240;
+
 /// How the descriptors of the process are shared out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
@@ -28,8 +31,14 @@ pub(crate) struct Descriptors {
 /// If there are too few for the limits of the configuration.
 pub(crate) fn raise(limits: &Limits) -> anyhow::Result<Descriptors> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // An error leaves the limit as it is, which is looked at below.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    // Some systems name no hard limit, and refuse to have no soft one. If both attempts fail, the
+    // limit stays as it is, which is looked at below.
+    for soft in [maximum, Some(MAX_OF_MACOS)] {
+        let is_higher = current.is_some_and(|current| soft.is_none_or(|soft| soft > current));
+        if is_higher && setrlimit(Resource::Nofile, Rlimit { current: soft, maximum }).is_ok() {
+            break;
+        }
+    }
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     share_out(limits, allowed).map(|shares| Descriptors { soft_before: current, ..shares })
 }
