@@ -9,7 +9,7 @@ use anyhow::{bail, ensure};
 use crate::clock;
 use crate::machine;
 use crate::report::say;
-use crate::server::{LIMITS, Server, Users};
+use crate::server::{Server, Users, limits};
 
 mod curve;
 mod herd;
@@ -57,7 +57,8 @@ struct Stop {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     machine::allow_open_files(options.connections as u64 + 200)?;
     let window = humantime::format_duration(options.window);
-    let mut server = Server::rejoin_limited(&format!("{LIMITS}drain_window = \"{window}\"\n"), "")?;
+    let mut server =
+        Server::rejoin_limited(&format!("{}drain_window = \"{window}\"\n", limits()), "")?;
     let tokens = server.tokens(options.users, options.connections + 1)?;
     let mut herd = Herd::new(server.endpoint("/ws"), tokens, options.rate)?;
     say(format_args!(

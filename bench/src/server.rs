@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open};
 use rustls::ClientConfig;
 use serde_json::json;
 use tempfile::TempDir;
@@ -24,10 +24,9 @@ use crate::tls::Identity;
 use crate::token::Signer;
 use crate::topics::Topics;
 
-/// More connections than any benchmark opens by default; no pings, which those who wait for their
-/// turn would not answer; and time for those who connect by thousands.
-pub(crate) const LIMITS: &str = "\
-max_connections = 18000
+/// No pings, which connections that wait for their turn would not answer; and time for clients that
+/// connect by thousands.
+const LIMITS: &str = "\
 connections_per_ip = { count = 0 }
 heartbeat = \"10m\"
 auth_timeout = \"2m\"
@@ -37,6 +36,10 @@ const TOPIC: &str = r#"
 [topics."bench*"]
 retain = { frames = 65536, bytes = "64MiB" }
 "#;
+/// Connections of a server under test at most: more than any benchmark opens by default.
+const MAX_CONNECTIONS: u64 = 18_000;
+/// File descriptors that the server wants besides those of its connections.
+const OTHER_DESCRIPTORS: u64 = 2500;
 /// Variables that would change the server's configuration begin like this.
 const VARIABLES: &str = "REJOIN_";
 /// What is in the server's folder.
@@ -68,6 +71,13 @@ pub(crate) struct Server {
     tls: Option<Arc<ClientConfig>>,
     /// True if each published message is answered.
     acknowledges: bool,
+}
+
+/// The section `limits` of a server under test: as many connections as file descriptors allow.
+pub(crate) fn limits() -> String {
+    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let max = descriptors.saturating_sub(OTHER_DESCRIPTORS).clamp(1, MAX_CONNECTIONS);
+    format!("max_connections = {max}\n{LIMITS}")
 }
 
 impl Server {
@@ -113,7 +123,7 @@ impl Server {
 
     /// Starts `rejoin serve` with fresh data and these lines added to its configuration.
     pub(crate) fn rejoin(more: &str) -> anyhow::Result<Self> {
-        Self::rejoin_limited(LIMITS, more)
+        Self::rejoin_limited(&limits(), more)
     }
 
     /// Starts `rejoin serve` with TLS if there is an identity.

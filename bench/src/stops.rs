@@ -13,7 +13,7 @@ use crate::client::{Connection, begin_connect};
 use crate::http::Http;
 use crate::machine;
 use crate::report::say;
-use crate::server::{LIMITS, Server};
+use crate::server::{Server, limits};
 use crate::tls::Identity;
 
 /// Enough for all that is published before one stop.
@@ -133,7 +133,7 @@ fn measure(kind: Kind, stops: u32) -> anyhow::Result<Tally> {
             let hook = format!("url = {url:?}\nsecret_file = {:?}\n", secret.path());
             let hooks = format!("[webhooks.events]\n{hook}[webhooks.messages.slow]\n{hook}");
             let more = if kind == Kind::Webhooks { hooks.as_str() } else { STUBBORN };
-            Server::rejoin_limited(LIMITS, &format!("{RETAIN}{more}"))?
+            Server::rejoin_limited(&limits(), &format!("{RETAIN}{more}"))?
         }
     };
     let start = server.connect(0)?.ask("subscribe", &json!({"topic": TOPIC}))?;
