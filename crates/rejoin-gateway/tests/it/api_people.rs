@@ -1,10 +1,11 @@
 //! Connections, users and revocations over HTTP.
 
+use rejoin_gateway::Claims;
 use serde_json::{Value, json};
 
 use crate::{
     http::Answer,
-    support::{Client, TestServer},
+    support::{Client, TestServer, claims},
 };
 
 /// A connection of a user's device, and its id.
@@ -55,6 +56,26 @@ async fn an_event_reaches_the_connection_the_device_the_user_or_everyone() {
     assert_eq!(message(&mut phone).await["topic"], "@all");
     let refused = post(&server, "ann", "/broadcast", body("five")).await;
     assert_eq!(refused.problem(), (403, "forbidden".into()));
+}
+
+#[tokio::test]
+async fn a_connection_is_listed_with_the_role_context_of_its_token_until_a_refresh_replaces_it() {
+    let server = TestServer::start().await;
+    let with = |context: Option<&str>| {
+        let role_context = context.map(str::to_owned);
+        server.key.sign(&Claims { role_context, ..claims("ann") }).unwrap()
+    };
+    let mut client = server.connect().await;
+    client.ask("authenticate", json!({ "token": with(Some("teacher of room 7")) })).await;
+    let listed = async || {
+        let list = server.api("ann", "GET", "/users/ann/connections").send().await.json();
+        list["connections"][0]["role_context"].clone()
+    };
+    assert_eq!(listed().await, "teacher of room 7");
+    client.ask("refresh", json!({ "token": with(Some("headmaster")) })).await;
+    assert_eq!(listed().await, "headmaster");
+    client.ask("refresh", json!({ "token": with(None) })).await;
+    assert_eq!(listed().await, Value::Null);
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ fn a_stop_is_served_while_terminals_print_without_end() {
 
 #[test]
 fn switching_screens_takes_constant_time_per_row() {
-    let mut fixture = Fixture::new("\x1b[?1049h\x1b[?1049l".repeat(20_000).as_bytes(), "");
+    let mut fixture = Fixture::new("\x1b[?1049h\x1b[?1049l".repeat(100_000).as_bytes(), "");
     let session = fixture.start(1000, 500);
     let attached = fixture.attach_to_printed(&session);
     assert_eq!(attached["type"], "attached", "{attached}");
