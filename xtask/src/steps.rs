@@ -218,7 +218,10 @@ mod tests {
     #[test]
     fn an_unknown_step_is_answered_with_the_known_ones() {
         let error = chosen(&["rusty".to_owned()]).err().map(|e| e.to_string());
-        assert!(error.is_some_and(|e| e.contains("no step `rusty`") && e.contains("rust, client")));
+        assert!(
+            error
+                .is_some_and(|e| e.contains("no step `rusty`") && e.contains("rust, fuzz, client"))
+        );
     }
 
     #[test]

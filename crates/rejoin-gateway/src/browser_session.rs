@@ -114,14 +114,15 @@ impl BrowserSessions {
         Self { shared: Arc::new(Shared { entries: RwLock::new(entries), path, written }) }
     }
 
-    /// Begins a session for an identity; returns the value of its cookie when it is on disk.
+    /// Begins a session for an identity; returns the value of its cookie. Not on disk before
+    /// [`write`](Self::write).
     ///
     /// It ends 30 days after its last use, with the identity's token, or when other sessions need
     /// its room: the connections of sessions that ended are the caller's to close.
     ///
     /// # Errors
-    /// [`BrowserSessionError::TooLong`] and [`BrowserSessionError::NotWritten`].
-    pub(crate) async fn begin(
+    /// [`BrowserSessionError::TooLong`].
+    pub(crate) fn begin(
         &self,
         identity: Identity,
         browser: Browser,
@@ -132,14 +133,20 @@ impl BrowserSessions {
             return Err(BrowserSessionError::TooLong);
         }
         self.shared.entries.write().insert(entry, now_ms());
-        self.write().await?;
         Ok(secret)
     }
 
-    /// Returns the identity of a cookie's session, and notes that the session was used.
+    /// Returns the identity of a cookie's session.
     pub(crate) fn identify(&self, secret: &str) -> Option<Identity> {
         let hash = secret::hash(secret)?;
-        self.shared.entries.read().use_at(&hash, now_ms())
+        self.shared.entries.read().identity_of(&hash, now_ms())
+    }
+
+    /// Notes that a cookie's session was used, which keeps it for 30 days.
+    pub(crate) fn note_use(&self, secret: &str) {
+        if let Some(hash) = secret::hash(secret) {
+            self.shared.entries.read().use_at(&hash, now_ms());
+        }
     }
 
     /// Returns the id of a cookie's session.

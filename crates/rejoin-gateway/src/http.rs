@@ -27,6 +27,7 @@ use axum::{
 };
 use rejoin_protocol::ErrorCode;
 
+pub(crate) use extract::Caller;
 pub(crate) use host::{AllowedHosts, check_host};
 pub(crate) use idempotency::Answers;
 pub(crate) use identity::{Opener, Proofs, identify, identify_opener};

@@ -4,7 +4,7 @@
 //! code, and whoever removes it has redeemed the code.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -87,8 +87,10 @@ impl LoginCodes {
     /// Spends a code. Of any number of callers one gets its grant. Does blocking I/O.
     pub(crate) fn redeem(&self, code: &str) -> Option<Grant> {
         let grant = self.peek(code)?;
-        let removed = fs::remove_file(self.path(&secret::hash(code)?));
-        removed.is_ok().then_some(grant)
+        fs::remove_file(self.path(&secret::hash(code)?)).ok()?;
+        // Or a power cut would bring it back.
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).ok()?;
+        Some(grant)
     }
 
     fn path(&self, hash: &Hash) -> PathBuf {

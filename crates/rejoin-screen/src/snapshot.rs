@@ -40,18 +40,19 @@ pub(crate) fn of(terminal: &Terminal, history_lines: usize) -> Vec<u8> {
 /// its rows.
 pub(crate) fn within(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize) {
     let all = terminal.normal.history.len();
-    let screen = of(terminal, 0);
-    if screen.len() > max_bytes {
+    let bounded = |lines| {
+        Sequence::new(terminal, lines, Painter::new(terminal.cols)).bounded(terminal, max_bytes)
+    };
+    let Some(screen) = bounded(0) else {
         let rows = terminal.normal.rows.len() + terminal.alternate.rows.len();
         let around = terminal.cols * ROW_BYTES + max_bytes / 8;
         let share = max_bytes.saturating_sub(around) / rows;
         let plain = Painter::plain(terminal.cols, share);
         return (Sequence::new(terminal, 0, plain).whole(terminal), all);
-    }
+    };
     let mut lines = fitting(terminal, max_bytes - screen.len());
     while lines > 0 {
-        let bytes = of(terminal, lines);
-        if bytes.len() <= max_bytes {
+        if let Some(bytes) = bounded(lines) {
             return (bytes, all - lines);
         }
         lines /= 2;
@@ -122,6 +123,16 @@ impl Sequence {
     fn whole(mut self, terminal: &Terminal) -> Vec<u8> {
         while self.step(terminal) {}
         self.take()
+    }
+
+    /// The same, unless it takes more bytes; then it stops at the row that is too much.
+    fn bounded(mut self, terminal: &Terminal, max_bytes: usize) -> Option<Vec<u8>> {
+        while self.step(terminal) {
+            if self.painter.len() > max_bytes {
+                return None;
+            }
+        }
+        Some(self.take()).filter(|bytes| bytes.len() <= max_bytes)
     }
 
     /// What was written since the last call.

@@ -93,6 +93,8 @@ pub(crate) struct Owner {
     /// Left at the end, for readers that are behind.
     last: Arc<OnceLock<Snapshot>>,
     generations: Generations,
+    /// The screen's last work was a change of its size.
+    has_resized: bool,
 }
 
 impl Session {
@@ -152,6 +154,7 @@ impl Session {
             running: true,
             closing: Vec::new(),
             last,
+            has_resized: false,
             generations: Generations::default(),
         };
         // Before anybody can attach, which is the next that is logged of it.
@@ -187,8 +190,9 @@ impl Owner {
                 },
                 done = self.worker.done(), if !has_screen => match done {
                     Some(snapshot) => self.snapshot_made(snapshot),
-                    // Dropping the terminal hangs up.
-                    None => return,
+                    // Dropping the terminal hangs up. Viewers hear of the end.
+                    None if shutdown.has_begun() => return,
+                    None => return self.end(&Exit::default()),
                 },
                 event = next_event(&self.session.shared.stream, &mut self.terminal.events),
                     if self.running && has_screen => self.hear(event),
@@ -228,8 +232,11 @@ impl Owner {
         if mem::take(&mut self.waiting.output) {
             self.waiting.output = !self.told_output();
         }
-        // Whatever the command: a full queue may have refused the one that says "resize".
-        self.resize();
+        // Whatever the command: a full queue may have refused the one that says "resize". Sizes
+        // that change all the time do not keep the others waiting.
+        if !mem::take(&mut self.has_resized) || self.waiting.is_empty() {
+            self.resize();
+        }
         if !self.worker.is_away()
             && let Some(exit) = self.waiting.exit.take()
         {
@@ -331,6 +338,7 @@ impl Owner {
         }
         state.size = size;
         self.worker.resize(size);
+        self.has_resized = true;
         self.generations.end_newest();
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.cols = Some(size.cols());

@@ -158,7 +158,13 @@ async fn take_turns(
             (screen, work, result)
         });
         let result;
-        (screen, work, result) = turn.await.ok()?;
+        (screen, work, result) = match turn.await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                error!(%error, "a screen was lost");
+                return None;
+            }
+        };
         if let Some(snapshot) = result {
             return Some((screen, snapshot));
         }

@@ -141,12 +141,20 @@ impl Entries {
         }
     }
 
-    /// Returns a session's identity and notes the use.
-    pub(super) fn use_at(&self, secret: &Hash, now: u64) -> Option<Identity> {
-        let entry = self.by_secret.get(secret).filter(|entry| now < entry.end())?;
-        entry.last_used_at.fetch_max(now, Ordering::Relaxed);
-        self.used.store(true, Ordering::Relaxed);
-        Some(entry.identity())
+    pub(super) fn identity_of(&self, secret: &Hash, now: u64) -> Option<Identity> {
+        self.valid(secret, now).map(Entry::identity)
+    }
+
+    /// Notes the use of a session.
+    pub(super) fn use_at(&self, secret: &Hash, now: u64) {
+        if let Some(entry) = self.valid(secret, now) {
+            entry.last_used_at.fetch_max(now, Ordering::Relaxed);
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn valid(&self, secret: &Hash, now: u64) -> Option<&Entry> {
+        self.by_secret.get(secret).filter(|entry| now < entry.end())
     }
 
     pub(super) fn id_of(&self, secret: &Hash) -> Option<Box<str>> {
@@ -174,8 +182,11 @@ impl Entries {
 
     /// Removes the sessions whose identities are chosen, and expired ones; returns the number.
     pub(super) fn remove(&mut self, chosen: impl Fn(&Identity) -> bool, now: u64) -> usize {
-        let ended =
-            self.by_secret.extract_if(|_, entry| now >= entry.end() || chosen(&entry.identity()));
+        self.remove_entries(|entry| now >= entry.end() || chosen(&entry.identity()))
+    }
+
+    fn remove_entries(&mut self, chosen: impl Fn(&Entry) -> bool) -> usize {
+        let ended = self.by_secret.extract_if(|_, entry| chosen(entry));
         let ended: Vec<_> = ended.map(|(_, entry)| entry).collect();
         for entry in &ended {
             self.by_id.remove(&entry.id);
@@ -189,7 +200,7 @@ impl Entries {
 
     /// Removes expired sessions, and counts their uses as a change.
     pub(super) fn forget(&mut self, now: u64) {
-        self.remove(|_| false, now);
+        self.remove_entries(|entry| now >= entry.end());
         if self.used.load(Ordering::Relaxed) {
             self.changed();
         }
@@ -237,6 +248,12 @@ mod tests {
         Entry::new(secret::generate().1, identity, Browser::default(), now)
     }
 
+    fn used(entries: &Entries, secret: &Hash, now: u64) -> Option<Identity> {
+        let identity = entries.identity_of(secret, now);
+        entries.use_at(secret, now);
+        identity
+    }
+
     #[test]
     fn a_session_ends_thirty_days_after_its_last_use() {
         let mut entries = Entries::default();
@@ -244,10 +261,10 @@ mod tests {
         let secret = entry.secret;
         entries.insert(entry, 0);
         for day in [29, 58, 87] {
-            let identity = entries.use_at(&secret, day * DAY_MS).unwrap();
+            let identity = used(&entries, &secret, day * DAY_MS).unwrap();
             assert_eq!(identity.expires_at, Some((day + 30) * DAY_MS));
         }
-        assert!(entries.use_at(&secret, 117 * DAY_MS).is_none());
+        assert!(used(&entries, &secret, 117 * DAY_MS).is_none());
         entries.forget(117 * DAY_MS);
         assert_eq!((entries.all().count(), entries.bytes), (0, 0));
     }
@@ -259,8 +276,8 @@ mod tests {
         let identity = Identity { expires_at: Some(DAY_MS), ..identity };
         let (_, secret) = secret::generate();
         entries.insert(Entry::new(secret, identity, Browser::default(), 0), 0);
-        assert!(entries.use_at(&secret, DAY_MS - 1).is_some());
-        assert!(entries.use_at(&secret, DAY_MS).is_none());
+        assert!(used(&entries, &secret, DAY_MS - 1).is_some());
+        assert!(used(&entries, &secret, DAY_MS).is_none());
     }
 
     #[test]
@@ -273,7 +290,7 @@ mod tests {
         for time in 2..=u64::try_from(MAX_OF_USER).unwrap() {
             entries.insert(entry("ann", time), time);
         }
-        entries.use_at(&secret, 100).unwrap();
+        used(&entries, &secret, 100).unwrap();
         entries.insert(entry("ann", 101), 101);
         assert_eq!(entries.of_user(&UserId::new("ann").unwrap(), 101).len(), MAX_OF_USER);
         assert!(entries.is_there(&id));

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// Stands before all else that a handler takes: whoever is nobody hears nothing but that.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     pub(super) identity: Arc<Identity>,
     /// Says later whether the identity is still valid.
     verifier: Verifier,
@@ -45,6 +45,11 @@ pub(super) struct Json<T>(pub(super) T);
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl Caller {
+    pub(crate) fn new(shared: &Shared, identity: Identity) -> Self {
+        let verifier = shared.config.verifier.clone();
+        Self { identity: identity.into(), verifier }
+    }
+
     pub(super) fn is_admin(&self) -> bool {
         self.identity.caps.admin
     }
@@ -96,9 +101,7 @@ impl FromRequestParts<Arc<Shared>> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let identity = identify(shared, parts).await?;
-        let verifier = shared.config.verifier.clone();
-        let caller = Self { identity: identity.into(), verifier };
+        let caller = Self::new(shared, identify(shared, parts).await?);
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }

@@ -22,6 +22,7 @@ pub(crate) struct AllowedHosts {
 
 impl AllowedHosts {
     pub(crate) fn new(listen: Option<IpAddr>, names: Vec<String>) -> Self {
+        let names = names.into_iter().map(|name| name.trim_end_matches('.').to_owned()).collect();
         Self { listen, names }
     }
 

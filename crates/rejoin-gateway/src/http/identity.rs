@@ -1,12 +1,13 @@
 //! Who sends a request: a header, a ticket or a cookie says so.
 
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use rejoin_core::Identity;
 use rejoin_protocol::ErrorCode;
 
 use crate::{
     gateway::Shared,
     http::{Problem, cookie, is_own_origin},
+    peer::Peer,
     ticket::HeldTicket,
     token::TokenError,
 };
@@ -61,6 +62,8 @@ fn of_browser_session(shared: &Shared, secret: &str) -> Result<Identity, TokenEr
         (None, None) => return Err(TokenError::LoggedOut),
     };
     shared.config.verifier.recheck(&identity)?;
+    // Not the use of a session that is revoked.
+    shared.browser_sessions().note_use(secret);
     Ok(identity)
 }
 
@@ -94,7 +97,7 @@ pub(crate) async fn identify_opener(
         token => token,
     };
     // A page of another origin that may connect brings its own proof.
-    let secret = || cookie::read(shared, parts).filter(|_| is_own_origin(headers));
+    let secret = || cookie::read(shared, parts).filter(|_| is_own_page(parts));
     let identity = match token {
         Some(token) => shared.verify(&token).await,
         None => match secret() {
@@ -116,6 +119,16 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a socket is opened by a page of this server, or by a program: behind TLS, not by a page
+/// without it.
+fn is_own_page(parts: &Parts) -> bool {
+    let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let is_secure = parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_secure);
+    let has_scheme = header("origin").is_none_or(|it| !is_secure || it.starts_with("https://"));
+    let is_same = header("sec-fetch-site").is_none_or(|site| site == "same-origin");
+    has_scheme && is_same && is_own_origin(&parts.headers)
 }
 
 /// Whether a browser says that one of this server's pages sends the request.

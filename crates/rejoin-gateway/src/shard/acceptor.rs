@@ -1,6 +1,6 @@
 //! New sockets: the first shard accepts them and hands out those that others have room for.
 
-use std::{io, net::TcpListener as StdTcpListener, sync::Arc, time::Duration};
+use std::{io, mem, net::TcpListener as StdTcpListener, sync::Arc, time::Duration};
 
 use mio::{Interest, net::TcpListener};
 use socket2::SockRef;
@@ -33,6 +33,8 @@ pub(super) struct Acceptor {
     accept: Arc<Accept>,
     /// Sockets may wait that were connected before the listener had its options.
     has_early: bool,
+    /// The alarm is set that goes on with accepting.
+    has_alarm: bool,
 }
 
 impl Acceptor {
@@ -51,7 +53,7 @@ impl Shard {
         if let Err(error) = registry.register(&mut listener, LISTENER, Interest::READABLE) {
             return error!(%error, "cannot accept connections");
         }
-        self.acceptor = Some(Acceptor { listener, accept, has_early: true });
+        self.acceptor = Some(Acceptor { listener, accept, has_early: true, has_alarm: false });
         self.accept();
     }
 
@@ -100,9 +102,20 @@ impl Shard {
         self.accept_later(Duration::ZERO);
     }
 
+    /// Goes on with accepting, after its alarm.
+    pub(super) fn accept_again(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.has_alarm = false;
+        }
+        self.accept();
+    }
+
     fn accept_later(&mut self, pause: Duration) {
-        let tick = self.timers.tick(Instant::now() + pause);
-        self.timers.insert(tick, Acceptor::ALARM);
+        let Some(acceptor) = &mut self.acceptor else { return };
+        if !mem::replace(&mut acceptor.has_alarm, true) {
+            let tick = self.timers.tick(Instant::now() + pause);
+            self.timers.insert(tick, Acceptor::ALARM);
+        }
     }
 
     /// Connections of all shards.

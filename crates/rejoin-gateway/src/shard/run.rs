@@ -224,7 +224,7 @@ impl Shard {
         let now = Instant::now();
         while let Some((tick, slot)) = self.timers.expire(now) {
             if slot == Acceptor::ALARM {
-                self.accept();
+                self.accept_again();
             } else if let Some(connection) = self.connections.get_mut(slot)
                 && connection.take_alarm(tick)
             {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     gateway::Shared,
-    http::{Opener, Problem},
+    http::{Caller, Opener, Problem},
     socket::{
         Upgrades,
         raw::RawAttach,
@@ -113,7 +113,9 @@ async fn find_or_create(
             })?;
             let id = Some(id);
             let create = CreateTerminal { id, profile: Some(profile), size, ..Default::default() };
-            let session = shared.hub.create_terminal(&identity, create).await;
+            // A ticket's user may have been revoked since it was made.
+            let author = Caller::new(shared, identity);
+            let session = shared.hub.create_terminal(&author, create).await;
             (session.map_err(problem)?, role)
         }
         found => found.map_err(problem)?,

@@ -44,6 +44,11 @@ impl Painter {
         self.plain_row_bytes = None;
     }
 
+    /// Bytes that were painted since the last [`take`](Self::take).
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// What was painted since the last call.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)

@@ -96,6 +96,7 @@ impl Terminal {
     /// ECH
     pub(super) fn erase_chars(&mut self, count: usize) {
         self.settle();
+        self.work += self.cols / CELLS_MOVED_AT_ONCE;
         let (x, y) = (self.buffer().x, self.buffer().y);
         self.erase_in_row(y, x, x + count, false);
     }
@@ -103,6 +104,7 @@ impl Terminal {
     /// ICH
     pub(super) fn insert_chars(&mut self, count: usize) {
         self.settle();
+        self.work += self.cols / CELLS_MOVED_AT_ONCE;
         let fill = self.erased();
         let buffer = self.buffer_mut();
         let x = buffer.x;
@@ -112,6 +114,7 @@ impl Terminal {
     /// DCH
     pub(super) fn delete_chars(&mut self, count: usize) {
         self.settle();
+        self.work += self.cols / CELLS_MOVED_AT_ONCE;
         let fill = self.erased();
         let buffer = self.buffer_mut();
         let x = buffer.x;
@@ -127,6 +130,7 @@ impl Terminal {
     pub(super) fn insert_lines(&mut self, count: usize) {
         self.settle();
         if self.in_region() {
+            self.work += self.rows / CELLS_MOVED_AT_ONCE;
             let fill = self.erased();
             let buffer = self.buffer_mut();
             buffer.shift_down(buffer.y, buffer.bottom, count, fill);
@@ -138,6 +142,7 @@ impl Terminal {
     pub(super) fn delete_lines(&mut self, count: usize) {
         self.settle();
         if self.in_region() {
+            self.work += self.rows / CELLS_MOVED_AT_ONCE;
             let fill = self.erased();
             let buffer = self.buffer_mut();
             buffer.shift_up(buffer.y, buffer.bottom, count, fill);
@@ -147,6 +152,7 @@ impl Terminal {
 
     /// SU; nothing goes to the history.
     pub(super) fn scroll_up(&mut self, count: usize) {
+        self.work += self.rows / CELLS_MOVED_AT_ONCE;
         let fill = self.erased();
         let buffer = self.buffer_mut();
         buffer.shift_up(buffer.top, buffer.bottom, count, fill);
@@ -155,6 +161,7 @@ impl Terminal {
 
     /// SD; the new rows have no background.
     pub(super) fn scroll_down(&mut self, count: usize) {
+        self.work += self.rows / CELLS_MOVED_AT_ONCE;
         let buffer = self.buffer_mut();
         buffer.shift_down(buffer.top, buffer.bottom, count, Cell::BLANK);
         self.leave_empty_margin();

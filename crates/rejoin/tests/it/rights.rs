@@ -151,3 +151,19 @@ fn an_administrators_address_is_hidden_from_the_owner_of_a_session() {
     let path = format!("/connections/{}", of_admin[1]["id"].as_str().unwrap());
     assert_eq!(server.api(&user).get(&path).0, 404);
 }
+
+#[test]
+fn a_ticket_of_a_revoked_user_starts_no_program() {
+    let home = Home::new();
+    let server = home.serve();
+    let bob = server.api(&token(&home, "bob", &["create", "attach", "write"]));
+    let (status, ticket) = bob.post("/tickets", &json!({}));
+    assert_eq!(status, 201, "{ticket}");
+    let admin = server.admin();
+    assert_eq!(admin.post("/revocations", &json!({ "user": "bob" })).0, 201);
+    let path =
+        format!("/ws/terminal/mine?create=true&ticket={}", ticket["ticket"].as_str().unwrap());
+    assert_eq!(server.open_without_token(&path).err(), Some(401));
+    let (status, list) = admin.get("/sessions?owner=bob");
+    assert_eq!((status, &list["sessions"]), (200, &json!([])), "{list}");
+}

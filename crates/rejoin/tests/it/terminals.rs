@@ -123,6 +123,24 @@ fn a_long_hyperlink_in_many_cells_takes_memory_once() {
 }
 
 #[test]
+fn links_that_change_in_each_cell_take_little_memory_in_a_snapshot() {
+    let link = |name: &str| format!("\x1b]8;;https://example.org/{name}{}\x07", "x".repeat(2000));
+    let cells = "x\x1b[4095b".repeat(1000 * 500 / 4096);
+    // Each second cell refers to the other link.
+    let row = |y: usize| format!("\x1b[{y};1H{}", "y\x1b[C".repeat(500));
+    let others = (1..=500).map(row).collect();
+    let output = [link("a"), cells, link("b"), others].concat();
+    let mut fixture = Fixture::new(output.as_bytes(), "");
+    let (before, _) = fixture.server.memory();
+    let session = fixture.start(1000, 500);
+    let attached = fixture.attach_to_printed(&session);
+    assert_eq!(attached["type"], "attached", "{attached}");
+    let (_, peak) = fixture.server.memory();
+    println!("{before} MiB before, {peak} MiB peak");
+    assert!(peak < before + 96, "{before} MiB before, {peak} MiB at most");
+}
+
+#[test]
 fn a_history_keeps_to_its_bytes_and_is_written_in_pieces() {
     let mut output = String::new();
     for cell in 0..400_000_u32 {

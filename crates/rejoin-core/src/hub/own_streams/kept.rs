@@ -15,6 +15,8 @@ use crate::{
 
 /// Own streams of one user; for one more, the emptiest that nobody reads is evicted.
 const MAX_OF_USER: usize = 256;
+/// Users that are asked to make room for one more stream.
+const MAX_TRIES: usize = 16;
 /// Epochs that a user's evictions may run ahead of the clock, in seconds. All streams may be
 /// replaced once in an epoch: that is 2,816 new streams in a burst, then 256 a second.
 const MAX_AHEAD: u64 = 10;
@@ -65,8 +67,10 @@ impl KeptStreams {
         if self.by_key.len() < max {
             return true;
         }
-        let Some((most, owner)) = self.by_count.last().cloned() else { return false };
-        (owner == *user || most > count) && self.evict(&owner, epochs)
+        // All streams of a user may be read: then the next one gives way, at last this user.
+        let with_more = self.by_count.iter().rev().take_while(|(others, _)| *others > count);
+        let owners: Vec<_> = with_more.map(|(_, owner)| owner.clone()).take(MAX_TRIES).collect();
+        owners.iter().chain([user]).any(|owner| self.evict(owner, epochs))
     }
 
     fn count(&self, user: &UserId) -> usize {

@@ -50,19 +50,19 @@ impl Generations {
     /// The newest snapshot serves nobody else: the screen is another one.
     pub(super) fn end_newest(&mut self) {
         self.older.extend(self.newest.take());
-        self.stale_at = None;
     }
 
-    /// When to look whether the newest snapshot is still held.
+    /// When to look whether the snapshots are still held.
     pub(super) fn stale_at(&self) -> Option<Instant> {
         self.stale_at
     }
 
-    /// Forgets the newest snapshot unless viewers hold it: it costs nothing more to keep it then.
+    /// Forgets snapshots that no viewer holds. To keep the others costs nothing more.
     pub(super) fn forget_unused(&mut self) {
         self.older.retain(is_held);
         self.newest = self.newest.take().filter(is_held);
-        self.stale_at = self.newest.as_ref().map(|_| Instant::now() + LIFE);
+        let is_empty = self.newest.is_none() && self.older.is_empty();
+        self.stale_at = (!is_empty).then(|| Instant::now() + LIFE);
     }
 }
 

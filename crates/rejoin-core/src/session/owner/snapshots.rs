@@ -70,6 +70,10 @@ impl Owner {
 
     pub(super) fn snapshot_made(&mut self, snapshot: Option<Snapshot>) {
         if let Some(snapshot) = snapshot {
+            // Before anything else: a change of size would have another one made.
+            for reply_tx in self.waiting.snapshots.drain(..) {
+                let _ = reply_tx.send(snapshot.clone());
+            }
             self.generations.add(snapshot);
         }
     }

@@ -20,6 +20,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.exit.is_none() && self.snapshots.is_empty() && self.exports.is_empty()
+    }
+
     /// Whether commands may come that wait as well.
     pub(super) fn has_room(&self) -> bool {
         self.snapshots.len() + self.exports.len() < COMMANDS

@@ -165,6 +165,18 @@ pub(super) async fn revoke(
         }
     };
     let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
+    // In a task of its own: a client that goes away does not leave it half done.
+    let task = shared.hub.shutdown().spawn(revoke_and_end(Arc::clone(&shared), target, until));
+    let revocation = task.await.map_err(|_| Problem::from(ErrorCode::Internal))??;
+    Ok((StatusCode::CREATED, Answer(info(revocation))))
+}
+
+/// Revokes, closes the connections and ends the browser sessions that are revoked.
+async fn revoke_and_end(
+    shared: Arc<Shared>,
+    target: Target,
+    until: Option<u64>,
+) -> Result<Revocation, Problem> {
     let result = revocations(&shared).revoke(target, until).await;
     // Also what is not on disk is in effect.
     let is_revoked = |identity: &Identity| revocations(&shared).is_revoked(identity);
@@ -172,8 +184,7 @@ pub(super) async fn revoke(
     // A revocation that is lifted brings no browser back.
     shared.browser_sessions().end(is_revoked);
     shared.browser_sessions().write().await.map_err(|error| not_kept(&error))?;
-    let revocation = result.map_err(|error| refused(&error))?;
-    Ok((StatusCode::CREATED, Answer(info(revocation))))
+    result.map_err(|error| refused(&error))
 }
 
 /// List revocations

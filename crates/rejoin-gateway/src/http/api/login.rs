@@ -96,14 +96,41 @@ pub(super) async fn log_in(
     let identity = identity.map_err(|error| refused(&shared, &error))?;
     let life_ms = identity.expires_at.map_or(SLIDING_MS, |end| end.saturating_sub(now_ms()));
 
-    end_current(&shared, &parts).await.map_err(|error| not_kept(&error))?;
-    let secret = shared.browser_sessions().begin(identity, browser).await;
-    let secret = secret.map_err(|error| not_kept(&error))?;
-    // The new session may have taken the room of others.
-    shared.close_logged_out();
     let seconds = life_ms.min(SLIDING_MS) / 1000;
+    let replaced = cookie::read(&shared, &parts);
+    // In a task of its own: a client that goes away does not leave it half done.
+    let task = shared.hub.shutdown().spawn(begin(Arc::clone(&shared), identity, browser, replaced));
+    let secret = task.await.map_err(|_| Problem::from(ErrorCode::Internal))??;
     let cookie = cookie::set(&shared, &parts.extensions, &secret, seconds);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// Begins a browser session in place of another one; returns the value of its cookie.
+async fn begin(
+    shared: Arc<Shared>,
+    identity: Identity,
+    browser: Browser,
+    replaced: Option<String>,
+) -> Result<String, Problem> {
+    let sessions = shared.browser_sessions();
+    let secret = sessions.begin(identity.clone(), browser).map_err(|error| not_kept(&error))?;
+    if let Some(id) = replaced.and_then(|secret| sessions.id_of(&secret)) {
+        sessions.end(|identity| identity.browser_session.as_ref() == Some(&id));
+    }
+    // A revocation that came meanwhile did not find this session.
+    let recheck = shared.config.verifier.recheck(&identity);
+    if recheck.is_err()
+        && let Some(id) = sessions.id_of(&secret)
+    {
+        sessions.end(|identity| identity.browser_session.as_ref() == Some(&id));
+    }
+    // The new session may have taken the room of others.
+    shared.close_logged_out();
+    if let Err(error) = sessions.write().await {
+        // The code is spent: the browser is logged in all the same, until a restart.
+        error!(%error, "browser sessions are not written");
+    }
+    recheck.map(|()| secret).map_err(|error| refused(&shared, &error))
 }
 
 /// See whom a log-in would log in

@@ -17,7 +17,7 @@ use crate::support::{Server, until};
 const RECEIVE_BUFFER: usize = 4096;
 
 /// Limit for a read, a write, and the server's release of the socket.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// RFC 6455 §5.2.
 const TEXT: u8 = 1;
