@@ -110,8 +110,8 @@ fn two_terminals_see_nothing_of_each_other() {
     let screen = |session: &str| server.admin().text(&format!("/sessions/{session}/screen"));
     assert!(screen(&one).contains("of-the-1st") && !screen(&one).contains("of-the-2nd"));
     assert!(screen(&other).contains("of-the-2nd") && !screen(&other).contains("of-the-1st"));
-    // Input without an attachment reaches no program.
-    let refused = first.ask("input", json!({ "session": other, "data": "exit\n" }));
+    // Without an attachment nothing reaches the program.
+    let refused = first.ask("signal", json!({ "session": other, "signal": "SIGKILL" }));
     assert_eq!(refused["payload"]["code"], "not_attached", "{refused}");
 }
 
