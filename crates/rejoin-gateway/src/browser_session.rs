@@ -142,11 +142,11 @@ impl BrowserSessions {
         self.shared.entries.read().identity_of(&hash, now_ms())
     }
 
-    /// Notes that a cookie's session was used, which keeps it for 30 days.
-    pub(crate) fn note_use(&self, secret: &str) {
-        if let Some(hash) = secret::hash(secret) {
-            self.shared.entries.read().use_at(&hash, now_ms());
-        }
+    /// Notes that a cookie's session was used, which keeps it for 30 days; returns the identity
+    /// with its new end.
+    pub(crate) fn note_use(&self, secret: &str) -> Option<Identity> {
+        let hash = secret::hash(secret)?;
+        self.shared.entries.read().use_at(&hash, now_ms())
     }
 
     /// Returns the id of a cookie's session.

@@ -145,12 +145,12 @@ impl Entries {
         self.valid(secret, now).map(Entry::identity)
     }
 
-    /// Notes the use of a session.
-    pub(super) fn use_at(&self, secret: &Hash, now: u64) {
-        if let Some(entry) = self.valid(secret, now) {
-            entry.last_used_at.fetch_max(now, Ordering::Relaxed);
-            self.used.store(true, Ordering::Relaxed);
-        }
+    /// Notes the use of a session; returns the identity with its new end.
+    pub(super) fn use_at(&self, secret: &Hash, now: u64) -> Option<Identity> {
+        let entry = self.valid(secret, now)?;
+        entry.last_used_at.fetch_max(now, Ordering::Relaxed);
+        self.used.store(true, Ordering::Relaxed);
+        Some(entry.identity())
     }
 
     fn valid(&self, secret: &Hash, now: u64) -> Option<&Entry> {
@@ -248,12 +248,6 @@ mod tests {
         Entry::new(secret::generate().1, identity, Browser::default(), now)
     }
 
-    fn used(entries: &Entries, secret: &Hash, now: u64) -> Option<Identity> {
-        let identity = entries.identity_of(secret, now);
-        entries.use_at(secret, now);
-        identity
-    }
-
     #[test]
     fn a_session_ends_thirty_days_after_its_last_use() {
         let mut entries = Entries::default();
@@ -261,10 +255,10 @@ mod tests {
         let secret = entry.secret;
         entries.insert(entry, 0);
         for day in [29, 58, 87] {
-            let identity = used(&entries, &secret, day * DAY_MS).unwrap();
+            let identity = entries.use_at(&secret, day * DAY_MS).unwrap();
             assert_eq!(identity.expires_at, Some((day + 30) * DAY_MS));
         }
-        assert!(used(&entries, &secret, 117 * DAY_MS).is_none());
+        assert!(entries.use_at(&secret, 117 * DAY_MS).is_none());
         entries.forget(117 * DAY_MS);
         assert_eq!((entries.all().count(), entries.bytes), (0, 0));
     }
@@ -276,8 +270,8 @@ mod tests {
         let identity = Identity { expires_at: Some(DAY_MS), ..identity };
         let (_, secret) = secret::generate();
         entries.insert(Entry::new(secret, identity, Browser::default(), 0), 0);
-        assert!(used(&entries, &secret, DAY_MS - 1).is_some());
-        assert!(used(&entries, &secret, DAY_MS).is_none());
+        assert!(entries.use_at(&secret, DAY_MS - 1).is_some());
+        assert!(entries.use_at(&secret, DAY_MS).is_none());
     }
 
     #[test]
@@ -290,7 +284,7 @@ mod tests {
         for time in 2..=u64::try_from(MAX_OF_USER).unwrap() {
             entries.insert(entry("ann", time), time);
         }
-        used(&entries, &secret, 100).unwrap();
+        entries.use_at(&secret, 100).unwrap();
         entries.insert(entry("ann", 101), 101);
         assert_eq!(entries.of_user(&UserId::new("ann").unwrap(), 101).len(), MAX_OF_USER);
         assert!(entries.is_there(&id));

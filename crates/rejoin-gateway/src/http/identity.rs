@@ -55,16 +55,14 @@ pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity,
 
 /// The identity of a browser session, by the secret in its cookie.
 fn of_browser_session(shared: &Shared, secret: &str) -> Result<Identity, TokenError> {
-    let identity = match (shared.browser_sessions().identify(secret), shared.anonymous()) {
-        (Some(identity), _) => identity,
+    let sessions = shared.browser_sessions();
+    let Some(identity) = sessions.identify(secret) else {
         // Nobody needs to log in any more.
-        (None, Some(anonymous)) => anonymous,
-        (None, None) => return Err(TokenError::LoggedOut),
+        return shared.anonymous().ok_or(TokenError::LoggedOut);
     };
     shared.config.verifier.recheck(&identity)?;
-    // Not the use of a session that is revoked.
-    shared.browser_sessions().note_use(secret);
-    Ok(identity)
+    // Not before: that would keep a session that is revoked.
+    Ok(sessions.note_use(secret).unwrap_or(identity))
 }
 
 /// Who opens a socket. The origin is the caller's to check.
