@@ -29,7 +29,7 @@ const TIMED_OUT_AFTER: Duration = Duration::from_secs(35);
 /// Time for the server to put away what the attack took.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections that behave well

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for a server to put away those who left.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections of each kind, in each round

@@ -21,7 +21,7 @@ const SUFFIX: &str = r#","time":1763640000000}}"#;
 /// Sent before anything is measured, to each.
 const WARM_UP: usize = 5;
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections that subscribe to the topic

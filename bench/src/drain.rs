@@ -25,7 +25,7 @@ const STEADY: Duration = Duration::from_secs(3);
 /// Beyond the window: who has not come back by then never will.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections that subscribe to the topic

@@ -41,7 +41,7 @@ const STUCK_VIEWERS: usize = 6;
 const MAX_COLS: u64 = 1000;
 const MAX_ROWS: u64 = 500;
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Seconds
@@ -55,7 +55,7 @@ pub(crate) struct Options {
     seed: Option<u64>,
 }
 
-/// What was worst.
+/// The worst values.
 struct Worst {
     waits: Histogram<u64>,
     session_bytes: u64,

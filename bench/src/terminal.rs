@@ -30,7 +30,7 @@ const OUTPUT: u8 = 1;
 const SNAPSHOT: u8 = 3;
 const TURN: Duration = Duration::from_millis(200);
 
-/// How much of it.
+/// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections attached to the terminal

@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Keys,
 }
 
-/// Who carries an attack out.
+/// The attacker of one kind.
 pub(super) enum Attacker {
     /// WebSockets.
     Raid(Box<dyn Attack>),

@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 4;
 /// Bytes of the data of one request.
 const DATA_BYTES: usize = 60_000;
 
-/// What is asked again and again, with a new name each time.
+/// A request that is repeated, with a new name each time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Flood {
     /// Events of 60 kB for devices that do not exist.

@@ -26,7 +26,7 @@ const TYPISTS: usize = 3;
 /// Connections that attach to the first of these and do not read.
 const VIEWERS: usize = 5;
 
-/// What the program prints.
+/// The output of the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Print {
     /// A cell with 64 combining marks, repeated as often as can be said.
@@ -136,7 +136,7 @@ impl Attack for Terminal {
     }
 }
 
-/// What is printed at once; each `N` stands for a number that grows.
+/// Returns the output of one turn; each `N` stands for a number that grows.
 fn text(print: Print) -> String {
     let unit = match print {
         Print::Repeats => {

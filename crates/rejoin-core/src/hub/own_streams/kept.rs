@@ -13,7 +13,7 @@ use crate::{
     stream::Stream,
 };
 
-/// Own streams of one user; for one more, the emptiest that nobody reads is evicted.
+/// Own streams of one user; for one more, the emptiest unread stream is evicted.
 const MAX_OF_USER: usize = 256;
 /// Users that are asked to make room for one more stream.
 const MAX_TRIES: usize = 16;
@@ -118,7 +118,7 @@ impl KeptStreams {
         self.evicted = saved.into_iter().map(|saved| (saved.user, saved.epoch)).collect();
     }
 
-    /// Evicts the user's emptiest stream that nobody reads; of those, the quietest.
+    /// Evicts the user's emptiest unread stream; of equally empty ones, the quietest.
     fn evict(&mut self, user: &UserId, epochs: &Epochs) -> bool {
         let keys = self.of_user.get(user).into_iter().flatten();
         let idle = keys.filter_map(|key| {

@@ -12,7 +12,7 @@ use crate::{
 /// Snapshots of one session in memory. When another one is made, the viewers that do not take the
 /// oldest are closed.
 const MAX_GENERATIONS: usize = 4;
-/// How long a snapshot that nobody holds serves those who come after the one who asked.
+/// Time for which a snapshot without holders serves further viewers.
 const LIFE: Duration = Duration::from_millis(500);
 /// How far behind the output a snapshot serves others, in bytes.
 const MAX_LAG_BYTES: u64 = 256 * 1024;
@@ -47,7 +47,7 @@ impl Generations {
         self.stale_at = Some(Instant::now() + LIFE);
     }
 
-    /// The newest snapshot serves nobody else: the screen is another one.
+    /// Ends the use of the newest snapshot for further viewers: the screen has changed.
     pub(super) fn end_newest(&mut self) {
         self.older.extend(self.newest.take());
     }

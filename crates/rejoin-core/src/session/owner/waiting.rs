@@ -12,7 +12,7 @@ use crate::{
 /// What waits for the screen.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// The screen has interpreted output of which nobody knows yet what came of it.
+    /// The screen has interpreted output whose results were not collected.
     pub(super) output: bool,
     pub(super) exit: Option<Exit>,
     pub(super) snapshots: Vec<oneshot::Sender<Snapshot>>,
