@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[test]
 fn a_second_delete_behind_input_that_nobody_takes_ends_as_well() {
     let home = Home::new();
-    let script = "trap ': >hung-up' HUP; while :; do echo flood; done";
+    let script = "trap ': >hung-up' HUP; : >trapped; while :; do echo flood; done";
     let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
     home.write("rejoin.toml", &profile);
     let server = home.serve();
@@ -22,6 +22,9 @@ fn a_second_delete_behind_input_that_nobody_takes_ends_as_well() {
     let session = created["payload"]["session"]["id"].as_str().expect("a session").to_owned();
     let attached = client.ask("attach", json!({ "session": session }));
     assert_eq!(attached["type"], "attached", "{attached}");
+
+    // A hang-up before the trap is set would end the shell.
+    until(PATIENCE, "the trap", || home.path("trapped").exists());
 
     let delete = || {
         let (api, path) = (server.admin(), format!("/sessions/{session}"));
