@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rejoin_core::Saved;
+use rejoin_core::SavedHub;
 use serde::{Deserialize, Serialize};
 
 /// The form of the file; another one is not read.
@@ -22,13 +22,13 @@ pub struct Checkpoint {
 #[derive(Serialize)]
 struct Written<'a> {
     version: u32,
-    saved: &'a Saved,
+    saved: &'a SavedHub,
 }
 
 #[derive(Deserialize)]
 struct Read {
     version: u32,
-    saved: Saved,
+    saved: SavedHub,
 }
 
 impl Checkpoint {
@@ -43,7 +43,7 @@ impl Checkpoint {
     /// # Errors
     /// If it is there and cannot be read or taken away. It is gone all the same if it could be
     /// read by nobody: it is moved aside.
-    pub fn take(&self) -> io::Result<Option<Saved>> {
+    pub fn take(&self) -> io::Result<Option<SavedHub>> {
         let taken = self.path.with_extension("taken");
         match fs::rename(&self.path, &taken) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -63,7 +63,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, saved: &Saved) -> io::Result<()> {
+    pub fn write(&self, saved: &SavedHub) -> io::Result<()> {
         let draft = self.path.with_extension("draft");
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;

@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use crate::{
     access::{Authority, Identity, new_connection_id},
-    outbox::{Item, Outbox},
+    outbox::{Outbox, OutboxItem},
     presence::Member,
     time::now_ms,
-    wire::{Encode, Kind},
+    wire::{Encode, PayloadKind},
 };
 
 /// What a client says of the device that it runs on.
@@ -36,7 +36,7 @@ pub struct Device {
 
 /// What is known of a connection from its handshake (C1).
 #[derive(Clone, Debug, Default)]
-pub struct Handshake {
+pub struct ClientInfo {
     /// The device that it comes from.
     pub device: Device,
     /// The address that it comes from.
@@ -59,12 +59,12 @@ struct Shared {
     /// The end of the token in milliseconds since the epoch, or `u64::MAX`: read before each
     /// effect, without the lock.
     expires_at: AtomicU64,
-    handshake: Handshake,
+    client: ClientInfo,
     /// Milliseconds since the epoch.
     connected_at: u64,
     since: Instant,
     /// When something was read last, in milliseconds after `since`. Only ever looked at.
-    heard_after: AtomicU64,
+    received_after: AtomicU64,
     outbox: Arc<Outbox>,
     encode: Encode,
 }
@@ -72,28 +72,28 @@ struct Shared {
 /// A token that says that somebody else is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token is another user's; a connection keeps its user")]
-pub struct AnotherUser;
+pub struct UserMismatch;
 
 impl Connection {
     /// A connection of a verified identity; the token's device wins over the client's word.
     #[must_use]
     pub fn new(
         identity: Identity,
-        handshake: Handshake,
+        client: ClientInfo,
         outbox: Arc<Outbox>,
         encode: Encode,
     ) -> Self {
-        let Device { id, name } = handshake.device;
+        let Device { id, name } = client.device;
         let device = Device { id: identity.device.clone().or(id), name };
         let shared = Shared {
             id: new_connection_id(),
             user: identity.user.clone(),
             expires_at: AtomicU64::new(identity.expires_at.unwrap_or(u64::MAX)),
             identity: RwLock::new(Arc::new(identity)),
-            handshake: Handshake { device, ..handshake },
+            client: ClientInfo { device, ..client },
             connected_at: now_ms(),
             since: Instant::now(),
-            heard_after: AtomicU64::new(0),
+            received_after: AtomicU64::new(0),
             outbox,
             encode,
         };
@@ -121,10 +121,10 @@ impl Connection {
     /// Takes over what a new token of the same user allows.
     ///
     /// # Errors
-    /// [`AnotherUser`] if it is another user's; nothing has changed.
-    pub fn refresh(&self, identity: Identity) -> Result<(), AnotherUser> {
+    /// [`UserMismatch`] if it is another user's; nothing has changed.
+    pub fn refresh(&self, identity: Identity) -> Result<(), UserMismatch> {
         if identity.user != self.shared.user {
-            return Err(AnotherUser);
+            return Err(UserMismatch);
         }
         let mut current = self.shared.identity.write();
         let expires_at = identity.expires_at.unwrap_or(u64::MAX);
@@ -172,25 +172,28 @@ impl Connection {
     /// The device that it comes from.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.shared.handshake.device
+        &self.shared.client.device
     }
 
     /// What is known of it from its handshake.
     #[must_use]
-    pub fn handshake(&self) -> &Handshake {
-        &self.shared.handshake
+    pub fn client_info(&self) -> &ClientInfo {
+        &self.shared.client
     }
 
     /// Notes that something was read from the peer (B9).
-    pub fn hear(&self) {
+    pub fn record_received(&self) {
         let after = self.shared.since.elapsed().as_millis();
-        self.shared.heard_after.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.shared
+            .received_after
+            .store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When something was read last.
     #[must_use]
     pub fn heard_at(&self) -> Instant {
-        self.shared.since + Duration::from_millis(self.shared.heard_after.load(Ordering::Relaxed))
+        self.shared.since
+            + Duration::from_millis(self.shared.received_after.load(Ordering::Relaxed))
     }
 
     /// What lists show of it.
@@ -203,10 +206,10 @@ impl Connection {
             device: self.device().id.clone(),
             device_name: self.device().name.clone(),
             role_context: self.identity().role_context.as_deref().map(str::to_owned),
-            address: shared.handshake.address,
-            user_agent: shared.handshake.user_agent.as_deref().map(str::to_owned),
+            address: shared.client.address,
+            user_agent: shared.client.user_agent.as_deref().map(str::to_owned),
             connected_at: shared.connected_at,
-            last_heard_at: shared.connected_at + shared.heard_after.load(Ordering::Relaxed),
+            last_heard_at: shared.connected_at + shared.received_after.load(Ordering::Relaxed),
         }
     }
 
@@ -222,17 +225,17 @@ impl Connection {
 
     /// Sends a text as it is.
     pub fn send_text(&self, text: &str) {
-        self.push(Kind::Text, &[text.as_bytes()]);
+        self.push(PayloadKind::Text, &[text.as_bytes()]);
     }
 
     /// Sends bytes, laid one part after another.
     pub fn send_binary(&self, parts: &[&[u8]]) {
-        self.push(Kind::Binary, parts);
+        self.push(PayloadKind::Binary, parts);
     }
 
     /// Ends it: what was queued before is sent first.
     pub fn close(&self, code: CloseCode) {
-        self.shared.outbox.push(Item::Close(code.into()));
+        self.shared.outbox.push(OutboxItem::Close(code.into()));
     }
 
     /// Where its messages wait.
@@ -246,8 +249,8 @@ impl Connection {
         Member { user: self.shared.user.clone(), device: self.device().id.clone() }
     }
 
-    fn push(&self, kind: Kind, parts: &[&[u8]]) {
-        self.shared.outbox.push(Item::Message((self.shared.encode)(kind, parts)));
+    fn push(&self, kind: PayloadKind, parts: &[&[u8]]) {
+        self.shared.outbox.push(OutboxItem::Message((self.shared.encode)(kind, parts)));
     }
 }
 

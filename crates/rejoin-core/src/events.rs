@@ -27,7 +27,7 @@ const MAX_KEPT: usize = 64;
 
 /// Something that happened (A5, A6, C5).
 ///
-/// `UserCame` and `UserGone` of a user alternate. `SessionStarted` is a session's first event.
+/// `UserOnline` and `UserOffline` of a user alternate. `SessionStarted` is a session's first event.
 /// Nobody is told to be gone because the server stops.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -43,12 +43,12 @@ pub enum HubEvent {
         connection: Connection,
     },
     /// A user's first connection was opened.
-    UserCame {
+    UserOnline {
         /// The user.
         user: UserId,
     },
     /// A user's last connection on the last device has been gone for the grace period.
-    UserGone {
+    UserOffline {
         /// The user.
         user: UserId,
     },

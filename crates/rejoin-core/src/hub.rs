@@ -4,7 +4,7 @@ mod budgets;
 mod changes;
 mod config;
 mod gate;
-mod own_streams;
+mod implicit_streams;
 mod registry;
 mod restore;
 mod sessions;
@@ -24,22 +24,22 @@ use rejoin_protocol::{
 
 pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
 pub(crate) use gate::Gate;
-pub use registry::Membership;
+pub use registry::Registration;
 pub use sessions::CreateTerminal;
-pub(crate) use sessions::SessionTools;
+pub(crate) use sessions::SessionContext;
 pub use topics::{Subscription, Topic};
 
 use crate::{
     access::{Identity, SessionRight, TopicRight},
     events::{EventHandler, EventHandlerTaken, Events, HubEvent},
     hub::{
-        budgets::Budgets, changes::SessionChanges, own_streams::Epochs, registry::Registry,
+        budgets::Budgets, changes::SessionChanges, implicit_streams::Epochs, registry::Registry,
         sessions::Slot, topics::Topics,
     },
+    idempotency::IdempotencyCache,
     metrics::Metrics,
-    presence::{Following, Place, Settling, Tools, nobody},
-    recent::Recent,
-    saved::Saved,
+    presence::{GraceTimers, Place, PresenceContext, PresenceSubscription, empty_state},
+    saved::SavedHub,
     session::ScreenThreads,
     shutdown::Shutdown,
     stream::Stream,
@@ -62,7 +62,7 @@ struct Shared {
     gate: Gate,
     metrics: Arc<Metrics>,
     events: Events,
-    tools: Arc<Tools>,
+    tools: Arc<PresenceContext>,
     screen_threads: ScreenThreads,
     registry: Registry,
     /// Where each connection is present: who is connected at all (C5).
@@ -75,7 +75,7 @@ struct Shared {
     /// Held for a look-up or a change; read by each publish.
     topics: RwLock<Topics>,
     /// What was published with a key.
-    published: Recent<(TopicName, RequestKey), Position>,
+    published: IdempotencyCache<(TopicName, RequestKey), Position>,
     /// Held for a look-up or a change.
     sessions: RwLock<HashMap<SessionId, Slot>>,
     /// Sessions that changed, for those who look at lists.
@@ -91,14 +91,14 @@ impl Hub {
 
     /// A hub that goes on where another process stopped.
     #[must_use]
-    pub fn restored(config: HubConfig, shutdown: &Shutdown, saved: Option<Saved>) -> Self {
+    pub fn restored(config: HubConfig, shutdown: &Shutdown, saved: Option<SavedHub>) -> Self {
         let everyone = restore::everyone_config(config.encode);
         let (everyone, epochs, away) = restore::beginnings(saved.as_ref(), everyone);
-        let tools = Arc::new(Tools {
+        let tools = Arc::new(PresenceContext {
             encode: config.encode,
             next_stream: AtomicU32::new(2),
             grace: config.presence_grace,
-            settling: Settling::default(),
+            grace_timers: GraceTimers::default(),
         });
         let metrics = Arc::<Metrics>::default();
         let events = Events::new(metrics.events_dropped.clone());
@@ -113,7 +113,7 @@ impl Hub {
             epochs,
             budgets: Budgets::new(config.limits.retained_bytes_per_user),
             topics: RwLock::default(),
-            published: Recent::default(),
+            published: IdempotencyCache::default(),
             sessions: RwLock::default(),
             changes: Arc::default(),
             screen_threads: ScreenThreads::default(),
@@ -180,14 +180,14 @@ impl Hub {
         };
         // Asking makes no topic.
         let topic = self.existing_topic(name, identity, TopicRight::Presence)?;
-        Ok(topic.map_or_else(|| nobody(subject), |topic| topic.place().state(subject)))
+        Ok(topic.map_or_else(|| empty_state(subject), |topic| topic.place().state(subject)))
     }
 
     /// Whether somebody may know who is present.
     ///
     /// # Errors
     /// As [`presence`](Self::presence).
-    pub fn may_see(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
+    pub fn check_presence(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
         match subject {
             Subject::Topic(name) => {
                 self.existing_topic(name, identity, TopicRight::Presence).map(drop)
@@ -200,11 +200,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`presence`](Self::presence).
-    pub fn follow_presence(
+    pub fn subscribe_presence(
         &self,
         identity: &Identity,
         subject: &Subject,
-    ) -> Result<Following, ErrorBody> {
+    ) -> Result<PresenceSubscription, ErrorBody> {
         Ok(self.place(identity, subject)?.follow(subject))
     }
 
@@ -230,7 +230,7 @@ impl Hub {
 
     async fn settle_until_shutdown(&self) {
         tokio::select! {
-            () = self.shared.tools.settling.run() => {}
+            () = self.shared.tools.grace_timers.run() => {}
             () = self.shared.shutdown.begun() => {}
         }
     }

@@ -4,14 +4,14 @@
 //! outside (terminals, screens) stands behind traits, each with an in-memory implementation.
 
 mod access;
+mod backend;
 mod connection;
 mod events;
 mod hub;
+mod idempotency;
 mod metrics;
 mod outbox;
-mod outside;
 mod presence;
-mod recent;
 mod saved;
 mod session;
 mod shutdown;
@@ -20,29 +20,31 @@ mod time;
 mod wire;
 
 pub use access::{Author, Authority, Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{AnotherUser, Connection, Device, Handshake};
-pub use events::{EventHandler, EventHandlerTaken, HubEvent};
-pub use hub::{
-    CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,
-    Topic, TopicRule,
-};
-pub use metrics::{DropReason, Metrics};
-pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
-pub use outside::{
+pub use backend::{
     BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
     Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
     TerminalEvent, Terminals,
 };
-pub use presence::Following;
-pub use recent::{Recent, TooManyKeys};
-pub use saved::{Saved, SavedEpochs, SavedEviction, SavedFrame, SavedKey, SavedStream, Whose};
+pub use connection::{ClientInfo, Connection, Device, UserMismatch};
+pub use events::{EventHandler, EventHandlerTaken, HubEvent};
+pub use hub::{
+    CreateTerminal, Hub, HubConfig, HubLimits, Profile, Registration, SessionSettings,
+    Subscription, Topic, TopicRule,
+};
+pub use idempotency::{IdempotencyCache, TooManyKeys};
+pub use metrics::{DropReason, Metrics};
+pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem, Wake};
+pub use presence::PresenceSubscription;
+pub use saved::{
+    SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
+};
 pub use session::{
     AttachRequest, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, EncodeGap, Follower, GapNotice, Holders, Lag, Progress, ReadLimit, Reader, Retention,
-    Seq, SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Holders, LagPolicy, Progress, ReadLimit, Reader,
+    Retention, Seq, SlowReaderPolicy, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
 };
 pub use time::now_ms;
-pub use wire::{Encode, Form, Frame, Kind, Prepare, Reform};
+pub use wire::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};

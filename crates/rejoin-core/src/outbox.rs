@@ -53,12 +53,12 @@ pub enum Item {
     /// Stop reading the stream.
     Unread(StreamNumber),
     /// Close the connection.
-    Close(Goodbye),
+    Close(CloseNotice),
 }
 
 /// How a connection is closed, and when its client should come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Goodbye {
+pub struct CloseNotice {
     /// Why; it also says whether the client should come back at all.
     pub code: CloseCode,
     /// How long the client waits before it comes back.
@@ -67,7 +67,7 @@ pub struct Goodbye {
     pub window: Duration,
 }
 
-impl From<CloseCode> for Goodbye {
+impl From<CloseCode> for CloseNotice {
     /// The times that suit the code: a client that asked for too much waits longest.
     fn from(code: CloseCode) -> Self {
         let (after, window) = match code {
@@ -95,7 +95,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: VecDeque<OutboxItem>,
     bytes: usize,
     /// Bytes of preambles: they close no connection, but nothing more is read from a client
     /// before they are taken.
@@ -105,12 +105,12 @@ struct State {
     /// Messages that were queued and never sent.
     dropped: usize,
     /// What was taken before holds memory that others need.
-    hurried: bool,
+    eviction_pending: bool,
 }
 
 impl State {
     fn drop_all(&mut self) {
-        let replies = self.items.iter().filter(|item| matches!(item, Item::Message(_)));
+        let replies = self.items.iter().filter(|item| matches!(item, OutboxItem::Message(_)));
         self.dropped += replies.count();
         self.items = VecDeque::new();
         (self.bytes, self.preamble_bytes) = (0, 0);
@@ -160,14 +160,14 @@ impl Outbox {
 
         let full = state.items.len() >= MAX_OUTBOX_ITEMS
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
-        let item = if full && !matches!(item, Item::Close(_)) {
+        let item = if full && !matches!(item, OutboxItem::Close(_)) {
             state.drop_all();
-            Item::Close(CloseCode::TooSlow.into())
+            OutboxItem::Close(CloseCode::TooSlow.into())
         } else {
             item
         };
 
-        if let Item::Close(goodbye) = &item {
+        if let OutboxItem::Close(goodbye) = &item {
             self.closed.store(goodbye.code.code(), Ordering::Release);
         }
         state.bytes += item.bytes();
@@ -184,28 +184,28 @@ impl Outbox {
 
     /// Takes all items, oldest first; the writer is notified of the next one.
     #[must_use]
-    pub fn take(&self) -> VecDeque<Item> {
+    pub fn take(&self) -> VecDeque<OutboxItem> {
         let mut state = self.state.lock();
         (state.bytes, state.preamble_bytes) = (0, 0);
-        (state.notified, state.hurried) = (false, false);
+        (state.notified, state.eviction_pending) = (false, false);
         mem::take(&mut state.items)
     }
 
     /// Has the connection closed with [`CloseCode::TooSlow`] if its socket takes nothing now.
-    pub(crate) fn hurry(&self) {
-        self.state.lock().hurried = true;
+    pub(crate) fn evict_if_stalled(&self) {
+        self.state.lock().eviction_pending = true;
         self.wake.outbox_filled(self.slot);
     }
 
     /// Whether a socket that takes nothing is to be closed.
     #[must_use]
-    pub fn is_hurried(&self) -> bool {
-        self.state.lock().hurried
+    pub fn is_eviction_pending(&self) -> bool {
+        self.state.lock().eviction_pending
     }
 
     /// Closes without a goodbye: drops what waits, and takes nothing more. Returns how many
     /// messages were dropped since the last call.
-    pub fn end(&self) -> usize {
+    pub fn abort(&self) -> usize {
         let mut state = self.state.lock();
         let normal = CloseCode::Normal.code();
         let _ = self.closed.compare_exchange(0, normal, Ordering::AcqRel, Ordering::Acquire);

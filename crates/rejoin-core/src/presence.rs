@@ -1,16 +1,16 @@
 //! Presence: who is in one place, by device, with time to come back before somebody has left.
 
-mod place;
-mod settling;
+mod grace_timers;
+mod group;
 
 use std::collections::HashMap;
 
 use rejoin_protocol::{DeviceId, DeviceName, UserId, message::Present};
 use tokio::time::{Duration, Instant};
 
-pub use place::Following;
-pub(crate) use place::{Place, Stay, Tools, nobody};
-pub(crate) use settling::Settling;
+pub(crate) use grace_timers::GraceTimers;
+pub use group::PresenceSubscription;
+pub(crate) use group::{Place, PresenceContext, Stay, empty_state};
 
 /// A device of a user; a user's connections that name no device are one device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// All that is left.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saved {
+pub struct SavedHub {
     /// When, in milliseconds since the epoch.
     pub at: u64,
     /// The clock of the own streams' epochs.
@@ -53,7 +53,7 @@ pub struct SavedEviction {
 pub struct SavedStream {
     /// Whose it is.
     #[serde(flatten)]
-    pub whose: Whose,
+    pub owner: StreamOwner,
     /// The name of its life.
     pub epoch: u64,
     /// Frames that were ever appended, each of one unit.
@@ -67,7 +67,7 @@ pub struct SavedStream {
 /// Whose a stream is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case")]
-pub enum Whose {
+pub enum StreamOwner {
     /// Everyone's.
     Everyone,
     /// A topic's.

@@ -8,7 +8,7 @@ mod attachment;
 mod handler;
 mod input;
 mod owner;
-mod picture;
+mod render;
 mod viewers;
 mod worker;
 
@@ -26,17 +26,17 @@ use tracing::{Span, info};
 pub use attachment::Attachment;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
-pub(crate) use owner::Birth;
-pub use picture::ScreenExport;
+pub(crate) use owner::NewSession;
+pub use render::ScreenExport;
 pub(crate) use worker::ScreenThreads;
 
 use crate::{
     access::{Author, Authority},
+    backend::Control,
     connection::Connection,
     events::HubEvent,
-    hub::SessionTools,
-    outbox::Item,
-    outside::Control,
+    hub::SessionContext,
+    outbox::OutboxItem,
     presence::Place,
     session::{
         input::{InputQueue, Typed},
@@ -45,7 +45,7 @@ use crate::{
     },
     stream::Stream,
     time::now_ms,
-    wire::Kind,
+    wire::PayloadKind,
 };
 
 /// A handle to a session.
@@ -63,7 +63,7 @@ struct Shared {
     stream: Stream,
     /// Where those who are attached are present.
     place: Arc<Place>,
-    tools: SessionTools,
+    tools: SessionContext,
     /// To the owner task; bounded, the owner always goes on.
     commands: mpsc::Sender<Command>,
     /// Held for a look-up or a change, with appends of what changed, so that readers hear of
@@ -205,7 +205,7 @@ impl Session {
         start.holders.add(connection.outbox());
         let stream = self.stream().clone();
         let (preamble, reader) = (start.preamble, start.reader);
-        connection.outbox().push(Item::Read { stream, preamble, reader });
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
         Ok(attachment)
     }
 
@@ -215,7 +215,7 @@ impl Session {
     /// `session_ended`, `input_full`, or `overloaded` once the hub stops; nothing was typed.
     pub async fn input(&self, bytes: bytes::Bytes, author: Author) -> Result<(), ErrorBody> {
         self.shared.tools.gate.check()?;
-        let (receipt, written) = Receipt::told();
+        let (receipt, written) = Receipt::channel();
         {
             let mut state = self.shared.state.lock();
             if state.ended.is_some() {
@@ -351,7 +351,7 @@ impl Session {
     fn tell(&self, update: SessionUpdate) {
         self.shared.tools.changes.changed(self);
         let update = text(None, &ServerMessage::Session(Box::new(update)));
-        self.stream().append(Kind::Text, 0, &[update.as_bytes()]);
+        self.stream().append(PayloadKind::Text, 0, &[update.as_bytes()]);
     }
 }
 

@@ -23,10 +23,10 @@ pub use reader::{Progress, Reader, Start};
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
-    outside::BoxFuture,
-    saved::{SavedStream, Whose},
+    backend::BoxFuture,
+    saved::{SavedStream, StreamOwner},
     stream::{follower::Followers, ring::Ring},
-    wire::{Encode, Frame, Kind},
+    wire::{Encode, Frame, PayloadKind},
 };
 
 /// The number of a frame in its stream's life, from 0.
@@ -80,7 +80,7 @@ pub type EncodeGap = Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>;
 
 /// What happens to a reader of a stream without a state whose connection takes too little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SlowReader {
+pub enum SlowReaderPolicy {
     /// It gets all that is left; of the rest it is told how much it was.
     #[default]
     CatchUp,
@@ -92,11 +92,11 @@ pub enum SlowReader {
 
 /// What a reader gets that fell behind.
 #[derive(Clone)]
-pub enum Lag {
+pub enum LagPolicy {
     /// A notice that says how many frames are gone, then what its policy leaves to it.
     Gap {
         /// Whether it gets what is left.
-        policy: SlowReader,
+        policy: SlowReaderPolicy,
         /// The notice, for the wire.
         encode: EncodeGap,
     },
@@ -104,7 +104,7 @@ pub enum Lag {
     Snapshot(Arc<dyn SnapshotSource>),
 }
 
-impl fmt::Debug for Lag {
+impl fmt::Debug for LagPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap { policy, .. } => f.debug_tuple("Gap").field(policy).finish(),
@@ -121,7 +121,7 @@ pub struct StreamConfig {
     /// How much it keeps.
     pub retention: Retention,
     /// What a reader gets that fell behind.
-    pub lag: Lag,
+    pub lag: LagPolicy,
     /// How frames are laid out.
     pub encode: Encode,
 }
@@ -135,7 +135,7 @@ pub struct Stream {
 struct Shared {
     number: StreamNumber,
     epoch: u64,
-    lag: Lag,
+    lag: LagPolicy,
     encode: Encode,
     /// Held for a push, a look-up or a copy of handles; never while anybody waits.
     state: Mutex<State>,
@@ -204,10 +204,10 @@ impl Stream {
     }
 
     /// What another process needs to go on. Each frame must be of one unit.
-    pub(crate) fn save(&self, whose: Whose) -> SavedStream {
+    pub(crate) fn save(&self, owner: StreamOwner) -> SavedStream {
         let state = self.shared.state.lock();
         let (head, quiet_ms, frames) = state.ring.save();
-        SavedStream { whose, epoch: self.shared.epoch, head, quiet_ms, frames }
+        SavedStream { owner, epoch: self.shared.epoch, head, quiet_ms, frames }
     }
 
     /// Its number on the wire.
@@ -224,7 +224,7 @@ impl Stream {
 
     /// What a reader gets that falls behind.
     #[must_use]
-    pub fn lag(&self) -> &Lag {
+    pub fn lag(&self) -> &LagPolicy {
         &self.shared.lag
     }
 
@@ -233,7 +233,7 @@ impl Stream {
     /// Returns the position after it. A frame of no units stands at the same position as the
     /// next one, so a reader that resumes there gets it again: it must say what is, not what
     /// changed. For what must not wait, or has waited with [`room`](Self::room).
-    pub fn append(&self, kind: Kind, units: u64, parts: &[&[u8]]) -> Position {
+    pub fn append(&self, kind: PayloadKind, units: u64, parts: &[&[u8]]) -> Position {
         let frame = (self.shared.encode)(kind, parts).into();
         let mut state = self.shared.state.lock();
         state.push(frame, units, self.shared.number);
@@ -300,7 +300,7 @@ impl Stream {
 
     /// How many frames it holds, and how long ago the last one came, or it was made.
     #[must_use]
-    pub fn held(&self) -> (usize, Duration) {
+    pub fn retained(&self) -> (usize, Duration) {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
         state.ring.expire(now);
@@ -338,7 +338,7 @@ impl Stream {
             Ok(text) => text,
             Err(error) => return Ok(Err(error)),
         };
-        let frame = (self.shared.encode)(Kind::Text, &[text.as_bytes()]).into();
+        let frame = (self.shared.encode)(PayloadKind::Text, &[text.as_bytes()]).into();
         state.push(frame, 1, self.shared.number);
         let exceeded = state.ring.exceeded_budget();
         drop(state);

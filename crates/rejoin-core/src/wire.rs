@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 /// Whether a message is text or binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PayloadKind {
     /// UTF-8.
     Text,
     /// Any bytes.
@@ -19,11 +19,11 @@ pub enum Kind {
 /// Lays parts one after another as one message, framed for the wire.
 ///
 /// Called once for each frame, whatever the number of its readers.
-pub type Encode = fn(Kind, &[&[u8]]) -> Bytes;
+pub type Encode = fn(PayloadKind, &[&[u8]]) -> Bytes;
 
 /// How a message looks to one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub enum FrameEncoding {
     /// As it was encoded.
     #[default]
     Plain,
@@ -33,13 +33,13 @@ pub enum Form {
     Raw,
 }
 
-impl Form {
+impl FrameEncoding {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Compressed, Self::Raw];
 }
 
 /// Makes another form of an encoded message; empty: nothing goes over the wire in this form.
-pub type Reform = fn(&Bytes, Form) -> Bytes;
+pub type Transcode = fn(&Bytes, FrameEncoding) -> Bytes;
 
 /// Makes, away from the threads of sockets, the forms of a large frame that they would have to make.
 pub type Prepare = fn(&Frame);
@@ -73,16 +73,16 @@ impl Frame {
     }
 
     /// Its bytes in a form, made by the first who asks, for all who do; who asks at the same
-    /// time waits. `reform` is the same function each time.
+    /// time waits. `transcode` is the same function each time.
     #[must_use]
-    pub fn form(&self, form: Form, reform: Reform) -> &Bytes {
+    pub fn form(&self, form: FrameEncoding, transcode: Transcode) -> &Bytes {
         let index = match form {
-            Form::Plain => return self.plain(),
-            Form::Compressed => 0,
-            Form::Raw => 1,
+            FrameEncoding::Plain => return self.plain(),
+            FrameEncoding::Compressed => 0,
+            FrameEncoding::Raw => 1,
         };
         let others = self.shared.others.get_or_init(Box::default);
-        others[index].get_or_init(|| reform(self.plain(), form))
+        others[index].get_or_init(|| transcode(self.plain(), form))
     }
 }
 

@@ -60,10 +60,10 @@ pub fn prepare(frame: &rejoin_core::Frame) {
 
 /// Lays out a frame as one WebSocket message (RFC 6455 §5.2), for [`rejoin_core::HubConfig`].
 #[must_use]
-pub fn encode(kind: rejoin_core::Kind, parts: &[&[u8]]) -> Bytes {
+pub fn encode(kind: rejoin_core::PayloadKind, parts: &[&[u8]]) -> Bytes {
     let kind = match kind {
-        rejoin_core::Kind::Text => rejoin_websocket::Kind::Text,
-        rejoin_core::Kind::Binary => rejoin_websocket::Kind::Binary,
+        rejoin_core::PayloadKind::Text => rejoin_websocket::Kind::Text,
+        rejoin_core::PayloadKind::Binary => rejoin_websocket::Kind::Binary,
     };
     rejoin_websocket::encode(kind, parts)
 }

@@ -2,19 +2,19 @@
 
 use std::net::IpAddr;
 
-use rejoin_core::Handshake;
+use rejoin_core::ClientInfo;
 use tracing::{
     Span, debug_span,
     field::{DisplayValue, Empty, display},
 };
 
 /// The device id, if there is one.
-pub(crate) fn device(handshake: &Handshake) -> Option<&str> {
+pub(crate) fn device(handshake: &ClientInfo) -> Option<&str> {
     handshake.device.id.as_ref().map(|id| id.as_str())
 }
 
 /// The address, if it is known.
-pub(crate) fn address(handshake: &Handshake) -> Option<DisplayValue<IpAddr>> {
+pub(crate) fn address(handshake: &ClientInfo) -> Option<DisplayValue<IpAddr>> {
     handshake.address.map(display)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn address(handshake: &Handshake) -> Option<DisplayValue<IpAddr>> {
 ///
 /// At `debug`, because a span that is kept takes about 450 bytes of each idle connection. Lines
 /// at higher levels name the connection themselves.
-pub(crate) fn span(handshake: &Handshake) -> Span {
+pub(crate) fn span(handshake: &ClientInfo) -> Span {
     let address = address(handshake);
     debug_span!(parent: None, "connection", address, id = Empty, user = Empty, device = Empty)
 }

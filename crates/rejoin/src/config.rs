@@ -9,7 +9,7 @@ mod webhooks;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
+use rejoin_core::{Caps, Profile, Retention, SlowReaderPolicy, TopicRule};
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
@@ -100,7 +100,7 @@ pub(crate) struct Auth {
 pub(crate) struct Topic {
     pub(crate) retain: Retain,
     #[serde(deserialize_with = "value::slow_reader")]
-    pub(crate) slow_reader: SlowReader,
+    pub(crate) slow_reader: SlowReaderPolicy,
 }
 
 #[derive(Debug, Default, Deserialize)]

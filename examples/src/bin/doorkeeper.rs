@@ -39,8 +39,8 @@ struct Transcript {
 impl EventHandler for Doorkeeper {
     fn handle(&self, event: &HubEvent) {
         let line = match event {
-            HubEvent::UserCame { user } => format!("{user} came"),
-            HubEvent::UserGone { user } => format!("{user} has gone"),
+            HubEvent::UserOnline { user } => format!("{user} came"),
+            HubEvent::UserOffline { user } => format!("{user} has gone"),
             HubEvent::SessionStarted { session } => format!("{} started", session.owner()),
             HubEvent::SessionLeft { session } => format!("nobody looks at {}", session.id()),
             _ => return,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use rejoin_protocol::ProfileName;
 
 use crate::{
-    outside::{Screens, Scrollback, Terminals},
-    stream::{Retention, SlowReader},
+    backend::{Screens, Scrollback, Terminals},
+    stream::{Retention, SlowReaderPolicy},
     wire::{Encode, Prepare},
 };
 
@@ -100,7 +100,7 @@ pub struct TopicRule {
     /// How much they keep.
     pub retention: Retention,
     /// What happens to a reader that is slow.
-    pub slow_reader: SlowReader,
+    pub slow_reader: SlowReaderPolicy,
 }
 
 /// What all sessions share.

@@ -16,7 +16,7 @@ use crate::{
     events::HubEvent,
     hub::{
         Hub,
-        own_streams::{KeptStreams, Starts},
+        implicit_streams::{KeptStreams, Starts},
     },
     presence::Stay,
 };
@@ -35,7 +35,7 @@ pub(super) struct State {
     users: HashMap<UserId, Vec<Connection>>,
     devices: HashMap<(UserId, DeviceId), Vec<Connection>>,
     /// What was emitted to users and devices; there once something was.
-    pub(super) own_streams: KeptStreams,
+    pub(super) implicit_streams: KeptStreams,
 }
 
 #[derive(Debug)]
@@ -113,14 +113,14 @@ fn take<K: Eq + std::hash::Hash>(
 
 /// A connection's place in the hub; dropping it leaves (A7).
 #[derive(Debug)]
-pub struct Membership {
+pub struct Registration {
     hub: Hub,
     connection: Connection,
     /// Given up with it: who is gone for longer than the grace period has left.
     _stay: Stay,
 }
 
-impl Membership {
+impl Registration {
     /// The connection.
     #[must_use]
     pub fn connection(&self) -> &Connection {
@@ -128,7 +128,7 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.hub.shared.registry.state.lock().remove(&self.connection);
         self.hub.shared.metrics.connections.dec();
@@ -149,7 +149,7 @@ impl Hub {
         connection: Connection,
         positions: &Positions,
         welcome: impl FnOnce(OwnStreams),
-    ) -> Result<Membership, ErrorBody> {
+    ) -> Result<Registration, ErrorBody> {
         let limit = self.shared.config.limits.connections_per_user;
         {
             let mut state = self.shared.registry.state.lock();
@@ -170,7 +170,7 @@ impl Hub {
         self.shared.metrics.connections_total.inc();
         self.tell(HubEvent::Connected { connection: connection.clone() });
         let stay = self.shared.everyone_place.enter(&connection);
-        Ok(Membership { hub: self.clone(), connection, _stay: stay })
+        Ok(Registration { hub: self.clone(), connection, _stay: stay })
     }
 
     /// Looks up a connection.

@@ -7,10 +7,10 @@ use rejoin_protocol::{StreamNumber, TopicName};
 use crate::{
     hub::{
         ALL, Hub,
-        own_streams::{Epochs, OwnStream},
+        implicit_streams::{Epochs, ImplicitStreamKey},
         topics::{self, Topic},
     },
-    saved::{Saved, SavedKey, SavedStream, Whose, instant},
+    saved::{SavedHub, SavedKey, SavedStream, StreamOwner, instant},
     stream::{Stream, StreamConfig},
     time::now_ms,
 };
@@ -21,41 +21,41 @@ impl Hub {
     /// Whatever is published, emitted or typed from here on is refused with `overloaded`, so
     /// that no position is given twice.
     #[must_use]
-    pub fn save(&self) -> Saved {
+    pub fn save(&self) -> SavedHub {
         let shared = &self.shared;
         shared.gate.close();
-        let mut streams = vec![shared.everyone.save(Whose::Everyone)];
+        let mut streams = vec![shared.everyone.save(StreamOwner::Everyone)];
         for topic in shared.topics.read().all() {
             let (name, maker) = (topic.name().clone(), topic.maker().clone());
-            streams.push(topic.stream().save(Whose::Topic { name, maker }));
+            streams.push(topic.stream().save(StreamOwner::Topic { name, maker }));
         }
         let registry = shared.registry.state.lock();
-        for (whose, stream) in registry.own_streams.iter() {
-            let whose = match whose.clone() {
-                OwnStream::User(user) => Whose::User { user },
-                OwnStream::Device(user, device) => Whose::Device { user, device },
+        for (owner, stream) in registry.implicit_streams.iter() {
+            let owner = match owner.clone() {
+                ImplicitStreamKey::User(user) => StreamOwner::User { user },
+                ImplicitStreamKey::Device(user, device) => StreamOwner::Device { user, device },
                 // Whoever looks at a list gets it anew from the next process.
-                OwnStream::Sessions(_) => continue,
+                ImplicitStreamKey::Sessions(_) => continue,
             };
-            streams.push(stream.save(whose));
+            streams.push(stream.save(owner));
         }
-        let evicted = registry.own_streams.save_evicted();
+        let evicted = registry.implicit_streams.save_evicted();
         drop(registry);
         let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
             let (topic, key) = key;
             SavedKey { user, topic, key, position, age_ms }
         });
         let epochs = shared.epochs.save();
-        Saved { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
+        SavedHub { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
     }
 
     /// Takes over what another process left. For a hub that nobody uses yet.
-    pub(super) fn take_over(&self, saved: Saved, away: Duration) {
+    pub(super) fn take_over(&self, saved: SavedHub, away: Duration) {
         let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
         for stream in saved.streams {
             self.take_over_stream(stream, away_ms);
         }
-        self.shared.registry.state.lock().own_streams.restore_evicted(saved.evicted);
+        self.shared.registry.state.lock().implicit_streams.restore_evicted(saved.evicted);
         for SavedKey { user, topic, key, position, age_ms } in saved.keys {
             let at = instant(age_ms.saturating_add(away_ms));
             self.shared.published.remember(&user, (topic, key), position, at);
@@ -64,13 +64,15 @@ impl Hub {
 
     fn take_over_stream(&self, mut saved: SavedStream, away_ms: u64) {
         saved.age(away_ms);
-        let (name, maker) = match saved.whose.clone() {
+        let (name, maker) = match saved.owner.clone() {
             // It was taken over when the hub was made.
-            Whose::Everyone => return,
-            Whose::Topic { name, maker } => (name, maker),
-            Whose::User { user } => return self.take_over_own(OwnStream::User(user), &saved),
-            Whose::Device { user, device } => {
-                return self.take_over_own(OwnStream::Device(user, device), &saved);
+            StreamOwner::Everyone => return,
+            StreamOwner::Topic { name, maker } => (name, maker),
+            StreamOwner::User { user } => {
+                return self.take_over_own(ImplicitStreamKey::User(user), &saved);
+            }
+            StreamOwner::Device { user, device } => {
+                return self.take_over_own(ImplicitStreamKey::Device(user, device), &saved);
             }
         };
         let config = self.topic_config(&name);
@@ -80,11 +82,11 @@ impl Hub {
         topics.insert(Topic::new(name, stream, maker, &self.shared.tools));
     }
 
-    fn take_over_own(&self, whose: OwnStream, saved: &SavedStream) {
-        let config = self.own_config(&whose);
-        let budget = self.shared.budgets.of(whose.user());
+    fn take_over_own(&self, owner: ImplicitStreamKey, saved: &SavedStream) {
+        let config = self.own_config(&owner);
+        let budget = self.shared.budgets.of(owner.user());
         let stream = Stream::restored(config, saved, Some(budget));
-        self.shared.registry.state.lock().own_streams.insert(whose, stream);
+        self.shared.registry.state.lock().implicit_streams.insert(owner, stream);
     }
 }
 
@@ -99,13 +101,13 @@ impl SavedStream {
 
 /// Everyone's stream and the clock of epochs: those that were left, or new ones.
 pub(super) fn beginnings(
-    saved: Option<&Saved>,
+    saved: Option<&SavedHub>,
     config: StreamConfig,
 ) -> (Stream, Epochs, Duration) {
     let Some(saved) = saved else { return (Stream::new(config), Epochs::new(), Duration::ZERO) };
     // A clock that was set back meanwhile tells nothing: then no time has passed.
     let away = Duration::from_millis(now_ms().saturating_sub(saved.at));
-    let everyone = saved.streams.iter().find(|stream| stream.whose == Whose::Everyone);
+    let everyone = saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone);
     let stream = match everyone.cloned() {
         Some(mut everyone) => {
             everyone.age(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));

@@ -8,11 +8,11 @@ use rejoin_protocol::{
 
 use crate::{
     access::{Authority, Identity, SessionRight, new_id},
+    backend::Launch,
     events::{Events, HubEvent},
     hub::{Gate, Hub, changes::SessionChanges},
-    outside::Launch,
-    presence::Tools,
-    session::{Birth, ScreenThreads, Session},
+    presence::PresenceContext,
+    session::{NewSession, ScreenThreads, Session},
     shutdown::Shutdown,
     stream::Retention,
     wire::Prepare,
@@ -26,8 +26,8 @@ const RESUME_FRAMES: usize = 8192;
 
 /// What a session uses of its hub.
 #[derive(Clone, Debug)]
-pub(crate) struct SessionTools {
-    pub(crate) places: Arc<Tools>,
+pub(crate) struct SessionContext {
+    pub(crate) places: Arc<PresenceContext>,
     pub(crate) events: Events,
     pub(crate) changes: Arc<SessionChanges>,
     /// Which forms of a snapshot are made with it.
@@ -98,7 +98,7 @@ impl Hub {
         })?;
         // The start takes a while. Dropping the terminal hangs up.
         authority.check()?;
-        let birth = Birth {
+        let birth = NewSession {
             id: id.clone(),
             owner: identity.user.clone(),
             profile: name,
@@ -111,7 +111,7 @@ impl Hub {
                 age: None,
             },
             scrollback: config.sessions.scrollback,
-            tools: SessionTools {
+            tools: SessionContext {
                 prepare: config.prepare,
                 threads: self.shared.screen_threads.clone(),
                 shutdown: self.shared.shutdown.clone(),

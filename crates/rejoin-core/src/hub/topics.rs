@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use crate::{
     access::{Authority, Identity, TopicRight},
     connection::Connection,
-    hub::{Hub, own_streams::LINGER},
-    presence::{Place, Stay, Tools},
-    stream::{GapNotice, Lag, Retention, SlowReader, Start, Stream, StreamConfig},
+    hub::{Hub, implicit_streams::LINGER},
+    presence::{Place, PresenceContext, Stay},
+    stream::{GapNotice, LagPolicy, Retention, SlowReaderPolicy, Start, Stream, StreamConfig},
     time::now_ms,
-    wire::{Encode, Kind},
+    wire::{Encode, PayloadKind},
 };
 
 /// How often frames that grew too old are dropped from topics where nothing happens.
@@ -50,7 +50,12 @@ pub struct Subscription {
 }
 
 impl Topic {
-    pub(super) fn new(name: TopicName, stream: Stream, maker: UserId, tools: &Arc<Tools>) -> Self {
+    pub(super) fn new(
+        name: TopicName,
+        stream: Stream,
+        maker: UserId,
+        tools: &Arc<PresenceContext>,
+    ) -> Self {
         let place = Place::new(Subject::Topic(name.clone()), Arc::clone(tools));
         Self { shared: Arc::new(Shared { name, stream, place, maker }) }
     }
@@ -327,7 +332,7 @@ impl Hub {
         self.shared.metrics.topics.set(count);
     }
 
-    fn rule(&self, name: &TopicName) -> (Retention, SlowReader) {
+    fn rule(&self, name: &TopicName) -> (Retention, SlowReaderPolicy) {
         let matches = |pattern: &str| match pattern.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),
             None => name.as_str() == pattern,
@@ -338,8 +343,8 @@ impl Hub {
 }
 
 /// What a topic keeps, and what its slow readers get, if no rule says so.
-pub(super) fn default_rule() -> (Retention, SlowReader) {
-    (Retention::default(), SlowReader::default())
+pub(super) fn default_rule() -> (Retention, SlowReaderPolicy) {
+    (Retention::default(), SlowReaderPolicy::default())
 }
 
 pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
@@ -351,7 +356,7 @@ pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
 /// What a topic's stream is made from: it has no owner task, its lock is its turn.
 pub(super) fn config(
     topic: &TopicName,
-    (retention, policy): (Retention, SlowReader),
+    (retention, policy): (Retention, SlowReaderPolicy),
     number: StreamNumber,
     encode: Encode,
 ) -> StreamConfig {
@@ -363,9 +368,9 @@ pub(super) fn config(
             reason: notice.reason,
             position: notice.position,
         };
-        encode(Kind::Text, &[text(None, &ServerMessage::Gap(gap)).as_bytes()])
+        encode(PayloadKind::Text, &[text(None, &ServerMessage::Gap(gap)).as_bytes()])
     };
-    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    let lag = LagPolicy::Gap { policy, encode: Arc::new(gap) };
     StreamConfig { number, retention, lag, encode }
 }
 

@@ -5,7 +5,7 @@ use rejoin_protocol::{ErrorCode, Role, Signal, StreamNumber, TerminalSize, messa
 use crate::{
     access::{Author, Authority},
     connection::Connection,
-    outbox::Item,
+    outbox::OutboxItem,
     presence::Stay,
     session::{Receipt, Session, input::Typed},
     time::now_ms,
@@ -103,7 +103,7 @@ impl Attachment {
 
     /// Stops the reading and leaves.
     pub fn detach(self) {
-        self.connection.outbox().push(Item::Unread(self.stream()));
+        self.connection.outbox().push(OutboxItem::StopReading(self.stream()));
     }
 }
 

@@ -10,7 +10,7 @@ use rejoin_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{access::Author, connection::Connection, outside::Control};
+use crate::{access::Author, backend::Control, connection::Connection};
 
 /// Bytes that may wait for a program that does not read.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
@@ -55,7 +55,7 @@ impl Receipt {
 
     /// For input that came in another way: whoever waits is told.
     #[must_use]
-    pub fn told() -> (Self, oneshot::Receiver<Result<(), ErrorBody>>) {
+    pub fn channel() -> (Self, oneshot::Receiver<Result<(), ErrorBody>>) {
         let (told_tx, told) = oneshot::channel();
         (Self { form: Form::Told(told_tx) }, told)
     }

@@ -27,19 +27,19 @@ use snapshots::AskOwner;
 use waiting::Waiting;
 
 use crate::{
-    events::{HubEvent, guarded},
-    hub::SessionTools,
-    outside::{
+    backend::{
         Control, LiveTerminal, ScreenFormat, ScreenPieces, Screens, Scrollback, TerminalEvent,
     },
+    events::{HubEvent, guarded},
+    hub::SessionContext,
     presence::Place,
     session::{
-        Ended, InputQueue, Session, Shared, State, Viewers, picture::EXPORTS, worker::ScreenWorker,
+        Ended, InputQueue, Session, Shared, State, Viewers, render::EXPORTS, worker::ScreenWorker,
     },
     shutdown::Shutdown,
-    stream::{Lag, Retention, Snapshot, Stream, StreamConfig},
+    stream::{LagPolicy, Retention, Snapshot, Stream, StreamConfig},
     time::now_ms,
-    wire::{Encode, Kind},
+    wire::{Encode, PayloadKind},
 };
 
 /// Commands that may wait for the owner.
@@ -64,7 +64,7 @@ pub(super) enum Command {
 }
 
 /// What a session begins with.
-pub(crate) struct Birth {
+pub(crate) struct NewSession {
     pub(crate) id: SessionId,
     pub(crate) owner: UserId,
     pub(crate) profile: ProfileName,
@@ -73,7 +73,7 @@ pub(crate) struct Birth {
     pub(crate) number: StreamNumber,
     pub(crate) retention: Retention,
     pub(crate) scrollback: Scrollback,
-    pub(crate) tools: SessionTools,
+    pub(crate) tools: SessionContext,
 }
 
 /// A session's owner, about to run.
@@ -100,7 +100,7 @@ pub(crate) struct Owner {
 impl Session {
     /// Makes a session of a live terminal. Nothing is read of it until its owner is started.
     pub(crate) fn new(
-        birth: Birth,
+        birth: NewSession,
         terminal: LiveTerminal,
         screens: &dyn Screens,
     ) -> (Self, Owner) {
@@ -110,7 +110,7 @@ impl Session {
         let stream = Stream::new(StreamConfig {
             number: birth.number,
             retention: birth.retention,
-            lag: Lag::Snapshot(Arc::new(source)),
+            lag: LagPolicy::Snapshot(Arc::new(source)),
             encode: birth.tools.places.encode,
         });
         let state = State {
@@ -293,7 +293,7 @@ impl Owner {
             std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();
         let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         // Readers first: the screen is for those who come later.
-        stream.append(Kind::Binary, length, &parts);
+        stream.append(PayloadKind::Binary, length, &parts);
         self.offset += length;
         if let Some(handler) = self.session.handler() {
             for chunk in &chunks {

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{outside::Screen, shutdown::Shutdown, stream::Snapshot};
+use crate::{backend::Screen, shutdown::Shutdown, stream::Snapshot};
 
 /// The longest that one screen is worked on before others have their turn.
 const TURN: Duration = Duration::from_millis(2);

@@ -22,8 +22,8 @@ impl Holders {
     }
 
     /// Closes those whose sockets take nothing, so that the snapshot is freed.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn evict_if_stalled(&self) {
         let outboxes = std::mem::take(&mut *self.outboxes.lock());
-        outboxes.iter().filter_map(Weak::upgrade).for_each(|outbox| outbox.hurry());
+        outboxes.iter().filter_map(Weak::upgrade).for_each(|outbox| outbox.evict_if_stalled());
     }
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     stream::{
-        Batch, GapNotice, Holders, Lag, ReadLimit, Seq, SlowReader, State, Stream,
+        Batch, GapNotice, Holders, LagPolicy, ReadLimit, Seq, SlowReaderPolicy, State, Stream,
         ring::{Place, Ring},
     },
     wire::Frame,
@@ -86,9 +86,9 @@ impl Stream {
                 Err(gone) => Some(gone),
             },
         };
-        match self.lag() {
-            Lag::Gap { .. } => Some(self.start_without_state(gone)),
-            Lag::Snapshot(source) => {
+        match self.lag_policy() {
+            LagPolicy::Gap { .. } => Some(self.start_without_state(gone)),
+            LagPolicy::Snapshot(source) => {
                 let snapshot = source.snapshot().await?;
                 let verdict = if gone.is_some() { Verdict::Snapshot } else { Verdict::Fresh };
                 let (head, _) = self.next();
@@ -125,7 +125,9 @@ impl Stream {
     /// what it skips; `None` if it just goes on.
     #[must_use]
     pub fn skip(&self, reader: Reader) -> Option<(Reader, GapNotice)> {
-        let Lag::Gap { policy: SlowReader::Latest, .. } = self.lag() else { return None };
+        let LagPolicy::Gap { policy: SlowReaderPolicy::Latest, .. } = self.lag_policy() else {
+            return None;
+        };
         let ring = &self.shared.state.lock().ring;
         let newest = ring.head().saturating_sub(1).max(ring.oldest());
         let missed = newest.checked_sub(reader.next).filter(|missed| *missed > 0)?;

@@ -46,8 +46,8 @@ fn name(event: &HubEvent) -> (&'static str, String) {
     match event {
         HubEvent::Connected { connection } => ("connected", connection.id().to_string()),
         HubEvent::Disconnected { connection } => ("disconnected", connection.id().to_string()),
-        HubEvent::UserCame { user } => ("user_came", user.to_string()),
-        HubEvent::UserGone { user } => ("user_gone", user.to_string()),
+        HubEvent::UserOnline { user } => ("user_came", user.to_string()),
+        HubEvent::UserOffline { user } => ("user_gone", user.to_string()),
         HubEvent::SessionStarted { session } => ("session_started", session.id().to_string()),
         HubEvent::SessionLeft { session } => ("session_left", session.id().to_string()),
         HubEvent::SessionEnded { session } => ("session_ended", session.id().to_string()),

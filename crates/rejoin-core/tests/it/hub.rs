@@ -1,6 +1,6 @@
 //! The hub: connections, topics, everyone.
 
-use rejoin_core::{Batch, Item, Progress, Reader, TopicRight};
+use rejoin_core::{Batch, OutboxItem, Progress, Reader, TopicRight};
 use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::Event};
 use serde_json::value::RawValue;
 
@@ -66,7 +66,8 @@ async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     let (hub, _programs, _shutdown) = hub();
     let ann = connection("ann");
     let _ann = join(&hub, &ann).unwrap();
-    let Some(Item::Read { stream, reader, .. }) = ann.outbox().take().pop_front() else {
+    let Some(OutboxItem::StartReading { stream, reader, .. }) = ann.outbox().take().pop_front()
+    else {
         panic!("reads")
     };
     hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();

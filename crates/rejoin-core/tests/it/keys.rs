@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use rejoin_core::{Batch, Hub, Recent, TooManyKeys, TopicRight};
+use rejoin_core::{Batch, Hub, IdempotencyCache, TooManyKeys, TopicRight};
 use rejoin_protocol::{ErrorCode, Position, RequestKey, TopicName, UserId};
 use serde_json::value::RawValue;
 use tokio::time::sleep;
@@ -62,7 +62,7 @@ async fn a_retry_of_one_that_was_cancelled_publishes_what_was_not() {
         let rule = rejoin_core::TopicRule {
             pattern: "news".into(),
             retention,
-            slow_reader: rejoin_core::SlowReader::CatchUp,
+            slow_reader: rejoin_core::SlowReaderPolicy::CatchUp,
         };
         config.topics = vec![rule];
     });
@@ -85,7 +85,7 @@ async fn a_retry_of_one_that_was_cancelled_publishes_what_was_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_has_so_many_keys_in_five_minutes_and_others_are_not_held_up() {
-    let recent = Recent::<u32, u32>::default();
+    let recent = IdempotencyCache::<u32, u32>::default();
     let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
     for key in 0..10_000 {
         recent.result(&ann, key).unwrap();
@@ -103,7 +103,7 @@ async fn a_user_has_so_many_keys_in_five_minutes_and_others_are_not_held_up() {
 
 #[tokio::test(start_paused = true)]
 async fn all_users_have_so_many_keys_and_no_more() {
-    let recent = Recent::<u32, u32>::default();
+    let recent = IdempotencyCache::<u32, u32>::default();
     for user in 0..20 {
         let user = UserId::new(&format!("user-{user}")).unwrap();
         (0..10_000).for_each(|key| drop(recent.result(&user, key).unwrap()));
@@ -117,7 +117,7 @@ async fn all_users_have_so_many_keys_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn large_results_leave_room_for_fewer_keys_of_the_same_user() {
     const MIB: usize = 1024 * 1024;
-    let recent = Recent::<u32, u32>::default();
+    let recent = IdempotencyCache::<u32, u32>::default();
     let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
     for key in 0..16 {
         recent.result(&ann, key).unwrap();
@@ -134,7 +134,7 @@ async fn large_results_leave_room_for_fewer_keys_of_the_same_user() {
 async fn old_keys_are_forgotten_though_nobody_uses_a_new_one() {
     let (hub, _programs, _shutdown) = hub();
     let held = Arc::new(());
-    let recent = Recent::<u32, Arc<()>>::default();
+    let recent = IdempotencyCache::<u32, Arc<()>>::default();
     let ann = UserId::new("ann").unwrap();
     recent.result(&ann, 1).unwrap().set(Arc::clone(&held)).unwrap();
     sleep(Duration::from_secs(300)).await;

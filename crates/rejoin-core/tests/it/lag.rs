@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use rejoin_core::{Batch, Form, Frame, Kind, Progress, Reader, SlowReader, TerminalEvent, Wake};
+use rejoin_core::{
+    Batch, Frame, FrameEncoding, PayloadKind, Progress, Reader, SlowReaderPolicy, TerminalEvent,
+    Wake,
+};
 use rejoin_protocol::{Exit, Role, StreamNumber};
 
 use crate::{
@@ -19,9 +22,9 @@ proptest! {
         appended in 0u64..40,
         next in any::<prop::sample::Index>(),
     ) {
-        let stream = topic_with(frames(retention), SlowReader::Latest);
+        let stream = topic_with(frames(retention), SlowReaderPolicy::Latest);
         for number in 0..appended {
-            stream.append(Kind::Text, 1, &[number.to_string().as_bytes()]);
+            stream.append(PayloadKind::Text, 1, &[number.to_string().as_bytes()]);
         }
         let next = next.index(usize::try_from(appended).unwrap() + 1) as u64;
         let mut reader = Reader { next };
@@ -46,9 +49,9 @@ proptest! {
 
 #[test]
 fn only_a_stream_of_the_latest_lets_its_readers_skip() {
-    for policy in [SlowReader::CatchUp, SlowReader::Disconnect] {
+    for policy in [SlowReaderPolicy::CatchUp, SlowReaderPolicy::Disconnect] {
         let stream = topic_with(frames(8), policy);
-        (0..4).for_each(|_| _ = stream.append(Kind::Text, 1, &[b"x"]));
+        (0..4).for_each(|_| _ = stream.append(PayloadKind::Text, 1, &[b"x"]));
         assert_eq!(stream.skip(Reader { next: 0 }), None);
     }
 }
@@ -69,7 +72,7 @@ fn who_has_read_all_of_a_stream_that_ended_has_finished() {
     let stream = topic(frames(8));
     let wake = Arc::new(Told::default());
     let follower = stream.follow(Arc::clone(&wake) as _, 0);
-    stream.append(Kind::Text, 1, &[b"last"]);
+    stream.append(PayloadKind::Text, 1, &[b"last"]);
     let mut batch = Batch::default();
     assert_eq!(follower.take(0, limit(8), &mut batch), Progress::Frames);
     assert_eq!(follower.take(1, limit(8), &mut batch), Progress::UpToDate);
@@ -83,21 +86,21 @@ fn who_has_read_all_of_a_stream_that_ended_has_finished() {
 
 #[test]
 fn each_form_of_a_frame_is_made_once_and_only_when_it_is_asked_for() {
-    thread_local!(static MADE: std::cell::RefCell<Vec<Form>> = const { std::cell::RefCell::new(Vec::new()) });
-    fn reform(plain: &bytes::Bytes, form: Form) -> bytes::Bytes {
+    thread_local!(static MADE: std::cell::RefCell<Vec<FrameEncoding>> = const { std::cell::RefCell::new(Vec::new()) });
+    fn transcode(plain: &bytes::Bytes, form: FrameEncoding) -> bytes::Bytes {
         MADE.with_borrow_mut(|made| made.push(form));
         [plain, format!("{form:?}").as_bytes()].concat().into()
     }
     let frame = Frame::from(bytes::Bytes::from_static(b"frame"));
     let copies = [frame.clone(), frame.clone(), frame];
     for copy in &copies {
-        assert_eq!(copy.form(Form::Plain, reform), "frame");
-        assert_eq!(copy.form(Form::Raw, reform), "frameRaw");
+        assert_eq!(copy.form(FrameEncoding::Plain, transcode), "frame");
+        assert_eq!(copy.form(FrameEncoding::Raw, transcode), "frameRaw");
     }
-    assert_eq!(MADE.take(), [Form::Raw]);
-    assert_eq!(copies[1].form(Form::Compressed, reform), "frameCompressed");
-    assert_eq!(copies[0].form(Form::Compressed, reform), "frameCompressed");
-    assert_eq!(MADE.take(), [Form::Compressed]);
+    assert_eq!(MADE.take(), [FrameEncoding::Raw]);
+    assert_eq!(copies[1].form(FrameEncoding::Compressed, transcode), "frameCompressed");
+    assert_eq!(copies[0].form(FrameEncoding::Compressed, transcode), "frameCompressed");
+    assert_eq!(MADE.take(), [FrameEncoding::Compressed]);
 }
 
 #[tokio::test]

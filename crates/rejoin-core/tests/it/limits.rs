@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use futures_util::future::join_all;
 use rejoin_core::{
-    CreateTerminal, Hub, Reader, Retention, SavedStream, TopicRight, TopicRule, Whose,
+    CreateTerminal, Hub, Reader, Retention, SavedStream, StreamOwner, TopicRight, TopicRule,
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, SessionId, TopicName, Verdict,
@@ -63,7 +63,7 @@ async fn all_topics_of_a_user_retain_no_more_together_than_the_user_may() {
         config.topics = vec![TopicRule {
             pattern: "*".into(),
             retention,
-            slow_reader: rejoin_core::SlowReader::CatchUp,
+            slow_reader: rejoin_core::SlowReaderPolicy::CatchUp,
         }];
     });
     let data = RawValue::from_string(format!("\"{}\"", "x".repeat(900))).unwrap();
@@ -118,7 +118,7 @@ async fn the_quietest_streams_of_a_user_make_room_for_the_newest_messages() {
     let saved = hub.save();
     let held =
         |stream: &SavedStream| stream.frames.iter().map(|frame| frame.wire.len()).sum::<usize>();
-    let of_bob = |stream: &&SavedStream| matches!(&stream.whose, Whose::Topic { maker, .. } if *maker == bob.user);
+    let of_bob = |stream: &&SavedStream| matches!(&stream.owner, StreamOwner::Topic { maker, .. } if *maker == bob.user);
     let of_ann = |stream: &&SavedStream| !of_bob(stream);
     let bytes: usize = saved.streams.iter().filter(of_ann).map(held).sum();
     assert!(bytes as u64 <= LIMIT, "{bytes}");
@@ -136,7 +136,7 @@ async fn random_devices_evict_streams_of_the_same_user_only_and_truthfully() {
     let beginning = |user: &str, device: &str, positions| {
         let connection = connection_from(user, Some(device));
         let mut told = None;
-        drop(hub.join(connection, &positions, |streams| told = Some(streams)));
+        drop(hub.register(connection, &positions, |streams| told = Some(streams)));
         told.unwrap().device.unwrap()
     };
     let before = |start: StreamStart| Positions { device: Some(start.position), ..<_>::default() };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::FutureExt;
-use rejoin_core::{Batch, Connection, Follower, Item, Lag, Progress, Reader, Stream};
+use rejoin_core::{Batch, Connection, Follower, LagPolicy, OutboxItem, Progress, Reader, Stream};
 use serde_json::Value;
 
 use crate::support::{Asleep, limit};
@@ -24,13 +24,13 @@ impl Listener {
         let mut heard = Vec::new();
         for item in self.connection.outbox().take() {
             match item {
-                Item::Message(bytes) => heard.push(json(&bytes)),
-                Item::Read { stream, preamble, reader } => {
+                OutboxItem::Message(bytes) => heard.push(json(&bytes)),
+                OutboxItem::StartReading { stream, preamble, reader } => {
                     heard.extend(preamble.iter().map(|frame| json(frame.plain())));
                     let follower = stream.follow(Arc::new(Asleep), reader.next);
                     self.reads.insert(stream.number().0, (follower, reader));
                 }
-                Item::Unread(number) => drop(self.reads.remove(&number.0)),
+                OutboxItem::StopReading(number) => drop(self.reads.remove(&number.0)),
                 other => panic!("{other:?}"),
             }
         }
@@ -63,7 +63,7 @@ fn read_on(follower: &Follower, reader: &mut Reader, heard: &mut Vec<Value>) {
 }
 
 fn skip(stream: &Stream, oldest: u64, heard: &mut Vec<Value>) -> u64 {
-    let Lag::Snapshot(source) = stream.lag() else {
+    let LagPolicy::Snapshot(source) = stream.lag_policy() else {
         heard.push("gap".into());
         return oldest;
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rejoin_core::{AttachRequest, CreateTerminal, Hub, Item, Membership, Session};
+use rejoin_core::{AttachRequest, CreateTerminal, Hub, OutboxItem, Registration, Session};
 use rejoin_protocol::{Role, SessionId, TerminalSize, TopicName};
 use tokio::time::sleep;
 
@@ -15,14 +15,14 @@ use crate::{
 const SOON: Duration = Duration::from_millis(250);
 
 /// Who looks at a user's list.
-fn look(hub: &Hub, user: &str) -> (Listener, Membership) {
+fn look(hub: &Hub, user: &str) -> (Listener, Registration) {
     let connection = connection(user);
     let membership = join(hub, &connection).unwrap();
     let topic = TopicName::new("@sessions").unwrap();
     let (start, subscription) = hub.subscribe(&connection, &topic, None).unwrap();
     let stream = subscription.expect("it is there").stream().clone();
     let (preamble, reader) = (start.preamble, start.reader);
-    connection.outbox().push(Item::Read { stream, preamble, reader });
+    connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
     (Listener::new(connection), membership)
 }
 

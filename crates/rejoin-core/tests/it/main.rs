@@ -5,6 +5,7 @@
 mod access;
 mod events;
 mod hub;
+mod implicit_streams;
 mod keys;
 mod lag;
 mod limits;
@@ -13,7 +14,6 @@ mod lists;
 mod metrics;
 mod outbox;
 mod output;
-mod own_streams;
 mod pacing;
 mod presence;
 mod promise;

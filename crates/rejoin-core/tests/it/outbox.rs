@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rejoin_core::{Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
+use rejoin_core::{MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem, Wake};
 use rejoin_protocol::{CloseCode, StreamNumber};
 
 #[derive(Debug, Default)]
@@ -24,16 +24,16 @@ fn outbox() -> (Outbox, Arc<Told>) {
 }
 
 fn message(length: usize) -> Item {
-    Item::Message(Bytes::from(vec![0; length]))
+    OutboxItem::Message(Bytes::from(vec![0; length]))
 }
 
 /// The items that wait, as one letter each.
 fn taken(outbox: &Outbox) -> String {
     let letter = |item: Item| match item {
-        Item::Message(_) => 'm',
-        Item::Read { .. } => 'r',
-        Item::Unread(_) => 'u',
-        Item::Close(_) => 'c',
+        OutboxItem::Message(_) => 'm',
+        OutboxItem::StartReading { .. } => 'r',
+        OutboxItem::StopReading(_) => 'u',
+        OutboxItem::Close(_) => 'c',
     };
     outbox.take().into_iter().map(letter).collect()
 }
@@ -61,7 +61,7 @@ fn a_peer_that_does_not_read_its_replies_is_closed() {
         outbox.push(message(length));
         assert_eq!(outbox.close_code(), Some(CloseCode::TooSlow.code()));
         assert_eq!(taken(&outbox), "c", "what waited is dropped");
-        assert_eq!(outbox.end(), count - 1, "and counted");
+        assert_eq!(outbox.abort(), count - 1, "and counted");
     }
 }
 
@@ -77,7 +77,11 @@ fn a_preamble_that_waits_makes_busy_and_closes_nothing() {
     let (outbox, _) = outbox();
     let stream = crate::support::topic(crate::support::frames(1));
     let preamble = vec![Bytes::from(vec![0; 2 * MAX_OUTBOX_BYTES]).into()];
-    outbox.push(Item::Read { stream, preamble, reader: rejoin_core::Reader { next: 0 } });
+    outbox.push(OutboxItem::StartReading {
+        stream,
+        preamble,
+        reader: rejoin_core::Reader { next: 0 },
+    });
     assert!(outbox.is_busy() && !outbox.is_closed());
     assert_eq!(taken(&outbox), "r");
     assert!(!outbox.is_busy());
@@ -87,9 +91,9 @@ fn a_preamble_that_waits_makes_busy_and_closes_nothing() {
 fn a_close_is_the_last_item_and_notifies_a_writer_that_waits() {
     let (outbox, told) = outbox();
     outbox.push(message(1));
-    outbox.push(Item::Close(CloseCode::Draining.into()));
+    outbox.push(OutboxItem::Close(CloseCode::Draining.into()));
     outbox.push(message(1));
-    outbox.push(Item::Close(CloseCode::Normal.into()));
+    outbox.push(OutboxItem::Close(CloseCode::Normal.into()));
     assert_eq!(*told.0.lock(), [7, 7]);
     assert_eq!(outbox.close_code(), Some(CloseCode::Draining.code()));
     assert_eq!(taken(&outbox), "mc");
@@ -100,8 +104,8 @@ fn a_close_is_the_last_item_and_notifies_a_writer_that_waits() {
 fn an_outbox_that_has_ended_keeps_nothing_and_takes_nothing() {
     let (outbox, _) = outbox();
     outbox.push(message(1));
-    assert_eq!(outbox.end(), 1, "the messages are counted");
+    assert_eq!(outbox.abort(), 1, "the messages are counted");
     outbox.push(message(1));
     assert!(outbox.is_empty() && outbox.is_closed());
-    assert_eq!(outbox.end(), 0, "and counted once");
+    assert_eq!(outbox.abort(), 0, "and counted once");
 }

@@ -4,7 +4,9 @@ use std::{convert::Infallible, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::poll;
 use parking_lot::Mutex;
-use rejoin_core::{Batch, Lag, Progress, Reader, SlowReader, Stream, StreamConfig, Wake};
+use rejoin_core::{
+    Batch, LagPolicy, Progress, Reader, SlowReaderPolicy, Stream, StreamConfig, Wake,
+};
 use rejoin_protocol::{Position, StreamNumber};
 
 use crate::support::{frames, limit, topic};
@@ -108,14 +110,17 @@ async fn a_follower_that_begins_behind_is_told_at_once() {
 #[tokio::test]
 async fn a_frame_is_encoded_once_whatever_the_number_of_readers() {
     thread_local!(static ENCODED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
-    fn encode(_kind: rejoin_core::Kind, parts: &[&[u8]]) -> bytes::Bytes {
+    fn encode(_kind: rejoin_core::PayloadKind, parts: &[&[u8]]) -> bytes::Bytes {
         ENCODED.set(ENCODED.get() + 1);
         parts.concat().into()
     }
     let stream = Stream::new(StreamConfig {
         number: StreamNumber(1),
         retention: frames(10),
-        lag: Lag::Gap { policy: SlowReader::CatchUp, encode: Arc::new(|_| bytes::Bytes::new()) },
+        lag: LagPolicy::Gap {
+            policy: SlowReaderPolicy::CatchUp,
+            encode: Arc::new(|_| bytes::Bytes::new()),
+        },
         encode,
     });
     publish(&stream).await;

@@ -6,7 +6,9 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{AttachRequest, Caps, CreateTerminal, Following, Hub, Item, Subscription};
+use rejoin_core::{
+    AttachRequest, Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription,
+};
 use rejoin_protocol::{Role, Subject, TopicName, message::ServerMessage};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -92,9 +94,10 @@ impl Follower {
         let connection = connection("watcher");
         let mut watcher = identity("watcher");
         watcher.caps = Caps::admin();
-        let Following { state, stream, reader } = hub.follow_presence(&watcher, subject).unwrap();
+        let PresenceSubscription { state, stream, reader } =
+            hub.subscribe_presence(&watcher, subject).unwrap();
         connection.send(None, &ServerMessage::Presence(state));
-        connection.outbox().push(Item::Read { stream, preamble: Vec::new(), reader });
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
         Self { listener: Listener::new(connection), view: View::default() }
     }
 
@@ -275,7 +278,7 @@ async fn of_a_crowd_counts_are_told_once_a_second_and_who_is_there_when_it_is_sm
     assert!(state.members.is_none());
     let mut late = Follower::new(&hub, &subject);
     assert!(late.read().is_counted);
-    let told = || hub.follow_presence(&identity("eve"), &subject).unwrap().stream.next().0;
+    let told = || hub.subscribe_presence(&identity("eve"), &subject).unwrap().stream.next().0;
     assert_eq!(told(), 1);
     // One by one, within 14 seconds and their grace period.
     for _ in 0..1400 {

@@ -178,7 +178,7 @@ proptest! {
 }
 
 fn publish(stream: &Stream, number: u64) {
-    stream.append(rejoin_core::Kind::Text, 1, &[number.to_string().as_bytes()]);
+    stream.append(rejoin_core::PayloadKind::Text, 1, &[number.to_string().as_bytes()]);
 }
 
 /// Reads on after `seen` numbers; each must be the next, or be counted as gone.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{Connection, Hub, Membership};
+use rejoin_core::{Connection, Hub, Registration};
 use rejoin_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
 
 use crate::support::{connection, connection_from, hub, hub_with, join, paused};
@@ -36,7 +36,7 @@ fn ids(connections: &[Connection]) -> Vec<String> {
     ids
 }
 
-fn agrees(hub: &Hub, there: &[Membership], gone: &[Connection]) {
+fn agrees(hub: &Hub, there: &[Registration], gone: &[Connection]) {
     let all: Vec<_> = there.iter().map(|m| m.connection().clone()).collect();
     assert_eq!(hub.connection_count(), all.len());
     assert_eq!(ids(&hub.connections(None, usize::MAX)), ids(&all));
@@ -83,7 +83,7 @@ proptest! {
                         there.push(join(&hub, &connection).unwrap());
                     }
                     Step::Leave { which } if !there.is_empty() => {
-                        let membership: Membership = there.remove(which.index(there.len()));
+                        let membership: Registration = there.remove(which.index(there.len()));
                         gone.push(membership.connection().clone());
                     }
                     Step::Leave { .. } => {}

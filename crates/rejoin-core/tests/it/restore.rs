@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rejoin_core::{
-    Hub, HubConfig, Item, MemoryScreens, MemoryTerminals, Saved, Shutdown, TopicRight,
+    Hub, HubConfig, MemoryScreens, MemoryTerminals, OutboxItem, SavedHub, Shutdown, TopicRight,
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
@@ -25,7 +25,7 @@ fn config() -> HubConfig {
 /// Another process: what is left goes through the file's form.
 fn next(hub: &Hub, away: Duration) -> Hub {
     let json = serde_json::to_string(&hub.save()).unwrap();
-    let mut saved: Saved = serde_json::from_str(&json).unwrap();
+    let mut saved: SavedHub = serde_json::from_str(&json).unwrap();
     saved.at -= u64::try_from(away.as_millis()).unwrap();
     Hub::restored(config(), &Shutdown::new(), Some(saved))
 }
@@ -33,10 +33,10 @@ fn next(hub: &Hub, away: Duration) -> Hub {
 fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
     let ann = connection("ann");
     let told = Mutex::new(None);
-    let _membership = hub.join(ann.clone(), positions, |streams| *told.lock() = Some(streams));
+    let _membership = hub.register(ann.clone(), positions, |streams| *told.lock() = Some(streams));
     let mut reads = 0;
     for item in ann.outbox().take() {
-        reads += usize::from(matches!(item, Item::Read { .. }));
+        reads += usize::from(matches!(item, OutboxItem::StartReading { .. }));
     }
     (told.into_inner().expect("told"), reads)
 }

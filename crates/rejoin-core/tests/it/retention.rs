@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use rejoin_core::{Batch, Kind, Progress, ReadLimit, Reader, Retention, Stream};
+use rejoin_core::{Batch, PayloadKind, Progress, ReadLimit, Reader, Retention, Stream};
 
 use crate::support::{frames, limit, topic};
 
@@ -20,7 +20,7 @@ fn held(stream: &Stream) -> usize {
 fn frames_beyond_the_count_are_dropped() {
     let stream = topic(frames(3));
     for _ in 0..10 {
-        stream.append(Kind::Text, 1, &[b"x"]);
+        stream.append(PayloadKind::Text, 1, &[b"x"]);
     }
     assert_eq!(held(&stream), 3);
 }
@@ -30,20 +30,20 @@ fn bytes_beyond_the_bound_are_dropped_but_never_the_newest_frame() {
     let stream = topic(Retention { bytes: NonZeroUsize::new(10).unwrap(), ..frames(100) });
     for _ in 0..10 {
         // Four bytes with the kind.
-        stream.append(Kind::Text, 1, &[b"abc"]);
+        stream.append(PayloadKind::Text, 1, &[b"abc"]);
     }
     assert_eq!(held(&stream), 2);
-    stream.append(Kind::Text, 1, &[&[0; 100]]);
+    stream.append(PayloadKind::Text, 1, &[&[0; 100]]);
     assert_eq!(held(&stream), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_is_dropped_when_somebody_looks() {
     let stream = topic(Retention { age: Some(Duration::from_secs(60)), ..frames(100) });
-    stream.append(Kind::Text, 1, &[b"old"]);
+    stream.append(PayloadKind::Text, 1, &[b"old"]);
     let position = stream.start(None).await.unwrap().position;
     tokio::time::advance(Duration::from_secs(40)).await;
-    stream.append(Kind::Text, 1, &[b"new"]);
+    stream.append(PayloadKind::Text, 1, &[b"new"]);
     tokio::time::advance(Duration::from_secs(40)).await;
     assert_eq!(stream.start(Some(position)).await.unwrap().replayed, 1);
     assert_eq!(held(&stream), 1);
@@ -56,7 +56,7 @@ async fn what_is_too_old_is_dropped_when_somebody_looks() {
 fn a_reading_takes_no_more_than_its_limit_and_at_least_one_frame() {
     let stream = topic(frames(100));
     for _ in 0..10 {
-        stream.append(Kind::Text, 1, &[&[0; 99]]);
+        stream.append(PayloadKind::Text, 1, &[&[0; 99]]);
     }
     let mut batch = Batch::default();
     let mut take = |frames, bytes| {

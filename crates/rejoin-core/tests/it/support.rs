@@ -8,9 +8,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Device, Handshake, Holders, Hub, HubConfig, Identity, Item, Kind,
-    Lag, Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
-    Retention, Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
+    BoxFuture, Caps, ClientInfo, Connection, Device, Holders, Hub, HubConfig, Identity, LagPolicy,
+    MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, OutboxItem, PayloadKind, Profile,
+    ReadLimit, Registration, Retention, Shutdown, SlowReaderPolicy, Snapshot, SnapshotSource,
+    Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
     DeviceId, ProfileName, StreamNumber, UserId,
@@ -20,8 +21,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 /// Frames as they are: the first byte says whether they are text.
-pub(crate) fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
-    let kind: &[u8] = if kind == Kind::Text { b"t" } else { b"b" };
+pub(crate) fn encode(kind: PayloadKind, parts: &[&[u8]]) -> Bytes {
+    let kind: &[u8] = if kind == PayloadKind::Text { b"t" } else { b"b" };
     [&[kind], parts].concat().concat().into()
 }
 
@@ -35,14 +36,14 @@ pub(crate) fn limit(frames: usize) -> ReadLimit {
 
 /// A stream that says of a gap how many frames are missing.
 pub(crate) fn topic(retention: Retention) -> Stream {
-    topic_with(retention, SlowReader::CatchUp)
+    topic_with(retention, SlowReaderPolicy::CatchUp)
 }
 
 /// The same, with a policy for slow readers.
-pub(crate) fn topic_with(retention: Retention, policy: SlowReader) -> Stream {
+pub(crate) fn topic_with(retention: Retention, policy: SlowReaderPolicy) -> Stream {
     let gap = |notice: rejoin_core::GapNotice| Bytes::from(format!("gap {}", notice.missed));
     let number = StreamNumber(1);
-    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    let lag = LagPolicy::Gap { policy, encode: Arc::new(gap) };
     Stream::new(StreamConfig { number, retention, lag, encode })
 }
 
@@ -67,7 +68,7 @@ struct Source(std::sync::Weak<Numbers>);
 impl Numbers {
     pub(crate) fn new(retention: Retention) -> Arc<Self> {
         let numbers = Arc::new(Self { state: Mutex::default(), stream: OnceLock::new() });
-        let lag = Lag::Snapshot(Arc::new(Source(Arc::downgrade(&numbers))));
+        let lag = LagPolicy::Snapshot(Arc::new(Source(Arc::downgrade(&numbers))));
         let number = StreamNumber(1);
         let stream = Stream::new(StreamConfig { number, retention, lag, encode });
         numbers.stream.set(stream).unwrap();
@@ -82,10 +83,10 @@ impl Numbers {
         let mut state = self.state.lock();
         let kind = if units == 0 {
             state.status = number;
-            Kind::Binary
+            PayloadKind::Binary
         } else {
             state.listed.push(number);
-            Kind::Text
+            PayloadKind::Text
         };
         self.stream().append(kind, units, &[number.to_string().as_bytes()]);
     }
@@ -131,12 +132,12 @@ pub(crate) fn identity(user: &str) -> Identity {
 
 pub(crate) fn connection(user: &str) -> Connection {
     let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
-    Connection::new(identity(user), Handshake::default(), outbox, encode)
+    Connection::new(identity(user), ClientInfo::default(), outbox, encode)
 }
 
 /// Joins, with nothing to resume.
-pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Membership, ErrorBody> {
-    hub.join(connection.clone(), &Positions::default(), |_| {})
+pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Registration, ErrorBody> {
+    hub.register(connection.clone(), &Positions::default(), |_| {})
 }
 
 /// What waits for a connection: messages as JSON, binary ones as text after their first bytes.
@@ -144,13 +145,13 @@ pub(crate) fn told(connection: &Connection) -> Vec<Value> {
     let mut told = Vec::new();
     for item in connection.outbox().take() {
         match item {
-            Item::Message(bytes) if bytes[0] == b't' => {
+            OutboxItem::Message(bytes) if bytes[0] == b't' => {
                 told.push(serde_json::from_slice(&bytes[1..]).unwrap());
             }
-            Item::Message(bytes) => told.push(Value::from(&bytes[1..])),
-            Item::Read { .. } => told.push("read".into()),
-            Item::Unread(_) => told.push("unread".into()),
-            Item::Close(goodbye) => told.push(goodbye.code.row().name.into()),
+            OutboxItem::Message(bytes) => told.push(Value::from(&bytes[1..])),
+            OutboxItem::StartReading { .. } => told.push("read".into()),
+            OutboxItem::StopReading(_) => told.push("unread".into()),
+            OutboxItem::Close(goodbye) => told.push(goodbye.code.row().name.into()),
         }
     }
     told
@@ -161,8 +162,8 @@ pub(crate) fn connection_from(user: &str, device: Option<&str>) -> Connection {
     let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
     let id = device.map(|device| DeviceId::new(device).unwrap());
     let device = Device { id, name: None };
-    let handshake = Handshake { device, ..Handshake::default() };
-    Connection::new(identity(user), handshake, outbox, encode)
+    let client = ClientInfo { device, ..ClientInfo::default() };
+    Connection::new(identity(user), client, outbox, encode)
 }
 
 /// A clock that stands still until all tasks wait.

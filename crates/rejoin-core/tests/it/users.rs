@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use rejoin_core::{CreateTerminal, EventHandler, HubEvent, Membership};
+use rejoin_core::{CreateTerminal, EventHandler, HubEvent, Registration};
 use rejoin_protocol::{
     ErrorCode, SessionId, Subject, TopicName, UserId,
     message::{ErrorBody, ServerMessage, text},
@@ -43,9 +43,9 @@ async fn who_may_not_know_is_not_told_what_there_is() {
     for name in ["news", "nothing"] {
         let subject = Subject::Topic(topic(name));
         assert_eq!(hub.presence(&narrow, &subject).unwrap_err().code, ErrorCode::Forbidden);
-        assert!(hub.follow_presence(&narrow, &subject).is_err());
-        assert!(hub.may_see(&narrow, &subject).is_err());
-        assert!(hub.may_see(&ann, &subject).is_ok());
+        assert!(hub.subscribe_presence(&narrow, &subject).is_err());
+        assert!(hub.check_presence(&narrow, &subject).is_err());
+        assert!(hub.check_presence(&ann, &subject).is_ok());
     }
     assert_eq!(hub.topic_count(), 1);
 }
@@ -61,8 +61,8 @@ struct Heard(Mutex<Vec<(String, bool)>>);
 impl EventHandler for Heard {
     fn handle(&self, event: &HubEvent) {
         let (user, came) = match event {
-            HubEvent::UserCame { user } => (user, true),
-            HubEvent::UserGone { user } => (user, false),
+            HubEvent::UserOnline { user } => (user, true),
+            HubEvent::UserOffline { user } => (user, false),
             _ => return,
         };
         self.0.lock().push((user.to_string(), came));
@@ -81,7 +81,7 @@ proptest! {
             let (hub, _programs, _shutdown) = hub();
             let heard = Arc::new(Heard::default());
             hub.set_handler(Arc::clone(&heard) as _).unwrap();
-            let mut there: Vec<(usize, Membership)> = Vec::new();
+            let mut there: Vec<(usize, Registration)> = Vec::new();
             let mut expected: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
             let mut left_at: BTreeMap<&str, Instant> = BTreeMap::new();
             let end = (0, false, 20_000);

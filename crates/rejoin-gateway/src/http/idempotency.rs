@@ -13,7 +13,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use rejoin_core::Recent;
+use rejoin_core::IdempotencyCache;
 use rejoin_protocol::{ErrorCode, RequestKey};
 
 use crate::{
@@ -32,7 +32,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Answers by the hash of the path, whose length is the client's choice, and the key.
-pub(crate) type Answers = Recent<([u8; 32], RequestKey), Done>;
+pub(crate) type Answers = IdempotencyCache<([u8; 32], RequestKey), Done>;
 
 /// A request that was done, and its answer.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Frames laid one after another, so that many of them are one write.
 
 use bytes::Bytes;
-use rejoin_core::{Batch, Form, Frame, ReadLimit, Seq};
+use rejoin_core::{Batch, Frame, FrameEncoding, ReadLimit, Seq};
 
 use crate::shard::form;
 
@@ -19,7 +19,7 @@ pub(super) const LIMIT: ReadLimit = ReadLimit { frames: MAX_FRAMES, bytes: MAX_B
 #[derive(Debug, Default)]
 pub(super) struct Joined {
     pub(super) batch: Batch,
-    layouts: [Layout; Form::ALL.len()],
+    layouts: [Layout; FrameEncoding::ALL.len()],
 }
 
 /// The bytes of a batch in one form.
@@ -44,7 +44,7 @@ impl Joined {
     }
 
     /// The bytes from frame `from` on; empty if there is none.
-    pub(super) fn bytes_from(&mut self, form: Form, from: Seq) -> &[u8] {
+    pub(super) fn bytes_from(&mut self, form: FrameEncoding, from: Seq) -> &[u8] {
         let index = self.index(from);
         if index == self.batch.frames.len() {
             return &[];
@@ -66,7 +66,12 @@ impl Joined {
 
     /// After `written` of the bytes from frame `from` on: the frame that comes next, and what is
     /// left of the one that was cut.
-    pub(super) fn after(&self, form: Form, from: Seq, written: usize) -> (Seq, Option<Bytes>) {
+    pub(super) fn after(
+        &self,
+        form: FrameEncoding,
+        from: Seq,
+        written: usize,
+    ) -> (Seq, Option<Bytes>) {
         let frames = &self.batch.frames;
         let index = self.index(from);
         let (done, cut) = match frames.as_slice() {
@@ -130,7 +135,7 @@ mod tests {
         #[test]
         fn a_write_that_is_cut_anywhere_goes_on_with_exactly_what_was_not_taken(
             frames in prop::collection::vec(frame(), 1..12),
-            form in prop::sample::select(&Form::ALL[..]),
+            form in prop::sample::select(&FrameEncoding::ALL[..]),
             from in any::<prop::sample::Index>(),
             cut in any::<prop::sample::Index>(),
         ) {
@@ -160,7 +165,7 @@ mod tests {
         for words in [["a", "b"], ["c", "d"]] {
             joined.batch = Batch { first: 0, frames: words.map(text).to_vec() };
             joined.renew();
-            assert_eq!(joined.bytes_from(Form::Plain, 1)[2..], *words[1].as_bytes());
+            assert_eq!(joined.bytes_from(FrameEncoding::Plain, 1)[2..], *words[1].as_bytes());
         }
     }
 }

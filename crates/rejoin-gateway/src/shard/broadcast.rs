@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rejoin_core::{DropReason, Form, Lag, Progress, ReadLimit, SlowReader};
+use rejoin_core::{DropReason, FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use slab::Slab;
 use tracing::{debug, warn};
@@ -76,7 +76,7 @@ impl Shard {
             Progress::Finished => {
                 // Each reader that ends with it is looked at by itself: it may be behind.
                 let connections = &self.connections;
-                let is_raw = |slot: &usize| connections[*slot].output.form() == Form::Raw;
+                let is_raw = |slot: &usize| connections[*slot].output.form() == FrameEncoding::Raw;
                 let slots = readers.entries.iter().map(|entry| entry.slot).filter(is_raw);
                 for slot in slots.collect::<Vec<_>>() {
                     self.mark_behind(slot);
@@ -202,7 +202,7 @@ impl Shard {
             let output = &mut connection.output;
             let form = output.form();
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::Finished if form == Form::Raw => return Ok(Caught::End),
+                Progress::Finished if form == FrameEncoding::Raw => return Ok(Caught::End),
                 Progress::UpToDate | Progress::Finished => return Ok(Caught::Up),
                 Progress::Frames => {
                     self.joined.renew();
@@ -214,16 +214,18 @@ impl Shard {
                     self.metrics.messages_sent.inc_by(next - from);
                     self.metrics.bytes_sent.inc_by(written as u64);
                 }
-                Progress::Behind { oldest, notice } => match stream.lag() {
-                    Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
-                    Lag::Gap { encode, .. } => {
+                Progress::Behind { oldest, notice } => match stream.lag_policy() {
+                    LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. } => {
+                        return Ok(Caught::TooSlow);
+                    }
+                    LagPolicy::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
                         self.metrics.frames_dropped(DropReason::Retention, entry.lose(oldest));
                         entry.reader.next = oldest;
                         output.push(encode(notice));
                         output.flush(&mut self.scratch)?;
                     }
-                    Lag::Snapshot(source) => {
+                    LagPolicy::Snapshot(source) => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader skips");
                         entry.waits = true;
                         let snapshot = source.snapshot();
@@ -251,7 +253,7 @@ impl Shard {
         let (number, place) = connection.reads()[index];
         let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
         let (stream, entry) = (readers.follower.stream(), &mut readers.entries[place]);
-        let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
+        let LagPolicy::Gap { encode, .. } = stream.lag_policy() else { return Ok(()) };
         let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
         self.metrics.frames_dropped(DropReason::Latest, entry.lose(reader.next));
@@ -271,7 +273,8 @@ fn write_all(
     let mut outcome = Outcome::default();
     let end = joined.batch.end();
     let stream = readers.follower.stream().clone();
-    let is_strict = matches!(stream.lag(), Lag::Gap { policy: SlowReader::Disconnect, .. });
+    let is_strict =
+        matches!(stream.lag_policy(), LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. });
     let (count, mut oldest) = (readers.entries.len(), None);
     for index in 0..count {
         if index % LOOK_AHEAD == 0 {

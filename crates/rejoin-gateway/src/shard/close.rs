@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, mem, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{DropReason, Goodbye, Item};
+use rejoin_core::{CloseNotice, DropReason, OutboxItem};
 use rejoin_protocol::{
     CloseCode,
     message::{Closing as ClosingMessage, ServerMessage, text},
@@ -35,7 +35,7 @@ const MAX_CLOSING_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Closing {
     /// The last message, once the readers have read what their streams held.
-    goodbye: Option<Goodbye>,
+    goodbye: Option<CloseNotice>,
     until: Instant,
 }
 
@@ -56,7 +56,7 @@ impl Closing {
 impl Shard {
     /// Decides to close a connection: nothing that arrives is executed any more, and what it
     /// holds is released. What is pending is sent, until a deadline.
-    pub(super) fn close(&mut self, slot: usize, goodbye: Goodbye) {
+    pub(super) fn close(&mut self, slot: usize, goodbye: CloseNotice) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let is_draining = goodbye.code == CloseCode::Draining;
         let grace = if self.draining.is_some() { DRAIN_FLUSH_DEADLINE } else { FLUSH_DEADLINE };
@@ -69,7 +69,7 @@ impl Shard {
 
         // Replies to messages that were executed before.
         for item in client.outbox().take() {
-            if let Item::Message(message) = item {
+            if let OutboxItem::Message(message) = item {
                 self.metrics.messages_sent.inc();
                 connection.output.push(message);
             }
@@ -94,16 +94,16 @@ impl Shard {
         let _span = client.span().entered();
         self.context.drain.leave();
         self.metrics.closed(code);
-        let dropped = client.outbox().end();
+        let dropped = client.outbox().abort();
         self.metrics.frames_dropped(DropReason::Outbox, dropped as u64);
         if let Some(connection) = client.connection() {
             let (id, user) = (connection.id(), connection.user());
-            let device = log::device(connection.handshake());
-            let address = log::address(connection.handshake());
+            let device = log::device(connection.client_info());
+            let address = log::address(connection.client_info());
             let (code, reason) = (code.code(), code.row().name);
             info!(%id, %user, device, address, code, reason, "disconnected");
         } else {
-            let address = log::address(client.handshake());
+            let address = log::address(client.client_info());
             let (code, reason) = (code.code(), code.row().name);
             debug!(address, code, reason, "disconnected before it was authenticated");
         }
@@ -227,8 +227,8 @@ impl ClosingQueue {
 }
 
 /// The last messages of a connection.
-fn last_messages(goodbye: Goodbye) -> impl Iterator<Item = Bytes> {
-    let Goodbye { code, reconnect_after, window } = goodbye;
+fn last_messages(goodbye: CloseNotice) -> impl Iterator<Item = Bytes> {
+    let CloseNotice { code, reconnect_after, window } = goodbye;
     // Codes below 4000 are the WebSocket's own: the peer broke it, or said goodbye itself.
     let announced = code.code() >= 4000;
     let closing = announced.then(|| {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::Goodbye;
+use rejoin_core::CloseNotice;
 use rejoin_protocol::CloseCode;
 
 use crate::shard::{connection::Phase, run::Shard};
@@ -52,18 +52,18 @@ impl Drain {
     }
 
     /// The goodbye for the next connection.
-    pub(super) fn goodbye(&self) -> Goodbye {
+    pub(super) fn goodbye(&self) -> CloseNotice {
         let total = *self.total.get_or_init(|| self.open.load(Ordering::Relaxed).max(1));
         goodbye(self.window, total, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 /// The goodbye for the connection of this rank; who comes after the last begins at the front.
-fn goodbye(window: Duration, total: usize, rank: usize) -> Goodbye {
+fn goodbye(window: Duration, total: usize, rank: usize) -> CloseNotice {
     let total = u32::try_from(total).unwrap_or(u32::MAX);
     let rank = u32::try_from(rank).unwrap_or(u32::MAX) % total;
     let step = (window / total).min(STEP);
-    Goodbye { code: CloseCode::Draining, reconnect_after: step * rank, window: step }
+    CloseNotice { code: CloseCode::Draining, reconnect_after: step * rank, window: step }
 }
 
 impl Shard {

@@ -1,7 +1,7 @@
 //! The forms that a frame takes on a WebSocket.
 
 use bytes::Bytes;
-use rejoin_core::{Form, Frame};
+use rejoin_core::{Frame, FrameEncoding};
 use rejoin_protocol::binary::{BinaryKind, Head};
 use rejoin_websocket::{Kind, deflate, encode, payload};
 
@@ -10,33 +10,33 @@ use rejoin_websocket::{Kind, deflate, encode, payload};
 const SMALL_BYTES: usize = 256;
 
 /// The bytes of a frame for a connection of this form; empty if it gets nothing.
-pub(super) fn of(frame: &Frame, form: Form) -> &Bytes {
+pub(super) fn of(frame: &Frame, form: FrameEncoding) -> &Bytes {
     match form {
-        Form::Compressed if frame.plain().len() < SMALL_BYTES => frame.plain(),
+        FrameEncoding::Compressed if frame.plain().len() < SMALL_BYTES => frame.plain(),
         _ => frame.form(form, reform),
     }
 }
 
 /// Compresses a frame for all who will read it compressed.
 pub(crate) fn prepare(frame: &Frame) {
-    of(frame, Form::Compressed);
+    of(frame, FrameEncoding::Compressed);
 }
 
 /// What a connection of this form gets of a message that is for it alone: nothing is made of it.
-pub(super) fn of_reply(plain: Bytes, form: Form) -> Option<Bytes> {
+pub(super) fn of_reply(plain: Bytes, form: FrameEncoding) -> Option<Bytes> {
     match (form, payload(&plain)) {
-        (Form::Plain | Form::Compressed, _) => Some(plain),
+        (FrameEncoding::Plain | FrameEncoding::Compressed, _) => Some(plain),
         // A pong or a close; all else is said in words that a raw connection does not know.
-        (Form::Raw, None) => Some(plain),
-        (Form::Raw, Some(_)) => None,
+        (FrameEncoding::Raw, None) => Some(plain),
+        (FrameEncoding::Raw, Some(_)) => None,
     }
 }
 
-fn reform(plain: &Bytes, form: Form) -> Bytes {
+fn reform(plain: &Bytes, form: FrameEncoding) -> Bytes {
     match form {
-        Form::Plain => plain.clone(),
-        Form::Compressed => deflate(plain).unwrap_or_else(|| plain.clone()),
-        Form::Raw => raw(plain).unwrap_or_default(),
+        FrameEncoding::Plain => plain.clone(),
+        FrameEncoding::Compressed => deflate(plain).unwrap_or_else(|| plain.clone()),
+        FrameEncoding::Raw => raw(plain).unwrap_or_default(),
     }
 }
 
@@ -64,34 +64,34 @@ mod tests {
     fn a_raw_connection_gets_what_was_printed_and_nothing_else() {
         for kind in [BinaryKind::Output, BinaryKind::Snapshot] {
             let frame = message(kind, b"printed");
-            assert_eq!(*of(&frame, Form::Raw), encode(Kind::Binary, &[b"printed"]));
+            assert_eq!(*of(&frame, FrameEncoding::Raw), encode(Kind::Binary, &[b"printed"]));
         }
         let words = encode(Kind::Text, &[b"{}"]);
         let receipt = message(BinaryKind::InputAck, b"");
         for frame in [words.clone().into(), receipt.clone()] {
-            assert!(of(&frame, Form::Raw).is_empty());
+            assert!(of(&frame, FrameEncoding::Raw).is_empty());
         }
-        assert_eq!(of_reply(words, Form::Raw), None);
-        assert_eq!(of_reply(receipt.plain().clone(), Form::Raw), None);
+        assert_eq!(of_reply(words, FrameEncoding::Raw), None);
+        assert_eq!(of_reply(receipt.plain().clone(), FrameEncoding::Raw), None);
         for control in [pong(b"here"), close(1000, "normal")] {
-            assert_eq!(of_reply(control.clone(), Form::Raw), Some(control));
+            assert_eq!(of_reply(control.clone(), FrameEncoding::Raw), Some(control));
         }
     }
 
     #[test]
     fn a_compressed_connection_gets_small_frames_and_replies_as_they_are() {
         let large = message(BinaryKind::Output, &[b'x'; 5000]);
-        assert!(of(&large, Form::Compressed).len() < 100);
+        assert!(of(&large, FrameEncoding::Compressed).len() < 100);
         let small = message(BinaryKind::Output, b"x");
-        assert_eq!(of(&small, Form::Compressed).as_ptr(), small.plain().as_ptr());
+        assert_eq!(of(&small, FrameEncoding::Compressed).as_ptr(), small.plain().as_ptr());
         let reply = large.plain().clone();
-        assert_eq!(of_reply(reply.clone(), Form::Compressed), Some(reply));
+        assert_eq!(of_reply(reply.clone(), FrameEncoding::Compressed), Some(reply));
     }
 
     #[test]
     fn a_form_is_made_once_for_all() {
         let frame = message(BinaryKind::Output, &[b'x'; 5000]);
-        for form in Form::ALL {
+        for form in FrameEncoding::ALL {
             assert_eq!(of(&frame, form).as_ptr(), of(&frame.clone(), form).as_ptr());
         }
     }

@@ -47,7 +47,7 @@ impl Keepalive {
             return duty;
         }
 
-        let heard_at = connection.heard_at();
+        let heard_at = connection.last_received_at();
         let silent_at = heard_at + 2 * heartbeat;
         if now.at >= silent_at {
             return Duty::Silent;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use rejoin_core::{Form, Frame};
+use rejoin_core::{Frame, FrameEncoding};
 
 use crate::{shard::form, transport::Transport};
 
@@ -23,7 +23,7 @@ pub(super) struct Output {
     transport: Transport,
     /// Messages, the first of them perhaps cut.
     pending: VecDeque<Bytes>,
-    form: Form,
+    form: FrameEncoding,
     /// The socket takes nothing; an event says when it does again.
     blocked: bool,
     /// The close frame is pending, or sent: nothing follows it.
@@ -36,7 +36,7 @@ pub(super) struct Output {
 const _: () = assert!(size_of::<Output>() <= 64, "a broadcast looks at one cache line");
 
 impl Output {
-    pub(super) fn new(transport: Transport, form: Form) -> Self {
+    pub(super) fn new(transport: Transport, form: FrameEncoding) -> Self {
         Self {
             transport,
             pending: VecDeque::new(),
@@ -55,11 +55,11 @@ impl Output {
         self.transport
     }
 
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> FrameEncoding {
         self.form
     }
 
-    pub(super) fn set_form(&mut self, form: Form) {
+    pub(super) fn set_form(&mut self, form: FrameEncoding) {
         self.form = form;
     }
 

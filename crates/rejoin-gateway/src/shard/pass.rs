@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::{Token, net::TcpStream};
-use rejoin_core::{DropReason, Form, Item, Outbox};
+use rejoin_core::{DropReason, FrameEncoding, Outbox, OutboxItem};
 use rejoin_protocol::CloseCode;
 use tokio::time::Instant;
 use tracing::{debug, error};
@@ -38,7 +38,7 @@ impl Shard {
         let timeout = self.context.gateway.config.header_timeout;
         let opening = Box::new(Opening::new(pending, peer, timeout));
         let deadline = opening.deadline();
-        let output = Output::new(Transport::Plain(socket), Form::Plain);
+        let output = Output::new(Transport::Plain(socket), FrameEncoding::Plain);
         let Some(slot) = self.insert(output, Phase::Opening(opening)) else { return };
         if let Phase::Opening(opening) = &self.connections[slot].phase {
             opening.slot().notify_shard(&self.handle, slot);
@@ -87,7 +87,7 @@ impl Shard {
         let jobs = Jobs::new(self.handle.clone());
         let gateway = Arc::clone(&self.context.gateway);
         let mut client = Client::new(gateway, outbox, jobs, handshake, room);
-        if form == Form::Compressed {
+        if form == FrameEncoding::Compressed {
             client.inflate();
         }
         if let Some(pending) = client.pending_slot() {
@@ -218,27 +218,29 @@ impl Shard {
             return self.close(slot, code.unwrap_or(CloseCode::Normal).into());
         }
         if is_blocked {
-            if outbox.is_hurried() {
+            if outbox.is_eviction_pending() {
                 self.close(slot, CloseCode::TooSlow.into());
             }
             return;
         }
         for item in outbox.take() {
             match item {
-                Item::Message(message) => {
+                OutboxItem::Message(message) => {
                     self.metrics.messages_sent.inc();
                     self.connections[slot].output.push(message);
                 }
-                Item::Read { stream, preamble, reader } => {
+                OutboxItem::StartReading { stream, preamble, reader } => {
                     if !preamble.is_empty() {
                         self.metrics.snapshots_sent.inc();
                     }
                     self.connections[slot].output.push_frames(&preamble);
                     self.add_reader(slot, &stream, reader);
                 }
-                Item::Unread(stream) => self.remove_reader(slot, stream, DropReason::Closed),
+                OutboxItem::StopReading(stream) => {
+                    self.remove_reader(slot, stream, DropReason::Closed)
+                }
                 // Pushed since the look above.
-                Item::Close(goodbye) => return self.close(slot, goodbye),
+                OutboxItem::Close(goodbye) => return self.close(slot, goodbye),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, Lag, Outbox, Reader, Seq, Snapshot, Stream};
+use rejoin_core::{DropReason, Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
 use rejoin_protocol::StreamNumber;
 
 use crate::shard::run::Shard;
@@ -45,9 +45,9 @@ impl Readers {
 
     /// Why a reader that is behind misses frames.
     pub(super) fn drop_reason(&self) -> DropReason {
-        match self.follower.stream().lag() {
-            Lag::Gap { .. } => DropReason::Retention,
-            Lag::Snapshot(_) => DropReason::Snapshot,
+        match self.follower.stream().lag_policy() {
+            LagPolicy::Gap { .. } => DropReason::Retention,
+            LagPolicy::Snapshot(_) => DropReason::Snapshot,
         }
     }
 }

@@ -12,7 +12,8 @@ use std::{
 
 use mio::Events;
 use rejoin_core::{
-    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
+    Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
+    Shutdown,
 };
 use rejoin_protocol::UserId;
 use serde_json::{Value, json};
@@ -79,8 +80,12 @@ impl Stage {
 
         let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
         let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
-        let accepted =
-            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
+        let accepted = Accepted::new(
+            Opener::Known(identity),
+            ClientInfo::default(),
+            FrameEncoding::Plain,
+            permit,
+        );
         self.shard.adopt(Arrival {
             transport: Transport::Plain(mio::net::TcpStream::from_std(near)),
             first_bytes: bytes::Bytes::new(),

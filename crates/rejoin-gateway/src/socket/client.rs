@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 
 use bytes::Bytes;
 use rejoin_core::{
-    Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription, now_ms,
+    Attachment, ClientInfo, Connection, Outbox, OutboxItem, Registration, Subscription, now_ms,
 };
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
@@ -63,10 +63,10 @@ pub(super) enum Stage {
     /// The request says what the handshake holds; `authenticate` may name the device.
     Authenticating {
         deadline: Instant,
-        handshake: Box<Handshake>,
+        handshake: Box<ClientInfo>,
     },
     Authenticated {
-        membership: Membership,
+        membership: Registration,
         keepalive: Keepalive,
     },
 }
@@ -88,7 +88,7 @@ impl Client {
         shared: Arc<Shared>,
         outbox: Arc<Outbox>,
         jobs: Jobs,
-        handshake: Handshake,
+        handshake: ClientInfo,
         room: Room,
     ) -> Self {
         let deadline = Instant::now() + shared.config.auth_timeout;
@@ -138,10 +138,10 @@ impl Client {
     }
 
     /// What is known of the client from its request.
-    pub(crate) fn handshake(&self) -> &Handshake {
+    pub(crate) fn client_info(&self) -> &ClientInfo {
         match &self.stage {
             Stage::Authenticating { handshake, .. } => handshake,
-            Stage::Authenticated { membership, .. } => membership.connection().handshake(),
+            Stage::Authenticated { membership, .. } => membership.connection().client_info(),
         }
     }
 
@@ -177,7 +177,7 @@ impl Client {
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
         self.shared.hub.metrics().bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
-            connection.hear();
+            connection.record_received();
         }
         let flow = self.decode(bytes);
         if self.decoder.is_idle() {
@@ -252,7 +252,7 @@ impl Client {
             Event::Text(text) => self.text(text),
             Event::Binary(bytes) => self.binary(bytes),
             Event::Ping(payload) => {
-                self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
+                self.outbox.push(OutboxItem::Message(rejoin_websocket::pong(payload)));
                 Flow::Continue
             }
             Event::Pong(_) => Flow::Continue,
@@ -350,8 +350,8 @@ impl Client {
 
     pub(super) fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
         let text = message::text(reply_to, message);
-        let wire = (self.shared.hub.encode())(rejoin_core::Kind::Text, &[text.as_bytes()]);
-        self.outbox.push(Item::Message(wire));
+        let wire = (self.shared.hub.encode())(rejoin_core::PayloadKind::Text, &[text.as_bytes()]);
+        self.outbox.push(OutboxItem::Message(wire));
     }
 
     pub(super) fn send_error(&self, reply_to: Option<&MessageId>, error: ErrorBody) -> Flow {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rejoin_core::Item;
+use rejoin_core::OutboxItem;
 use rejoin_protocol::{
     CloseCode, ErrorCode,
     message::{self, ServerMessage},
@@ -76,10 +76,10 @@ impl Client {
                 Duty::Ping if socket.is_blocked => {}
                 Duty::Ping => {
                     metrics.pings_sent.inc();
-                    self.outbox.push(Item::Message(rejoin_websocket::ping(b"")));
+                    self.outbox.push(OutboxItem::Message(rejoin_websocket::ping(b"")));
                 }
                 // The peer has sent something, and the server has not read it yet.
-                Duty::Silent if (socket.has_unread)() => connection.hear(),
+                Duty::Silent if (socket.has_unread)() => connection.record_received(),
                 Duty::Silent => {
                     metrics.heartbeats_missed.inc();
                     return Err(CloseCode::HeartbeatMissed);

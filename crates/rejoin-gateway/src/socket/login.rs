@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use futures_util::FutureExt;
-use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
+use rejoin_core::{Attachment, Connection, Device, Identity, OutboxItem, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
@@ -98,7 +98,7 @@ impl Client {
 
     /// Answers a token or a ticket that is refused, and closes.
     fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
-        let address = log::address(self.handshake());
+        let address = log::address(self.client_info());
         debug!(%error, address, "a token was refused");
         let (code, close) = error.codes();
         self.refuse_login(reply_to, ErrorBody::new(code, error.to_string()));
@@ -143,13 +143,13 @@ impl Client {
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
         let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
-        match hub.join(connection.clone(), positions, welcome) {
+        match hub.register(connection.clone(), positions, welcome) {
             Ok(membership) => {
                 let keepalive = Keepalive::default();
                 self.stage = Stage::Authenticated { membership, keepalive };
                 let (id, user) = (connection.id(), connection.user());
-                let device = log::device(connection.handshake());
-                let address = log::address(connection.handshake());
+                let device = log::device(connection.client_info());
+                let address = log::address(connection.client_info());
                 let span = self.span();
                 span.record("id", display(id)).record("user", display(user));
                 span.record("device", device);
@@ -251,7 +251,7 @@ impl Client {
         for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
         {
             if let Some(subscription) = subscription {
-                connection.outbox().push(Item::Unread(subscription.stream().number()));
+                connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }
             gone(format!("the topic `{topic}`"));
         }
@@ -266,9 +266,9 @@ impl Client {
             gone(what);
         }
         let hub = &self.shared.hub;
-        let may_follow = |subject: &Subject| hub.may_see(&identity, subject).is_ok();
+        let may_follow = |subject: &Subject| hub.check_presence(&identity, subject).is_ok();
         for (_, stream) in self.following.extract_if(.., |(subject, _)| !may_follow(subject)) {
-            connection.outbox().push(Item::Unread(stream));
+            connection.outbox().push(OutboxItem::StopReading(stream));
             gone("to follow this presence".to_owned());
         }
     }

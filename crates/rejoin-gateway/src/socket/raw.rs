@@ -94,7 +94,7 @@ impl Client {
     /// message here: a viewer's input, or one after the end, is ignored.
     fn has_no_room(&self, bytes: &Bytes) -> bool {
         let Some(attachment) = self.attachments.first() else { return false };
-        let typed = attachment.input(0, bytes.clone(), Receipt::told().0);
+        let typed = attachment.input(0, bytes.clone(), Receipt::channel().0);
         typed.is_err_and(|error| error.code == ErrorCode::InputFull)
     }
 }

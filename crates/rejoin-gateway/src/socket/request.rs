@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use rejoin_core::{
-    AttachRequest, Authority, Connection, CreateTerminal, Following, Item, Receipt, SessionRight,
-    now_ms,
+    AttachRequest, Authority, Connection, CreateTerminal, OutboxItem, PresenceSubscription,
+    Receipt, SessionRight, now_ms,
 };
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
@@ -142,7 +142,7 @@ impl Client {
         connection.send(reply_to, &ack);
         if let Some(stream) = read {
             let (preamble, reader) = (start.preamble, start.reader);
-            connection.outbox().push(Item::Read { stream, preamble, reader });
+            connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Client {
         if let Some(subscription) = subscription
             && !topic.topic.is_own()
         {
-            connection.outbox().push(Item::Unread(subscription.stream().number()));
+            connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
         }
         Ok(ServerMessage::Ack(Empty {}))
     }
@@ -309,18 +309,18 @@ impl Client {
         if !self.following.iter().any(|(followed, _)| followed == subject) {
             self.check_room()?;
         }
-        let Following { state, stream, reader } =
-            self.shared.hub.follow_presence(&identity, subject)?;
+        let PresenceSubscription { state, stream, reader } =
+            self.shared.hub.subscribe_presence(&identity, subject)?;
         self.unfollow(connection, subject);
         self.following.push((subject.clone(), stream.number()));
         connection.send(reply_to, &ServerMessage::Presence(state));
-        connection.outbox().push(Item::Read { stream, preamble: Vec::new(), reader });
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
         Ok(())
     }
 
     fn unfollow(&mut self, connection: &Connection, subject: &Subject) {
         for (_, stream) in self.following.extract_if(.., |(followed, _)| followed == subject) {
-            connection.outbox().push(Item::Unread(stream));
+            connection.outbox().push(OutboxItem::StopReading(stream));
         }
     }
 }

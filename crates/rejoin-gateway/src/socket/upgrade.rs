@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use rejoin_core::{Device, Form, Handshake};
+use rejoin_core::{ClientInfo, Device, FrameEncoding};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
 use rejoin_websocket::handshake::{self, Refusal};
 use serde::Deserialize;
@@ -40,9 +40,9 @@ pub(crate) struct Accepted {
     /// Who opens it.
     pub(crate) opener: Opener,
     /// What is known of the client.
-    pub(crate) handshake: Handshake,
+    pub(crate) handshake: ClientInfo,
     /// How messages look to it.
-    pub(crate) form: Form,
+    pub(crate) form: FrameEncoding,
     /// What it is counted among.
     pub(crate) room: Room,
 }
@@ -100,19 +100,19 @@ pub(crate) async fn check(
             Room::Unauthenticated(shared.unauthenticated.enter())
         }
     };
-    let handshake = Handshake {
+    let handshake = ClientInfo {
         device: Device { id: device_id, name: device_name },
         address: parts.extensions.get::<Peer>().map(|peer| peer.address),
         user_agent: user_agent(&parts.headers),
     };
     let mut answer = answer(&key, subprotocol);
     let form = match (endpoint, extension(shared, &parts.headers)) {
-        (Endpoint::Raw, _) => Form::Raw,
-        (Endpoint::Protocol, None) => Form::Plain,
+        (Endpoint::Raw, _) => FrameEncoding::Raw,
+        (Endpoint::Protocol, None) => FrameEncoding::Plain,
         (Endpoint::Protocol, Some(extension)) => {
             let extension = HeaderValue::from_static(extension);
             answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
-            Form::Compressed
+            FrameEncoding::Compressed
         }
     };
     Ok(Accepted { headers: answer, opener, handshake, form, room })
@@ -140,8 +140,8 @@ impl Accepted {
     #[cfg(test)]
     pub(crate) fn new(
         opener: Opener,
-        handshake: Handshake,
-        form: Form,
+        handshake: ClientInfo,
+        form: FrameEncoding,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let room = Room::Connection { _permit: permit };

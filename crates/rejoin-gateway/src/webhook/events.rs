@@ -153,8 +153,8 @@ fn kind(event: &HubEvent) -> Option<EventKind> {
     Some(match event {
         HubEvent::Connected { .. } => EventKind::Connected,
         HubEvent::Disconnected { .. } => EventKind::Disconnected,
-        HubEvent::UserCame { .. } => EventKind::UserCame,
-        HubEvent::UserGone { .. } => EventKind::UserGone,
+        HubEvent::UserOnline { .. } => EventKind::UserCame,
+        HubEvent::UserOffline { .. } => EventKind::UserGone,
         HubEvent::SessionStarted { .. } => EventKind::SessionStarted,
         HubEvent::SessionLeft { .. } => EventKind::SessionLeft,
         HubEvent::SessionEnded { .. } => EventKind::SessionEnded,
@@ -169,7 +169,7 @@ fn data(event: &HubEvent) -> Value {
         HubEvent::Connected { connection } | HubEvent::Disconnected { connection } => {
             json!(connection.info())
         }
-        HubEvent::UserCame { user } | HubEvent::UserGone { user } => json!({ "user": user }),
+        HubEvent::UserOnline { user } | HubEvent::UserOffline { user } => json!({ "user": user }),
         HubEvent::SessionStarted { session }
         | HubEvent::SessionLeft { session }
         | HubEvent::SessionEnded { session }

@@ -22,7 +22,7 @@ struct Gone(mpsc::Sender<UserId>);
 
 impl EventHandler for Gone {
     fn handle(&self, event: &HubEvent) {
-        if let HubEvent::UserGone { user } = event {
+        if let HubEvent::UserOffline { user } = event {
             self.0.try_send(user.clone()).unwrap();
         }
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    Shutdown, SlowReader, TopicRule,
+    Shutdown, SlowReaderPolicy, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode};
 use rejoin_protocol::{ProfileName, UserId};
@@ -72,10 +72,10 @@ impl TestServer {
         let mut config = HubConfig {
             profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
             topics: vec![
-                rule("short", 4, SlowReader::CatchUp),
-                rule("long", 100_000, SlowReader::CatchUp),
-                rule("latest", 4, SlowReader::Latest),
-                rule("strict", 4, SlowReader::Disconnect),
+                rule("short", 4, SlowReaderPolicy::CatchUp),
+                rule("long", 100_000, SlowReaderPolicy::CatchUp),
+                rule("latest", 4, SlowReaderPolicy::Latest),
+                rule("strict", 4, SlowReaderPolicy::Disconnect),
             ],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };

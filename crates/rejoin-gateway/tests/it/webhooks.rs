@@ -25,7 +25,7 @@ async fn telling(program: &Program) -> (TestServer, Arc<WebhookEvents>) {
 }
 
 fn came(user: &str) -> HubEvent {
-    HubEvent::UserCame { user: UserId::new(user).unwrap() }
+    HubEvent::UserOnline { user: UserId::new(user).unwrap() }
 }
 
 fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::SlowReader;
+use rejoin_core::SlowReaderPolicy;
 use rejoin_gateway::{JwksUrl, TrustedProxies};
 use rejoin_protocol::TopicName;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -354,12 +354,12 @@ pub(super) fn scrollback_bytes<'de, D: Deserializer<'de>>(
 /// What a slow reader of a topic gets.
 pub(super) fn slow_reader<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<SlowReader, D::Error> {
+) -> Result<SlowReaderPolicy, D::Error> {
     let value = Value::deserialize(deserializer)?;
     match value.as_str() {
-        Some("catch-up") => Ok(SlowReader::CatchUp),
-        Some("latest") => Ok(SlowReader::Latest),
-        Some("disconnect") => Ok(SlowReader::Disconnect),
+        Some("catch-up") => Ok(SlowReaderPolicy::CatchUp),
+        Some("latest") => Ok(SlowReaderPolicy::Latest),
+        Some("disconnect") => Ok(SlowReaderPolicy::Disconnect),
         _ => Err(Error::custom(format!(
             "{value} is not allowed; write \"catch-up\", \"latest\" or \"disconnect\""
         ))),

@@ -40,7 +40,7 @@ impl Generations {
         self.older.retain(is_held);
         while self.older.len() >= MAX_GENERATIONS {
             if let Some(oldest) = self.older.pop_front() {
-                oldest.holders.hurry();
+                oldest.holders.evict_if_stalled();
             }
         }
         self.newest = Some(snapshot);

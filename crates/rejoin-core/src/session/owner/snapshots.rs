@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Owner};
 use crate::{
-    outside::{BoxFuture, ScreenSnapshot},
+    backend::{BoxFuture, ScreenSnapshot},
     stream::{Holders, Snapshot, SnapshotSource},
-    wire::{Frame, Kind},
+    wire::{Frame, PayloadKind},
 };
 
 /// A snapshot in bytes, before it is compressed: the visible screen, and what fits of the history.
@@ -113,8 +113,8 @@ impl Owner {
             let number = stream.number();
             let head = Head { kind: BinaryKind::Snapshot, stream: number, offset: position.offset };
             let messages: Vec<Frame> = vec![
-                encode(Kind::Text, &[update.as_bytes()]).into(),
-                encode(Kind::Binary, &[&head.to_bytes(), &bytes]).into(),
+                encode(PayloadKind::Text, &[update.as_bytes()]).into(),
+                encode(PayloadKind::Binary, &[&head.to_bytes(), &bytes]).into(),
             ];
             messages.iter().for_each(prepare);
             let holders = Holders::default();

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::COMMANDS;
 use crate::{
-    outside::{ScreenFormat, ScreenPieces},
+    backend::{ScreenFormat, ScreenPieces},
     stream::Snapshot,
 };
 

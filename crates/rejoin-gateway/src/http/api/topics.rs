@@ -220,7 +220,7 @@ pub(super) async fn presence(
 }
 
 fn info(topic: &Topic) -> TopicInfo {
-    let (frames, quiet) = topic.stream().held();
+    let (frames, quiet) = topic.stream().retained();
     let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
     TopicInfo {
         name: topic.name().clone(),

@@ -28,7 +28,7 @@ const KEY_BYTES: usize = 512;
 
 /// Results by user and key, each remembered for five minutes.
 #[derive(Debug)]
-pub struct Recent<K, V> {
+pub struct IdempotencyCache<K, V> {
     /// Held for a look-up or a change.
     state: Mutex<State<K, V>>,
 }
@@ -61,7 +61,7 @@ struct Use {
 #[error("too many keys were used within five minutes; try again later, or without a key")]
 pub struct TooManyKeys;
 
-impl<K, V> Default for Recent<K, V> {
+impl<K, V> Default for IdempotencyCache<K, V> {
     fn default() -> Self {
         Self { state: Mutex::default() }
     }
@@ -74,7 +74,7 @@ impl<K, V> Default for State<K, V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
     /// Forgets what is older than five minutes.
     pub fn forget(&self) {
         self.state.lock().forget(Instant::now());
@@ -119,7 +119,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
 /// A key of a user, its result, and how long ago it was, in milliseconds.
 type Remembered<K, V> = ((UserId, K), V, u64);
 
-impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
     /// All results that are there, oldest first.
     pub(crate) fn results(&self) -> Vec<Remembered<K, V>> {
         let state = self.state.lock();

@@ -19,12 +19,14 @@ use rejoin_protocol::{
 use tokio::time::Instant;
 
 use crate::{
+    backend::BoxFuture,
     connection::Connection,
     events::{Events, HubEvent},
-    outside::BoxFuture,
-    presence::{Change, ChangeKind, Member, Room, Settled, Settling, settling::Due},
-    stream::{Holders, Lag, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig},
-    wire::{Encode, Kind},
+    presence::{Change, ChangeKind, GraceTimers, Member, Room, Settled, grace_timers::Due},
+    stream::{
+        Holders, LagPolicy, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig,
+    },
+    wire::{Encode, PayloadKind},
 };
 
 /// Users in a place above which single changes are not told, but the counts, once a second; the
@@ -41,16 +43,16 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// What places share.
 #[derive(Debug)]
-pub(crate) struct Tools {
+pub(crate) struct PresenceContext {
     pub(crate) encode: Encode,
     /// The next stream's number: never used twice in a process's life.
     pub(crate) next_stream: AtomicU32,
     /// How long somebody may be away before it is told that they left.
     pub(crate) grace: Duration,
-    pub(crate) settling: Settling,
+    pub(crate) grace_timers: GraceTimers,
 }
 
-impl Tools {
+impl PresenceContext {
     pub(crate) fn next_stream(&self) -> StreamNumber {
         StreamNumber(self.next_stream.fetch_add(1, Ordering::Relaxed))
     }
@@ -58,7 +60,7 @@ impl Tools {
 
 /// Where connections are present: a topic, a session, or the server as a whole.
 pub(crate) struct Place {
-    tools: Arc<Tools>,
+    tools: Arc<PresenceContext>,
     /// Held for a change and its telling, so that listeners hear of changes in their order.
     /// Taken before a stream's lock.
     state: Mutex<State>,
@@ -90,7 +92,7 @@ pub(crate) struct Stay {
 
 /// The state of a place, and the changes that come after it.
 #[derive(Debug)]
-pub struct Following {
+pub struct PresenceSubscription {
     /// Who is there.
     pub state: PresenceState,
     /// What changes from here on.
@@ -101,16 +103,16 @@ pub struct Following {
 
 impl Place {
     /// An empty place, whose listeners hear of all who are in it.
-    pub(crate) fn new(subject: Subject, tools: Arc<Tools>) -> Arc<Self> {
+    pub(crate) fn new(subject: Subject, tools: Arc<PresenceContext>) -> Arc<Self> {
         Self::with(Audience::Place { subject, stream: None }, tools)
     }
 
     /// An empty place, whose listeners hear of one user each, and `events` of all users.
-    pub(crate) fn of_users(events: Events, tools: Arc<Tools>) -> Arc<Self> {
+    pub(crate) fn of_users(events: Events, tools: Arc<PresenceContext>) -> Arc<Self> {
         Self::with(Audience::Users { streams: HashMap::new(), events }, tools)
     }
 
-    fn with(audience: Audience, tools: Arc<Tools>) -> Arc<Self> {
+    fn with(audience: Audience, tools: Arc<PresenceContext>) -> Arc<Self> {
         let state = State { room: Room::default(), audience, is_counted: false, is_due: false };
         Arc::new(Self { tools, state: Mutex::new(state) })
     }
@@ -135,7 +137,7 @@ impl Place {
     }
 
     /// Who is here, and the changes after it, from one turn.
-    pub(crate) fn follow(self: &Arc<Self>, subject: &Subject) -> Following {
+    pub(crate) fn follow(self: &Arc<Self>, subject: &Subject) -> PresenceSubscription {
         let mut state = self.state.lock();
         // Who gets a state without members must not be told single changes after it.
         state.is_counted |= state.is_large();
@@ -148,7 +150,7 @@ impl Place {
             (Audience::Users { .. }, _) => make(),
         };
         let reader = Reader { next: stream.next().0 };
-        Following { state: state.describe(subject), stream, reader }
+        PresenceSubscription { state: state.describe(subject), stream, reader }
     }
 
     /// Lets go of streams that nobody listens to.
@@ -169,7 +171,7 @@ impl Place {
         match state.room.settle(member, Instant::now(), self.tools.grace) {
             Settled::Left(change) => self.tell(state, Some(&change)),
             Settled::AskAt(at) => {
-                self.tools.settling.push(at, Due::Seat(Arc::downgrade(self), member.clone()));
+                self.tools.grace_timers.push(at, Due::Seat(Arc::downgrade(self), member.clone()));
             }
             Settled::Taken => {}
         }
@@ -203,7 +205,7 @@ impl Place {
         let must_ask = self.state.lock().room.leave(&member, now);
         if must_ask {
             let due = Due::Seat(Arc::downgrade(self), member);
-            self.tools.settling.push(now + self.tools.grace, due);
+            self.tools.grace_timers.push(now + self.tools.grace, due);
         }
     }
 
@@ -225,7 +227,7 @@ impl Place {
             state.is_counted = true;
             if !mem::replace(&mut state.is_due, true) {
                 let due = Due::Counts(Arc::downgrade(self));
-                self.tools.settling.push(Instant::now() + COUNTS_INTERVAL, due);
+                self.tools.grace_timers.push(Instant::now() + COUNTS_INTERVAL, due);
             }
             return;
         }
@@ -249,7 +251,7 @@ impl Place {
         Stream::new(StreamConfig {
             number: self.tools.next_stream(),
             retention: Retention { frames: KEPT_CHANGES, bytes: KEPT_BYTES, age: Some(KEPT_FOR) },
-            lag: Lag::Snapshot(Arc::new(source)),
+            lag: LagPolicy::Snapshot(Arc::new(source)),
             encode: self.tools.encode,
         })
     }
@@ -300,8 +302,8 @@ impl Audience {
         }
         let user = change.member.user.clone();
         events.note(match change.kind {
-            ChangeKind::Joined => HubEvent::UserCame { user },
-            ChangeKind::Left => HubEvent::UserGone { user },
+            ChangeKind::Joined => HubEvent::UserOnline { user },
+            ChangeKind::Left => HubEvent::UserOffline { user },
         });
         Some(events.clone())
     }
@@ -324,7 +326,7 @@ impl Drop for Place {
         if let Audience::Place { subject, stream: Some(stream) } = &state.audience
             && state.room.users() > 0
         {
-            append(stream, &ServerMessage::Presence(nobody(subject)));
+            append(stream, &ServerMessage::Presence(empty_state(subject)));
         }
     }
 }
@@ -345,9 +347,9 @@ struct Source {
 impl SnapshotSource for Source {
     fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>> {
         let snapshot = self.place.upgrade().map(|place| {
-            let Following { state, stream, reader } = place.follow(&self.subject);
+            let PresenceSubscription { state, stream, reader } = place.follow(&self.subject);
             let text = text(None, &ServerMessage::Presence(state));
-            let message = (place.tools.encode)(Kind::Text, &[text.as_bytes()]);
+            let message = (place.tools.encode)(PayloadKind::Text, &[text.as_bytes()]);
             // Each change is one unit.
             let position = Position { offset: reader.next, ..stream.head() };
             Snapshot {
@@ -363,13 +365,13 @@ impl SnapshotSource for Source {
 }
 
 /// The state of a place where nobody is.
-pub(crate) fn nobody(subject: &Subject) -> PresenceState {
+pub(crate) fn empty_state(subject: &Subject) -> PresenceState {
     let (subject, members) = (subject.clone(), Some(Vec::new()));
     PresenceState { subject, users: 0, connections: 0, members, truncated: false }
 }
 
 fn append(stream: &Stream, message: &ServerMessage) {
-    stream.append(Kind::Text, 1, &[text(None, message).as_bytes()]);
+    stream.append(PayloadKind::Text, 1, &[text(None, message).as_bytes()]);
 }
 
 impl fmt::Debug for Place {

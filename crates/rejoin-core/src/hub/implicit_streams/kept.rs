@@ -8,7 +8,7 @@ use std::{
 use rejoin_protocol::UserId;
 
 use crate::{
-    hub::own_streams::{Epochs, LINGER, OwnStream},
+    hub::implicit_streams::{Epochs, ImplicitStreamKey, LINGER},
     saved::SavedEviction,
     stream::Stream,
 };
@@ -24,9 +24,9 @@ const MAX_AHEAD: u64 = 10;
 /// What was emitted to users and devices; a stream is there once something was.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct KeptStreams {
-    by_key: HashMap<OwnStream, Stream>,
+    by_key: HashMap<ImplicitStreamKey, Stream>,
     /// The keys of each user's streams, at most about [`MAX_OF_USER`].
-    of_user: HashMap<UserId, Vec<OwnStream>>,
+    of_user: HashMap<UserId, Vec<ImplicitStreamKey>>,
     /// The users by the number of their streams.
     by_count: BTreeSet<(usize, UserId)>,
     /// The last epoch of an evicted stream of the user, or in which anything was emitted to one;
@@ -35,15 +35,15 @@ pub(in crate::hub) struct KeptStreams {
 }
 
 impl KeptStreams {
-    pub(in crate::hub) fn get(&self, key: &OwnStream) -> Option<&Stream> {
+    pub(in crate::hub) fn get(&self, key: &ImplicitStreamKey) -> Option<&Stream> {
         self.by_key.get(key)
     }
 
-    pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (&OwnStream, &Stream)> {
+    pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (&ImplicitStreamKey, &Stream)> {
         self.by_key.iter()
     }
 
-    pub(in crate::hub) fn insert(&mut self, key: OwnStream, stream: Stream) {
+    pub(in crate::hub) fn insert(&mut self, key: ImplicitStreamKey, stream: Stream) {
         let user = key.user().clone();
         let keys = self.of_user.entry(user.clone()).or_default();
         self.by_count.remove(&(keys.len(), user.clone()));
@@ -123,7 +123,7 @@ impl KeptStreams {
         let keys = self.of_user.get(user).into_iter().flatten();
         let idle = keys.filter_map(|key| {
             let stream = self.by_key.get(key)?;
-            stream.is_unshared().then(|| (stream.held(), stream.head().epoch, key.clone()))
+            stream.is_unshared().then(|| (stream.retained(), stream.head().epoch, key.clone()))
         });
         let emptiest = idle.min_by_key(|((frames, quiet), ..)| (*frames, Reverse(*quiet)));
         let Some(((_, quiet), epoch, key)) = emptiest else { return false };
@@ -133,7 +133,7 @@ impl KeptStreams {
         true
     }
 
-    fn remove(&mut self, key: &OwnStream) {
+    fn remove(&mut self, key: &ImplicitStreamKey) {
         self.by_key.remove(key);
         let Some(keys) = self.of_user.get_mut(key.user()) else { return };
         self.by_count.remove(&(keys.len(), key.user().clone()));

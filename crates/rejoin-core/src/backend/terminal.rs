@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
-use crate::{access::Author, outside::BoxFuture};
+use crate::{access::Author, backend::BoxFuture};
 
 /// Starts terminals.
 pub trait Terminals: fmt::Debug + Send + Sync {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{Hub, Membership};
+use rejoin_core::{Hub, Registration};
 use rejoin_protocol::{
     DeviceId, Position, UserId, Verdict,
     message::{Event, OwnStreams, Positions},
@@ -105,7 +105,7 @@ struct Known {
 #[derive(Default)]
 struct Client {
     known: BTreeMap<&'static str, Known>,
-    line: Option<(Listener, Membership)>,
+    line: Option<(Listener, Registration)>,
 }
 
 type Log = BTreeMap<String, Vec<u64>>;
@@ -121,7 +121,8 @@ impl Client {
             device: position("@device"),
         };
         let mut told: Option<OwnStreams> = None;
-        let membership = hub.join(connection.clone(), &positions, |streams| told = Some(streams));
+        let membership =
+            hub.register(connection.clone(), &positions, |streams| told = Some(streams));
         let OwnStreams { all, user, device } = told.expect("is welcomed");
         let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
         for (topic, start) in starts {
@@ -231,7 +232,7 @@ fn resume(hub: &Hub, position: Option<Position>) -> (Verdict, Option<&'static st
     let mut told = None;
     let positions = Positions { user: position, ..Positions::default() };
     let connection = connection_from("ann", None);
-    let joined = hub.join(connection, &positions, |streams| told = Some(streams.user));
+    let joined = hub.register(connection, &positions, |streams| told = Some(streams.user));
     drop(joined.unwrap());
     let start = told.unwrap();
     (start.verdict, start.reason, start.position)

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
-use crate::outside::{
+use crate::backend::{
     BoxFuture, Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot,
     Screens, Scrollback, StartError, TerminalEvent, Terminals,
 };

@@ -20,7 +20,7 @@ pub(crate) enum Due {
 
 /// A queue of what is to be looked at, by time; one task works through it.
 #[derive(Debug, Default)]
-pub(crate) struct Settling {
+pub(crate) struct GraceTimers {
     /// Held for a push or a pop; taken below a place's lock.
     state: Mutex<State>,
     /// Told when something is due earlier than all before.
@@ -34,7 +34,7 @@ struct State {
     next: u64,
 }
 
-impl Settling {
+impl GraceTimers {
     pub(crate) fn push(&self, at: Instant, due: Due) {
         let mut state = self.state.lock();
         let is_first = state.queue.first_key_value().is_none_or(|((first, _), _)| at < *first);

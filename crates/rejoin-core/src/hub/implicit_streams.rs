@@ -24,7 +24,7 @@ pub(super) use kept::KeptStreams;
 use crate::{
     connection::Connection,
     hub::{ALL, Hub, registry::State, topics},
-    outbox::Item,
+    outbox::OutboxItem,
     saved::SavedEpochs,
     stream::{Holders, Reader, Start, Stream, StreamConfig},
     time::now_ms,
@@ -40,9 +40,9 @@ const SESSIONS: &str = "@sessions";
 /// nothing was missed.
 pub(super) const LINGER: Duration = Duration::from_secs(3600);
 
-/// Whose stream it is.
+/// StreamOwner stream it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum OwnStream {
+pub(super) enum ImplicitStreamKey {
     User(UserId),
     Device(UserId, DeviceId),
     Sessions(UserId),
@@ -80,7 +80,7 @@ impl UserEpochs {
 #[derive(Debug)]
 pub(super) struct Starts {
     pub(super) told: OwnStreams,
-    pub(super) reads: Vec<Item>,
+    pub(super) reads: Vec<OutboxItem>,
 }
 
 /// The time as epochs of own streams.
@@ -144,7 +144,7 @@ impl Epochs {
     }
 }
 
-impl OwnStream {
+impl ImplicitStreamKey {
     fn of_user(connection: &Connection) -> Self {
         Self::User(connection.user().clone())
     }
@@ -182,7 +182,7 @@ impl Hub {
         user: &UserId,
         event: Event<'_>,
     ) -> Result<Position, ErrorBody> {
-        self.emit(OwnStream::User(user.clone()), event).await
+        self.emit(ImplicitStreamKey::User(user.clone()), event).await
     }
 
     /// The same for one of a user's devices.
@@ -195,13 +195,13 @@ impl Hub {
         device: &DeviceId,
         event: Event<'_>,
     ) -> Result<Position, ErrorBody> {
-        self.emit(OwnStream::Device(user.clone(), device.clone()), event).await
+        self.emit(ImplicitStreamKey::Device(user.clone(), device.clone()), event).await
     }
 
     /// What those read who look at the list of a user's sessions, if there are any.
     pub(super) fn list_of(&self, user: &UserId) -> Option<List> {
-        let key = OwnStream::Sessions(user.clone());
-        let stream = self.shared.registry.state.lock().own_streams.get(&key).cloned()?;
+        let key = ImplicitStreamKey::Sessions(user.clone());
+        let stream = self.shared.registry.state.lock().implicit_streams.get(&key).cloned()?;
         Some(List { topic: key.topic(), stream })
     }
 
@@ -229,18 +229,19 @@ impl Hub {
                 let start = self.shared.everyone.start_now(position);
                 return Ok((start, Some(self.shared.everyone.clone())));
             }
-            USER => Some(OwnStream::of_user(connection)),
-            DEVICE => OwnStream::of_device(connection),
+            USER => Some(ImplicitStreamKey::of_user(connection)),
+            DEVICE => ImplicitStreamKey::of_device(connection),
             SESSIONS => {
-                let stream = self.own_stream(OwnStream::Sessions(connection.user().clone()))?;
+                let stream =
+                    self.own_stream(ImplicitStreamKey::Sessions(connection.user().clone()))?;
                 return Ok((stream.start_now(position), Some(stream)));
             }
             _ => None,
         };
         let key = key.ok_or_else(|| topics::reserved(topic))?;
         let state = self.shared.registry.state.lock();
-        let stream = state.own_streams.get(&key);
-        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
+        let stream = state.implicit_streams.get(&key);
+        let user = UserEpochs::of(connection.user(), &state.implicit_streams, &self.shared.epochs);
         Ok((self.start_in(stream, position, user), stream.cloned()))
     }
 
@@ -251,7 +252,7 @@ impl Hub {
         positions: &Positions,
     ) -> Starts {
         let mut reads = Vec::new();
-        let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
+        let user = UserEpochs::of(connection.user(), &state.implicit_streams, &self.shared.epochs);
         let mut begin = |stream: Option<&Stream>, position| {
             let start = self.start_in(stream, position, user);
             if let Some(stream) = stream {
@@ -260,20 +261,20 @@ impl Hub {
             told(&start)
         };
         let all = begin(Some(&self.shared.everyone), positions.all);
-        let of_user = state.own_streams.get(&OwnStream::of_user(connection));
+        let of_user = state.implicit_streams.get(&ImplicitStreamKey::of_user(connection));
         let user = begin(of_user, positions.user);
-        let device = OwnStream::of_device(connection)
-            .map(|key| begin(state.own_streams.get(&key), positions.device));
+        let device = ImplicitStreamKey::of_device(connection)
+            .map(|key| begin(state.implicit_streams.get(&key), positions.device));
         Starts { told: OwnStreams { all, user, device }, reads }
     }
 
     /// Lets go of own streams that nothing is left of.
     pub(super) fn sweep_own_streams(&self) {
         self.shared.everyone.expire();
-        self.shared.registry.state.lock().own_streams.sweep(&self.shared.epochs);
+        self.shared.registry.state.lock().implicit_streams.sweep(&self.shared.epochs);
     }
 
-    async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
+    async fn emit(&self, key: ImplicitStreamKey, event: Event<'_>) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.own_stream(key)?;
         let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
@@ -282,33 +283,35 @@ impl Hub {
     }
 
     /// The stream, which all whose own it is begin to read when it is made.
-    fn own_stream(&self, key: OwnStream) -> Result<Stream, ErrorBody> {
+    fn own_stream(&self, key: ImplicitStreamKey) -> Result<Stream, ErrorBody> {
         let mut state = self.shared.registry.state.lock();
-        if let Some(stream) = state.own_streams.get(&key) {
+        if let Some(stream) = state.implicit_streams.get(&key) {
             return Ok(stream.clone());
         }
         let (max, epochs) = (self.shared.config.limits.topics, &self.shared.epochs);
-        if !state.own_streams.make_room(key.user(), max, epochs) {
+        if !state.implicit_streams.make_room(key.user(), max, epochs) {
             self.shared.metrics.rate_limited("topics");
             let sentence = "the user has as many streams of devices as allowed";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
         let budget = self.shared.budgets.of(key.user());
-        let epoch = state.own_streams.moment(key.user(), epochs);
+        let epoch = state.implicit_streams.moment(key.user(), epochs);
         let stream = Stream::with_epoch(self.own_config(&key), epoch, budget);
         let connections = match &key {
-            OwnStream::User(user) => state.of_user(user),
-            OwnStream::Device(user, device) => state.of_device(&(user.clone(), device.clone())),
-            OwnStream::Sessions(_) => &[],
+            ImplicitStreamKey::User(user) => state.of_user(user),
+            ImplicitStreamKey::Device(user, device) => {
+                state.of_device(&(user.clone(), device.clone()))
+            }
+            ImplicitStreamKey::Sessions(_) => &[],
         };
         for connection in connections {
             connection.outbox().push(read(&stream, &stream.start_now(None)));
         }
-        state.own_streams.insert(key, stream.clone());
+        state.implicit_streams.insert(key, stream.clone());
         Ok(stream)
     }
 
-    pub(super) fn own_config(&self, key: &OwnStream) -> StreamConfig {
+    pub(super) fn own_config(&self, key: &ImplicitStreamKey) -> StreamConfig {
         let number = self.shared.tools.next_stream();
         topics::config(&key.topic(), topics::default_rule(), number, self.encode())
     }
@@ -367,7 +370,7 @@ async fn publish<E>(
 }
 
 fn read(stream: &Stream, start: &Start) -> Item {
-    Item::Read { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
+    OutboxItem::StartReading { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
 }
 
 fn told(start: &Start) -> StreamStart {

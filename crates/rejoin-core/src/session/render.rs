@@ -6,7 +6,7 @@ use rejoin_protocol::{ErrorCode, message::ErrorBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    outside::{ScreenFormat, ScreenPieces},
+    backend::{ScreenFormat, ScreenPieces},
     session::{Session, owner::Command},
 };
 
