@@ -1,4 +1,4 @@
-//! What was done lately, by key: so that a retry is answered and not done again.
+//! Results by idempotency key, so that a retry gets the first result and is not executed again.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,31 +13,30 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use crate::saved::age_ms;
 
-/// How long a key is remembered.
-const REMEMBERED: Duration = Duration::from_secs(300);
-/// Keys that are remembered for one user.
-const MAX_OF_USER: usize = 10_000;
-/// Keys that are remembered in all.
-const MAX: usize = 200_000;
-/// Bytes that the keys and results of one user may take.
+/// The lifetime of a key: longer than the retries of any client.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// The maximum number of keys of one user.
+const MAX_KEYS_OF_USER: usize = 10_000;
+/// The maximum number of keys of all users.
+const MAX_KEYS: usize = 200_000;
+/// The maximum size of the keys and results of one user.
 const MAX_BYTES_OF_USER: usize = 16 * 1024 * 1024;
-/// Bytes that they may take in all.
+/// The maximum size of the keys and results of all users.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Bytes that a key takes, with its user and its place in the maps.
+/// The approximate size of a key, its user and its map entries.
 const KEY_BYTES: usize = 512;
 
-/// Results by user and key, each remembered for five minutes.
+/// Results by user and key, each retained for five minutes.
 #[derive(Debug)]
 pub struct IdempotencyCache<K, V> {
-    /// Held for a look-up or a change.
     state: Mutex<State<K, V>>,
 }
 
 #[derive(Debug)]
 struct State<K, V> {
     results: HashMap<(UserId, K), Entry<V>>,
-    of_user: HashMap<UserId, Use>,
-    /// All keys, oldest first.
+    usage: HashMap<UserId, Usage>,
+    /// All keys with their creation, oldest first.
     order: VecDeque<(Instant, (UserId, K))>,
     /// Bytes of all entries.
     bytes: usize,
@@ -49,14 +48,14 @@ struct Entry<V> {
     bytes: usize,
 }
 
-/// How much one user uses.
+/// The entries of one user.
 #[derive(Clone, Copy, Debug, Default)]
-struct Use {
+struct Usage {
     keys: usize,
     bytes: usize,
 }
 
-/// There are so many keys that no other can be remembered for its five minutes.
+/// A limit of the [`IdempotencyCache`] is reached. No key is evicted before its lifetime ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many keys were used within five minutes; try again later, or without a key")]
 pub struct TooManyKeys;
@@ -69,59 +68,63 @@ impl<K, V> Default for IdempotencyCache<K, V> {
 
 impl<K, V> Default for State<K, V> {
     fn default() -> Self {
-        let (results, of_user) = (HashMap::new(), HashMap::new());
-        Self { results, of_user, order: VecDeque::new(), bytes: 0 }
+        let (results, usage) = (HashMap::new(), HashMap::new());
+        Self { results, usage, order: VecDeque::new(), bytes: 0 }
     }
 }
 
 impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
-    /// Forgets what is older than five minutes.
-    pub fn forget(&self) {
-        self.state.lock().forget(Instant::now());
+    /// Drops expired keys.
+    pub fn expire(&self) {
+        self.state.lock().expire(Instant::now());
     }
 
-    /// The result of the key; empty until somebody has it. Whoever comes at the same time gets
-    /// the same cell, and so waits for one result.
+    /// Returns the cell of the key's result; empty until a request fills it.
+    ///
+    /// Concurrent requests with the same key share a cell, so all of them get one result.
     ///
     /// # Errors
-    /// [`TooManyKeys`] if the key is new and cannot be remembered.
+    /// [`TooManyKeys`] if the key is new and a limit is reached.
     pub fn result(&self, user: &UserId, key: K) -> Result<Arc<OnceCell<V>>, TooManyKeys> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        state.forget(now);
+        state.expire(now);
+
         let key = (user.clone(), key);
         if let Some(entry) = state.results.get(&key) {
             return Ok(Arc::clone(&entry.result));
         }
-        let of_user = state.of_user.get(user).copied().unwrap_or_default();
-        let is_full = of_user.keys >= MAX_OF_USER
-            || of_user.bytes >= MAX_BYTES_OF_USER
-            || state.order.len() >= MAX
+
+        let usage = state.usage.get(user).copied().unwrap_or_default();
+        let is_full = usage.keys >= MAX_KEYS_OF_USER
+            || usage.bytes >= MAX_BYTES_OF_USER
+            || state.order.len() >= MAX_KEYS
             || state.bytes >= MAX_BYTES;
         if is_full {
             return Err(TooManyKeys);
         }
+
         Ok(state.insert(now, key, OnceCell::new()))
     }
 
-    /// Counts the bytes of a result, which is not of constant size, until the key is forgotten.
+    /// Adds the size of a key's result to the bytes of its user, until the key expires.
     pub fn charge(&self, user: &UserId, key: K, bytes: usize) {
         let mut state = self.state.lock();
         let state = &mut *state;
         if let Some(entry) = state.results.get_mut(&(user.clone(), key)) {
             entry.bytes += bytes;
             state.bytes += bytes;
-            state.of_user.entry(user.clone()).or_default().bytes += bytes;
+            state.usage.entry(user.clone()).or_default().bytes += bytes;
         }
     }
 }
 
-/// A key of a user, its result, and how long ago it was, in milliseconds.
-type Remembered<K, V> = ((UserId, K), V, u64);
+/// A user's key, its result, and its age in milliseconds.
+type Retained<K, V> = ((UserId, K), V, u64);
 
 impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
-    /// All results that are there, oldest first.
-    pub(crate) fn results(&self) -> Vec<Remembered<K, V>> {
+    /// Returns all results, oldest first. Keys without a result yet are left out.
+    pub(crate) fn results(&self) -> Vec<Retained<K, V>> {
         let state = self.state.lock();
         let results = state.order.iter().filter_map(|(at, key)| {
             let result = state.results.get(key)?.result.get()?.clone();
@@ -130,42 +133,45 @@ impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
         results.collect()
     }
 
-    /// Remembers a result of another process; to be called with the oldest first.
-    pub(crate) fn remember(&self, user: &UserId, key: K, result: V, at: Instant) {
+    /// Restores a result of another process. The caller restores the oldest first.
+    pub(crate) fn restore(&self, user: &UserId, key: K, result: V, at: Instant) {
         let mut state = self.state.lock();
         state.insert(at, (user.clone(), key), OnceCell::new_with(Some(result)));
-        state.forget(Instant::now());
+        state.expire(Instant::now());
     }
 }
 
 impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn insert(&mut self, at: Instant, key: (UserId, K), result: OnceCell<V>) -> Arc<OnceCell<V>> {
         let result = Arc::new(result);
-        let of_user = self.of_user.entry(key.0.clone()).or_default();
-        of_user.keys += 1;
-        of_user.bytes += KEY_BYTES;
+        let usage = self.usage.entry(key.0.clone()).or_default();
+        usage.keys += 1;
+        usage.bytes += KEY_BYTES;
         self.bytes += KEY_BYTES;
+
         let entry = Entry { result: Arc::clone(&result), bytes: KEY_BYTES };
         self.results.insert(key.clone(), entry);
         self.order.push_back((at, key));
         result
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= REMEMBERED) {
+    fn expire(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= LIFETIME) {
             let Some((_, key)) = self.order.pop_front() else { break };
             let bytes = self.results.remove(&key).map_or(0, |entry| entry.bytes);
             self.bytes -= bytes;
-            if let Some(of_user) = self.of_user.get_mut(&key.0) {
-                of_user.keys -= 1;
-                of_user.bytes -= bytes;
-                if of_user.keys == 0 {
-                    self.of_user.remove(&key.0);
+
+            if let Some(usage) = self.usage.get_mut(&key.0) {
+                usage.keys -= 1;
+                usage.bytes -= bytes;
+                if usage.keys == 0 {
+                    self.usage.remove(&key.0);
                 }
             }
         }
+
         if self.order.is_empty() {
-            // Room for many keys is not kept for few.
+            // The maps do not shrink by themselves: replace them after a burst.
             *self = Self::default();
         }
     }

@@ -1,12 +1,14 @@
 //! Streams, readers, sessions and the hub, without sockets.
 //!
-//! A stream is a snapshot plus numbered frames; a connection is a set of readers. What is
-//! outside (terminals, screens) stands behind traits, each with an in-memory implementation.
+//! A stream is a snapshot plus numbered frames; a connection is a set of readers. Terminals and
+//! screens are traits with in-memory implementations.
 
 mod access;
 mod backend;
 mod connection;
 mod events;
+mod frame;
+mod gate;
 mod hub;
 mod idempotency;
 mod metrics;
@@ -17,23 +19,25 @@ mod session;
 mod shutdown;
 mod stream;
 mod time;
-mod wire;
+mod wake;
 
-pub use access::{Author, Authority, Caps, Identity, Rules, SessionRight, TopicRight};
+pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use backend::{
-    BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
-    Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
-    TerminalEvent, Terminals,
+    Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals, Screen,
+    ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError, TerminalEvent,
+    Terminals,
 };
-pub use connection::{ClientInfo, Connection, Device, UserMismatch};
+pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
+pub use frame::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};
+pub use futures_util::future::BoxFuture;
 pub use hub::{
     CreateTerminal, Hub, HubConfig, HubLimits, Profile, Registration, SessionSettings,
     Subscription, Topic, TopicRule,
 };
 pub use idempotency::{IdempotencyCache, TooManyKeys};
 pub use metrics::{DropReason, Metrics};
-pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem, Wake};
+pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem};
 pub use presence::PresenceSubscription;
 pub use saved::{
     SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
@@ -44,7 +48,8 @@ pub use session::{
 pub use shutdown::Shutdown;
 pub use stream::{
     Batch, EncodeGap, Follower, GapNotice, Holders, LagPolicy, Progress, ReadLimit, Reader,
-    Retention, Seq, SlowReaderPolicy, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
+    Retention, Seq, SlowReaderPolicy, Snapshot, SnapshotHolder, SnapshotSource, Start, Stream,
+    StreamConfig,
 };
 pub use time::now_ms;
-pub use wire::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};
+pub use wake::Wake;

@@ -1,4 +1,4 @@
-//! What is counted, and under which names Prometheus reads it (DESIGN §12).
+//! The metrics of a hub and its gateway, in the Prometheus text format.
 
 use std::{
     fmt,
@@ -20,83 +20,82 @@ use prometheus_client::{
 };
 use rejoin_protocol::CloseCode;
 
-/// One label and its value.
+/// A label and its value.
 type Label = [(&'static str, &'static str); 1];
 /// An HTTP status.
 type StatusLabel = [(&'static str, u16); 1];
-/// The code of a close.
+/// A close code.
 type CodeLabel = [(&'static str, u16); 1];
-/// A session's kind and status.
+/// The kind and the status of a session.
 type SessionLabels = [(&'static str, &'static str); 2];
 
-/// All that is counted in one hub and its gateway.
+/// The metrics of a hub and its gateway.
 pub struct Metrics {
-    /// Held for writing the text.
     registry: Mutex<Registry>,
-    /// Connections that are authenticated now.
+    /// Authenticated connections.
     pub connections: Gauge,
-    /// Connections that were ever authenticated.
+    /// Connections that were authenticated.
     pub connections_total: Counter,
-    /// Connections that were refused or closed by the server, by reason.
+    /// Connections that the server refused or closed, by reason.
     pub refused: Family<Label, Counter>,
-    /// WebSockets that were closed, by the code of the close ([`CloseCode::code`]).
+    /// Closed WebSockets, by [close code](CloseCode::code).
     pub closed: Family<CodeLabel, Counter>,
-    /// Messages that were read from clients.
+    /// Messages received from clients.
     pub messages_received: Counter,
-    /// Bytes that were read from clients.
+    /// Bytes received from clients.
     pub bytes_received: Counter,
-    /// Frames and replies that were given to sockets.
+    /// Frames and replies written to sockets.
     pub messages_sent: Counter,
-    /// Bytes that sockets took.
+    /// Bytes that sockets accepted.
     pub bytes_sent: Counter,
-    /// Frames that a reader did not get, by reason.
+    /// Frames that were not delivered to a reader, by reason.
     pub frames_dropped: Family<Label, Counter>,
-    /// How long it took to give what is new to all readers of a stream in one shard.
+    /// The time to write new frames to all readers of a stream in one shard.
     broadcast: Histogram,
-    /// The longest of these, in seconds.
+    /// The longest broadcast, in seconds.
     broadcast_max: Gauge<f64, AtomicU64>,
-    /// Snapshots that were sent to readers that came or fell behind.
+    /// Snapshots sent to new readers and to readers that fell behind.
     pub snapshots_sent: Counter,
-    /// Tokens and tickets that were refused, by reason.
+    /// Refused tokens and tickets, by reason.
     pub auth_failures: Family<Label, Counter>,
-    /// What was refused because of a limit, by the limit.
+    /// Refusals because of a limit, by limit.
     pub rate_limited: Family<Label, Counter>,
-    /// Pings that were sent to silent peers.
+    /// Pings sent to silent peers.
     pub pings_sent: Counter,
-    /// Peers that were let go because nothing was heard from them.
+    /// Connections closed because the peer was silent.
     pub heartbeats_missed: Counter,
-    /// Sockets that were cut at a close before they had taken all that was pending.
+    /// Sockets closed by force before they had accepted all pending bytes.
     pub sockets_cut: Counter,
-    /// Messages that were published to topics.
+    /// Messages published to topics.
     pub published: Counter,
-    /// Events that were emitted to users, devices, connections and everyone.
+    /// Events emitted to users, devices, connections and everyone.
     pub emitted: Counter,
     /// HTTP requests, by status.
     pub http_requests: Family<StatusLabel, Counter>,
-    /// Events that the embedding program's handler was too slow for.
+    /// Events dropped because the event handler was too slow.
     pub events_dropped: Counter,
-    /// Webhook deliveries, by how they ended.
+    /// Webhook deliveries, by outcome.
     pub webhooks: Family<Label, Counter>,
-    /// Topics that are there now.
+    /// Topics.
     pub topics: Gauge,
-    /// Sessions that are there now, by kind and status.
+    /// Sessions, by kind and status.
     pub sessions: Family<SessionLabels, Gauge>,
 }
 
-/// Why a frame was not delivered.
+/// The reason why a frame was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// The reader was behind what the stream keeps, and was told how many are gone.
+    /// Retention had dropped the frame, and the reader got a notice.
     Retention,
-    /// The reader was given the state instead.
+    /// The reader got a snapshot instead.
     Snapshot,
-    /// The topic's readers get the newest only.
+    /// The topic's slow readers get the newest frame only.
     Latest,
-    /// The reader was let go because it is slow.
+    /// The connection was closed because it was too slow.
     Slow,
-    /// The connection ended with frames unread.
+    /// The connection closed before the frame was written.
     Closed,
-    /// Replies were not read, and thrown away with the connection.
+    /// A queued reply was dropped with the connection.
     Outbox,
 }
 
@@ -104,13 +103,15 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("rejoin");
         let mut add = Names(&mut registry);
-        // 50 µs to 1.6 s, each bound twice the one before.
+
+        // 50 µs to 1.6 s, each bound twice the previous one.
         let broadcast = Histogram::new(exponential_buckets(50e-6, 2.0, 16));
         add.0.register(
             "broadcast_seconds",
             "Time to give what is new to all readers of a stream in one shard",
             broadcast.clone(),
         );
+
         let metrics = Self {
             connections: add.name("connections", "Connections that are authenticated"),
             connections_total: add.name("connections", "Connections ever authenticated"),
@@ -138,12 +139,13 @@ impl Default for Metrics {
             sessions: add.name("sessions", "Sessions that are there, by kind and status"),
             registry: Mutex::default(),
         };
+
         *metrics.registry.lock() = registry;
         metrics
     }
 }
 
-/// A counter of another part of the process.
+/// A counter whose value another part of the process holds.
 struct Observed {
     name: &'static str,
     help: &'static str,
@@ -165,7 +167,7 @@ impl fmt::Debug for Observed {
     }
 }
 
-/// Metrics to be, by name.
+/// Creates and registers metrics.
 struct Names<'a>(&'a mut Registry);
 
 impl Names<'_> {
@@ -177,52 +179,52 @@ impl Names<'_> {
 }
 
 impl Metrics {
-    /// Counts a frame, or several, that a reader did not get.
+    /// Counts frames that were not delivered to a reader.
     pub fn frames_dropped(&self, reason: DropReason, count: u64) {
         if count > 0 {
             self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
         }
     }
 
-    /// Notes how long it took to give what is new to all readers of a stream in one shard.
+    /// Records the time to write new frames to all readers of a stream in one shard.
     pub fn broadcast_took(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.broadcast.observe(seconds);
-        // The bits of positive floats are in the order of the floats.
+        // The bits of positive floats have the order of the floats.
         self.broadcast_max.inner().fetch_max(seconds.to_bits(), Ordering::Relaxed);
     }
 
-    /// Counts a connection that was refused, or closed by the server.
+    /// Counts a connection that the server refused or closed.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Counts an HTTP request that was answered with this status.
+    /// Counts an HTTP request by the status of its response.
     pub fn http_request(&self, status: u16) {
         self.http_requests.get_or_create(&[("status", status)]).inc();
     }
 
-    /// Counts a WebSocket that was closed.
+    /// Counts a closed WebSocket.
     pub fn closed(&self, code: CloseCode) {
         self.closed.get_or_create(&[("code", code.code())]).inc();
     }
 
-    /// Counts a token or ticket that was refused.
+    /// Counts a refused token or ticket.
     pub fn auth_failed(&self, reason: &'static str) {
         self.auth_failures.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Counts something that was refused because of a limit.
+    /// Counts a refusal because of a limit.
     pub fn rate_limited(&self, what: &'static str) {
         self.rate_limited.get_or_create(&[("what", what)]).inc();
     }
 
-    /// Counts an attempt to call a webhook.
+    /// Counts a webhook delivery by its outcome.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Adds a counter whose value is asked for when the metrics are read.
+    /// Adds a counter whose value `count` returns whenever the metrics are read.
     pub fn observe_counter(
         &self,
         name: &'static str,
@@ -233,7 +235,7 @@ impl Metrics {
         self.registry.lock().register_collector(Box::new(observed));
     }
 
-    /// All of it as Prometheus reads it: `text/plain; version=0.0.4`.
+    /// Returns the metrics in the Prometheus text format: `text/plain; version=0.0.4`.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -242,8 +244,10 @@ impl Metrics {
     }
 }
 
-/// Makes the classic text of OpenMetrics: there a counter's family is named with `_total`, so
-/// that `connections` and `connections_total` are two names (DESIGN §12).
+/// Converts OpenMetrics to the Prometheus text format 0.0.4.
+///
+/// There a counter's family has the suffix `_total`, so that `connections` and
+/// `connections_total` are two names.
 fn classic(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let mut lines = text.lines().peekable();
@@ -252,8 +256,10 @@ fn classic(text: &str) -> String {
             let (name, rest) = line.split_once(' ')?;
             Some((name.to_owned(), rest.to_owned()))
         };
+
         let help = line.strip_prefix("# HELP ").and_then(about);
         let kind = lines.peek().and_then(|line| line.strip_prefix("# TYPE ")).and_then(about);
+
         match (help, kind) {
             (Some((name, help)), Some((_, kind))) => {
                 lines.next();

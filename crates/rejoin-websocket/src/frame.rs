@@ -4,7 +4,7 @@ mod deflate;
 
 use bytes::Bytes;
 
-pub use self::deflate::deflate;
+pub use self::deflate::{deflate, deflate_payload};
 use crate::decoder::{self, MASKED, MAX_CONTROL_BYTES};
 
 const FINAL: u8 = 0x80;

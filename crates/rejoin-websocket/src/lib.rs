@@ -59,5 +59,5 @@ mod mask;
 pub use decoder::{Decoder, Feed, Role};
 pub use error::Error;
 pub use event::{Close, Event};
-pub use frame::{Kind, close, deflate, encode, header_len, payload, ping, pong};
+pub use frame::{Kind, close, deflate, deflate_payload, encode, header_len, payload, ping, pong};
 pub use handshake::accept_key;

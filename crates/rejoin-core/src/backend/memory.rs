@@ -1,50 +1,52 @@
-//! Terminals and screens in memory: a test is the program that runs in them.
+//! Terminals and screens in memory. A test plays the program that runs in them.
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{
-    BoxFuture, Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot,
-    Screens, Scrollback, StartError, TerminalEvent, Terminals,
+    Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens,
+    Scrollback, StartError, TerminalEvent, Terminals,
 };
 
+/// Events, controls and started terminals that each of the queues holds.
 const QUEUE: usize = 64;
 
-/// Terminals whose programs are played by whoever takes them.
+/// Terminals whose programs are played by the receiver of [`started`](Self::started).
 #[derive(Debug)]
 pub struct MemoryTerminals {
     started_tx: mpsc::Sender<MemoryTerminal>,
-    /// Taken by the one who plays the programs.
+    /// `None` once [`started`](Self::started) was called.
     started_rx: Mutex<Option<mpsc::Receiver<MemoryTerminal>>>,
 }
 
 /// The program's side of a terminal in memory.
 #[derive(Debug)]
 pub struct MemoryTerminal {
-    /// What it was started with.
+    /// The parameters of the start.
     pub launch: Launch,
-    /// What it says.
+    /// The program's output and exit.
     pub events: mpsc::Sender<TerminalEvent>,
-    /// What it is told.
+    /// The input, the sizes and the signals for the program.
     pub controls: mpsc::Receiver<Control>,
-    /// Whether it is hung up.
+    /// `true` once the terminal is hung up.
     pub hangup: watch::Receiver<bool>,
-    /// Which input it has read.
+    /// The number of the last input that the program has read.
     pub written: watch::Sender<u64>,
 }
 
 impl MemoryTerminals {
-    /// Terminals without any program yet.
+    /// Creates terminals without a program.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let (started_tx, started_rx) = mpsc::channel(QUEUE);
         Arc::new(Self { started_tx, started_rx: Mutex::new(Some(started_rx)) })
     }
 
-    /// The programs as they are started; `None` if somebody has taken them.
+    /// Returns the terminals as they start; `None` after the first call.
     #[must_use]
     pub fn started(&self) -> Option<mpsc::Receiver<MemoryTerminal>> {
         self.started_rx.lock().take()
@@ -52,9 +54,9 @@ impl MemoryTerminals {
 }
 
 impl MemoryTerminal {
-    /// Completes when it is hung up. Cancel safe: yes.
+    /// Waits until the terminal is hung up. Cancel safe.
     pub async fn hung_up(&mut self) {
-        // An error means that the session is gone.
+        // An error means that the session was dropped, which hangs up as well.
         let _ = self.hangup.wait_for(|hung_up| *hung_up).await;
     }
 }
@@ -72,15 +74,17 @@ impl Terminals for MemoryTerminals {
             hangup: hangup_rx,
             written: written_tx,
         };
+
         Box::pin(async move {
-            let refused = |_| StartError("nobody plays the programs".to_owned());
+            let refused =
+                |_| StartError("no test plays the programs of these terminals".to_owned());
             self.started_tx.send(program).await.map_err(refused)?;
             Ok(LiveTerminal { events, controls, hangup, written })
         })
     }
 }
 
-/// Screens that remember all bytes: the snapshot is what was ever printed.
+/// Screens that retain all output: a snapshot is everything that was ever printed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryScreens;
 

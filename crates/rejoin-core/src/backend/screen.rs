@@ -1,62 +1,67 @@
-//! A terminal's screen: what its bytes look like, and the bytes that look like it.
+//! The screen of a terminal, and the bytes that reproduce it.
 
 use std::fmt;
 
 use rejoin_protocol::TerminalSize;
 
-/// Makes screens.
+/// Creates screens.
 pub trait Screens: fmt::Debug + Send + Sync {
-    /// An empty screen that keeps so much history.
+    /// Creates an empty screen that retains history up to `scrollback`.
     fn screen(&self, size: TerminalSize, scrollback: Scrollback) -> Box<dyn Screen>;
 }
 
-/// The most history that a terminal keeps; what exceeds either bound is dropped from the old end.
+/// The history that a terminal retains. Above either bound the oldest lines are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scrollback {
-    /// Lines.
+    /// The maximum number of lines.
     pub lines: usize,
-    /// Memory of the lines as the screen keeps them.
+    /// The maximum memory of the lines, in bytes.
     pub bytes: usize,
 }
 
-/// How a screen is written for those who do not attach.
+/// The format of an exported screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScreenFormat {
-    /// What is visible, a line for each row, without trailing blanks.
+    /// The visible rows, one line each, without trailing blanks.
     Text,
     /// Bytes that bring an empty terminal into the same state, history included.
     Ansi,
-    /// What is visible as a piece of HTML that runs nothing, whatever was printed.
+    /// The visible rows as an HTML fragment that executes nothing, whatever was printed.
     Html,
 }
 
-/// The bytes that put an empty terminal into a state.
+/// Bytes that bring an empty terminal into a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScreenSnapshot {
-    /// For a terminal of the screen's size.
+    /// The bytes, for a terminal of the screen's size.
     pub bytes: Vec<u8>,
-    /// Lines of the history, the oldest ones, that are not in them.
+    /// The number of history lines that are missing, always the oldest ones.
     pub history_omitted: usize,
 }
 
-/// The pieces of a written screen, in order, each made when it is asked for.
+/// The pieces of an exported screen, in order. Each is computed on demand.
 pub type ScreenPieces = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
 /// Interprets a terminal's output.
 pub trait Screen: Send {
     /// Interprets output, cut anywhere, for well below a millisecond.
     ///
-    /// Returns what is left for the next step, which may be needed even for no bytes; `None` when
-    /// all is done. Until then only the title is known.
+    /// Returns the rest for the next step; `None` if nothing is left to do. The rest may be empty
+    /// and still need a step. Until `None`, only the title is up to date.
     fn step<'a>(&mut self, output: &'a [u8]) -> Option<&'a [u8]>;
-    /// Begins to change the size; the next steps do the rest.
+
+    /// Starts to change the size. The next calls of [`step`](Self::step) finish it.
     fn resize(&mut self, size: TerminalSize);
-    /// What the program calls itself; empty if it does not say.
+
+    /// Returns the title that the program has set; empty if none.
     fn title(&self) -> &str;
-    /// Answers to what the program asked since the last call, to be typed into it.
+
+    /// Returns the answers to the program's queries since the last call, to be typed into it.
     fn take_answers(&mut self) -> Vec<u8>;
-    /// The visible screen, and as much of the newest history as fits into `max_bytes`.
+
+    /// Returns the visible screen and the newest history that fits into `max_bytes`.
     fn snapshot(&self, max_bytes: usize) -> ScreenSnapshot;
-    /// Writes the screen as it is now, whatever is interpreted meanwhile.
+
+    /// Exports the screen as it is now. Later output does not change the pieces.
     fn export(&self, format: ScreenFormat) -> ScreenPieces;
 }

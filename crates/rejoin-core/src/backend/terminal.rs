@@ -1,15 +1,16 @@
-//! Live terminals: a program on a PTY, wherever and by whomever it is held.
+//! Live terminals: a program on a PTY, in this process or another one.
 //!
-//! Output is read in order and paused by not reading; input is numbered, and reported once it
-//! is written; so a process that outlives the server can stand behind the same trait.
+//! Output is read in order, and not reading pauses the program. Input is numbered and reported
+//! once it is written. So a process that outlives the server can implement the same trait.
 
 use std::fmt;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
-use crate::{access::Author, backend::BoxFuture};
+use crate::connection::Author;
 
 /// Starts terminals.
 pub trait Terminals: fmt::Debug + Send + Sync {
@@ -17,24 +18,24 @@ pub trait Terminals: fmt::Debug + Send + Sync {
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>>;
 }
 
-/// What to start. The command comes from a profile, never from a request.
+/// A program to start. The command comes from a profile, never from a request.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The session that it is for.
+    /// The session of the terminal.
     pub session: SessionId,
     /// The program and its arguments; `$NAME` stands for an environment variable.
     pub command: Vec<String>,
-    /// Environment variables besides the ordinary ones.
+    /// Environment variables in addition to the usual ones.
     pub env: Vec<(String, String)>,
-    /// Where it starts; the home directory if nobody says.
+    /// The working directory; `None` is the home directory.
     pub cwd: Option<String>,
-    /// The first size.
+    /// The initial size.
     pub size: TerminalSize,
-    /// What to do about a command that does not exist, for the one who asked.
+    /// Advice for the user if the command does not exist.
     pub install_hint: Option<String>,
 }
 
-/// Why a program could not be started; the sentence is for the one who asked.
+/// The reason why a program did not start, as a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StartError(pub String);
@@ -42,41 +43,41 @@ pub struct StartError(pub String);
 /// A program that runs on a PTY.
 #[derive(Debug)]
 pub struct LiveTerminal {
-    /// What happens, in order; not reading pauses the program.
+    /// Output and exit, in order. Not reading pauses the program.
     pub events: mpsc::Receiver<TerminalEvent>,
-    /// What to do; a full queue refuses, and is never waited for.
+    /// Input, sizes and signals. A sender never waits for room: a full queue is a refusal.
     pub controls: mpsc::Sender<Control>,
-    /// Ends the program once it is true or dropped: hang up, and kill what does not go. Not in
-    /// `controls`, so that a full queue never delays it.
+    /// Hangs up once it is `true` or dropped, and then kills a program that stays. Separate from
+    /// `controls`, so that a full queue never delays a hangup.
     pub hangup: watch::Sender<bool>,
-    /// The number of the last input that was written whole.
+    /// The number of the last input that was written completely.
     pub written: watch::Receiver<u64>,
 }
 
-/// What a terminal tells.
+/// An event of a terminal.
 #[derive(Debug)]
 pub enum TerminalEvent {
     /// The next output.
     Output(Bytes),
-    /// The program has ended and all its output was told.
+    /// The program has ended. All its output precedes this event.
     Exit(Exit),
 }
 
-/// What a terminal is told.
+/// A command for a terminal.
 #[derive(Debug)]
 pub enum Control {
-    /// Type this.
+    /// Writes input to the program.
     Input {
-        /// Its number, from 1 without holes.
+        /// The number of the input: 1 for the first, without gaps.
         number: u64,
-        /// What to type.
+        /// The bytes to write.
         bytes: Bytes,
-        /// Who typed it. Input whose author [may not write](Author::may_write) any more is
-        /// dropped when its turn comes, and reported as written.
+        /// The author of the input. If the author [may not write](Author::may_write) any more
+        /// when it is the input's turn, the input is dropped and reported as written.
         author: Author,
     },
-    /// Change the size.
+    /// Changes the size.
     Resize(TerminalSize),
-    /// Send the program, and those that it runs in the foreground, a signal.
+    /// Sends a signal to the program and its foreground processes.
     Signal(Signal),
 }

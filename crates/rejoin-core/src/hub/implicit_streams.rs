@@ -1,46 +1,44 @@
-//! The streams that connections read unasked: everyone's, the user's, the device's (C4).
+//! The streams that connections read without a subscription: those of everyone, of the user, of
+//! the device.
 //!
-//! A user's or a device's stream is made when something is first emitted to it, so that the many
-//! to whom nothing is ever emitted cost nothing. Until then a client holds the position *nothing
-//! before this moment*: the beginning of any stream that is made after it, unless something that
-//! was emitted since has been forgotten, which takes at least [`LINGER`].
+//! The stream of a user or a device is created by the first event, so that the many without an
+//! event cost nothing. Until then a client holds the position *nothing before this moment*. It is
+//! the beginning of any stream that is created later, unless an event since then was forgotten,
+//! which takes at least [`IDLE_LIFETIME`](topic_stream::IDLE_LIFETIME).
 
+mod epochs;
 mod kept;
 
-use std::{
-    convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
-    message::{ErrorBody, Event, OwnStreams, Positions, StreamStart, stream_message},
+    message::{ErrorBody, OwnStreams, Positions, StreamStart},
 };
-use tokio::time::Instant;
-
-pub(super) use kept::KeptStreams;
 
 use crate::{
     connection::Connection,
-    hub::{ALL, Hub, registry::State, topics},
+    hub::{budgets::Budgets, registry::ConnectionRegistry, topic_stream},
     outbox::OutboxItem,
-    saved::SavedEpochs,
+    presence::PresenceContext,
+    saved::{SavedEpochs, SavedEviction, SavedHub, SavedStream, StreamOwner},
     stream::{Holders, Reader, Start, Stream, StreamConfig},
-    time::now_ms,
 };
 
-/// The topic of what is emitted to a user.
-const USER: &str = "@user";
-/// The topic of what is emitted to a device.
-const DEVICE: &str = "@device";
-/// The topic of what changes in the list of the user's sessions; read by those who ask for it.
-const SESSIONS: &str = "@sessions";
-/// How long a stream that nothing is left of keeps its epoch, so that who comes back hears that
-/// nothing was missed.
-pub(super) const LINGER: Duration = Duration::from_secs(3600);
+use epochs::Epochs;
+use kept::KeptStreams;
 
-/// StreamOwner stream it is.
+/// The topic of events for everyone.
+pub(super) const ALL: &str = "@all";
+/// The topic of events for a user.
+pub(super) const USER: &str = "@user";
+/// The topic of events for a device.
+pub(super) const DEVICE: &str = "@device";
+/// The topic of changes of the user's sessions, read by connections that subscribe to it.
+pub(super) const SESSIONS: &str = "@sessions";
+
+/// The owner of an implicit stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ImplicitStreamKey {
     User(UserId),
@@ -48,119 +46,24 @@ pub(super) enum ImplicitStreamKey {
     Sessions(UserId),
 }
 
-/// The stream of a user's list of sessions.
-#[derive(Debug)]
-pub(super) struct List {
-    topic: TopicName,
-    stream: Stream,
-}
-
-impl List {
-    pub(super) async fn publish(&self, event: Event<'_>) {
-        let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
-    }
-}
-
-/// The epochs that count for one user.
-#[derive(Clone, Copy, Debug)]
-struct UserEpochs {
-    /// The epoch of a stream that begins now.
-    moment: u64,
-    /// The last epoch in which anything may be missing.
-    evicted: u64,
-}
-
-impl UserEpochs {
-    fn of(user: &UserId, kept: &KeptStreams, epochs: &Epochs) -> Self {
-        Self { moment: kept.moment(user, epochs), evicted: kept.evicted(user) }
-    }
-}
-
-/// How a connection begins to read its own streams.
-#[derive(Debug)]
-pub(super) struct Starts {
-    pub(super) told: OwnStreams,
-    pub(super) reads: Vec<OutboxItem>,
-}
-
-/// The time as epochs of own streams.
-///
-/// The upper half is random, so that an epoch of another process is not taken for one of this;
-/// the lower counts seconds. A stream lingers for longer than a second, so no two lives of one
-/// stream begin in the same.
-#[derive(Debug)]
-pub(super) struct Epochs {
-    process: u64,
-    /// How much time had passed at `since`, in the processes before this one.
-    before: Duration,
-    since: Instant,
-    /// The last epoch in which anything was emitted to a stream that is forgotten. Only grows.
-    forgotten: AtomicU64,
-}
-
-impl Epochs {
-    pub(super) fn new() -> Self {
-        let random = getrandom::u32().expect("the operating system has randomness");
-        let process = u64::from(random) << 32;
-        let (before, forgotten) = (Duration::ZERO, AtomicU64::new(process));
-        Self { process, before, since: Instant::now(), forgotten }
-    }
-
-    /// The clock of another process, which was away for so long.
-    pub(super) fn restored(saved: SavedEpochs, away: Duration) -> Self {
-        let SavedEpochs { process, now, forgotten } = saved;
-        // What was made in its last second has its name already: this one begins after it.
-        let before = Duration::from_secs(now.saturating_sub(process)) + away;
-        Self { process, before, since: Instant::now(), forgotten: AtomicU64::new(forgotten) }
-    }
-
-    pub(super) fn save(&self) -> SavedEpochs {
-        let forgotten = self.forgotten.load(Ordering::Relaxed);
-        SavedEpochs { process: self.process, now: self.now(), forgotten }
-    }
-
-    fn now(&self) -> u64 {
-        self.ago(Duration::ZERO)
-    }
-
-    /// The epoch so long ago; never one of another process.
-    fn ago(&self, duration: Duration) -> u64 {
-        let passed = (self.before + self.since.elapsed()).saturating_sub(duration).as_secs();
-        // From 1 on: nothing is forgotten in the beginning. The range is 136 years.
-        self.process + (passed + 1).min(u64::from(u32::MAX))
-    }
-
-    /// Notes that a stream is forgotten to which something was emitted, last in this epoch.
-    fn forget(&self, epoch: u64) {
-        self.forgotten.fetch_max(epoch, Ordering::Relaxed);
-    }
-
-    /// Whether a position stands for "nothing before this moment", and nothing that was emitted
-    /// from that moment to `end` is forgotten. `evicted` is the last epoch of the same user in
-    /// which something may be missing.
-    fn is_beginning(&self, position: Position, end: u64, evicted: u64) -> bool {
-        let forgotten = self.forgotten.load(Ordering::Relaxed).max(evicted);
-        position.offset == 0 && position.epoch > forgotten && position.epoch <= end
-    }
-}
-
 impl ImplicitStreamKey {
-    fn of_user(connection: &Connection) -> Self {
+    pub(super) fn of_user(connection: &Connection) -> Self {
         Self::User(connection.user().clone())
     }
 
-    fn of_device(connection: &Connection) -> Option<Self> {
+    /// Returns the key of the connection's device, if it named one.
+    pub(super) fn of_device(connection: &Connection) -> Option<Self> {
         Some(Self::Device(connection.user().clone(), connection.device().id.clone()?))
     }
 
-    /// The user who is accountable for it.
+    /// Returns the user who is accountable for the stream.
     pub(super) fn user(&self) -> &UserId {
         match self {
             Self::User(user) | Self::Device(user, _) | Self::Sessions(user) => user,
         }
     }
 
-    fn topic(&self) -> TopicName {
+    pub(super) fn topic(&self) -> TopicName {
         let name = match self {
             Self::User(_) => USER,
             Self::Device(..) => DEVICE,
@@ -170,210 +73,234 @@ impl ImplicitStreamKey {
     }
 }
 
-impl Hub {
-    /// Emits to all of a user's connections, and to those that come back in time (C4).
-    ///
-    /// Returns the position after it. Cancel safe: it is emitted or not.
-    ///
-    /// # Errors
-    /// `overloaded` if the user has too many streams that are new or read, or once the hub stops.
-    pub async fn emit_to_user(
-        &self,
-        user: &UserId,
-        event: Event<'_>,
-    ) -> Result<Position, ErrorBody> {
-        self.emit(ImplicitStreamKey::User(user.clone()), event).await
-    }
+/// The implicit streams of a hub.
+#[derive(Debug)]
+pub(super) struct ImplicitStreams {
+    everyone: Stream,
+    epochs: Epochs,
+    max: usize,
+    budgets: Arc<Budgets>,
+    context: Arc<PresenceContext>,
+    /// Held over a registration and over the creation of a stream, so that a new connection reads
+    /// a new stream exactly once. The registry's lock is taken below it.
+    kept: Mutex<KeptStreams>,
+}
 
-    /// The same for one of a user's devices.
-    ///
-    /// # Errors
-    /// As [`emit_to_user`](Self::emit_to_user).
-    pub async fn emit_to_device(
-        &self,
-        user: &UserId,
-        device: &DeviceId,
-        event: Event<'_>,
-    ) -> Result<Position, ErrorBody> {
-        self.emit(ImplicitStreamKey::Device(user.clone(), device.clone()), event).await
-    }
+/// The starts of a connection's implicit readers.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// The starts for the client.
+    pub(super) answer: OwnStreams,
+    /// The readers for the outbox.
+    pub(super) reads: Vec<OutboxItem>,
+}
 
-    /// What those read who look at the list of a user's sessions, if there are any.
-    pub(super) fn list_of(&self, user: &UserId) -> Option<List> {
-        let key = ImplicitStreamKey::Sessions(user.clone());
-        let stream = self.shared.registry.state.lock().implicit_streams.get(&key).cloned()?;
-        Some(List { topic: key.topic(), stream })
-    }
+/// The epochs that apply to one user.
+#[derive(Clone, Copy, Debug)]
+struct UserEpochs {
+    /// The epoch of a new stream.
+    new: u64,
+    /// The last epoch in which an event may be missing.
+    evicted: u64,
+}
 
-    /// Emits to every connection there is, and to those that come back in time (B10).
-    ///
-    /// # Errors
-    /// `overloaded` once the hub stops.
-    pub async fn broadcast(&self, event: Event<'_>) -> Result<Position, ErrorBody> {
+impl UserEpochs {
+    fn of(user: &UserId, kept: &KeptStreams, epochs: &Epochs) -> Self {
+        Self { new: kept.new_epoch(user, epochs), evicted: kept.evicted(user) }
+    }
+}
+
+impl ImplicitStreams {
+    /// Creates the stream of everyone, restored from a hub that was saved `away` ago.
+    pub(super) fn new(
+        max: usize,
+        budgets: Arc<Budgets>,
+        context: Arc<PresenceContext>,
+        saved: Option<(&SavedHub, Duration)>,
+    ) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
-        publish(&self.shared.everyone, &all, event, || self.shared.gate.check()).await
+        let config = topic_stream::config(&all, topic_stream::default_rule(), &context);
+        let saved_stream = saved.and_then(|(saved, _)| {
+            saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone)
+        });
+        let everyone = match saved_stream {
+            Some(stream) => Stream::restored(config, stream, None),
+            None => Stream::new(config),
+        };
+
+        let epochs =
+            saved.map_or_else(Epochs::new, |(saved, away)| Epochs::restored(saved.epochs, away));
+        Self { everyone, epochs, max, budgets, context, kept: Mutex::default() }
     }
 
-    /// Where a connection begins to read one of its own streams that it asks for by name.
+    /// Returns the stream of everyone.
+    pub(super) fn everyone(&self) -> &Stream {
+        &self.everyone
+    }
+
+    pub(super) fn get(&self, key: &ImplicitStreamKey) -> Option<Stream> {
+        self.kept.lock().get(key).cloned()
+    }
+
+    /// Returns a stream. Creates it if it does not exist, and starts the readers of all
+    /// connections that it belongs to.
     ///
     /// # Errors
-    /// `unknown_topic` if it has no such stream.
-    pub(crate) fn start_own(
+    /// `overloaded` if the user has too many streams that are new or read.
+    pub(super) fn get_or_create(
         &self,
-        connection: &Connection,
-        topic: &TopicName,
-        position: Option<Position>,
-    ) -> Result<(Start, Option<Stream>), ErrorBody> {
-        let key = match topic.as_str() {
-            ALL => {
-                let start = self.shared.everyone.start_now(position);
-                return Ok((start, Some(self.shared.everyone.clone())));
-            }
-            USER => Some(ImplicitStreamKey::of_user(connection)),
-            DEVICE => ImplicitStreamKey::of_device(connection),
-            SESSIONS => {
-                let stream =
-                    self.own_stream(ImplicitStreamKey::Sessions(connection.user().clone()))?;
-                return Ok((stream.start_now(position), Some(stream)));
-            }
-            _ => None,
-        };
-        let key = key.ok_or_else(|| topics::reserved(topic))?;
-        let state = self.shared.registry.state.lock();
-        let stream = state.implicit_streams.get(&key);
-        let user = UserEpochs::of(connection.user(), &state.implicit_streams, &self.shared.epochs);
-        Ok((self.start_in(stream, position, user), stream.cloned()))
-    }
-
-    pub(super) fn own_starts(
-        &self,
-        state: &State,
-        connection: &Connection,
-        positions: &Positions,
-    ) -> Starts {
-        let mut reads = Vec::new();
-        let user = UserEpochs::of(connection.user(), &state.implicit_streams, &self.shared.epochs);
-        let mut begin = |stream: Option<&Stream>, position| {
-            let start = self.start_in(stream, position, user);
-            if let Some(stream) = stream {
-                reads.push(read(stream, &start));
-            }
-            told(&start)
-        };
-        let all = begin(Some(&self.shared.everyone), positions.all);
-        let of_user = state.implicit_streams.get(&ImplicitStreamKey::of_user(connection));
-        let user = begin(of_user, positions.user);
-        let device = ImplicitStreamKey::of_device(connection)
-            .map(|key| begin(state.implicit_streams.get(&key), positions.device));
-        Starts { told: OwnStreams { all, user, device }, reads }
-    }
-
-    /// Lets go of own streams that nothing is left of.
-    pub(super) fn sweep_own_streams(&self) {
-        self.shared.everyone.expire();
-        self.shared.registry.state.lock().implicit_streams.sweep(&self.shared.epochs);
-    }
-
-    async fn emit(&self, key: ImplicitStreamKey, event: Event<'_>) -> Result<Position, ErrorBody> {
-        let topic = key.topic();
-        let stream = self.own_stream(key)?;
-        let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
-        self.shared.metrics.emitted.inc();
-        Ok(position)
-    }
-
-    /// The stream, which all whose own it is begin to read when it is made.
-    fn own_stream(&self, key: ImplicitStreamKey) -> Result<Stream, ErrorBody> {
-        let mut state = self.shared.registry.state.lock();
-        if let Some(stream) = state.implicit_streams.get(&key) {
+        key: ImplicitStreamKey,
+        registry: &ConnectionRegistry,
+    ) -> Result<Stream, ErrorBody> {
+        let mut kept = self.kept.lock();
+        if let Some(stream) = kept.get(&key) {
             return Ok(stream.clone());
         }
-        let (max, epochs) = (self.shared.config.limits.topics, &self.shared.epochs);
-        if !state.implicit_streams.make_room(key.user(), max, epochs) {
-            self.shared.metrics.rate_limited("topics");
-            let sentence = "the user has as many streams of devices as allowed";
+        if !kept.make_room(key.user(), self.max, &self.epochs) {
+            let sentence = "the user has the maximum number of streams of devices";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
-        let budget = self.shared.budgets.of(key.user());
-        let epoch = state.implicit_streams.moment(key.user(), epochs);
-        let stream = Stream::with_epoch(self.own_config(&key), epoch, budget);
+
+        let budget = self.budgets.of(key.user());
+        let epoch = kept.new_epoch(key.user(), &self.epochs);
+        let stream = Stream::with_epoch(self.stream_config(&key), epoch, budget);
+
         let connections = match &key {
-            ImplicitStreamKey::User(user) => state.of_user(user),
-            ImplicitStreamKey::Device(user, device) => {
-                state.of_device(&(user.clone(), device.clone()))
-            }
-            ImplicitStreamKey::Sessions(_) => &[],
+            ImplicitStreamKey::User(user) => registry.of_user(user),
+            ImplicitStreamKey::Device(user, device) => registry.of_device(user, device),
+            ImplicitStreamKey::Sessions(_) => Vec::new(),
         };
         for connection in connections {
-            connection.outbox().push(read(&stream, &stream.start_now(None)));
+            connection.outbox().push(start_reading(&stream, &stream.start_now(None)));
         }
-        state.implicit_streams.insert(key, stream.clone());
+        kept.insert(key, stream.clone());
         Ok(stream)
     }
 
-    pub(super) fn own_config(&self, key: &ImplicitStreamKey) -> StreamConfig {
-        let number = self.shared.tools.next_stream();
-        topics::config(&key.topic(), topics::default_rule(), number, self.encode())
+    /// Calls `register` with the starts of a new connection's readers.
+    ///
+    /// No stream is created meanwhile: a connection registered by `register` reads every stream
+    /// from its start on, once.
+    pub(super) fn with_starts<T>(
+        &self,
+        connection: &Connection,
+        positions: &Positions,
+        register: impl FnOnce(Starts) -> T,
+    ) -> T {
+        let kept = self.kept.lock();
+        let epochs = UserEpochs::of(connection.user(), &kept, &self.epochs);
+        let mut reads = Vec::new();
+        let mut start = |stream: Option<&Stream>, position| {
+            let start = self.start_in(stream, position, epochs);
+            if let Some(stream) = stream {
+                reads.push(start_reading(stream, &start));
+            }
+            answer(&start)
+        };
+
+        let all = start(Some(&self.everyone), positions.all);
+        let user = start(kept.get(&ImplicitStreamKey::of_user(connection)), positions.user);
+        let device = ImplicitStreamKey::of_device(connection)
+            .map(|key| start(kept.get(&key), positions.device));
+        register(Starts { answer: OwnStreams { all, user, device }, reads })
     }
 
-    /// Where reading begins; without a stream there is nothing to read yet.
+    /// Starts a reader of one stream, which may not exist yet.
+    pub(super) fn start(
+        &self,
+        key: &ImplicitStreamKey,
+        position: Option<Position>,
+    ) -> (Start, Option<Stream>) {
+        let kept = self.kept.lock();
+        let epochs = UserEpochs::of(key.user(), &kept, &self.epochs);
+        let stream = kept.get(key);
+        (self.start_in(stream, position, epochs), stream.cloned())
+    }
+
+    /// Drops expired events and unused streams.
+    pub(super) fn sweep(&self) {
+        self.everyone.expire();
+        self.kept.lock().sweep(&self.epochs);
+    }
+
+    /// Returns the epoch clock, the evictions and the streams for the next process.
+    pub(super) fn save(&self) -> (SavedEpochs, Vec<SavedEviction>, Vec<SavedStream>) {
+        let kept = self.kept.lock();
+        let mut streams = vec![self.everyone.save(StreamOwner::Everyone)];
+        for (key, stream) in kept.iter() {
+            let owner = match key.clone() {
+                ImplicitStreamKey::User(user) => StreamOwner::User { user },
+                ImplicitStreamKey::Device(user, device) => StreamOwner::Device { user, device },
+                // Sessions do not survive the process, so their list starts anew.
+                ImplicitStreamKey::Sessions(_) => continue,
+            };
+            streams.push(stream.save(owner));
+        }
+        (self.epochs.save(), kept.save_evicted(), streams)
+    }
+
+    pub(super) fn restore_stream(&self, key: ImplicitStreamKey, saved: &SavedStream) {
+        let budget = self.budgets.of(key.user());
+        let stream = Stream::restored(self.stream_config(&key), saved, Some(budget));
+        self.kept.lock().insert(key, stream);
+    }
+
+    pub(super) fn restore_evicted(&self, evicted: Vec<SavedEviction>) {
+        self.kept.lock().restore_evicted(evicted);
+    }
+
+    fn stream_config(&self, key: &ImplicitStreamKey) -> StreamConfig {
+        topic_stream::config(&key.topic(), topic_stream::default_rule(), &self.context)
+    }
+
     fn start_in(
         &self,
         stream: Option<&Stream>,
         position: Option<Position>,
-        UserEpochs { moment: now, evicted }: UserEpochs,
+        UserEpochs { new, evicted }: UserEpochs,
     ) -> Start {
-        let epochs = &self.shared.epochs;
         let Some(stream) = stream else {
-            let (verdict, reason) = match position {
-                None => (Verdict::Fresh, None),
-                Some(position) if epochs.is_beginning(position, now, evicted) => {
-                    (Verdict::Resumed, None)
-                }
-                Some(_) => (Verdict::Gap, Some("epoch")),
-            };
-            return Start {
-                verdict,
-                replayed: 0,
-                missed: None,
-                reason,
-                position: Position { epoch: now, offset: 0 },
-                preamble: Vec::new(),
-                history_omitted: 0,
-                holders: Holders::default(),
-                reader: Reader { next: 0 },
-            };
+            return self.start_without_stream(position, UserEpochs { new, evicted });
         };
+
+        // A position from before the stream's creation is its beginning, if no event is missing.
         let position = position.map(|position| match stream.head() {
-            Position { epoch, .. } if epochs.is_beginning(position, epoch, evicted) => {
+            Position { epoch, .. } if self.epochs.is_beginning(position, epoch, evicted) => {
                 Position { epoch, offset: 0 }
             }
             _ => position,
         });
         stream.start_now(position)
     }
+
+    fn start_without_stream(&self, position: Option<Position>, user: UserEpochs) -> Start {
+        let (verdict, reason) = match position {
+            None => (Verdict::Fresh, None),
+            Some(position) if self.epochs.is_beginning(position, user.new, user.evicted) => {
+                (Verdict::Resumed, None)
+            }
+            Some(_) => (Verdict::Gap, Some("epoch")),
+        };
+
+        Start {
+            verdict,
+            replayed: 0,
+            missed: None,
+            reason,
+            position: Position { epoch: user.new, offset: 0 },
+            preamble: Vec::new(),
+            history_omitted: 0,
+            holders: Holders::default(),
+            reader: Reader { next: 0 },
+        }
+    }
 }
 
-/// Appends an event, unless `check` refuses it at that moment.
-async fn publish<E>(
-    stream: &Stream,
-    topic: &TopicName,
-    event: Event<'_>,
-    check: impl Fn() -> Result<(), E>,
-) -> Result<Position, E> {
-    let time = now_ms();
-    let text = |position| {
-        check()?;
-        Ok(stream_message(topic, position, event, time))
-    };
-    stream.publish(text).await
-}
-
-fn read(stream: &Stream, start: &Start) -> Item {
+fn start_reading(stream: &Stream, start: &Start) -> OutboxItem {
     OutboxItem::StartReading { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
 }
 
-fn told(start: &Start) -> StreamStart {
+fn answer(start: &Start) -> StreamStart {
     StreamStart {
         verdict: start.verdict,
         replayed: start.replayed,

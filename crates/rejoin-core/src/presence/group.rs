@@ -1,4 +1,4 @@
-//! A place: a room with those who listen to it.
+//! A presence group: members, and the subscribers that receive their changes.
 
 use std::{
     collections::HashMap,
@@ -11,226 +11,249 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use rejoin_protocol::{
-    Position, StreamNumber, Subject, UserId, limits,
+    Position, StreamNumber, Subject, limits,
     message::{PresenceChange, PresenceState, Present, ServerMessage, text},
 };
 use tokio::time::Instant;
 
 use crate::{
-    backend::BoxFuture,
     connection::Connection,
-    events::{Events, HubEvent},
-    presence::{Change, ChangeKind, GraceTimers, Member, Room, Settled, grace_timers::Due},
+    frame::{Encode, Frame, PayloadKind},
+    presence::{
+        audience::{Audience, UserObserver},
+        members::{Change, ChangeKind, GraceCheck, MemberId, Members},
+        timers::Timers,
+    },
     stream::{
         Holders, LagPolicy, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig,
     },
-    wire::{Encode, PayloadKind},
 };
 
-/// Users in a place above which single changes are not told, but the counts, once a second; the
-/// same holds for more members than one state lists.
+/// The number of users above which subscribers get counts instead of single changes. A group with
+/// more members than one state may list gets counts as well.
 const MAX_DETAILED_USERS: usize = 500;
-/// How often counts are told at most.
+/// The minimum time between two counts.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(1);
-/// Changes that a listener may be behind before it gets the state instead.
-const KEPT_CHANGES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// The same in bytes.
-const KEPT_BYTES: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("not zero");
-/// How long changes are kept: who asks anew gets the state.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+/// The number of changes that a subscriber may be behind. Above it, the subscriber gets the state.
+const RETAINED_CHANGES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// The bytes of changes that a subscriber may be behind.
+const RETAINED_BYTES: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("not zero");
+/// The age of retained changes. Subscribers start with the state, so no more is needed.
+const RETAINED_FOR: Duration = Duration::from_secs(60);
 
-/// What places share.
+/// The data that all groups of a hub share.
 #[derive(Debug)]
 pub(crate) struct PresenceContext {
     pub(crate) encode: Encode,
-    /// The next stream's number: never used twice in a process's life.
-    pub(crate) next_stream: AtomicU32,
-    /// How long somebody may be away before it is told that they left.
-    pub(crate) grace: Duration,
-    pub(crate) grace_timers: GraceTimers,
+    /// The time between the end of a member's last connection and its leave.
+    grace: Duration,
+    /// The number of the next stream. A number is never used twice in a process.
+    next_stream: AtomicU32,
+    /// One timer per disconnected member and one per group with unpublished counts, so their
+    /// number is bounded by the members. Pushed with a group's lock held.
+    timers: Timers<Timer>,
 }
 
 impl PresenceContext {
+    pub(crate) fn new(encode: Encode, grace: Duration) -> Self {
+        Self { encode, grace, next_stream: AtomicU32::new(1), timers: Timers::default() }
+    }
+
+    /// Returns a number for a new stream.
     pub(crate) fn next_stream(&self) -> StreamNumber {
         StreamNumber(self.next_stream.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Handles the timers, forever. Cancel safe.
+    pub(crate) async fn run_timers(&self) {
+        loop {
+            self.timers.next().await.expire();
+        }
+    }
 }
 
-/// Where connections are present: a topic, a session, or the server as a whole.
-pub(crate) struct Place {
-    tools: Arc<PresenceContext>,
-    /// Held for a change and its telling, so that listeners hear of changes in their order.
-    /// Taken before a stream's lock.
+/// A timer of a group. It holds no group, so that a group can end.
+#[derive(Debug)]
+enum Timer {
+    /// Checks whether the member has left.
+    Grace(Weak<PresenceGroup>, MemberId),
+    /// Publishes the counts of a large group.
+    Counts(Weak<PresenceGroup>),
+}
+
+impl Timer {
+    fn expire(self) {
+        match self {
+            Self::Grace(group, id) => {
+                if let Some(group) = group.upgrade() {
+                    group.check(&id);
+                }
+            }
+            Self::Counts(group) => {
+                if let Some(group) = group.upgrade() {
+                    group.publish_counts();
+                }
+            }
+        }
+    }
+}
+
+/// The members of a topic, of a session, or of the whole server.
+pub(crate) struct PresenceGroup {
+    context: Arc<PresenceContext>,
+    /// Held over a change and its publication, so that subscribers receive changes in order.
     state: Mutex<State>,
 }
 
 struct State {
-    room: Room,
+    members: Members,
     audience: Audience,
-    /// The place was too large for single changes: what listeners know of its members is old.
+    /// The group is in counts-only mode: subscribers do not know its members.
     is_counted: bool,
-    /// Something changed that is told within [`COUNTS_INTERVAL`].
-    is_due: bool,
+    /// A timer for counts is already queued.
+    has_counts_timer: bool,
 }
 
-/// Who is told.
-enum Audience {
-    /// All who listen to this place; the stream is made when somebody does.
-    Place { subject: Subject, stream: Option<Stream> },
-    /// For each user those who listen to that user; and the embedding program, of all.
-    Users { streams: HashMap<UserId, Stream>, events: Events },
-}
-
-/// A connection's stay in a place; dropping it leaves.
+/// A connection's presence in a group; dropping it leaves.
 #[derive(Debug)]
-pub(crate) struct Stay {
-    place: Arc<Place>,
+pub(crate) struct PresenceGuard {
+    group: Arc<PresenceGroup>,
     connection: Connection,
 }
 
-/// The state of a place, and the changes that come after it.
+/// The state of a group, and the stream of its later changes.
 #[derive(Debug)]
 pub struct PresenceSubscription {
-    /// Who is there.
+    /// The current state.
     pub state: PresenceState,
-    /// What changes from here on.
+    /// The stream of changes.
     pub stream: Stream,
     /// The first change that is not in the state.
     pub reader: Reader,
 }
 
-impl Place {
-    /// An empty place, whose listeners hear of all who are in it.
-    pub(crate) fn new(subject: Subject, tools: Arc<PresenceContext>) -> Arc<Self> {
-        Self::with(Audience::Place { subject, stream: None }, tools)
+impl PresenceGroup {
+    /// Creates an empty group whose subscribers receive all changes.
+    pub(crate) fn new(subject: Subject, context: Arc<PresenceContext>) -> Arc<Self> {
+        Self::with(Audience::Group { subject, stream: None }, context)
     }
 
-    /// An empty place, whose listeners hear of one user each, and `events` of all users.
-    pub(crate) fn of_users(events: Events, tools: Arc<PresenceContext>) -> Arc<Self> {
-        Self::with(Audience::Users { streams: HashMap::new(), events }, tools)
+    /// Creates an empty group whose subscribers receive the changes of one user each.
+    pub(crate) fn of_users(
+        observer: Arc<dyn UserObserver>,
+        context: Arc<PresenceContext>,
+    ) -> Arc<Self> {
+        Self::with(Audience::Users { streams: HashMap::new(), observer }, context)
     }
 
-    fn with(audience: Audience, tools: Arc<PresenceContext>) -> Arc<Self> {
-        let state = State { room: Room::default(), audience, is_counted: false, is_due: false };
-        Arc::new(Self { tools, state: Mutex::new(state) })
+    fn with(audience: Audience, context: Arc<PresenceContext>) -> Arc<Self> {
+        let members = Members::default();
+        let state = State { members, audience, is_counted: false, has_counts_timer: false };
+        Arc::new(Self { context, state: Mutex::new(state) })
     }
 
-    /// Lets a connection in.
-    pub(crate) fn enter(self: &Arc<Self>, connection: &Connection) -> Stay {
+    /// Adds a connection until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, connection: &Connection) -> PresenceGuard {
         let mut state = self.state.lock();
         let name = connection.device().name.as_ref();
-        let change = state.room.enter(&connection.member(), name);
-        self.tell(state, change.as_ref());
-        Stay { place: Arc::clone(self), connection: connection.clone() }
+        let change = state.members.enter(&MemberId::of(connection), name);
+        self.publish(state, change.as_ref());
+        PresenceGuard { group: Arc::clone(self), connection: connection.clone() }
     }
 
-    /// Who is here: in the place, or of one user.
+    /// Returns the state of the group, or of one user in it.
     pub(crate) fn state(&self, subject: &Subject) -> PresenceState {
         self.state.lock().describe(subject)
     }
 
-    /// How many connections are here.
+    /// Returns the number of connections.
     pub(crate) fn connections(&self) -> usize {
-        self.state.lock().room.connections()
+        self.state.lock().members.connections()
     }
 
-    /// Who is here, and the changes after it, from one turn.
-    pub(crate) fn follow(self: &Arc<Self>, subject: &Subject) -> PresenceSubscription {
+    /// Returns the state and the stream of later changes, from one turn.
+    pub(crate) fn subscribe(self: &Arc<Self>, subject: &Subject) -> PresenceSubscription {
         let mut state = self.state.lock();
-        // Who gets a state without members must not be told single changes after it.
+        // A subscriber whose state lists no members could not apply single changes.
         state.is_counted |= state.is_large();
-        let make = || self.stream(subject.clone());
-        let stream = match (&mut state.audience, subject) {
-            (Audience::Users { streams, .. }, Subject::User(user)) => {
-                streams.entry(user.clone()).or_insert_with(make).clone()
-            }
-            (Audience::Place { stream, .. }, _) => stream.get_or_insert_with(make).clone(),
-            (Audience::Users { .. }, _) => make(),
-        };
+        let stream = state.audience.subscribe(subject, || self.new_stream(subject.clone()));
         let reader = Reader { next: stream.next().0 };
         PresenceSubscription { state: state.describe(subject), stream, reader }
     }
 
-    /// Lets go of streams that nobody listens to.
+    /// Drops the streams without subscribers.
     pub(crate) fn sweep(&self) {
-        let mut state = self.state.lock();
-        let is_idle = |stream: &Stream| stream.expire().is_some() && stream.is_unshared();
-        match &mut state.audience {
-            Audience::Place { stream, .. } => {
-                stream.take_if(|stream| is_idle(stream));
-            }
-            Audience::Users { streams, .. } => streams.retain(|_, stream| !is_idle(stream)),
-        }
+        self.state.lock().audience.sweep();
     }
 
-    /// Looks whether a member has left for good.
-    pub(super) fn settle(self: &Arc<Self>, member: &Member) {
-        let mut state = self.state.lock();
-        match state.room.settle(member, Instant::now(), self.tools.grace) {
-            Settled::Left(change) => self.tell(state, Some(&change)),
-            Settled::AskAt(at) => {
-                self.tools.grace_timers.push(at, Due::Seat(Arc::downgrade(self), member.clone()));
-            }
-            Settled::Taken => {}
-        }
-    }
-
-    /// Tells how many are here; and who, if they have become few enough for single changes.
-    pub(super) fn tell_counts(&self) {
-        let mut state = self.state.lock();
-        state.is_due = false;
-        state.is_counted = state.is_large();
-        if let Audience::Place { subject, stream: Some(stream) } = &state.audience {
-            let told =
-                if state.is_counted { state.counted(subject) } else { state.describe(subject) };
-            append(stream, &ServerMessage::Presence(told));
-        }
-    }
-
-    /// Whether nobody is here, and nobody listens.
+    /// Returns `true` if the group has neither members nor subscribers.
     pub(crate) fn is_unused(&self) -> bool {
         let state = self.state.lock();
-        let is_heard = match &state.audience {
-            Audience::Place { stream, .. } => stream.is_some(),
-            Audience::Users { streams, .. } => !streams.is_empty(),
-        };
-        !is_heard && state.room.users() == 0
+        !state.audience.has_streams() && state.members.users() == 0
+    }
+
+    /// Handles an expired grace timer.
+    fn check(self: &Arc<Self>, id: &MemberId) {
+        let mut state = self.state.lock();
+        match state.members.check(id, Instant::now(), self.context.grace) {
+            GraceCheck::Left(change) => self.publish(state, Some(&change)),
+            GraceCheck::Again(at) => {
+                self.context.timers.push(at, Timer::Grace(Arc::downgrade(self), id.clone()));
+            }
+            GraceCheck::Present => {}
+        }
+    }
+
+    /// Publishes the counts, or the whole state once the group is small enough for it.
+    fn publish_counts(&self) {
+        let mut state = self.state.lock();
+        state.has_counts_timer = false;
+        state.is_counted = state.is_large();
+
+        if let Audience::Group { subject, stream: Some(stream) } = &state.audience {
+            let current =
+                if state.is_counted { state.counts(subject) } else { state.describe(subject) };
+            append(stream, &ServerMessage::Presence(current));
+        }
     }
 
     fn leave(self: &Arc<Self>, connection: &Connection) {
-        let member = connection.member();
+        let id = MemberId::of(connection);
         let now = Instant::now();
-        let must_ask = self.state.lock().room.leave(&member, now);
-        if must_ask {
-            let due = Due::Seat(Arc::downgrade(self), member);
-            self.tools.grace_timers.push(now + self.tools.grace, due);
+        let needs_timer = self.state.lock().members.leave(&id, now);
+        if needs_timer {
+            let timer = Timer::Grace(Arc::downgrade(self), id);
+            self.context.timers.push(now + self.context.grace, timer);
         }
     }
 
-    /// Tells who listens of a change, in the order of changes.
-    fn tell(self: &Arc<Self>, mut state: MutexGuard<'_, State>, change: Option<&Change>) {
+    /// Publishes a change. Takes the lock's guard, so that publications have the order of changes.
+    fn publish(self: &Arc<Self>, mut state: MutexGuard<'_, State>, change: Option<&Change>) {
         let Some(change) = change else { return };
-        let events = state.audience.note(change);
-        self.tell_listeners(&mut state, change);
+        let observer = state.audience.record(change);
+        self.publish_to_subscribers(&mut state, change);
         drop(state);
-        if let Some(events) = events {
-            events.deliver();
+
+        // A handler may call back into the group.
+        if let Some(observer) = observer {
+            observer.deliver();
         }
     }
 
-    fn tell_listeners(self: &Arc<Self>, state: &mut State, change: &Change) {
-        let Some((subject, stream)) = state.audience.of(&change.member.user) else { return };
-        let PresenceState { users, connections, .. } = state.counted(&subject);
+    fn publish_to_subscribers(self: &Arc<Self>, state: &mut State, change: &Change) {
+        let Some((subject, stream)) = state.audience.stream_of(&change.member.user) else { return };
         if state.is_counted || state.is_large() {
             state.is_counted = true;
-            if !mem::replace(&mut state.is_due, true) {
-                let due = Due::Counts(Arc::downgrade(self));
-                self.tools.grace_timers.push(Instant::now() + COUNTS_INTERVAL, due);
+            if !mem::replace(&mut state.has_counts_timer, true) {
+                let timer = Timer::Counts(Arc::downgrade(self));
+                self.context.timers.push(Instant::now() + COUNTS_INTERVAL, timer);
             }
             return;
         }
+
         let present = Present {
             user: change.member.user.clone(),
             device: change.member.device.clone(),
@@ -241,119 +264,97 @@ impl Place {
             ChangeKind::Joined => (Some(present), None),
             ChangeKind::Left => (None, Some(present)),
         };
+        let PresenceState { users, connections, .. } = state.counts(&subject);
         let whole_user = change.whole_user;
         let change = PresenceChange { subject, joined, left, whole_user, users, connections };
         append(&stream, &ServerMessage::PresenceChanged(change));
     }
 
-    fn stream(self: &Arc<Self>, subject: Subject) -> Stream {
-        let source = Source { place: Arc::downgrade(self), subject };
+    fn new_stream(self: &Arc<Self>, subject: Subject) -> Stream {
+        let source = StateSource { group: Arc::downgrade(self), subject };
         Stream::new(StreamConfig {
-            number: self.tools.next_stream(),
-            retention: Retention { frames: KEPT_CHANGES, bytes: KEPT_BYTES, age: Some(KEPT_FOR) },
+            number: self.context.next_stream(),
+            retention: Retention {
+                frames: RETAINED_CHANGES,
+                bytes: RETAINED_BYTES,
+                age: Some(RETAINED_FOR),
+            },
             lag: LagPolicy::Snapshot(Arc::new(source)),
-            encode: self.tools.encode,
+            encode: self.context.encode,
         })
     }
 }
 
 impl State {
+    /// Returns the state with its members, or with counts only if there are too many to list.
     fn describe(&self, subject: &Subject) -> PresenceState {
         let members = match subject {
-            Subject::User(user) if self.is_of_users() => self.room.devices(user).0,
-            // A question about a crowd must not cost what the crowd costs.
-            _ if self.room.seats() > limits::MAX_LISTED_MEMBERS => return self.counted(subject),
-            _ => self.room.members(),
+            Subject::User(user) if self.audience.is_by_user() => self.members.devices(user).0,
+            // The cost of a query must not grow with the group.
+            _ if self.members.count() > limits::MAX_LISTED_MEMBERS => return self.counts(subject),
+            _ => self.members.list(),
         };
-        PresenceState { members: Some(members), truncated: false, ..self.counted(subject) }
+        PresenceState { members: Some(members), truncated: false, ..self.counts(subject) }
     }
 
-    /// Whether single changes are too many to be told; never for one user's devices.
+    /// Returns `true` if the group is too large for single changes. The devices of one user never
+    /// are.
     fn is_large(&self) -> bool {
-        !self.is_of_users()
-            && (self.room.users() > MAX_DETAILED_USERS
-                || self.room.seats() > limits::MAX_LISTED_MEMBERS)
+        !self.audience.is_by_user()
+            && (self.members.users() > MAX_DETAILED_USERS
+                || self.members.count() > limits::MAX_LISTED_MEMBERS)
     }
 
-    /// Only how many are here.
-    fn counted(&self, subject: &Subject) -> PresenceState {
+    /// Returns the state without its members.
+    fn counts(&self, subject: &Subject) -> PresenceState {
         let (users, connections) = match subject {
-            Subject::User(user) if self.is_of_users() => {
-                let (devices, connections) = self.room.devices(user);
+            Subject::User(user) if self.audience.is_by_user() => {
+                let (devices, connections) = self.members.devices(user);
                 (usize::from(!devices.is_empty()), connections)
             }
-            _ => (self.room.users(), self.room.connections()),
+            _ => (self.members.users(), self.members.connections()),
         };
         let truncated = users > 0;
         PresenceState { subject: subject.clone(), users, connections, members: None, truncated }
     }
-
-    fn is_of_users(&self) -> bool {
-        matches!(self.audience, Audience::Users { .. })
-    }
 }
 
-impl Audience {
-    /// Notes that a user came or has gone; returns what is to be delivered without the lock.
-    fn note(&self, change: &Change) -> Option<Events> {
-        let Self::Users { events, .. } = self else { return None };
-        if !change.whole_user {
-            return None;
-        }
-        let user = change.member.user.clone();
-        events.note(match change.kind {
-            ChangeKind::Joined => HubEvent::UserOnline { user },
-            ChangeKind::Left => HubEvent::UserOffline { user },
-        });
-        Some(events.clone())
-    }
-
-    /// Who hears of a change of this user's devices.
-    fn of(&self, user: &UserId) -> Option<(Subject, Stream)> {
-        match self {
-            Self::Place { subject, stream } => Some((subject.clone(), stream.clone()?)),
-            Self::Users { streams, .. } => {
-                Some((Subject::User(user.clone()), streams.get(user)?.clone()))
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    /// Who listens to a session that is removed hears that nobody is there any more.
+impl Drop for PresenceGroup {
+    /// Sends subscribers an empty state: a removed session has no members.
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        if let Audience::Place { subject, stream: Some(stream) } = &state.audience
-            && state.room.users() > 0
+        if let Audience::Group { subject, stream: Some(stream) } = &state.audience
+            && state.members.users() > 0
         {
             append(stream, &ServerMessage::Presence(empty_state(subject)));
         }
     }
 }
 
-impl Drop for Stay {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        self.place.leave(&self.connection);
+        self.group.leave(&self.connection);
     }
 }
 
-/// What gives the state to a listener that fell behind.
+/// The source of the state for subscribers that fall behind. Holds no group, so that a group can
+/// end.
 #[derive(Debug)]
-struct Source {
-    place: Weak<Place>,
+struct StateSource {
+    group: Weak<PresenceGroup>,
     subject: Subject,
 }
 
-impl SnapshotSource for Source {
+impl SnapshotSource for StateSource {
     fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>> {
-        let snapshot = self.place.upgrade().map(|place| {
-            let PresenceSubscription { state, stream, reader } = place.follow(&self.subject);
+        let snapshot = self.group.upgrade().map(|group| {
+            let PresenceSubscription { state, stream, reader } = group.subscribe(&self.subject);
             let text = text(None, &ServerMessage::Presence(state));
-            let message = (place.tools.encode)(PayloadKind::Text, &[text.as_bytes()]);
-            // Each change is one unit.
+            let message = Frame::new(group.context.encode, PayloadKind::Text, &[text.as_bytes()]);
+            // Each change is one unit, so offsets and frame numbers are equal.
             let position = Position { offset: reader.next, ..stream.head() };
             Snapshot {
-                messages: vec![message.into()],
+                messages: vec![message],
                 seq: reader.next,
                 position,
                 history_omitted: 0,
@@ -364,7 +365,7 @@ impl SnapshotSource for Source {
     }
 }
 
-/// The state of a place where nobody is.
+/// Returns the state of a group without members.
 pub(crate) fn empty_state(subject: &Subject) -> PresenceState {
     let (subject, members) = (subject.clone(), Some(Vec::new()));
     PresenceState { subject, users: 0, connections: 0, members, truncated: false }
@@ -374,12 +375,12 @@ fn append(stream: &Stream, message: &ServerMessage) {
     stream.append(PayloadKind::Text, 1, &[text(None, message).as_bytes()]);
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for PresenceGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
-        f.debug_struct("Place")
-            .field("users", &state.room.users())
-            .field("connections", &state.room.connections())
+        f.debug_struct("PresenceGroup")
+            .field("users", &state.members.users())
+            .field("connections", &state.members.connections())
             .finish_non_exhaustive()
     }
 }

@@ -4,26 +4,37 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::outbox::Outbox;
+/// A holder of a snapshot's memory.
+pub trait SnapshotHolder: Send + Sync {
+    /// Closes the holder's connection unless its socket accepts bytes now.
+    fn evict_if_stalled(&self);
+}
 
-/// Connections that were given the same snapshot.
-#[derive(Clone, Debug, Default)]
+/// The connections that received the same snapshot.
+#[derive(Clone, Default)]
 pub struct Holders {
-    /// Held for a push or a look.
-    outboxes: Arc<Mutex<Vec<Weak<Outbox>>>>,
+    holders: Arc<Mutex<Vec<Weak<dyn SnapshotHolder>>>>,
 }
 
 impl Holders {
-    /// Notes that a connection is given the snapshot.
-    pub fn add(&self, outbox: &Arc<Outbox>) {
-        let mut outboxes = self.outboxes.lock();
-        outboxes.retain(|outbox| outbox.strong_count() > 0);
-        outboxes.push(Arc::downgrade(outbox));
+    /// Records that `holder` receives the snapshot.
+    pub fn add<H: SnapshotHolder + 'static>(&self, holder: &Arc<H>) {
+        let holder = Arc::downgrade(holder);
+        let mut holders = self.holders.lock();
+        holders.retain(|holder| holder.strong_count() > 0);
+        holders.push(holder);
     }
 
-    /// Closes those whose sockets take nothing, so that the snapshot is freed.
-    pub(crate) fn evict_if_stalled(&self) {
-        let outboxes = std::mem::take(&mut *self.outboxes.lock());
-        outboxes.iter().filter_map(Weak::upgrade).for_each(|outbox| outbox.evict_if_stalled());
+    /// Closes the connections whose sockets accept nothing, so that the snapshot is freed.
+    pub(crate) fn evict_stalled(&self) {
+        // Taken out first: eviction takes the lock of an outbox.
+        let holders = std::mem::take(&mut *self.holders.lock());
+        holders.iter().filter_map(Weak::upgrade).for_each(|holder| holder.evict_if_stalled());
+    }
+}
+
+impl std::fmt::Debug for Holders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holders").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Own streams: what is emitted to a user, a device or everyone arrives exactly once.
+//! Implicit streams: each event for a user, a device or everyone arrives exactly once.
 
 use std::{
     collections::BTreeMap,
@@ -17,22 +17,22 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    listener::Listener,
-    support::{connection_from, hub, join, paused},
+    client::TestClient,
+    support::{connection_from, hub, paused, register},
 };
 
-/// Who may be connected.
+/// The clients of the test: user and device.
 const CLIENTS: [(&str, Option<&str>); 4] =
     [("ann", Some("phone")), ("ann", Some("laptop")), ("bob", Some("phone")), ("bob", None)];
 const HOUR: Duration = Duration::from_secs(3600);
-/// What a stream keeps its frames for.
+/// The retention of an implicit stream.
 const KEPT: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug)]
 enum Step {
     Emit { to: usize },
     Connect { client: usize },
-    Disconnect { client: usize, having_read: bool },
+    Disconnect { client: usize, has_read: bool },
     Read { client: usize },
     Wait { seconds: u64 },
 }
@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..6usize).prop_map(|to| Step::Emit { to }),
         4 => client().prop_map(|client| Step::Connect { client }),
         3 => (client(), any::<bool>())
-            .prop_map(|(client, having_read)| Step::Disconnect { client, having_read }),
+            .prop_map(|(client, has_read)| Step::Disconnect { client, has_read }),
         2 => client().prop_map(|client| Step::Read { client }),
         2 => prop_oneof![0..30u64, 100..400u64, 3000..5000u64]
             .prop_map(|seconds| Step::Wait { seconds }),
@@ -58,7 +58,7 @@ fn raw(number: u64) -> Box<RawValue> {
     RawValue::from_string(number.to_string()).unwrap()
 }
 
-/// The names of all streams that anything is emitted to.
+/// Returns the name of the stream that a client reads as `topic`.
 fn stream_of(topic: &str, client: usize) -> Option<String> {
     let (user, device) = CLIENTS[client];
     match topic {
@@ -68,7 +68,7 @@ fn stream_of(topic: &str, client: usize) -> Option<String> {
     }
 }
 
-/// Emits to one of five streams; returns its name.
+/// Emits to one of six streams, and returns its name.
 async fn emit(hub: &Hub, to: usize, number: u64) -> String {
     let data = raw(number);
     let event = Event { name: None, data: &data };
@@ -83,21 +83,23 @@ async fn emit(hub: &Hub, to: usize, number: u64) -> String {
         4 => ("ann", Some("laptop")),
         _ => ("bob", Some("phone")),
     };
+
     let Some(device) = device else {
         hub.emit_to_user(&user(name), event).await.unwrap();
         return name.into();
     };
+
     hub.emit_to_device(&user(name), &DeviceId::new(device).unwrap(), event).await.unwrap();
     format!("{name}/{device}")
 }
 
-/// What one client knows of one of its streams.
+/// The state of one client in one of its streams.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     position: Position,
-    /// How many of the stream's messages are behind it.
+    /// The number of the stream's messages before the position.
     seen: usize,
-    /// Some may be missing before the next one: it was told so.
+    /// A gap was reported: messages may be missing before the next one.
     has_gap: bool,
     since: Instant,
 }
@@ -105,7 +107,7 @@ struct Known {
 #[derive(Default)]
 struct Client {
     known: BTreeMap<&'static str, Known>,
-    line: Option<(Listener, Registration)>,
+    registration: Option<(TestClient, Registration)>,
 }
 
 type Log = BTreeMap<String, Vec<u64>>;
@@ -120,10 +122,11 @@ impl Client {
             user: position("@user"),
             device: position("@device"),
         };
-        let mut told: Option<OwnStreams> = None;
-        let membership =
-            hub.register(connection.clone(), &positions, |streams| told = Some(streams));
-        let OwnStreams { all, user, device } = told.expect("is welcomed");
+
+        let mut received: Option<OwnStreams> = None;
+        let registration =
+            hub.register(connection.clone(), &positions, |streams| received = Some(streams));
+        let OwnStreams { all, user, device } = received.expect("a registration calls `welcome`");
         let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
         for (topic, start) in starts {
             let Some(start) = start else { continue };
@@ -136,7 +139,7 @@ impl Client {
                 since: now,
             });
             match start.verdict {
-                Verdict::Fresh => assert_eq!(known.since, now, "only who is new begins fresh"),
+                Verdict::Fresh => assert_eq!(known.since, now, "only a new client starts fresh"),
                 Verdict::Resumed => {}
                 Verdict::Gap => {
                     let away = now - known.since;
@@ -144,19 +147,20 @@ impl Client {
                     assert!(away >= HOUR || emitted > known.seen, "nothing was missed");
                     known.has_gap = true;
                 }
-                Verdict::Snapshot => panic!("there is no state"),
+                Verdict::Snapshot => panic!("implicit streams have no snapshots"),
             }
             known.position = start.position;
             if known.seen == emitted {
                 known.since = now;
             }
         }
-        self.line = Some((Listener::new(connection), membership.unwrap()));
+
+        self.registration = Some((TestClient::new(connection), registration.unwrap()));
     }
 
     fn read(&mut self, number: usize, log: &Log) {
-        let Some((listener, _)) = &mut self.line else { return };
-        for message in listener.hear() {
+        let Some((client, _)) = &mut self.registration else { return };
+        for message in client.receive() {
             let payload = &message["payload"];
             let topic = ["@all", "@user", "@device"].into_iter().find(|t| payload["topic"] == *t);
             let topic = topic.unwrap();
@@ -169,8 +173,9 @@ impl Client {
             let position = payload["position"].as_str().unwrap().parse().unwrap();
             *known = Known { position, seen: place + 1, has_gap: false, since: Instant::now() };
         }
+
         for (topic, known) in &mut self.known {
-            // Who is up to date has missed nothing, or was told.
+            // A client that has read all has missed nothing, or a gap was reported.
             let emitted = log.get(&stream_of(topic, number).unwrap()).map_or(0, Vec::len);
             assert!(known.seen == emitted || known.has_gap, "{topic} lost something");
             known.seen = emitted;
@@ -189,14 +194,14 @@ async fn run(steps: Vec<Step>) {
                 let stream = emit(&hub, to, number).await;
                 log.entry(stream).or_default().push(number);
             }
-            Step::Connect { client } if clients[client].line.is_none() => {
+            Step::Connect { client } if clients[client].registration.is_none() => {
                 clients[client].connect(&hub, client, &log);
             }
-            Step::Disconnect { client, having_read } => {
-                if having_read {
+            Step::Disconnect { client, has_read } => {
+                if has_read {
                     clients[client].read(client, &log);
                 }
-                clients[client].line = None;
+                clients[client].registration = None;
             }
             Step::Read { client } => clients[client].read(client, &log),
             Step::Wait { seconds } => {
@@ -208,8 +213,9 @@ async fn run(steps: Vec<Step>) {
             Step::Connect { .. } => {}
         }
     }
+
     for (number, client) in clients.iter_mut().enumerate() {
-        if client.line.is_none() {
+        if client.registration.is_none() {
             client.connect(&hub, number, &log);
         }
         client.read(number, &log);
@@ -220,21 +226,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn what_is_emitted_arrives_once_or_a_gap_is_told(
+    fn an_event_arrives_once_or_a_gap_is_reported(
         steps in prop::collection::vec(step(), 1..80),
     ) {
         paused(run(steps));
     }
 }
 
-/// Joins with a position in the user's stream; returns how reading it begins.
+/// Registers with a position in the user's stream, and returns the start of its reader.
 fn resume(hub: &Hub, position: Option<Position>) -> (Verdict, Option<&'static str>, Position) {
-    let mut told = None;
+    let mut received = None;
     let positions = Positions { user: position, ..Positions::default() };
     let connection = connection_from("ann", None);
-    let joined = hub.register(connection, &positions, |streams| told = Some(streams.user));
-    drop(joined.unwrap());
-    let start = told.unwrap();
+    let registered = hub.register(connection, &positions, |streams| received = Some(streams.user));
+    drop(registered.unwrap());
+    let start = received.unwrap();
     (start.verdict, start.reason, start.position)
 }
 
@@ -258,86 +264,92 @@ async fn a_position_of_another_process_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_connected_for_hours_and_missed_nothing_is_told_so() {
+async fn a_client_connected_for_hours_resumes_without_a_gap() {
     let (hub, _programs, _shutdown) = hub();
     let ann = connection_from("ann", None);
-    let membership = join(&hub, &ann).unwrap();
-    let mut listener = Listener::new(ann);
+    let registration = register(&hub, &ann).unwrap();
+    let mut client = TestClient::new(ann);
     let event = raw(1);
     let event = Event { name: None, data: &event };
     let position = hub.emit_to_user(&user("ann"), event).await.unwrap();
-    assert_eq!(listener.numbers("@user"), [1]);
+
+    assert_eq!(client.numbers("@user"), [1]);
     sleep(5 * HOUR).await;
-    drop((listener, membership));
+    drop((client, registration));
     sleep(Duration::from_secs(120)).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
-    // Nobody can tell any more.
+
+    // The epoch of the stream is forgotten.
     sleep(2 * HOUR).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Gap);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_is_good_for_an_hour_after_it_was_told_however_long_nothing_was_emitted() {
+async fn a_sent_position_is_valid_for_an_hour() {
     let (hub, _programs, _shutdown) = hub();
     let event = raw(1);
     hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
     sleep(HOUR - Duration::from_secs(60)).await;
     let (verdict, _, position) = resume(&hub, None);
+
     assert_eq!(verdict, Verdict::Fresh);
     sleep(HOUR - Duration::from_secs(60)).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_whom_nothing_was_emitted_for_hours_nothing_is_missing() {
+async fn a_user_without_events_resumes_after_hours() {
     let (hub, _programs, _shutdown) = hub();
     let (_, _, position) = resume(&hub, None);
     sleep(9 * HOUR).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
+
     let event = raw(1);
     hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
     sleep(2 * HOUR).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Gap, "an emitted message is forgotten");
 }
 
 #[test]
-fn emits_that_race_with_joins_reach_each_who_had_joined_exactly_once() {
-    const JOINERS: usize = 8;
+fn events_that_race_with_registrations_arrive_exactly_once() {
+    const CLIENT_COUNT: usize = 8;
     for _ in 0..50 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
         let (hub, _programs, _shutdown) = hub();
         let before = connection_from("ann", Some("phone"));
-        let _before = join(&hub, &before).unwrap();
-        let start = Arc::new(Barrier::new(JOINERS + 1));
-        let joined: Vec<_> = thread::scope(|scope| {
-            let joiners: Vec<_> = (0..JOINERS)
+        let _before = register(&hub, &before).unwrap();
+        let start = Arc::new(Barrier::new(CLIENT_COUNT + 1));
+        let registered: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..CLIENT_COUNT)
                 .map(|_| {
                     let (hub, start) = (&hub, &start);
                     scope.spawn(move || {
                         let connection = connection_from("ann", Some("phone"));
                         start.wait();
-                        (join(hub, &connection).unwrap(), Listener::new(connection))
+                        (register(hub, &connection).unwrap(), TestClient::new(connection))
                     })
                 })
                 .collect();
             start.wait();
             for number in 1..=4 {
-                // The first is the one that makes the stream.
+                // The first event for each creates the stream.
                 let to = if number % 2 == 0 { 1 } else { 3 };
                 runtime.block_on(emit(&hub, to, number));
             }
-            joiners.into_iter().map(|joiner| joiner.join().unwrap()).collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let mut before = Listener::new(before);
-        let heard = before.hear();
-        let data: Vec<_> = heard.iter().map(|m| m["payload"]["data"].as_u64().unwrap()).collect();
+        let mut before = TestClient::new(before);
+        let received = before.receive();
+        let data: Vec<_> =
+            received.iter().map(|m| m["payload"]["data"].as_u64().unwrap()).collect();
         assert_eq!(data.len(), 4, "{data:?}");
-        for (_membership, mut listener) in joined {
-            let heard = listener.hear();
+        for (_registration, mut client) in registered {
+            let received = client.receive();
             for topic in ["@user", "@device"] {
-                let of = heard.iter().filter(|message| message["payload"]["topic"] == topic);
+                let of = received.iter().filter(|message| message["payload"]["topic"] == topic);
                 let data: Vec<_> =
                     of.map(|message| message["payload"]["data"].as_u64().unwrap()).collect();
                 let all = if topic == "@user" { vec![2, 4] } else { vec![1, 3] };

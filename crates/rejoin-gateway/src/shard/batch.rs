@@ -106,15 +106,13 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use proptest::prelude::*;
-    use rejoin_core::Frame;
+    use rejoin_core::{Frame, PayloadKind};
     use rejoin_protocol::{
         StreamNumber,
         binary::{BinaryKind, Head},
     };
-    use rejoin_websocket::{Kind, encode};
-
-    use super::*;
 
     /// A text, an output, or an acknowledgement: long ones are worth compressing.
     fn frame() -> impl Strategy<Value = Frame> {
@@ -122,12 +120,12 @@ mod tests {
         (0u8..3, length, any::<u8>()).prop_map(|(what, length, byte)| {
             let bytes = vec![byte % 128; length];
             let head = |kind| Head { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
-            let frame = match what {
-                0 => encode(Kind::Text, &[&bytes]),
-                1 => encode(Kind::Binary, &[&head(BinaryKind::Output), &bytes]),
-                _ => encode(Kind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
-            };
-            frame.into()
+            let frame = |kind, parts: &[&[u8]]| Frame::new(crate::encode, kind, parts);
+            match what {
+                0 => frame(PayloadKind::Text, &[&bytes]),
+                1 => frame(PayloadKind::Binary, &[&head(BinaryKind::Output), &bytes]),
+                _ => frame(PayloadKind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
+            }
         })
     }
 
@@ -160,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_layout_of_an_earlier_batch_is_not_written_again() {
-        let text = |text: &str| Frame::from(encode(Kind::Text, &[text.as_bytes()]));
+        let text = |text: &str| Frame::new(crate::encode, PayloadKind::Text, &[text.as_bytes()]);
         let mut joined = Joined::default();
         for words in [["a", "b"], ["c", "d"]] {
             joined.batch = Batch { first: 0, frames: words.map(text).to_vec() };

@@ -69,16 +69,19 @@ impl Shard {
 
         // Replies to messages that were executed before.
         for item in client.outbox().take() {
-            if let OutboxItem::Message(message) = item {
-                self.metrics.messages_sent.inc();
-                connection.output.push(message);
+            match item {
+                OutboxItem::Message(message) => connection.output.push(message),
+                OutboxItem::Control(frame) => connection.output.push_control(frame),
+                _ => continue,
             }
+            self.metrics.messages_sent.inc();
         }
         if is_draining {
             // It gets what its streams hold now, and then the goodbye.
             self.mark_behind(slot);
         } else {
-            connection.output.seal(last_messages(goodbye));
+            let (last, close) = last_messages(goodbye);
+            connection.output.seal(last, Some(close));
             let slow = goodbye.code == CloseCode::TooSlow;
             self.end_reads(slot, if slow { DropReason::Slow } else { DropReason::Closed });
         }
@@ -114,7 +117,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Phase::Closing(closing) = &mut connection.phase else { return };
         if let Some(goodbye) = closing.goodbye.take() {
-            connection.output.seal(last_messages(goodbye));
+            let (last, close) = last_messages(goodbye);
+            connection.output.seal(last, Some(close));
             self.end_reads(slot, DropReason::Closed);
             self.mark_dirty(slot);
         }
@@ -227,7 +231,7 @@ impl ClosingQueue {
 }
 
 /// The last messages of a connection.
-fn last_messages(goodbye: CloseNotice) -> impl Iterator<Item = Bytes> {
+fn last_messages(goodbye: CloseNotice) -> (Option<Bytes>, Bytes) {
     let CloseNotice { code, reconnect_after, window } = goodbye;
     // Codes below 4000 are the WebSocket's own: the peer broke it, or said goodbye itself.
     let announced = code.code() >= 4000;
@@ -237,7 +241,7 @@ fn last_messages(goodbye: CloseNotice) -> impl Iterator<Item = Bytes> {
         let closing = text(None, &ServerMessage::Closing(closing));
         rejoin_websocket::encode(rejoin_websocket::Kind::Text, &[closing.as_bytes()])
     });
-    closing.into_iter().chain([rejoin_websocket::close(code.code(), code.row().name)])
+    (closing, rejoin_websocket::close(code.code(), code.row().name))
 }
 
 #[cfg(test)]

@@ -1,98 +1,107 @@
-//! The forms that a frame takes on a WebSocket.
+//! The encodings of a frame on a WebSocket.
 
 use bytes::Bytes;
-use rejoin_core::{Frame, FrameEncoding};
+use rejoin_core::{Frame, FrameEncoding, PayloadKind};
 use rejoin_protocol::binary::{BinaryKind, Head};
-use rejoin_websocket::{Kind, deflate, encode, payload};
+use rejoin_websocket::{Kind, deflate_payload, encode};
 
-/// Frames that are not worth a look: keys echoed, sizes, acknowledgements. Each would keep a
-/// place for what it is compressed to, which is itself.
+/// The size below which a frame is never compressed: echoed keys, sizes, acknowledgements. The
+/// check spares each of them the memory for a second encoding.
 const SMALL_BYTES: usize = 256;
 
-/// The bytes of a frame for a connection of this form; empty if it gets nothing.
-pub(super) fn of(frame: &Frame, form: FrameEncoding) -> &Bytes {
-    match form {
+/// Returns the bytes of a frame for a connection that reads `encoding`; empty: nothing is sent.
+pub(super) fn of(frame: &Frame, encoding: FrameEncoding) -> &Bytes {
+    match encoding {
         FrameEncoding::Compressed if frame.plain().len() < SMALL_BYTES => frame.plain(),
-        _ => frame.form(form, reform),
+        _ => frame.encoded(encoding, transcode),
     }
 }
 
-/// Compresses a frame for all who will read it compressed.
+/// Compresses a frame for all connections that will read it compressed.
 pub(crate) fn prepare(frame: &Frame) {
     of(frame, FrameEncoding::Compressed);
 }
 
-/// What a connection of this form gets of a message that is for it alone: nothing is made of it.
-pub(super) fn of_reply(plain: Bytes, form: FrameEncoding) -> Option<Bytes> {
-    match (form, payload(&plain)) {
-        (FrameEncoding::Plain | FrameEncoding::Compressed, _) => Some(plain),
-        // A pong or a close; all else is said in words that a raw connection does not know.
-        (FrameEncoding::Raw, None) => Some(plain),
-        (FrameEncoding::Raw, Some(_)) => None,
+/// Returns the bytes of a message for one connection; `None`: nothing is sent.
+///
+/// A raw connection gets no messages of the protocol. A message is not compressed: no other
+/// connection would share the result.
+pub(super) fn of_reply(plain: Bytes, encoding: FrameEncoding) -> Option<Bytes> {
+    match encoding {
+        FrameEncoding::Plain | FrameEncoding::Compressed => Some(plain),
+        FrameEncoding::Raw => None,
     }
 }
 
-fn reform(plain: &Bytes, form: FrameEncoding) -> Bytes {
-    match form {
-        FrameEncoding::Plain => plain.clone(),
-        FrameEncoding::Compressed => deflate(plain).unwrap_or_else(|| plain.clone()),
-        FrameEncoding::Raw => raw(plain).unwrap_or_default(),
+fn transcode(frame: &Frame, encoding: FrameEncoding) -> Bytes {
+    match encoding {
+        FrameEncoding::Plain => frame.plain().clone(),
+        FrameEncoding::Compressed => {
+            let kind = match frame.kind() {
+                PayloadKind::Text => Kind::Text,
+                PayloadKind::Binary => Kind::Binary,
+            };
+            deflate_payload(kind, &frame.payload()).unwrap_or_else(|| frame.plain().clone())
+        }
+        FrameEncoding::Raw => raw(frame).unwrap_or_default(),
     }
 }
 
-/// Only what a terminal's program printed, or would have printed to show its screen.
-fn raw(plain: &Bytes) -> Option<Bytes> {
-    let (Kind::Binary, message) = payload(plain)? else { return None };
-    let (head, bytes) = Head::read(&message).ok()?;
-    let printed = matches!(head.kind, BinaryKind::Output | BinaryKind::Snapshot);
-    printed.then(|| encode(Kind::Binary, &[bytes]))
+/// Returns the bytes that a terminal's program printed, or a snapshot of its screen.
+fn raw(frame: &Frame) -> Option<Bytes> {
+    if frame.kind() != PayloadKind::Binary {
+        return None;
+    }
+
+    let payload = frame.payload();
+    let (head, bytes) = Head::read(&payload).ok()?;
+    let is_printed = matches!(head.kind, BinaryKind::Output | BinaryKind::Snapshot);
+    is_printed.then(|| encode(Kind::Binary, &[bytes]))
 }
 
 #[cfg(test)]
 mod tests {
     use rejoin_protocol::StreamNumber;
-    use rejoin_websocket::{close, pong};
 
     use super::*;
 
-    fn message(kind: BinaryKind, bytes: &[u8]) -> Frame {
+    fn frame(kind: BinaryKind, bytes: &[u8]) -> Frame {
         let head = Head { kind, stream: StreamNumber(1), offset: 1 << 20 };
-        encode(Kind::Binary, &[&head.to_bytes(), bytes]).into()
+        Frame::new(crate::encode, PayloadKind::Binary, &[&head.to_bytes(), bytes])
     }
 
     #[test]
-    fn a_raw_connection_gets_what_was_printed_and_nothing_else() {
+    fn a_raw_connection_gets_printed_bytes_only() {
         for kind in [BinaryKind::Output, BinaryKind::Snapshot] {
-            let frame = message(kind, b"printed");
+            let frame = frame(kind, b"printed");
             assert_eq!(*of(&frame, FrameEncoding::Raw), encode(Kind::Binary, &[b"printed"]));
         }
-        let words = encode(Kind::Text, &[b"{}"]);
-        let receipt = message(BinaryKind::InputAck, b"");
-        for frame in [words.clone().into(), receipt.clone()] {
+
+        let text = Frame::new(crate::encode, PayloadKind::Text, &[b"{}"]);
+        let receipt = frame(BinaryKind::InputAck, b"");
+        for frame in [text, receipt] {
             assert!(of(&frame, FrameEncoding::Raw).is_empty());
-        }
-        assert_eq!(of_reply(words, FrameEncoding::Raw), None);
-        assert_eq!(of_reply(receipt.plain().clone(), FrameEncoding::Raw), None);
-        for control in [pong(b"here"), close(1000, "normal")] {
-            assert_eq!(of_reply(control.clone(), FrameEncoding::Raw), Some(control));
+            assert_eq!(of_reply(frame.plain().clone(), FrameEncoding::Raw), None);
         }
     }
 
     #[test]
-    fn a_compressed_connection_gets_small_frames_and_replies_as_they_are() {
-        let large = message(BinaryKind::Output, &[b'x'; 5000]);
+    fn small_frames_and_replies_are_not_compressed() {
+        let large = frame(BinaryKind::Output, &[b'x'; 5000]);
         assert!(of(&large, FrameEncoding::Compressed).len() < 100);
-        let small = message(BinaryKind::Output, b"x");
+
+        let small = frame(BinaryKind::Output, b"x");
         assert_eq!(of(&small, FrameEncoding::Compressed).as_ptr(), small.plain().as_ptr());
+
         let reply = large.plain().clone();
         assert_eq!(of_reply(reply.clone(), FrameEncoding::Compressed), Some(reply));
     }
 
     #[test]
-    fn a_form_is_made_once_for_all() {
-        let frame = message(BinaryKind::Output, &[b'x'; 5000]);
-        for form in FrameEncoding::ALL {
-            assert_eq!(of(&frame, form).as_ptr(), of(&frame.clone(), form).as_ptr());
+    fn an_encoding_is_computed_once_for_all() {
+        let frame = frame(BinaryKind::Output, &[b'x'; 5000]);
+        for encoding in FrameEncoding::ALL {
+            assert_eq!(of(&frame, encoding).as_ptr(), of(&frame.clone(), encoding).as_ptr());
         }
     }
 }

@@ -117,6 +117,11 @@ impl Output {
         self.pending.extend(form::of_reply(message, self.form));
     }
 
+    /// Appends a control frame of the WebSocket, in every encoding as it is.
+    pub(super) fn push_control(&mut self, frame: Bytes) {
+        self.pending.push_back(frame);
+    }
+
     /// Appends frames, in the form that the connection reads.
     pub(super) fn push_frames(&mut self, frames: &[Frame]) {
         let bytes = frames.iter().map(|frame| form::of(frame, self.form));
@@ -128,11 +133,12 @@ impl Output {
         self.pending.extend(rest);
     }
 
-    /// Appends the last messages; nothing follows them.
-    pub(super) fn seal(&mut self, last: impl IntoIterator<Item = Bytes>) {
-        for message in last {
-            self.push(message);
+    /// Appends the last message and the close frame, if any; nothing follows them.
+    pub(super) fn seal(&mut self, last: Option<Bytes>, close: Option<Bytes>) {
+        if let Some(last) = last {
+            self.push(last);
         }
+        self.pending.extend(close);
         self.sealed = true;
     }
 

@@ -191,7 +191,7 @@ impl Shard {
                 }
                 Outcome::Refused { answer } => {
                     connection.output.push(answer);
-                    connection.output.seal([]);
+                    connection.output.seal(None, None);
                     return self.finish_closing(slot);
                 }
             }
@@ -228,6 +228,10 @@ impl Shard {
                 OutboxItem::Message(message) => {
                     self.metrics.messages_sent.inc();
                     self.connections[slot].output.push(message);
+                }
+                OutboxItem::Control(frame) => {
+                    self.metrics.messages_sent.inc();
+                    self.connections[slot].output.push_control(frame);
                 }
                 OutboxItem::StartReading { stream, preamble, reader } => {
                     if !preamble.is_empty() {

@@ -132,8 +132,8 @@ impl Stage {
         let limit = ReadLimit { frames: std::num::NonZeroUsize::MAX, bytes: usize::MAX };
         topic.stream().read(Reader { next: 0 }, limit, &mut batch);
         let payload = |frame: &rejoin_core::Frame| {
-            let (_, payload) = rejoin_websocket::payload(frame.plain()).unwrap();
-            serde_json::from_slice::<Value>(&payload).unwrap()["payload"]["data"].clone()
+            let payload = serde_json::from_slice::<Value>(&frame.payload()).unwrap();
+            payload["payload"]["data"].clone()
         };
         batch.frames.iter().map(payload).collect()
     }

@@ -252,7 +252,7 @@ impl Client {
             Event::Text(text) => self.text(text),
             Event::Binary(bytes) => self.binary(bytes),
             Event::Ping(payload) => {
-                self.outbox.push(OutboxItem::Message(rejoin_websocket::pong(payload)));
+                self.outbox.push(OutboxItem::Control(rejoin_websocket::pong(payload)));
                 Flow::Continue
             }
             Event::Pong(_) => Flow::Continue,

@@ -76,7 +76,7 @@ impl Client {
                 Duty::Ping if socket.is_blocked => {}
                 Duty::Ping => {
                     metrics.pings_sent.inc();
-                    self.outbox.push(OutboxItem::Message(rejoin_websocket::ping(b"")));
+                    self.outbox.push(OutboxItem::Control(rejoin_websocket::ping(b"")));
                 }
                 // The peer has sent something, and the server has not read it yet.
                 Duty::Silent if (socket.has_unread)() => connection.record_received(),

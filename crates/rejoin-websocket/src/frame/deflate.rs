@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::{frame, payload};
+use super::{Kind, frame, header_len, payload};
 
 /// Says that a message is compressed (RFC 7692 §6).
 const COMPRESSED: u8 = 0x40;
@@ -32,11 +32,16 @@ thread_local! {
 /// result depends on nothing but the frame, so that sockets may share it. It is for those whose
 /// extension [`accept_deflate`](crate::handshake::accept_deflate) accepted.
 pub fn deflate(plain: &Bytes) -> Option<Bytes> {
-    if plain.len() < MIN_FRAME_BYTES {
+    let (kind, payload) = payload(plain)?;
+    deflate_payload(kind, &payload)
+}
+
+/// Compresses a message, as [`deflate`] does, for a caller that has the payload of the frame.
+pub fn deflate_payload(kind: Kind, payload: &[u8]) -> Option<Bytes> {
+    if header_len(payload.len()) + payload.len() < MIN_FRAME_BYTES {
         return None;
     }
-    let (kind, payload) = payload(plain)?;
-    let compressed = STATE.with_borrow_mut(|state| compress(state, &payload))?;
+    let compressed = STATE.with_borrow_mut(|state| compress(state, payload))?;
     Some(frame(COMPRESSED | kind.opcode(), &[&compressed]))
 }
 

@@ -275,8 +275,7 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
 }
 
 fn message(frame: &Frame) -> Result<Message, Problem> {
-    let text = rejoin_websocket::payload(frame.plain()).map(|(_, text)| text);
-    let published = text.and_then(|text| serde_json::from_slice::<Published>(&text).ok());
+    let published = serde_json::from_slice::<Published>(&frame.payload()).ok();
     // What a producer of the embedding program appended itself is of no form that is known here.
     let published = published.ok_or_else(|| {
         Problem::new(ErrorCode::Internal, "the topic holds what was not published to it")

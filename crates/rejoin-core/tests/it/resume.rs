@@ -1,4 +1,4 @@
-//! The promise: snapshot and tail are the same as never having left.
+//! Resumes: snapshot and tail give the same state as an uninterrupted reader.
 
 use proptest::prelude::*;
 use rejoin_core::{Batch, Progress, Reader, Start, Stream};
@@ -8,13 +8,13 @@ use crate::support::{Numbers, State, frames, limit, topic};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Something happens, of so many units; 0 says what is.
+    /// Appends a frame of `units`; a frame of 0 units contains a state.
     Append { units: u64 },
-    /// A reader leaves and comes back from a place that it has seen.
+    /// A reader resumes from an earlier position of its own.
     Attach { reader: usize, seen: prop::sample::Index },
-    /// A reader comes for the first time.
+    /// A reader starts without a position.
     Fresh { reader: usize },
-    /// A reader reads so many frames.
+    /// A reader reads up to `frames` frames.
     Read { reader: usize, frames: usize },
 }
 
@@ -31,12 +31,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What one reader believes, and every place at which it believed something.
+/// The state of one reader, and all its earlier positions and states.
 #[derive(Default)]
 struct View {
     reader: Option<Reader>,
     state: State,
-    places: Vec<(Position, State)>,
+    history: Vec<(Position, State)>,
 }
 
 impl View {
@@ -50,11 +50,11 @@ impl View {
         }
     }
 
-    fn begin(&mut self, start: &Start) {
+    fn start(&mut self, start: &Start) {
         for message in &start.preamble {
             self.message(message.plain());
         }
-        self.places.push((start.position, self.state.clone()));
+        self.history.push((start.position, self.state.clone()));
         self.reader = Some(start.reader);
     }
 }
@@ -76,7 +76,7 @@ fn read(numbers: &Numbers, view: &mut View, count: usize) {
             view.reader = Some(reader);
         }
         Progress::Behind { .. } => {
-            view.begin(&block_on(numbers.stream().start(None)).unwrap());
+            view.start(&block_on(numbers.stream().start(None)).unwrap());
         }
     }
 }
@@ -93,23 +93,24 @@ fn run(retention: usize, steps: Vec<Step>) {
             }
             Step::Attach { reader, seen } => {
                 let view = &mut views[reader];
-                if view.places.is_empty() {
+                if view.history.is_empty() {
                     continue;
                 }
-                let (position, known) = view.places[seen.index(view.places.len())].clone();
+                let (position, known) = view.history[seen.index(view.history.len())].clone();
                 let start = block_on(numbers.stream().start(Some(position))).unwrap();
                 assert!(matches!(start.verdict, Verdict::Resumed | Verdict::Snapshot));
                 view.state = known;
-                view.begin(&start);
+                view.start(&start);
             }
             Step::Fresh { reader } => {
                 let start = block_on(numbers.stream().start(None)).unwrap();
                 assert_eq!(start.verdict, Verdict::Fresh);
-                views[reader].begin(&start);
+                views[reader].start(&start);
             }
             Step::Read { reader, frames } => read(&numbers, &mut views[reader], frames),
         }
     }
+
     for view in views.iter_mut().filter(|view| view.reader.is_some()) {
         while view.state != numbers.state() {
             let before = view.reader;
@@ -125,7 +126,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn snapshot_and_tail_are_never_having_left(
+    fn snapshot_and_tail_equal_an_uninterrupted_reader(
         retention in 1usize..12,
         steps in prop::collection::vec(step(), 1..120),
     ) {
@@ -133,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn a_topic_repeats_nothing_and_counts_what_is_gone(
+    fn a_topic_repeats_no_message_and_counts_missed_ones(
         retention in 1usize..12,
         bursts in prop::collection::vec((0usize..20, 1usize..8), 1..40),
     ) {
@@ -147,14 +148,16 @@ proptest! {
             }
             seen = read_topic(&stream, &mut reader, count, seen);
         }
+
         while seen < appended {
             seen = read_topic(&stream, &mut reader, 100, seen);
         }
+
         prop_assert_eq!(seen, appended);
     }
 
     #[test]
-    fn a_topic_resumes_from_any_position_or_says_what_is_gone(
+    fn a_topic_resumes_from_any_position_or_reports_a_gap(
         retention in 1usize..12,
         before in 0u64..30,
         after in 0u64..30,
@@ -166,13 +169,16 @@ proptest! {
         let start = block_on(stream.start(Some(position))).unwrap();
         let kept = after.min(retention as u64);
         let mut reader = start.reader;
+
         prop_assert_eq!(start.replayed, kept);
         if after == kept {
             prop_assert_eq!((start.verdict, start.missed), (Verdict::Resumed, None));
         } else {
             prop_assert_eq!((start.verdict, start.missed), (Verdict::Gap, Some(after - kept)));
         }
+
         let seen = read_topic(&stream, &mut reader, 100, before + after - kept);
+
         prop_assert_eq!(seen, before + after);
     }
 }
@@ -181,7 +187,7 @@ fn publish(stream: &Stream, number: u64) {
     stream.append(rejoin_core::PayloadKind::Text, 1, &[number.to_string().as_bytes()]);
 }
 
-/// Reads on after `seen` numbers; each must be the next, or be counted as gone.
+/// Reads after `seen` numbers: each is the next one, or was reported as missed.
 fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64) -> u64 {
     let mut batch = Batch::default();
     match stream.read(*reader, limit(count), &mut batch) {
@@ -199,34 +205,38 @@ fn read_topic(stream: &Stream, reader: &mut Reader, count: usize, mut seen: u64)
             reader.next = oldest;
         }
     }
+
     seen
 }
 
 #[test]
-fn a_resume_does_not_skip_a_statement_that_was_dropped() {
+fn a_resume_does_not_skip_a_dropped_state_frame() {
     let numbers = Numbers::new(frames(2));
     let position = numbers.stream().head();
     numbers.append(1, 0);
     numbers.append(2, 1);
     numbers.append(3, 1);
     let start = block_on(numbers.stream().start(Some(position))).unwrap();
+
     assert_eq!(start.verdict, Verdict::Snapshot);
 }
 
 #[test]
-fn a_position_of_another_life_is_not_taken_for_one_of_this() {
+fn a_position_of_another_epoch_is_a_gap() {
     let (old, new) = (topic(frames(8)), topic(frames(8)));
     publish(&old, 0);
     publish(&new, 0);
     let start = block_on(new.start(Some(old.head()))).unwrap();
+
     assert_eq!((start.verdict, start.missed), (Verdict::Gap, None));
     assert_eq!(start.reason, Some("epoch"));
-    // All that is left may be new to the reader.
+
+    // Any retained frame may be new to the reader.
     assert_eq!(start.replayed, 1);
 }
 
 #[test]
-fn a_position_that_no_frame_has_is_refused() {
+fn a_position_beyond_the_head_is_a_gap() {
     let stream = topic(frames(8));
     publish(&stream, 0);
     let ahead = Position { offset: 9, ..stream.head() };

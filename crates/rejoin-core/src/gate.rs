@@ -1,4 +1,4 @@
-//! The gate of a hub: closed before its state is saved, so that nothing acknowledged is lost.
+//! The gate of a hub: closes before the state is saved, so that no acknowledged append is lost.
 
 use std::sync::{
     Arc,
@@ -7,17 +7,17 @@ use std::sync::{
 
 use rejoin_protocol::{ErrorCode, message::ErrorBody};
 
-/// Refuses publishes, emits and input once it is closed; a handle.
+/// A handle that refuses publishes, emits and input once it is closed.
 ///
-/// An append checks it under the lock of its stream, and the save takes each stream's lock after
-/// it has closed the gate. So an append is either in the save or refused.
+/// An append checks the gate under the lock of its stream. The save closes the gate first and
+/// takes each stream's lock afterwards, so an append is either saved or refused.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate {
     is_closed: Arc<AtomicBool>,
 }
 
 impl Gate {
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
@@ -27,9 +27,10 @@ impl Gate {
     /// `overloaded`, which a client may retry.
     pub(crate) fn check(&self) -> Result<(), ErrorBody> {
         if self.is_closed.load(Ordering::SeqCst) {
-            let sentence = "the server is stopping; try again with the next one";
+            let sentence = "the server is stopping; try again in a few seconds";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
+
         Ok(())
     }
 }
