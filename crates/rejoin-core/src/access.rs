@@ -37,6 +37,21 @@ pub enum SessionRight {
 /// The rights of a token: its claim `caps`.
 ///
 /// A key is a name, or a prefix followed by `*`. The rights of all matching keys add up.
+///
+/// ```
+/// use rejoin_core::{Caps, TopicRight};
+/// use rejoin_protocol::TopicName;
+///
+/// let json = r#"{"topics": {"news.*": ["subscribe"], "news.sports": ["publish"]}}"#;
+/// let caps: Caps = serde_json::from_str(json).unwrap();
+///
+/// let sports = TopicName::new("news.sports").unwrap();
+/// assert!(caps.allows_topic(&sports, TopicRight::Subscribe));
+/// assert!(caps.allows_topic(&sports, TopicRight::Publish));
+///
+/// let world = TopicName::new("news.world").unwrap();
+/// assert!(!caps.allows_topic(&world, TopicRight::Publish));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caps {

@@ -88,6 +88,7 @@ impl Connection {
         outbox: Arc<Outbox>,
         encode: Encode,
     ) -> Self {
+        // The token is verified. The device that the client names is not.
         let Device { id, name } = client.device;
         let device = Device { id: identity.device.clone().or(id), name };
 
@@ -133,6 +134,7 @@ impl Connection {
             return Err(UserMismatch);
         }
 
+        // Both under the lock, so that two refreshes do not mix.
         let mut current = self.shared.identity.write();
         let expires_at = identity.expires_at.unwrap_or(u64::MAX);
         self.shared.expires_at.store(expires_at, Ordering::Release);
@@ -160,6 +162,7 @@ impl Connection {
     /// As [`may_act`](Self::may_act).
     pub fn may_act_at(&self, now_ms: u64) -> Result<(), CloseCode> {
         match self.shared.outbox.close_code() {
+            // A closed connection keeps its code, even if its token has expired since.
             Some(code) => Err(CloseCode::from_code(code).unwrap_or(CloseCode::Normal)),
             None if self.has_expired(now_ms) => Err(CloseCode::TokenExpired),
             None => Ok(()),
@@ -264,6 +267,7 @@ impl Authority for Connection {
 
     fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
         self.may_act_at(now_ms).map_err(|code| match code {
+            // Only an expiry has an error of its own. The client gets other causes as a close code.
             CloseCode::TokenExpired => ErrorCode::TokenExpired.into(),
             _ => ErrorBody::new(ErrorCode::NotAuthenticated, "the connection is closed".to_owned()),
         })

@@ -167,6 +167,7 @@ impl Events {
 
     fn push(&self, call: Call) {
         let mut state = self.shared.state.lock();
+        // Never waits: the caller holds locks, and may be an I/O thread.
         if state.queue.len() >= MAX_QUEUED {
             state.dropped += 1;
             self.shared.dropped.inc();
@@ -209,6 +210,7 @@ impl Events {
             }
         }
 
+        // From here on callers of `deliver` call the handlers: nothing else would.
         self.shared.state.lock().has_stopped = true;
         self.call_handlers();
     }

@@ -69,6 +69,7 @@ impl Frame {
     pub fn new(encode: Encode, kind: PayloadKind, parts: &[&[u8]]) -> Self {
         let plain = encode(kind, parts);
         let payload_len: usize = parts.iter().map(|part| part.len()).sum();
+        // The payload is the tail, so its start needs no parser.
         let payload_start = plain.len().saturating_sub(payload_len);
 
         let shared = Shared { kind, plain, payload_start, transcoded: OnceLock::new() };

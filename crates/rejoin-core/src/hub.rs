@@ -124,6 +124,7 @@ impl Hub {
         shutdown: &Shutdown,
         mut saved: Option<SavedHub>,
     ) -> Self {
+        // First: each part restores streams by their age.
         let away = saved.as_mut().map(restore::age).unwrap_or_default();
         let limits = config.limits;
         let metrics = Arc::<Metrics>::default();
@@ -180,21 +181,26 @@ impl Hub {
     fn start_tasks(&self) {
         let shutdown = &self.shared.shutdown;
 
+        // Refuses appends as soon as the layers around the hub have ended.
         let (gate, stop) = (self.shared.gate.clone(), shutdown.clone());
         shutdown.spawn(async move {
             stop.begun().await;
             gate.close();
         });
 
+        // Drops what has expired while nothing happens.
         let hub = self.clone();
         shutdown.spawn(async move { hub.sweep_until_shutdown().await });
 
+        // Ends memberships after the grace period.
         let hub = self.clone();
         shutdown.spawn(async move { hub.run_timers_until_shutdown().await });
 
+        // Calls the handlers of the embedding program.
         let (events, stop) = (self.shared.events.clone(), shutdown.clone());
         shutdown.spawn(async move { events.run(&stop).await });
 
+        // Publishes the changes of sessions to their lists.
         let hub = self.clone();
         shutdown.spawn(async move { hub.publish_changes_until_shutdown().await });
     }

@@ -27,6 +27,22 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 const KEY_BYTES: usize = 512;
 
 /// Results by user and key, each retained for five minutes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use rejoin_core::IdempotencyCache;
+/// use rejoin_protocol::UserId;
+///
+/// let cache = IdempotencyCache::default();
+/// let ann = UserId::new("ann").unwrap();
+///
+/// for retry in 0..3 {
+///     let cell = cache.result(&ann, "request-1").unwrap();
+///     let result = cell.get_or_init(|| async { format!("executed in try {retry}") }).await;
+///     assert_eq!(result, "executed in try 0");
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct IdempotencyCache<K, V> {
     state: Mutex<State<K, V>>,
@@ -91,6 +107,7 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
         state.expire(now);
 
         let key = (user.clone(), key);
+        // A known key needs no room, so retries succeed at the limit.
         if let Some(entry) = state.results.get(&key) {
             return Ok(Arc::clone(&entry.result));
         }
@@ -111,6 +128,7 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
     pub fn charge(&self, user: &UserId, key: K, bytes: usize) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        // The key may have expired since.
         if let Some(entry) = state.results.get_mut(&(user.clone(), key)) {
             entry.bytes += bytes;
             state.bytes += bytes;
@@ -136,6 +154,7 @@ impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
     /// Restores a result of another process. The caller restores the oldest first.
     pub(crate) fn restore(&self, user: &UserId, key: K, result: V, at: Instant) {
         let mut state = self.state.lock();
+        // Without a check: the old process has enforced the limits.
         state.insert(at, (user.clone(), key), OnceCell::new_with(Some(result)));
         state.expire(Instant::now());
     }

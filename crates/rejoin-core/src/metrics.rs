@@ -181,6 +181,7 @@ impl Names<'_> {
 impl Metrics {
     /// Counts frames that were not delivered to a reader.
     pub fn frames_dropped(&self, reason: DropReason, count: u64) {
+        // An increment by 0 would create a sample without any dropped frame.
         if count > 0 {
             self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
         }

@@ -77,6 +77,32 @@ impl From<CloseCode> for CloseNotice {
 }
 
 /// The outbox of one connection.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use rejoin_core::{Outbox, OutboxItem, Wake};
+/// use rejoin_protocol::{CloseCode, StreamNumber};
+///
+/// #[derive(Debug)]
+/// struct Shard;
+///
+/// impl Wake for Shard {
+///     fn stream_advanced(&self, _stream: StreamNumber) {}
+///
+///     fn outbox_filled(&self, slot: usize) {
+///         assert_eq!(slot, 7);
+///     }
+/// }
+///
+/// let outbox = Outbox::new(Arc::new(Shard), 7);
+/// outbox.push(OutboxItem::Message("hello".into()));
+/// outbox.push(OutboxItem::Close(CloseCode::Normal.into()));
+///
+/// // Nothing is queued behind a close.
+/// outbox.push(OutboxItem::Message("too late".into()));
+/// assert_eq!(outbox.take().len(), 2);
+/// ```
 pub struct Outbox {
     wake: Arc<dyn Wake>,
     slot: usize,
@@ -158,6 +184,7 @@ impl Outbox {
             return;
         }
 
+        // The first message is accepted whatever its size: the limit protects against a queue.
         let is_full = state.items.len() >= MAX_OUTBOX_ITEMS
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
         let item = if is_full && !matches!(item, OutboxItem::Close(_)) {
@@ -167,6 +194,7 @@ impl Outbox {
             item
         };
 
+        // With the lock held: no later push may pass the check above.
         if let OutboxItem::Close(notice) = &item {
             self.closed.store(notice.code.code(), Ordering::Release);
         }
@@ -187,6 +215,7 @@ impl Outbox {
     pub fn take(&self) -> VecDeque<OutboxItem> {
         let mut state = self.state.lock();
         (state.bytes, state.preamble_bytes) = (0, 0);
+        // Items pushed from here on notify the writer again.
         (state.is_notified, state.is_eviction_pending) = (false, false);
         mem::take(&mut state.items)
     }
@@ -203,6 +232,7 @@ impl Outbox {
     pub fn abort(&self) -> usize {
         let mut state = self.state.lock();
         let normal = CloseCode::Normal.code();
+        // An earlier close keeps its code.
         let _ = self.closed.compare_exchange(0, normal, Ordering::AcqRel, Ordering::Acquire);
         state.drop_all();
         mem::take(&mut state.dropped)
@@ -235,6 +265,7 @@ impl Outbox {
 
 impl SnapshotHolder for Outbox {
     fn evict_if_stalled(&self) {
+        // Wakes the writer in any case: it was notified of these items before.
         self.state.lock().is_eviction_pending = true;
         self.wake.outbox_filled(self.slot);
     }

@@ -62,8 +62,10 @@ use crate::{
 ///
 /// let terminals = MemoryTerminals::new();
 /// let mut started = terminals.started().unwrap();
-/// let mut config = HubConfig::new(|_, parts| parts.concat().into(), terminals, Arc::new(MemoryScreens));
-/// let profile = Profile { command: vec!["sh".into()], cwd: None, env: vec![], install_hint: None };
+/// let encode = |_, parts: &[&[u8]]| parts.concat().into();
+/// let mut config = HubConfig::new(encode, terminals, Arc::new(MemoryScreens));
+/// let command = vec!["sh".into()];
+/// let profile = Profile { command, cwd: None, env: vec![], install_hint: None };
 /// config.profiles.insert(ProfileName::new("terminal").unwrap(), profile);
 /// let hub = Hub::new(config, &Shutdown::new());
 ///
@@ -260,6 +262,7 @@ impl Session {
     fn add_viewer(&self, connection: &Connection, request: &AttachRequest) -> u64 {
         let mut state = self.shared.state.lock();
         let viewer = state.viewers.add(connection, request);
+        // Only the first viewer changes the status.
         let status = (state.viewers.len() == 1).then(|| self.publish_status(&state)).flatten();
         if state.viewers.should_own_size(viewer) {
             self.take_size(&mut state, viewer);
@@ -279,6 +282,7 @@ impl Session {
 
         if state.viewers.is_empty() {
             let status = self.publish_status(&state);
+            // With the lock held: two last leaves must not swap.
             observer.record_left(self);
             drop(state);
             self.log_status(status, connection);

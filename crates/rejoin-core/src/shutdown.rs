@@ -8,6 +8,26 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 /// A group of tasks that stop together, after the layers around it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::time::Duration;
+///
+/// use rejoin_core::Shutdown;
+///
+/// let core = Shutdown::new();
+/// let sockets = core.layer("sockets");
+///
+/// let (stop, inner) = (sockets.clone(), core.clone());
+/// sockets.spawn(async move {
+///     stop.begun().await;
+///     assert!(!inner.has_begun(), "the layer stops first");
+/// });
+///
+/// let still_running = core.finish(Duration::from_secs(5)).await;
+/// assert_eq!(still_running, 0);
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Shutdown {
     shared: Arc<Shared>,

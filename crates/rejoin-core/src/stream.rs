@@ -226,6 +226,7 @@ impl Stream {
             room: Notify::new(),
         });
 
+        // The budget holds streams weakly, so it does not keep a dropped topic alive.
         if let Some(budget) = budget {
             budget.share(&shared);
         }
@@ -279,6 +280,7 @@ impl Stream {
     /// # Panics
     /// In debug builds, if the stream is finished.
     pub fn append(&self, kind: PayloadKind, units: u64, parts: &[&[u8]]) -> Position {
+        // Encoded before the lock: a large frame must not delay readers.
         let frame = Frame::new(self.shared.encode, kind, parts);
         let mut state = self.shared.state.lock();
         state.push(frame, units, self.shared.number);
@@ -289,6 +291,7 @@ impl Stream {
     pub fn finish(&self) {
         let mut state = self.shared.state.lock();
         state.is_finished = true;
+        // No frame follows that would notify them.
         state.followers.notify(self.shared.number);
     }
 

@@ -27,6 +27,7 @@ impl<R: Copy + PartialEq> Rights<R> {
     fn new(list: &[R]) -> Self {
         let mut rights = Self([None; 3]);
         for right in list {
+            // A token may list a right twice. The array has room for each once.
             if !rights.contains(*right)
                 && let Some(free) = rights.0.iter_mut().find(|slot| slot.is_none())
             {
@@ -92,6 +93,7 @@ impl<'de, R: Deserialize<'de> + Copy + PartialEq> Deserialize<'de> for Rules<R> 
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rules<R>, A::Error> {
+                // Repeated keys stay: their rights add up.
                 let mut rules = Vec::new();
                 while let Some((pattern, rights)) = map.next_entry::<Box<str>, Vec<R>>()? {
                     rules.push((pattern, Rights::new(&rights)));

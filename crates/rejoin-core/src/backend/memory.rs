@@ -75,6 +75,7 @@ impl Terminals for MemoryTerminals {
             written: written_tx,
         };
 
+        // The receiver owns the program from here on.
         Box::pin(async move {
             let refused =
                 |_| StartError("no test plays the programs of these terminals".to_owned());

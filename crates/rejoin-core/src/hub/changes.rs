@@ -79,6 +79,7 @@ impl Hub {
                 () = self.shared.shutdown.begun() => return,
             }
 
+            // Taken out of the lock: publishing may wait for the fan-out.
             for (session, kind) in self.shared.changes.take().into_values() {
                 self.publish_change(&session, kind).await;
             }

@@ -31,6 +31,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // Before the event: its handler must not find the connection.
         self.hub.shared.connections.remove(&self.connection);
         self.hub.shared.metrics.connections.dec();
         self.hub.notify(HubEvent::Disconnected { connection: self.connection.clone() });
@@ -62,6 +63,7 @@ impl Hub {
             })
         })?;
 
+        // Without the locks: an event handler and presence take their own.
         shared.metrics.connections.inc();
         shared.metrics.connections_total.inc();
         self.notify(HubEvent::Connected { connection: connection.clone() });

@@ -27,6 +27,7 @@ pub(super) struct SessionList {
 
 impl SessionList {
     pub(super) async fn publish(&self, event: Event<'_>) {
+        // No gate: session lists are not saved.
         let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
     }
 }
@@ -96,6 +97,7 @@ impl Hub {
                 return Ok((stream.start_now(position), Some(stream)));
             }
             SESSIONS => {
+                // Created by the subscription: a list without a subscriber needs no events.
                 let key = ImplicitStreamKey::Sessions(connection.user().clone());
                 let stream = self.implicit_stream(key)?;
                 return Ok((stream.start_now(position), Some(stream)));
@@ -130,6 +132,7 @@ async fn publish<E>(
     event: Event<'_>,
     check: impl Fn() -> Result<(), E>,
 ) -> Result<Position, E> {
+    // The time of the call, also if the append has to wait.
     let time = now_ms();
     let text = |position| {
         check()?;

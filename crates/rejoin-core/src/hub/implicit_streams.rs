@@ -120,6 +120,7 @@ impl ImplicitStreams {
     ) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
         let config = topic_stream::config(&all, topic_stream::default_rule(), &context);
+        // Restored here: unlike the others, this stream always exists.
         let saved_stream = saved.and_then(|(saved, _)| {
             saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone)
         });
@@ -156,6 +157,7 @@ impl ImplicitStreams {
         if let Some(stream) = kept.get(&key) {
             return Ok(stream.clone());
         }
+        // Streams of other users are evicted only if they have more of them.
         if !kept.make_room(key.user(), self.max, &self.epochs) {
             let sentence = "the user has the maximum number of streams of devices";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
@@ -168,6 +170,7 @@ impl ImplicitStreams {
         let connections = match &key {
             ImplicitStreamKey::User(user) => registry.of_user(user),
             ImplicitStreamKey::Device(user, device) => registry.of_device(user, device),
+            // Connections read their list only after a subscription.
             ImplicitStreamKey::Sessions(_) => Vec::new(),
         };
         for connection in connections {

@@ -75,6 +75,33 @@ impl Hub {
     /// Implicit streams have the reserved names `@all`, `@user`, `@device` and `@sessions`. There
     /// is no subscription to one that does not exist yet: its creation starts the readers.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use std::sync::Arc;
+    /// # use rejoin_core::*;
+    /// # use rejoin_protocol::{StreamNumber, Subject, TopicName, UserId, Verdict};
+    /// # #[derive(Debug)] struct Shard;
+    /// # impl Wake for Shard {
+    /// #     fn stream_advanced(&self, _stream: StreamNumber) {}
+    /// #     fn outbox_filled(&self, _slot: usize) {}
+    /// # }
+    /// # let encode = |_: PayloadKind, parts: &[&[u8]]| parts.concat().into();
+    /// # let config = HubConfig::new(encode, MemoryTerminals::new(), Arc::new(MemoryScreens));
+    /// # let hub = Hub::new(config, &Shutdown::new());
+    /// let ann = Identity::new(UserId::new("ann").unwrap(), Caps::user());
+    /// let outbox = Arc::new(Outbox::new(Arc::new(Shard), 0));
+    /// let connection = Connection::new(ann.clone(), ClientInfo::default(), outbox, encode);
+    ///
+    /// let news = TopicName::new("news").unwrap();
+    /// let (start, subscription) = hub.subscribe(&connection, &news, None).unwrap();
+    /// assert_eq!(start.verdict, Verdict::Fresh);
+    ///
+    /// let presence = hub.presence(&ann, &Subject::Topic(news)).unwrap();
+    /// assert_eq!((presence.users, presence.connections), (1, 1));
+    /// drop(subscription);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`topic`](Self::topic).
     pub fn subscribe(
@@ -127,6 +154,8 @@ impl Hub {
         };
         let Some(key) = key else { return publish().await };
 
+        // The first request fills the cell. Concurrent retries wait for it. A cancelled one
+        // leaves it empty for the next.
         let result = self.shared.published.result(&identity.user, (name.clone(), key.clone()));
         let result = result.map_err(|error| {
             self.shared.metrics.rate_limited("keys");

@@ -132,6 +132,7 @@ impl State {
     fn remove(&mut self, connection: &Connection) {
         let Some(entry) = self.connections.remove(connection.id()) else { return };
         if let Some(moved) = swap_remove(&mut self.users, connection.user(), entry.user_index) {
+            // The last entry of the list has taken the free index.
             self.entry(&moved).user_index = entry.user_index;
         }
 

@@ -54,6 +54,8 @@ impl Hub {
 
         let id = create.id;
         let id = id.unwrap_or_else(|| SessionId::new(&new_id()).expect("a UUID is a valid id"));
+
+        // Dropped on any error below, which releases the id.
         let reservation = self.shared.sessions.reserve(&id, &identity.user)?;
 
         let size = create.size.unwrap_or(TerminalSize::DEFAULT);

@@ -82,6 +82,7 @@ impl Topic {
     /// The caller holds the lock that is needed to get another handle.
     pub(super) fn is_unused(&self) -> bool {
         let Shared { stream, presence, .. } = &*self.shared;
+        // The map of topics has one handle to this topic, and this topic one to its group.
         let is_held = Arc::strong_count(&self.shared) > 1 || Arc::strong_count(presence) > 1;
         !is_held && stream.is_unshared() && presence.is_unused() && self.is_spent()
     }

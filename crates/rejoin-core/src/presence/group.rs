@@ -223,6 +223,7 @@ impl PresenceGroup {
     fn leave(self: &Arc<Self>, connection: &Connection) {
         let id = MemberId::of(connection);
         let now = Instant::now();
+        // No publication yet: the member leaves when the timer finds it absent.
         let needs_timer = self.state.lock().members.leave(&id, now);
         if needs_timer {
             let timer = Timer::Grace(Arc::downgrade(self), id);

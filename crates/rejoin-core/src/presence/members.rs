@@ -79,6 +79,7 @@ impl Members {
                 let member = &mut members[index];
                 member.connections += 1;
                 member.left_at = None;
+                // A connection without a name does not remove the name of another one.
                 if name.is_some() {
                     member.name = name.cloned();
                 }
@@ -114,6 +115,7 @@ impl Members {
     /// Handles an expired grace timer: removes the member if the grace period is over.
     pub(super) fn check(&mut self, id: &MemberId, now: Instant, grace: Duration) -> GraceCheck {
         let Some(member) = self.member(id) else { return GraceCheck::Present };
+        // The member came back. Its next leave starts a new timer.
         let Some(left_at) = member.left_at else {
             member.has_timer = false;
             return GraceCheck::Present;

@@ -39,6 +39,7 @@ impl<T> Timers<T> {
         state.queue.insert((at, number), timer);
         drop(state);
 
+        // The task sleeps until the first timer. A later one does not shorten the sleep.
         if is_first {
             self.earlier.notify_one();
         }

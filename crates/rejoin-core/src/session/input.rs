@@ -144,6 +144,7 @@ impl InputQueue {
         let is_numbered = seq != 0;
         let last = self.last_seq(writer);
 
+        // A repeat after a reconnect: the first one was accepted.
         if is_numbered && seq <= last {
             if self.pending.len() >= MAX_PENDING {
                 return Err(ErrorCode::InputFull.into());
@@ -218,6 +219,7 @@ impl InputQueue {
         }
 
         let number = self.last_number + 1;
+        // A refusal leaves the numbers unchanged, so that the client can retry.
         self.control(Control::Input { number, bytes, author })?;
         self.last_number = number;
         self.push_pending(length, receipt);
@@ -230,6 +232,7 @@ impl InputQueue {
     }
 
     fn record(&mut self, writer: WriterKey, seq: u64) {
+        // At the end: the list drops the writer idle for longest.
         self.writers.retain(|(known, _)| *known != writer);
         self.writers.push((writer, seq));
         if self.writers.len() > MAX_WRITERS {

@@ -41,6 +41,7 @@ struct Viewer {
 impl Viewers {
     /// Adds a viewer and returns its number.
     pub(super) fn add(&mut self, connection: &Connection, request: &AttachRequest) -> u64 {
+        // Never reused: an old attachment must not act for another viewer.
         self.last_number += 1;
         let number = self.last_number;
 
@@ -55,6 +56,7 @@ impl Viewers {
     }
 
     pub(super) fn remove(&mut self, number: u64) {
+        // `last_writer` stays: the same tab may come back.
         self.viewers.retain(|viewer| viewer.number != number);
         if self.size_owner == Some(number) {
             self.size_owner = None;
@@ -115,6 +117,7 @@ impl Viewers {
     /// Makes a viewer the owner of the size. Returns its size; `None` if it may not own the size
     /// or sent none.
     pub(super) fn own_size(&mut self, number: u64) -> Option<TerminalSize> {
+        // A read-only viewer never changes the size for others.
         let viewer = self.find(number).filter(|viewer| viewer.role == Role::Writer)?;
         let size = viewer.size?;
         self.size_owner = Some(number);

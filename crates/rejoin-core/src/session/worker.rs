@@ -156,6 +156,7 @@ async fn take_turns(
 
         // Released after each turn, so that waiting sessions are next.
         let _turn = threads.turns.acquire().await.ok()?;
+        // Interpreting is CPU work: on a runtime thread it would delay connections.
         let turn = spawn_blocking(move || {
             let result = work.turn(&mut *screen);
             (screen, work, result)

@@ -63,6 +63,7 @@ impl Stream {
         let id = followers.next_id;
         followers.next_id += 1;
 
+        // Otherwise these frames would wait for the next append.
         let is_notified = from < head;
         if is_notified {
             wake.stream_advanced(self.number());

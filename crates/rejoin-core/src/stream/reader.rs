@@ -93,6 +93,7 @@ impl Stream {
             LagPolicy::Snapshot(source) => {
                 let snapshot = source.snapshot().await?;
                 let verdict = if gone.is_some() { Verdict::Snapshot } else { Verdict::Fresh };
+                // Frames appended since the snapshot follow it.
                 let (head, _) = self.next();
                 Some(Start {
                     verdict,
@@ -133,6 +134,7 @@ impl Stream {
         };
 
         let ring = &self.shared.state.lock().ring;
+        // In an empty ring this is the head, and the reader skips nothing.
         let newest = ring.head().saturating_sub(1).max(ring.oldest());
         let missed = newest.checked_sub(reader.next).filter(|missed| *missed > 0)?;
         let position = self.position(ring.offset_of(newest));
@@ -171,6 +173,7 @@ impl Stream {
 
         let mut state = self.shared.state.lock();
         let now = Instant::now();
+        // First: a reader must not start at a frame that is too old.
         state.ring.expire(now);
         state.ring.touch(now);
 

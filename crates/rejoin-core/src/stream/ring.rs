@@ -93,6 +93,7 @@ impl Ring {
 
     /// Restores a saved stream, whose frames are of one unit each.
     pub(super) fn restore(&mut self, saved: &SavedStream, encode: Encode) {
+        // The dropped frames were of one unit each as well.
         self.head_offset = saved.head.saturating_sub(saved.frames.len() as u64);
         for SavedFrame { age_ms, kind, payload } in &saved.frames {
             self.push(Frame::new(encode, *kind, &[payload]), 1, instant(*age_ms));
@@ -121,6 +122,7 @@ impl Ring {
         }
         self.entries.push_back(Entry { frame, offset, bytes_before, at: now });
 
+        // The new frame always stays, so that each reader has something to continue with.
         while self.entries.len() > 1
             && (self.entries.len() > self.retention.frames.get()
                 || self.retained_bytes() > self.retention.bytes.get() as u64
@@ -214,6 +216,7 @@ impl Ring {
         batch.first = from;
         let Some(start) = from.checked_sub(self.first) else { return false };
 
+        // At the head the batch stays empty.
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
         for entry in self.entries.range(start..).take(limit.frames.get()) {
@@ -234,6 +237,7 @@ impl Ring {
         let bytes = (self.retention.bytes.get() / 2).clamp(1, MAX_PACE_BYTES);
 
         let behind = self.head().saturating_sub(taken);
+        // A follower behind the ring has lost frames. Only retained ones count.
         let taken_bytes = self.entry(taken.max(self.first)).map(|entry| entry.bytes_before);
         let untaken_bytes = self.total_bytes - taken_bytes.unwrap_or(self.total_bytes);
         behind < frames as u64 && untaken_bytes < bytes as u64
@@ -260,6 +264,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        // The budget outlives the ring: the user's other streams share it.
         if let Some(budget) = &self.budget {
             budget.release(self.entries.iter().map(|entry| entry.frame.plain().len()).sum());
         }

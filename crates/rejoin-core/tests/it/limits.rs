@@ -126,7 +126,10 @@ async fn idle_streams_make_room_for_new_messages() {
     let saved = hub.save();
     let held =
         |stream: &SavedStream| stream.frames.iter().map(|frame| frame.payload.len()).sum::<usize>();
-    let of_bob = |stream: &&SavedStream| matches!(&stream.owner, StreamOwner::Topic { creator, .. } if *creator == bob.user);
+    let of_bob = |stream: &&SavedStream| match &stream.owner {
+        StreamOwner::Topic { creator, .. } => *creator == bob.user,
+        _ => false,
+    };
     let of_ann = |stream: &&SavedStream| !of_bob(stream);
     let bytes: usize = saved.streams.iter().filter(of_ann).map(held).sum();
 

@@ -55,6 +55,7 @@ impl SnapshotSource for OwnerSource {
                 return Some(snapshot);
             }
 
+            // The owner has ended, and left the last screen.
             last.get().cloned()
         })
     }
