@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
 use rejoin_protocol::{
     CloseCode, ConnectionId, ConnectionInfo, DeviceId, DeviceName, ErrorCode, MessageId, UserId,
     message::{self, ErrorBody, ServerMessage},
@@ -24,6 +23,7 @@ pub use author::Author;
 use crate::{
     access::{Authority, Identity, new_connection_id},
     frame::{Encode, PayloadKind},
+    lock::{RwLock, level::LEAF},
     outbox::{Outbox, OutboxItem},
     time::now_ms,
 };
@@ -58,7 +58,7 @@ struct Shared {
     id: ConnectionId,
     user: UserId,
     /// Replaced by a refresh, always by an identity of the same user.
-    identity: RwLock<Arc<Identity>>,
+    identity: RwLock<Arc<Identity>, LEAF>,
     /// The end of the token in milliseconds since the Unix epoch; `u64::MAX` if it does not
     /// expire. Read before each effect, without the lock.
     expires_at: AtomicU64,

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rejoin_protocol::UserId;
 use tokio::sync::Notify;
@@ -14,6 +13,7 @@ use tracing::error;
 
 use crate::{
     connection::Connection,
+    lock::{Mutex, level::LEAF},
     presence::{ChangeKind, UserObserver},
     session::{Session, SessionHandler, catch_panic},
     shutdown::Shutdown,
@@ -108,7 +108,7 @@ struct Shared {
     dropped: Counter,
     /// Notified when an event is queued. Only the task of [`Events::run`] waits.
     ready: Notify,
-    state: Mutex<State>,
+    state: Mutex<State, LEAF>,
 }
 
 /// A queued call of a handler.

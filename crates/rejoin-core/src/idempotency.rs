@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use rejoin_protocol::UserId;
 use tokio::{sync::OnceCell, time::Instant};
 
-use crate::saved::age_ms;
+use crate::{
+    lock::{Mutex, level::LEAF},
+    saved::age_ms,
+};
 
 /// The lifetime of a key: longer than the retries of any client.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -45,7 +47,7 @@ const KEY_BYTES: usize = 512;
 /// ```
 #[derive(Debug)]
 pub struct IdempotencyCache<K, V> {
-    state: Mutex<State<K, V>>,
+    state: Mutex<State<K, V>, LEAF>,
 }
 
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod frame;
 mod gate;
 mod hub;
 mod idempotency;
+mod lock;
 mod metrics;
 mod outbox;
 mod presence;

@@ -95,6 +95,8 @@ mod held {
     pub(super) struct Level(u8);
 
     impl Level {
+        /// Records a level that the thread is about to take.
+        ///
         /// # Panics
         /// If the thread holds a lock of this level or above.
         pub(super) fn new(level: u8) -> Self {

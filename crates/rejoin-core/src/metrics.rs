@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -20,6 +19,8 @@ use prometheus_client::{
 };
 use rejoin_protocol::CloseCode;
 
+use crate::lock::{Mutex, level::LEAF};
+
 /// A label and its value.
 type Label = [(&'static str, &'static str); 1];
 /// An HTTP status.
@@ -31,7 +32,7 @@ type SessionLabels = [(&'static str, &'static str); 2];
 
 /// The metrics of a hub and its gateway.
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    registry: Mutex<Registry, LEAF>,
     /// Authenticated connections.
     pub connections: Gauge,
     /// Connections that were authenticated.

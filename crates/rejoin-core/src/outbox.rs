@@ -11,11 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rejoin_protocol::{CloseCode, StreamNumber};
 
 use crate::{
     frame::Frame,
+    lock::{Mutex, level::OUTBOX},
     stream::{Reader, SnapshotHolder, Stream},
     wake::Wake,
 };
@@ -109,7 +109,7 @@ pub struct Outbox {
     /// The code of the close; 0 while the connection is open. Written with `state` locked, so
     /// that nothing is queued behind a close. Read without the lock.
     closed: AtomicU16,
-    state: Mutex<State>,
+    state: Mutex<State, OUTBOX>,
 }
 
 #[derive(Default)]

@@ -16,7 +16,6 @@ mod worker;
 
 use std::{fmt, sync::Arc};
 
-use parking_lot::Mutex;
 use rejoin_protocol::{
     ConnectionId, ErrorCode, Exit, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
     Signal, TerminalSize, UserId,
@@ -38,6 +37,10 @@ use crate::{
     backend::Control,
     connection::{Author, Connection},
     frame::PayloadKind,
+    lock::{
+        Mutex,
+        level::{LEAF, SESSION},
+    },
     presence::PresenceGroup,
     session::{
         input::{Input, InputQueue},
@@ -106,8 +109,8 @@ struct Shared {
     /// Commands for the owner task, which never waits for their senders.
     commands: mpsc::Sender<Command>,
     /// Held over a change and the append of its update, so that readers receive changes in order.
-    state: Mutex<State>,
-    handler: Mutex<Option<Arc<dyn SessionHandler>>>,
+    state: Mutex<State, SESSION>,
+    handler: Mutex<Option<Arc<dyn SessionHandler>>, LEAF>,
     /// Limits the concurrent exports of the screen.
     exports: Arc<Semaphore>,
     /// The span of the session's log lines.

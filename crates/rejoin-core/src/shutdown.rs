@@ -2,10 +2,11 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
+
+use crate::lock::{Mutex, level::LEAF};
 
 /// A group of tasks that stop together, after the layers around it.
 ///
@@ -39,7 +40,7 @@ struct Shared {
     token: CancellationToken,
     tracker: TaskTracker,
     /// The layers that use this group, the outermost last.
-    layers: Mutex<Vec<Shutdown>>,
+    layers: Mutex<Vec<Shutdown>, LEAF>,
 }
 
 impl Shutdown {

@@ -15,7 +15,6 @@ use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use rejoin_protocol::{Position, StreamNumber};
 use tokio::{sync::Notify, time::Instant};
 
@@ -27,6 +26,7 @@ pub use ring::{Batch, ReadLimit};
 
 use crate::{
     frame::{Encode, Frame, PayloadKind},
+    lock::{Mutex, level::STREAM},
     saved::{SavedStream, StreamOwner},
     stream::{follower::Followers, ring::Ring},
 };
@@ -180,7 +180,7 @@ struct Shared {
     epoch: u64,
     lag: LagPolicy,
     encode: Encode,
-    state: Mutex<State>,
+    state: Mutex<State, STREAM>,
     /// Notifies producers when a follower has made room. Notified only while producers wait.
     room: Notify,
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
@@ -11,6 +10,8 @@ use crate::backend::{
     Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens,
     Scrollback, StartError, TerminalEvent, Terminals,
 };
+
+use crate::lock::{Mutex, level::LEAF};
 
 /// Events, controls and started terminals that each of the queues holds.
 const QUEUE: usize = 64;
@@ -20,7 +21,7 @@ const QUEUE: usize = 64;
 pub struct MemoryTerminals {
     started_tx: mpsc::Sender<MemoryTerminal>,
     /// `None` once [`started`](Self::started) was called.
-    started_rx: Mutex<Option<mpsc::Receiver<MemoryTerminal>>>,
+    started_rx: Mutex<Option<mpsc::Receiver<MemoryTerminal>>, LEAF>,
 }
 
 /// The program's side of a terminal in memory.

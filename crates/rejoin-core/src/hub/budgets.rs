@@ -5,10 +5,12 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use parking_lot::Mutex;
 use rejoin_protocol::UserId;
 
-use crate::stream::Budget;
+use crate::{
+    lock::{Mutex, level::BUDGETS},
+    stream::Budget,
+};
 
 /// The budgets of all users with streams.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(super) struct Budgets {
     /// The limit of each budget, in bytes.
     limit: u64,
     /// Weak: the streams of a user hold the user's budget.
-    by_user: Mutex<HashMap<UserId, Weak<Budget>>>,
+    by_user: Mutex<HashMap<UserId, Weak<Budget>>, BUDGETS>,
 }
 
 impl Budgets {

@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use parking_lot::Mutex;
 use rejoin_protocol::{EventName, SessionId, message::Event};
 use tokio::sync::Notify;
 
-use crate::{hub::Hub, session::Session};
+use crate::{
+    hub::Hub,
+    lock::{Mutex, level::LEAF},
+    session::Session,
+};
 
 /// The minimum time between two events of one session: a list is read by people.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -14,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Sessions that changed since the last events. A session is listed once, with its latest state.
 #[derive(Debug, Default)]
 pub(super) struct SessionChanges {
-    changed: Mutex<HashMap<SessionId, (Session, ChangeKind)>>,
+    changed: Mutex<HashMap<SessionId, (Session, ChangeKind)>, LEAF>,
     /// Notified when a change is recorded.
     ready: Notify,
 }
@@ -59,10 +62,14 @@ impl SessionChanges {
         }
 
         // A change must not replace an unpublished "created".
+        let mut replaced = None;
         if kind != ChangeKind::Changed || !changed.contains_key(session.id()) {
-            changed.insert(session.id().clone(), (session.clone(), kind));
+            replaced = changed.insert(session.id().clone(), (session.clone(), kind));
         }
         drop(changed);
+
+        // Without the lock: the last handle to an earlier session takes other locks.
+        drop(replaced);
         self.ready.notify_one();
     }
 

@@ -11,7 +11,6 @@ mod kept;
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
     message::{ErrorBody, OwnStreams, Positions, StreamStart},
@@ -20,6 +19,7 @@ use rejoin_protocol::{
 use crate::{
     connection::Connection,
     hub::{budgets::Budgets, registry::ConnectionRegistry, topic_stream},
+    lock::{Mutex, level::HUB_MAP},
     outbox::OutboxItem,
     presence::PresenceContext,
     saved::{SavedEpochs, SavedEviction, SavedHub, SavedStream, StreamOwner},
@@ -83,7 +83,7 @@ pub(super) struct ImplicitStreams {
     context: Arc<PresenceContext>,
     /// Held over a registration and over the creation of a stream, so that a new connection reads
     /// a new stream exactly once. The registry's lock is taken below it.
-    kept: Mutex<KeptStreams>,
+    kept: Mutex<KeptStreams, HUB_MAP>,
 }
 
 /// The starts of a connection's implicit readers.

@@ -6,16 +6,18 @@ use std::{
     num::NonZeroUsize,
 };
 
-use parking_lot::Mutex;
 use rejoin_protocol::{ConnectionId, DeviceId, ErrorCode, UserId, message::ErrorBody};
 
-use crate::connection::Connection;
+use crate::{
+    connection::Connection,
+    lock::{Mutex, level::CONNECTION_REGISTRY},
+};
 
 /// The connections of a hub. Each lookup takes constant time, whatever their number.
 #[derive(Debug)]
 pub(super) struct ConnectionRegistry {
     max_per_user: Option<NonZeroUsize>,
-    state: Mutex<State>,
+    state: Mutex<State, CONNECTION_REGISTRY>,
 }
 
 #[derive(Debug, Default)]

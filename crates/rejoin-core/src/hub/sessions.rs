@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::RwLock;
 use rejoin_protocol::{ErrorCode, SessionId, UserId, message::ErrorBody};
 
 use crate::{
     events::{Events, HubEvent},
     hub::changes::SessionChanges,
+    lock::{RwLock, level::HUB_MAP},
     metrics::Metrics,
     session::Session,
 };
@@ -19,7 +19,7 @@ pub(super) struct Sessions {
     events: Events,
     changes: Arc<SessionChanges>,
     metrics: Arc<Metrics>,
-    slots: RwLock<HashMap<SessionId, Slot>>,
+    slots: RwLock<HashMap<SessionId, Slot>, HUB_MAP>,
 }
 
 /// The holder of a session id.

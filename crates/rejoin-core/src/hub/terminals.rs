@@ -52,8 +52,8 @@ impl Hub {
         let name = create.profile.unwrap_or_else(default);
         let profile = self.profile(&name, &identity)?;
 
-        let id = create.id;
-        let id = id.unwrap_or_else(|| SessionId::new(&new_id()).expect("a UUID is a valid id"));
+        let new_id = || SessionId::new(&new_id()).expect("a UUID is a valid id");
+        let id = create.id.unwrap_or_else(new_id);
 
         // Dropped on any error below, which releases the id.
         let reservation = self.shared.sessions.reserve(&id, &identity.user)?;

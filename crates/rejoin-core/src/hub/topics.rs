@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::RwLock;
 use rejoin_protocol::{ErrorCode, TopicName, UserId, message::ErrorBody};
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         topic::Topic,
         topic_stream::{self, Rule},
     },
+    lock::{RwLock, level::HUB_MAP},
     metrics::Metrics,
     presence::PresenceContext,
     saved::{SavedStream, StreamOwner},
@@ -31,7 +31,7 @@ pub(super) struct Topics {
     context: Arc<PresenceContext>,
     metrics: Arc<Metrics>,
     /// Read by each publish.
-    state: RwLock<State>,
+    state: RwLock<State, HUB_MAP>,
 }
 
 #[derive(Debug, Default)]

@@ -12,7 +12,6 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use parking_lot::{Mutex, MutexGuard};
 use rejoin_protocol::{
     Position, StreamNumber, Subject, limits,
     message::{PresenceChange, PresenceState, Present, ServerMessage, text},
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use crate::{
     connection::Connection,
     frame::{Encode, Frame, PayloadKind},
+    lock::{Mutex, MutexGuard, level::PRESENCE_GROUP},
     presence::{
         audience::{Audience, UserObserver},
         members::{Change, ChangeKind, GraceCheck, MemberId, Members},
@@ -105,7 +105,7 @@ impl Timer {
 pub(crate) struct PresenceGroup {
     context: Arc<PresenceContext>,
     /// Held over a change and its publication, so that subscribers receive changes in order.
-    state: Mutex<State>,
+    state: Mutex<State, PRESENCE_GROUP>,
 }
 
 struct State {

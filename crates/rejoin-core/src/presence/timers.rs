@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
+use crate::lock::{Mutex, level::LEAF};
+
 /// A queue of timers. One task receives them as they expire.
 #[derive(Debug)]
 pub(super) struct Timers<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<State<T>, LEAF>,
     /// Notified when a timer expires earlier than all others.
     earlier: Notify,
 }

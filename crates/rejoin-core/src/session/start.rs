@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rejoin_protocol::{
     ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
 };
@@ -11,6 +10,7 @@ use tracing::{info, info_span};
 
 use crate::{
     backend::{LiveTerminal, Screens, Scrollback},
+    lock::Mutex,
     presence::PresenceGroup,
     session::{
         InputQueue, Session, SessionContext, Shared, State, Viewers,

@@ -5,10 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::stream::Shared;
+use crate::{
+    lock::{Mutex, level::LEAF},
+    stream::Shared,
+};
 
 /// The part of the limit that is freed in addition (one sixteenth), so that not every publish
 /// has to search for frames to drop.
@@ -24,7 +26,7 @@ pub(crate) struct Budget {
     /// The exact size of the frames in all rings: changed with every push and drop.
     retained: AtomicU64,
     /// The streams that share the budget. A leaf lock: no lock is taken below it.
-    streams: Mutex<Vec<Weak<Shared>>>,
+    streams: Mutex<Vec<Weak<Shared>>, LEAF>,
 }
 
 impl Budget {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use crate::lock::{Mutex, level::LEAF};
 
 /// A holder of a snapshot's memory.
 pub trait SnapshotHolder: Send + Sync {
@@ -13,7 +13,7 @@ pub trait SnapshotHolder: Send + Sync {
 /// The connections that received the same snapshot.
 #[derive(Clone, Default)]
 pub struct Holders {
-    holders: Arc<Mutex<Vec<Weak<dyn SnapshotHolder>>>>,
+    holders: Arc<Mutex<Vec<Weak<dyn SnapshotHolder>>, LEAF>>,
 }
 
 impl Holders {
