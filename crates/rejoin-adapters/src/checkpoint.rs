@@ -11,7 +11,7 @@ use rejoin_core::SavedHub;
 use serde::{Deserialize, Serialize};
 
 /// The form of the file; another one is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A file that a stopping process writes and the next one takes.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ impl Recorder {
     }
 
     pub(crate) fn count(&self, name: &str) -> usize {
-        self.events.lock().iter().filter(|(recorder, _)| *recorder == name).count()
+        self.events.lock().iter().filter(|(recorded, _)| *recorded == name).count()
     }
 
     /// Waits until a condition holds.

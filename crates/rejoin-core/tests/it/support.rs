@@ -162,7 +162,7 @@ pub(crate) fn received(connection: &Connection) -> Vec<Value> {
         }
     }
 
-    told
+    received
 }
 
 /// Creates a connection from a device.
