@@ -15,7 +15,7 @@ const VERSION: u32 = 1;
 
 /// A file that a stopping process writes and the next one takes.
 #[derive(Clone, Debug)]
-pub struct Checkpoint {
+pub struct CheckpointFile {
     path: PathBuf,
 }
 
@@ -31,7 +31,7 @@ struct Read {
     saved: Saved,
 }
 
-impl Checkpoint {
+impl CheckpointFile {
     /// The checkpoint at this path.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {

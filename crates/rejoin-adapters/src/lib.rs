@@ -4,6 +4,6 @@ mod checkpoint;
 mod screen;
 mod terminal;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::CheckpointFile;
 pub use screen::EngineScreens;
 pub use terminal::{LocalTerminals, TerminalLimits};

@@ -5,7 +5,7 @@ mod settling;
 
 use std::collections::HashMap;
 
-use rejoin_protocol::{DeviceId, DeviceName, UserId, message::Present};
+use rejoin_protocol::{DeviceId, DeviceName, UserId, message::PresenceMember};
 use tokio::time::{Duration, Instant};
 
 pub use place::Following;
@@ -151,7 +151,7 @@ impl Room {
     }
 
     /// All members, sorted by user and device.
-    pub(crate) fn members(&self) -> Vec<Present> {
+    pub(crate) fn members(&self) -> Vec<PresenceMember> {
         let seats =
             self.users.iter().flat_map(|(user, seats)| seats.iter().map(|seat| seat.present(user)));
         let mut members: Vec<_> = seats.collect();
@@ -160,7 +160,7 @@ impl Room {
     }
 
     /// The devices of one user that are there, and how many connections they have together.
-    pub(crate) fn devices(&self, user: &UserId) -> (Vec<Present>, usize) {
+    pub(crate) fn devices(&self, user: &UserId) -> (Vec<PresenceMember>, usize) {
         let seats = self.users.get(user).map_or(&[][..], Vec::as_slice);
         let connections = seats.iter().map(|seat| seat.connections).sum();
         (seats.iter().map(|seat| seat.present(user)).collect(), connections)
@@ -174,8 +174,8 @@ impl Room {
 }
 
 impl Seat {
-    fn present(&self, user: &UserId) -> Present {
-        Present {
+    fn present(&self, user: &UserId) -> PresenceMember {
+        PresenceMember {
             user: user.clone(),
             device: self.device.clone(),
             device_name: self.name.clone(),

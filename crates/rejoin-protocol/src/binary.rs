@@ -6,7 +6,7 @@
 use crate::StreamNumber;
 
 /// Longest head of a binary message, in bytes: the kind and two varints.
-pub const MAX_HEAD_BYTES: usize = 1 + 5 + 10;
+pub const MAX_HEADER_BYTES: usize = 1 + 5 + 10;
 
 /// What a binary message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum BinaryKind {
 
 /// The head of a binary message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct BinaryHeader {
     /// What follows.
     pub kind: BinaryKind,
     /// The stream's number, as `attached` told it.
@@ -44,7 +44,7 @@ pub enum InvalidBinary {
     Varint,
 }
 
-impl Head {
+impl BinaryHeader {
     /// Appends the head's bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(self.kind as u8);
@@ -55,7 +55,7 @@ impl Head {
     /// The head's bytes, by themselves.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MAX_HEAD_BYTES);
+        let mut bytes = Vec::with_capacity(MAX_HEADER_BYTES);
         self.write(&mut bytes);
         bytes
     }

@@ -184,7 +184,7 @@ impl TopicName {
 
     /// Whether each connection reads it without asking.
     #[must_use]
-    pub fn is_own(&self) -> bool {
+    pub fn is_implicit(&self) -> bool {
         matches!(&*self.0, "@all" | "@user" | "@device")
     }
 }

@@ -6,14 +6,15 @@ mod presence;
 mod server;
 
 pub use client::{
-    Attach, Authenticate, CreateSession, Envelope, Input, OptionalSize, Positions, PresenceRequest,
-    Publish, Refresh, Request, RequiredSize, Resize, SessionRef, SignalSession, Subscribe,
-    TopicRef, is_built_in, parse,
+    AttachRequest, AuthenticateRequest, CreateSessionRequest, Envelope, ImplicitPositions,
+    InputRequest, OptionalSize, PresenceRequest, PublishRequest, RefreshRequest, Request,
+    RequiredSize, ResizeRequest, SessionRef, SignalRequest, SubscribeRequest, TopicRef,
+    is_built_in, parse,
 };
-pub use delivery::{Event, direct_message, stream_message, topic_message};
+pub use delivery::{MessageBody, direct_message, stream_message, topic_message};
 pub use presence::{PresenceChange, PresenceState, Present};
 pub use server::{
-    Attached, AuthRefused, AuthResult, Closing, Empty, ErrorBody, Gap, OwnStreams, Pong,
-    PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
-    TokenExpiring, handler_text, text,
+    Attached, AuthRefused, AuthResult, ClosingNotice, Empty, ErrorBody, Gap, ImplicitStreamStarts,
+    Pong, PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck,
+    Subscriptions, TokenExpiring, handler_text, text,
 };

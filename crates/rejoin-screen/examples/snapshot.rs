@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -33,11 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn answer(request: &Request) -> Result<String, std::num::ParseIntError> {
     const SCROLLBACK: usize = 1000;
-    let size = Size { cols: request.cols, rows: request.rows };
+    let size = ScreenSize { cols: request.cols, rows: request.rows };
     let mut screen = Screen::new(size, SCROLLBACK);
     screen.feed(&bytes(&request.output)?);
     if let Some((cols, rows)) = request.resize {
-        screen.resize(Size { cols, rows });
+        screen.resize(ScreenSize { cols, rows });
     }
     screen.feed(&bytes(&request.then)?);
     let snapshot = screen.snapshot(request.history.unwrap_or(SCROLLBACK));

@@ -16,7 +16,7 @@ mod snapshot;
 mod terminal;
 mod width;
 
-pub use screen::{Export, ExportFormat, Screen, Scrollback, Size, Snapshot};
+pub use screen::{BoundedSnapshot, Export, ExportFormat, Screen, ScreenSize, ScrollbackLimits};
 
 /// The width of every character, as JSON for the viewers' terminal.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::grid::history::HistoryLimits;
+pub use crate::grid::history::ScrollbackLimits;
 use crate::parser::Parser;
 use crate::snapshot;
 use crate::terminal::Terminal;
@@ -16,25 +16,16 @@ const DEFAULT_SCROLLBACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// A terminal's size in character cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct ScreenSize {
     /// Columns; a screen has at least 2.
     pub cols: u16,
     /// Rows; a screen has at least 1.
     pub rows: u16,
 }
 
-/// The most history that a screen keeps; what exceeds either bound is dropped from the old end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scrollback {
-    /// Lines.
-    pub lines: usize,
-    /// Memory of the packed lines, with the hyperlinks in them.
-    pub bytes: usize,
-}
-
 /// The bytes that give a screen to a terminal of the same size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct BoundedSnapshot {
     /// They begin with a full reset, and ask no query.
     pub bytes: Vec<u8>,
     /// Lines of the history, the oldest ones, that are not in them.
@@ -44,9 +35,9 @@ pub struct Snapshot {
 /// What a terminal shows, kept up to date from the bytes that are printed to it.
 ///
 /// ```
-/// use rejoin_screen::{Screen, Size};
+/// use rejoin_screen::{Screen, ScreenSize};
 ///
-/// let size = Size { cols: 80, rows: 24 };
+/// let size = ScreenSize { cols: 80, rows: 24 };
 /// let mut screen = Screen::new(size, 1000);
 /// screen.feed(b"\x1b[1mhello\x1b[m \x1b[");
 ///
@@ -85,16 +76,16 @@ impl PartialEq for Screen {
 
 impl Screen {
     /// Creates a blank screen that keeps at most `scrollback_lines` of history.
-    pub fn new(size: Size, scrollback_lines: usize) -> Self {
-        let scrollback = Scrollback { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
+    pub fn new(size: ScreenSize, scrollback_lines: usize) -> Self {
+        let scrollback =
+            ScrollbackLimits { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
         Self::with_scrollback(size, scrollback)
     }
 
     /// Creates a blank screen with this bound of its history.
-    pub fn with_scrollback(size: Size, scrollback: Scrollback) -> Self {
+    pub fn with_scrollback(size: ScreenSize, scrollback: ScrollbackLimits) -> Self {
         let (cols, rows) = cells(size);
-        let limits = HistoryLimits { lines: scrollback.lines, bytes: scrollback.bytes };
-        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, limits) }
+        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, scrollback) }
     }
 
     /// Interprets output; any split of the bytes gives the same screen.
@@ -122,21 +113,21 @@ impl Screen {
     ///
     /// Viewers wrap theirs alike, but what they had beyond the screen's
     /// scrollback may differ: send a snapshot after a change of columns.
-    pub fn resize(&mut self, size: Size) {
+    pub fn resize(&mut self, size: ScreenSize) {
         self.begin_resize(size);
         self.feed(b"");
     }
 
     /// Begins to change the size; the next [steps](Self::step) do the rest.
-    pub fn begin_resize(&mut self, size: Size) {
+    pub fn begin_resize(&mut self, size: ScreenSize) {
         let (cols, rows) = cells(size);
         self.terminal.begin_resize(cols, rows);
     }
 
     /// The size in cells.
-    pub fn size(&self) -> Size {
+    pub fn size(&self) -> ScreenSize {
         let small = |cells: usize| u16::try_from(cells).unwrap_or(u16::MAX);
-        Size { cols: small(self.terminal.cols), rows: small(self.terminal.rows) }
+        ScreenSize { cols: small(self.terminal.cols), rows: small(self.terminal.rows) }
     }
 
     /// The title that the program set last, empty if none.
@@ -167,12 +158,12 @@ impl Screen {
     ///
     /// A screen that does not fit is drawn without attributes, and if need be without the ends of
     /// its rows.
-    pub fn snapshot_within(&self, max_bytes: usize) -> Snapshot {
+    pub fn snapshot_within(&self, max_bytes: usize) -> BoundedSnapshot {
         let pending = self.parser.pending();
         let (mut bytes, history_omitted) =
             snapshot::within(&self.terminal, max_bytes.saturating_sub(pending.len()));
         bytes.extend(pending);
-        Snapshot { bytes, history_omitted }
+        BoundedSnapshot { bytes, history_omitted }
     }
 
     /// The visible text, one line a row, without trailing blanks.
@@ -195,6 +186,6 @@ impl Screen {
     }
 }
 
-fn cells(size: Size) -> (usize, usize) {
+fn cells(size: ScreenSize) -> (usize, usize) {
     (usize::from(size.cols).max(2), usize::from(size.rows).max(1))
 }

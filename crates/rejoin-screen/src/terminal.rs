@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::grid::buffer::Buffer;
 use crate::grid::cell::Cell;
 use crate::grid::extras::Extras;
-use crate::grid::history::HistoryLimits;
+use crate::grid::history::ScrollbackLimits;
 use crate::grid::reflow::Reflow;
 use crate::parser::{Actions, Params, Terminator};
 use charsets::Charsets;
@@ -60,8 +60,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
-        let mut alternate = Buffer::new(cols, rows, HistoryLimits::default());
+    pub(crate) fn new(cols: usize, rows: usize, limits: ScrollbackLimits) -> Self {
+        let mut alternate = Buffer::new(cols, rows, ScrollbackLimits::default());
         alternate.hide(cols, rows);
         Self {
             cols,

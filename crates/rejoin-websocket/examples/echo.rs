@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use rejoin_websocket::{
-    Decoder, Error, Event, Kind, Role, close, deflate, encode,
+    Decoder, Error, Event, MessageKind, Side, close, deflate, encode,
     handshake::{accept, accept_deflate},
     pong,
 };
@@ -44,7 +44,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     };
     stream.write_all(response.as_bytes())?;
 
-    let mut decoder = Decoder::new(Role::Server, MAX_MESSAGE_BYTES);
+    let mut decoder = Decoder::new(Side::Server, MAX_MESSAGE_BYTES);
     if deflates {
         decoder = decoder.with_deflate();
     }
@@ -89,9 +89,11 @@ impl Echo {
             match feed.next() {
                 Ok(None) => return Ok(Life::Open),
                 Ok(Some(Event::Text(text))) => {
-                    self.send(encode(Kind::Text, &[text.as_bytes()]))?;
+                    self.send(encode(MessageKind::Text, &[text.as_bytes()]))?;
                 }
-                Ok(Some(Event::Binary(payload))) => self.send(encode(Kind::Binary, &[payload]))?,
+                Ok(Some(Event::Binary(payload))) => {
+                    self.send(encode(MessageKind::Binary, &[payload]))?
+                }
                 Ok(Some(Event::Ping(payload))) => self.stream.write_all(&pong(payload))?,
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(why))) => {

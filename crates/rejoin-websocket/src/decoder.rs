@@ -11,11 +11,11 @@ use self::{
     header::{Beginning, Expected, Frame, Message, Part},
     held::Held,
 };
-use crate::{Error, Event, Kind, mask};
+use crate::{Error, Event, MessageKind, mask};
 
 /// The side of the connection that decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum Side {
     /// Decodes a client's frames, which must be masked (RFC 6455 §5.1).
     Server,
     /// Decodes a server's frames, which must not be masked (RFC 6455 §5.1).
@@ -28,7 +28,7 @@ pub enum Role {
 /// of it, whatever its header declares. A compressed message is inflated when it is whole: into at
 /// most `max_message_bytes`, by a state of about 48 kB that exists for that call only.
 pub struct Decoder {
-    role: Role,
+    side: Side,
     /// Whether permessage-deflate is agreed on.
     deflate: bool,
     life: Life,
@@ -54,9 +54,9 @@ enum Life {
 
 impl Decoder {
     /// Makes a decoder that bounds a message, all its fragments together, in bytes.
-    pub fn new(role: Role, max_message_bytes: usize) -> Self {
+    pub fn new(side: Side, max_message_bytes: usize) -> Self {
         Self {
-            role,
+            side,
             deflate: false,
             life: Life::Open,
             max_message_bytes,
@@ -96,7 +96,7 @@ impl Decoder {
     }
 
     fn end(&mut self, life: Life) {
-        *self = Self { life, ..Self::new(self.role, self.max_message_bytes) };
+        *self = Self { life, ..Self::new(self.side, self.max_message_bytes) };
     }
 }
 
@@ -104,7 +104,7 @@ impl fmt::Debug for Decoder {
     // Without the bytes: they may be a token, and end in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder")
-            .field("role", &self.role)
+            .field("side", &self.side)
             .field("max_message_bytes", &self.max_message_bytes)
             .field("idle", &self.is_idle())
             .finish_non_exhaustive()
@@ -204,10 +204,10 @@ impl Feed<'_> {
 
     /// Reads a header; what there is of an incomplete one is kept.
     fn header(&mut self) -> Result<Option<Frame>, Error> {
-        let Decoder { role, deflate, max_message_bytes, beginning, continued, held, .. } =
+        let Decoder { side, deflate, max_message_bytes, beginning, continued, held, .. } =
             self.decoder;
         let expected = Expected {
-            role: *role,
+            side: *side,
             deflate: *deflate,
             continued: *continued,
             room: max_message_bytes.saturating_sub(held.message_len()),
@@ -269,7 +269,7 @@ impl Feed<'_> {
                     held.finish_message();
                     return Ok(Some(Ready { part: frame.part, place: Place::Held }));
                 }
-                if message.kind == Kind::Text && !message.compressed {
+                if message.kind == MessageKind::Text && !message.compressed {
                     held.check_text()?;
                 }
                 if missing == 0 {

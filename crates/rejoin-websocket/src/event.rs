@@ -1,6 +1,6 @@
 //! What a decoder hands out: messages and control frames, lent from where their bytes lie.
 
-use crate::{Error, Kind, decoder::Control};
+use crate::{Error, MessageKind, decoder::Control};
 
 /// A whole message or control frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,12 @@ pub enum Event<'a> {
     /// A pong of at most 125 bytes.
     Pong(&'a [u8]),
     /// The peer closes, with a code unless its frame was empty. Nothing follows it.
-    Close(Option<Close<'a>>),
+    Close(Option<CloseFrame<'a>>),
 }
 
 /// Why a peer closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Close<'a> {
+pub struct CloseFrame<'a> {
     /// The code: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4).
     pub code: u16,
     /// The reason, at most 123 bytes, possibly empty.
@@ -27,10 +27,10 @@ pub struct Close<'a> {
 }
 
 impl<'a> Event<'a> {
-    pub(crate) fn message(kind: Kind, payload: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn message(kind: MessageKind, payload: &'a [u8]) -> Result<Self, Error> {
         match kind {
-            Kind::Binary => Ok(Self::Binary(payload)),
-            Kind::Text => match simdutf8::basic::from_utf8(payload) {
+            MessageKind::Binary => Ok(Self::Binary(payload)),
+            MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
                 Ok(text) => Ok(Self::Text(text)),
                 Err(_) => Err(Error::InvalidText),
             },
@@ -46,7 +46,7 @@ impl<'a> Event<'a> {
     }
 }
 
-impl<'a> Close<'a> {
+impl<'a> CloseFrame<'a> {
     fn parse(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         if payload.is_empty() {
             return Ok(None);

@@ -16,14 +16,14 @@ const PONG: u8 = 0xA;
 
 /// The kind of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8.
     Text,
     /// Any bytes.
     Binary,
 }
 
-impl Kind {
+impl MessageKind {
     fn opcode(self) -> u8 {
         match self {
             Self::Text => TEXT,
@@ -36,17 +36,18 @@ impl Kind {
 ///
 /// Header and payload share one allocation. That the parts of a text message are UTF-8 together is
 /// the caller's part of the contract; it is not checked.
-pub fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
+pub fn encode(kind: MessageKind, parts: &[&[u8]]) -> Bytes {
     frame(kind.opcode(), parts)
 }
 
 /// Gives the kind and the payload of a frame that [`encode`] made, without copying.
 ///
 /// `None` for everything else: control frames, compressed frames, fragments, several frames.
-pub fn payload(frame: &Bytes) -> Option<(Kind, Bytes)> {
+pub fn payload(frame: &Bytes) -> Option<(MessageKind, Bytes)> {
     let &[first, second, ref extended @ ..] = frame.as_ref() else { return None };
-    let kind =
-        [Kind::Text, Kind::Binary].into_iter().find(|kind| first == FINAL | kind.opcode())?;
+    let kind = [MessageKind::Text, MessageKind::Binary]
+        .into_iter()
+        .find(|kind| first == FINAL | kind.opcode())?;
     if second & MASKED != 0 {
         return None;
     }

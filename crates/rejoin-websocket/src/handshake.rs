@@ -13,7 +13,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Why a request opens no WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum HandshakeError {
     /// `Connection: upgrade` or `Upgrade: websocket` is missing: a plain request, answer 426.
     #[error("the request asks for no upgrade to WebSocket")]
     NotUpgrade,
@@ -30,10 +30,10 @@ pub enum Refusal {
 /// The method, the HTTP version, the origin and the subprotocol are the caller's to check.
 ///
 /// # Errors
-/// A [`Refusal`], in the order of its variants.
+/// A [`HandshakeError`], in the order of its variants.
 pub fn accept<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-) -> Result<String, Refusal> {
+) -> Result<String, HandshakeError> {
     let (mut connection, mut upgrade, mut version) = (false, false, false);
     let mut keys = (None, 0);
     for (name, value) in headers {
@@ -47,14 +47,14 @@ pub fn accept<'a>(
         }
     }
     if !connection || !upgrade {
-        return Err(Refusal::NotUpgrade);
+        return Err(HandshakeError::NotUpgrade);
     }
     if !version {
-        return Err(Refusal::Version);
+        return Err(HandshakeError::Version);
     }
     match keys {
         (Some(key), 1) if is_key(key) => Ok(accept_key(key)),
-        _ => Err(Refusal::Key),
+        _ => Err(HandshakeError::Key),
     }
 }
 

@@ -5,10 +5,10 @@
 //! caller's.
 //!
 //! ```
-//! use rejoin_websocket::{Decoder, Event, Role, frame};
+//! use rejoin_websocket::{Decoder, Event, Side, frame};
 //!
 //! let mut input = frame::ping(b"still there?").to_vec();
-//! let mut decoder = Decoder::new(Role::Client, 64 * 1024);
+//! let mut decoder = Decoder::new(Side::Client, 64 * 1024);
 //! let mut feed = decoder.feed(&mut input);
 //! while let Some(event) = feed.next()? {
 //!     if let Event::Ping(payload) = event {
@@ -31,18 +31,18 @@
 //! deciding which of the two frames a socket gets.
 //!
 //! ```
-//! use rejoin_websocket::{Decoder, Event, Kind, Role, deflate, encode, handshake::accept_deflate};
+//! use rejoin_websocket::{Decoder, Event, MessageKind, Side, deflate, encode, handshake::accept_deflate};
 //!
 //! let offer: &[u8] = b"permessage-deflate; client_max_window_bits";
 //! assert!(accept_deflate([offer]).is_some());
 //!
 //! let text = "as good as new, ".repeat(50);
-//! let plain = encode(Kind::Text, &[text.as_bytes()]);
+//! let plain = encode(MessageKind::Text, &[text.as_bytes()]);
 //! let compressed = deflate(&plain).expect("it is large and repeats");
 //! assert!(compressed.len() * 10 < plain.len());
 //!
 //! let mut input = compressed.to_vec();
-//! let mut decoder = Decoder::new(Role::Client, 64 * 1024).with_deflate();
+//! let mut decoder = Decoder::new(Side::Client, 64 * 1024).with_deflate();
 //! assert_eq!(decoder.feed(&mut input).next()?, Some(Event::Text(&text)));
 //! # Ok::<(), rejoin_websocket::Error>(())
 //! ```
@@ -56,8 +56,8 @@ pub mod frame;
 pub mod handshake;
 mod mask;
 
-pub use decoder::{Decoder, Feed, Role};
+pub use decoder::{Decoder, Feed, Side};
 pub use error::Error;
-pub use event::{Close, Event};
-pub use frame::{Kind, close, deflate, encode, header_len, payload, ping, pong};
+pub use event::{CloseFrame, Event};
+pub use frame::{MessageKind, close, deflate, encode, header_len, payload, ping, pong};
 pub use handshake::accept_key;

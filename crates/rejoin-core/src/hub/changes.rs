@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
-use rejoin_protocol::{EventName, SessionId, message::Event};
+use rejoin_protocol::{EventName, SessionId, message::MessageBody};
 use tokio::sync::Notify;
 
 use crate::{hub::Hub, session::Session};
@@ -82,6 +82,6 @@ impl Hub {
         let name = EventName::new(name).expect("a valid name");
         let info = serde_json::value::to_raw_value(&session.info());
         let data = info.expect("a session has string keys and finite numbers");
-        list.publish(Event { name: Some(&name), data: &data }).await;
+        list.publish(MessageBody { name: Some(&name), data: &data }).await;
     }
 }

@@ -15,7 +15,10 @@ use std::{
 
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
-    message::{ErrorBody, Event, OwnStreams, Positions, StreamStart, stream_message},
+    message::{
+        ErrorBody, ImplicitPositions, ImplicitStreamStarts, MessageBody, StreamStart,
+        stream_message,
+    },
 };
 use tokio::time::Instant;
 
@@ -56,7 +59,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn publish(&self, event: Event<'_>) {
+    pub(super) async fn publish(&self, event: MessageBody<'_>) {
         let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
     }
 }
@@ -79,7 +82,7 @@ impl UserEpochs {
 /// How a connection begins to read its own streams.
 #[derive(Debug)]
 pub(super) struct Starts {
-    pub(super) told: OwnStreams,
+    pub(super) told: ImplicitStreamStarts,
     pub(super) reads: Vec<Item>,
 }
 
@@ -180,7 +183,7 @@ impl Hub {
     pub async fn emit_to_user(
         &self,
         user: &UserId,
-        event: Event<'_>,
+        event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
         self.emit(OwnStream::User(user.clone()), event).await
     }
@@ -193,7 +196,7 @@ impl Hub {
         &self,
         user: &UserId,
         device: &DeviceId,
-        event: Event<'_>,
+        event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
         self.emit(OwnStream::Device(user.clone(), device.clone()), event).await
     }
@@ -209,7 +212,7 @@ impl Hub {
     ///
     /// # Errors
     /// `overloaded` once the hub stops.
-    pub async fn broadcast(&self, event: Event<'_>) -> Result<Position, ErrorBody> {
+    pub async fn broadcast(&self, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
         let all = TopicName::new(ALL).expect("a valid name");
         publish(&self.shared.everyone, &all, event, || self.shared.gate.check()).await
     }
@@ -248,7 +251,7 @@ impl Hub {
         &self,
         state: &State,
         connection: &Connection,
-        positions: &Positions,
+        positions: &ImplicitPositions,
     ) -> Starts {
         let mut reads = Vec::new();
         let user = UserEpochs::of(connection.user(), &state.own_streams, &self.shared.epochs);
@@ -264,7 +267,7 @@ impl Hub {
         let user = begin(of_user, positions.user);
         let device = OwnStream::of_device(connection)
             .map(|key| begin(state.own_streams.get(&key), positions.device));
-        Starts { told: OwnStreams { all, user, device }, reads }
+        Starts { told: ImplicitStreamStarts { all, user, device }, reads }
     }
 
     /// Lets go of own streams that nothing is left of.
@@ -273,7 +276,7 @@ impl Hub {
         self.shared.registry.state.lock().own_streams.sweep(&self.shared.epochs);
     }
 
-    async fn emit(&self, key: OwnStream, event: Event<'_>) -> Result<Position, ErrorBody> {
+    async fn emit(&self, key: OwnStream, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.own_stream(key)?;
         let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
@@ -355,7 +358,7 @@ impl Hub {
 async fn publish<E>(
     stream: &Stream,
     topic: &TopicName,
-    event: Event<'_>,
+    event: MessageBody<'_>,
     check: impl Fn() -> Result<(), E>,
 ) -> Result<Position, E> {
     let time = now_ms();

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use rejoin_protocol::{
     CloseCode, ConnectionId, DeviceId, ErrorCode, UserId,
-    message::{ErrorBody, OwnStreams, Positions},
+    message::{ErrorBody, ImplicitPositions, ImplicitStreamStarts},
 };
 
 use crate::{
@@ -147,8 +147,8 @@ impl Hub {
     pub fn join(
         &self,
         connection: Connection,
-        positions: &Positions,
-        welcome: impl FnOnce(OwnStreams),
+        positions: &ImplicitPositions,
+        welcome: impl FnOnce(ImplicitStreamStarts),
     ) -> Result<Membership, ErrorBody> {
         let limit = self.shared.config.limits.connections_per_user;
         {

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use rejoin_protocol::{
     Position, StreamNumber, Subject, UserId, limits,
-    message::{PresenceChange, PresenceState, Present, ServerMessage, text},
+    message::{PresenceChange, PresenceMember, PresenceState, ServerMessage, text},
 };
 use tokio::time::Instant;
 
@@ -229,7 +229,7 @@ impl Place {
             }
             return;
         }
-        let present = Present {
+        let present = PresenceMember {
             user: change.member.user.clone(),
             device: change.member.device.clone(),
             device_name: change.name.clone(),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rejoin_protocol::{
     ErrorCode, MessageId, StreamNumber, UserId, WriterId,
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::{Empty, ErrorBody, ServerMessage},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -68,7 +68,7 @@ impl Receipt {
             // Input without a number is typed without an answer.
             (Ok(()), Form::Binary { seq: 0, .. }) => {}
             (Ok(()), Form::Binary { connection, stream, seq }) => {
-                let head = Head { kind: BinaryKind::InputAck, stream, offset: seq };
+                let head = BinaryHeader { kind: BinaryKind::InputAck, stream, offset: seq };
                 connection.send_binary(&[&head.to_bytes()]);
             }
             (Err(error), Form::Text { connection, reply_to }) => {

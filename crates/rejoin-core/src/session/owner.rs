@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_protocol::{
     Exit, ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::SessionUpdate,
 };
 use tokio::{
@@ -287,7 +287,8 @@ impl Owner {
 
     fn output(&mut self, chunks: Vec<Bytes>) {
         let stream = &self.session.shared.stream;
-        let head = Head { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
+        let head =
+            BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
         let head = head.to_bytes();
         let parts: Vec<&[u8]> =
             std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();

@@ -1,7 +1,7 @@
 //! The hub: connections, topics, everyone.
 
 use rejoin_core::{Batch, Item, Progress, Reader, TopicRight};
-use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::Event};
+use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::MessageBody};
 use serde_json::value::RawValue;
 
 use crate::support::{connection, hub, identity, join, limit};
@@ -69,7 +69,9 @@ async fn what_is_broadcast_is_in_the_stream_of_everyone() {
     let Some(Item::Read { stream, reader, .. }) = ann.outbox().take().pop_front() else {
         panic!("reads")
     };
-    hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();
+    hub.broadcast(MessageBody { name: None, data: &raw(r#"{"event":"maintenance"}"#) })
+        .await
+        .unwrap();
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);
     let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();

@@ -8,7 +8,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, SessionId, TopicName, Verdict,
-    message::{Event, Positions, StreamStart},
+    message::{ImplicitPositions, MessageBody, StreamStart},
 };
 use serde_json::value::RawValue;
 use tokio::time::sleep;
@@ -105,7 +105,7 @@ async fn the_quietest_streams_of_a_user_make_room_for_the_newest_messages() {
         hub_with(|config| config.limits.retained_bytes_per_user = LIMIT);
     let (ann, bob) = (identity("ann"), identity("bob"));
     let data = RawValue::from_string(format!("\"{}\"", "x".repeat(900))).unwrap();
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     hub.publish(&topic(0), &bob, &data, None).await.unwrap();
     // One message in each: no stream has anything to spare.
     for number in 1..=400 {
@@ -131,7 +131,7 @@ async fn random_devices_evict_streams_of_the_same_user_only_and_truthfully() {
     let (hub, _programs, _shutdown) = hub();
     let (ann, bob) = (identity("ann").user, identity("bob").user);
     let data = RawValue::from_string("1".to_owned()).unwrap();
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let device = |number: usize| DeviceId::new(&format!("device-{number}")).unwrap();
     let beginning = |user: &str, device: &str, positions| {
         let connection = connection_from(user, Some(device));
@@ -139,9 +139,10 @@ async fn random_devices_evict_streams_of_the_same_user_only_and_truthfully() {
         drop(hub.join(connection, &positions, |streams| told = Some(streams)));
         told.unwrap().device.unwrap()
     };
-    let before = |start: StreamStart| Positions { device: Some(start.position), ..<_>::default() };
-    let of_ann = before(beginning("ann", "device-0", Positions::default()));
-    let of_bob = before(beginning("bob", "phone", Positions::default()));
+    let before =
+        |start: StreamStart| ImplicitPositions { device: Some(start.position), ..<_>::default() };
+    let of_ann = before(beginning("ann", "device-0", ImplicitPositions::default()));
+    let of_bob = before(beginning("bob", "phone", ImplicitPositions::default()));
     sleep(Duration::from_secs(2)).await;
     hub.emit_to_device(&ann, &device(0), event).await.unwrap();
     let kept = hub.emit_to_device(&bob, &device(0), event).await.unwrap();
@@ -171,7 +172,7 @@ async fn random_devices_evict_streams_of_the_same_user_only_and_truthfully() {
     // Ann's device hears of what it missed; nobody else is affected.
     assert_eq!(beginning("ann", "device-0", of_ann).verdict, Verdict::Gap);
     assert_eq!(beginning("bob", "phone", of_bob).verdict, Verdict::Resumed);
-    let of_bob = Positions { device: Some(kept), ..Positions::default() };
+    let of_bob = ImplicitPositions { device: Some(kept), ..ImplicitPositions::default() };
     assert_eq!(beginning("bob", "device-0", of_bob).verdict, Verdict::Resumed);
 }
 

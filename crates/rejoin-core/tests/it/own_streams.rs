@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rejoin_core::{Hub, Membership};
 use rejoin_protocol::{
     DeviceId, Position, UserId, Verdict,
-    message::{Event, OwnStreams, Positions},
+    message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
 };
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
@@ -71,7 +71,7 @@ fn stream_of(topic: &str, client: usize) -> Option<String> {
 /// Emits to one of five streams; returns its name.
 async fn emit(hub: &Hub, to: usize, number: u64) -> String {
     let data = raw(number);
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let (name, device) = match to {
         0 => {
             hub.broadcast(event).await.unwrap();
@@ -115,14 +115,14 @@ impl Client {
         let (user, device) = CLIENTS[number];
         let connection = connection_from(user, device);
         let position = |topic| self.known.get(topic).map(|known| known.position);
-        let positions = Positions {
+        let positions = ImplicitPositions {
             all: position("@all"),
             user: position("@user"),
             device: position("@device"),
         };
-        let mut told: Option<OwnStreams> = None;
+        let mut told: Option<ImplicitStreamStarts> = None;
         let membership = hub.join(connection.clone(), &positions, |streams| told = Some(streams));
-        let OwnStreams { all, user, device } = told.expect("is welcomed");
+        let ImplicitStreamStarts { all, user, device } = told.expect("is welcomed");
         let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
         for (topic, start) in starts {
             let Some(start) = start else { continue };
@@ -229,7 +229,7 @@ proptest! {
 /// Joins with a position in the user's stream; returns how reading it begins.
 fn resume(hub: &Hub, position: Option<Position>) -> (Verdict, Option<&'static str>, Position) {
     let mut told = None;
-    let positions = Positions { user: position, ..Positions::default() };
+    let positions = ImplicitPositions { user: position, ..ImplicitPositions::default() };
     let connection = connection_from("ann", None);
     let joined = hub.join(connection, &positions, |streams| told = Some(streams.user));
     drop(joined.unwrap());
@@ -243,7 +243,7 @@ async fn a_position_of_another_process_is_a_gap() {
     let (new, _programs, _shutdown) = hub();
     let (_, _, nothing) = resume(&old, None);
     let event = raw(1);
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let something = old.emit_to_user(&user("ann"), event).await.unwrap();
     for has_stream in [false, true] {
         if has_stream {
@@ -263,7 +263,7 @@ async fn who_was_connected_for_hours_and_missed_nothing_is_told_so() {
     let membership = join(&hub, &ann).unwrap();
     let mut listener = Listener::new(ann);
     let event = raw(1);
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let position = hub.emit_to_user(&user("ann"), event).await.unwrap();
     assert_eq!(listener.numbers("@user"), [1]);
     sleep(5 * HOUR).await;
@@ -279,7 +279,7 @@ async fn who_was_connected_for_hours_and_missed_nothing_is_told_so() {
 async fn a_position_is_good_for_an_hour_after_it_was_told_however_long_nothing_was_emitted() {
     let (hub, _programs, _shutdown) = hub();
     let event = raw(1);
-    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    hub.emit_to_user(&user("ann"), MessageBody { name: None, data: &event }).await.unwrap();
     sleep(HOUR - Duration::from_secs(60)).await;
     let (verdict, _, position) = resume(&hub, None);
     assert_eq!(verdict, Verdict::Fresh);
@@ -294,7 +294,7 @@ async fn to_whom_nothing_was_emitted_for_hours_nothing_is_missing() {
     sleep(9 * HOUR).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
     let event = raw(1);
-    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    hub.emit_to_user(&user("ann"), MessageBody { name: None, data: &event }).await.unwrap();
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
     sleep(2 * HOUR).await;
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Gap, "an emitted message is forgotten");

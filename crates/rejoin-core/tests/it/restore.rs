@@ -8,7 +8,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
-    message::{Event, OwnStreams, Positions},
+    message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
 };
 use serde_json::value::RawValue;
 
@@ -30,7 +30,7 @@ fn next(hub: &Hub, away: Duration) -> Hub {
     Hub::restored(config(), &Shutdown::new(), Some(saved))
 }
 
-fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
+fn streams(hub: &Hub, positions: &ImplicitPositions) -> (ImplicitStreamStarts, usize) {
     let ann = connection("ann");
     let told = Mutex::new(None);
     let _membership = hub.join(ann.clone(), positions, |streams| *told.lock() = Some(streams));
@@ -50,7 +50,7 @@ async fn positions_messages_and_keys_are_as_good_as_before() {
     let second = hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap();
     let user = UserId::new("ann").unwrap();
     let event = raw("3");
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let emitted = hub.emit_to_user(&user, event).await.unwrap();
     let said = hub.broadcast(event).await.unwrap();
 
@@ -61,7 +61,7 @@ async fn positions_messages_and_keys_are_as_good_as_before() {
     assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
     let third = hub.publish(&news, &ann, &raw("3"), None).await.unwrap();
     assert_eq!(third, Position { offset: second.offset + 1, ..second });
-    let positions = Positions { all: Some(said), user: Some(emitted), device: None };
+    let positions = ImplicitPositions { all: Some(said), user: Some(emitted), device: None };
     let (told, reads) = streams(&hub, &positions);
     assert_eq!((told.all.verdict, told.all.replayed), (Verdict::Resumed, 0));
     assert_eq!((told.user.verdict, told.user.replayed), (Verdict::Resumed, 0));
@@ -74,7 +74,7 @@ async fn what_comes_after_the_save_is_refused_and_may_be_retried() {
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
     let (key, data) = (RequestKey::new("k").unwrap(), raw("1"));
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let first = hub.publish(&news, &ann, &data, None).await.unwrap();
 
     let after = next(&hub, Duration::ZERO);
@@ -112,8 +112,9 @@ async fn what_grew_too_old_between_two_processes_is_a_gap() {
 #[tokio::test]
 async fn nothing_before_this_moment_stays_true_in_the_next_process() {
     let hub = Hub::new(config(), &Shutdown::new());
-    let (told, _) = streams(&hub, &Positions::default());
-    let before = Positions { user: Some(told.user.position), ..Positions::default() };
+    let (told, _) = streams(&hub, &ImplicitPositions::default());
+    let before =
+        ImplicitPositions { user: Some(told.user.position), ..ImplicitPositions::default() };
     let soon = next(&hub, Duration::from_secs(60));
     assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);
     let late = next(&hub, Duration::from_secs(7200));
@@ -121,7 +122,7 @@ async fn nothing_before_this_moment_stays_true_in_the_next_process() {
     let hub = next(&hub, Duration::ZERO);
     let data = raw("1");
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     hub.emit_to_user(&user, event).await.unwrap();
     hub.emit_to_device(&user, &device, event).await.unwrap();
     let (told, reads) = streams(&next(&hub, Duration::from_secs(60)), &before);

@@ -14,7 +14,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ProfileName, StreamNumber, UserId,
-    message::{ErrorBody, Positions},
+    message::{ErrorBody, ImplicitPositions},
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -136,7 +136,7 @@ pub(crate) fn connection(user: &str) -> Connection {
 
 /// Joins, with nothing to resume.
 pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Membership, ErrorBody> {
-    hub.join(connection.clone(), &Positions::default(), |_| {})
+    hub.join(connection.clone(), &ImplicitPositions::default(), |_| {})
 }
 
 /// What waits for a connection: messages as JSON, binary ones as text after their first bytes.

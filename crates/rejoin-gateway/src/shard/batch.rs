@@ -105,9 +105,9 @@ mod tests {
     use rejoin_core::Frame;
     use rejoin_protocol::{
         StreamNumber,
-        binary::{BinaryKind, Head},
+        binary::{BinaryHeader, BinaryKind},
     };
-    use rejoin_websocket::{Kind, encode};
+    use rejoin_websocket::{MessageKind, encode};
 
     use super::*;
 
@@ -116,11 +116,12 @@ mod tests {
         let length = prop_oneof![0usize..20, 300usize..900];
         (0u8..3, length, any::<u8>()).prop_map(|(what, length, byte)| {
             let bytes = vec![byte % 128; length];
-            let head = |kind| Head { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
+            let head =
+                |kind| BinaryHeader { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
             let frame = match what {
-                0 => encode(Kind::Text, &[&bytes]),
-                1 => encode(Kind::Binary, &[&head(BinaryKind::Output), &bytes]),
-                _ => encode(Kind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
+                0 => encode(MessageKind::Text, &[&bytes]),
+                1 => encode(MessageKind::Binary, &[&head(BinaryKind::Output), &bytes]),
+                _ => encode(MessageKind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
             };
             frame.into()
         })
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_layout_of_an_earlier_batch_is_not_written_again() {
-        let text = |text: &str| Frame::from(encode(Kind::Text, &[text.as_bytes()]));
+        let text = |text: &str| Frame::from(encode(MessageKind::Text, &[text.as_bytes()]));
         let mut joined = Joined::default();
         for words in [["a", "b"], ["c", "d"]] {
             joined.batch = Batch { first: 0, frames: words.map(text).to_vec() };

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rejoin_core::{Form, Frame};
-use rejoin_protocol::binary::{BinaryKind, Head};
-use rejoin_websocket::{Kind, deflate, encode, payload};
+use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
+use rejoin_websocket::{MessageKind, deflate, encode, payload};
 
 /// Frames that are not worth a look: keys echoed, sizes, acknowledgements. Each would keep a
 /// place for what it is compressed to, which is itself.
@@ -42,10 +42,10 @@ fn reform(plain: &Bytes, form: Form) -> Bytes {
 
 /// Only what a terminal's program printed, or would have printed to show its screen.
 fn raw(plain: &Bytes) -> Option<Bytes> {
-    let (Kind::Binary, message) = payload(plain)? else { return None };
-    let (head, bytes) = Head::read(&message).ok()?;
+    let (MessageKind::Binary, message) = payload(plain)? else { return None };
+    let (head, bytes) = BinaryHeader::read(&message).ok()?;
     let printed = matches!(head.kind, BinaryKind::Output | BinaryKind::Snapshot);
-    printed.then(|| encode(Kind::Binary, &[bytes]))
+    printed.then(|| encode(MessageKind::Binary, &[bytes]))
 }
 
 #[cfg(test)]
@@ -56,17 +56,17 @@ mod tests {
     use super::*;
 
     fn message(kind: BinaryKind, bytes: &[u8]) -> Frame {
-        let head = Head { kind, stream: StreamNumber(1), offset: 1 << 20 };
-        encode(Kind::Binary, &[&head.to_bytes(), bytes]).into()
+        let head = BinaryHeader { kind, stream: StreamNumber(1), offset: 1 << 20 };
+        encode(MessageKind::Binary, &[&head.to_bytes(), bytes]).into()
     }
 
     #[test]
     fn a_raw_connection_gets_what_was_printed_and_nothing_else() {
         for kind in [BinaryKind::Output, BinaryKind::Snapshot] {
             let frame = message(kind, b"printed");
-            assert_eq!(*of(&frame, Form::Raw), encode(Kind::Binary, &[b"printed"]));
+            assert_eq!(*of(&frame, Form::Raw), encode(MessageKind::Binary, &[b"printed"]));
         }
-        let words = encode(Kind::Text, &[b"{}"]);
+        let words = encode(MessageKind::Text, &[b"{}"]);
         let receipt = message(BinaryKind::InputAck, b"");
         for frame in [words.clone().into(), receipt.clone()] {
             assert!(of(&frame, Form::Raw).is_empty());

@@ -47,21 +47,21 @@ impl<'a> Envelope<'a> {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants are the types of docs/protocol.md")]
 pub enum Request<'a> {
-    Authenticate(Authenticate),
-    Refresh(Refresh),
+    Authenticate(AuthenticateRequest),
+    Refresh(RefreshRequest),
     Ping,
     Heartbeat,
-    Subscribe(Subscribe),
+    Subscribe(SubscribeRequest),
     Unsubscribe(TopicRef),
     ListSubscriptions,
-    Publish(Publish<'a>),
+    Publish(PublishRequest<'a>),
     Presence(PresenceRequest),
-    CreateSession(CreateSession),
-    Attach(Attach),
+    CreateSession(CreateSessionRequest),
+    Attach(AttachRequest),
     Detach(SessionRef),
-    Input(Input),
-    Resize(Resize),
-    Signal(SignalSession),
+    Input(InputRequest),
+    Resize(ResizeRequest),
+    Signal(SignalRequest),
     CloseSession(SessionRef),
 }
 
@@ -107,7 +107,7 @@ struct Nothing {}
 
 /// The payload of `authenticate`.
 #[derive(Deserialize)]
-pub struct Authenticate {
+pub struct AuthenticateRequest {
     /// A JWT.
     pub token: String,
     /// Which device this is; the token's word wins.
@@ -118,12 +118,12 @@ pub struct Authenticate {
     pub device_name: Option<DeviceName>,
     /// Where the client was in the streams that it reads unasked, if it comes back.
     #[serde(default)]
-    pub positions: Positions,
+    pub positions: ImplicitPositions,
 }
 
 /// Positions in the streams that each connection reads unasked.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Positions {
+pub struct ImplicitPositions {
     /// In what is said to everyone.
     #[serde(default, rename = "@all")]
     pub all: Option<Position>,
@@ -137,28 +137,30 @@ pub struct Positions {
 
 /// The payload of `refresh`.
 #[derive(Deserialize)]
-pub struct Refresh {
+pub struct RefreshRequest {
     /// A JWT of the same user.
     pub token: String,
 }
 
 // The token must not reach a log through `{:?}`.
-impl std::fmt::Debug for Refresh {
+impl std::fmt::Debug for RefreshRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Refresh").finish_non_exhaustive()
+        f.debug_struct("RefreshRequest").finish_non_exhaustive()
     }
 }
 
 // The token must not reach a log through `{:?}`.
-impl std::fmt::Debug for Authenticate {
+impl std::fmt::Debug for AuthenticateRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authenticate").field("device_id", &self.device_id).finish_non_exhaustive()
+        f.debug_struct("AuthenticateRequest")
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
     }
 }
 
 /// The payload of `subscribe`.
 #[derive(Debug, Deserialize)]
-pub struct Subscribe {
+pub struct SubscribeRequest {
     /// The topic.
     pub topic: TopicName,
     /// Where the client was, if it comes back.
@@ -175,7 +177,7 @@ pub struct TopicRef {
 
 /// The payload of `publish`.
 #[derive(Debug, Deserialize)]
-pub struct Publish<'a> {
+pub struct PublishRequest<'a> {
     /// The topic.
     pub topic: TopicName,
     /// Any JSON, passed on as it is.
@@ -199,7 +201,7 @@ pub struct PresenceRequest {
 
 /// The payload of `create_session`.
 #[derive(Debug, Deserialize)]
-pub struct CreateSession {
+pub struct CreateSessionRequest {
     /// Its kind; `terminal` is what can be made by request.
     pub kind: SessionKind,
     /// The profile; `terminal` if none is named.
@@ -218,7 +220,7 @@ pub struct CreateSession {
 
 /// The payload of `attach`.
 #[derive(Debug, Deserialize)]
-pub struct Attach {
+pub struct AttachRequest {
     /// The session.
     pub session: SessionId,
     /// Where the client was, if it comes back.
@@ -244,7 +246,7 @@ pub struct SessionRef {
 
 /// The payload of `input` in its text form.
 #[derive(Debug, Deserialize)]
-pub struct Input {
+pub struct InputRequest {
     /// The session.
     pub session: SessionId,
     /// What was typed.
@@ -256,7 +258,7 @@ pub struct Input {
 
 /// The payload of `resize`.
 #[derive(Debug, Deserialize)]
-pub struct Resize {
+pub struct ResizeRequest {
     /// The session.
     pub session: SessionId,
     /// The size that the client can show.
@@ -266,7 +268,7 @@ pub struct Resize {
 
 /// The payload of `signal`.
 #[derive(Debug, Deserialize)]
-pub struct SignalSession {
+pub struct SignalRequest {
     /// The session.
     pub session: SessionId,
     /// What its program is sent.

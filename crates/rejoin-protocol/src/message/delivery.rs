@@ -7,12 +7,12 @@ use crate::{EventName, Position, TopicName};
 /// The text of a topic's `message`; `data` is passed on as it is.
 #[must_use]
 pub fn topic_message(topic: &TopicName, position: Position, data: &RawValue, time: u64) -> String {
-    stream_message(topic, position, Event { name: None, data }, time)
+    stream_message(topic, position, MessageBody { name: None, data }, time)
 }
 
 /// What is emitted: data, and what it is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
+pub struct MessageBody<'a> {
     /// Its name; what is published to a topic has none.
     pub name: Option<&'a EventName>,
     /// Any JSON, passed on as it is.
@@ -24,7 +24,7 @@ pub struct Event<'a> {
 pub fn stream_message(
     topic: &TopicName,
     position: Position,
-    event: Event<'_>,
+    event: MessageBody<'_>,
     time: u64,
 ) -> String {
     message(topic, Some(position), event, time)
@@ -32,12 +32,17 @@ pub fn stream_message(
 
 /// The text of a `message` to one connection, which is in no stream: its topic is `@connection`.
 #[must_use]
-pub fn direct_message(event: Event<'_>, time: u64) -> String {
+pub fn direct_message(event: MessageBody<'_>, time: u64) -> String {
     let topic = TopicName::new("@connection").expect("a valid name");
     message(&topic, None, event, time)
 }
 
-fn message(topic: &TopicName, position: Option<Position>, event: Event<'_>, time: u64) -> String {
+fn message(
+    topic: &TopicName,
+    position: Option<Position>,
+    event: MessageBody<'_>,
+    time: u64,
+) -> String {
     const FIXED_BYTES: usize = 140;
     let data = event.data.get();
     let mut text = String::with_capacity(FIXED_BYTES + topic.as_str().len() + data.len());

@@ -17,7 +17,7 @@ pub struct PresenceState {
     pub connections: usize,
     /// Each device that is there, by user; at most 1000, and none in a change of large numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<Vec<Present>>,
+    pub members: Option<Vec<PresenceMember>>,
     /// Whether there are more members than are listed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -26,7 +26,7 @@ pub struct PresenceState {
 /// A device of a user, as presence shows it.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Present {
+pub struct PresenceMember {
     /// The user.
     pub user: UserId,
     /// The device; null for connections that name none.
@@ -47,10 +47,10 @@ pub struct PresenceChange {
     pub subject: Subject,
     /// Who came.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub joined: Option<Present>,
+    pub joined: Option<PresenceMember>,
     /// Who has gone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<Present>,
+    pub left: Option<PresenceMember>,
     /// Whether the user came with it, or is gone with it: it is the first or the last device.
     pub whole_user: bool,
     /// How many users are there after it.

@@ -37,7 +37,7 @@ pub enum ServerMessage {
     Attached(Box<Attached>),
     Session(Box<SessionUpdate>),
     Gap(Gap),
-    Closing(Closing),
+    Closing(ClosingNotice),
     Error(ErrorBody),
 }
 
@@ -120,7 +120,7 @@ pub struct AuthResult {
     /// Where reading begins in the streams that each connection reads unasked; absent where the
     /// connection had begun before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub streams: Option<OwnStreams>,
+    pub streams: Option<ImplicitStreamStarts>,
 }
 
 /// The answer to an `authenticate` that is refused; `closing` follows.
@@ -140,7 +140,7 @@ impl AuthRefused {
 
 /// The streams that a connection reads unasked, and how reading them begins.
 #[derive(Debug, Serialize)]
-pub struct OwnStreams {
+pub struct ImplicitStreamStarts {
     /// What is said to everyone.
     #[serde(rename = "@all")]
     pub all: StreamStart,
@@ -331,7 +331,7 @@ pub struct Gap {
 
 /// What is said before the server closes a connection.
 #[derive(Debug, Serialize)]
-pub struct Closing {
+pub struct ClosingNotice {
     /// The close code that follows.
     pub code: u16,
     /// Its name.
@@ -344,7 +344,7 @@ pub struct Closing {
     pub window_ms: Option<u64>,
 }
 
-impl Closing {
+impl ClosingNotice {
     /// The notice for a code; when to come back is said only where coming back is right.
     #[must_use]
     pub fn new(code: CloseCode, reconnect_after_ms: u64, window_ms: u64) -> Self {

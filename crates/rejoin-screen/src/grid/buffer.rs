@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::cell::{Attributes, Cell};
 use super::extras::Extras;
-use super::history::{History, HistoryLimits};
+use super::history::{History, ScrollbackLimits};
 use super::row::Row;
 use crate::terminal::charsets::Charset;
 
@@ -49,7 +49,7 @@ impl SavedCursor {
 }
 
 impl Buffer {
-    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
+    pub(crate) fn new(cols: usize, rows: usize, limits: ScrollbackLimits) -> Self {
         Self {
             rows: blank_rows(cols, rows, Cell::BLANK),
             history: History::new(limits),

@@ -15,12 +15,15 @@ const MAX_SEGMENT_BYTES: usize = 64 * 1024;
 /// Pieces of a history that is full: the oldest is dropped whole.
 const SEGMENTS: usize = 64;
 
-/// The most that a history keeps; what exceeds any of the bounds is dropped from the old end.
+/// The bounds of a screen's history; the oldest lines beyond either bound are dropped.
+///
+/// The default keeps no history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HistoryLimits {
-    pub(crate) lines: usize,
-    /// Memory of the packed lines, with the hyperlinks in them.
-    pub(crate) bytes: usize,
+pub struct ScrollbackLimits {
+    /// The maximum number of lines.
+    pub lines: usize,
+    /// The maximum memory of the packed lines and their hyperlinks, in bytes.
+    pub bytes: usize,
 }
 
 /// Rows above the screen, the newest ones within the limits.
@@ -36,7 +39,7 @@ pub(crate) struct History {
     oldest: usize,
     next: usize,
     bytes: usize,
-    limits: HistoryLimits,
+    limits: ScrollbackLimits,
     packer: Packer,
 }
 
@@ -54,7 +57,7 @@ impl Piece {
 }
 
 impl History {
-    pub(crate) fn new(limits: HistoryLimits) -> Self {
+    pub(crate) fn new(limits: ScrollbackLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
@@ -71,12 +74,12 @@ impl History {
         self.len() >= self.limits.lines
     }
 
-    pub(crate) fn limits(&self) -> HistoryLimits {
+    pub(crate) fn limits(&self) -> ScrollbackLimits {
         self.limits
     }
 
     /// Changes the limits and drops what exceeds them.
-    pub(crate) fn set_limits(&mut self, limits: HistoryLimits) {
+    pub(crate) fn set_limits(&mut self, limits: ScrollbackLimits) {
         self.limits = limits;
         self.trim();
     }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use super::buffer::Buffer;
 use super::cell::Cell;
 use super::extras::Extras;
-use super::history::{History, HistoryLimits};
+use super::history::{History, ScrollbackLimits};
 use super::row::Row;
 use wrapper::Wrapper;
 
@@ -33,7 +33,7 @@ pub(crate) struct Reflow {
     new: usize,
     /// Rows of the screen.
     height: usize,
-    limits: HistoryLimits,
+    limits: ScrollbackLimits,
     /// What is not wrapped yet, oldest first: the history, then the screen.
     history: History,
     screen: VecDeque<Row>,
@@ -126,7 +126,7 @@ impl Reflow {
             next: Next::default(),
             wrapper: Wrapper::new(old, new),
             extras: Extras::default(),
-            out: History::new(HistoryLimits { lines: usize::MAX, ..history.limits() }),
+            out: History::new(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
             skip: 0,
             kept: 0,
             history,
@@ -288,7 +288,7 @@ impl Reflow {
         // What the screen becomes is in the new one too, until it is taken out.
         let screen = self.height * (self.new + 1) * CELL_BYTES;
         let bytes = self.limits.bytes.saturating_sub(self.history.bytes()) + screen;
-        self.out.set_limits(HistoryLimits { lines: usize::MAX, bytes });
+        self.out.set_limits(ScrollbackLimits { lines: usize::MAX, bytes });
     }
 
     /// Gives the buffer its rows and its history back, when all is done.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 use serde::Deserialize;
 
 use crate::{assert_same, fed, restored};
@@ -36,7 +36,7 @@ impl Case {
             screen.feed(&[u8::from_str_radix(digits, 16).expect("two digits a byte")]);
         }
         if let Some((cols, rows)) = self.resize {
-            screen.resize(Size { cols, rows });
+            screen.resize(ScreenSize { cols, rows });
         }
         screen.feed(self.then.as_bytes());
         screen

@@ -1,10 +1,10 @@
 //! The screen as HTML.
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 
 /// What stands in the `<pre>` of a screen that this was printed to.
 fn html(output: &str) -> String {
-    let mut screen = Screen::new(Size { cols: 20, rows: 2 }, 0);
+    let mut screen = Screen::new(ScreenSize { cols: 20, rows: 2 }, 0);
     screen.feed(output.as_bytes());
     let html = screen.html();
     let (_, inner) = html.split_once('>').expect("a tag");

@@ -1,7 +1,7 @@
 //! What bounds the memory, and what happens at the bounds.
 
 use crate::{assert_same, fed, restored};
-use rejoin_screen::{ExportFormat, Screen, Scrollback, Size};
+use rejoin_screen::{ExportFormat, Screen, ScreenSize, ScrollbackLimits};
 
 /// The length up to which strings are interpreted.
 const STRING: usize = 64 * 1024;
@@ -38,7 +38,7 @@ fn a_snapshot_within_an_endless_string_stays_small() {
 
 #[test]
 fn a_snapshot_costs_what_the_screen_costs_not_what_was_printed() {
-    let mut screen = Screen::new(Size { cols: 80, rows: 24 }, 10_000);
+    let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
     screen.feed("\x1b[31mword \x1b[m".repeat(100_000).as_bytes());
     assert!(screen.snapshot(0).len() < 24 * 80 * 4);
     assert!(screen.snapshot(100).len() < 124 * 80 * 4);
@@ -46,10 +46,10 @@ fn a_snapshot_costs_what_the_screen_costs_not_what_was_printed() {
 
 #[test]
 fn the_history_keeps_the_newest_lines() {
-    let mut screen = Screen::new(Size { cols: 20, rows: 2 }, 3);
+    let mut screen = Screen::new(ScreenSize { cols: 20, rows: 2 }, 3);
     screen.feed(b"1\r\n2\r\n3\r\n4\r\n5\r\n6");
     let mut viewer = restored(&screen);
-    viewer.resize(Size { cols: 20, rows: 9 });
+    viewer.resize(ScreenSize { cols: 20, rows: 9 });
     assert_eq!(viewer.text(), "2\n3\n4\n5\n6\n\n\n\n");
 }
 
@@ -73,8 +73,8 @@ fn links_that_scrolled_away_are_forgotten() {
 
 #[test]
 fn the_smallest_screen_has_two_columns_and_one_row() {
-    let screen = Screen::new(Size { cols: 0, rows: 0 }, 0);
-    assert_eq!(screen.size(), Size { cols: 2, rows: 1 });
+    let screen = Screen::new(ScreenSize { cols: 0, rows: 0 }, 0);
+    assert_eq!(screen.size(), ScreenSize { cols: 2, rows: 1 });
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn more_links_than_there_is_room_for_are_not_kept() {
 
 #[test]
 fn a_history_keeps_to_its_bytes() {
-    let scrollback = Scrollback { lines: 100_000, bytes: 64 * 1024 };
-    let mut screen = Screen::with_scrollback(Size { cols: 80, rows: 24 }, scrollback);
+    let scrollback = ScrollbackLimits { lines: 100_000, bytes: 64 * 1024 };
+    let mut screen = Screen::with_scrollback(ScreenSize { cols: 80, rows: 24 }, scrollback);
     for line in 0..20_000 {
         screen.feed(format!("{line} {}\r\n", "x".repeat(60)).as_bytes());
     }
     for cols in [80, 7, 200, 80] {
-        screen.resize(Size { cols, rows: 24 });
+        screen.resize(ScreenSize { cols, rows: 24 });
         let written: usize = screen.export(ExportFormat::Ansi).map(|piece| piece.len()).sum();
         assert!((40_000..80_000).contains(&written), "{written} bytes at {cols} columns");
     }
@@ -141,7 +141,7 @@ fn a_history_keeps_to_its_bytes() {
 
 #[test]
 fn a_snapshot_within_a_bound_has_the_newest_lines_and_counts_the_others() {
-    let mut screen = Screen::new(Size { cols: 80, rows: 24 }, 10_000);
+    let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
     for line in 0..10_000 {
         screen.feed(format!("line {line} {}\r\n", "x".repeat(60)).as_bytes());
     }
@@ -156,7 +156,7 @@ fn a_snapshot_within_a_bound_has_the_newest_lines_and_counts_the_others() {
 
 #[test]
 fn a_screen_that_does_not_fit_into_its_bound_is_drawn_without_attributes() {
-    let mut screen = Screen::new(Size { cols: 400, rows: 100 }, 100);
+    let mut screen = Screen::new(ScreenSize { cols: 400, rows: 100 }, 100);
     for cell in 0..400 * 200 {
         screen.feed(format!("\x1b[38;2;{};0;0mx", cell % 256).as_bytes());
     }

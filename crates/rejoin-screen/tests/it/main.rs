@@ -7,12 +7,12 @@ mod limits;
 mod properties;
 mod resize;
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 
 const SCROLLBACK: usize = 100;
 
 fn screen(cols: u16, rows: u16) -> Screen {
-    Screen::new(Size { cols, rows }, SCROLLBACK)
+    Screen::new(ScreenSize { cols, rows }, SCROLLBACK)
 }
 
 fn fed(cols: u16, rows: u16, output: &[u8]) -> Screen {

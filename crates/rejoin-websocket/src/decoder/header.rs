@@ -1,7 +1,7 @@
 //! A frame's header: parsed from as much of it as is there, refused at its first wrong byte.
 
-use super::Role;
-use crate::{Error, Kind};
+use super::Side;
+use crate::{Error, MessageKind};
 
 /// The longest header: 2 bytes, a length of 8 and a mask key of 4 (RFC 6455 §5.2).
 const MAX_HEADER_BYTES: usize = 14;
@@ -25,7 +25,7 @@ pub(crate) enum Control {
 /// What the first frame of a data message says about all of it.
 #[derive(Clone, Copy)]
 pub(super) struct Message {
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     pub(super) compressed: bool,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Frame {
 
 /// What the next frame has to conform to.
 pub(super) struct Expected {
-    pub(super) role: Role,
+    pub(super) side: Side,
     /// Whether permessage-deflate is agreed on.
     pub(super) deflate: bool,
     /// The message that waits for its continuation.
@@ -97,9 +97,9 @@ pub(super) fn parse(bytes: &[u8], expected: &Expected) -> Result<Option<(Frame, 
     let part = part(first, expected)?;
 
     let Some(&second) = bytes.get(1) else { return Ok(None) };
-    match expected.role {
-        Role::Server if second & MASKED == 0 => return Err(Error::Unmasked),
-        Role::Client if second & MASKED != 0 => return Err(Error::Masked),
+    match expected.side {
+        Side::Server if second & MASKED == 0 => return Err(Error::Unmasked),
+        Side::Client if second & MASKED != 0 => return Err(Error::Masked),
         _ => {}
     }
     let short = second & !MASKED;
@@ -115,7 +115,7 @@ pub(super) fn parse(bytes: &[u8], expected: &Expected) -> Result<Option<(Frame, 
     };
 
     let mut key = [0; 4];
-    if expected.role == Role::Server {
+    if expected.side == Side::Server {
         let Some(&sent) = bytes[end..].first_chunk() else { return Ok(None) };
         (key, end) = (sent, end + key.len());
     }
@@ -135,8 +135,8 @@ fn part(first: u8, expected: &Expected) -> Result<Part, Error> {
         (0x0, Some(message)) => return Ok(Part::Data { message, last }),
         (0x0, None) => return Err(Error::UnexpectedContinuation),
         (0x1 | 0x2, Some(_)) => return Err(Error::ExpectedContinuation),
-        (0x1, None) => return Ok(begin(Kind::Text)),
-        (0x2, None) => return Ok(begin(Kind::Binary)),
+        (0x1, None) => return Ok(begin(MessageKind::Text)),
+        (0x2, None) => return Ok(begin(MessageKind::Binary)),
         (0x8, _) => Control::Close,
         (0x9, _) => Control::Ping,
         (0xA, _) => Control::Pong,

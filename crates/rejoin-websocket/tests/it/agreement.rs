@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 use tungstenite::{
     WebSocket,
     error::ProtocolError,
@@ -32,19 +32,19 @@ impl Write for Socket<'_> {
 
 /// What the oracle reads up to a close, an error or the end of `bytes`.
 pub(crate) fn oracle(
-    role: Role,
+    side: Side,
     bytes: &[u8],
     max_message_bytes: usize,
 ) -> (Vec<Message>, Option<tungstenite::Error>) {
-    let role = match role {
-        Role::Server => protocol::Role::Server,
-        Role::Client => protocol::Role::Client,
+    let side = match side {
+        Side::Server => protocol::Role::Server,
+        Side::Client => protocol::Role::Client,
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(1024)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    let mut socket = WebSocket::from_raw_socket(Socket(bytes), role, Some(config));
+    let mut socket = WebSocket::from_raw_socket(Socket(bytes), side, Some(config));
     let mut messages = Vec::new();
     loop {
         messages.push(match socket.read() {
@@ -76,21 +76,21 @@ pub(crate) fn oracle(
 /// - It reports a close code that may not be sent as a close with code 1002. And it counts 1014
 ///   (registered with IANA since) among those.
 #[track_caller]
-pub(crate) fn assert_agreement(role: Role, bytes: &[u8], max_message_bytes: usize) {
-    let (ours, refused) = feed(&mut Decoder::new(role, max_message_bytes), bytes);
+pub(crate) fn assert_agreement(side: Side, bytes: &[u8], max_message_bytes: usize) {
+    let (ours, refused) = feed(&mut Decoder::new(side, max_message_bytes), bytes);
     let Some(refused) = refused else {
         let expected = ours.into_iter().map(|message| match message {
             Message::Close(Some((1014, _))) => violation(),
             message => message,
         });
-        let (theirs, error) = oracle(role, bytes, max_message_bytes);
+        let (theirs, error) = oracle(side, bytes, max_message_bytes);
         assert_eq!(expected.collect::<Vec<_>>(), theirs);
         assert!(error.is_none(), "accepted what the oracle refuses: {error:?}");
         return;
     };
 
     let completed = [bytes, &vec![1; max_message_bytes + 32]].concat();
-    let (theirs, error) = oracle(role, &completed, max_message_bytes);
+    let (theirs, error) = oracle(side, &completed, max_message_bytes);
     match (refused, error) {
         (Error::NonMinimalLength | Error::ControlTooLong, _) => {
             assert!(theirs.starts_with(&ours), "{ours:?} {theirs:?}");

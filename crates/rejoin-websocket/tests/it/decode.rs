@@ -1,6 +1,6 @@
 //! Whole messages out of bytes in any portions.
 
-use rejoin_websocket::{Decoder, Event, Role};
+use rejoin_websocket::{Decoder, Event, Side};
 
 use crate::wire::{
     BINARY, CLOSE, FIRST_BINARY, FIRST_TEXT, KEY, LAST, MIDDLE, Message, PING, PONG, TEXT, feed,
@@ -8,7 +8,7 @@ use crate::wire::{
 };
 
 fn server() -> Decoder {
-    Decoder::new(Role::Server, 1 << 20)
+    Decoder::new(Side::Server, 1 << 20)
 }
 
 /// Each kind of frame and length form once, with the messages that it makes.
@@ -68,7 +68,7 @@ fn a_conversation_cut_once_anywhere_becomes_the_same_messages() {
 #[test]
 fn a_client_reads_unmasked_frames() {
     let bytes = [frame(TEXT, b"one", None), frame(PING, b"two", None)].concat();
-    let (messages, error) = feed(&mut Decoder::new(Role::Client, 100), &bytes);
+    let (messages, error) = feed(&mut Decoder::new(Side::Client, 100), &bytes);
     assert_eq!(messages, [Message::Text("one".into()), Message::Ping(b"two".into())]);
     assert_eq!(error, None);
 }

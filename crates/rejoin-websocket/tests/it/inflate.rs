@@ -1,7 +1,7 @@
 //! Compressed messages, as another implementation's client sends them.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 
 use crate::{
     heap::usage,
@@ -20,7 +20,7 @@ const LIMIT: usize = 1 << 20;
 const STATE_BYTES: usize = 48 << 10;
 
 fn server(limit: usize) -> Decoder {
-    Decoder::new(Role::Server, limit).with_deflate()
+    Decoder::new(Side::Server, limit).with_deflate()
 }
 
 /// What a server reads of one compressed binary message with this payload.
@@ -100,7 +100,7 @@ fn plain_and_compressed_messages_may_alternate() {
 #[test]
 fn a_client_reads_compressed_messages() {
     let bytes = frame(TEXT | COMPRESSED, &peer::compressed(b"text", 6), None);
-    let mut decoder = Decoder::new(Role::Client, 100).with_deflate();
+    let mut decoder = Decoder::new(Side::Client, 100).with_deflate();
     assert_eq!(feed(&mut decoder, &bytes), (vec![Message::Text("text".into())], None));
 }
 
@@ -130,7 +130,7 @@ fn the_compressed_bit_is_for_the_first_frame_of_a_data_message() {
 #[test]
 fn a_compressed_message_that_was_not_agreed_on_is_refused() {
     for first in [TEXT, BINARY, FIRST_TEXT, FIRST_BINARY] {
-        let mut decoder = Decoder::new(Role::Server, 100);
+        let mut decoder = Decoder::new(Side::Server, 100);
         let read = feed(&mut decoder, &[first | COMPRESSED]);
         assert_eq!(read, (Vec::new(), Some(Error::ReservedBits)));
     }

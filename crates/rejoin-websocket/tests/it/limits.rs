@@ -1,6 +1,6 @@
 //! What a peer can make a decoder allocate.
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 
 use crate::{
     heap::{Usage, usage},
@@ -22,7 +22,7 @@ fn drain(decoder: &mut Decoder, input: &mut [u8]) -> Result<usize, Error> {
 #[test]
 fn whole_messages_allocate_nothing() {
     let mut input = [masked(TEXT, &[b'a'; 5000]), masked(PING, b"b"), masked(BINARY, b"")].concat();
-    let mut decoder = Decoder::new(Role::Server, 5000);
+    let mut decoder = Decoder::new(Side::Server, 5000);
     assert_eq!(usage(|| assert_eq!(drain(&mut decoder, &mut input), Ok(3))), NOTHING);
 }
 
@@ -30,7 +30,7 @@ fn whole_messages_allocate_nothing() {
 fn a_header_in_pieces_allocates_nothing() {
     let mut input = masked(BINARY, &[0; 70_000]);
     input.truncate(14);
-    let mut decoder = Decoder::new(Role::Server, 70_000);
+    let mut decoder = Decoder::new(Side::Server, 70_000);
     let used = usage(|| {
         for byte in input.chunks_mut(1) {
             assert_eq!(drain(&mut decoder, byte), Ok(0));
@@ -43,13 +43,13 @@ fn a_header_in_pieces_allocates_nothing() {
 #[test]
 fn a_header_that_declares_2_to_the_62_allocates_nothing() {
     let mut declared = [&[BINARY, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0][..], &KEY, &[1; 100]].concat();
-    let mut bounded = Decoder::new(Role::Server, 1 << 20);
+    let mut bounded = Decoder::new(Side::Server, 1 << 20);
     let mut input = declared.clone();
     let used = usage(|| assert_eq!(drain(&mut bounded, &mut input), Err(Error::MessageTooLong)));
     assert_eq!(used, NOTHING);
 
     // Even without a bound, memory follows what arrived.
-    let mut unbounded = Decoder::new(Role::Server, usize::MAX);
+    let mut unbounded = Decoder::new(Side::Server, usize::MAX);
     let used = usage(|| assert_eq!(drain(&mut unbounded, &mut declared), Ok(0)));
     assert_eq!(used, Usage { peak: 100, kept: 100 });
 }
@@ -59,7 +59,7 @@ fn a_message_in_pieces_owns_at_most_twice_what_arrived() {
     let len = 100_000;
     for first in [TEXT, FIRST_TEXT] {
         for size in [1, 7, 1000, 4096] {
-            let mut decoder = Decoder::new(Role::Server, len);
+            let mut decoder = Decoder::new(Side::Server, len);
             let mut input = masked(first, &vec![b'a'; len]);
             input.pop();
             let mut arrived = 0;
@@ -80,7 +80,7 @@ fn a_message_within_one_growth_is_reserved_no_further_than_its_end() {
     let mut input = masked(BINARY, &[0; 150]);
     let (begin, rest) = input.split_at_mut(8 + 100);
     let (middle, end) = rest.split_at_mut(49);
-    let mut decoder = Decoder::new(Role::Server, 1 << 20);
+    let mut decoder = Decoder::new(Side::Server, 1 << 20);
     let used = usage(|| {
         assert_eq!(drain(&mut decoder, begin), Ok(0));
         assert_eq!(drain(&mut decoder, middle), Ok(0));
@@ -103,7 +103,7 @@ fn the_memory_of_a_message_is_freed_with_it() {
     for (bytes, events) in [(fragmented, 2), (split, 1), (ping, 1)] {
         for size in [1, 50, 2000, 20_000] {
             let mut input = bytes.clone();
-            let mut decoder = Decoder::new(Role::Server, 9000);
+            let mut decoder = Decoder::new(Side::Server, 9000);
             let used = usage(|| {
                 let decoded: usize =
                     input.chunks_mut(size).map(|piece| drain(&mut decoder, piece).unwrap()).sum();
@@ -121,7 +121,7 @@ fn a_violation_or_a_close_frees_what_was_held() {
     for end in [vec![0xFF], masked(0x88, b""), masked(0x88, b"\0\0")] {
         let mut begin = masked(FIRST_BINARY, &[0; 5000]);
         let mut end = end;
-        let mut decoder = Decoder::new(Role::Server, 9000);
+        let mut decoder = Decoder::new(Side::Server, 9000);
         let used = usage(|| {
             assert_eq!(drain(&mut decoder, &mut begin), Ok(0));
             let first = drain(&mut decoder, &mut end);
@@ -137,7 +137,7 @@ fn a_flood_of_empty_fragments_allocates_nothing() {
     for _ in 0..100_000 {
         input.extend(masked(MIDDLE, b""));
     }
-    let mut decoder = Decoder::new(Role::Server, 9000);
+    let mut decoder = Decoder::new(Side::Server, 9000);
     assert_eq!(usage(|| assert_eq!(drain(&mut decoder, &mut input), Ok(0))), NOTHING);
 }
 
@@ -147,7 +147,7 @@ fn a_flood_of_tiny_fragments_reallocates_a_logarithmic_number_of_times() {
     for _ in 0..50_000 {
         input.extend(masked(MIDDLE, b"x"));
     }
-    let mut decoder = Decoder::new(Role::Server, 1 << 20);
+    let mut decoder = Decoder::new(Side::Server, 1 << 20);
     let mut growths = 0;
     for fragment in input.chunks_mut(700) {
         let used = usage(|| assert_eq!(drain(&mut decoder, fragment), Ok(0)));
@@ -159,7 +159,7 @@ fn a_flood_of_tiny_fragments_reallocates_a_logarithmic_number_of_times() {
 #[test]
 fn exactly_the_limit_is_accepted() {
     for max in [0, 1, 125, 126, 65_535, 65_536] {
-        let mut decoder = Decoder::new(Role::Server, max);
+        let mut decoder = Decoder::new(Side::Server, max);
         assert_eq!(drain(&mut decoder, &mut masked(BINARY, &vec![0; max])), Ok(1));
         let over = drain(&mut decoder, &mut masked(BINARY, &vec![0; max + 1]));
         assert_eq!(over, Err(Error::MessageTooLong));
@@ -169,7 +169,7 @@ fn exactly_the_limit_is_accepted() {
 
 #[test]
 fn a_changed_limit_applies_from_the_next_header_on() {
-    let mut decoder = Decoder::new(Role::Server, 10);
+    let mut decoder = Decoder::new(Side::Server, 10);
     let mut frame = masked(FIRST_BINARY, &[0; 10]);
     let (begin, end) = frame.split_at_mut(9);
     assert_eq!(drain(&mut decoder, begin), Ok(0));

@@ -1,7 +1,7 @@
 //! Byte streams to decode: of valid frames, of damaged ones, of no meaning.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use rejoin_websocket::Role;
+use rejoin_websocket::Side;
 
 use crate::wire::{CLOSE, Message, PING, PONG, frame};
 
@@ -15,13 +15,13 @@ pub(crate) struct Stream {
 /// A data message, where it is cut, and the control frame after each fragment but the last.
 type Fragmented = (Message, Vec<(Index, Option<Message>)>);
 
-pub(crate) fn any_role() -> impl Strategy<Value = Role> {
-    prop_oneof![3 => Just(Role::Server), 1 => Just(Role::Client)]
+pub(crate) fn any_side() -> impl Strategy<Value = Side> {
+    prop_oneof![3 => Just(Side::Server), 1 => Just(Side::Client)]
 }
 
 /// Valid messages, fragmented at will, with control frames between; perhaps a close at the end.
-pub(crate) fn valid(role: Role) -> impl Strategy<Value = Stream> {
-    (vec((fragmented(), key(role)), 0..6), proptest::option::of((close(), key(role)))).prop_map(
+pub(crate) fn valid(side: Side) -> impl Strategy<Value = Stream> {
+    (vec((fragmented(), key(side)), 0..6), proptest::option::of((close(), key(side)))).prop_map(
         |(messages, close)| {
             let mut stream = Stream { bytes: Vec::new(), messages: Vec::new() };
             for ((message, cuts), key) in messages {
@@ -36,10 +36,10 @@ pub(crate) fn valid(role: Role) -> impl Strategy<Value = Stream> {
 }
 
 /// A valid stream's bytes after a few changes.
-pub(crate) fn damaged(role: Role) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn damaged(side: Side) -> impl Strategy<Value = Vec<u8>> {
     let change =
         (any::<Index>(), 0..4u8, prop_oneof![any::<u8>(), (0..8).prop_map(|bit| 1u8 << bit)]);
-    (valid(role), vec(change, 0..6)).prop_map(|(stream, changes)| {
+    (valid(side), vec(change, 0..6)).prop_map(|(stream, changes)| {
         let mut bytes = stream.bytes;
         for (at, how, byte) in changes {
             let at = at.index(bytes.len() + 1);
@@ -56,7 +56,7 @@ pub(crate) fn damaged(role: Role) -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Frames that are mostly in order, with any payload and now and then any header; or anything.
-pub(crate) fn garbage(role: Role) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn garbage(side: Side) -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![
         12 => proptest::sample::select(vec![0x1, 0x2]),
         6 => proptest::sample::select(vec![0x9, 0xA]),
@@ -73,7 +73,7 @@ pub(crate) fn garbage(role: Role) -> impl Strategy<Value = Vec<u8>> {
         text_bytes(),
         close_bytes(),
     ];
-    let planned = (opcode, any::<bool>(), payload, key(role), odd);
+    let planned = (opcode, any::<bool>(), payload, key(side), odd);
     let frames = vec(planned, 0..12).prop_map(|frames| {
         let mut bytes = Vec::new();
         let mut unfinished = false;
@@ -144,10 +144,10 @@ fn encoded(message: &Message) -> (u8, Vec<u8>) {
     }
 }
 
-fn key(role: Role) -> BoxedStrategy<Option<[u8; 4]>> {
-    match role {
-        Role::Server => any::<[u8; 4]>().prop_map(Some).boxed(),
-        Role::Client => Just(None).boxed(),
+fn key(side: Side) -> BoxedStrategy<Option<[u8; 4]>> {
+    match side {
+        Side::Server => any::<[u8; 4]>().prop_map(Some).boxed(),
+        Side::Client => Just(None).boxed(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! UTF-8 is checked as it arrives.
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 
 use crate::wire::{FIRST_TEXT, LAST, MIDDLE, Message, PING, TEXT, feed, feed_cut, masked};
 
 fn server() -> Decoder {
-    Decoder::new(Role::Server, 1 << 20)
+    Decoder::new(Side::Server, 1 << 20)
 }
 
 /// Sequences that no continuation can make valid, with the byte that makes them so.

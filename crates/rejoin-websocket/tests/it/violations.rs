@@ -1,6 +1,6 @@
 //! Every violation, found at its first wrong byte, with its close code.
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 
 use crate::wire::{
     BINARY, CLOSE, FIRST_BINARY, FIRST_TEXT, LAST, MIDDLE, PING, PONG, TEXT, feed, frame, masked,
@@ -10,11 +10,11 @@ const LIMIT: usize = 1000;
 
 /// Asserts that `bytes` fail at their last byte: in one piece, byte by byte, with more behind.
 #[track_caller]
-fn refused(role: Role, bytes: &[u8], error: Error, close_code: u16) {
-    let whole = feed(&mut Decoder::new(role, LIMIT), bytes).1;
+fn refused(side: Side, bytes: &[u8], error: Error, close_code: u16) {
+    let whole = feed(&mut Decoder::new(side, LIMIT), bytes).1;
     assert_eq!(whole, Some(error), "in one piece");
 
-    let mut decoder = Decoder::new(role, LIMIT);
+    let mut decoder = Decoder::new(side, LIMIT);
     let (before, last) = bytes.split_at(bytes.len() - 1);
     for (at, byte) in before.iter().enumerate() {
         assert_eq!(feed(&mut decoder, &[*byte]).1, None, "byte {at}");
@@ -24,13 +24,13 @@ fn refused(role: Role, bytes: &[u8], error: Error, close_code: u16) {
     assert!(decoder.is_idle(), "what was held is gone");
 
     let more = [bytes, &[0; 20]].concat();
-    assert_eq!(feed(&mut Decoder::new(role, LIMIT), &more).1, Some(error), "with more behind");
+    assert_eq!(feed(&mut Decoder::new(side, LIMIT), &more).1, Some(error), "with more behind");
     assert_eq!(error.close_code(), close_code);
 }
 
 #[track_caller]
 fn server_refuses(bytes: &[u8], error: Error, close_code: u16) {
-    refused(Role::Server, bytes, error, close_code);
+    refused(Side::Server, bytes, error, close_code);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_control_frame_over_125_bytes_is_refused() {
         server_refuses(&[first, 0x80 | 127], Error::ControlTooLong, 1002);
     }
     let longest = masked(PING, &[0; 125]);
-    assert_eq!(feed(&mut Decoder::new(Role::Server, 0), &longest).1, None);
+    assert_eq!(feed(&mut Decoder::new(Side::Server, 0), &longest).1, None);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_server_refuses_unmasked_frames() {
 #[test]
 fn a_client_refuses_masked_frames() {
     for first in [TEXT, BINARY, CLOSE, PING, PONG, FIRST_TEXT] {
-        refused(Role::Client, &[first, 0x80], Error::Masked, 1002);
+        refused(Side::Client, &[first, 0x80], Error::Masked, 1002);
     }
 }
 
@@ -131,7 +131,7 @@ fn a_close_frame_of_one_byte_is_refused() {
 fn exactly_the_close_codes_that_may_be_sent_are_accepted() {
     for code in 0..=u16::MAX {
         let bytes = masked(CLOSE, &code.to_be_bytes());
-        let (messages, error) = feed(&mut Decoder::new(Role::Server, LIMIT), &bytes);
+        let (messages, error) = feed(&mut Decoder::new(Side::Server, LIMIT), &bytes);
         if matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
             assert_eq!((messages.len(), error), (1, None), "{code}");
         } else {
@@ -151,6 +151,6 @@ fn a_close_reason_that_is_not_utf8_is_refused() {
 #[test]
 fn the_first_violation_wins_over_those_behind_it() {
     let bytes = [masked(FIRST_TEXT, b"\xFF")[..7].to_vec(), vec![0xFF]].concat();
-    let error = feed(&mut Decoder::new(Role::Server, LIMIT), &bytes).1;
+    let error = feed(&mut Decoder::new(Side::Server, LIMIT), &bytes).1;
     assert_eq!(error, Some(Error::InvalidText));
 }

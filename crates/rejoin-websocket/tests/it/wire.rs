@@ -1,6 +1,6 @@
 //! Frames as a peer would send them, and events that outlive their decoder.
 
-use rejoin_websocket::{Close, Decoder, Error, Event};
+use rejoin_websocket::{CloseFrame, Decoder, Error, Event};
 
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
@@ -32,7 +32,7 @@ impl From<Event<'_>> for Message {
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(close) => {
-                Self::Close(close.map(|Close { code, reason }| (code, reason.to_owned())))
+                Self::Close(close.map(|CloseFrame { code, reason }| (code, reason.to_owned())))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rejoin_protocol::{
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::{ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -111,7 +111,11 @@ impl Owner {
             update.history_omitted = Some(history_omitted).filter(|omitted| *omitted > 0);
             let update = text(None, &ServerMessage::Session(Box::new(update)));
             let number = stream.number();
-            let head = Head { kind: BinaryKind::Snapshot, stream: number, offset: position.offset };
+            let head = BinaryHeader {
+                kind: BinaryKind::Snapshot,
+                stream: number,
+                offset: position.offset,
+            };
             let messages: Vec<Frame> = vec![
                 encode(Kind::Text, &[update.as_bytes()]).into(),
                 encode(Kind::Binary, &[&head.to_bytes(), &bytes]).into(),
