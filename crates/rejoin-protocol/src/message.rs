@@ -1,8 +1,10 @@
-//! Text messages: the envelope, and what both sides say in it.
+//! Text messages of both sides: the envelope and the payloads.
 
 mod client;
-mod delivery;
+mod closing;
+mod error;
 mod presence;
+mod published;
 mod server;
 
 pub use client::{
@@ -11,10 +13,12 @@ pub use client::{
     RequiredSize, ResizeRequest, SessionRef, SignalRequest, SubscribeRequest, TopicRef,
     is_built_in, parse,
 };
-pub use delivery::{MessageBody, direct_message, stream_message, topic_message};
-pub use presence::{PresenceChange, PresenceState, Present};
+pub use closing::ClosingNotice;
+pub use error::ErrorBody;
+pub use presence::{PresenceChange, PresenceMember, PresenceState};
+pub use published::{MessageBody, direct_message, stream_message, topic_message};
 pub use server::{
-    Attached, AuthRefused, AuthResult, ClosingNotice, Empty, ErrorBody, Gap, ImplicitStreamStarts,
-    Pong, PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck,
-    Subscriptions, TokenExpiring, handler_text, text,
+    Attached, AuthRefused, AuthResult, Empty, Gap, ImplicitStreamStarts, Pong, PublishAck,
+    ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
+    TokenExpiring, handler_text, text,
 };

@@ -1,4 +1,4 @@
-//! Messages of the server, against the same golden file that the TypeScript client reads.
+//! Messages from the server, compared with the golden file that the TypeScript client reads too.
 
 use rejoin_protocol::{
     ConnectionId, DeviceId, DeviceName, ErrorCode, EventName, Exit, MessageId, Position,
@@ -110,12 +110,14 @@ fn presence(name: &str) -> Option<ServerMessage> {
         let change = PresenceChange { subject, joined, left, whole_user, users, connections };
         Some(ServerMessage::PresenceChanged(change))
     };
+
     match name {
         "presence" => {
             let named = PresenceMember {
                 device_name: Some(DeviceName::new("My phone").unwrap()),
                 ..present("ann", Some("phone-1"), Some(2))
             };
+
             Some(ServerMessage::Presence(PresenceState {
                 subject: Subject::Topic(topic()),
                 users: 2,
@@ -205,22 +207,24 @@ fn message(name: &str) -> Option<ServerMessage> {
 }
 
 #[test]
-fn each_golden_message_of_the_server_is_written() {
+fn each_golden_server_message_is_written() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     for entry in golden.iter().filter(|entry| entry["direction"] == "server") {
         let name = entry["name"].as_str().unwrap();
         let reply_to = entry["json"]["reply_to"].as_str().map(|id| MessageId::new(id).unwrap());
         let data = RawValue::from_string(r#"{ "text": "hello" }"#.to_owned()).unwrap();
         let mail = EventName::new("mail.new").unwrap();
-        let event = MessageBody { name: Some(&mail), data: &data };
+        let body = MessageBody { name: Some(&mail), data: &data };
         let user = TopicName::new("@user").unwrap();
+
         let written = match (name, message(name).or_else(|| presence(name))) {
             (_, Some(message)) => text(reply_to.as_ref(), &message),
             ("message", None) => topic_message(&topic(), at(42), &data, TIME),
-            ("emitted", None) => stream_message(&user, at(42), event, TIME),
-            ("emitted_to_connection", None) => direct_message(event, TIME),
-            (_, None) => panic!("no message is written for `{name}`"),
+            ("emitted", None) => stream_message(&user, at(42), body, TIME),
+            ("emitted_to_connection", None) => direct_message(body, TIME),
+            (_, None) => panic!("this test builds no message for `{name}`"),
         };
+
         let written: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(written, entry["json"], "{name}");
     }
