@@ -1,4 +1,4 @@
-//! Any bytes at any splits decode as in one piece, and as the oracles decode and inflate them.
+//! Any bytes at any split decode as in one piece, and as tungstenite and miniz_oxide decode them.
 #![no_main]
 
 #[path = "../../tests/it/agreement.rs"]
@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use rejoin_websocket::{Decoder, MessageKind, Side, deflate, encode};
 use wire::Message;
 
-/// The bytes of each input that say how to decode the rest.
+/// The number of bytes of each input that select how to decode the rest.
 const SETTINGS: usize = 6;
 /// The first byte of a compressed binary message.
 const COMPRESSED: u8 = 0xC2;
@@ -41,20 +41,21 @@ fuzz_target!(|data: &[u8]| {
         }
         cuts.push(at);
     }
+
     let (mut whole, mut pieces) = (decoder(), decoder());
     assert_eq!(wire::feed(&mut whole, bytes), wire::feed_cut(&mut pieces, bytes, &cuts));
     assert_eq!(whole.is_idle(), pieces.is_idle());
 
     if deflates {
-        inflates_like_the_peer(bytes);
-        reads_like_its_variant(bytes);
+        assert_inflates_like_the_peer(bytes);
+        assert_decodes_like_its_variant(bytes);
     } else {
         agreement::assert_agreement(side, bytes, limit);
     }
 });
 
-/// Takes the bytes for what a compressed message consists of.
-fn inflates_like_the_peer(bytes: &[u8]) {
+/// Uses the bytes as the payload of a compressed message.
+fn assert_inflates_like_the_peer(bytes: &[u8]) {
     let frame = wire::frame(COMPRESSED, bytes, None);
     let mut client = Decoder::new(Side::Client, MAX_INFLATED_BYTES).with_deflate();
     let ours = wire::feed(&mut client, &frame).0.pop();
@@ -62,8 +63,8 @@ fn inflates_like_the_peer(bytes: &[u8]) {
     assert_eq!(ours, theirs);
 }
 
-/// Takes the bytes for a message to send: alone, and twice so that they compress.
-fn reads_like_its_variant(bytes: &[u8]) {
+/// Uses the bytes as a message to send: once, and twice so that they compress.
+fn assert_decodes_like_its_variant(bytes: &[u8]) {
     for parts in [&[bytes][..], &[bytes, &[0; 200], bytes]] {
         let plain: Bytes = encode(MessageKind::Binary, parts);
         let Some(variant) = deflate(&plain) else { continue };

@@ -1,11 +1,11 @@
-//! The opening handshake's headers.
+//! The headers of the opening handshake.
 
 use rejoin_websocket::{
     accept_key,
     handshake::{HandshakeError, accept},
 };
 
-/// RFC 6455 §1.3.
+/// The example of RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -21,7 +21,7 @@ fn check(headers: &[(&str, &str)]) -> Result<String, HandshakeError> {
     accept(headers.iter().map(|(name, value)| (*name, value.as_bytes())))
 }
 
-/// The good request with another value for `name`, or without it.
+/// Checks the valid request with another value for `name`, or without the header.
 fn with(name: &str, value: Option<&'static str>) -> Result<String, HandshakeError> {
     let mut headers = GOOD.to_vec();
     headers.retain(|header| header.0 != name);
@@ -30,19 +30,19 @@ fn with(name: &str, value: Option<&'static str>) -> Result<String, HandshakeErro
 }
 
 #[test]
-fn the_key_of_the_rfc_is_accepted_with_the_value_of_the_rfc() {
+fn the_example_key_gets_the_example_answer() {
     assert_eq!(accept_key(KEY), ACCEPT);
     assert_eq!(check(&GOOD).as_deref(), Ok(ACCEPT));
 }
 
 #[test]
-fn tokens_may_be_spread_over_headers() {
+fn a_token_may_be_in_any_of_several_headers() {
     let headers = [&[("connection", "close"), ("upgrade", "h2c")], &GOOD[..]].concat();
     assert_eq!(check(&headers).as_deref(), Ok(ACCEPT));
 }
 
 #[test]
-fn a_plain_request_is_refused() {
+fn a_request_without_an_upgrade_is_refused() {
     for (name, values) in
         [("Connection", [None, Some("keep-alive")]), ("upgrade", [None, Some("websocket2")])]
     {

@@ -1,4 +1,4 @@
-//! Properties: splits change nothing, and the decoder agrees with the oracle on any bytes.
+//! Property tests: any split of the input, and agreement with tungstenite on any bytes.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use rejoin_websocket::{Decoder, Side};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 const LIMIT: usize = 1 << 20;
-/// Small enough that messages exceed it.
+/// A limit that many of the messages exceed.
 const SMALL_LIMIT: usize = 300;
 
 fn any_bytes() -> impl Strategy<Value = (Side, Vec<u8>)> {
@@ -23,13 +23,14 @@ fn any_cuts() -> impl Strategy<Value = Vec<Index>> {
 
 proptest! {
     #[test]
-    fn valid_frames_at_any_split_become_the_messages_that_were_sent(
+    fn valid_frames_decode_to_the_sent_messages_at_any_split(
         (side, stream) in any_side().prop_flat_map(|side| (Just(side), valid(side))),
         indexes in any_cuts(),
     ) {
         let cuts = cuts(&indexes, stream.bytes.len());
         let mut decoder = Decoder::new(side, LIMIT);
         let (messages, error) = feed_cut(&mut decoder, &stream.bytes, &cuts);
+
         prop_assert_eq!(error, None);
         prop_assert!(decoder.is_idle());
         prop_assert_eq!(&messages, &stream.messages);
@@ -40,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_split_anywhere_decode_as_in_one_piece(
+    fn a_split_does_not_change_the_result(
         (side, bytes) in any_bytes(),
         indexes in any_cuts(),
         limit in prop_oneof![0..SMALL_LIMIT, Just(LIMIT)],
@@ -53,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_streams_are_accepted_exactly_when_the_oracle_accepts(
+    fn damaged_streams_are_accepted_if_tungstenite_accepts_them(
         (side, bytes) in any_side().prop_flat_map(|side| (Just(side), damaged(side))),
         limit in proptest::sample::select(vec![SMALL_LIMIT, LIMIT]),
     ) {
@@ -61,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_accepted_exactly_when_the_oracle_accepts(
+    fn garbage_is_accepted_if_tungstenite_accepts_it(
         (side, bytes) in any_side().prop_flat_map(|side| (Just(side), garbage(side))),
         limit in proptest::sample::select(vec![SMALL_LIMIT, 1000]),
     ) {
