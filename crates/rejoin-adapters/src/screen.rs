@@ -1,10 +1,10 @@
-//! Screens by the terminal engine of `rejoin-screen`.
+//! Screens backed by `rejoin-screen`.
 
 use rejoin_core::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
 use rejoin_protocol::TerminalSize;
 use rejoin_screen::{ExportFormat, ScreenSize};
 
-/// Makes screens that interpret what xterm does.
+/// Creates screens that interpret output like xterm.js.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineScreens;
 
