@@ -5,7 +5,7 @@ mod terminal;
 use std::fmt;
 use std::time::Duration;
 
-use rejoin_websocket::{Kind as FrameKind, deflate, encode};
+use rejoin_websocket::{MessageKind, deflate, encode};
 use serde_json::json;
 
 use super::flood::Flood;
@@ -250,7 +250,7 @@ impl Attack for Bomb {
 
 /// A frame that inflates to much more than a message may have.
 fn bomb() -> Vec<u8> {
-    let plain = encode(FrameKind::Text, &[&vec![b' '; BOMB_BYTES]]);
+    let plain = encode(MessageKind::Text, &[&vec![b' '; BOMB_BYTES]]);
     let compressed = deflate(&plain).expect("spaces compress");
     let payload = Header::read(&compressed).map(|header| &compressed[header.start..]);
     let mut out = Vec::new();

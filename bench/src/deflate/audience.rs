@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use rejoin_websocket::{Decoder, Event, Role};
+use rejoin_websocket::{Decoder, Event, Side};
 
 use super::Form;
 use crate::client::Connection;
@@ -92,7 +92,7 @@ impl Arrivals {
 
     /// Whether what all of them got is what was published.
     fn check(&mut self, document: &str) -> anyhow::Result<()> {
-        let mut decoder = Decoder::new(Role::Client, MAX_MESSAGE_BYTES).with_deflate();
+        let mut decoder = Decoder::new(Side::Client, MAX_MESSAGE_BYTES).with_deflate();
         let mut feed = decoder.feed(&mut self.frame);
         let Some(Event::Text(text)) = feed.next()? else { bail!("not a text message") };
         let at = text.find(document).context("the message is not what was published")?;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rejoin_core::{Hub, Registration};
 use rejoin_protocol::{
     DeviceId, Position, UserId, Verdict,
-    message::{Event, OwnStreams, Positions},
+    message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
 };
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
@@ -71,7 +71,7 @@ fn stream_of(topic: &str, client: usize) -> Option<String> {
 /// Emits to one of six streams, and returns its name.
 async fn emit(hub: &Hub, to: usize, number: u64) -> String {
     let data = raw(number);
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let (name, device) = match to {
         0 => {
             hub.broadcast(event).await.unwrap();
@@ -117,7 +117,7 @@ impl Client {
         let (user, device) = CLIENTS[number];
         let connection = connection_from(user, device);
         let position = |topic| self.known.get(topic).map(|known| known.position);
-        let positions = Positions {
+        let positions = ImplicitPositions {
             all: position("@all"),
             user: position("@user"),
             device: position("@device"),
@@ -250,7 +250,7 @@ async fn a_position_of_another_process_is_a_gap() {
     let (new, _programs, _shutdown) = hub();
     let (_, _, nothing) = resume(&old, None);
     let event = raw(1);
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let something = old.emit_to_user(&user("ann"), event).await.unwrap();
     for has_stream in [false, true] {
         if has_stream {
@@ -270,7 +270,7 @@ async fn a_client_connected_for_hours_resumes_without_a_gap() {
     let registration = register(&hub, &ann).unwrap();
     let mut client = TestClient::new(ann);
     let event = raw(1);
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let position = hub.emit_to_user(&user("ann"), event).await.unwrap();
 
     assert_eq!(client.numbers("@user"), [1]);
@@ -288,7 +288,7 @@ async fn a_client_connected_for_hours_resumes_without_a_gap() {
 async fn a_sent_position_is_valid_for_an_hour() {
     let (hub, _programs, _shutdown) = hub();
     let event = raw(1);
-    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    hub.emit_to_user(&user("ann"), MessageBody { name: None, data: &event }).await.unwrap();
     sleep(HOUR - Duration::from_secs(60)).await;
     let (verdict, _, position) = resume(&hub, None);
 

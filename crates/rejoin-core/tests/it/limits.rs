@@ -8,7 +8,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, SessionId, TopicName, Verdict,
-    message::{Event, Positions, StreamStart},
+    message::{ImplicitPositions, MessageBody, StreamStart},
 };
 use serde_json::value::RawValue;
 use tokio::time::sleep;
@@ -110,7 +110,7 @@ async fn idle_streams_make_room_for_new_messages() {
         hub_with(|config| config.limits.retained_bytes_per_user = LIMIT);
     let (ann, bob) = (identity("ann"), identity("bob"));
     let data = RawValue::from_string(format!("\"{}\"", "x".repeat(900))).unwrap();
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     hub.publish(&topic(0), &bob, &data, None).await.unwrap();
 
     // With one message each, no stream can drop older ones of its own.
@@ -143,7 +143,7 @@ async fn random_devices_evict_streams_of_the_same_user_only() {
     let (hub, _programs, _shutdown) = hub();
     let (ann, bob) = (identity("ann").user, identity("bob").user);
     let data = RawValue::from_string("1".to_owned()).unwrap();
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let device = |number: usize| DeviceId::new(&format!("device-{number}")).unwrap();
     let start = |user: &str, device: &str, positions| {
         let connection = connection_from(user, Some(device));

@@ -8,7 +8,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
-    message::{Event, OwnStreams, Positions},
+    message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
 };
 use serde_json::value::RawValue;
 
@@ -30,7 +30,7 @@ fn next(hub: &Hub, away: Duration) -> Hub {
     Hub::restored(config(), &Shutdown::new(), Some(saved))
 }
 
-fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
+fn streams(hub: &Hub, positions: &ImplicitPositions) -> (ImplicitStreamStarts, usize) {
     let ann = connection("ann");
     let received = Mutex::new(None);
     let _registration =
@@ -52,7 +52,7 @@ async fn positions_messages_and_keys_survive_a_restart() {
     let second = hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap();
     let user = UserId::new("ann").unwrap();
     let event = raw("3");
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let emitted = hub.emit_to_user(&user, event).await.unwrap();
     let broadcast = hub.broadcast(event).await.unwrap();
 
@@ -83,7 +83,7 @@ async fn appends_after_the_save_are_refused_and_retryable() {
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
     let (key, data) = (RequestKey::new("k").unwrap(), raw("1"));
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let first = hub.publish(&news, &ann, &data, None).await.unwrap();
 
     let after = next(&hub, Duration::ZERO);
@@ -139,7 +139,7 @@ async fn a_position_before_any_event_survives_a_restart() {
     let hub = next(&hub, Duration::ZERO);
     let data = raw("1");
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     hub.emit_to_user(&user, event).await.unwrap();
     hub.emit_to_device(&user, &device, event).await.unwrap();
     let (received, reads) = streams(&next(&hub, Duration::from_secs(60)), &before);

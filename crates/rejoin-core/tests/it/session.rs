@@ -94,7 +94,7 @@ async fn output_is_numbered_by_its_bytes_and_cut_nowhere() {
     let frames = read_until(&session, |frame| frame.ends_with(b"f")).await;
     let mut output = Vec::new();
     for frame in frames.iter().filter(|frame| frame[0] == b'b') {
-        let (head, bytes) = rejoin_protocol::binary::Head::read(&frame[1..]).unwrap();
+        let (head, bytes) = rejoin_protocol::binary::BinaryHeader::read(&frame[1..]).unwrap();
         assert_eq!(head.offset, output.len() as u64);
         output.extend_from_slice(bytes);
     }

@@ -15,7 +15,7 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     DeviceId, ProfileName, StreamNumber, UserId,
-    message::{ErrorBody, Positions},
+    message::{ErrorBody, ImplicitPositions},
 };
 use serde_json::Value;
 use tokio::sync::mpsc;

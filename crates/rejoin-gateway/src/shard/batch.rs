@@ -111,7 +111,7 @@ mod tests {
     use rejoin_core::{Frame, PayloadKind};
     use rejoin_protocol::{
         StreamNumber,
-        binary::{BinaryKind, Head},
+        binary::{BinaryHeader, BinaryKind},
     };
 
     /// A text, an output, or an acknowledgement: long ones are worth compressing.

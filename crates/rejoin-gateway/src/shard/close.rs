@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rejoin_core::{CloseNotice, DropReason, OutboxItem};
 use rejoin_protocol::{
     CloseCode,
-    message::{Closing as ClosingMessage, ServerMessage, text},
+    message::{ClosingNotice, ServerMessage, text},
 };
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -237,9 +237,9 @@ fn last_messages(goodbye: CloseNotice) -> (Option<Bytes>, Bytes) {
     let announced = code.code() >= 4000;
     let closing = announced.then(|| {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let closing = ClosingMessage::new(code, ms(reconnect_after), ms(window));
+        let closing = ClosingNotice::new(code, ms(reconnect_after), ms(window));
         let closing = text(None, &ServerMessage::Closing(closing));
-        rejoin_websocket::encode(rejoin_websocket::Kind::Text, &[closing.as_bytes()])
+        rejoin_websocket::encode(rejoin_websocket::MessageKind::Text, &[closing.as_bytes()])
     });
     (closing, rejoin_websocket::close(code.code(), code.row().name))
 }

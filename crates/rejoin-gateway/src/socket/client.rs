@@ -12,10 +12,10 @@ use rejoin_core::{
 };
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::{self, Envelope, ErrorBody, Request, ServerMessage},
 };
-use rejoin_websocket::{Decoder, Event, Feed, Role};
+use rejoin_websocket::{Decoder, Event, Feed, Side};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug};
 
@@ -94,7 +94,7 @@ impl Client {
         let deadline = Instant::now() + shared.config.auth_timeout;
         let (span, handshake) = (log::span(&handshake), Box::new(handshake));
         Self {
-            decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
+            decoder: Decoder::new(Side::Server, shared.config.max_message_bytes),
             shared,
             outbox,
             stage: Stage::Authenticating { deadline, handshake },
@@ -116,7 +116,7 @@ impl Client {
     /// Takes compressed messages, as it was agreed.
     pub(crate) fn inflate(&mut self) {
         let max = self.shared.config.max_message_bytes;
-        self.decoder = Decoder::new(Role::Server, max).with_deflate();
+        self.decoder = Decoder::new(Side::Server, max).with_deflate();
     }
 
     /// The connection, once it is authenticated.
@@ -197,7 +197,7 @@ impl Client {
 
     fn decode(&mut self, bytes: &mut [u8]) -> Flow {
         // Taken while it decodes, because events borrow from it.
-        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
+        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Side::Server, 0));
         let flow = self.handle_all(decoder.feed(bytes));
         self.decoder = decoder;
         flow
@@ -292,7 +292,7 @@ impl Client {
         let Some(connection) = self.connection() else {
             return Flow::Close(CloseCode::ProtocolError);
         };
-        let (head, bytes) = match Head::read(message) {
+        let (head, bytes) = match BinaryHeader::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
             Ok(_) | Err(_) => return Flow::Close(CloseCode::ProtocolError),
         };

@@ -7,7 +7,8 @@ use rejoin_core::{Attachment, Connection, Device, Identity, OutboxItem, TopicRig
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
-        AuthRefused, AuthResult, Authenticate, ErrorBody, OwnStreams, Positions, ServerMessage,
+        AuthRefused, AuthResult, AuthenticateRequest, ErrorBody, ImplicitPositions,
+        ImplicitStreamStarts, ServerMessage,
     },
 };
 use tracing::{debug, field::display, info};
@@ -48,8 +49,10 @@ impl Client {
     /// Begins with the credentials of the request.
     pub(crate) fn open(&mut self, opener: Opener) -> Flow {
         match opener {
-            Opener::Known(identity) => self.welcome(None, identity, &Positions::default()),
-            Opener::Ticket(ticket) => self.welcome(None, ticket.spend(), &Positions::default()),
+            Opener::Known(identity) => self.welcome(None, identity, &ImplicitPositions::default()),
+            Opener::Ticket(ticket) => {
+                self.welcome(None, ticket.spend(), &ImplicitPositions::default())
+            }
             Opener::Unknown => Flow::Continue,
             Opener::Refused(error) => self.refuse_token(None, &error),
         }
@@ -58,7 +61,7 @@ impl Client {
     pub(super) fn authenticate(
         &mut self,
         reply_to: Option<MessageId>,
-        message: Authenticate,
+        message: AuthenticateRequest,
     ) -> Flow {
         // Without a fetch of keys the result is there at once.
         if let Some(result) = self.shared.verify(&message.token).now_or_never() {
@@ -76,7 +79,7 @@ impl Client {
     pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
-        message: Authenticate,
+        message: AuthenticateRequest,
         result: Result<Identity, TokenError>,
     ) -> Flow {
         match result {
@@ -128,7 +131,7 @@ impl Client {
         &mut self,
         reply_to: Option<&MessageId>,
         identity: Identity,
-        positions: &Positions,
+        positions: &ImplicitPositions,
     ) -> Flow {
         if !self.enter_connections() {
             self.shared.hub.metrics().refused("connections");
@@ -172,7 +175,7 @@ impl Client {
         &self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        streams: Option<OwnStreams>,
+        streams: Option<ImplicitStreamStarts>,
     ) {
         let heartbeat = self.shared.config.heartbeat.as_millis();
         let result = AuthResult {

@@ -10,9 +10,10 @@ use rejoin_core::{
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
     message::{
-        Attach, CreateSession, Empty, Envelope, ErrorBody, Input, OptionalSize, Pong,
-        PresenceRequest, Publish, PublishAck, Request, RequiredSize, ServerMessage, SessionAck,
-        SessionRef, Subscribe, SubscribeAck, Subscriptions, TopicRef, handler_text,
+        AttachRequest, CreateSessionRequest, Empty, Envelope, ErrorBody, InputRequest,
+        OptionalSize, Pong, PresenceRequest, PublishAck, PublishRequest, Request, RequiredSize,
+        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribeRequest, Subscriptions,
+        TopicRef, handler_text,
     },
 };
 
@@ -119,15 +120,15 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        subscribe: Subscribe,
+        subscribe: SubscribeRequest,
     ) -> Answer {
-        let Subscribe { topic, position } = subscribe;
+        let SubscribeRequest { topic, position } = subscribe;
         if !self.subscriptions.contains_key(&topic) {
             self.check_room()?;
         }
         let (start, subscription) = self.shared.hub.subscribe(connection, &topic, position)?;
         // Own streams are read already; to begin anew would skip what is on its way.
-        let is_read = topic.is_own() && position.is_none();
+        let is_read = topic.is_implicit() && position.is_none();
         let read = subscription.as_ref().filter(|_| !is_read);
         let read = read.map(|subscription| subscription.stream().clone());
         self.subscriptions.insert(topic.clone(), subscription);
@@ -168,7 +169,7 @@ impl Client {
             self.subscriptions.remove(&topic.topic).ok_or(ErrorCode::NotSubscribed)?;
         // What is said to everyone, the user or the device is read without asking, too.
         if let Some(subscription) = subscription
-            && !topic.topic.is_own()
+            && !topic.topic.is_implicit()
         {
             connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
         }
@@ -179,9 +180,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        publish: &Publish<'_>,
+        publish: &PublishRequest<'_>,
     ) -> Answer {
-        let Publish { topic, data, key } = publish;
+        let PublishRequest { topic, data, key } = publish;
         // Most of the time there is room, and the publish is done without waiting. Dropped before
         // its end, it has published nothing.
         let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
@@ -203,14 +204,14 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        create: CreateSession,
+        create: CreateSessionRequest,
     ) -> Answer {
         if create.kind != SessionKind::Terminal {
             let sentence = "`kind` must be `terminal`; topics are there as soon as they are used";
             return Err(ErrorBody::new(ErrorCode::InvalidField, sentence));
         }
         let OptionalSize(size) = create.size;
-        let CreateSession { profile, name, cwd, .. } = create;
+        let CreateSessionRequest { profile, name, cwd, .. } = create;
         let create = CreateTerminal { id: None, profile, name, size, cwd };
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         self.answer_later(connection, reply_to, async move {
@@ -224,7 +225,7 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        attach: Attach,
+        attach: AttachRequest,
     ) -> Answer {
         let identity = connection.identity();
         let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
@@ -266,7 +267,12 @@ impl Client {
         Ok(ServerMessage::Ack(Empty {}))
     }
 
-    fn input(&self, connection: &Connection, reply_to: Option<&MessageId>, input: Input) -> Answer {
+    fn input(
+        &self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        input: InputRequest,
+    ) -> Answer {
         let attachment = self.attachment(&input.session)?;
         let receipt = Receipt::text(connection.clone(), reply_to.cloned());
         attachment.input(input.seq.unwrap_or(0), input.data.into(), receipt)

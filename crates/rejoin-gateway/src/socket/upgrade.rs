@@ -9,7 +9,7 @@ use axum::{
 };
 use rejoin_core::{ClientInfo, Device, FrameEncoding};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
-use rejoin_websocket::handshake::{self, Refusal};
+use rejoin_websocket::handshake::{self, HandshakeError};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -195,9 +195,9 @@ pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     Some(name.into())
 }
 
-fn refuse(refusal: Refusal) -> Response {
+fn refuse(refusal: HandshakeError) -> Response {
     let problem = Problem::new(ErrorCode::InvalidField, &refusal.to_string());
-    if refusal == Refusal::Key {
+    if refusal == HandshakeError::Key {
         return problem.into_response();
     }
     let mut response = problem.with_status(StatusCode::UPGRADE_REQUIRED).into_response();

@@ -2,7 +2,7 @@
 
 use rejoin_core::{Control, MemoryTerminal, TerminalEvent};
 use rejoin_protocol::Exit;
-use rejoin_websocket::{Decoder, Event, Role};
+use rejoin_websocket::{Decoder, Event, Side};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::{
@@ -151,7 +151,7 @@ async fn a_plain_door_closes_when_the_program_has_ended_and_all_was_said() {
 
 /// Reads messages of a server that may compress them.
 async fn next_texts(socket: &mut tokio::net::TcpStream, count: usize) -> (Vec<String>, usize) {
-    let mut decoder = Decoder::new(Role::Client, 1 << 20).with_deflate();
+    let mut decoder = Decoder::new(Side::Client, 1 << 20).with_deflate();
     let (mut texts, mut bytes) = (Vec::new(), 0);
     while texts.len() < count {
         let mut buffer = vec![0; 64 * 1024];
@@ -195,8 +195,10 @@ async fn a_client_that_offers_compression_gets_large_messages_compressed() {
     let subscribe = json!({
         "id": "1", "type": "subscribe", "payload": { "topic": "news" }, "padding": "x".repeat(500),
     });
-    let plain =
-        rejoin_websocket::encode(rejoin_websocket::Kind::Text, &[subscribe.to_string().as_bytes()]);
+    let plain = rejoin_websocket::encode(
+        rejoin_websocket::MessageKind::Text,
+        &[subscribe.to_string().as_bytes()],
+    );
     let compressed = rejoin_websocket::deflate(&plain).expect("worth it");
     let header = rejoin_websocket::header_len(compressed.len() - 2);
     // Masked with zeros: the payload stays as it is.

@@ -6,7 +6,7 @@ use rejoin_core::{EventHandler, HubEvent};
 use rejoin_gateway::{GatewayConfig, TrustedProxies};
 use rejoin_protocol::{
     ConnectionId, DeviceId, UserId,
-    message::{Event, direct_message},
+    message::{MessageBody, direct_message},
 };
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
@@ -59,7 +59,7 @@ async fn two_devices_with_three_tabs_each_are_reached_by_user_device_and_tab_and
     let ann = UserId::new("ann").unwrap();
     let raw = |text: &str| RawValue::from_string(format!("\"{text}\"")).unwrap();
     let [to_phone, to_user, to_tab] = ["phone", "user", "tab"].map(raw);
-    let event = |data| Event { name: None, data };
+    let event = |data| MessageBody { name: None, data };
     let phone = DeviceId::new("phone").unwrap();
     server.hub.emit_to_device(&ann, &phone, event(&to_phone)).await.unwrap();
     server.hub.emit_to_user(&ann, event(&to_user)).await.unwrap();
@@ -258,7 +258,7 @@ async fn to_subscribe_to_what_is_read_already_skips_nothing_of_it() {
     for number in 0..COUNT {
         client.send(subscribe.to_string()).await;
         let raw = RawValue::from_string(number.to_string()).unwrap();
-        server.hub.emit_to_user(&ann, Event { name: None, data: &raw }).await.unwrap();
+        server.hub.emit_to_user(&ann, MessageBody { name: None, data: &raw }).await.unwrap();
     }
     for number in 0..COUNT {
         assert_eq!(data(&mut client).await, number);

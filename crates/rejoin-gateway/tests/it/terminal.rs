@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use rejoin_core::{Control, MemoryTerminal, TerminalEvent};
-use rejoin_protocol::binary::{BinaryKind, Head};
+use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use tokio_tungstenite::tungstenite::Message;
@@ -42,7 +42,7 @@ impl View {
 
     fn take(&mut self, message: &Message) {
         let Message::Binary(message) = message else { return };
-        let (head, bytes) = Head::read(message).unwrap();
+        let (head, bytes) = BinaryHeader::read(message).unwrap();
         assert_eq!(u64::from(head.stream.0), self.stream);
         match head.kind {
             BinaryKind::Snapshot => {
@@ -82,7 +82,7 @@ async fn two_viewers_see_the_same_and_both_type() {
     let (mut left, mut right) = (View::new(), View::new());
     assert_eq!(left.attach(&mut one, &session).await["verdict"], "fresh");
     assert_eq!(right.attach(&mut two, &session).await["verdict"], "fresh");
-    let head = Head {
+    let head = BinaryHeader {
         kind: BinaryKind::Input,
         stream: rejoin_protocol::StreamNumber(u32::try_from(left.stream).unwrap()),
         offset: 1,

@@ -1,6 +1,6 @@
 //! Publish and subscribe.
 
-use rejoin_protocol::message::Event;
+use rejoin_protocol::message::MessageBody;
 use serde_json::json;
 
 use crate::support::TestServer;
@@ -69,7 +69,7 @@ async fn a_broadcast_reaches_every_connection() {
     let server = TestServer::start().await;
     let (mut ann, mut bob) = (server.log_in("ann").await, server.log_in("bob").await);
     let data = serde_json::value::RawValue::from_string(r#""stop at 8""#.to_owned()).unwrap();
-    server.hub.broadcast(Event { name: None, data: &data }).await.unwrap();
+    server.hub.broadcast(MessageBody { name: None, data: &data }).await.unwrap();
     for client in [&mut ann, &mut bob] {
         let message = client.next_json().await;
         assert_eq!(message["payload"]["topic"], "@all");

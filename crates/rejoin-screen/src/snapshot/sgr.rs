@@ -1,10 +1,10 @@
-//! Attributes as the parameters of SGR.
+//! Attributes as parameters of SGR.
 
 use std::fmt::Write as _;
 
 use crate::grid::cell::{Attributes, Colour, Flags};
 
-/// What turns on these attributes after a reset, each with a `;` before it.
+/// Returns the codes that set these attributes after a reset, each preceded by `;`.
 pub(crate) fn codes(attributes: Attributes, underline: Colour) -> String {
     let mut out = String::new();
     let flags = attributes.flags();
@@ -18,11 +18,13 @@ pub(crate) fn codes(attributes: Attributes, underline: Colour) -> String {
         (Flags::STRIKE, 9),
         (Flags::OVERLINE, 53),
     ];
+
     for (flag, code) in switched {
         if flags.has(flag) {
             let _ = write!(out, ";{code}");
         }
     }
+
     match flags.underline() {
         0 => {}
         1 => out.push_str(";4"),
@@ -30,13 +32,17 @@ pub(crate) fn codes(attributes: Attributes, underline: Colour) -> String {
             let _ = write!(out, ";4:{style}");
         }
     }
+
     colour(&mut out, attributes.fg(), 30);
     colour(&mut out, attributes.bg(), 40);
     colour(&mut out, underline, 50);
+
     out
 }
 
-/// `base` is 30 for the text, 40 for the background, 50 for the underline, which has no basic colours.
+/// Appends the code of a colour.
+///
+/// `base` is 30 for text, 40 for background and 50 for underline, which has no basic colours.
 fn colour(out: &mut String, colour: Colour, base: u32) {
     let value = colour.value();
     let extended = base + 8;
@@ -51,7 +57,7 @@ fn colour(out: &mut String, colour: Colour, base: u32) {
     };
 }
 
-/// Protection is no attribute of SGR, but it is one of the pen (DECSCA).
+/// Returns `true` if cells are protected (DECSCA), which SGR cannot express.
 pub(crate) fn is_protected(attributes: Attributes) -> bool {
     attributes.flags().has(Flags::PROTECTED)
 }

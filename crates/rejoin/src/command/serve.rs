@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals, TerminalLimits};
+use rejoin_adapters::{CheckpointFile, EngineScreens, LocalTerminals, TerminalLimits};
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
@@ -71,7 +71,7 @@ async fn serve(config: Config, descriptors: Descriptors, logging: &Logging) -> a
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
     let hung_up = hung_up(hangup, tls.clone());
-    let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
+    let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
     let hub = hub(&config, descriptors, &checkpoint, &shutdown);
     logging.count_in(hub.metrics());
     let connect = Connecting { verifier, tls, max_sockets: descriptors.sockets };
@@ -123,7 +123,7 @@ async fn serve(config: Config, descriptors: Descriptors, logging: &Logging) -> a
 fn hub(
     config: &Config,
     descriptors: Descriptors,
-    checkpoint: &Checkpoint,
+    checkpoint: &CheckpointFile,
     shutdown: &Shutdown,
 ) -> Hub {
     let saved = checkpoint.take().unwrap_or_else(|error| {

@@ -120,8 +120,8 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         ),
         (
             "[topics.\"a*b\"]",
-            "1: \"a*b\" matches no topic: the topic must be 1 to 128 of letters, digits, \
-             `.`, `_`, `:`, `-`, `/`, `@`, with or without a `*` at the end",
+            "1: \"a*b\" matches no topic: the topic must be 1 to 128 characters: \
+             letters, digits, `.`, `_`, `:`, `-`, `/`, `@`, with or without a `*` at the end",
         ),
         (
             "[topics.a]\nretain = 5",
@@ -139,7 +139,7 @@ fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         ("[profiles.a]\ncwd = \"/\"", "1: missing field `command`"),
         (
             "[profiles.Bad]\ncommand = [\"a\"]",
-            "1: the profile must be 1 to 32 of lower-case letters, digits, `_`, `-`",
+            "1: the profile name must be 1 to 32 characters: lower-case letters, digits, `_`, `-`",
         ),
         ("\n\n[limits", "3: unclosed table, expected `]`"),
     ];

@@ -126,7 +126,7 @@ fn what_a_command_cannot_do_is_said_once() {
     let complains = |arguments: &[&str]| home.complains(&[arguments, &url].concat());
     assert_eq!(
         complains(&["subscribe", "news", "--position", "yesterday"]),
-        "`position`: a position must be one that the server gave"
+        "`position`: a position must be one that the server sent, such as `5f2c.41`"
     );
     let reserved = complains(&["publish", "@all", "1"]);
     assert!(reserved.contains("`@all`"), "{reserved}");

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use rejoin_protocol::{
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::{ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{mpsc, oneshot};

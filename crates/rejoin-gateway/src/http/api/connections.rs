@@ -6,7 +6,7 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use rejoin_core::{Connection, now_ms};
 use rejoin_protocol::{
     CloseCode, ConnectionId, ConnectionInfo, ErrorCode, EventName, Position,
-    message::{Event, direct_message},
+    message::{MessageBody, direct_message},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -54,8 +54,8 @@ pub(super) struct Emitted {
 }
 
 impl NewEvent {
-    pub(super) fn event(&self) -> Event<'_> {
-        Event { name: self.event.as_ref(), data: &self.data }
+    pub(super) fn event(&self) -> MessageBody<'_> {
+        MessageBody { name: self.event.as_ref(), data: &self.data }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rejoin_core::{Caps, Identity};
 use rejoin_protocol::{CloseCode, TopicName, UserId};
-use rejoin_websocket::{Decoder, Event, Role};
+use rejoin_websocket::{Decoder, Event, Side};
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{Peer, Stage};
@@ -31,7 +31,7 @@ async fn blocked() -> (Stage, Peer) {
 
 /// Reads until the close frame; returns the numbers of the messages, and the close code.
 fn read_all(stage: &mut Stage, peer: &mut Peer) -> (Vec<u64>, Option<u16>) {
-    let mut decoder = Decoder::new(Role::Client, 1 << 20);
+    let mut decoder = Decoder::new(Side::Client, 1 << 20);
     let (mut numbers, mut close) = (Vec::new(), None);
     for _ in 0..1000 {
         let mut bytes = peer.read();

@@ -1,21 +1,22 @@
-//! The payload bytes that arrived before the rest of their message.
+//! The buffer for payload bytes that arrive before the rest of their message.
 
 use crate::Error;
 
-/// One buffer for both: the unfinished message, then a control frame's payload that interrupts it.
+/// The payload bytes of an incomplete message, then those of an interleaved control frame.
 ///
-/// It owns no memory while it is empty.
+/// Both share one buffer, because control frames may interrupt a fragmented message. The buffer
+/// owns no memory while it is empty.
 #[derive(Default)]
-pub(super) struct Held {
-    /// Beyond `message_len`: a control frame's payload, or what was lent and is to be released.
+pub(super) struct PartialPayload {
+    /// Bytes beyond `message_len` are a control frame's payload, or belong to a returned event.
     bytes: Vec<u8>,
-    /// The bytes of the unfinished message.
+    /// The length of the incomplete message.
     message_len: usize,
-    /// The bytes of the unfinished message that are known to be whole UTF-8 characters.
+    /// The length of the message's prefix that is known to be complete UTF-8 characters.
     checked: usize,
 }
 
-impl Held {
+impl PartialPayload {
     pub(super) fn message_len(&self) -> usize {
         self.message_len
     }
@@ -32,42 +33,45 @@ impl Held {
         &self.bytes[self.message_len..]
     }
 
-    /// Appends to the message, which is known to become at most `bound` bytes long.
+    /// Appends to the message, which grows to at most `bound` bytes.
     pub(super) fn extend_message(&mut self, piece: &[u8], bound: usize) {
         self.extend(piece, bound);
         self.message_len = self.bytes.len();
     }
 
-    /// Appends to the control frame's payload, of which `missing` bytes are to come.
+    /// Appends to the control frame's payload, of which `missing` more bytes will follow.
     pub(super) fn extend_control(&mut self, piece: &[u8], missing: usize) {
         let bound = self.bytes.len() + piece.len() + missing;
         self.extend(piece, bound);
     }
 
-    /// Checks that the message so far can become UTF-8.
+    /// Checks that the message so far is a prefix of valid UTF-8.
     pub(super) fn check_text(&mut self) -> Result<(), Error> {
         match simdutf8::compat::from_utf8(&self.bytes[self.checked..self.message_len]) {
             Ok(_) => self.checked = self.message_len,
-            // The last character has not arrived whole: at most 3 bytes to look at again.
+            // The last character is incomplete; the next call checks its 1 to 3 bytes again.
             Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
             Err(_) => return Err(Error::InvalidText),
         }
+
         Ok(())
     }
 
-    /// Ends the message: `bytes` are whole, until they are released.
+    /// Ends the message; `bytes` returns it until the next release.
     pub(super) fn finish_message(&mut self) {
         self.message_len = 0;
         self.checked = 0;
     }
 
-    /// Puts what a finished message inflates to in its place, until it is released.
+    /// Replaces a finished message with its inflated form until the next release.
     pub(super) fn replace_message(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
     }
 
-    /// Lets go of what is not part of an unfinished message.
+    /// Frees everything that is not part of an incomplete message.
     pub(super) fn release(&mut self) {
+        // A fragmented message keeps its buffer while control frames come and go. Otherwise the
+        // memory is freed, so an idle connection owns none.
         if self.message_len > 0 {
             self.bytes.truncate(self.message_len);
         } else if self.bytes.capacity() > 0 {
@@ -75,14 +79,18 @@ impl Held {
         }
     }
 
-    /// Grows with what arrived: to at most twice that, and not beyond `bound`.
+    /// Appends received bytes.
+    ///
+    /// The capacity follows the bytes that arrived, never the length that a header declares: it at
+    /// most doubles, up to `bound`. Otherwise ten bytes of input could reserve a whole message.
     fn extend(&mut self, piece: &[u8], bound: usize) {
         let len = self.bytes.len() + piece.len();
         let capacity = self.bytes.capacity();
         if len > capacity {
-            let room = capacity.saturating_mul(2).min(bound).max(len);
-            self.bytes.reserve_exact(room - self.bytes.len());
+            let new_capacity = capacity.saturating_mul(2).min(bound).max(len);
+            self.bytes.reserve_exact(new_capacity - self.bytes.len());
         }
+
         self.bytes.extend_from_slice(piece);
     }
 }
