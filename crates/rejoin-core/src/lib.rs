@@ -44,7 +44,7 @@ pub use saved::{
     SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
 };
 pub use session::{
-    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
+    AttachOptions, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{

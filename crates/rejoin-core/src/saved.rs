@@ -1,6 +1,6 @@
 //! The state that a stopping hub leaves to the next process.
 //!
-//! Positions stay valid, retained messages are kept, and a retry with a key is still executed
+//! ImplicitPositions stay valid, retained messages are kept, and a retry with a key is still executed
 //! once. A saved state must be restored at most once: two hubs restored from it would give the
 //! same position to different frames.
 

@@ -24,7 +24,7 @@ use rejoin_protocol::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
-pub use attachment::{AttachRequest, Attachment};
+pub use attachment::{AttachOptions, Attachment};
 pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
@@ -262,7 +262,7 @@ impl Session {
         }
     }
 
-    fn add_viewer(&self, connection: &Connection, request: &AttachRequest) -> u64 {
+    fn add_viewer(&self, connection: &Connection, request: &AttachOptions) -> u64 {
         let mut state = self.shared.state.lock();
         let viewer = state.viewers.add(connection, request);
         // Only the first viewer changes the status.

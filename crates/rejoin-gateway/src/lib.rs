@@ -62,8 +62,8 @@ pub fn prepare(frame: &rejoin_core::Frame) {
 #[must_use]
 pub fn encode(kind: rejoin_core::PayloadKind, parts: &[&[u8]]) -> Bytes {
     let kind = match kind {
-        rejoin_core::PayloadKind::Text => rejoin_websocket::Kind::Text,
-        rejoin_core::PayloadKind::Binary => rejoin_websocket::Kind::Binary,
+        rejoin_core::PayloadKind::Text => rejoin_websocket::MessageKind::Text,
+        rejoin_core::PayloadKind::Binary => rejoin_websocket::MessageKind::Binary,
     };
     rejoin_websocket::encode(kind, parts)
 }

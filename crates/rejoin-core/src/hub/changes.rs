@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use rejoin_protocol::{EventName, SessionId, message::Event};
+use rejoin_protocol::{EventName, SessionId, message::MessageBody};
 use tokio::sync::Notify;
 
 use crate::{
@@ -99,6 +99,6 @@ impl Hub {
         let Some(list) = self.session_list(session.owner()) else { return };
         let info = serde_json::value::to_raw_value(&session.info());
         let data = info.expect("a session has string keys and finite numbers");
-        list.publish(Event { name: Some(&kind.name()), data: &data }).await;
+        list.publish(MessageBody { name: Some(&kind.name()), data: &data }).await;
     }
 }

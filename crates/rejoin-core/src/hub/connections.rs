@@ -2,7 +2,7 @@
 
 use rejoin_protocol::{
     CloseCode, ConnectionId, DeviceId, UserId,
-    message::{ErrorBody, OwnStreams, Positions},
+    message::{ErrorBody, ImplicitStreamStarts, ImplicitPositions},
 };
 
 use crate::{
@@ -49,8 +49,8 @@ impl Hub {
     pub fn register(
         &self,
         connection: Connection,
-        positions: &Positions,
-        welcome: impl FnOnce(OwnStreams),
+        positions: &ImplicitPositions,
+        welcome: impl FnOnce(ImplicitStreamStarts),
     ) -> Result<Registration, ErrorBody> {
         let shared = &self.shared;
         shared.implicit_streams.with_starts(&connection, positions, |starts| {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use rejoin_protocol::{
     DeviceId, Position, TopicName, UserId,
-    message::{ErrorBody, Event, stream_message},
+    message::{ErrorBody, MessageBody, stream_message},
 };
 
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct SessionList {
 }
 
 impl SessionList {
-    pub(super) async fn publish(&self, event: Event<'_>) {
+    pub(super) async fn publish(&self, event: MessageBody<'_>) {
         // No gate: session lists are not saved.
         let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
     }
@@ -43,7 +43,7 @@ impl Hub {
     pub async fn emit_to_user(
         &self,
         user: &UserId,
-        event: Event<'_>,
+        event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
         self.emit(ImplicitStreamKey::User(user.clone()), event).await
     }
@@ -58,7 +58,7 @@ impl Hub {
         &self,
         user: &UserId,
         device: &DeviceId,
-        event: Event<'_>,
+        event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
         self.emit(ImplicitStreamKey::Device(user.clone(), device.clone()), event).await
     }
@@ -67,7 +67,7 @@ impl Hub {
     ///
     /// # Errors
     /// `overloaded` once the hub stops.
-    pub async fn broadcast(&self, event: Event<'_>) -> Result<Position, ErrorBody> {
+    pub async fn broadcast(&self, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
         let all = TopicName::new(ALL).expect("a valid name");
         let everyone = self.shared.implicit_streams.everyone();
         publish(everyone, &all, event, || self.shared.gate.check()).await
@@ -111,7 +111,7 @@ impl Hub {
         Ok(streams.start(&key, position))
     }
 
-    async fn emit(&self, key: ImplicitStreamKey, event: Event<'_>) -> Result<Position, ErrorBody> {
+    async fn emit(&self, key: ImplicitStreamKey, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.implicit_stream(key)?;
         let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
@@ -129,7 +129,7 @@ impl Hub {
 async fn publish<E>(
     stream: &Stream,
     topic: &TopicName,
-    event: Event<'_>,
+    event: MessageBody<'_>,
     check: impl Fn() -> Result<(), E>,
 ) -> Result<Position, E> {
     // The time of the call, also if the append has to wait.

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
-    message::{ErrorBody, OwnStreams, Positions, StreamStart},
+    message::{ErrorBody, ImplicitStreamStarts, ImplicitPositions, StreamStart},
 };
 
 use crate::{
@@ -90,7 +90,7 @@ pub(super) struct ImplicitStreams {
 #[derive(Debug)]
 pub(super) struct Starts {
     /// The starts for the client.
-    pub(super) answer: OwnStreams,
+    pub(super) answer: ImplicitStreamStarts,
     /// The readers for the outbox.
     pub(super) reads: Vec<OutboxItem>,
 }
@@ -187,7 +187,7 @@ impl ImplicitStreams {
     pub(super) fn with_starts<T>(
         &self,
         connection: &Connection,
-        positions: &Positions,
+        positions: &ImplicitPositions,
         register: impl FnOnce(Starts) -> T,
     ) -> T {
         let kept = self.kept.lock();
@@ -205,7 +205,7 @@ impl ImplicitStreams {
         let user = start(kept.get(&ImplicitStreamKey::of_user(connection)), positions.user);
         let device = ImplicitStreamKey::of_device(connection)
             .map(|key| start(kept.get(&key), positions.device));
-        register(Starts { answer: OwnStreams { all, user, device }, reads })
+        register(Starts { answer: ImplicitStreamStarts { all, user, device }, reads })
     }
 
     /// Starts a reader of one stream, which may not exist yet.

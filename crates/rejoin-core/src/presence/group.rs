@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use rejoin_protocol::{
     Position, StreamNumber, Subject, limits,
-    message::{PresenceChange, PresenceState, Present, ServerMessage, text},
+    message::{PresenceChange, PresenceState, PresenceMember, ServerMessage, text},
 };
 use tokio::time::Instant;
 
@@ -255,7 +255,7 @@ impl PresenceGroup {
             return;
         }
 
-        let present = Present {
+        let present = PresenceMember {
             user: change.member.user.clone(),
             device: change.member.device.clone(),
             device_name: change.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rejoin_protocol::{DeviceId, DeviceName, UserId, message::Present};
+use rejoin_protocol::{DeviceId, DeviceName, UserId, message::PresenceMember};
 use tokio::time::{Duration, Instant};
 
 use crate::connection::Connection;
@@ -156,7 +156,7 @@ impl Members {
     }
 
     /// Returns all members, sorted by user and device.
-    pub(super) fn list(&self) -> Vec<Present> {
+    pub(super) fn list(&self) -> Vec<PresenceMember> {
         let members = self
             .users
             .iter()
@@ -167,7 +167,7 @@ impl Members {
     }
 
     /// Returns the devices of one user, and the number of their connections.
-    pub(super) fn devices(&self, user: &UserId) -> (Vec<Present>, usize) {
+    pub(super) fn devices(&self, user: &UserId) -> (Vec<PresenceMember>, usize) {
         let members = self.users.get(user).map_or(&[][..], Vec::as_slice);
         let connections = members.iter().map(|member| member.connections).sum();
         (members.iter().map(|member| member.present(user)).collect(), connections)
@@ -181,8 +181,8 @@ impl Members {
 }
 
 impl Member {
-    fn present(&self, user: &UserId) -> Present {
-        Present {
+    fn present(&self, user: &UserId) -> PresenceMember {
+        PresenceMember {
             user: user.clone(),
             device: self.device.clone(),
             device_name: self.name.clone(),

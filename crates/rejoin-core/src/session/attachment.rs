@@ -17,7 +17,7 @@ use crate::{
 
 /// A request to attach a connection.
 #[derive(Debug)]
-pub struct AttachRequest {
+pub struct AttachOptions {
     /// The id of the request, for the answer.
     pub reply_to: Option<MessageId>,
     /// The last position of a client that resumes.
@@ -51,7 +51,7 @@ impl Session {
     pub async fn attach(
         &self,
         connection: &Connection,
-        request: AttachRequest,
+        request: AttachOptions,
     ) -> Result<Attachment, ErrorBody> {
         connection.check()?;
         let identity = connection.identity();

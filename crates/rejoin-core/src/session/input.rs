@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rejoin_protocol::{
     ErrorCode, MessageId, StreamNumber,
-    binary::{BinaryKind, Head},
+    binary::{BinaryKind, BinaryHeader},
     message::{Empty, ErrorBody, ServerMessage},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -72,7 +72,7 @@ impl Receipt {
             // Input without a number has no acknowledgement.
             (Ok(()), Route::Binary { seq: 0, .. }) => {}
             (Ok(()), Route::Binary { connection, stream, seq }) => {
-                let head = Head { kind: BinaryKind::InputAck, stream, offset: seq };
+                let head = BinaryHeader { kind: BinaryKind::InputAck, stream, offset: seq };
                 connection.send_binary(&[&head.to_bytes()]);
             }
             (Err(error), Route::Text { connection, reply_to }) => {

@@ -2,7 +2,7 @@
 
 use rejoin_protocol::{ConnectionId, Role, TerminalSize, UserId, WriterId};
 
-use crate::{connection::Connection, session::AttachRequest};
+use crate::{connection::Connection, session::AttachOptions};
 
 /// The author of numbered input: a tab across its reconnects, or one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct Viewer {
 
 impl Viewers {
     /// Adds a viewer and returns its number.
-    pub(super) fn add(&mut self, connection: &Connection, request: &AttachRequest) -> u64 {
+    pub(super) fn add(&mut self, connection: &Connection, request: &AttachOptions) -> u64 {
         // Never reused: an old attachment must not act for another viewer.
         self.last_number += 1;
         let number = self.last_number;
@@ -49,7 +49,7 @@ impl Viewers {
             Some(writer) => WriterKey::Named { user: connection.user().clone(), writer },
             None => WriterKey::Viewer(number),
         };
-        let AttachRequest { role, size, .. } = *request;
+        let AttachOptions { role, size, .. } = *request;
         let connection = connection.id().clone();
         self.viewers.push(Viewer { number, connection, role, writer, size });
         number

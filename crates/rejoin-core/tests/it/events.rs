@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rejoin_core::{
-    AttachRequest, CreateTerminal, EventHandler, Hub, HubConfig, HubEvent, MemoryScreens,
+    AttachOptions, CreateTerminal, EventHandler, Hub, HubConfig, HubEvent, MemoryScreens,
     MemoryTerminal, MemoryTerminals, Profile, Session, SessionHandler, Shutdown, TerminalEvent,
 };
 use rejoin_protocol::{Exit, ProfileName, Role};
@@ -96,8 +96,8 @@ pub(crate) fn hub<H: EventHandler + 'static>(
     (hub, handler, programs, shutdown)
 }
 
-pub(crate) fn request() -> AttachRequest {
-    AttachRequest { reply_to: None, position: None, role: Role::Writer, writer: None, size: None }
+pub(crate) fn request() -> AttachOptions {
+    AttachOptions { reply_to: None, position: None, role: Role::Writer, writer: None, size: None }
 }
 
 pub(crate) async fn start(hub: &Hub) -> Session {

@@ -1,7 +1,7 @@
 //! The hub: connections, topics, and the stream of everyone.
 
 use rejoin_core::{Batch, OutboxItem, Progress, Reader, TopicRight};
-use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::Event};
+use rejoin_protocol::{ErrorCode, TopicName, Verdict, message::MessageBody};
 use serde_json::value::RawValue;
 
 use crate::support::{connection, hub, identity, limit, register};
@@ -77,7 +77,7 @@ async fn a_broadcast_is_in_the_stream_of_everyone() {
         panic!("the connection reads")
     };
 
-    hub.broadcast(Event { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();
+    hub.broadcast(MessageBody { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);
     let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();

@@ -123,10 +123,10 @@ impl Client {
             device: position("@device"),
         };
 
-        let mut received: Option<OwnStreams> = None;
+        let mut received: Option<ImplicitStreamStarts> = None;
         let registration =
             hub.register(connection.clone(), &positions, |streams| received = Some(streams));
-        let OwnStreams { all, user, device } = received.expect("a registration calls `welcome`");
+        let ImplicitStreamStarts { all, user, device } = received.expect("a registration calls `welcome`");
         let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
         for (topic, start) in starts {
             let Some(start) = start else { continue };
@@ -236,7 +236,7 @@ proptest! {
 /// Registers with a position in the user's stream, and returns the start of its reader.
 fn resume(hub: &Hub, position: Option<Position>) -> (Verdict, Option<&'static str>, Position) {
     let mut received = None;
-    let positions = Positions { user: position, ..Positions::default() };
+    let positions = ImplicitPositions { user: position, ..ImplicitPositions::default() };
     let connection = connection_from("ann", None);
     let registered = hub.register(connection, &positions, |streams| received = Some(streams.user));
     drop(registered.unwrap());
@@ -305,7 +305,7 @@ async fn a_user_without_events_resumes_after_hours() {
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
 
     let event = raw(1);
-    hub.emit_to_user(&user("ann"), Event { name: None, data: &event }).await.unwrap();
+    hub.emit_to_user(&user("ann"), MessageBody { name: None, data: &event }).await.unwrap();
 
     assert_eq!(resume(&hub, Some(position)).0, Verdict::Resumed);
     sleep(2 * HOUR).await;

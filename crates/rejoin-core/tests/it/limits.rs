@@ -152,9 +152,9 @@ async fn random_devices_evict_streams_of_the_same_user_only() {
         received.unwrap().device.unwrap()
     };
 
-    let before = |start: StreamStart| Positions { device: Some(start.position), ..<_>::default() };
-    let of_ann = before(start("ann", "device-0", Positions::default()));
-    let of_bob = before(start("bob", "phone", Positions::default()));
+    let before = |start: StreamStart| ImplicitPositions { device: Some(start.position), ..<_>::default() };
+    let of_ann = before(start("ann", "device-0", ImplicitPositions::default()));
+    let of_bob = before(start("bob", "phone", ImplicitPositions::default()));
     sleep(Duration::from_secs(2)).await;
     hub.emit_to_device(&ann, &device(0), event).await.unwrap();
     let kept = hub.emit_to_device(&bob, &device(0), event).await.unwrap();
@@ -191,7 +191,7 @@ async fn random_devices_evict_streams_of_the_same_user_only() {
     assert_eq!(start("ann", "device-0", of_ann).verdict, Verdict::Gap);
     assert_eq!(start("bob", "phone", of_bob).verdict, Verdict::Resumed);
 
-    let of_bob = Positions { device: Some(kept), ..Positions::default() };
+    let of_bob = ImplicitPositions { device: Some(kept), ..ImplicitPositions::default() };
 
     assert_eq!(start("bob", "device-0", of_bob).verdict, Verdict::Resumed);
 }

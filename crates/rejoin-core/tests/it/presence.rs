@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 use rejoin_core::{
-    AttachRequest, Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription,
+    AttachOptions, Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription,
 };
 use rejoin_protocol::{Role, Subject, TopicName, message::ServerMessage};
 use serde_json::Value;
@@ -375,7 +375,7 @@ async fn a_session_lists_attached_members_until_it_is_removed() {
     let session = hub.create_terminal(&ann, CreateTerminal::default()).await.unwrap();
     let program = programs.recv().await.unwrap();
     let mut subscriber = Subscriber::new(&hub, &Subject::Session(session.id().clone()));
-    let request = AttachRequest {
+    let request = AttachOptions {
         reply_to: None,
         position: None,
         role: Role::Viewer,

@@ -69,7 +69,7 @@ async fn positions_messages_and_keys_survive_a_restart() {
 
     assert_eq!(third, Position { offset: second.offset + 1, ..second });
 
-    let positions = Positions { all: Some(broadcast), user: Some(emitted), device: None };
+    let positions = ImplicitPositions { all: Some(broadcast), user: Some(emitted), device: None };
     let (received, reads) = streams(&hub, &positions);
 
     assert_eq!((received.all.verdict, received.all.replayed), (Verdict::Resumed, 0));
@@ -126,8 +126,8 @@ async fn messages_that_expire_between_two_processes_are_a_gap() {
 #[tokio::test]
 async fn a_position_before_any_event_survives_a_restart() {
     let hub = Hub::new(config(), &Shutdown::new());
-    let (received, _) = streams(&hub, &Positions::default());
-    let before = Positions { user: Some(received.user.position), ..Positions::default() };
+    let (received, _) = streams(&hub, &ImplicitPositions::default());
+    let before = ImplicitPositions { user: Some(received.user.position), ..ImplicitPositions::default() };
     let soon = next(&hub, Duration::from_secs(60));
 
     assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    AttachRequest, Batch, Connection, Control, CreateTerminal, Hub, MemoryTerminal, Receipt,
+    AttachOptions, Batch, Connection, Control, CreateTerminal, Hub, MemoryTerminal, Receipt,
     Session, SessionHandler, SessionRight, TerminalEvent,
 };
 use rejoin_protocol::{ErrorCode, Exit, MessageId, Role, SessionStatus, TerminalSize, WriterId};
@@ -18,12 +18,12 @@ pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
-    AttachRequest { reply_to: None, position: None, role, writer: None, size }
+pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachOptions {
+    AttachOptions { reply_to: None, position: None, role, writer: None, size }
 }
 
-pub(crate) fn named(writer: &str) -> AttachRequest {
-    AttachRequest { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
+pub(crate) fn named(writer: &str) -> AttachOptions {
+    AttachOptions { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
 }
 
 pub(crate) async fn start(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rejoin_core::{AttachRequest, CreateTerminal, Hub, OutboxItem, Registration, Session};
+use rejoin_core::{AttachOptions, CreateTerminal, Hub, OutboxItem, Registration, Session};
 use rejoin_protocol::{Role, SessionId, TerminalSize, TopicName};
 use tokio::time::sleep;
 
@@ -45,7 +45,7 @@ fn pair(event: &str, status: &str) -> (String, String) {
 async fn attach(session: &Session) -> rejoin_core::Attachment {
     let size = TerminalSize::new(100, 30);
     let request =
-        AttachRequest { reply_to: None, position: None, role: Role::Writer, writer: None, size };
+        AttachOptions { reply_to: None, position: None, role: Role::Writer, writer: None, size };
     session.attach(&connection("ann"), request).await.unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The size of a session, and the viewer that owns it.
 
-use rejoin_core::{AttachRequest, Control};
+use rejoin_core::{AttachOptions, Control};
 use rejoin_protocol::{ErrorCode, Role};
 
 use crate::{
@@ -58,7 +58,7 @@ async fn the_viewer_that_typed_last_owns_the_size() {
 async fn the_last_writer_gets_the_size_back_after_a_reconnect() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
-    let sized = |writer, cols| AttachRequest { size: Some(size(cols, 24)), ..named(writer) };
+    let sized = |writer, cols| AttachOptions { size: Some(size(cols, 24)), ..named(writer) };
     let laptop = connection("ann");
     let on_laptop = session.attach(&laptop, sized("laptop", 120)).await.unwrap();
     let on_phone = session.attach(&connection("ann"), sized("phone", 40)).await.unwrap();

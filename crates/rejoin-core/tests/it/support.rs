@@ -143,7 +143,7 @@ pub(crate) fn connection(user: &str) -> Connection {
 
 /// Registers a connection without positions.
 pub(crate) fn register(hub: &Hub, connection: &Connection) -> Result<Registration, ErrorBody> {
-    hub.register(connection.clone(), &Positions::default(), |_| {})
+    hub.register(connection.clone(), &ImplicitPositions::default(), |_| {})
 }
 
 /// Takes the queued items of a connection. Text messages are parsed as JSON.

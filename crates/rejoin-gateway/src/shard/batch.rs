@@ -119,7 +119,7 @@ mod tests {
         let length = prop_oneof![0usize..20, 300usize..900];
         (0u8..3, length, any::<u8>()).prop_map(|(what, length, byte)| {
             let bytes = vec![byte % 128; length];
-            let head = |kind| Head { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
+            let head = |kind| BinaryHeader { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
             let frame = |kind, parts: &[&[u8]]| Frame::new(crate::encode, kind, parts);
             match what {
                 0 => frame(PayloadKind::Text, &[&bytes]),

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rejoin_core::{Frame, FrameEncoding, PayloadKind};
-use rejoin_protocol::binary::{BinaryKind, Head};
-use rejoin_websocket::{Kind, deflate_payload, encode};
+use rejoin_protocol::binary::{BinaryKind, BinaryHeader};
+use rejoin_websocket::{MessageKind, deflate_payload, encode};
 
 /// The size below which a frame is never compressed: echoed keys, sizes, acknowledgements. The
 /// check spares each of them the memory for a second encoding.
@@ -38,8 +38,8 @@ fn transcode(frame: &Frame, encoding: FrameEncoding) -> Bytes {
         FrameEncoding::Plain => frame.plain().clone(),
         FrameEncoding::Compressed => {
             let kind = match frame.kind() {
-                PayloadKind::Text => Kind::Text,
-                PayloadKind::Binary => Kind::Binary,
+                PayloadKind::Text => MessageKind::Text,
+                PayloadKind::Binary => MessageKind::Binary,
             };
             deflate_payload(kind, &frame.payload()).unwrap_or_else(|| frame.plain().clone())
         }
@@ -54,9 +54,9 @@ fn raw(frame: &Frame) -> Option<Bytes> {
     }
 
     let payload = frame.payload();
-    let (head, bytes) = Head::read(&payload).ok()?;
+    let (head, bytes) = BinaryHeader::read(&payload).ok()?;
     let is_printed = matches!(head.kind, BinaryKind::Output | BinaryKind::Snapshot);
-    is_printed.then(|| encode(Kind::Binary, &[bytes]))
+    is_printed.then(|| encode(MessageKind::Binary, &[bytes]))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn frame(kind: BinaryKind, bytes: &[u8]) -> Frame {
-        let head = Head { kind, stream: StreamNumber(1), offset: 1 << 20 };
+        let head = BinaryHeader { kind, stream: StreamNumber(1), offset: 1 << 20 };
         Frame::new(crate::encode, PayloadKind::Binary, &[&head.to_bytes(), bytes])
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn a_raw_connection_gets_printed_bytes_only() {
         for kind in [BinaryKind::Output, BinaryKind::Snapshot] {
             let frame = frame(kind, b"printed");
-            assert_eq!(*of(&frame, FrameEncoding::Raw), encode(Kind::Binary, &[b"printed"]));
+            assert_eq!(*of(&frame, FrameEncoding::Raw), encode(MessageKind::Binary, &[b"printed"]));
         }
 
         let text = Frame::new(crate::encode, PayloadKind::Text, &[b"{}"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rejoin_core::{AttachRequest, Receipt, Session};
+use rejoin_core::{AttachOptions, Receipt, Session};
 use rejoin_protocol::{CloseCode, ErrorCode, Role, TerminalSize};
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ impl Client {
         };
         self.raw = Some(Box::default());
         let RawAttach { session, role, size } = attach;
-        let request = AttachRequest { reply_to: None, position: None, role, writer: None, size };
+        let request = AttachOptions { reply_to: None, position: None, role, writer: None, size };
         self.start(
             None,
             Box::pin(async move {

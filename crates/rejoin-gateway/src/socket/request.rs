@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use rejoin_core::{
-    AttachRequest, Authority, Connection, CreateTerminal, OutboxItem, PresenceSubscription,
+    AttachOptions, Authority, Connection, CreateTerminal, OutboxItem, PresenceSubscription,
     Receipt, SessionRight, now_ms,
 };
 use rejoin_protocol::{
@@ -238,7 +238,7 @@ impl Client {
         }
         self.check_room()?;
         let OptionalSize(size) = attach.size;
-        let request = AttachRequest {
+        let request = AttachOptions {
             reply_to: reply_to.cloned(),
             position: attach.position,
             role: attach.role,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::{Kind, frame, header_len, payload};
+use super::{MessageKind, frame, header_len, payload};
 
 /// The reserved bit of a compressed message (RFC 7692 §6).
 const COMPRESSED: u8 = 0x40;
@@ -43,11 +43,12 @@ pub fn deflate(plain: &Bytes) -> Option<Bytes> {
     deflate_payload(kind, &payload)
 }
 
-/// Compresses a message, as [`deflate`] does, for a caller that has the payload of the frame.
-pub fn deflate_payload(kind: Kind, payload: &[u8]) -> Option<Bytes> {
+/// Compresses a message as [`deflate`] does, for a caller that has the frame's payload.
+pub fn deflate_payload(kind: MessageKind, payload: &[u8]) -> Option<Bytes> {
     if header_len(payload.len()) + payload.len() < MIN_FRAME_BYTES {
         return None;
     }
+
     let compressed = STATE.with_borrow_mut(|state| compress(state, payload))?;
     Some(frame(COMPRESSED | kind.opcode(), &[&compressed]))
 }
