@@ -3,6 +3,7 @@
 use std::{mem, sync::Arc};
 
 use futures_util::FutureExt;
+use rejoin_auth::TokenError;
 use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
@@ -14,7 +15,7 @@ use tracing::{debug, field::display, info};
 
 use crate::{
     accept::PendingSlot,
-    http::Opener,
+    credentials::AuthOutcome,
     log,
     shard::Keepalive,
     socket::{
@@ -22,7 +23,6 @@ use crate::{
         job::Done,
         upgrade::Room,
     },
-    token::TokenError,
 };
 
 impl Client {
@@ -46,12 +46,14 @@ impl Client {
     }
 
     /// Begins with the credentials of the request.
-    pub(crate) fn open(&mut self, opener: Opener) -> Flow {
+    pub(crate) fn open(&mut self, opener: AuthOutcome) -> Flow {
         match opener {
-            Opener::Known(identity) => self.welcome(None, identity, &Positions::default()),
-            Opener::Ticket(ticket) => self.welcome(None, ticket.spend(), &Positions::default()),
-            Opener::Unknown => Flow::Continue,
-            Opener::Refused(error) => self.refuse_token(None, &error),
+            AuthOutcome::Known(identity) => self.welcome(None, identity, &Positions::default()),
+            AuthOutcome::Ticket(ticket) => {
+                self.welcome(None, ticket.spend(), &Positions::default())
+            }
+            AuthOutcome::Unknown => Flow::Continue,
+            AuthOutcome::Refused(error) => self.refuse_token(None, &error),
         }
     }
 

@@ -1,0 +1,9 @@
+//! Tests of tokens, issuers, tickets and revocations through the public interface.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod issuer;
+mod revocations;
+mod signing;
+mod tickets;
+mod tokens;
