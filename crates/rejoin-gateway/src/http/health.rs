@@ -12,8 +12,8 @@ use rejoin_protocol::{SessionKind, SessionStatus, UserId};
 
 use crate::{credentials::Caller, problem::Problem, state::Shared};
 
-/// What Prometheus is told.
-const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of OpenMetrics text, the format that the library writes.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const STATUSES: [(SessionStatus, &str); 4] = [
     (SessionStatus::Active, "active"),
@@ -46,7 +46,7 @@ pub(super) async fn metrics(
     }
 
     count_sessions(&shared);
-    let headers = [(header::CONTENT_TYPE, METRICS_TEXT), (header::CACHE_CONTROL, "no-store")];
+    let headers = [(header::CONTENT_TYPE, OPEN_METRICS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, shared.hub.metrics().text()).into_response())
 }
 

@@ -222,7 +222,7 @@ async fn metrics_are_for_administrators_unless_public() {
     let _program = server.programs.recv().await.unwrap();
 
     let metrics = server.ask("GET", "/metrics").bearer(&server.admin()).send().await;
-    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(metrics.header("content-type"), content_type);
     for line in [
         "rejoin_sessions{kind=\"terminal\",status=\"idle\"} 1",
