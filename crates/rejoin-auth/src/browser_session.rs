@@ -140,6 +140,7 @@ impl BrowserSessions {
         browser: Browser,
     ) -> Result<String, BrowserSessionError> {
         let (secret, hash) = secret::generate();
+        // The table has only the hash: a stolen file contains no usable cookie.
         let entry = Entry::new(hash, identity, browser, now_ms());
         if entry.bytes() > MAX_SESSION_BYTES {
             return Err(BrowserSessionError::TooLong);
@@ -195,6 +196,7 @@ impl BrowserSessions {
     /// # Errors
     /// [`BrowserSessionError::NotWritten`].
     pub async fn save(&self) -> Result<(), BrowserSessionError> {
+        // Also turns the uses into a change, without which nothing would be written.
         self.shared.entries.write().remove_expired(now_ms());
         self.write().await
     }
@@ -223,6 +225,8 @@ impl Shared {
         let Some(file) = &self.file else { return Ok(()) };
         file.write(version, || {
             let entries = self.entries.read();
+            // Content and version under one lock, so that no change is counted as written too
+            // early.
             Ok((state_file::to_json(&entries.stored())?, entries.version()))
         })
     }

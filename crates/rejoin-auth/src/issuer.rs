@@ -117,6 +117,8 @@ impl Issuer {
             state.rounds
         };
 
+        // The owner may be fetching already. Then it starts no other fetch, because of
+        // `DEMAND_PAUSE`.
         self.demand.notify_one();
         // An error means that the owner has ended: the keys at hand are final.
         let _ = state.wait_for(|state| state.rounds > rounds).await;
@@ -156,12 +158,14 @@ struct Owner {
 impl Owner {
     async fn run(mut self) {
         loop {
+            // Before the request: tokens that arrive now wait for it and cause no other one.
             self.state_tx.send_modify(|state| {
                 state.fetching = true;
                 state.next_on_demand = Instant::now() + DEMAND_PAUSE;
             });
 
             let result = self.fetch().await;
+            // The pause counts from the end: a slow issuer must not be called in a row.
             let next = Instant::now() + self.pause_after(&result);
             self.publish(result);
 

@@ -82,6 +82,7 @@ impl LoginCodes {
         let grant = LoginGrant { user, caps, created_at, expires_at };
 
         let path = self.path(&hash);
+        // Only the owner may read the file: it grants rights without the code.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(&serde_json::to_vec(&grant)?)?;
         Ok(code)
@@ -98,6 +99,7 @@ impl LoginCodes {
     #[must_use]
     pub fn redeem(&self, code: &str) -> Option<LoginGrant> {
         let grant = self.peek(code)?;
+        // The removal decides: it fails for all but one of concurrent callers.
         fs::remove_file(self.path(&secret::hash(code)?)).ok()?;
         // Otherwise a power cut could restore the code.
         File::open(&self.directory).and_then(|directory| directory.sync_all()).ok()?;
@@ -122,6 +124,7 @@ impl LoginCodes {
             }
         }
 
+        // By the time of creation, the oldest first.
         valid.sort();
         let surplus = (valid.len() + 1).saturating_sub(MAX_CODES);
         valid.iter().take(surplus).try_for_each(|(_, path)| remove(path))

@@ -168,6 +168,7 @@ impl Revocations {
         let until = until.unwrap_or(now.wall.saturating_add(DEFAULT_LIFE_MS));
         let revocation = Revocation { target, revoked_at: now.wall, until };
 
+        // In effect from here on, before the write.
         let (revocation, version) = self.change(|entries| entries.insert(revocation, now));
         let revocation = revocation?;
         self.write(version).await?;
@@ -205,6 +206,7 @@ impl Revocations {
             if self.shared.count.load(Ordering::Acquire) == 0 {
                 continue;
             }
+            // A change of its own: a write without a new version would be skipped.
             let ((), version) = self.change(|entries| entries.remove_expired(Now::new()));
             if let Err(error) = self.write(version).await {
                 warn!(%error, "after a restart, revocations may last longer than they should");
@@ -215,6 +217,7 @@ impl Revocations {
     /// Returns `true` if the identity's user or token is revoked.
     #[must_use]
     pub fn is_revoked(&self, identity: &Identity) -> bool {
+        // The usual case. This runs for each message of each connection.
         if self.shared.count.load(Ordering::Acquire) == 0 {
             return false;
         }
@@ -225,6 +228,7 @@ impl Revocations {
         let mut entries = self.shared.entries.write();
         let result = change(&mut entries);
         entries.record_change();
+        // With the lock held, so that the count never lags behind the entries.
         self.shared.count.store(entries.len(), Ordering::Release);
         (result, entries.version())
     }
@@ -247,6 +251,8 @@ impl Shared {
         let Some(file) = &self.file else { return Ok(()) };
         file.write(version, || {
             let entries = self.entries.read();
+            // Content and version under one lock, so that no change is counted as written too
+            // early.
             Ok((state_file::to_json(&entries.stored(Now::new()))?, entries.version()))
         })
     }

@@ -24,6 +24,7 @@ pub(crate) fn generate() -> (String, Hash) {
 /// Returns the hash of a secret, or `None` if the text cannot be a secret.
 pub(crate) fn hash(secret: &str) -> Option<Hash> {
     let mut bytes = [0; SECRET_BYTES];
+    // Into a buffer of the exact size: longer text fails without an allocation.
     let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(secret, &mut bytes);
     (decoded == Ok(SECRET_BYTES)).then(|| hash_bytes(&bytes))
 }

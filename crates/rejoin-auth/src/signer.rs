@@ -36,6 +36,7 @@ impl Signer {
     /// # Errors
     /// [`TokenError::Claims`] if the claims cannot be serialized.
     pub fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
+        // No `kid`: the server has only one secret.
         encode(&Header::new(Algorithm::HS256), claims, &self.key)
             .map_err(|error| TokenError::Claims(error.to_string()))
     }

@@ -62,12 +62,15 @@ impl StateFile {
         version: u64,
         snapshot: impl FnOnce() -> io::Result<(Vec<u8>, u64)>,
     ) -> io::Result<()> {
+        // Serializes the writers. All use the same draft file.
         let mut written = self.written.lock();
         if *written >= version {
             return Ok(());
         }
+        // Taken after the lock: the snapshot covers the changes of waiting writers, too.
         let (json, newest) = snapshot()?;
         replace(&self.path, &json)?;
+        // After the rename. A failed write leaves the version, so that the next caller tries again.
         *written = newest;
         Ok(())
     }
@@ -114,6 +117,7 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
+    // In the same directory: a rename is atomic only within a file system.
     let draft = path.with_file_name(name);
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

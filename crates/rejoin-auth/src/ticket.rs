@@ -111,6 +111,7 @@ impl Tickets {
         let hash = secret::hash(ticket)?;
         let mut state = self.state.lock();
         state.remove_expired(Instant::now());
+        // Removed, not only looked up: of concurrent requests, one finds it.
         let unspent = state.remove(&hash)?;
         drop(state);
 
@@ -137,6 +138,7 @@ impl HeldTicket {
 impl Drop for HeldTicket {
     fn drop(&mut self) {
         if let Some(unspent) = self.unspent.take() {
+            // It may have expired meanwhile. The next look-up removes it then.
             self.tickets.state.lock().insert(self.hash, unspent);
         }
     }
@@ -176,6 +178,7 @@ impl State {
         let user = &unspent.identity.user;
         if let Some(count) = self.counts.get_mut(user) {
             *count -= 1;
+            // Users come and go: an entry with zero would never be removed.
             if *count == 0 {
                 self.counts.remove(user);
             }

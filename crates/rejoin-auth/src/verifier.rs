@@ -164,6 +164,7 @@ impl Verifier {
             Err(error) => return Some(Err(error)),
         };
         match &self.keys {
+            // The key id is not verified yet. At worst it causes one of the rare fetches.
             Keys::Fetched(issuer) if issuer.should_refresh(token.key_id.as_deref()) => None,
             keys => Some(self.identify(keys.verify(&token, &self.validations))),
         }
@@ -183,6 +184,7 @@ impl Verifier {
     /// As [`recheck`](Self::recheck).
     pub fn recheck_at(&self, identity: &Identity, now_ms: u64) -> Result<(), TokenError> {
         let leeway_ms = self.rules.leeway.as_secs().saturating_mul(1000);
+        // The expiry first: it has its own close code, which lets clients fetch a new token.
         if identity.expires_at.is_some_and(|end| end.saturating_add(leeway_ms) <= now_ms) {
             return Err(TokenError::Expired);
         }
@@ -205,6 +207,7 @@ impl Verifier {
 
     /// Parses the header of a token. Its fields are not trusted.
     fn parse<'a>(&self, token: &'a str) -> Result<UnverifiedToken<'a>, TokenError> {
+        // Before decoding: clients without a valid token must cost little.
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
@@ -260,6 +263,7 @@ fn validations(rules: &TokenRules) -> HashMap<Algorithm, Validation> {
 fn validation(rules: &TokenRules, algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = rules.leeway.as_secs();
+    // `exp` is validated by default, `nbf` is not.
     validation.validate_nbf = true;
 
     // The library checks a claim only if the token has it, unless the claim is required.

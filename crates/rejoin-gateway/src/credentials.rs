@@ -37,6 +37,7 @@ pub(crate) enum AuthOutcome {
 
 /// Returns the identity of the client that sends an HTTP request.
 pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity, Problem> {
+    // Explicit credentials win over a cookie, which a browser adds by itself.
     if let Some(token) = bearer(&parts.headers) {
         return shared.verify(token).await.map_err(|error| refuse(shared, &error));
     }
@@ -86,6 +87,7 @@ pub(crate) async fn identify_upgrade(
         return Ok(AuthOutcome::Known(identity));
     }
     if let Some(ticket) = credentials.ticket {
+        // Held, not spent: a request that fails a later check can be repeated with it.
         return Ok(match shared.tickets.hold(&ticket) {
             Some(ticket) => AuthOutcome::Ticket(ticket),
             None => {
@@ -103,6 +105,7 @@ pub(crate) async fn identify_upgrade(
 
     // A page of another allowed origin must have credentials of its own.
     let secret = || cookie::read(shared, parts).filter(|_| is_own_page(parts));
+    // A cookie only if no other credentials are given.
     let identity = match credentials.token {
         Some(token) => shared.verify(&token).await,
         None => match secret() {

@@ -158,6 +158,7 @@ impl Gateway {
         shared.shutdown.spawn(save_revocations(Arc::clone(&shared)));
 
         let settings = Settings { drain_window: shared.config.drain_window };
+        // All parts before the listener: the first socket needs each of them.
         let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
         let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
         let accept = Arc::new(Accept::new(&shared, http::router(upgrades, pages)));

@@ -55,6 +55,7 @@ fn is_named(host: &str, listen: Option<IpAddr>, names: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host();
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    // Canonical: `[::ffff:127.0.0.1]` is the loopback address, too.
     match address.map(|address| address.to_canonical()) {
         Ok(address) => {
             // An attacker cannot rebind a literal address, only a name.
@@ -62,6 +63,7 @@ fn is_named(host: &str, listen: Option<IpAddr>, names: &[String]) -> bool {
             address.is_loopback() || anywhere || listen == Some(address)
         }
         Err(_) => {
+            // A trailing dot marks an absolute name. Browsers keep it in `Host`.
             let name = name.trim_end_matches('.');
             let is_same = |allowed: &String| allowed.eq_ignore_ascii_case(name);
             name.eq_ignore_ascii_case("localhost") || names.iter().any(is_same)

@@ -58,6 +58,7 @@ pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
 
     let routes = if base == "/" { own } else { nest_below(own, base, show) };
     routes
+        // The last layer is the outermost: refusals of the host check are counted, too.
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), count))
 }

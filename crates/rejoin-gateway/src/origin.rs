@@ -14,5 +14,6 @@ pub(crate) fn is_own_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    // Only host and port: behind a proxy, the server does not know the scheme of the page.
     matches!((authority, host), (Some((_, a)), Some(b)) if a.eq_ignore_ascii_case(b))
 }

@@ -162,6 +162,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        // A cache must not answer the retry.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
         if self.status == StatusCode::UNAUTHORIZED {

@@ -61,6 +61,7 @@ impl CachedResponse {
         }
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
+        // The headers, too: a retry needs `Location` as much as the first client.
         *response.headers_mut() = self.headers.clone();
         response
     }

@@ -70,6 +70,7 @@ impl Shared {
         readiness: Readiness,
         listen: Option<IpAddr>,
     ) -> Self {
+        // The API can revoke in any case, and `revocations` relies on it.
         if config.verifier.revocations().is_none() {
             config.verifier = config.verifier.with_revocations(Revocations::in_memory());
         }
@@ -80,6 +81,7 @@ impl Shared {
 
         // An outer layer: sockets close before the sessions that they show end.
         let shutdown = hub.shutdown().layer("sockets");
+        // Tokio panics above its own maximum.
         let permits = config.max_connections.min(Semaphore::MAX_PERMITS);
         let hosts = match config.auth_required {
             true => AllowedHosts::all(),
@@ -145,6 +147,7 @@ impl Shared {
 
     /// Returns the identity of all clients if no token is required.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
+        // Never an administrator, whatever the default rights are.
         (!self.config.auth_required).then(|| {
             let user = UserId::new("anonymous").expect("a valid user id");
             let caps = self.config.verifier.rules().default_caps.clone();

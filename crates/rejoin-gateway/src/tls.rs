@@ -101,6 +101,7 @@ impl Tls {
                     () = tokio::time::sleep(CHECK_INTERVAL) => {}
                     () = begun.begun() => return,
                 }
+                // Polled: a notification would miss files that are replaced through symbolic links.
                 let stamp = Stamp::of(&tls.shared.files);
                 if stamp != known {
                     known = stamp;
@@ -116,6 +117,7 @@ impl Tls {
     /// Performs the handshake. Sends a peer that speaks HTTP a refusal that names the cause.
     pub(crate) async fn accept(&self, mut socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let mut first = [0];
+        // Only peeked: the handshake must read the byte again.
         if socket.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
             socket.write_all(REFUSAL).await?;
             socket.shutdown().await?;

@@ -67,6 +67,7 @@ impl ServerUrl {
     #[must_use]
     pub fn parse(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
+        // A relative URL has no authority.
         let authority = uri.authority()?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_user = authority.as_str().contains('@');
@@ -78,6 +79,7 @@ impl ServerUrl {
     pub fn is_confidential(&self) -> bool {
         let host = self.0.host().unwrap_or_default();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        // Only literal addresses: another name could resolve to any machine.
         let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
         self.0.scheme_str() == Some("https") || is_loopback
     }
@@ -148,6 +150,7 @@ impl Response {
     /// # Errors
     /// [`HttpClientError`] if the connection fails or the body is longer than `max_bytes`.
     pub async fn body(self, max_bytes: usize) -> Result<Bytes, HttpClientError> {
+        // The limit counts received bytes. `Content-Length` alone cannot be trusted.
         match Limited::new(self.0.into_body(), max_bytes).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {

@@ -129,7 +129,11 @@ impl Delivery {
             loop {
                 match self.attempt().await {
                     Ok(()) => break,
+                    // 410 is the only final answer. A 404 may come from a proxy while the program
+                    // restarts.
                     Err(error) if error.is_final() => return End::Gone,
+                    // The age counts, not the attempts: an outage fails all events in the queue at
+                    // once.
                     Err(_) if created + MAX_AGE <= Instant::now() => {
                         self.metrics.webhook("given_up");
                         break;
@@ -142,6 +146,7 @@ impl Delivery {
                 }
                 retry = MAX_RETRY.min(retry * 2);
             }
+            // Only after the outcome: a stop during an attempt retries the event once.
             self.current = None;
         }
     }

@@ -112,6 +112,7 @@ impl WebhookEvents {
         let id = new_id();
         let body = json!({ "id": id, "type": kind, "time": now_ms(), "data": data });
         let event = QueuedEvent { id, body: body.to_string().into(), created: Instant::now() };
+        // Never waits: the hub calls handlers one after the other.
         match self.queue.try_send(event) {
             Ok(()) => {
                 let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -134,6 +135,7 @@ impl WebhookEvents {
 impl EventHandler for WebhookEvents {
     fn handle(&self, event: &HubEvent) {
         let Some(kind) = kind(event) else { return };
+        // Filtered before serialization, which costs more than the rest.
         if self.kinds.contains(&kind) {
             self.enqueue(kind, &data(event));
         }

@@ -114,6 +114,7 @@ impl WebhookMessages {
         connection: &Connection,
         payload: Option<&RawValue>,
     ) -> Result<Option<Answer>, ErrorBody> {
+        // Refused at once, not queued: a slow program would make clients wait without a limit.
         let Ok(_permit) = self.calls.try_acquire() else {
             self.metrics.webhook("overloaded");
             return Err(ErrorCode::Overloaded.into());
@@ -136,6 +137,7 @@ impl WebhookMessages {
             }
             Ok(Err(error)) => {
                 self.metrics.webhook("failed");
+                // The cause stays in the log. It may name internal hosts.
                 warn!(%url, kind, %user, %connection, %error, "a webhook failed");
                 Err(ErrorCode::Internal.into())
             }

@@ -96,6 +96,7 @@ impl WebhookSecret {
 
     fn sign(&self, id: &str, seconds: u64, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.0);
+        // The id and the time are signed, too, so that a request cannot be replayed as another.
         context.update(format!("{id}.{seconds}.").as_bytes());
         context.update(body);
         format!("v1,{}", BASE64_STANDARD.encode(context.sign()))
@@ -115,6 +116,7 @@ impl Webhook {
 
     /// Returns a request that is signed now.
     pub(crate) fn request(&self, id: &str, body: Bytes) -> Request<Bytes> {
+        // Signed at each attempt: targets refuse requests with old timestamps.
         let seconds = now_ms() / 1000;
         Request::post(self.url.0.uri().clone())
             .header(header::CONTENT_TYPE, "application/json")

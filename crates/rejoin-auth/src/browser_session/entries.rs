@@ -88,6 +88,7 @@ impl Entry {
             secret,
             user,
             caps,
+            // The rights are copied. The token itself is not kept, and cannot be stolen from here.
             token_device: device,
             token_id,
             role_context,
@@ -116,6 +117,7 @@ impl Entry {
     }
 
     fn expires_at(&self) -> u64 {
+        // The token's expiry bounds the session: a log-in must not outlast its credentials.
         let idle = self.last_used_at().saturating_add(IDLE_MS);
         self.token_end.map_or(idle, |end| end.min(idle))
     }
@@ -164,6 +166,8 @@ impl Entries {
         self.by_secret.insert(entry.secret, entry);
         self.record_change();
 
+        // A scan of all sessions, but only at a log-in: an index by user would cost more to
+        // maintain.
         while self.by_secret.values().filter(|entry| entry.user == user).count() > MAX_PER_USER {
             self.evict(&user, &newest);
         }
@@ -181,6 +185,7 @@ impl Entries {
     /// Records the use of a session. Returns the identity with its new expiry.
     pub(super) fn record_use(&self, secret: &Hash, now: u64) -> Option<Identity> {
         let entry = self.valid(secret, now)?;
+        // `fetch_max`: with a clock that is set back, the session must not end earlier.
         entry.last_used_at.fetch_max(now, Ordering::Relaxed);
         self.used.store(true, Ordering::Relaxed);
         Some(entry.identity())
@@ -225,6 +230,7 @@ impl Entries {
     /// Removes expired sessions, and records the uses as a change.
     pub(super) fn remove_expired(&mut self, now: u64) {
         self.remove_entries(|entry| now >= entry.expires_at());
+        // Relaxed suffices: a use that is missed now is recorded at the next save.
         if self.used.load(Ordering::Relaxed) {
             self.record_change();
         }
@@ -254,6 +260,7 @@ impl Entries {
         let entries = self.by_secret.values();
         let others = entries.filter(|entry| entry.user == *user && entry.secret != *newest);
         let secret = others.min_by_key(|entry| entry.last_used_at()).map(|entry| entry.secret);
+        // The newest itself only if its user has no other session.
         if let Some(entry) = self.by_secret.remove(&secret.unwrap_or(*newest)) {
             self.by_id.remove(&entry.id);
             self.bytes -= entry.bytes;

@@ -82,6 +82,7 @@ impl Fetcher {
             .expect("a URL and fixed headers make a request");
 
         let response = self.client.send(request).await?;
+        // Redirects included: a redirect could lead to a server without TLS.
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }

@@ -44,6 +44,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Returns `true` if the revocation has expired by both clocks.
     pub(super) fn has_expired(&self, now: Now) -> bool {
+        // Both: an early expiry would make a stolen token valid again, a late one only costs
+        // memory.
         self.until <= now.wall && self.ends_at <= now.monotonic
     }
 

@@ -53,6 +53,7 @@ impl Entries {
         let mut entries = Self::default();
         for StoredRevocation { revocation, left_ms } in stored.revocations {
             let Revocation { revoked_at, until, .. } = revocation;
+            // Files of older versions have no `left_ms`; the whole life counts as left.
             let left_ms = left_ms.unwrap_or(until.saturating_sub(revoked_at));
             if until > now.wall || left_ms > 0 {
                 entries.put(revocation, left_ms, now).map_err(|error| error.to_string())?;
@@ -116,6 +117,7 @@ impl Entries {
         {
             return Err(RevocationError::InvalidTokenId);
         }
+        // First: expired entries must not count towards the limit.
         self.remove_expired(now);
         let known = self.get(&target);
         if known.is_none() && self.len() >= MAX_REVOCATIONS {
@@ -125,6 +127,7 @@ impl Entries {
         self.soonest = self.soonest.min(until);
         let until = known.map_or(until, |known| known.until.max(until));
         let ends_at = now.after(left_ms);
+        // A second revocation must not shorten the first, by either clock.
         let ends_at = known.map_or(ends_at, |known| known.ends_at.max(ends_at));
         let entry = Entry { revoked_at, until, ends_at };
         match &target {
@@ -163,6 +166,7 @@ impl Entries {
     /// Returns `true` if the identity's user or token is revoked.
     pub(super) fn is_revoked(&self, identity: &Identity, now: Now) -> bool {
         let of_user = self.users.get(&identity.user).is_some_and(|entry| {
+            // `<=`: a token of the same millisecond may have been issued before.
             let is_older = identity.issued_at.is_none_or(|issued| issued <= entry.revoked_at);
             !entry.has_expired(now) && is_older
         });

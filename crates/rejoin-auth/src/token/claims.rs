@@ -125,6 +125,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
         return Ok(Some(seconds));
     }
 
+    // The upper bound keeps the product with 1000 below 2^63.
     let seconds = number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds));
     let Some(seconds) = seconds else {
         return Err(D::Error::custom(format!("{number} is not a date in seconds")));

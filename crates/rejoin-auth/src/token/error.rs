@@ -68,6 +68,8 @@ impl TokenError {
         match self {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            // One label for both: a rotated key and a forged token look alike to an operator's
+            // graph.
             Self::Signature | Self::UnknownKey => "signature",
             Self::Algorithm { .. } => "algorithm",
             Self::Issuer => "issuer",

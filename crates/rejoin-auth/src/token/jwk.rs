@@ -44,6 +44,7 @@ struct Jwk {
 /// [`InvalidKey`] if the text is not a JWK set, too long, or has no usable key.
 pub(crate) fn parse_issuer(text: &[u8]) -> Result<KeySet, InvalidKey> {
     let mut keys = Vec::new();
+    // One by one: a key with unknown fields or types must not invalidate the whole set.
     for (index, raw) in parse_set(text)?.keys.into_iter().enumerate() {
         match key(raw) {
             Ok(key) => keys.push(key),

@@ -60,6 +60,7 @@ impl Key {
 
     /// Returns an RSA key from its modulus and exponent, as big-endian bytes.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, InvalidKey> {
+        // DER integers have a leading zero byte if the first bit is set. The library accepts none.
         let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
         let modulus = &modulus[zeros..];
         let first = modulus.first().ok_or(InvalidKey::Damaged)?;
@@ -155,6 +156,7 @@ impl KeySet {
         token: &UnverifiedToken<'_>,
         validations: &HashMap<Algorithm, Validation>,
     ) -> Result<Claims, TokenError> {
+        // A key without an id, as from PEM, matches any token; so does a token without one any key.
         let has_id = |key: &&Key| match (&key.id, &token.key_id) {
             (Some(id), Some(wanted)) => **id == **wanted,
             _ => true,

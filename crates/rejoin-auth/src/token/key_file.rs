@@ -52,11 +52,13 @@ fn parse_block(block: &pem::Pem) -> Result<Key, InvalidKey> {
 
 /// Returns the key of a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
 fn subject_public_key(info: &SubjectPublicKeyInfoRef<'_>) -> Result<Key, InvalidKey> {
+    // `None` if the bit string does not end with a whole byte.
     let key = info.subject_public_key.as_bytes().ok_or(InvalidKey::Damaged)?;
     match info.algorithm.oid {
         RSA_ENCRYPTION => rsa(key),
         ID_ED_25519 => Key::ed25519(key),
         ID_EC_PUBLIC_KEY => match info.algorithm.parameters_oid() {
+            // Only named curves: explicit parameters could describe a curve that an attacker chose.
             Ok(SECP_256_R_1) => Key::ec(key, P256),
             Ok(SECP_384_R_1) => Key::ec(key, P384),
             _ => Err(InvalidKey::Kind),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod claims;
 mod issuer;
 mod revocations;
 mod signing;

@@ -134,6 +134,7 @@ async fn an_acknowledged_revocation_is_on_disk() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("revocations.json");
     let revocations = Revocations::open(&path).unwrap();
+    // Concurrent revocations share writes; each must still wait for its own.
     let each = (0..100).map(|id| {
         let (revocations, path) = (revocations.clone(), path.clone());
         async move {

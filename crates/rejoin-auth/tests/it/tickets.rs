@@ -51,6 +51,7 @@ fn malformed_and_unknown_tickets_are_refused() {
 #[test]
 fn one_of_many_concurrent_redemptions_succeeds() {
     const RACERS: usize = 16;
+    // Races are rare: many rounds make one likely.
     for _ in 0..50 {
         let tickets = Tickets::new();
         let ticket = tickets.issue(identity("ann")).unwrap().text;

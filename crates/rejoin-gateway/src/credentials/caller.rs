@@ -48,6 +48,7 @@ impl Caller {
     /// # Errors
     /// `forbidden`, for users that exist and for users that do not.
     pub(crate) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
+        // Not whether the user exists: the answer must not reveal it.
         if self.is_admin() || self.identity.user == *user {
             return Ok(());
         }

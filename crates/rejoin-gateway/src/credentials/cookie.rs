@@ -31,6 +31,7 @@ pub(crate) fn set(
     );
 
     let mut cookie = HeaderValue::from_str(&cookie).expect("a secret is base64");
+    // Keeps the secret out of debug output of headers.
     cookie.set_sensitive(true);
     cookie
 }

@@ -53,6 +53,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
 
+    // CORS is the outermost layer, so that pages of allowed origins can read errors, too.
     api.layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn(forbid_caching))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), cors::allow_origins))

@@ -109,6 +109,7 @@ fn complete(method: &str, operation: &mut Value) {
         (takes_key, "429", "`rate_limited`: too many idempotency keys."),
         (true, "503", "`keys_unavailable` or `overloaded`: try again later."),
     ];
+    // A description of the route itself is kept.
     for (_, status, description) in standard.into_iter().filter(|(applies, ..)| *applies) {
         let answer = responses.entry(status).or_insert_with(|| json!({}));
         if answer["description"].is_null() {
@@ -127,14 +128,13 @@ fn add_key(operation: &mut Value) {
     let parameters = operation
         .as_object_mut()
         .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
-    let schema = json!({
-        "type": "string",
-        "pattern": format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$", max = limits::MAX_KEY_BYTES),
-    });
+    let max = limits::MAX_KEY_BYTES;
+    let pattern = format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$");
+    let schema = json!({ "type": "string", "pattern": pattern });
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Any text, new for each request. A retry within five minutes gets the same response.",
+        "description": "Any text, new for each request. A retry gets the same response.",
         "required": false,
         "schema": schema,
     });
@@ -146,19 +146,22 @@ fn add_key(operation: &mut Value) {
 fn describe_problem(status: &str, answer: &mut Value) {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     answer["content"] = json!({ PROBLEM_JSON: { "schema": schema } });
-    let header = |name: &str, description: &str, schema: Value| json!({ name: { "description": description, "schema": schema } });
     match status {
         "401" => {
             let text = json!({ "type": "string" });
-            answer["headers"] = header("WWW-Authenticate", "`Bearer`.", text);
+            answer["headers"] = header("WWW-Authenticate", "`Bearer`.", &text);
         }
         "429" | "503" => {
             let seconds = json!({ "type": "integer", "minimum": 0 });
             answer["headers"] =
-                header("Retry-After", "The time to wait before a retry, in seconds.", seconds);
+                header("Retry-After", "The time to wait before a retry, in seconds.", &seconds);
         }
         _ => {}
     }
+}
+
+fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ name: { "description": description, "schema": schema } })
 }
 
 /// Returns each error code, its meaning, and whether a retry may succeed.

@@ -102,6 +102,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
 /// effect of the request comes next.
 pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
     let caller = request.extensions().get::<Caller>().cloned();
+    // Bounded by `DefaultBodyLimit` of the router.
     let body = Bytes::from_request(request, shared).await;
     let body = body.map_err(|error| invalid_body(&error))?;
 
@@ -131,6 +132,7 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // A form of another site cannot send this type without a preflight (CSRF).
     let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -151,6 +153,7 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         invalid_json(error.inner(), if path == "." { "" } else { &path })
     })?;
+    // Rejects trailing text after the object.
     deserializer.end().map_err(|error| invalid_json(&error, ""))?;
     Ok(value)
 }
@@ -179,6 +182,7 @@ pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
 ) -> Result<u32, D::Error> {
     let number = f64::deserialize(deserializer).ok();
     let number = number.filter(|number| number.fract() == 0.0);
+    // Through `i64`, which has all whole numbers of the range exactly.
     let whole = number.and_then(|number| {
         #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
         let number = number as i64;

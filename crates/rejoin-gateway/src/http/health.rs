@@ -30,6 +30,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
 /// Serves `GET /readyz`: the server accepts connections.
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
+    // Fails before the listener closes, so that a load balancer loses no request.
     if shared.readiness.has_ended() || shared.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "stopping\n").into_response();
     }

@@ -49,6 +49,7 @@ async fn execute_once(
     let (mut parts, rest) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &shared).await;
     let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
+    // The query is not part of it: no POST of the API has one.
     let path = hash(&[parts.uri.path().as_bytes()]);
     let head = parts.clone();
     let bytes = body(Request::from_parts(parts, rest), &shared).await;
@@ -58,6 +59,7 @@ async fn execute_once(
     // that it could not have caused.
     let rights = serde_json::to_vec(&(&identity.caps, &identity.device));
     let request = hash(&[&rights.expect("rights have text keys"), &bytes]);
+    // One cell per key: concurrent retries wait for the first request.
     let cell = shared.responses.result(&identity.user, (path, key.clone())).map_err(|error| {
         shared.hub.metrics().rate_limited("keys");
         Problem::new(ErrorCode::RateLimited, &error.to_string()).into_response()
@@ -71,6 +73,7 @@ async fn execute_once(
         let execute = async || {
             let again = Request::from_parts(head, Body::from(bytes));
             let cached = CachedResponse::read(request, next.run(again).await).await?;
+            // The bytes count towards the user's share, which bounds the memory of the cache.
             cache.responses.charge(&identity.user, (path, key), cached.bytes());
             Ok(cached)
         };

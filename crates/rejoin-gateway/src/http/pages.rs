@@ -63,6 +63,7 @@ impl Pages {
             "" => INDEX,
             path => path,
         };
+        // The files are static: `find` reads no disk, so it may run on the runtime.
         let Self(find) = self;
 
         // The pages route their own URLs, so a browser that opens one gets the index.
@@ -127,6 +128,7 @@ fn respond(
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
 
+    // A 304 repeats the headers: browsers update the stored policy from it.
     let mut response = if is_known {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {

@@ -8,6 +8,7 @@ pub(super) fn page<T, C>(
 ) -> (Vec<T>, Option<C>) {
     let mut items = items.into_iter();
     let page: Vec<T> = items.by_ref().take(limit).collect();
+    // A further item decides: a full last page has no next one.
     let next = items.next().and_then(|_| page.last().map(cursor));
     (page, next)
 }

@@ -26,6 +26,7 @@ pub(super) struct Reference {
 /// Returns the page for a document.
 pub(super) fn page(document: &Value) -> Reference {
     let hash = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    // The hash allows exactly this style element. Scripts are not allowed at all.
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"

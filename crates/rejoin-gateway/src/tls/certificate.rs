@@ -99,6 +99,7 @@ pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<Certi
     let key = key.map_err(|error| no_key(error.to_string()))?;
 
     let certified = CertifiedKey::new(chain, key);
+    // Checked here: with another key, each handshake would fail later.
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(Error::InconsistentKeys(_)) => {

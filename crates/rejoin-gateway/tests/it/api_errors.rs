@@ -76,6 +76,7 @@ async fn a_post_with_a_key_is_executed_once() {
 
     let first = post("ann", "k1", "a").await;
     assert_eq!((first.status, first.header("idempotent-replayed")), (201, ""));
+    // In quotes, as a structured field, it is the same key.
     let again = post("ann", "\"k1\"", "a").await;
     assert_eq!((again.status, &again.body), (201, &first.body));
     assert_eq!(again.header("location"), first.header("location"));

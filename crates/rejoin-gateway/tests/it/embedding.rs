@@ -107,6 +107,7 @@ impl MessageHandler for Slow {
 async fn a_slow_handler_delays_only_its_own_connection() {
     let (calls, release) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
     let slow = Slow { calls: Arc::clone(&calls), release: Arc::clone(&release) };
+    // One I/O thread for both connections, so that a blocked one would block the other.
     let one_shard = |config: &mut GatewayConfig| {
         config.shards = NonZeroUsize::MIN;
     };

@@ -41,6 +41,7 @@ async fn data(client: &mut Client) -> Value {
 #[tokio::test]
 async fn events_reach_tabs_and_the_user_goes_offline_once() {
     let configure = |config: &mut rejoin_core::HubConfig| {
+        // Short, so that the test need not wait for the default of some seconds.
         config.presence_grace = Duration::from_millis(50);
     };
     let server = TestServer::start_hub_with(configure, |_| {}, |gateway| gateway).await;

@@ -39,6 +39,7 @@ impl Files {
         self.certificate = write(self.directory.path());
         let file = fs::File::options().append(true).open(self.config().certificate_file).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
+        // File systems with coarse timestamps could hide the change.
         file.set_modified(modified + Duration::from_secs(1)).unwrap();
     }
 
@@ -84,6 +85,7 @@ async fn connect(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // The client prefers HTTP/2, which the server does not speak.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let socket = TcpStream::connect(server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();

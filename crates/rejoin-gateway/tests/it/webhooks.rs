@@ -142,6 +142,7 @@ async fn a_gone_program_is_not_called_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endless_response_delays_no_event() {
+    // The head is a success; the announced body never arrives.
     let endless = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\nand so on".to_vec();
     let mut program = Program::start([Answer::Keeps(endless)]).await;
     let (server, events) = server_with_events(&program).await;
@@ -158,6 +159,7 @@ async fn a_full_queue_drops_and_counts_events() {
     let (server, events) = server_with_events(&program).await;
     events.handle(&online("first"));
     program.next().await;
+    // More than the queue holds.
     for number in 0..5000 {
         events.handle(&online(&format!("user{number}")));
     }

@@ -60,6 +60,7 @@ pub(super) async fn me(
 ) -> Response {
     let identity = Identity::clone(&identity);
     let cookie = identity.browser_session.as_ref().and_then(|_| {
+        // The response extends the cookie to the session's new expiry.
         let left_ms = identity.expires_at?.saturating_sub(now_ms());
         let secret = cookie::read(&shared, &parts)?;
         Some(cookie::set(&shared, &parts.extensions, &secret, left_ms / 1000))

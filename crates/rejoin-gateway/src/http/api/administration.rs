@@ -143,7 +143,8 @@ pub(super) struct SessionCounts {
     post, path = "/revocations", tag = "administration", request_body = RevocationBody,
     responses(
         (status = 201, description = "The revocation.", body = RevocationInfo),
-        (status = 500, description = "`internal`: the revocation is in effect, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the revocation is in effect, but only until a restart."),
         (status = 503, description = "`overloaded`: there are too many revocations."),
     )
 )]
@@ -166,6 +167,7 @@ pub(super) async fn revoke(
             return Err(Problem::new(ErrorCode::InvalidField, detail));
         }
     };
+    // Cannot overflow: `for_seconds` is at most ten years.
     let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
 
     // In a task of its own: if the client disconnects, the revocation is still completed.
@@ -222,7 +224,8 @@ pub(super) async fn list(
     responses(
         (status = 204, description = "The revocation is lifted."),
         (status = 404, description = "`not_found`: there is no such revocation."),
-        (status = 500, description = "`internal`: the revocation is lifted, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the revocation is lifted, but only until a restart."),
     )
 )]
 pub(super) async fn lift_user(
@@ -242,7 +245,8 @@ pub(super) async fn lift_user(
     responses(
         (status = 204, description = "The revocation is lifted."),
         (status = 404, description = "`not_found`: there is no such revocation."),
-        (status = 500, description = "`internal`: the revocation is lifted, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the revocation is lifted, but only until a restart."),
     )
 )]
 pub(super) async fn lift_token(
@@ -333,7 +337,8 @@ fn failed(error: &RevocationError) -> Problem {
         }
         error => {
             error!(%error, "revocations are not written");
-            let detail = "the change is in effect, but only until a restart; the server's log has the reason";
+            let detail = "the change is in effect, but only until a restart; the server's log has \
+                          the reason";
             Problem::new(ErrorCode::Internal, detail)
         }
     }

@@ -91,7 +91,8 @@ pub(super) async fn list(
     responses(
         (status = 204, description = "The session has ended."),
         (status = 404, description = "`not_found`: the user has no such browser session."),
-        (status = 500, description = "`internal`: the session has ended, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the session has ended, but only until a restart."),
     )
 )]
 pub(super) async fn end(
@@ -101,6 +102,7 @@ pub(super) async fn end(
 ) -> Result<StatusCode, Problem> {
     caller.check_user(&user)?;
 
+    // By user and id: the id of another user's session must not match.
     let is_named =
         |it: &Identity| it.user == user && it.browser_session.as_ref().is_some_and(|it| *it == id);
     let ended = shared.end_browser_sessions(is_named).await.map_err(|error| not_written(&error))?;

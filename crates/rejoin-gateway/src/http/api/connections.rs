@@ -73,7 +73,9 @@ impl NewEvent {
 /// For administrators.
 #[utoipa::path(
     get, path = "/connections", tag = "connections", params(ConnectionFilter),
-    responses((status = 200, description = "A page of connections, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
@@ -141,6 +143,7 @@ pub(super) async fn emit(
     InPath(id): InPath<ConnectionId>,
     Json(new): Json<NewEvent>,
 ) -> Result<StatusCode, Problem> {
+    // Into the outbox of the connection: no stream retains it, so it has no position.
     find(&shared, &caller, &id)?.send_text(&direct_message(new.event(), now_ms()));
     shared.hub.metrics().emitted.inc();
     Ok(StatusCode::NO_CONTENT)

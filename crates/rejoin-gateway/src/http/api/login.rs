@@ -74,7 +74,8 @@ enum Credentials {
          headers(("Set-Cookie" = String, description = "The cookie `rejoin_session`; over TLS \
          its name begins with `__Host-`, or `__Secure-` below a base path."))),
         (status = 401, description = "The token or the code is not valid."),
-        (status = 403, description = "`forbidden`: the request comes from a page of another origin."),
+        (status = 403,
+         description = "`forbidden`: the request comes from a page of another origin."),
     )
 )]
 pub(super) async fn log_in(
@@ -97,11 +98,13 @@ pub(super) async fn log_in(
             code_grant(&shared, code, LoginCodes::redeem).await.map(LoginGrant::into_identity)
         }
     };
+    // A login code is no token: its user may have been revoked since it was made.
     let identity = identity.and_then(|it| shared.config.verifier.recheck(&it).map(|()| it));
     let identity = identity.map_err(|error| refuse(&shared, &error))?;
 
     let idle_ms = BrowserSessions::IDLE_MS;
     let life_ms = identity.expires_at.map_or(idle_ms, |end| end.saturating_sub(now_ms()));
+    // The browser drops the cookie when the session ends, so it does not send a dead one.
     let seconds = life_ms.min(idle_ms) / 1000;
     let replaced = cookie::read(&shared, &parts);
     // In a task of its own: if the client disconnects, the log-in is still completed.
@@ -157,7 +160,8 @@ async fn start_session(
     responses(
         (status = 200, description = "The user.", body = LogInPreview),
         (status = 401, description = "The token or the code is not valid."),
-        (status = 403, description = "`forbidden`: the request comes from a page of another origin."),
+        (status = 403,
+         description = "`forbidden`: the request comes from a page of another origin."),
     )
 )]
 pub(super) async fn check(
@@ -187,8 +191,10 @@ pub(super) async fn check(
     responses(
         (status = 204, description = "The browser is logged out.",
          headers(("Set-Cookie" = String, description = "Removes the cookie."))),
-        (status = 403, description = "`forbidden`: the request comes from a page of another origin."),
-        (status = 500, description = "`internal`: the browser is logged out, but only until a restart."),
+        (status = 403,
+         description = "`forbidden`: the request comes from a page of another origin."),
+        (status = 500,
+         description = "`internal`: the browser is logged out, but only until a restart."),
     )
 )]
 pub(super) async fn log_out(

@@ -148,6 +148,7 @@ pub(super) async fn list(
     let sessions = shared.hub.sessions(&caller.identity);
     let infos = sessions.iter().map(Session::info).filter(|session| filter.matches(session));
     let mut infos: Vec<_> = infos.map(|session| (Cursor::of(&session), session)).collect();
+    // By the cursor: new sessions appear on the first page and shift no other page.
     infos.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
 
     let (infos, next) = page(infos, filter.limit.0, |(cursor, _)| cursor.clone());

@@ -110,6 +110,7 @@ pub(super) async fn input(
     let author = Author::Request(Arc::new(caller.clone()));
     let typed = timeout(INPUT_TIMEOUT, session.input(data.into(), author));
     let typed = tokio::select! {
+        // Input that was typed is reported as typed, even if the server stops at the same time.
         biased;
         typed = typed => typed,
         () = shared.shutdown.begun() => {

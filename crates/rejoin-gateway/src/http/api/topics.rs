@@ -132,7 +132,9 @@ struct Published {
 #[utoipa::path(
     post, path = "/publish", tag = "topics", request_body = NewMessage,
     responses(
-        (status = 200, description = "The message was published, by this request or by one with the same key.", body = PublishAck),
+        (status = 200,
+         description = "The message was published, by this request or by an earlier one with \
+         the same key.", body = PublishAck),
         (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
         (status = 429, description = "`too_many_topics`, or `rate_limited` for too many keys."),
     )
@@ -171,7 +173,8 @@ pub(super) async fn list(
     get, path = "/topics/{topic}/history", tag = "topics",
     params(("topic" = TopicName, Path, description = "The topic."), HistoryQuery),
     responses(
-        (status = 200, description = "A page of messages, oldest first; empty if the topic does not \
+        (status = 200,
+         description = "A page of messages, oldest first; empty if the topic does not \
          exist.", body = History),
         (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
     )
@@ -196,7 +199,8 @@ pub(super) async fn history(
     get, path = "/topics/{topic}/presence", tag = "topics",
     params(("topic" = TopicName, Path, description = "The topic.")),
     responses(
-        (status = 200, description = "The subscribed users and their devices.", body = PresenceState),
+        (status = 200,
+         description = "The subscribed users and their devices.", body = PresenceState),
         (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
     )
 )]
@@ -242,6 +246,7 @@ fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History,
     let reader = start.as_ref().map_or(Reader { next: 0 }, |start| start.reader);
     let messages = messages(stream, reader, limit)?;
     let begin = start.as_ref().map_or(head, |start| start.position);
+    // Without messages, the client continues from where it started.
     let position = messages.last().map_or(begin, |message| message.position);
 
     Ok(History {

@@ -36,7 +36,9 @@ pub(super) struct Disconnected {
 #[utoipa::path(
     get, path = "/users/{user}/connections", tag = "users",
     params(("user" = UserId, Path, description = "The user."), ConnectionFilter),
-    responses((status = 200, description = "A page of connections, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn connections(
     State(shared): State<Arc<Shared>>,
@@ -56,7 +58,9 @@ pub(super) async fn connections(
         ("device" = DeviceId, Path, description = "The device."),
         ConnectionFilter,
     ),
-    responses((status = 200, description = "A page of connections, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn device_connections(
     State(shared): State<Arc<Shared>>,
@@ -120,7 +124,9 @@ pub(super) async fn emit_to_device(
     post, path = "/users/{user}/disconnect", tag = "users",
     request_body = inline(Option<Disconnect>),
     params(("user" = UserId, Path, description = "The user.")),
-    responses((status = 200, description = "The connections are being closed.", body = Disconnected))
+    responses((
+        status = 200, description = "The connections are being closed.", body = Disconnected,
+    ))
 )]
 pub(super) async fn disconnect(
     State(shared): State<Arc<Shared>>,
@@ -130,6 +136,7 @@ pub(super) async fn disconnect(
 ) -> Result<Answer<Disconnected>, Problem> {
     caller.check_user(&user)?;
 
+    // Connections that open from now on stay. Only a revocation prevents new ones.
     let connections = match &device {
         Some(device) => shared.hub.connections_of_device(&user, device),
         None => shared.hub.connections_of(&user),
