@@ -99,6 +99,7 @@ impl Issuer {
     /// Returns `true` if a token with this key id should wait for [`refresh`](Self::refresh).
     pub(crate) fn should_refresh(&self, key_id: Option<&str>) -> bool {
         let state = self.state.borrow();
+        // Without a `kid`, any known key may verify the token, so no fetch is needed.
         let known = !state.keys.is_empty() && key_id.is_none_or(|id| state.keys.has_id(id));
         !known && state.can_refresh()
     }

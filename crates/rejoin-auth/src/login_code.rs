@@ -98,6 +98,7 @@ impl LoginCodes {
     /// Redeems a code. Of concurrent callers, one gets the grant. Does blocking I/O.
     #[must_use]
     pub fn redeem(&self, code: &str) -> Option<LoginGrant> {
+        // Read first: the content is gone after the removal.
         let grant = self.peek(code)?;
         // The removal decides: it fails for all but one of concurrent callers.
         fs::remove_file(self.path(&secret::hash(code)?)).ok()?;

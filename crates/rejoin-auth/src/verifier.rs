@@ -219,6 +219,7 @@ impl Verifier {
             // RFC 7515 §4.1.11: an unknown critical extension must be refused, and all are.
             return Err(TokenError::Malformed);
         }
+        // `none` is no `Algorithm`, so an unsigned token ends here.
         let Ok(algorithm) = header.alg.parse::<Algorithm>() else {
             return Err(TokenError::Algorithm { allowed: self.keys.algorithms() });
         };

@@ -143,6 +143,7 @@ fn is_own_page(parts: &Parts) -> bool {
 
 /// Returns `true` if the browser states that a page of this server sends the request.
 fn is_same_origin(headers: &HeaderMap) -> bool {
+    // Scripts cannot set this header. Browsers without it send `Origin` with unsafe methods.
     match headers.get("sec-fetch-site").and_then(|site| site.to_str().ok()) {
         Some(site) => site == "same-origin",
         None => headers.contains_key(header::ORIGIN) && is_own_origin(headers),
@@ -156,6 +157,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
     let from_browser =
         headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    // A request with neither header comes from a program, which has no browser's cookie.
     if from_browser && !is_same_origin(headers) {
         let detail = "only this server's own pages may log a browser in or out";
         return Err(Problem::new(ErrorCode::Forbidden, detail));

@@ -163,6 +163,7 @@ impl Gateway {
         let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
         let accept = Arc::new(Accept::new(&shared, http::router(upgrades, pages)));
 
+        // The first shard polls the listener itself, without the runtime.
         shards.listen(listener.into_std()?, accept);
         shared.shutdown.begun().await;
         Ok(())

@@ -24,5 +24,6 @@ pub(crate) fn address(handshake: &Handshake) -> Option<DisplayValue<IpAddr>> {
 /// levels name the connection themselves.
 pub(crate) fn span(handshake: &Handshake) -> Span {
     let address = address(handshake);
+    // Without a parent: the span must not belong to the request of the upgrade.
     debug_span!(parent: None, "connection", address, id = Empty, user = Empty, device = Empty)
 }

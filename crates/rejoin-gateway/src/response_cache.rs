@@ -34,6 +34,7 @@ impl CachedResponse {
     /// # Errors
     /// The response itself if a retry may get another one (429, 5xx).
     pub(crate) async fn read(request: [u8; 32], response: Response) -> Result<Self, Response> {
+        // 429 and 5xx say that a retry may succeed. A cached one would prevent that.
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             return Err(response);

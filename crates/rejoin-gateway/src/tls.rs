@@ -75,6 +75,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as _);
 
+        // No HTTP/2: the upgrade to a WebSocket needs HTTP/1.1 (RFC 6455 §4.1).
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Self { shared: Arc::new(Shared { files, acceptor, certificate }) })

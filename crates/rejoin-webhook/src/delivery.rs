@@ -125,6 +125,7 @@ impl Delivery {
                 () = shutdown.begun() => return End::Stopping,
             };
 
+            // One event at a time. The next one waits, which keeps the order.
             let mut retry = FIRST_RETRY;
             loop {
                 match self.attempt().await {
@@ -185,6 +186,7 @@ impl Delivery {
         let Some(QueuedEvent { id, body, .. }) = &self.current else { return Ok(()) };
         let limit = self.webhook.timeout;
         let call = self.call(id, body.clone());
+        // Over the whole call: a target that sends a byte now and then must not block the queue.
         let result = timeout(limit, call).await.unwrap_or(Err(AttemptError::TimedOut(limit)));
 
         let url = &self.webhook.url;

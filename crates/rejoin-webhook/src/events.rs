@@ -144,6 +144,7 @@ impl EventHandler for WebhookEvents {
         match kind {
             EventKind::Connected => self.open.send_modify(|open| *open += 1),
             EventKind::Disconnected => {
+                // A connection may have opened before this handler was set.
                 self.open.send_modify(|open| *open = open.saturating_sub(1));
             }
             _ => {}

@@ -105,6 +105,7 @@ impl Key {
 
 /// Checks that the bytes are a key of this algorithm, such as a point on its curve.
 fn check_key(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Result<(), InvalidKey> {
+    // The JWT library accepts any bytes. A damaged key would then refuse all tokens silently.
     ParsedPublicKey::new(algorithm, key).map(drop).map_err(|_| InvalidKey::Damaged)
 }
 

@@ -164,6 +164,7 @@ async fn a_token_during_a_fetch_waits_for_its_result() {
     let token = OTHER.token(Some("b"));
     let mut first = Box::pin(user(&verifier, &token));
     // The request is sent, and the issuer withholds the response.
+    // Polled by hand, so that the first future can be dropped in the middle.
     while issuer.requests() < 2 {
         assert!(futures_util::poll!(&mut first).is_pending());
         tokio::task::yield_now().await;

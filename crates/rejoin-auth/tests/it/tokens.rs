@@ -107,6 +107,7 @@ fn an_unsigned_token_is_refused() {
 #[test]
 fn a_key_in_the_token_itself_is_ignored() {
     let claims = json!({ "sub": "ann" });
+    // An attacker's own key in the header would verify the attacker's own signature.
     let mut header = Header::new(Algorithm::RS256);
     header.jwk = Some(serde_json::from_value(OTHER.jwk("a", json!({}))).unwrap());
     header.jku = Some("http://127.0.0.1/keys".to_owned());

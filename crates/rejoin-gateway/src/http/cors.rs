@@ -38,6 +38,7 @@ pub(super) async fn allow_origins(
     };
 
     let headers = response.headers_mut();
+    // Always: a cache must not serve the response for one origin to another.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     let Some(origin) = origin else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -83,6 +83,7 @@ fn complete(method: &str, operation: &mut Value) {
         .split_whitespace()
         .map(|word| word.chars().filter(char::is_ascii_alphanumeric).collect())
         .collect();
+    // From the summary: two routes with the same summary fail a test.
     operation["operationId"] = words.join("_").into();
 
     let needs_token = operation["security"].is_null();

@@ -42,6 +42,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
 }
 
 fn invalid_path(error: &PathRejection) -> Problem {
+    // The library's text names neither the parameter nor the rule.
     let detail = match error {
         PathRejection::FailedToDeserializePathParams(error) => match error.kind() {
             ErrorKind::DeserializeError { key, message, .. } => format!("`{key}`: {message}"),
@@ -101,6 +102,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
 /// Then checks the caller again: the token may have been revoked while the body arrived, and the
 /// effect of the request comes next.
 pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
+    // Present if a handler or a middleware has extracted it; `POST /login` has no caller.
     let caller = request.extensions().get::<Caller>().cloned();
     // Bounded by `DefaultBodyLimit` of the router.
     let body = Bytes::from_request(request, shared).await;

@@ -37,6 +37,8 @@ pub struct Page {
 
 /// Finds a page by its path without the leading slash. `index.html` is the page of `/`.
 ///
+/// Called on the async runtime, so it must not block.
+///
 /// In `index.html`, `<base href="/" />` is replaced by the base path of the server. The names of
 /// files below `assets/` must contain a hash of their content, because browsers cache them for
 /// ever. For such a file, `PATH.br` and `PATH.gz` may be compressed variants, which are served to
@@ -63,7 +65,6 @@ impl Pages {
             "" => INDEX,
             path => path,
         };
-        // The files are static: `find` reads no disk, so it may run on the runtime.
         let Self(find) = self;
 
         // The pages route their own URLs, so a browser that opens one gets the index.

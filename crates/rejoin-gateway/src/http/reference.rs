@@ -69,6 +69,7 @@ fn html(document: &Value) -> String {
     let info = &document["info"];
     let (title, version) = (text(&info["title"]), text(&info["version"]));
     let (mut nav, mut body) = (String::new(), String::new());
+    // In the order of the tags, which groups the routes by subject.
     for tag in document["tags"].as_array().into_iter().flatten() {
         let name = text(&tag["name"]);
         let _ = write!(nav, "<strong>{name}</strong>");

@@ -70,6 +70,7 @@ async fn a_session_is_started_used_and_closed() {
         program.hung_up().await;
         drop(program.events);
     };
+    // The request waits for the program's end, so both run at the same time.
     let (answer, ()) = tokio::join!(close, ends);
     assert_eq!(answer.status, 204);
     let gone = server.api("ann", "GET", &path).send().await;

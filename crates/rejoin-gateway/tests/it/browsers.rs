@@ -38,6 +38,7 @@ async fn a_log_in_sets_a_cookie_that_scripts_cannot_read() {
     assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
 
+    // The cookie alone authenticates the browser.
     let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await;
     assert!(me.header("set-cookie").starts_with(cookie), "each response extends the cookie");
     let me = me.json();
@@ -210,6 +211,7 @@ async fn an_asset_is_served_as_the_smallest_accepted_variant() {
     }
 
     assert_eq!(get("/assets/a.js", "br, gzip").await.header("content-encoding"), "");
+    // The base path is part of the page, so the tags must differ.
     let (index, below) = (get("/", "").await, server_below("/rejoin/").await);
     let below = below.ask("GET", "/rejoin/").send().await;
     assert_ne!(index.header("etag"), below.header("etag"), "their contents differ");

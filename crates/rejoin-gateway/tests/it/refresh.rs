@@ -17,6 +17,7 @@ async fn a_refresh_ends_subscriptions_that_the_new_token_forbids() {
     }
     ann.ask("attach", json!({ "session": session, "role": "writer" })).await;
 
+    // The new token allows one of the two topics, and no writing.
     let caps = r#"{"topics":{"news":["subscribe","publish"]},"sessions":{"terminal":["attach"]}}"#;
     let caps = Some(serde_json::from_str(caps).unwrap());
     let narrow = Claims { exp: Some(3_900_000_000), caps, ..claims("ann") };

@@ -245,6 +245,7 @@ async fn a_plain_http_request_is_refused_with_the_cause() {
 async fn a_stalled_handshake_is_closed_after_ten_seconds() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
+    // Silent from the start, and silent within the first record.
     for begin in [&b""[..], &[22, 3, 1, 0, 100]] {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(begin).await.unwrap();

@@ -36,6 +36,7 @@ fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {
 async fn events_arrive_signed_and_in_order() {
     let mut program = Program::start([status("204 No Content")]).await;
     let (server, _events) = server_with_events(&program).await;
+    // The log-in causes two events.
     let mut client = server.log_in("ann").await;
     let connected = program.next().await.verified();
     assert_eq!(connected["type"], "connected");

@@ -209,6 +209,7 @@ pub(super) async fn list(
     caller.check_admin()?;
 
     let mut all: Vec<_> = shared.revocations().list().into_iter().map(info).collect();
+    // The table has no order. A page is defined by the cursor, so all entries are sorted.
     all.sort_by_cached_key(cursor);
     let later = all.into_iter().filter(|it| after.as_ref().is_none_or(|after| cursor(it) > *after));
     let (revocations, next) = page(later, limit, cursor);

@@ -129,6 +129,7 @@ async fn start_session(
 ) -> Result<String, Problem> {
     let sessions = shared.browser_sessions();
     let secret = sessions.start(identity.clone(), browser).map_err(|error| not_written(&error))?;
+    // The browser forgets the old cookie, so the old session would only take room.
     if let Some(id) = replaced.and_then(|secret| sessions.id_of(&secret)) {
         sessions.end(|identity| identity.browser_session.as_ref() == Some(&id));
     }
@@ -222,6 +223,7 @@ async fn code_grant(
     code: String,
     lookup: fn(&LoginCodes, &str) -> Option<LoginGrant>,
 ) -> Result<LoginGrant, TokenError> {
+    // Without codes, each code is unknown.
     let Some(codes) = shared.config.login_codes.clone() else { return Err(TokenError::LoginCode) };
     let found = tokio::task::spawn_blocking(move || lookup(&codes, &code)).await;
     found.ok().flatten().ok_or(TokenError::LoginCode)

@@ -233,6 +233,7 @@ pub(super) async fn create(
     let create = CreateTerminal { id, profile, name, size, cwd };
     let session = shared.hub.create_terminal(&caller, create).await?;
 
+    // With the base path, as the client sees it.
     let location = format!("{}api/v1/sessions/{}", shared.config.base_path, session.id());
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers, axum::Json(session.info())).into_response())

@@ -115,6 +115,7 @@ impl Schemas<'_> {
                 Value::String(kind) if kind == "array" => (&present["items"], "[]."),
                 _ => (present, "."),
             };
+            // A schema may contain itself.
             if path.matches('.').count() < MAX_DEPTH {
                 rows.push_str(&self.rows(inner, &format!("{path}{suffix}"), direction));
             }
