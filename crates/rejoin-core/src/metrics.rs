@@ -115,7 +115,7 @@ impl Default for Metrics {
 
         let metrics = Self {
             connections: add.name("connections", "Connections that are authenticated"),
-            connections_total: add.name("connections", "Connections ever authenticated"),
+            connections_total: add.name("connections_opened", "Connections ever authenticated"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
             closed: add.name("connections_closed", "WebSockets closed, by close code"),
             messages_received: add.name("messages_received", "Messages read from clients"),
@@ -237,46 +237,13 @@ impl Metrics {
         self.registry.lock().register_collector(Box::new(observed));
     }
 
-    /// Returns the metrics in the Prometheus text format: `text/plain; version=0.0.4`.
+    /// Returns the metrics as OpenMetrics text 1.0.0.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock()).expect("writing to a string succeeds");
-        classic(&text)
+        text
     }
-}
-
-/// Converts OpenMetrics to the Prometheus text format 0.0.4.
-///
-/// There a counter's family has the suffix `_total`, so that `connections` and
-/// `connections_total` are two names.
-fn classic(text: &str) -> String {
-    let mut classic = String::with_capacity(text.len());
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let about = |line: &str| {
-            let (name, rest) = line.split_once(' ')?;
-            Some((name.to_owned(), rest.to_owned()))
-        };
-
-        let help = line.strip_prefix("# HELP ").and_then(about);
-        let kind = lines.peek().and_then(|line| line.strip_prefix("# TYPE ")).and_then(about);
-
-        match (help, kind) {
-            (Some((name, help)), Some((_, kind))) => {
-                lines.next();
-                let suffix = if kind == "counter" { "_total" } else { "" };
-                classic += &format!("# HELP {name}{suffix} {help}\n");
-                classic += &format!("# TYPE {name}{suffix} {kind}\n");
-            }
-            _ if line == "# EOF" => {}
-            _ => {
-                classic += line;
-                classic.push('\n');
-            }
-        }
-    }
-    classic
 }
 
 impl DropReason {

@@ -24,8 +24,9 @@ pub(crate) use request::{Opening, Outcome};
 
 use crate::{
     accept::{address::AddressLimit, http_socket::HttpSocket, service::ConnectionService},
-    gateway::{GatewayConfig, Shared},
+    config::GatewayConfig,
     peer::{Peer, TrustedProxies},
+    state::Shared,
     tls::Tls,
     transport::Transport,
 };

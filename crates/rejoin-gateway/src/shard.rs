@@ -42,9 +42,9 @@ pub(crate) use keepalive::{Duty, Keepalive, Now};
 
 use crate::{
     accept::Accept,
-    gateway::Shared,
     shard::{drain::Drain, inbox::Command, run::Shard},
     socket::{Accepted, RawAttach},
+    state::Shared,
     transport::Transport,
 };
 

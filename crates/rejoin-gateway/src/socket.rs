@@ -27,8 +27,8 @@ pub(crate) use upgrade::{Accepted, Endpoint, check, user_agent};
 
 use crate::{
     accept,
-    gateway::Shared,
     shard::{Arrival, Shards},
+    state::Shared,
 };
 
 /// What the upgrades that HTTP serves use.

@@ -34,6 +34,8 @@ const HTTP: Family = Family {
     what: "HTTP",
     crates: &["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http"],
 };
+const HTTP_SERVER: Family =
+    Family { what: "an HTTP server", crates: &["axum", "tower", "tower-http", "utoipa"] };
 const SQL: Family = Family { what: "SQL", crates: &["sqlx", "rusqlite", "tokio-postgres"] };
 const REDIS: Family = Family { what: "Redis", crates: &["redis"] };
 const OS: Family =
@@ -54,6 +56,9 @@ const NO_OS_NO_TOKIO_OS: &[&str] = &[
     "tokio::process",
     "tokio::signal",
 ];
+
+const NO_SOCKETS: &[&str] =
+    &["std::net::Tcp", "std::net::Udp", "std::process", "tokio::net", "tokio::process"];
 
 const LAYERS: &[Layer] = &[
     Layer {
@@ -93,8 +98,32 @@ const LAYERS: &[Layer] = &[
         without_paths: &[],
     },
     Layer {
+        name: "rejoin-http-client",
+        below: &["rejoin-core"],
+        without: &[HTTP_SERVER, SQL, REDIS, OS, ARGUMENTS],
+        without_paths: NO_SOCKETS,
+    },
+    Layer {
+        name: "rejoin-auth",
+        below: &["rejoin-core", "rejoin-http-client", "rejoin-protocol"],
+        without: &[HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without_paths: NO_SOCKETS,
+    },
+    Layer {
+        name: "rejoin-webhook",
+        below: &["rejoin-core", "rejoin-http-client", "rejoin-protocol"],
+        without: &[HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without_paths: NO_SOCKETS,
+    },
+    Layer {
         name: "rejoin-gateway",
-        below: &["rejoin-core", "rejoin-protocol", "rejoin-websocket"],
+        below: &[
+            "rejoin-auth",
+            "rejoin-core",
+            "rejoin-protocol",
+            "rejoin-webhook",
+            "rejoin-websocket",
+        ],
         without: &[SQL, REDIS, ARGUMENTS],
         without_paths: &[],
     },

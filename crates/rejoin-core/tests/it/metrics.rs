@@ -37,6 +37,9 @@ fn samples(text: &str) -> BTreeSet<String> {
             "histogram" => {
                 names.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}")));
             }
+            "counter" => {
+                names.insert(format!("{name}_total"));
+            }
             _ => {
                 names.insert(name.to_owned());
             }
@@ -51,13 +54,13 @@ fn the_documented_metrics_exist() {
     let text = text();
     for expected in [
         ("rejoin_connections", "gauge"),
-        ("rejoin_connections_total", "counter"),
-        ("rejoin_messages_sent_total", "counter"),
-        ("rejoin_frames_dropped_total", "counter"),
+        ("rejoin_connections_opened", "counter"),
+        ("rejoin_messages_sent", "counter"),
+        ("rejoin_frames_dropped", "counter"),
         ("rejoin_broadcast_seconds", "histogram"),
         ("rejoin_sessions", "gauge"),
-        ("rejoin_auth_failures_total", "counter"),
-        ("rejoin_rate_limited_total", "counter"),
+        ("rejoin_auth_failures", "counter"),
+        ("rejoin_rate_limited", "counter"),
     ] {
         assert!(types(&text).contains(&expected), "{expected:?} in {text}");
     }
@@ -70,6 +73,7 @@ fn each_metric_has_one_name_and_type() {
     let different: BTreeSet<_> = names.iter().collect();
     assert_eq!(different.len(), names.len(), "{text}");
     assert!(names.iter().all(|name| name.starts_with("rejoin_")), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn counts_are_written_with_their_labels() {
     let text = text();
     for expected in [
         "rejoin_connections 3",
-        "rejoin_connections_total 7",
+        "rejoin_connections_opened_total 7",
         "rejoin_frames_dropped_total{reason=\"retention\"} 2",
         "rejoin_auth_failures_total{reason=\"expired\"} 1",
         "rejoin_rate_limited_total{what=\"messages\"} 1",

@@ -22,8 +22,8 @@ use tracing::debug;
 
 use crate::{
     accept::{Accept, body::TimedBody, pending::PendingSlot},
-    http::Problem,
     peer::Peer,
+    problem::Problem,
 };
 
 /// Serves the requests of one socket.

@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::{
-    Gateway, GatewayConfig, Signer, encode,
-    gateway::Shared,
-    http::Opener,
+    Gateway, GatewayConfig, Signer,
+    credentials::AuthOutcome,
+    encode,
     shard::{Arrival, Context, Settings, inbox::Inbox, run::Shard},
     socket::Accepted,
+    state::Shared,
     transport::Transport,
 };
 
@@ -80,12 +81,8 @@ impl Stage {
 
         let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
         let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
-        let accepted = Accepted::new(
-            Opener::Known(identity),
-            ClientInfo::default(),
-            FrameEncoding::Plain,
-            permit,
-        );
+        let accepted =
+            Accepted::new(AuthOutcome::Known(identity), Handshake::default(), Form::Plain, permit);
         self.shard.adopt(Arrival {
             transport: Transport::Plain(mio::net::TcpStream::from_std(near)),
             first_bytes: bytes::Bytes::new(),

@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, debug};
 
 use crate::{
-    gateway::Shared,
     log,
     shard::Keepalive,
     socket::{
@@ -29,6 +28,7 @@ use crate::{
         raw::Raw,
         upgrade::Room,
     },
+    state::Shared,
 };
 
 /// One client, from the upgrade to the decision to close.

@@ -12,13 +12,14 @@ use rejoin_protocol::{ErrorCode, ProfileName, Role, SessionId, TerminalSize, mes
 use serde::Deserialize;
 
 use crate::{
-    gateway::Shared,
-    http::{Caller, Opener, Problem},
+    credentials::{AuthOutcome, Caller},
+    problem::Problem,
     socket::{
         Upgrades,
         raw::RawAttach,
         upgrade::{self, Endpoint},
     },
+    state::Shared,
 };
 
 /// The path segment that stands for any profile.
@@ -69,19 +70,21 @@ pub(crate) async fn upgrade(
 /// Finds the session, or makes it.
 async fn find_or_create(
     shared: &Shared,
-    opener: &Opener,
+    opener: &AuthOutcome,
     profile: &str,
     session: &str,
     address: &Address,
 ) -> Result<RawAttach, Problem> {
     let identity = match opener {
-        Opener::Known(identity) => identity.clone(),
-        Opener::Ticket(ticket) => ticket.identity().clone(),
-        Opener::Unknown => {
+        AuthOutcome::Known(identity) => identity.clone(),
+        AuthOutcome::Ticket(ticket) => ticket.identity().clone(),
+        AuthOutcome::Unknown => {
             let detail = "send `Authorization: Bearer TOKEN`, or add `?ticket=`";
             return Err(Problem::new(ErrorCode::NotAuthenticated, detail));
         }
-        Opener::Refused(error) => return Err(Problem::new(error.codes().0, &error.to_string())),
+        AuthOutcome::Refused(error) => {
+            return Err(Problem::new(error.codes().0, &error.to_string()));
+        }
     };
     let invalid = |error: String| Problem::new(ErrorCode::InvalidField, &error);
     let id = SessionId::new(session).map_err(|error| invalid(error.to_string()))?;

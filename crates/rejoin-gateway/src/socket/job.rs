@@ -5,11 +5,12 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
+use rejoin_auth::TokenError;
 use rejoin_core::{Attachment, Identity, Outbox, Shutdown};
 use rejoin_protocol::{MessageId, message::AuthenticateRequest};
 use tokio::task::AbortHandle;
 
-use crate::{shard::ShardHandle, token::TokenError};
+use crate::shard::ShardHandle;
 
 /// The work, and what its connection does at its end.
 pub(super) type Job = Pin<Box<dyn Future<Output = Done> + Send>>;

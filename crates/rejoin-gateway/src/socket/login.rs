@@ -3,7 +3,8 @@
 use std::{mem, sync::Arc};
 
 use futures_util::FutureExt;
-use rejoin_core::{Attachment, Connection, Device, Identity, OutboxItem, TopicRight};
+use rejoin_auth::TokenError;
+use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
@@ -15,7 +16,7 @@ use tracing::{debug, field::display, info};
 
 use crate::{
     accept::PendingSlot,
-    http::Opener,
+    credentials::AuthOutcome,
     log,
     shard::Keepalive,
     socket::{
@@ -23,7 +24,6 @@ use crate::{
         job::Done,
         upgrade::Room,
     },
-    token::TokenError,
 };
 
 impl Client {
@@ -47,14 +47,14 @@ impl Client {
     }
 
     /// Begins with the credentials of the request.
-    pub(crate) fn open(&mut self, opener: Opener) -> Flow {
+    pub(crate) fn open(&mut self, opener: AuthOutcome) -> Flow {
         match opener {
-            Opener::Known(identity) => self.welcome(None, identity, &ImplicitPositions::default()),
-            Opener::Ticket(ticket) => {
-                self.welcome(None, ticket.spend(), &ImplicitPositions::default())
+            AuthOutcome::Known(identity) => self.welcome(None, identity, &Positions::default()),
+            AuthOutcome::Ticket(ticket) => {
+                self.welcome(None, ticket.spend(), &Positions::default())
             }
-            Opener::Unknown => Flow::Continue,
-            Opener::Refused(error) => self.refuse_token(None, &error),
+            AuthOutcome::Unknown => Flow::Continue,
+            AuthOutcome::Refused(error) => self.refuse_token(None, &error),
         }
     }
 

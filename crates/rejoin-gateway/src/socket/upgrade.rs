@@ -15,9 +15,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     accept::PendingSlot,
-    gateway::Shared,
-    http::{Opener, Problem, Proofs, check_host, identify_opener, is_allowed},
+    credentials::{AuthOutcome, UrlCredentials, identify_upgrade},
+    origin::is_allowed,
     peer::Peer,
+    problem::Problem,
+    state::Shared,
 };
 
 /// The longest name of a client's program that is kept, in bytes.
@@ -38,7 +40,7 @@ pub(crate) struct Accepted {
     /// The headers of the answer.
     headers: HeaderMap,
     /// Who opens it.
-    pub(crate) opener: Opener,
+    pub(crate) opener: AuthOutcome,
     /// What is known of the client.
     pub(crate) handshake: ClientInfo,
     /// How messages look to it.
@@ -71,7 +73,7 @@ pub(crate) async fn check(
     parts: &mut Parts,
     endpoint: Endpoint,
 ) -> Result<Accepted, Response> {
-    check_host(shared, parts).map_err(IntoResponse::into_response)?;
+    shared.hosts.check(&parts.headers).map_err(IntoResponse::into_response)?;
     let headers = &parts.headers;
     let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
     let key = handshake::accept(pairs).map_err(refuse)?;
@@ -88,15 +90,15 @@ pub(crate) async fn check(
     if shared.permits.available_permits() == 0 {
         return Err(no_room(shared).into_response());
     }
-    let proofs = Proofs { ticket, token };
-    let opener = identify_opener(shared, parts, proofs);
+    let credentials = UrlCredentials { ticket, token };
+    let opener = identify_upgrade(shared, parts, credentials);
     let opener = opener.await.map_err(IntoResponse::into_response)?;
     let room = match &opener {
-        Opener::Known(_) | Opener::Ticket(_) => {
+        AuthOutcome::Known(_) | AuthOutcome::Ticket(_) => {
             let permit = Arc::clone(&shared.permits).try_acquire_owned();
             Room::Connection { _permit: permit.map_err(|_| no_room(shared).into_response())? }
         }
-        Opener::Unknown | Opener::Refused(_) => {
+        AuthOutcome::Unknown | AuthOutcome::Refused(_) => {
             Room::Unauthenticated(shared.unauthenticated.enter())
         }
     };
@@ -139,9 +141,9 @@ impl Accepted {
     /// A connection without a request, for tests of shards.
     #[cfg(test)]
     pub(crate) fn new(
-        opener: Opener,
-        handshake: ClientInfo,
-        form: FrameEncoding,
+        opener: AuthOutcome,
+        handshake: Handshake,
+        form: Form,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let room = Room::Connection { _permit: permit };

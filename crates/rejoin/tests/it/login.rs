@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A key that is known to everybody, and a token for `bob` that it has signed.
-const ISSUER: &str = include_str!("../../../rejoin-gateway/tests/keys/ed25519.pub.pem");
+const ISSUER: &str = include_str!("../../../rejoin-auth/tests/keys/ed25519.pub.pem");
 const TOKEN_OF_ISSUER: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJib2IiLCJleHAiOjQwMDAwMDAwMDB9._uzXF2Mc_1zZR0eKpb4Ck8l7CYAfQCYwhNCN4DFRt2OPk5a3N_AY5oVmQRC63Q_pmEVFUd3t2hqqoYYQAyO-Cw";
 
 #[test]

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
+use rejoin_auth::Target;
 use rejoin_core::{Caps, Connection, Identity};
 use rejoin_protocol::{CloseCode, Subject, TopicName, UserId, code::CLOSE_CODES};
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{CLOSE, MAX_CONNECTIONS, Peer, Stage, text};
-use crate::revocation::Target;
 
 const USERS: [&str; 3] = ["ann", "bob", "cat"];
 /// Longer than any deadline of a connection.
