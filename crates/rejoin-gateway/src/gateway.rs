@@ -23,16 +23,17 @@ use tokio::{
 use tracing::error;
 
 use crate::{
-    accept::{Accept, PendingConnections},
+    accept::Accept,
     browser_session::{BrowserSessionError, BrowserSessions},
-    gcra::Rate,
+    endpoint::Upgrades,
+    gcra::{Rate, Rates},
     handler::MessageHandler,
     http::{self, AllowedHosts, Answers, FindPage, Pages},
     login_code::LoginCodes,
     peer::TrustedProxies,
+    pending::PendingConnections,
     revocation::Revocations,
     shard::{Settings, Shards},
-    socket::{Rates, Upgrades},
     ticket::Tickets,
     tls::Tls,
     token::{TokenError, Verifier},

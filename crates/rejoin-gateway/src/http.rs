@@ -30,7 +30,7 @@ use rejoin_protocol::ErrorCode;
 pub(crate) use extract::Caller;
 pub(crate) use host::{AllowedHosts, check_host};
 pub(crate) use idempotency::Answers;
-pub(crate) use identity::{Opener, Proofs, identify, identify_opener};
+pub(crate) use identity::{AuthOutcome, UrlCredentials, identify, identify_upgrade};
 use identity::{bearer, check_own_page};
 pub(crate) use origin::{is_allowed, is_own_origin};
 pub(crate) use pages::Pages;
@@ -38,16 +38,16 @@ pub use pages::{FindPage, Page};
 pub(crate) use problem::Problem;
 
 use crate::{
+    endpoint::{self, Upgrades},
     gateway::Shared,
-    socket::{self, Upgrades},
 };
 
 /// The routes of the gateway below its base path, and `pages` for everything else there.
 pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
     let shared = &Arc::clone(&upgrades.shared);
     let sockets = Router::new()
-        .route("/ws", get(socket::upgrade))
-        .route("/ws/{profile}/{session}", get(socket::upgrade_raw))
+        .route("/ws", get(endpoint::upgrade))
+        .route("/ws/{profile}/{session}", get(endpoint::upgrade_raw))
         .with_state(upgrades);
     let own = Router::new()
         .route("/healthz", get(health::alive))

@@ -14,7 +14,7 @@ use crate::{
 
 /// What a socket's request may say of its user in its address.
 #[derive(Default)]
-pub(crate) struct Proofs {
+pub(crate) struct UrlCredentials {
     /// A single-use ticket.
     pub(crate) ticket: Option<String>,
     /// A token, where the configuration allows it.
@@ -23,7 +23,7 @@ pub(crate) struct Proofs {
 
 /// Who opens a socket.
 #[derive(Debug)]
-pub(crate) enum Opener {
+pub(crate) enum AuthOutcome {
     /// Somebody whose proof is good.
     Known(Identity),
     /// Somebody with a ticket, which is spent when the socket is theirs.
@@ -66,26 +66,26 @@ fn of_browser_session(shared: &Shared, secret: &str) -> Result<Identity, TokenEr
 }
 
 /// Who opens a socket. The origin is the caller's to check.
-pub(crate) async fn identify_opener(
+pub(crate) async fn identify_upgrade(
     shared: &Shared,
     parts: &Parts,
-    proofs: Proofs,
-) -> Result<Opener, Problem> {
+    credentials: UrlCredentials,
+) -> Result<AuthOutcome, Problem> {
     let headers = &parts.headers;
     if let Some(token) = bearer(headers) {
         let identity = shared.verify(token).await.map_err(|error| refused(shared, &error))?;
-        return Ok(Opener::Known(identity));
+        return Ok(AuthOutcome::Known(identity));
     }
-    if let Some(ticket) = proofs.ticket {
+    if let Some(ticket) = credentials.ticket {
         return Ok(match shared.tickets.hold(&ticket) {
-            Some(ticket) => Opener::Ticket(ticket),
+            Some(ticket) => AuthOutcome::Ticket(ticket),
             None => {
                 shared.hub.metrics().auth_failed(TokenError::Ticket.reason());
-                Opener::Refused(TokenError::Ticket)
+                AuthOutcome::Refused(TokenError::Ticket)
             }
         });
     }
-    let token = match proofs.token {
+    let token = match credentials.token {
         Some(_) if !shared.config.token_in_url => {
             let detail = "a token in an address ends in logs and histories: send it in the \
                           header `Authorization`, in the first message, or exchange it for a \
@@ -100,14 +100,14 @@ pub(crate) async fn identify_opener(
         Some(token) => shared.verify(&token).await,
         None => match secret() {
             Some(secret) => of_browser_session(shared, &secret),
-            None => return Ok(shared.anonymous().map_or(Opener::Unknown, Opener::Known)),
+            None => return Ok(shared.anonymous().map_or(AuthOutcome::Unknown, AuthOutcome::Known)),
         },
     };
     Ok(match identity {
-        Ok(identity) => Opener::Known(identity),
+        Ok(identity) => AuthOutcome::Known(identity),
         Err(error) => {
             shared.hub.metrics().auth_failed(error.reason());
-            Opener::Refused(error)
+            AuthOutcome::Refused(error)
         }
     })
 }
