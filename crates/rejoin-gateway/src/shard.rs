@@ -108,8 +108,8 @@ struct Shard {
 
 /// The work lists of this pass and the next.
 ///
-/// Each entry is there once: `Connection::in_readable`, `in_dirty` and `in_behind` say whether a
-/// connection is already listed.
+/// A connection is in each list at most once: its flags `in_readable`, `in_dirty` and `in_behind`
+/// are set while it is listed.
 #[derive(Debug, Default)]
 struct Work {
     /// Connections to read.
@@ -172,7 +172,7 @@ impl Shard {
         }
     }
 
-    /// Lists a connection for a look at its outbox and a flush.
+    /// Lists a connection whose outbox must be taken and whose output must be flushed.
     fn mark_dirty(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot)
             && !mem::replace(&mut connection.in_dirty, true)

@@ -91,7 +91,7 @@ impl Shard {
     pub(super) fn drain_next(&mut self) {
         let Some(begin) = self.draining else { return };
 
-        // By slot: slots have gaps, so the number of connections says nothing about the last slot.
+        // Up to the capacity, not the length: free slots lie between connections.
         let end = (begin + SLOTS_PER_PASS).min(self.connections.capacity());
         for slot in begin..end {
             match self.connections.get(slot).map(|connection| &connection.phase) {

@@ -102,10 +102,7 @@ mod tests {
     fn each_form_of_a_frame_is_made_once() {
         let output = message(BinaryKind::Output, &[b'x'; 5000]);
         for form in Form::ALL {
-            assert_eq!(
-                frame(&output, form).as_ptr(),
-                frame(&output.clone(), form).as_ptr()
-            );
+            assert_eq!(frame(&output, form).as_ptr(), frame(&output.clone(), form).as_ptr());
         }
     }
 }
