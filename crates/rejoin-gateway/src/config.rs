@@ -5,7 +5,11 @@ use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 use rejoin_auth::{LoginCodes, Verifier};
 use rejoin_protocol::limits;
 
-use crate::{gcra::Rate, peer::TrustedProxies, socket::Rates, tls::Tls};
+use crate::{
+    gcra::{Rate, Rates},
+    peer::TrustedProxies,
+    tls::Tls,
+};
 
 /// The configuration of a [`Gateway`](crate::Gateway).
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use tracing::error;
 use crate::{
     accept::Accept,
     config::GatewayConfig,
+    endpoint::Upgrades,
     handler::{Handlers, MessageHandler},
     http::{self, FindPage, Pages},
     shard::{Settings, Shards},
-    socket::Upgrades,
     state::{Readiness, Shared},
 };
 

@@ -26,8 +26,8 @@ pub(crate) use pages::Pages;
 pub use pages::{FindPage, Page};
 
 use crate::{
+    endpoint::{self, Upgrades},
     problem::Problem,
-    socket::{self, Upgrades},
     state::Shared,
 };
 
@@ -35,8 +35,8 @@ use crate::{
 pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
     let shared = &Arc::clone(&upgrades.shared);
     let sockets = Router::new()
-        .route("/ws", get(socket::upgrade))
-        .route("/ws/{profile}/{session}", get(socket::upgrade_raw))
+        .route("/ws", get(endpoint::upgrade))
+        .route("/ws/{profile}/{session}", get(endpoint::upgrade_raw))
         .with_state(upgrades);
     let own = Router::new()
         .route("/healthz", get(health::healthz))

@@ -15,6 +15,7 @@
 mod accept;
 mod config;
 mod credentials;
+mod endpoint;
 mod gateway;
 mod gcra;
 mod handler;
@@ -23,6 +24,7 @@ mod http;
 mod log;
 mod origin;
 mod peer;
+mod pending;
 mod problem;
 mod response_cache;
 mod shard;
@@ -43,11 +45,10 @@ pub use rejoin_webhook::{
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, HandlerExists};
-pub use gcra::Rate;
+pub use gcra::{Rate, Rates};
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
-pub use socket::Rates;
 pub use state::Readiness;
 pub use tls::{Tls, TlsConfig, TlsError};
 

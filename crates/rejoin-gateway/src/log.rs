@@ -9,12 +9,12 @@ use tracing::{
 };
 
 /// Returns the device id.
-pub(crate) fn device(handshake: &Handshake) -> Option<&str> {
+pub(crate) fn device(handshake: &ClientInfo) -> Option<&str> {
     handshake.device.id.as_ref().map(|id| id.as_str())
 }
 
 /// Returns the address.
-pub(crate) fn address(handshake: &Handshake) -> Option<DisplayValue<IpAddr>> {
+pub(crate) fn address(handshake: &ClientInfo) -> Option<DisplayValue<IpAddr>> {
     handshake.address.map(display)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn address(handshake: &Handshake) -> Option<DisplayValue<IpAddr>> {
 ///
 /// At `debug`: an enabled span takes about 450 bytes of each idle connection. Log lines at higher
 /// levels name the connection themselves.
-pub(crate) fn span(handshake: &Handshake) -> Span {
+pub(crate) fn span(handshake: &ClientInfo) -> Span {
     let address = address(handshake);
     // Without a parent: the span must not belong to the request of the upgrade.
     debug_span!(parent: None, "connection", address, id = Empty, user = Empty, device = Empty)

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use rejoin_core::Recent;
+use rejoin_core::IdempotencyCache;
 use rejoin_protocol::{ErrorCode, RequestKey};
 
 use crate::problem::Problem;
@@ -16,7 +16,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The cached responses of each user, by the hash of the request's path and the key.
 ///
 /// The hash bounds the memory: the client chooses the length of the path.
-pub(crate) type ResponseCache = Recent<([u8; 32], RequestKey), CachedResponse>;
+pub(crate) type ResponseCache = IdempotencyCache<([u8; 32], RequestKey), CachedResponse>;
 
 /// The response to a request that was executed.
 #[derive(Debug)]

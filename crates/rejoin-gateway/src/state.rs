@@ -14,7 +14,7 @@ use rejoin_protocol::{CloseCode, UserId};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    accept::PendingConnections, config::GatewayConfig, handler::Handlers, host::AllowedHosts,
+    config::GatewayConfig, handler::Handlers, host::AllowedHosts, pending::PendingConnections,
     response_cache::ResponseCache,
 };
 

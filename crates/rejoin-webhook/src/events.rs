@@ -37,9 +37,9 @@ pub enum EventKind {
     /// A connection has ended.
     Disconnected,
     /// The first connection of a user was opened.
-    UserCame,
+    UserOnline,
     /// The last connection of a user has ended.
-    UserGone,
+    UserOffline,
     /// A session was started.
     SessionStarted,
     /// The last connection has left a session.
@@ -55,8 +55,8 @@ impl EventKind {
     pub const ALL: [Self; 8] = [
         Self::Connected,
         Self::Disconnected,
-        Self::UserCame,
-        Self::UserGone,
+        Self::UserOnline,
+        Self::UserOffline,
         Self::SessionStarted,
         Self::SessionLeft,
         Self::SessionEnded,
@@ -157,8 +157,8 @@ fn kind(event: &HubEvent) -> Option<EventKind> {
     Some(match event {
         HubEvent::Connected { .. } => EventKind::Connected,
         HubEvent::Disconnected { .. } => EventKind::Disconnected,
-        HubEvent::UserOnline { .. } => EventKind::UserCame,
-        HubEvent::UserOffline { .. } => EventKind::UserGone,
+        HubEvent::UserOnline { .. } => EventKind::UserOnline,
+        HubEvent::UserOffline { .. } => EventKind::UserOffline,
         HubEvent::SessionStarted { .. } => EventKind::SessionStarted,
         HubEvent::SessionLeft { .. } => EventKind::SessionLeft,
         HubEvent::SessionEnded { .. } => EventKind::SessionEnded,

@@ -2,7 +2,7 @@
 
 use rejoin_protocol::{
     CloseCode, ConnectionId, DeviceId, UserId,
-    message::{ErrorBody, ImplicitStreamStarts, ImplicitPositions},
+    message::{ErrorBody, ImplicitPositions, ImplicitStreamStarts},
 };
 
 use crate::{

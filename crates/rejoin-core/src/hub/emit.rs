@@ -111,7 +111,11 @@ impl Hub {
         Ok(streams.start(&key, position))
     }
 
-    async fn emit(&self, key: ImplicitStreamKey, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
+    async fn emit(
+        &self,
+        key: ImplicitStreamKey,
+        event: MessageBody<'_>,
+    ) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.implicit_stream(key)?;
         let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;

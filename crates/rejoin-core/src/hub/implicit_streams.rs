@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
-    message::{ErrorBody, ImplicitStreamStarts, ImplicitPositions, StreamStart},
+    message::{ErrorBody, ImplicitPositions, ImplicitStreamStarts, StreamStart},
 };
 
 use crate::{

@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use rejoin_protocol::{
     Position, StreamNumber, Subject, limits,
-    message::{PresenceChange, PresenceState, PresenceMember, ServerMessage, text},
+    message::{PresenceChange, PresenceMember, PresenceState, ServerMessage, text},
 };
 use tokio::time::Instant;
 

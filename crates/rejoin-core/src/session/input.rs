@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rejoin_protocol::{
     ErrorCode, MessageId, StreamNumber,
-    binary::{BinaryKind, BinaryHeader},
+    binary::{BinaryHeader, BinaryKind},
     message::{Empty, ErrorBody, ServerMessage},
 };
 use tokio::sync::{mpsc, oneshot};

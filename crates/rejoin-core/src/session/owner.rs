@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use rejoin_protocol::{
     Exit, SessionStatus,
-    binary::{BinaryKind, BinaryHeader},
+    binary::{BinaryHeader, BinaryKind},
     message::SessionUpdate,
 };
 use tokio::{
@@ -231,7 +231,8 @@ impl Owner {
 
     fn append_output(&mut self, chunks: Vec<Bytes>) {
         let stream = self.session.stream();
-        let head = BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
+        let head =
+            BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
         let head = head.to_bytes();
         let parts: Vec<&[u8]> =
             std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();

@@ -77,7 +77,9 @@ async fn a_broadcast_is_in_the_stream_of_everyone() {
         panic!("the connection reads")
     };
 
-    hub.broadcast(MessageBody { name: None, data: &raw(r#"{"event":"maintenance"}"#) }).await.unwrap();
+    hub.broadcast(MessageBody { name: None, data: &raw(r#"{"event":"maintenance"}"#) })
+        .await
+        .unwrap();
     let mut batch = Batch::default();
     stream.read(reader, limit(9), &mut batch);
     let text = std::str::from_utf8(batch.frames[0].plain()).unwrap();

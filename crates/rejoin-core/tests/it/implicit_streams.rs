@@ -126,7 +126,8 @@ impl Client {
         let mut received: Option<ImplicitStreamStarts> = None;
         let registration =
             hub.register(connection.clone(), &positions, |streams| received = Some(streams));
-        let ImplicitStreamStarts { all, user, device } = received.expect("a registration calls `welcome`");
+        let ImplicitStreamStarts { all, user, device } =
+            received.expect("a registration calls `welcome`");
         let starts = [("@all", Some(all)), ("@user", Some(user)), ("@device", device)];
         for (topic, start) in starts {
             let Some(start) = start else { continue };

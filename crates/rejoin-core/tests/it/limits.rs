@@ -152,7 +152,8 @@ async fn random_devices_evict_streams_of_the_same_user_only() {
         received.unwrap().device.unwrap()
     };
 
-    let before = |start: StreamStart| ImplicitPositions { device: Some(start.position), ..<_>::default() };
+    let before =
+        |start: StreamStart| ImplicitPositions { device: Some(start.position), ..<_>::default() };
     let of_ann = before(start("ann", "device-0", ImplicitPositions::default()));
     let of_bob = before(start("bob", "phone", ImplicitPositions::default()));
     sleep(Duration::from_secs(2)).await;

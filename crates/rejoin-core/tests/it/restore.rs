@@ -127,7 +127,8 @@ async fn messages_that_expire_between_two_processes_are_a_gap() {
 async fn a_position_before_any_event_survives_a_restart() {
     let hub = Hub::new(config(), &Shutdown::new());
     let (received, _) = streams(&hub, &ImplicitPositions::default());
-    let before = ImplicitPositions { user: Some(received.user.position), ..ImplicitPositions::default() };
+    let before =
+        ImplicitPositions { user: Some(received.user.position), ..ImplicitPositions::default() };
     let soon = next(&hub, Duration::from_secs(60));
 
     assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);

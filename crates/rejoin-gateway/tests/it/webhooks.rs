@@ -25,7 +25,7 @@ async fn server_with_events(program: &Program) -> (TestServer, Arc<WebhookEvents
 }
 
 fn online(user: &str) -> HubEvent {
-    HubEvent::UserCame { user: UserId::new(user).unwrap() }
+    HubEvent::UserOnline { user: UserId::new(user).unwrap() }
 }
 
 fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {
@@ -68,7 +68,7 @@ async fn events_arrive_signed_and_in_order() {
 async fn only_configured_events_arrive() {
     let mut program = Program::start([status("200 OK")]).await;
     let server = TestServer::start().await;
-    let kinds = [EventKind::UserCame, EventKind::Disconnected];
+    let kinds = [EventKind::UserOnline, EventKind::Disconnected];
     let events = WebhookEvents::start(program.webhook(), kinds, &server.hub).unwrap();
     server.hub.set_handler(Arc::new(events)).unwrap();
 

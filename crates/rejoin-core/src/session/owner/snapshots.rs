@@ -119,7 +119,11 @@ impl Owner {
 
             let update = text(None, &ServerMessage::Session(Box::new(update)));
             let number = stream.number();
-            let head = BinaryHeader { kind: BinaryKind::Snapshot, stream: number, offset: position.offset };
+            let head = BinaryHeader {
+                kind: BinaryKind::Snapshot,
+                stream: number,
+                offset: position.offset,
+            };
             let messages = vec![
                 Frame::new(encode, PayloadKind::Text, &[update.as_bytes()]),
                 Frame::new(encode, PayloadKind::Binary, &[&head.to_bytes(), &bytes]),

@@ -63,8 +63,8 @@ pub(super) struct ConnectionPage {
 
 impl NewEvent {
     /// Returns the event as the protocol has it.
-    pub(super) fn event(&self) -> Event<'_> {
-        Event { name: self.event.as_ref(), data: &self.data }
+    pub(super) fn event(&self) -> MessageBody<'_> {
+        MessageBody { name: self.event.as_ref(), data: &self.data }
     }
 }
 

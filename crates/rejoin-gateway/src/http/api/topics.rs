@@ -224,7 +224,7 @@ pub(super) async fn presence(
 }
 
 fn info(topic: &Topic) -> TopicInfo {
-    let (frames, idle) = topic.stream().held();
+    let (frames, idle) = topic.stream().retained();
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
 
     TopicInfo {

@@ -1,4 +1,4 @@
-//! The plain doors, for clients that know nothing of us (A8), and compressed messages.
+//! The raw endpoints, for clients without our protocol, and compressed messages.
 
 use rejoin_core::{Control, MemoryTerminal, TerminalEvent};
 use rejoin_protocol::Exit;
@@ -12,6 +12,7 @@ use tokio_tungstenite::{
 
 use crate::support::{Client, TestServer, claims};
 
+/// Opens a raw endpoint.
 async fn open(server: &TestServer, path: &str, user: &str) -> Result<Client, Response<String>> {
     let mut request =
         format!("ws://{}{path}", server.address).into_client_request().expect("an address");
@@ -31,19 +32,21 @@ async fn print(program: &MemoryTerminal, text: &'static str) {
     program.events.send(TerminalEvent::Output(text.into())).await.unwrap();
 }
 
-/// The bytes of binary messages until so many are there; nothing else may come.
-async fn printed(client: &mut Client, length: usize) -> String {
+/// Reads binary messages until `length` bytes have arrived. Panics at any other message.
+async fn read_output(client: &mut Client, length: usize) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < length {
         match client.next().await.expect("more output") {
             Message::Binary(message) => bytes.extend_from_slice(&message),
-            other => panic!("only what was printed goes through a plain door, not {other:?}"),
+            other => panic!("expected output, received {other:?}"),
         }
     }
+
     String::from_utf8(bytes).unwrap()
 }
 
-async fn typed(program: &mut MemoryTerminal) -> String {
+/// Returns the next input of the program.
+async fn next_input(program: &mut MemoryTerminal) -> String {
     loop {
         if let Control::Input { number, bytes, .. } = program.controls.recv().await.unwrap() {
             program.written.send_replace(number);
@@ -53,49 +56,57 @@ async fn typed(program: &mut MemoryTerminal) -> String {
 }
 
 #[tokio::test]
-async fn a_plain_door_gives_the_screen_then_the_output_and_types_what_comes_in() {
+async fn a_raw_endpoint_sends_snapshot_and_output_and_takes_input() {
     let mut server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
     let mut program = server.programs.recv().await.unwrap();
     print(&program, "before ").await;
     ann.ask("attach", json!({ "session": session })).await;
-    for door in ["session", "terminal"] {
-        let mut plain = open(&server, &format!("/ws/{door}/{session}"), "ann").await.unwrap();
-        assert_eq!(printed(&mut plain, 7).await, "before ");
-        plain.send(Message::text("text")).await;
-        assert_eq!(typed(&mut program).await, "text");
-        plain.send(Message::binary(&b"\x1b[A"[..])).await;
-        assert_eq!(typed(&mut program).await, "\x1b[A");
+    for profile in ["session", "terminal"] {
+        let mut raw = open(&server, &format!("/ws/{profile}/{session}"), "ann").await.unwrap();
+
+        assert_eq!(read_output(&mut raw, 7).await, "before ");
+
+        raw.send(Message::text("text")).await;
+        assert_eq!(next_input(&mut program).await, "text");
+
+        raw.send(Message::binary(&b"\x1b[A"[..])).await;
+        assert_eq!(next_input(&mut program).await, "\x1b[A");
     }
-    let mut plain = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
-    printed(&mut plain, 7).await;
+
+    let mut raw = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
+    read_output(&mut raw, 7).await;
     print(&program, "after").await;
-    assert_eq!(printed(&mut plain, 5).await, "after");
+    assert_eq!(read_output(&mut raw, 5).await, "after");
 }
 
 #[tokio::test]
-async fn a_plain_door_makes_the_session_if_it_is_asked_to() {
+async fn a_raw_endpoint_creates_the_session_on_request() {
     let mut server = TestServer::start().await;
     let refused = open(&server, "/ws/terminal/main", "ann").await.unwrap_err();
     assert_eq!(refused.status(), 404);
     assert!(refused.body().contains("unknown_session"), "{}", refused.body());
+
     let path = "/ws/terminal/main?create=true&cols=100&rows=30";
     let _first = open(&server, path, "ann").await.unwrap();
     let program = server.programs.recv().await.unwrap();
     assert_eq!((program.launch.size.cols(), program.launch.size.rows()), (100, 30));
+
     let mut second = open(&server, path, "ann").await.unwrap();
     print(&program, "one for both").await;
-    assert_eq!(printed(&mut second, 12).await, "one for both");
-    // Somebody else's looks like none, and its id is taken.
+    assert_eq!(read_output(&mut second, 12).await, "one for both");
+
+    // To another user the session does not exist, but its id is in use.
     let refused = open(&server, "/ws/terminal/main", "bob").await.unwrap_err();
     assert_eq!(refused.status(), 404);
+
     let refused = open(&server, path, "bob").await.unwrap_err();
     assert_eq!(refused.status(), 409, "{}", refused.body());
 }
 
 #[tokio::test]
-async fn what_a_plain_door_cannot_open_it_says_before_the_upgrade() {
+async fn a_raw_endpoint_refuses_invalid_requests_before_the_upgrade() {
     let mut server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
@@ -114,42 +125,46 @@ async fn what_a_plain_door_cannot_open_it_says_before_the_upgrade() {
         assert_eq!(refused.status(), status, "{path}: {}", refused.body());
         assert!(refused.body().contains(code), "{path}: {}", refused.body());
     }
-    let nobody = format!("ws://{}/ws/session/{session}", server.address);
-    let Err(Error::Http(refused)) = connect_async(nobody).await else { panic!("a token is due") };
+
+    let url = format!("ws://{}/ws/session/{session}", server.address);
+    let Err(Error::Http(refused)) = connect_async(url).await else { panic!("expected a refusal") };
     assert_eq!(refused.status(), 401);
 }
 
 #[tokio::test]
-async fn who_may_only_look_does_not_type_through_a_plain_door() {
+async fn a_viewer_cannot_type_through_a_raw_endpoint() {
     let mut server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
     let mut program = server.programs.recv().await.unwrap();
     let path = format!("/ws/session/{session}?role=viewer");
-    let mut looks_on = open(&server, &path, "ann").await.unwrap();
-    let mut types = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
-    looks_on.send(Message::text("not typed")).await;
+    let mut viewer = open(&server, &path, "ann").await.unwrap();
+    let mut writer = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
+    viewer.send(Message::text("not typed")).await;
     print(&program, "seen").await;
-    assert_eq!(printed(&mut looks_on, 4).await, "seen");
-    types.send(Message::text("typed")).await;
-    assert_eq!(typed(&mut program).await, "typed");
+
+    assert_eq!(read_output(&mut viewer, 4).await, "seen");
+
+    writer.send(Message::text("typed")).await;
+    assert_eq!(next_input(&mut program).await, "typed");
 }
 
 #[tokio::test]
-async fn a_plain_door_closes_when_the_program_has_ended_and_all_was_said() {
+async fn a_raw_endpoint_closes_after_the_programs_last_output() {
     let mut server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
     let program = server.programs.recv().await.unwrap();
-    let mut plain = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
+    let mut raw = open(&server, &format!("/ws/session/{session}"), "ann").await.unwrap();
     print(&program, "last words").await;
     let exit = Exit { code: Some(0), signal: None };
     program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
-    assert_eq!(printed(&mut plain, 10).await, "last words");
-    assert_eq!(plain.until_closed().await.1, Some(1000));
+
+    assert_eq!(read_output(&mut raw, 10).await, "last words");
+    assert_eq!(raw.until_closed().await.1, Some(1000));
 }
 
-/// Reads messages of a server that may compress them.
+/// Reads `count` text messages, which may be compressed. Returns them and the bytes on the wire.
 async fn next_texts(socket: &mut tokio::net::TcpStream, count: usize) -> (Vec<String>, usize) {
     let mut decoder = Decoder::new(Side::Client, 1 << 20).with_deflate();
     let (mut texts, mut bytes) = (Vec::new(), 0);
@@ -165,11 +180,12 @@ async fn next_texts(socket: &mut tokio::net::TcpStream, count: usize) -> (Vec<St
             }
         }
     }
+
     (texts, bytes)
 }
 
 #[tokio::test]
-async fn a_client_that_offers_compression_gets_large_messages_compressed() {
+async fn large_messages_are_compressed_if_the_client_offers_it() {
     let server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let mut claims = claims("bob");
@@ -188,10 +204,13 @@ async fn a_client_that_offers_compression_gets_large_messages_compressed() {
         head.push(socket.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+
     assert!(head.contains("sec-websocket-extensions: permessage-deflate"), "{head}");
+
     let (texts, _) = next_texts(&mut socket, 1).await;
     assert!(texts[0].contains("auth_result"), "{texts:?}");
-    // A subscription, compressed by the client: `client_no_context_takeover`.
+
+    // The client compresses its message too.
     let subscribe = json!({
         "id": "1", "type": "subscribe", "payload": { "topic": "news" }, "padding": "x".repeat(500),
     });
@@ -199,16 +218,19 @@ async fn a_client_that_offers_compression_gets_large_messages_compressed() {
         rejoin_websocket::MessageKind::Text,
         &[subscribe.to_string().as_bytes()],
     );
-    let compressed = rejoin_websocket::deflate(&plain).expect("worth it");
+    let compressed = rejoin_websocket::deflate(&plain).expect("large enough to compress");
     let header = rejoin_websocket::header_len(compressed.len() - 2);
-    // Masked with zeros: the payload stays as it is.
+
+    // A zero mask leaves the payload as it is.
     let mut masked = compressed[..header].to_vec();
     masked[1] |= 0x80;
     masked.extend_from_slice(&[0; 4]);
     masked.extend_from_slice(&compressed[header..]);
     socket.write_all(&masked).await.unwrap();
     let (texts, _) = next_texts(&mut socket, 1).await;
+
     assert!(texts[0].contains(r#""reply_to":"1""#), "{texts:?}");
+
     let data = "all the same ".repeat(1000);
     ann.ask("publish", json!({ "topic": "news", "data": data })).await;
     let (texts, bytes) = next_texts(&mut socket, 1).await;

@@ -1,8 +1,8 @@
-//! The encodings of a frame on a WebSocket.
+//! The encodings of a frame on a WebSocket: plain, compressed, raw.
 
 use bytes::Bytes;
 use rejoin_core::{Frame, FrameEncoding, PayloadKind};
-use rejoin_protocol::binary::{BinaryKind, BinaryHeader};
+use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
 use rejoin_websocket::{MessageKind, deflate_payload, encode};
 
 /// The size below which a frame is never compressed: echoed keys, sizes, acknowledgements. The
@@ -10,7 +10,7 @@ use rejoin_websocket::{MessageKind, deflate_payload, encode};
 const SMALL_BYTES: usize = 256;
 
 /// Returns the bytes of a frame for a connection that reads `encoding`; empty: nothing is sent.
-pub(super) fn of(frame: &Frame, encoding: FrameEncoding) -> &Bytes {
+pub(super) fn frame(frame: &Frame, encoding: FrameEncoding) -> &Bytes {
     match encoding {
         FrameEncoding::Compressed if frame.plain().len() < SMALL_BYTES => frame.plain(),
         _ => frame.encoded(encoding, transcode),
@@ -19,14 +19,14 @@ pub(super) fn of(frame: &Frame, encoding: FrameEncoding) -> &Bytes {
 
 /// Compresses a frame for all connections that will read it compressed.
 pub(crate) fn prepare(frame: &Frame) {
-    of(frame, FrameEncoding::Compressed);
+    self::frame(frame, FrameEncoding::Compressed);
 }
 
 /// Returns the bytes of a message for one connection; `None`: nothing is sent.
 ///
 /// A raw connection gets no messages of the protocol. A message is not compressed: no other
 /// connection would share the result.
-pub(super) fn of_reply(plain: Bytes, encoding: FrameEncoding) -> Option<Bytes> {
+pub(super) fn reply(plain: Bytes, encoding: FrameEncoding) -> Option<Bytes> {
     match encoding {
         FrameEncoding::Plain | FrameEncoding::Compressed => Some(plain),
         FrameEncoding::Raw => None,
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn frame(kind: BinaryKind, bytes: &[u8]) -> Frame {
+    fn binary(kind: BinaryKind, bytes: &[u8]) -> Frame {
         let head = BinaryHeader { kind, stream: StreamNumber(1), offset: 1 << 20 };
         Frame::new(crate::encode, PayloadKind::Binary, &[&head.to_bytes(), bytes])
     }
@@ -73,35 +73,44 @@ mod tests {
     #[test]
     fn a_raw_connection_gets_printed_bytes_only() {
         for kind in [BinaryKind::Output, BinaryKind::Snapshot] {
-            let frame = frame(kind, b"printed");
-            assert_eq!(*of(&frame, FrameEncoding::Raw), encode(MessageKind::Binary, &[b"printed"]));
+            let frame = binary(kind, b"printed");
+            assert_eq!(
+                *super::frame(&frame, FrameEncoding::Raw),
+                encode(MessageKind::Binary, &[b"printed"])
+            );
         }
 
         let text = Frame::new(crate::encode, PayloadKind::Text, &[b"{}"]);
-        let receipt = frame(BinaryKind::InputAck, b"");
+        let receipt = binary(BinaryKind::InputAck, b"");
         for frame in [text, receipt] {
-            assert!(of(&frame, FrameEncoding::Raw).is_empty());
-            assert_eq!(of_reply(frame.plain().clone(), FrameEncoding::Raw), None);
+            assert!(super::frame(&frame, FrameEncoding::Raw).is_empty());
+            assert_eq!(reply(frame.plain().clone(), FrameEncoding::Raw), None);
         }
     }
 
     #[test]
     fn small_frames_and_replies_are_not_compressed() {
-        let large = frame(BinaryKind::Output, &[b'x'; 5000]);
-        assert!(of(&large, FrameEncoding::Compressed).len() < 100);
+        let large = binary(BinaryKind::Output, &[b'x'; 5000]);
+        assert!(super::frame(&large, FrameEncoding::Compressed).len() < 100);
 
-        let small = frame(BinaryKind::Output, b"x");
-        assert_eq!(of(&small, FrameEncoding::Compressed).as_ptr(), small.plain().as_ptr());
+        let small = binary(BinaryKind::Output, b"x");
+        assert_eq!(
+            super::frame(&small, FrameEncoding::Compressed).as_ptr(),
+            small.plain().as_ptr()
+        );
 
-        let reply = large.plain().clone();
-        assert_eq!(of_reply(reply.clone(), FrameEncoding::Compressed), Some(reply));
+        let plain = large.plain().clone();
+        assert_eq!(reply(plain.clone(), FrameEncoding::Compressed), Some(plain));
     }
 
     #[test]
     fn an_encoding_is_computed_once_for_all() {
-        let frame = frame(BinaryKind::Output, &[b'x'; 5000]);
+        let frame = binary(BinaryKind::Output, &[b'x'; 5000]);
         for encoding in FrameEncoding::ALL {
-            assert_eq!(of(&frame, encoding).as_ptr(), of(&frame.clone(), encoding).as_ptr());
+            assert_eq!(
+                super::frame(&frame, encoding).as_ptr(),
+                super::frame(&frame.clone(), encoding).as_ptr()
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The built-in messages, and those that a handler of the embedding program takes.
+//! Requests: the built-in messages, and those for handlers of the embedding program.
 
 use std::sync::Arc;
 
@@ -17,19 +17,16 @@ use rejoin_protocol::{
     },
 };
 
-use crate::socket::{
-    client::{Answer, Client},
-    job::Done,
-};
+use crate::socket::client::{Client, JobResult, RequestResult};
 
 impl Client {
-    /// Does what a built-in message asks; the caller sends an error.
+    /// Executes a built-in message. Sends the answer; the caller sends an error.
     pub(super) fn request(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         request: Request<'_>,
-    ) -> Answer {
+    ) -> RequestResult {
         let answer = match request {
             Request::Publish(publish) => return self.publish(connection, reply_to, &publish),
             Request::Input(input) => return self.input(connection, reply_to, input),
@@ -51,7 +48,7 @@ impl Client {
             }),
             Request::CreateSession(create) => return self.create(connection, reply_to, create),
             Request::Attach(attach) => return self.attach(connection, reply_to, attach),
-            Request::Detach(session) => self.leave_session(&session)?,
+            Request::Detach(session) => self.detach_session(&session)?,
             Request::Resize(resize) => {
                 let RequiredSize(size) = resize.size;
                 self.attachment(&resize.session)?.resize(size)?;
@@ -63,74 +60,83 @@ impl Client {
             }
             Request::CloseSession(session) => return self.close(connection, reply_to, &session),
         };
+
         connection.send(reply_to, &answer);
         Ok(())
     }
 
-    /// Runs a request that takes time; its answer is sent at its end.
+    /// Runs a request as a job, which sends the answer or the error.
     fn answer_later(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         answer: impl Future<Output = Result<ServerMessage, ErrorBody>> + Send + 'static,
     ) {
-        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+        let (connection, request_id) = (connection.clone(), reply_to.cloned());
         let job = async move {
             let answer = answer.await.unwrap_or_else(ServerMessage::Error);
-            connection.send(asked_by.as_ref(), &answer);
-            Done::Handled
+            connection.send(request_id.as_ref(), &answer);
+            JobResult::Handled
         };
-        self.start(reply_to, Box::pin(job));
+
+        self.start_job(reply_to, Box::pin(job));
     }
 
-    /// Passes a message on to the handler of its type, on the general runtime.
-    pub(super) fn custom(
+    /// Passes a message to the handler of its type, in a job.
+    pub(super) fn call_handler(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         envelope: &Envelope<'_>,
-    ) -> Answer {
+    ) -> RequestResult {
         let kind = &*envelope.kind;
         let Some(handler) = self.shared.handlers.0.get(kind).map(Arc::clone) else {
-            let sentence = format!("there is no message type `{}`", kind.escape_debug());
+            let sentence = format!("unknown message type `{}`", kind.escape_debug());
             return Err(ErrorBody::new(ErrorCode::UnknownType, sentence));
         };
+
         let payload = envelope.payload.map(ToOwned::to_owned);
-        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+        let (connection, request_id) = (connection.clone(), reply_to.cloned());
         let job = async move {
-            // The connection may have been closed while the job waited for a thread.
+            // The connection may be closed or revoked since the job was queued.
             if connection.may_act().is_err() {
-                return Done::Handled;
+                return JobResult::Handled;
             }
+
             match handler.handle(&connection, payload.as_deref()).await {
                 Ok(Some(reply)) => {
-                    let text = handler_text(asked_by.as_ref(), &reply.kind, &reply.payload);
+                    let text = handler_text(request_id.as_ref(), &reply.kind, &reply.payload);
                     connection.send_text(&text);
                 }
                 Ok(None) => {}
-                Err(error) => connection.send_error(asked_by.as_ref(), error),
+                Err(error) => connection.send_error(request_id.as_ref(), error),
             }
-            Done::Handled
+
+            JobResult::Handled
         };
-        self.start(reply_to, Box::pin(job));
+
+        self.start_job(reply_to, Box::pin(job));
         Ok(())
     }
 
+    /// Subscribes to a topic. The outbox receives the `ack` first, and then the reader.
     fn subscribe(
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
         subscribe: SubscribeRequest,
-    ) -> Answer {
+    ) -> RequestResult {
         let SubscribeRequest { topic, position } = subscribe;
         if !self.subscriptions.contains_key(&topic) {
-            self.check_room()?;
+            self.check_capacity()?;
         }
         let (start, subscription) = self.shared.hub.subscribe(connection, &topic, position)?;
-        // Own streams are read already; to begin anew would skip what is on its way.
+
+        // An implicit stream has a reader already. A new one without a position would skip the
+        // frames that are on their way.
         let is_read = topic.is_implicit() && position.is_none();
-        let read = subscription.as_ref().filter(|_| !is_read);
-        let read = read.map(|subscription| subscription.stream().clone());
+        let stream = subscription.as_ref().filter(|_| !is_read);
+        let stream = stream.map(|subscription| subscription.stream().clone());
         self.subscriptions.insert(topic.clone(), subscription);
         let ack = ServerMessage::Subscribed(SubscribeAck {
             topic,
@@ -140,23 +146,31 @@ impl Client {
             reason: start.reason,
             position: start.position,
         });
+
         connection.send(reply_to, &ack);
-        if let Some(stream) = read {
+        if let Some(stream) = stream {
             let (preamble, reader) = (start.preamble, start.reader);
             connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
         }
+
         Ok(())
     }
 
-    /// Whether there is room for one more subscription, attachment or presence.
-    fn check_room(&self) -> Answer {
+    /// Checks the limit of subscriptions, attachments and followed presences together.
+    ///
+    /// # Errors
+    /// `too_many_subscriptions`.
+    fn check_capacity(&self) -> RequestResult {
         let held = self.subscriptions.len() + self.attachments.len() + self.following.len();
         let max = self.shared.config.max_subscriptions;
         if held < max {
             return Ok(());
         }
+
         self.shared.hub.metrics().rate_limited("subscriptions");
-        let sentence = format!("a connection may have {max} subscriptions and attachments");
+        let sentence = format!(
+            "a connection may have {max} subscriptions and attachments; end one of them first"
+        );
         Err(ErrorBody::new(ErrorCode::TooManySubscriptions, sentence))
     }
 
@@ -167,7 +181,7 @@ impl Client {
     ) -> Result<ServerMessage, ErrorBody> {
         let subscription =
             self.subscriptions.remove(&topic.topic).ok_or(ErrorCode::NotSubscribed)?;
-        // What is said to everyone, the user or the device is read without asking, too.
+        // The reader of an implicit stream stays: it is not the subscription's.
         if let Some(subscription) = subscription
             && !topic.topic.is_implicit()
         {
@@ -181,22 +195,25 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         publish: &PublishRequest<'_>,
-    ) -> Answer {
+    ) -> RequestResult {
         let PublishRequest { topic, data, key } = publish;
-        // Most of the time there is room, and the publish is done without waiting. Dropped before
-        // its end, it has published nothing.
+
+        // Usually the stream has room and the future is ready at once, which saves a job. A
+        // publish that is dropped before its end has published nothing, so it can start anew.
         let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
         if let Some(published) = published.now_or_never() {
             let position = published?;
             connection.send(reply_to, &ServerMessage::Published(PublishAck { position }));
             return Ok(());
         }
+
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         let (topic, data, key) = (topic.clone(), (*data).to_owned(), key.clone());
         self.answer_later(connection, reply_to, async move {
             let position = hub.publish(&topic, &author, &data, key.as_ref()).await?;
             Ok(ServerMessage::Published(PublishAck { position }))
         });
+
         Ok(())
     }
 
@@ -205,11 +222,12 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         create: CreateSessionRequest,
-    ) -> Answer {
+    ) -> RequestResult {
         if create.kind != SessionKind::Terminal {
-            let sentence = "`kind` must be `terminal`; topics are there as soon as they are used";
+            let sentence = "`kind` must be `terminal`; a topic is created by its first use";
             return Err(ErrorBody::new(ErrorCode::InvalidField, sentence));
         }
+
         let OptionalSize(size) = create.size;
         let CreateSessionRequest { profile, name, cwd, .. } = create;
         let create = CreateTerminal { id: None, profile, name, size, cwd };
@@ -218,6 +236,7 @@ impl Client {
             let session = hub.create_terminal(&author, create).await?;
             Ok(ServerMessage::SessionCreated(SessionAck { session: Box::new(session.info()) }))
         });
+
         Ok(())
     }
 
@@ -226,17 +245,19 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         attach: AttachRequest,
-    ) -> Answer {
+    ) -> RequestResult {
         let identity = connection.identity();
         let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
         let role = identity.role(session.owner(), session.profile(), Some(attach.role));
         role.ok_or(ErrorCode::Forbidden)?;
-        // Attaching again begins anew; what has been closed meanwhile is left.
+
+        // A second attach replaces the first. Attachments to closed sessions free their capacity.
         self.detach(session.id());
         for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {
             closed.detach();
         }
-        self.check_room()?;
+        self.check_capacity()?;
+
         let OptionalSize(size) = attach.size;
         let request = AttachOptions {
             reply_to: reply_to.cloned(),
@@ -245,25 +266,28 @@ impl Client {
             writer: attach.writer,
             size,
         };
-        let (connection, asked_by) = (connection.clone(), reply_to.cloned());
+
+        let (connection, request_id) = (connection.clone(), reply_to.cloned());
         let job = async move {
             match session.attach(&connection, request).await {
-                Ok(attachment) => Done::Attached(attachment),
+                Ok(attachment) => JobResult::Attached(attachment),
                 Err(error) => {
-                    connection.send_error(asked_by.as_ref(), error);
-                    Done::Handled
+                    connection.send_error(request_id.as_ref(), error);
+                    JobResult::Handled
                 }
             }
         };
-        self.start(reply_to, Box::pin(job));
+
+        self.start_job(reply_to, Box::pin(job));
         Ok(())
     }
 
-    fn leave_session(&mut self, session: &SessionRef) -> Result<ServerMessage, ErrorBody> {
-        // The session may be closed by now; whoever is attached may leave it all the same.
+    fn detach_session(&mut self, session: &SessionRef) -> Result<ServerMessage, ErrorBody> {
+        // Not looked up in the hub: an attachment to a closed session can be ended too.
         if !self.detach(&session.session) {
             return Err(ErrorCode::NotAttached.into());
         }
+
         Ok(ServerMessage::Ack(Empty {}))
     }
 
@@ -272,7 +296,7 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         input: InputRequest,
-    ) -> Answer {
+    ) -> RequestResult {
         let attachment = self.attachment(&input.session)?;
         let receipt = Receipt::text(connection.clone(), reply_to.cloned());
         attachment.input(input.seq.unwrap_or(0), input.data.into(), receipt)
@@ -283,15 +307,18 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         session: &SessionRef,
-    ) -> Answer {
+    ) -> RequestResult {
         let identity = connection.identity();
         let session = self.shared.hub.session(&session.session, &identity, SessionRight::Write)?;
+
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         self.answer_later(connection, reply_to, async move {
+            // The connection may be revoked since the job was queued.
             author.check()?;
             hub.close_session(&session).await;
             Ok(ServerMessage::Ack(Empty {}))
         });
+
         Ok(())
     }
 
@@ -300,23 +327,28 @@ impl Client {
         connection: &Connection,
         reply_to: Option<&MessageId>,
         presence: &PresenceRequest,
-    ) -> Answer {
+    ) -> RequestResult {
         let PresenceRequest { subject, follow } = presence;
         let identity = connection.identity();
         if *follow != Some(true) {
             if *follow == Some(false) {
-                // First: of a session that is gone there is no state, and nothing to follow.
+                // Before the lookup, which fails if the session is closed: the presence must be
+                // unfollowed in any case.
                 self.unfollow(connection, subject);
             }
+
             let state = self.shared.hub.presence(&identity, subject)?;
             connection.send(reply_to, &ServerMessage::Presence(state));
             return Ok(());
         }
+
         if !self.following.iter().any(|(followed, _)| followed == subject) {
-            self.check_room()?;
+            self.check_capacity()?;
         }
         let PresenceSubscription { state, stream, reader } =
             self.shared.hub.subscribe_presence(&identity, subject)?;
+
+        // Ends the earlier reader before the new one is queued: both have the same stream.
         self.unfollow(connection, subject);
         self.following.push((subject.clone(), stream.number()));
         connection.send(reply_to, &ServerMessage::Presence(state));

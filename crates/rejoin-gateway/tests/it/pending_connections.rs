@@ -1,4 +1,4 @@
-//! Pending connections, which are no WebSockets or not yet: they are few, and have little time.
+//! Pending connections: their deadlines, their bound, and the limit of new WebSockets per address.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -19,13 +19,15 @@ async fn serve(configure: impl FnOnce(&mut GatewayConfig)) -> TestServer {
     TestServer::start_with(configure, |gateway| gateway).await
 }
 
-async fn ended(mut socket: TcpStream) -> Vec<u8> {
+/// Reads until the server closes the socket. Returns the bytes.
+async fn read_to_close(mut socket: TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest).await;
     rest
 }
 
-async fn answered(socket: &mut TcpStream, request: &str) {
+/// Sends a request whose response ends with `ok`, and reads the response.
+async fn get_ok(socket: &mut TcpStream, request: &str) {
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"ok\n") {
@@ -35,36 +37,39 @@ async fn answered(socket: &mut TcpStream, request: &str) {
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
+/// Starts a server with short deadlines.
 async fn serve_briefly() -> TestServer {
     serve(|config| (config.header_timeout, config.body_timeout) = (TIMEOUT, TIMEOUT)).await
 }
 
 #[tokio::test]
-async fn a_request_head_that_is_not_finished_in_time_is_dropped() {
+async fn an_incomplete_request_head_is_closed_at_its_deadline() {
     for begin in ["", "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\n"] {
         let server = serve_briefly().await;
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(begin.as_bytes()).await.unwrap();
-        ended(socket).await;
-        assert!(begun.elapsed() >= TIMEOUT, "it had time");
+        read_to_close(socket).await;
+
+        assert!(start.elapsed() >= TIMEOUT, "the socket was closed before its deadline");
     }
 }
 
 #[tokio::test]
-async fn a_connection_without_another_request_is_closed_in_time() {
+async fn an_idle_http_connection_is_closed_at_its_deadline() {
     let server = serve_briefly().await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
-    answered(&mut socket, request).await;
-    answered(&mut socket, request).await;
-    let begun = Instant::now();
-    ended(socket).await;
-    assert!(begun.elapsed() >= TIMEOUT / 2, "it had time to ask again");
+    get_ok(&mut socket, request).await;
+    get_ok(&mut socket, request).await;
+    let start = Instant::now();
+    read_to_close(socket).await;
+
+    assert!(start.elapsed() >= TIMEOUT / 2, "the socket was closed before its deadline");
 }
 
 #[tokio::test]
-async fn a_request_body_that_trickles_is_dropped_in_time() {
+async fn a_slow_request_body_is_dropped_at_its_deadline() {
     let server = serve_briefly().await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     let (token, length) = (server.token("ann"), 100_000);
@@ -73,29 +78,31 @@ async fn a_request_body_that_trickles_is_dropped_in_time() {
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    let begun = Instant::now();
+    let start = Instant::now();
     let (mut read, mut write) = socket.split();
-    let trickle = async {
+    let send_slowly = async {
         let mut tick = tokio::time::interval(TIMEOUT / 20);
         while write.write_all(b" ").await.is_ok() {
             tick.tick().await;
         }
     };
+
     let mut answer = Vec::new();
     tokio::select! {
         _ = read.read_to_end(&mut answer) => {}
-        () = trickle => {}
+        () = send_slowly => {}
     }
+
     assert!(
         answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    assert!(begun.elapsed() >= TIMEOUT, "it had time");
+    assert!(start.elapsed() >= TIMEOUT, "the socket was closed before its deadline");
 }
 
 #[tokio::test]
-async fn the_oldest_pending_connections_make_room_for_new_ones() {
+async fn new_connections_evict_the_oldest_pending_ones() {
     let server = serve(|config| config.max_handshakes = NonZeroUsize::new(8).unwrap()).await;
     let mut early = server.log_in("ann").await;
     let mut waiting = Vec::new();
@@ -104,19 +111,22 @@ async fn the_oldest_pending_connections_make_room_for_new_ones() {
         socket.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
         waiting.push(socket);
     }
+
     let mut late = server.log_in("ann").await;
     for socket in waiting.drain(..43) {
-        ended(socket).await;
+        read_to_close(socket).await;
     }
     for client in [&mut early, &mut late] {
         assert_eq!(client.ask("ping", serde_json::json!({})).await["type"], "pong");
     }
-    // Those who came last still have their time.
+
+    // The newest pending connections are still open.
     let mut last = waiting.pop().unwrap();
     last.write_all(b"Host: a\r\nConnection: close\r\n\r\n").await.unwrap();
-    assert!(ended(last).await.starts_with(b"HTTP/1.1 404"));
+    assert!(read_to_close(last).await.starts_with(b"HTTP/1.1 404"));
 }
 
+/// Requests an upgrade. Returns the status of the response.
 async fn upgrade(server: &TestServer, headers: &[(&str, &str)]) -> u16 {
     match connect_async(server.request(headers)).await {
         Ok(_) => 101,
@@ -126,30 +136,31 @@ async fn upgrade(server: &TestServer, headers: &[(&str, &str)]) -> u16 {
                 let seconds = response.headers()["retry-after"].to_str().unwrap();
                 assert!((1..=31).contains(&seconds.parse().unwrap()), "{seconds}");
             }
+
             status
         }
         Err(error) => panic!("{error}"),
     }
 }
 
-fn two_in_a_minute(config: &mut GatewayConfig) {
+fn allow_two_per_minute(config: &mut GatewayConfig) {
     let count = NonZeroU32::new(2).unwrap();
     config.connections_per_address = Some(Rate::new(count, Duration::from_secs(60)));
 }
 
 #[tokio::test]
-async fn an_address_makes_so_many_websockets_and_then_waits() {
-    let server = serve(two_in_a_minute).await;
+async fn an_address_above_its_rate_of_websockets_must_wait() {
+    let server = serve(allow_two_per_minute).await;
     for expected in [101, 101, 429, 429] {
         assert_eq!(upgrade(&server, &[]).await, expected);
     }
     let mut socket = TcpStream::connect(server.address).await.unwrap();
-    answered(&mut socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    get_ok(&mut socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
 }
 
 #[tokio::test]
-async fn a_forged_address_opens_nothing() {
-    let server = serve(two_in_a_minute).await;
+async fn a_forged_address_does_not_evade_the_limit() {
+    let server = serve(allow_two_per_minute).await;
     for (index, expected) in [101, 101, 429].into_iter().enumerate() {
         let address = format!("203.0.113.{index}");
         let forwarded = format!("for={address}");
@@ -159,9 +170,9 @@ async fn a_forged_address_opens_nothing() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_each_client_has_its_own_share() {
+async fn clients_behind_a_trusted_proxy_have_separate_limits() {
     let server = serve(|config| {
-        two_in_a_minute(config);
+        allow_two_per_minute(config);
         config.trusted_proxies = TrustedProxies::new(["127.0.0.0/8"]).unwrap();
     })
     .await;

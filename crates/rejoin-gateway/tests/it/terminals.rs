@@ -1,4 +1,4 @@
-//! Terminals over the wire.
+//! Terminals over WebSockets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,14 +11,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, TestServer};
 
-/// What a viewer sees: the snapshot's bytes, then the output's.
+/// The view of one viewer: the bytes of the snapshot, then those of the output.
 #[derive(Default)]
 struct View {
     bytes: Vec<u8>,
     epoch: String,
     stream: u64,
     snapshots: u32,
-    /// Nothing was seen yet, so there is no place to come back to.
+    /// Nothing was received yet, so there is no position to resume from.
     blank: bool,
 }
 
@@ -42,6 +42,7 @@ impl View {
 
     fn take(&mut self, message: &Message) {
         let Message::Binary(message) = message else { return };
+
         let (head, bytes) = BinaryHeader::read(message).unwrap();
         assert_eq!(u64::from(head.stream.0), self.stream);
         match head.kind {
@@ -59,9 +60,10 @@ impl View {
         }
     }
 
-    async fn see(&mut self, client: &mut Client, length: usize) {
+    /// Reads until the view has `length` bytes.
+    async fn read_until(&mut self, client: &mut Client, length: usize) {
         while self.bytes.len() < length {
-            let message = client.next().await.expect("more to see");
+            let message = client.next().await.expect("more output");
             self.take(&message);
         }
     }
@@ -73,20 +75,23 @@ async fn print(program: &MemoryTerminal, text: &str) {
 }
 
 #[tokio::test]
-async fn two_viewers_see_the_same_and_both_type() {
+async fn two_viewers_see_the_same_output_and_both_type() {
     let mut server = TestServer::start().await;
     let (mut one, mut two) = (server.log_in("ann").await, server.log_in("ann").await);
     let session = one.create_session().await;
     let mut program = server.programs.recv().await.unwrap();
     print(&program, "$ ").await;
     let (mut left, mut right) = (View::new(), View::new());
+
     assert_eq!(left.attach(&mut one, &session).await["verdict"], "fresh");
     assert_eq!(right.attach(&mut two, &session).await["verdict"], "fresh");
+
     let head = BinaryHeader {
         kind: BinaryKind::Input,
         stream: rejoin_protocol::StreamNumber(u32::try_from(left.stream).unwrap()),
         offset: 1,
     };
+
     one.send(Message::binary([&head.to_bytes()[..], b"ls\r"].concat())).await;
     two.send(
         json!({ "id": "i", "type": "input", "payload": { "session": session, "data": "pwd\r" } })
@@ -100,17 +105,19 @@ async fn two_viewers_see_the_same_and_both_type() {
             typed.push(bytes);
         }
     }
+
     typed.sort();
     assert_eq!(typed, ["ls\r", "pwd\r"]);
+
     print(&program, "file\r\n").await;
-    left.see(&mut one, 8).await;
-    right.see(&mut two, 8).await;
+    left.read_until(&mut one, 8).await;
+    right.read_until(&mut two, 8).await;
     assert_eq!(left.bytes, b"$ file\r\n");
     assert_eq!(left.bytes, right.bytes);
 }
 
 #[tokio::test]
-async fn who_was_away_gets_the_missing_bytes_only() {
+async fn a_resumed_viewer_receives_only_the_missing_bytes() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     let session = client.create_session().await;
@@ -118,23 +125,26 @@ async fn who_was_away_gets_the_missing_bytes_only() {
     print(&program, "before").await;
     let mut view = View::new();
     view.attach(&mut client, &session).await;
-    view.see(&mut client, 6).await;
+    view.read_until(&mut client, 6).await;
     drop(client);
     print(&program, " and after").await;
     let mut client = server.log_in("ann").await;
     let attached = view.attach(&mut client, &session).await;
+
     assert_eq!(attached["verdict"], "resumed");
-    view.see(&mut client, 16).await;
+
+    view.read_until(&mut client, 16).await;
     assert_eq!(view.bytes, b"before and after");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_byte_is_lost_or_repeated_over_a_hundred_disconnects_under_load() {
+async fn a_hundred_disconnects_under_load_lose_or_repeat_no_byte() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     let session = client.create_session().await;
     let program = server.programs.recv().await.unwrap();
-    // What may be printed, in lines: the load goes on while the viewer is cut.
+
+    // The number of lines that may be printed. Printing continues while the viewer is disconnected.
     let allowance = Arc::new(Semaphore::new(0));
     let (lines, done) = (Arc::clone(&allowance), Arc::new(Notify::new()));
     let end = Arc::clone(&done);
@@ -145,64 +155,72 @@ async fn no_byte_is_lost_or_repeated_over_a_hundred_disconnects_under_load() {
                 permit = lines.acquire() => permit.unwrap().forget(),
                 () = end.notified() => return (program, printed),
             }
+
             let line = format!("{:>99}\n", printed.len());
             print(&program, &line).await;
             printed.push_str(&line);
         }
     });
+
     let mut view = View::new();
     let mut verdicts = BTreeMap::<String, u32>::new();
     for cut in 0..100usize {
         let attached = view.attach(&mut client, &session).await;
         *verdicts.entry(attached["verdict"].as_str().unwrap().to_owned()).or_default() += 1;
-        // Now and then more than the stream keeps, so that who comes back gets a snapshot.
+
+        // Every twentieth time more than the stream retains, so that the viewer gets a snapshot.
         allowance.add_permits(if cut % 20 == 19 { 12_000 } else { 50 });
         let enough = view.bytes.len() + cut * 37 % 5000;
-        view.see(&mut client, enough).await;
+        view.read_until(&mut client, enough).await;
         drop(client);
         client = server.log_in("ann").await;
     }
+
     while allowance.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
     done.notify_one();
     let (_program, printed) = load.await.unwrap();
     view.attach(&mut client, &session).await;
-    view.see(&mut client, printed.len()).await;
-    assert!(view.bytes == printed.as_bytes(), "what is seen is not what was printed");
+    view.read_until(&mut client, printed.len()).await;
+
+    assert!(view.bytes == printed.as_bytes(), "the view differs from the output");
     assert_eq!(verdicts.get("gap"), None);
     assert!(verdicts.contains_key("resumed"), "{verdicts:?}");
 }
 
 #[tokio::test]
-async fn a_viewer_that_is_behind_skips_to_the_screen_and_misses_nothing() {
+async fn a_viewer_that_is_behind_skips_to_a_snapshot() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     let session = client.create_session().await;
     let program = server.programs.recv().await.unwrap();
     let mut view = View::new();
     view.attach(&mut client, &session).await;
-    // More than its socket and the stream hold together, and nobody reads.
+
+    // More than the socket and the stream hold together, while the viewer does not read.
     let block = "0123456789abcdef".repeat(2048);
     let mut printed = String::new();
     while printed.len() < 12 << 20 {
         print(&program, &block).await;
         printed.push_str(&block);
     }
-    // Then it reads, and more comes.
-    view.see(&mut client, printed.len()).await;
+
+    // Then it reads, while more output follows.
+    view.read_until(&mut client, printed.len()).await;
     for number in 0..100 {
         let line = format!("{number}\n");
         print(&program, &line).await;
         printed.push_str(&line);
     }
-    view.see(&mut client, printed.len()).await;
-    assert!(view.bytes == printed.as_bytes(), "what is seen is not what was printed");
-    assert!(view.snapshots > 1, "it was never behind");
+
+    view.read_until(&mut client, printed.len()).await;
+    assert!(view.bytes == printed.as_bytes(), "the view differs from the output");
+    assert!(view.snapshots > 1, "the viewer was never behind");
 }
 
 #[tokio::test]
-async fn an_exit_is_told_and_the_session_closes() {
+async fn an_exit_is_announced_and_the_session_closes() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     let session = client.create_session().await;
@@ -216,29 +234,36 @@ async fn an_exit_is_told_and_the_session_closes() {
             break message;
         }
     };
+
     assert_eq!(update["payload"]["status"], "terminated");
     assert_eq!(update["payload"]["exit"], json!({ "code": 0, "signal": null }));
     assert_eq!(client.ask("close_session", json!({ "session": session })).await["type"], "ack");
+
     let again = client.ask("attach", json!({ "session": session })).await;
     assert_eq!(again["payload"]["code"], "unknown_session");
     assert_eq!(client.ask("detach", json!({ "session": session })).await["type"], "ack");
 }
 
 #[tokio::test]
-async fn who_leaves_is_not_counted_and_hears_no_more() {
+async fn a_detached_viewer_is_not_counted_and_receives_nothing() {
     let mut server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     let session = client.create_session().await;
     let program = server.programs.recv().await.unwrap();
     View::new().attach(&mut client, &session).await;
+
     assert_eq!(client.ask("detach", json!({ "session": session })).await["type"], "ack");
-    print(&program, "unheard").await;
+
+    print(&program, "not received").await;
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
+
     let id = rejoin_protocol::SessionId::new(&session).unwrap();
     let ann = rejoin_protocol::UserId::new("ann").unwrap();
     let mut ann = rejoin_core::Identity::new(ann, rejoin_core::Caps::user());
     let right = rejoin_core::SessionRight::Attach;
+
     assert_eq!(server.hub.session(&id, &ann, right).unwrap().info().connections, 0);
+
     ann.caps = rejoin_core::Caps::default();
     assert!(server.hub.session(&id, &ann, right).is_err());
 }

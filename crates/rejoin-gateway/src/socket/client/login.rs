@@ -1,10 +1,10 @@
-//! Who a client is: its first token, and those that replace it.
+//! Authentication: the first token of a client, and the tokens that refresh it.
 
 use std::{mem, sync::Arc};
 
 use futures_util::FutureExt;
 use rejoin_auth::TokenError;
-use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
+use rejoin_core::{Attachment, Connection, Device, Identity, OutboxItem, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
@@ -15,67 +15,75 @@ use rejoin_protocol::{
 use tracing::{debug, field::display, info};
 
 use crate::{
-    accept::PendingSlot,
     credentials::AuthOutcome,
     log,
-    shard::Keepalive,
+    pending::PendingSlot,
     socket::{
-        client::{Answer, Client, Flow, Stage},
-        job::Done,
-        upgrade::Room,
+        client::{AuthState, Client, Flow, JobResult, RequestResult},
+        keepalive::Keepalive,
+        upgrade::Admission,
     },
 };
 
 impl Client {
-    /// Its slot among the connections that have not authenticated.
+    /// Returns the slot among the unauthenticated connections; `None` once it has a permit.
     pub(crate) fn pending_slot(&self) -> Option<&PendingSlot> {
-        match &self.room {
-            Room::Connection { .. } => None,
-            Room::Unauthenticated(slot) => Some(slot),
+        match &self.admission {
+            Admission::Connection { .. } => None,
+            Admission::Unauthenticated(slot) => Some(slot),
         }
     }
 
-    /// Counts it among the connections; returns whether there is room.
-    pub(super) fn enter_connections(&mut self) -> bool {
-        let Room::Unauthenticated(slot) = &self.room else { return true };
+    /// Exchanges the pending slot for a connection permit. Returns whether one was available.
+    fn take_permit(&mut self) -> bool {
+        let Admission::Unauthenticated(slot) = &self.admission else { return true };
+
         let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
             return false;
         };
-        slot.leave_shard();
-        self.room = Room::Connection { _permit: permit };
+
+        // From here on, an eviction of the slot must not close the authenticated connection.
+        slot.clear_owner();
+        self.admission = Admission::Connection { _permit: permit };
         true
     }
 
-    /// Begins with the credentials of the request.
-    pub(crate) fn open(&mut self, opener: AuthOutcome) -> Flow {
-        match opener {
-            AuthOutcome::Known(identity) => self.welcome(None, identity, &Positions::default()),
+    /// Acts on the credentials of the upgrade request.
+    pub(crate) fn open(&mut self, auth: AuthOutcome) -> Flow {
+        match auth {
+            AuthOutcome::Known(identity) => {
+                self.join(None, identity, &ImplicitPositions::default())
+            }
             AuthOutcome::Ticket(ticket) => {
-                self.welcome(None, ticket.spend(), &Positions::default())
+                self.join(None, ticket.spend(), &ImplicitPositions::default())
             }
             AuthOutcome::Unknown => Flow::Continue,
             AuthOutcome::Refused(error) => self.refuse_token(None, &error),
         }
     }
 
+    /// Verifies the token of `authenticate`, in a job if keys must be fetched.
     pub(super) fn authenticate(
         &mut self,
         reply_to: Option<MessageId>,
         message: AuthenticateRequest,
     ) -> Flow {
-        // Without a fetch of keys the result is there at once.
+        // Only a fetch of keys waits. Otherwise the future is ready at once.
         if let Some(result) = self.shared.verify(&message.token).now_or_never() {
             return self.authenticated(reply_to.as_ref(), message, result);
         }
-        let (shared, asked_by) = (Arc::clone(&self.shared), reply_to.clone());
+
+        let (shared, request_id) = (Arc::clone(&self.shared), reply_to.clone());
         let job = async move {
             let result = shared.verify(&message.token).await;
-            Done::Authenticated { reply_to, message, result }
+            JobResult::Authenticated { reply_to, message, result }
         };
-        self.start(asked_by.as_ref(), Box::pin(job));
+
+        self.start_job(request_id.as_ref(), Box::pin(job));
         Flow::Continue
     }
 
+    /// Acts on the result of `authenticate`.
     pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
@@ -84,13 +92,14 @@ impl Client {
     ) -> Flow {
         match result {
             Ok(identity) => {
-                // What the message leaves out, the address may have named.
-                if let Stage::Authenticating { handshake, .. } = &mut self.stage {
+                // The message takes precedence over the query of the upgrade.
+                if let AuthState::Authenticating { handshake, .. } = &mut self.auth {
                     let Device { id, name } = mem::take(&mut handshake.device);
                     let (id, name) = (message.device_id.or(id), message.device_name.or(name));
                     handshake.device = Device { id, name };
                 }
-                self.welcome(reply_to, identity, &message.positions)
+
+                self.join(reply_to, identity, &message.positions)
             }
             Err(error) => {
                 self.shared.hub.metrics().auth_failed(error.reason());
@@ -99,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Answers a token or a ticket that is refused, and closes.
+    /// Sends the refusal of a token or ticket, and closes the connection.
     fn refuse_token(&self, reply_to: Option<&MessageId>, error: &TokenError) -> Flow {
         let address = log::address(self.client_info());
         debug!(%error, address, "a token was refused");
@@ -112,44 +121,49 @@ impl Client {
         self.send(reply_to, &ServerMessage::AuthRefused(AuthRefused::new(error)));
     }
 
-    pub(super) fn time_out(&self) -> CloseCode {
+    /// Counts a missed authentication deadline, and sends the error. Returns the close code.
+    pub(super) fn authentication_timed_out(&self) -> CloseCode {
         self.shared.hub.metrics().auth_failed("timed_out");
         self.send_error(None, ErrorCode::AuthenticationTimedOut.into());
         CloseCode::AuthenticationTimedOut
     }
 
-    /// Refuses a message because the connection's token has expired.
-    pub(super) fn end_token(&self, code: CloseCode) -> Flow {
+    /// Refuses a message with the code of [`Connection::may_act_at`], and closes the connection.
+    pub(super) fn refuse_expired(&self, code: CloseCode) -> Flow {
         if code == CloseCode::TokenExpired {
             self.send_error(None, ErrorCode::TokenExpired.into());
         }
         Flow::Close(code)
     }
 
-    /// Lets an identity in, if the user may have one more connection.
-    pub(super) fn welcome(
+    /// Joins the hub as `identity`, if the limits allow one more connection.
+    fn join(
         &mut self,
         reply_to: Option<&MessageId>,
         identity: Identity,
         positions: &ImplicitPositions,
     ) -> Flow {
-        if !self.enter_connections() {
+        if !self.take_permit() {
             self.shared.hub.metrics().refused("connections");
             self.refuse_login(reply_to, ErrorCode::Overloaded.into());
             return Flow::Close(CloseCode::Overloaded);
         }
-        let Stage::Authenticating { handshake, .. } = &mut self.stage else {
+
+        let AuthState::Authenticating { handshake, .. } = &mut self.auth else {
             return Flow::Continue;
         };
+
         let handshake = mem::take(&mut **handshake);
         let hub = &self.shared.hub;
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
-        let welcome = |streams| self.auth_result(&connection, reply_to, Some(streams));
-        match hub.register(connection.clone(), positions, welcome) {
+
+        // The hub calls this before the first frame of an implicit stream can be queued.
+        let send_result = |streams| self.auth_result(&connection, reply_to, Some(streams));
+        match hub.register(connection.clone(), positions, send_result) {
             Ok(membership) => {
                 let keepalive = Keepalive::default();
-                self.stage = Stage::Authenticated { membership, keepalive };
+                self.auth = AuthState::Authenticated { membership, keepalive };
                 let (id, user) = (connection.id(), connection.user());
                 let device = log::device(connection.client_info());
                 let address = log::address(connection.client_info());
@@ -157,7 +171,9 @@ impl Client {
                 span.record("id", display(id)).record("user", display(user));
                 span.record("device", device);
                 info!(%id, %user, device, address, "connected");
-                // A revocation that came meanwhile did not find this connection.
+
+                // Checked again after the join: a revocation between the verification and the join
+                // did not find this connection.
                 match self.shared.config.verifier.recheck(&connection.identity()) {
                     Ok(()) => Flow::Continue,
                     Err(error) => self.refuse_token(None, &error),
@@ -171,6 +187,7 @@ impl Client {
         }
     }
 
+    /// Sends `auth_result` for an authenticated connection.
     pub(super) fn auth_result(
         &self,
         connection: &Connection,
@@ -186,23 +203,27 @@ impl Client {
             expires_at: connection.expires_at(),
             streams,
         };
+
         connection.send(reply_to, &ServerMessage::AuthResult(result));
     }
 
-    /// Verifies a new token.
-    pub(super) fn refresh(&mut self, reply_to: Option<&MessageId>, token: String) -> Answer {
+    /// Verifies the token of `refresh`, in a job if keys must be fetched.
+    pub(super) fn refresh(&mut self, reply_to: Option<&MessageId>, token: String) -> RequestResult {
         if let Some(result) = self.shared.verify(&token).now_or_never() {
             return self.replace_token(reply_to, result);
         }
-        let (shared, asked_by) = (Arc::clone(&self.shared), reply_to.cloned());
+
+        let (shared, request_id) = (Arc::clone(&self.shared), reply_to.cloned());
         let job = async move {
             let result = shared.verify(&token).await;
-            Done::Refreshed { reply_to: asked_by, result }
+            JobResult::Refreshed { reply_to: request_id, result }
         };
-        self.start(reply_to, Box::pin(job));
+
+        self.start_job(reply_to, Box::pin(job));
         Ok(())
     }
 
+    /// Acts on the result of `refresh`.
     pub(super) fn refreshed(
         &mut self,
         reply_to: Option<&MessageId>,
@@ -214,40 +235,47 @@ impl Client {
         }
     }
 
-    /// Takes over a new token; what it does not allow any more ends.
+    /// Replaces the connection's token, and ends everything that the new one does not allow.
     fn replace_token(
         &mut self,
         reply_to: Option<&MessageId>,
         result: Result<Identity, TokenError>,
-    ) -> Answer {
+    ) -> RequestResult {
         let Some(connection) = self.connection().cloned() else { return Ok(()) };
+
         let refused = |error: &TokenError| {
             self.shared.hub.metrics().auth_failed(error.reason());
             ErrorBody::new(error.codes().0, error.to_string())
         };
+
         let identity = result.map_err(|error| refused(&error))?;
         connection
             .refresh(identity)
             .map_err(|error| ErrorBody::new(ErrorCode::AuthenticationFailed, error.to_string()))?;
-        // A revocation that came meanwhile found the connection with its old token.
+
+        // Checked again after the refresh: a revocation before it found the connection with its
+        // old token.
         if let Err(error) = self.shared.config.verifier.recheck(&connection.identity()) {
             connection.send_error(reply_to, refused(&error));
             connection.close(error.codes().1);
             return Ok(());
         }
-        // The new token ends at another time.
+
+        // The new token expires at another time.
         self.has_new_deadline = true;
         self.auth_result(&connection, reply_to, None);
-        self.end_what_is_forbidden(&connection);
+        self.end_forbidden(&connection);
         Ok(())
     }
 
-    fn end_what_is_forbidden(&mut self, connection: &Connection) {
+    /// Ends the subscriptions, attachments and presences that the token does not allow.
+    fn end_forbidden(&mut self, connection: &Connection) {
         let identity = connection.identity();
-        let gone = |what: String| {
-            let sentence = format!("the new token does not allow {what} any more: it has ended");
+        let notify = |ended: String| {
+            let sentence = format!("{ended} has ended: the new token does not allow it");
             connection.send_error(None, ErrorBody::new(ErrorCode::Forbidden, sentence));
         };
+
         let may_read = |topic: &TopicName| {
             topic.is_reserved() || identity.caps.allows_topic(topic, TopicRight::Subscribe)
         };
@@ -256,23 +284,26 @@ impl Client {
             if let Some(subscription) = subscription {
                 connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }
-            gone(format!("the topic `{topic}`"));
+            notify(format!("the subscription to `{topic}`"));
         }
+
         let may_attach = |attachment: &Attachment| {
             let session = attachment.session();
             let role = Some(attachment.role());
             identity.role(session.owner(), session.profile(), role).is_some()
         };
+
         for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
-            let what = format!("the session `{}`", attachment.session().id());
+            let ended = format!("the attachment to `{}`", attachment.session().id());
             attachment.detach();
-            gone(what);
+            notify(ended);
         }
+
         let hub = &self.shared.hub;
         let may_follow = |subject: &Subject| hub.check_presence(&identity, subject).is_ok();
         for (_, stream) in self.following.extract_if(.., |(subject, _)| !may_follow(subject)) {
             connection.outbox().push(OutboxItem::StopReading(stream));
-            gone("to follow this presence".to_owned());
+            notify("a presence subscription".to_owned());
         }
     }
 }

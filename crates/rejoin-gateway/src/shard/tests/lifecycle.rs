@@ -1,4 +1,4 @@
-//! The life of connections: whatever comes in whatever order, nothing is executed after a close,
+//! The lifecycle of connections: after any sequence of events, nothing is executed after a close,
 //! and nothing is left behind.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -10,39 +10,39 @@ use rejoin_core::{Caps, Connection, Identity};
 use rejoin_protocol::{CloseCode, Subject, TopicName, UserId, code::CLOSE_CODES};
 use serde_json::{Value, json, value::to_raw_value};
 
-use super::{CLOSE, MAX_CONNECTIONS, Peer, Stage, text};
+use super::{CLOSE, MAX_CONNECTIONS, TestPeer, TestShard, text};
 
 const USERS: [&str; 3] = ["ann", "bob", "cat"];
-/// Longer than any deadline of a connection.
-const FOR_EVER: Duration = Duration::from_secs(130);
+/// A time that exceeds every deadline of a connection.
+const ALL_DEADLINES: Duration = Duration::from_secs(130);
 
-/// What happens to a connection, or to the shard.
+/// An event of a connection or of the shard. A `usize` selects the connection or the user.
 #[derive(Clone, Debug)]
 enum Step {
     Connect(usize),
-    /// Publishes so many messages in one piece.
+    /// Publishes this many messages in one write.
     Publish(usize, u8),
-    /// Publishes, cut within the last message.
+    /// The same, but the last message is cut.
     PublishCut(usize, u8),
-    /// Subscribes to the topic that all publish to.
+    /// Subscribes to the topic of all publishes.
     Subscribe(usize),
-    /// Asks for a session to be created: a job, which is refused.
+    /// Requests a new session: a job, which is refused.
     Create(usize),
     Ping(usize),
     Garbage(usize),
     CloseFrame(usize),
     HalfClose(usize),
-    /// The peer is gone without a word.
+    /// The peer closes its socket without a close frame.
     Vanish(usize),
-    /// The peer reads what has arrived; otherwise it never does.
+    /// The peer reads what has arrived. It does not read otherwise.
     Read(usize),
     /// An administrator closes the connection.
     Disconnect(usize),
-    /// All tokens of a user are revoked.
+    /// An administrator revokes all tokens of a user.
     Revoke(usize),
-    /// Messages of 3 kB from elsewhere, to fill sockets.
+    /// Another publisher sends this many messages of 3 kB, which fill the sockets.
     Flood(u8),
-    Settle,
+    RunUntilIdle,
     Wait(u8),
     Drain,
 }
@@ -65,65 +65,70 @@ fn step() -> impl Strategy<Value = Step> {
         3 => p().prop_map(Step::Disconnect),
         1 => (0usize..3).prop_map(Step::Revoke),
         3 => (1u8..20).prop_map(Step::Flood),
-        8 => Just(Step::Settle),
+        8 => Just(Step::RunUntilIdle),
         2 => (1u8..50).prop_map(Step::Wait),
         1 => Just(Step::Drain),
     ]
 }
 
-/// A connection as the test knows it.
-struct Known {
-    peer: Option<Peer>,
+/// The test's model of a connection.
+struct TestConnection {
+    peer: Option<TestPeer>,
     user: &'static str,
-    /// The number of the next message that it publishes.
+    /// The number of its next message.
     next: u64,
-    /// How many of its messages were published when its close was decided.
+    /// The number of its published messages at the time of its close.
     closed_at: Option<usize>,
 }
 
-struct World {
-    stage: Stage,
-    known: Vec<Known>,
+/// A shard and the model that it is checked against.
+struct Scenario {
+    test: TestShard,
+    connections: Vec<TestConnection>,
     is_draining: bool,
 }
 
-impl World {
+impl Scenario {
     fn new() -> Self {
-        let stage = Stage::new(|_| {});
-        Self { stage, known: Vec::new(), is_draining: false }
+        let test = TestShard::new(|_| {});
+        Self { test, connections: Vec::new(), is_draining: false }
     }
 
-    /// Lets the peer that a step means act, if it is there.
-    fn with_peer(&mut self, index: usize, act: impl FnOnce(&mut Peer)) {
-        let Some(number) = index.checked_rem(self.known.len()) else { return };
-        if let Some(peer) = &mut self.known[number].peer {
+    /// Calls `act` with the selected peer, if its socket is open.
+    fn with_peer(&mut self, index: usize, act: impl FnOnce(&mut TestPeer)) {
+        let Some(number) = index.checked_rem(self.connections.len()) else { return };
+
+        if let Some(peer) = &mut self.connections[number].peer {
             act(peer);
         }
     }
 
-    /// How many messages of each connection were published.
+    /// Counts the published messages per connection.
     fn published(&self) -> BTreeMap<u64, usize> {
         let mut counts = BTreeMap::new();
-        for data in self.stage.published("all") {
+        for data in self.test.published("all") {
             if let Some(number) = data["from"].as_u64() {
                 *counts.entry(number).or_default() += 1;
             }
         }
+
         counts
     }
 
     fn publish(&mut self, index: usize, count: u8, cut: usize) {
-        let Some(number) = index.checked_rem(self.known.len()) else { return };
-        let known = &mut self.known[number];
+        let Some(number) = index.checked_rem(self.connections.len()) else { return };
+
+        let connection = &mut self.connections[number];
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let data = json!({ "from": number, "number": known.next });
+            let data = json!({ "from": number, "number": connection.next });
             let payload = json!({ "topic": "all", "data": data });
             bytes.extend(text(&json!({ "type": "publish", "payload": payload }).to_string()));
-            known.next += 1;
+            connection.next += 1;
         }
+
         bytes.truncate(bytes.len() - cut);
-        if let Some(peer) = &mut known.peer {
+        if let Some(peer) = &mut connection.peer {
             peer.send(&bytes);
         }
     }
@@ -133,41 +138,41 @@ impl World {
         let topic = TopicName::new("all").unwrap();
         let data = to_raw_value(&Value::from("x".repeat(3000))).unwrap();
         for _ in 0..count {
-            let published = self.stage.gateway.hub.publish(&topic, &admin, &data, None);
+            let published = self.test.gateway.hub.publish(&topic, &admin, &data, None);
             let _ = published.now_or_never();
         }
     }
 
-    /// Notes which connections are closed: nothing of them is executed from now on.
-    fn note_closed(&mut self, is_closed: impl Fn(usize, &Known) -> bool) {
+    /// Records closed connections in the model. They must publish nothing more.
+    fn record_closed(&mut self, is_closed: impl Fn(usize, &TestConnection) -> bool) {
         let published = self.published();
-        for (number, known) in self.known.iter_mut().enumerate() {
-            if known.closed_at.is_none() && is_closed(number, known) {
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            if connection.closed_at.is_none() && is_closed(number, connection) {
                 let count = published.get(&(number as u64)).copied().unwrap_or(0);
-                known.closed_at = Some(count);
+                connection.closed_at = Some(count);
             }
         }
     }
 
     async fn step(&mut self, step: Step) {
         match step {
-            // A connection that comes during a stop is closed at once.
-            Step::Connect(user) if self.known.len() < MAX_CONNECTIONS => {
+            // Allowed during a stop: the shard closes the connection at once.
+            Step::Connect(user) if self.connections.len() < MAX_CONNECTIONS => {
                 let user = USERS[user];
-                let peer = Some(self.stage.connect(user));
-                self.known.push(Known { peer, user, next: 0, closed_at: None });
+                let peer = Some(self.test.connect(user));
+                self.connections.push(TestConnection { peer, user, next: 0, closed_at: None });
             }
             Step::Connect(_) => {}
             Step::Publish(index, count) => self.publish(index, count, 0),
             Step::PublishCut(index, count) => self.publish(index, count, 7),
             Step::Subscribe(index) => self.with_peer(index, |peer| {
-                peer.ask("subscribe", &json!({ "topic": "all" }));
+                peer.request("subscribe", &json!({ "topic": "all" }));
             }),
             Step::Create(index) => self.with_peer(index, |peer| {
-                peer.ask("create_session", &json!({ "kind": "terminal" }));
+                peer.request("create_session", &json!({ "kind": "terminal" }));
             }),
             Step::Ping(index) => self.with_peer(index, |peer| {
-                peer.ask("ping", &json!({}));
+                peer.request("ping", &json!({}));
             }),
             Step::Garbage(index) => self.with_peer(index, |peer| {
                 peer.send(&[0xff; 9]);
@@ -179,8 +184,8 @@ impl World {
                 peer.half_close();
             }),
             Step::Vanish(index) => {
-                if let Some(number) = index.checked_rem(self.known.len()) {
-                    self.known[number].peer = None;
+                if let Some(number) = index.checked_rem(self.connections.len()) {
+                    self.connections[number].peer = None;
                 }
             }
             Step::Read(index) => self.with_peer(index, |peer| {
@@ -189,60 +194,61 @@ impl World {
             }),
             Step::Disconnect(user) => {
                 let user = USERS[user % USERS.len()];
-                let hub = &self.stage.gateway.hub;
+                let hub = &self.test.gateway.hub;
                 hub.disconnect(CloseCode::Disconnected, |it| it.user().as_str() == user);
-                self.note_closed(|_, known| known.user == user);
+                self.record_closed(|_, connection| connection.user == user);
             }
             Step::Revoke(user) => {
                 let user = USERS[user];
-                let shared = Arc::clone(&self.stage.gateway);
+                let shared = Arc::clone(&self.test.gateway);
                 let verifier = &shared.config.verifier;
                 let target = Target::User(UserId::new(user).unwrap());
                 verifier.revocations().unwrap().revoke(target, None).await.unwrap();
                 let is_revoked = |it: &Connection| verifier.recheck(&it.identity()).is_err();
                 shared.hub.disconnect(CloseCode::Disconnected, is_revoked);
-                self.note_closed(|_, known| known.user == user);
+                self.record_closed(|_, connection| connection.user == user);
             }
             Step::Flood(count) => self.flood(count),
-            Step::Settle => self.stage.settle().await,
+            Step::RunUntilIdle => self.test.run_until_idle().await,
             Step::Wait(tenths) => {
-                self.stage.advance(Duration::from_millis(u64::from(tenths) * 1000)).await;
+                self.test.advance(Duration::from_millis(u64::from(tenths) * 1000)).await;
             }
             Step::Drain => {
-                self.stage.shard.drain();
+                self.test.shard.drain();
                 self.is_draining = true;
-                self.stage.settle().await;
-                self.note_closed(|_, _| true);
+                self.test.run_until_idle().await;
+                self.record_closed(|_, _| true);
             }
         }
     }
 
-    /// Checks what must hold at all times.
+    /// Checks the invariants that hold after each step.
     fn check(&self) {
         let published = self.published();
-        for (number, known) in self.known.iter().enumerate() {
+        for (number, connection) in self.connections.iter().enumerate() {
             let count = published.get(&(number as u64)).copied().unwrap_or(0);
-            if let Some(closed_at) = known.closed_at {
+            if let Some(closed_at) = connection.closed_at {
                 assert_eq!(count, closed_at, "connection {number} published after its close");
             }
         }
-        let hub = &self.stage.gateway.hub;
-        let taken = MAX_CONNECTIONS - self.stage.gateway.permits.available_permits();
-        assert_eq!(taken, hub.connection_count(), "a permit is kept or lost");
-        assert_eq!(taken, self.stage.shard.context.drain.open());
+
+        let hub = &self.test.gateway.hub;
+        let taken = MAX_CONNECTIONS - self.test.gateway.permits.available_permits();
+        assert_eq!(taken, hub.connection_count(), "a permit is leaked or lost");
+        assert_eq!(taken, self.test.shard.context.drain.open_count());
     }
 
-    /// Ends all, and checks that nothing is left.
+    /// Drains the shard, and checks that nothing is left.
     async fn end(mut self) {
-        self.stage.shard.drain();
-        self.stage.advance(FOR_EVER).await;
+        self.test.shard.drain();
+        self.test.advance(ALL_DEADLINES).await;
         self.check();
-        let shard = &self.stage.shard;
+        let shard = &self.test.shard;
         assert!(shard.connections.is_empty(), "{:?}", shard.connections);
         assert!(shard.streams.is_empty(), "readers are left");
         assert_eq!(shard.handle.load(), 0);
 
-        let hub = &self.stage.gateway.hub;
+        let hub = &self.test.gateway.hub;
         assert_eq!(hub.connection_count(), 0);
         let admin = UserId::new("admin").unwrap();
         let admin = Identity::new(admin, Caps::admin());
@@ -253,7 +259,7 @@ impl World {
             .iter()
             .map(|row| hub.metrics().closed.get_or_create(&[("code", row.code)]).get())
             .sum();
-        assert_eq!(closed, self.known.len() as u64, "each close is counted once");
+        assert_eq!(closed, self.connections.len() as u64, "each close is counted once");
     }
 }
 
@@ -261,40 +267,44 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_executed_after_a_close_and_nothing_is_left_behind(
+    fn nothing_is_executed_after_a_close_and_nothing_is_left(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut scenario = Scenario::new();
             for step in steps {
-                world.step(step).await;
-                world.check();
+                scenario.step(step).await;
+                scenario.check();
             }
-            world.end().await;
+
+            scenario.end().await;
         });
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_lie_unread_at_a_disconnect_are_not_executed() {
-    let mut world = World::new();
-    world.step(Step::Connect(0)).await;
-    world.step(Step::Publish(0, 3)).await;
-    world.step(Step::Settle).await;
-    assert_eq!(world.published(), [(0, 3)].into());
-    world.step(Step::Publish(0, 2)).await;
-    world.step(Step::Disconnect(0)).await;
-    world.step(Step::Settle).await;
-    assert_eq!(world.published(), [(0, 3)].into());
-    world.end().await;
+async fn unread_messages_are_not_executed_after_a_disconnect() {
+    let mut scenario = Scenario::new();
+    scenario.step(Step::Connect(0)).await;
+    scenario.step(Step::Publish(0, 3)).await;
+    scenario.step(Step::RunUntilIdle).await;
+
+    assert_eq!(scenario.published(), [(0, 3)].into());
+
+    scenario.step(Step::Publish(0, 2)).await;
+    scenario.step(Step::Disconnect(0)).await;
+    scenario.step(Step::RunUntilIdle).await;
+    assert_eq!(scenario.published(), [(0, 3)].into());
+
+    scenario.end().await;
 }
 
-/// What a program that embeds the gateway may bring: a subscriber of log lines that panics.
-struct Panics;
+/// A log subscriber that panics, as one of an embedding program might.
+struct PanickingSubscriber;
 
-impl tracing::Subscriber for Panics {
+impl tracing::Subscriber for PanickingSubscriber {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.is_event()
     }
@@ -308,8 +318,8 @@ impl tracing::Subscriber for Panics {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        // A line about a broken frame.
-        assert!(event.fields().all(|field| field.name() != "error"), "as it was to happen");
+        // The line about an invalid frame has this field.
+        assert!(event.fields().all(|field| field.name() != "error"), "an expected panic");
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -318,23 +328,26 @@ impl tracing::Subscriber for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_within_the_shard_closes_its_connection_with_4005_and_no_other() {
-    let mut stage = Stage::new(|_| {});
-    let (mut broken, mut other) = (stage.connect("ann"), stage.connect("bob"));
-    stage.settle().await;
+async fn a_panic_closes_only_its_own_connection_with_4005() {
+    let mut test = TestShard::new(|_| {});
+    let (mut broken, mut other) = (test.connect("ann"), test.connect("bob"));
+    test.run_until_idle().await;
     broken.read();
     other.read();
-    // A frame that is not masked.
+
+    // A frame without a mask, which the decoder refuses.
     broken.send(&[0x81, 0x00]);
     {
-        let _subscriber = tracing::subscriber::set_default(Panics);
-        stage.settle().await;
+        let _subscriber = tracing::subscriber::set_default(PanickingSubscriber);
+        test.run_until_idle().await;
     }
+
     let close = broken.read();
     let code = CloseCode::Internal.code().to_be_bytes();
     assert!(close.windows(2).any(|window| window == code), "{:?}", String::from_utf8_lossy(&close));
-    other.ask("ping", &json!({}));
-    stage.settle().await;
+
+    other.request("ping", &json!({}));
+    test.run_until_idle().await;
     assert!(String::from_utf8_lossy(&other.read()).contains("\"type\":\"pong\""));
-    assert_eq!(stage.gateway.hub.connection_count(), 1);
+    assert_eq!(test.gateway.hub.connection_count(), 1);
 }

@@ -1,7 +1,7 @@
-//! The raw endpoints: a session for any WebSocket client, without a protocol of ours (A8).
+//! The raw endpoints: a session for any WebSocket client, without the `rejoin.v1` protocol.
 //!
-//! `/ws/{profile}/{session}` and `/ws/session/{session}` send the snapshot and then raw output as
-//! binary messages. Each message of the client, text or binary, is typed.
+//! `/ws/{profile}/{session}` and `/ws/session/{session}` send the snapshot and then the output as
+//! binary messages. The payload of each message from the client, text or binary, is input.
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -13,32 +13,29 @@ use serde::Deserialize;
 
 use crate::{
     credentials::{AuthOutcome, Caller},
+    endpoint::Upgrades,
     problem::Problem,
-    socket::{
-        Upgrades,
-        raw::RawAttach,
-        upgrade::{self, Endpoint},
-    },
+    socket::{self, Endpoint, RawAttach},
     state::Shared,
 };
 
-/// The path segment that stands for any profile.
+/// The path segment that matches any profile.
 const ANY_PROFILE: &str = "session";
 
-/// What a client may say in the address.
+/// The query parameters of a raw endpoint, besides those of every upgrade.
 #[derive(Debug, Deserialize)]
-struct Address {
-    /// Makes the session if it is not there.
+struct RawQuery {
+    /// Creates the session if it does not exist.
     #[serde(default)]
     create: bool,
-    /// Only looks on.
+    /// The highest role to attach with; `viewer` cannot type.
     #[serde(default)]
     role: Option<Role>,
     cols: Option<u16>,
     rows: Option<u16>,
 }
 
-/// `GET /ws/{profile}/{session}`.
+/// Handles `GET /ws/{profile}/{session}`.
 pub(crate) async fn upgrade(
     State(upgrades): State<Upgrades>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -46,36 +43,39 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let shared = &upgrades.shared;
     let (mut parts, body) = request.into_parts();
-    let accepted = match upgrade::check(shared, &mut parts, Endpoint::Raw).await {
+    let accepted = match socket::check(shared, &mut parts, Endpoint::Raw).await {
         Ok(accepted) => accepted,
         Err(refusal) => return refusal,
     };
-    let address = match upgrade::query::<Address>(&mut parts).await {
-        Ok(address) => address,
+
+    let query = match socket::query::<RawQuery>(&mut parts).await {
+        Ok(query) => query,
         Err(refusal) => return refusal,
     };
+
     let path = path.map_err(|error| Problem::new(ErrorCode::InvalidField, &error.body_text()));
     let found = match path {
         Ok(Path((profile, session))) => {
-            find_or_create(shared, &accepted.opener, &profile, &session, &address).await
+            find_or_create(shared, &accepted.auth, &profile, &session, &query).await
         }
         Err(problem) => Err(problem),
     };
+
     match found {
         Ok(attach) => upgrades.adopt(Request::from_parts(parts, body), accepted, Some(attach)),
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Finds the session, or makes it.
+/// Finds the session, or creates it if the query asks for it.
 async fn find_or_create(
     shared: &Shared,
-    opener: &AuthOutcome,
+    auth: &AuthOutcome,
     profile: &str,
     session: &str,
-    address: &Address,
+    query: &RawQuery,
 ) -> Result<RawAttach, Problem> {
-    let identity = match opener {
+    let identity = match auth {
         AuthOutcome::Known(identity) => identity.clone(),
         AuthOutcome::Ticket(ticket) => ticket.identity().clone(),
         AuthOutcome::Unknown => {
@@ -86,47 +86,55 @@ async fn find_or_create(
             return Err(Problem::new(error.codes().0, &error.to_string()));
         }
     };
+
     let invalid = |error: String| Problem::new(ErrorCode::InvalidField, &error);
     let id = SessionId::new(session).map_err(|error| invalid(error.to_string()))?;
     let profile = match profile {
         ANY_PROFILE => None,
         name => Some(ProfileName::new(name).map_err(|error| invalid(error.to_string()))?),
     };
+
     let size =
-        match (address.cols, address.rows) {
+        match (query.cols, query.rows) {
             (None, None) => None,
             (Some(cols), Some(rows)) => Some(TerminalSize::new(cols, rows).ok_or_else(|| {
-                invalid("`cols` must be 1 to 1000 and `rows` 1 to 500".to_owned())
+                invalid("`cols` must be 1 to 1000, and `rows` 1 to 500".to_owned())
             })?),
-            _ => return Err(invalid("`cols` and `rows` go together".to_owned())),
+            _ => return Err(invalid("send both `cols` and `rows`, or neither".to_owned())),
         };
-    let found = find(shared, &identity, &id, profile.as_ref(), address.role);
+
+    // A session of another user looks like a missing one. The creation then fails with a conflict.
+    let found = find(shared, &identity, &id, profile.as_ref(), query.role);
     let (session, role) = match found {
-        Err(error) if error.code == ErrorCode::UnknownSession && address.create => {
+        Err(error) if error.code == ErrorCode::UnknownSession && query.create => {
             let Some(profile) = profile else {
                 let detail = "`create` needs a profile in the path, such as /ws/terminal/SESSION";
                 return Err(invalid(detail.to_owned()));
             };
-            // Before it is made: who may not attach to it leaves no program behind.
-            let role = identity.role(&identity.user, &profile, address.role);
+
+            // Checked before the session is created: a user who may not attach to it must not leave
+            // a running program behind.
+            let role = identity.role(&identity.user, &profile, query.role);
             let role = role.ok_or_else(|| {
                 let detail =
-                    format!("the token does not allow to attach to sessions of `{profile}`");
+                    format!("the token does not allow attaching to sessions of `{profile}`");
                 Problem::new(ErrorCode::Forbidden, &detail)
             })?;
             let id = Some(id);
             let create = CreateTerminal { id, profile: Some(profile), size, ..Default::default() };
-            // A ticket's user may have been revoked since it was made.
+
+            // `Caller` checks for revocations: the user may be revoked since the ticket was issued.
             let author = Caller::new(shared, identity);
             let session = shared.hub.create_terminal(&author, create).await;
             (session.map_err(problem)?, role)
         }
         found => found.map_err(problem)?,
     };
+
     Ok(RawAttach { session, role, size })
 }
 
-/// The session, and the role in which the identity may have it.
+/// Returns the session, and the role with which the identity may attach to it.
 fn find(
     shared: &Shared,
     identity: &Identity,
@@ -136,9 +144,10 @@ fn find(
 ) -> Result<(Session, Role), ErrorBody> {
     let session = shared.hub.session(id, identity, SessionRight::Attach)?;
     if profile.is_some_and(|profile| profile != session.profile()) {
-        let sentence = format!("there is no session `{id}` of this profile, or it is not yours");
+        let sentence = format!("there is no session `{id}` of this profile that you may attach to");
         return Err(ErrorBody::new(ErrorCode::UnknownSession, sentence));
     }
+
     let role = identity.role(session.owner(), session.profile(), role);
     Ok((session, role.ok_or(ErrorCode::Forbidden)?))
 }

@@ -1,4 +1,4 @@
-//! Whether a peer is alive, and how long its token lets it be.
+//! Keepalive: silent peers are closed, and expiring tokens announced.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ async fn serve(heartbeat: Duration) -> TestServer {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_pings_is_kept_and_a_silent_one_closed() {
+async fn a_silent_client_is_closed_and_a_responsive_one_kept() {
     let heartbeat = Duration::from_millis(300);
     let server = serve(heartbeat).await;
-    let mut alive = server.log_in("ann").await;
-    let mut dead = server.log_in("ann").await;
-    // A client that reads answers pings by itself.
-    let a_while = timeout(10 * heartbeat, async { while alive.next().await.is_some() {} });
-    assert!(a_while.await.is_err(), "it was closed");
+    let mut responsive = server.log_in("ann").await;
+    let mut silent = server.log_in("ann").await;
+
+    // The library answers pings while the client reads.
+    let reading = timeout(10 * heartbeat, async { while responsive.next().await.is_some() {} });
+    assert!(reading.await.is_err(), "the responsive client was closed");
     assert_eq!(server.hub.connection_count(), 1);
-    assert_eq!(dead.until_closed().await.1, Some(4001));
+    assert_eq!(silent.until_closed().await.1, Some(4001));
 }
 
 #[tokio::test]
@@ -35,15 +36,17 @@ async fn a_socket_that_falls_silent_leaves_the_hub() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_soon_is_announced_at_once() {
+async fn a_token_that_expires_soon_is_announced_at_once() {
     let server = TestServer::start().await;
     let expires_at = rejoin_core::now_ms() / 1000 + 30;
-    let token = rejoin_gateway::Claims { exp: Some(expires_at), ..claims("ann") };
-    let token = format!("Bearer {}", server.key.sign(&token).unwrap());
+    let claims = rejoin_gateway::Claims { exp: Some(expires_at), ..claims("ann") };
+    let token = format!("Bearer {}", server.key.sign(&claims).unwrap());
     let request = server.request(&[("authorization", &token)]);
     let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
     let mut client = Client::new(socket);
+
     assert_eq!(client.next_json().await["type"], "auth_result");
+
     let expiring = client.next_json().await;
     assert_eq!(expiring["type"], "token_expiring", "{expiring}");
     assert_eq!(expiring["payload"]["expires_at"], expires_at * 1000);

@@ -1,4 +1,4 @@
-//! The opening handshake and plain HTTP.
+//! The opening handshake of a WebSocket, and simple HTTP requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::support::{Client, TestServer};
 
-/// Sends a request's head and returns status and body.
+/// Sends a request without a body. Returns the status and the body of the response.
 async fn http(server: &TestServer, head: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     let request = format!("{head}\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
@@ -22,6 +22,7 @@ async fn http(server: &TestServer, head: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
+/// Requests an upgrade that must be refused. Returns the status and the problem.
 async fn refused(server: &TestServer, headers: &[(&str, &str)]) -> (u16, Value) {
     match connect_async(server.request(headers)).await {
         Err(tungstenite::Error::Http(response)) => {
@@ -33,13 +34,13 @@ async fn refused(server: &TestServer, headers: &[(&str, &str)]) -> (u16, Value) 
 }
 
 #[tokio::test]
-async fn health_is_told_to_anybody() {
+async fn healthz_needs_no_authentication() {
     let server = TestServer::start().await;
     assert_eq!(http(&server, "GET /healthz HTTP/1.1").await, (200, "ok\n".to_owned()));
 }
 
 #[tokio::test]
-async fn a_plain_request_for_the_socket_is_told_to_upgrade() {
+async fn a_plain_request_for_a_websocket_gets_426() {
     let server = TestServer::start().await;
     let (status, body) = http(&server, "GET /ws HTTP/1.1").await;
     assert_eq!(status, 426);
@@ -47,13 +48,15 @@ async fn a_plain_request_for_the_socket_is_told_to_upgrade() {
 }
 
 #[tokio::test]
-async fn the_subprotocol_is_selected_or_may_be_left_out() {
+async fn the_subprotocol_is_selected_or_omitted() {
     let server = TestServer::start().await;
     let offered = server.request(&[("sec-websocket-protocol", "other, rejoin.v1")]);
     let (_, response) = connect_async(offered).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "rejoin.v1");
+
     let (_, response) = connect_async(server.request(&[])).await.unwrap();
     assert!(response.headers().get("sec-websocket-protocol").is_none());
+
     let (status, problem) = refused(&server, &[("sec-websocket-protocol", "other")]).await;
     assert_eq!((status, &problem["code"]), (400, &"invalid_field".into()));
 }
@@ -66,6 +69,7 @@ async fn a_page_of_another_origin_is_refused() {
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let (status, problem) = refused(&server, &[("origin", "https://evil.example")]).await;
     assert_eq!((status, &problem["code"]), (403, &"forbidden".into()));
+
     let own = format!("http://{}", server.address);
     for origin in [own.as_str(), "https://app.example"] {
         assert!(connect_async(server.request(&[("origin", origin)])).await.is_ok(), "{origin}");
@@ -73,32 +77,36 @@ async fn a_page_of_another_origin_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_header_is_answered_unasked() {
+async fn a_token_in_the_header_authenticates_at_once() {
     let server = TestServer::start().await;
     let bearer = format!("Bearer {}", server.token("ann"));
     let request = server.request(&[("authorization", &bearer)]);
     let mut client = Client::new(connect_async(request).await.unwrap().0);
     let hello = client.next_json().await;
+
     assert_eq!(hello["type"], "auth_result");
     assert_eq!(hello["payload"]["user_id"], "ann");
     assert!(hello["reply_to"].is_null());
+
     let (status, problem) = refused(&server, &[("authorization", "Bearer x.y.z")]).await;
     assert_eq!((status, &problem["code"]), (401, &"authentication_failed".into()));
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_refused_and_there_is_room_when_one_has_left() {
+async fn a_full_server_refuses_connections_until_one_closes() {
     let configure = |config: &mut rejoin_gateway::GatewayConfig| config.max_connections = 2;
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let (one, _two) = (server.log_in("ann").await, server.log_in("ann").await);
     let (status, problem) = refused(&server, &[]).await;
+
     assert_eq!((status, &problem["code"]), (503, &"overloaded".into()));
+
     drop(one);
     while connect_async(server.request(&[])).await.is_err() {}
 }
 
 #[tokio::test]
-async fn sessions_and_profiles_are_listed_to_their_owner() {
+async fn sessions_and_profiles_are_listed_for_their_owner() {
     let mut server = TestServer::start().await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
@@ -107,12 +115,16 @@ async fn sessions_and_profiles_are_listed_to_their_owner() {
         let token = server.token(user);
         let head = format!("GET /api/v1/{path} HTTP/1.1\r\nAuthorization: Bearer {token}");
         let (status, body) = http(&server, &head).await;
+
         assert_eq!(status, 200, "{body}");
+
         serde_json::from_str::<Value>(&body).unwrap()
     };
+
     assert_eq!(list("ann", "sessions").await["sessions"][0]["id"], session.as_str());
     assert_eq!(list("bob", "sessions").await["sessions"], serde_json::json!([]));
     assert_eq!(list("ann", "profiles").await["profiles"], serde_json::json!(["terminal"]));
+
     let (status, body) = http(&server, "GET /api/v1/sessions HTTP/1.1").await;
     assert_eq!(status, 401);
     assert!(body.contains("not_authenticated"), "{body}");
@@ -124,15 +136,17 @@ async fn silent_peers_do_not_delay_a_stop() {
     let _authenticated = server.log_in("ann").await;
     let _silent = server.raw().await;
     let _pending = TcpStream::connect(server.address).await.unwrap();
+
     assert_eq!(server.hub.shutdown().finish(Duration::from_secs(6)).await, 0);
 }
 
 #[tokio::test]
-async fn a_stopping_server_says_so_and_when_to_come_back() {
+async fn a_stopping_server_sends_the_time_to_reconnect() {
     let server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     server.hub.shutdown().begin();
     let (texts, code) = client.until_closed().await;
+
     assert_eq!(texts[0]["type"], "closing");
     assert_eq!(texts[0]["payload"]["reason"], "draining");
     assert!(texts[0]["payload"]["window_ms"].as_u64().unwrap() > 0);

@@ -1,4 +1,4 @@
-//! Slow readers: they hurt nobody, and catch up or are told.
+//! Slow readers: they delay no other client, and catch up or receive a gap.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use tokio_tungstenite::MaybeTlsStream;
 
 use crate::support::TestServer;
 
-/// Large enough that a socket nobody reads is full after a few.
+/// Returns data of 50 kB, of which a few messages fill an unread socket.
 fn large() -> Value {
     Value::from("x".repeat(50_000))
 }
 
 #[tokio::test]
-async fn a_subscriber_that_does_not_read_slows_nobody_and_is_told_of_its_gap() {
+async fn a_subscriber_that_does_not_read_receives_a_gap_later() {
     const COUNT: u64 = 1_000;
     let server = TestServer::start().await;
     let mut stuck = server.log_in("ann").await;
@@ -31,22 +31,24 @@ async fn a_subscriber_that_does_not_read_slows_nobody_and_is_told_of_its_gap() {
         publisher.ask("publish", json!({ "topic": "short", "data": large })).await;
         assert_eq!(reader.next_json().await["payload"]["data"], large);
     }
-    // It reads at last: what its socket held, a gap, and what is left. All is accounted for.
-    let (mut heard, mut missed) = (0, 0);
-    while heard + missed < COUNT {
+
+    // Then it reads: the contents of its socket, a gap, and the retained rest.
+    let (mut received, mut missed) = (0, 0);
+    while received + missed < COUNT {
         let message = stuck.next_json().await;
         match message["type"].as_str().unwrap() {
-            "message" => heard += 1,
+            "message" => received += 1,
             "gap" => missed += message["payload"]["missed"].as_u64().unwrap(),
             other => panic!("{other}"),
         }
     }
-    assert_eq!(heard + missed, COUNT);
-    assert!(missed > 0, "it was never behind");
+
+    assert_eq!(received + missed, COUNT);
+    assert!(missed > 0, "the subscriber was never behind");
 }
 
 #[tokio::test]
-async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them() {
+async fn sockets_that_break_during_a_broadcast_affect_no_others() {
     let one_shard = |config: &mut rejoin_gateway::GatewayConfig| {
         config.shards = std::num::NonZeroUsize::MIN;
     };
@@ -56,21 +58,23 @@ async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them()
         let mut clients = Vec::new();
         let admin = UserId::new("admin").unwrap();
         let admin = Identity::new(admin, Caps::admin());
-        // More than one turn of the shard, and as many again.
         for _ in 0..300 {
             let mut client = server.log_in("ann").await;
             client.ask("subscribe", json!({ "topic": "long" })).await;
             clients.push(client);
         }
+
         for client in clients.drain(..broken) {
-            // The line is reset, and nobody had time to notice when the broadcast begins.
+            // Resets the connection. The server has not noticed it when the broadcast begins.
             let MaybeTlsStream::Plain(socket) = client.socket.get_ref() else { panic!("no TLS") };
             SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap();
         }
+
         for number in 0..3 {
             let data = serde_json::value::to_raw_value(&number).unwrap();
             server.hub.publish(&topic, &admin, &data, None).await.unwrap();
         }
+
         for client in &mut clients {
             for number in 0..3 {
                 assert_eq!(client.next_json().await["payload"]["data"], number);
@@ -80,37 +84,41 @@ async fn sockets_that_break_in_the_middle_of_a_broadcast_take_nobody_with_them()
 }
 
 #[tokio::test]
-async fn a_peer_that_never_reads_its_replies_is_closed_in_time() {
+async fn a_peer_that_never_reads_its_replies_is_closed() {
     const TIMEOUT: Duration = Duration::from_millis(500);
     let configure = |config: &mut rejoin_gateway::GatewayConfig| config.reply_timeout = TIMEOUT;
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let mut client = server.log_in("ann").await;
-    // Unread replies fill the socket and then the outbox. Then the server reads nothing more, so
-    // that the client cannot send.
+
+    // Unread replies fill the socket and then the outbox. The server then stops reading, so the
+    // client cannot send.
     let ping = json!({ "type": "ping" }).to_string();
-    let begun = Instant::now();
+    let start = Instant::now();
     while server.hub.connection_count() > 0 {
         let sent = client.socket.send(ping.as_str().into());
-        // A send that waits ends with the connection at the latest.
+
+        // A blocked send ends with the connection at the latest.
         if timeout(Duration::from_millis(20), sent).await.is_ok_and(|sent| sent.is_err()) {
             break;
         }
     }
+
     while server.hub.connection_count() > 0 {
         tokio::task::yield_now().await;
     }
-    assert!(begun.elapsed() >= TIMEOUT, "it had time to read");
+    assert!(start.elapsed() >= TIMEOUT, "the connection was closed before its deadline");
 }
 
 #[tokio::test]
-async fn a_connection_whose_downlink_is_full_may_still_send() {
+async fn a_connection_with_a_full_downlink_can_still_send() {
     let server = TestServer::start().await;
     let mut slow = server.log_in("ann").await;
     slow.ask("subscribe", json!({ "topic": "long" })).await;
     let mut publisher = server.log_in("ann").await;
     let mut listener = server.log_in("ann").await;
     listener.ask("subscribe", json!({ "topic": "other" })).await;
-    // Much more than the sockets hold, and more than one turn of catching up.
+
+    // More than the sockets hold, and more than one turn of catching up.
     for _ in 0..200 {
         publisher.ask("publish", json!({ "topic": "long", "data": large() })).await;
     }

@@ -1,4 +1,4 @@
-//! Caps on connections: exact, whoever races for them.
+//! Limits on connections are exact under races.
 
 use std::num::NonZeroUsize;
 
@@ -9,18 +9,18 @@ use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::support::{Client, TestServer};
 
-const RACERS: usize = 200;
+const CLIENTS: usize = 200;
 const RUNS: usize = 20;
-const CAP: usize = 17;
+const LIMIT: usize = 17;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_200_racers_exactly_so_many_get_in_as_a_user_may_have_connections() {
+async fn the_limit_per_user_is_exact_under_races() {
     let configure = |config: &mut rejoin_core::HubConfig| {
-        config.limits.connections_per_user = NonZeroUsize::new(CAP);
+        config.limits.connections_per_user = NonZeroUsize::new(LIMIT);
     };
     let server = TestServer::start_hub_with(configure, |_| {}, |gateway| gateway).await;
     let server = &server;
-    let race = async || {
+    let connect = async || {
         let mut client = server.connect().await;
         let token = server.token("ann");
         let message = json!({ "id": "1", "type": "authenticate", "payload": { "token": token } });
@@ -28,29 +28,34 @@ async fn of_200_racers_exactly_so_many_get_in_as_a_user_may_have_connections() {
         let answer = client.next_json().await;
         (client, answer)
     };
+
     let ann = UserId::new("ann").unwrap();
     for run in 1..=RUNS {
-        let (mut inside, mut outside) = (Vec::new(), Vec::new());
-        for (client, answer) in join_all((0..RACERS).map(|_| race())).await {
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        for (client, answer) in join_all((0..CLIENTS).map(|_| connect())).await {
             assert_eq!(answer["type"], "auth_result");
+
             if answer["payload"]["authenticated"] == true {
-                inside.push(client);
+                accepted.push(client);
             } else {
                 assert_eq!(answer["payload"]["error"]["code"], "connection_limit");
-                outside.push(client);
+                refused.push(client);
             }
         }
-        assert_eq!((inside.len(), outside.len()), (CAP, RACERS - CAP), "run {run}");
-        assert_eq!(server.hub.connection_count_of(&ann), CAP);
-        for mut client in outside {
+
+        assert_eq!((accepted.len(), refused.len()), (LIMIT, CLIENTS - LIMIT), "run {run}");
+        assert_eq!(server.hub.connection_count_of(&ann), LIMIT);
+
+        for mut client in refused {
             assert_eq!(client.until_closed().await.1, Some(4506));
         }
         let counted = format!(
             r#"connections_refused_total{{reason="connections_per_user"}} {}"#,
-            run * (RACERS - CAP)
+            run * (CLIENTS - LIMIT)
         );
         assert!(server.hub.metrics().text().contains(&counted));
-        drop(inside);
+
+        drop(accepted);
         while server.hub.connection_count() > 0 {
             tokio::task::yield_now().await;
         }
@@ -58,33 +63,38 @@ async fn of_200_racers_exactly_so_many_get_in_as_a_user_may_have_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_200_racers_exactly_so_many_get_in_as_the_server_takes() {
+async fn the_limit_of_the_server_is_exact_under_races() {
     for _ in 0..RUNS {
-        let configure = |config: &mut rejoin_gateway::GatewayConfig| config.max_connections = CAP;
+        let configure = |config: &mut rejoin_gateway::GatewayConfig| config.max_connections = LIMIT;
         let server = TestServer::start_with(configure, |gateway| gateway).await;
         let server = &server;
         let bearer = format!("Bearer {}", server.token("ann"));
-        let proof = [("authorization", &*bearer)];
-        let race = async || connect_async(server.request(&proof)).await;
-        let results = join_all((0..RACERS).map(|_| race())).await;
+        let headers = [("authorization", &*bearer)];
+        let connect = async || connect_async(server.request(&headers)).await;
+        let results = join_all((0..CLIENTS).map(|_| connect())).await;
         let refused = results.iter().filter_map(|result| result.as_ref().err());
         let is_busy = |error: &tungstenite::Error| match error {
             tungstenite::Error::Http(response) => response.status() == 503,
             _ => false,
         };
-        assert_eq!(refused.filter(|error| is_busy(error)).count(), RACERS - CAP);
-        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), CAP);
+
+        assert_eq!(refused.filter(|error| is_busy(error)).count(), CLIENTS - LIMIT);
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), LIMIT);
+
         let counted =
-            format!(r#"connections_refused_total{{reason="connections"}} {}"#, RACERS - CAP);
+            format!(r#"connections_refused_total{{reason="connections"}} {}"#, CLIENTS - LIMIT);
         assert!(server.hub.metrics().text().contains(&counted));
+
         drop(results);
-        // Each place comes back.
+
+        // Each permit is available again.
         let mut again: Vec<Client> = Vec::new();
-        while again.len() < CAP {
-            if let Ok((socket, _)) = connect_async(server.request(&proof)).await {
+        while again.len() < LIMIT {
+            if let Ok((socket, _)) = connect_async(server.request(&headers)).await {
                 again.push(Client::new(socket));
             }
         }
+
         assert!(connect_async(server.request(&[])).await.is_err());
     }
 }
