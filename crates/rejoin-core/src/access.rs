@@ -158,6 +158,7 @@ impl Identity {
             return None;
         }
 
+        // A caller without the right to write may still view.
         let may_write = self.may(owner, profile, SessionRight::Write);
         match wanted {
             Some(Role::Writer) => may_write.then_some(Role::Writer),

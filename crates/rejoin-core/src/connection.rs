@@ -104,6 +104,7 @@ impl Connection {
             outbox,
             encode,
         };
+
         Self { shared: Arc::new(shared) }
     }
 
@@ -256,6 +257,7 @@ impl Connection {
     }
 
     fn push(&self, kind: PayloadKind, parts: &[&[u8]]) {
+        // A reply has one reader: it needs no shared frame.
         self.shared.outbox.push(OutboxItem::Message((self.shared.encode)(kind, parts)));
     }
 }

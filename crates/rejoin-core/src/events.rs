@@ -167,6 +167,7 @@ impl Events {
 
     fn push(&self, call: Call) {
         let mut state = self.shared.state.lock();
+
         // Never waits: the caller holds locks, and may be an I/O thread.
         if state.queue.len() >= MAX_QUEUED {
             state.dropped += 1;
@@ -185,6 +186,7 @@ impl Events {
         if state.queue.is_empty() {
             return;
         }
+
         if !state.has_stopped {
             self.shared.ready.notify_one();
             return;
@@ -217,6 +219,7 @@ impl Events {
 
     fn call_handlers(&self) {
         let mut state = self.shared.state.lock();
+        // One caller at a time, so that handlers see the events in order.
         if std::mem::replace(&mut state.is_calling, true) {
             return;
         }
@@ -247,6 +250,7 @@ impl Events {
         }
 
         state.is_calling = false;
+        // The memory of a burst is released.
         state.queue.shrink_to(MIN_CAPACITY);
     }
 }

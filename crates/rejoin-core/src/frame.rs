@@ -100,6 +100,7 @@ impl Frame {
     /// `transcode`.
     #[must_use]
     pub fn encoded(&self, encoding: FrameEncoding, transcode: Transcode) -> &Bytes {
+        // The plain encoding exists already.
         let index = match encoding {
             FrameEncoding::Plain => return self.plain(),
             FrameEncoding::Compressed => 0,

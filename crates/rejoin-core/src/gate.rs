@@ -18,6 +18,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn close(&self) {
+        // The save takes the streams' locks after this store: an append sees it or is saved.
         self.is_closed.store(true, Ordering::SeqCst);
     }
 

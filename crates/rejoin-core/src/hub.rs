@@ -174,6 +174,7 @@ impl Hub {
         if let Some(saved) = saved {
             hub.restore(saved);
         }
+
         hub.start_tasks();
         hub
     }

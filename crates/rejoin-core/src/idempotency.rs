@@ -109,6 +109,7 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
         state.expire(now);
 
         let key = (user.clone(), key);
+
         // A known key needs no room, so retries succeed at the limit.
         if let Some(entry) = state.results.get(&key) {
             return Ok(Arc::clone(&entry.result));
@@ -130,6 +131,7 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
     pub fn charge(&self, user: &UserId, key: K, bytes: usize) {
         let mut state = self.state.lock();
         let state = &mut *state;
+
         // The key may have expired since.
         if let Some(entry) = state.results.get_mut(&(user.clone(), key)) {
             entry.bytes += bytes;
@@ -177,6 +179,7 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     }
 
     fn expire(&mut self, now: Instant) {
+        // All keys have the same lifetime, so the oldest expires first.
         while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= LIFETIME) {
             let Some((_, key)) = self.order.pop_front() else { break };
             let bytes = self.results.remove(&key).map_or(0, |entry| entry.bytes);

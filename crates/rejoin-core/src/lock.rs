@@ -108,6 +108,7 @@ mod held {
                 );
                 levels.push(level);
             });
+
             Self(level)
         }
     }

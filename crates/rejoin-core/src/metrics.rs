@@ -113,6 +113,7 @@ impl Default for Metrics {
             broadcast.clone(),
         );
 
+        // Clones share their value with the registry.
         let metrics = Self {
             connections: add.name("connections", "Connections that are authenticated"),
             connections_total: add.name("connections_opened", "Connections ever authenticated"),

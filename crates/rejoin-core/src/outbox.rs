@@ -71,6 +71,7 @@ impl From<CloseCode> for CloseNotice {
             CloseCode::TooSlow => (1, 5),
             _ => (0, 5),
         };
+
         let (reconnect_after, window) = (Duration::from_secs(after), Duration::from_secs(window));
         Self { code, reconnect_after, window }
     }
@@ -198,6 +199,7 @@ impl Outbox {
         if let OutboxItem::Close(notice) = &item {
             self.closed.store(notice.code.code(), Ordering::Release);
         }
+
         state.bytes += item.bytes();
         state.preamble_bytes += item.preamble_bytes();
         state.items.push_back(item);

@@ -128,6 +128,7 @@ pub(crate) fn age_ms(at: Instant) -> u64 {
 /// Returns the instant `age_ms` ago; now if the clock does not reach back so far.
 pub(crate) fn instant(age_ms: u64) -> Instant {
     let now = Instant::now();
+    // A monotonic clock may have started after the saved time.
     now.checked_sub(Duration::from_millis(age_ms)).unwrap_or(now)
 }
 

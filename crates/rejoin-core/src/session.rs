@@ -198,6 +198,7 @@ impl Session {
             state.input.push_unnumbered(Input { bytes, author, receipt })?;
             state.last_activity_at = now_ms();
         }
+
         written.await.unwrap_or_else(|_| Err(ErrorCode::SessionEnded.into()))
     }
 
@@ -212,6 +213,7 @@ impl Session {
         }
 
         state.viewers.wanted = Some(size);
+
         // A full queue is no error: the owner checks the size after each command.
         let _ = self.shared.commands.try_send(Command::Resize);
         Ok(())
@@ -265,11 +267,13 @@ impl Session {
     fn add_viewer(&self, connection: &Connection, request: &AttachOptions) -> u64 {
         let mut state = self.shared.state.lock();
         let viewer = state.viewers.add(connection, request);
+
         // Only the first viewer changes the status.
         let status = (state.viewers.len() == 1).then(|| self.publish_status(&state)).flatten();
         if state.viewers.should_own_size(viewer) {
             self.take_size(&mut state, viewer);
         }
+
         drop(state);
 
         self.log_status(status, connection);
@@ -291,6 +295,7 @@ impl Session {
             self.log_status(status, connection);
             observer.deliver();
         }
+
         observer.record_change(self);
     }
 
@@ -300,9 +305,11 @@ impl Session {
             // The last screen keeps its size.
             return;
         }
+
         let Some(size) = state.viewers.own_size(viewer) else { return };
 
         state.viewers.wanted = Some(size);
+
         // A full queue is no error: the owner checks the size after each command.
         let _ = self.shared.commands.try_send(Command::Resize);
         let mut update = SessionUpdate::new(self.id().clone());

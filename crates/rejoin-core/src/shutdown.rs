@@ -54,6 +54,7 @@ impl Shutdown {
     /// Creates a group around this one. It finishes before this one begins to stop.
     #[must_use]
     pub fn layer(&self, name: &'static str) -> Self {
+        // A child: a stop of the inner group stops the layer, not the other way round.
         let token = self.shared.token.child_token();
         let layer = Self { shared: Arc::new(Shared { name, token, ..Shared::default() }) };
         self.shared.layers.lock().push(layer.clone());
@@ -104,6 +105,7 @@ impl Shutdown {
         if own > 0 {
             warn!(layer = self.shared.name, tasks = own, "tasks still run at the deadline");
         }
+
         running + own
     }
 }

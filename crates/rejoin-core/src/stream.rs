@@ -217,6 +217,7 @@ impl Stream {
             followers: Followers::default(),
             waiting_producers: 0,
         };
+
         let shared = Arc::new(Shared {
             number: config.number,
             epoch,
@@ -230,6 +231,7 @@ impl Stream {
         if let Some(budget) = budget {
             budget.share(&shared);
         }
+
         Self { shared }
     }
 

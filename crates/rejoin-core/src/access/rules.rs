@@ -34,6 +34,7 @@ impl<R: Copy + PartialEq> Rights<R> {
                 *free = Some(*right);
             }
         }
+
         rights
     }
 

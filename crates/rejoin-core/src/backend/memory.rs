@@ -126,10 +126,12 @@ impl Screen for MemoryScreen {
             ScreenFormat::Ansi => self.bytes.clone(),
             ScreenFormat::Text => text().into(),
             ScreenFormat::Html => {
+                // The minimum that keeps printed text from becoming markup.
                 let text = text().replace('&', "&amp;").replace('<', "&lt;");
                 format!("<pre>{text}</pre>").into()
             }
         };
+
         Box::new(std::iter::once(piece))
     }
 }

@@ -29,6 +29,7 @@ impl Budgets {
     /// Returns the budget of all streams that `user` is accountable for.
     pub(super) fn of(&self, user: &UserId) -> Arc<Budget> {
         let mut by_user = self.by_user.lock();
+
         // The last stream of the user may have just been dropped.
         if let Some(budget) = by_user.get(user).and_then(Weak::upgrade) {
             return budget;

@@ -56,6 +56,7 @@ impl SessionChanges {
 
     fn record(&self, session: &Session, kind: ChangeKind) {
         let mut changed = self.changed.lock();
+
         // A closed session is removed once. The detaches after it change no list.
         if kind != ChangeKind::Removed && session.is_closed() {
             return;
@@ -66,6 +67,7 @@ impl SessionChanges {
         if kind != ChangeKind::Changed || !changed.contains_key(session.id()) {
             replaced = changed.insert(session.id().clone(), (session.clone(), kind));
         }
+
         drop(changed);
 
         // Without the lock: the last handle to an earlier session takes other locks.

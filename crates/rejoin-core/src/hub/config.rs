@@ -42,6 +42,7 @@ impl HubConfig {
             topics: Vec::new(),
             sessions: SessionSettings::default(),
             limits: HubLimits::default(),
+            // Longer than a page reload or a change of the network.
             presence_grace: Duration::from_secs(10),
             encode,
             prepare: |_| {},

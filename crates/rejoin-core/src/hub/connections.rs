@@ -116,12 +116,14 @@ impl Hub {
     /// Closes all connections that match `filter`, and returns their number.
     pub fn disconnect(&self, code: CloseCode, filter: impl Fn(&Connection) -> bool) -> usize {
         let mut connections = self.shared.connections.all();
+
         // Without a lock: the filter may call the hub.
         connections.retain(|connection| filter(connection));
 
         for connection in &connections {
             connection.close(code);
         }
+
         connections.len()
     }
 }

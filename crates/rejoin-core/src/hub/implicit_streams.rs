@@ -120,10 +120,12 @@ impl ImplicitStreams {
     ) -> Self {
         let all = TopicName::new(ALL).expect("a valid name");
         let config = topic_stream::config(&all, topic_stream::default_rule(), &context);
+
         // Restored here: unlike the others, this stream always exists.
         let saved_stream = saved.and_then(|(saved, _)| {
             saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone)
         });
+
         let everyone = match saved_stream {
             Some(stream) => Stream::restored(config, stream, None),
             None => Stream::new(config),
@@ -157,6 +159,7 @@ impl ImplicitStreams {
         if let Some(stream) = kept.get(&key) {
             return Ok(stream.clone());
         }
+
         // Streams of other users are evicted only if they have more of them.
         if !kept.make_room(key.user(), self.max, &self.epochs) {
             let sentence = "the user has the maximum number of streams of devices";
@@ -173,9 +176,11 @@ impl ImplicitStreams {
             // Connections read their list only after a subscription.
             ImplicitStreamKey::Sessions(_) => Vec::new(),
         };
+
         for connection in connections {
             connection.outbox().push(start_reading(&stream, &stream.start_now(None)));
         }
+
         kept.insert(key, stream.clone());
         Ok(stream)
     }
@@ -239,6 +244,7 @@ impl ImplicitStreams {
             };
             streams.push(stream.save(owner));
         }
+
         (self.epochs.save(), kept.save_evicted(), streams)
     }
 
@@ -273,6 +279,7 @@ impl ImplicitStreams {
             }
             _ => position,
         });
+
         stream.start_now(position)
     }
 

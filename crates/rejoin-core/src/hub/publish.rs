@@ -152,6 +152,7 @@ impl Hub {
             self.shared.metrics.published.inc();
             Ok(position)
         };
+
         let Some(key) = key else { return publish().await };
 
         // The first request fills the cell. Concurrent retries wait for it. A cancelled one
@@ -187,6 +188,7 @@ fn check_topic(name: &TopicName, identity: &Identity, right: TopicRight) -> Resu
     if name.is_reserved() {
         return Err(topic_stream::reserved(name));
     }
+
     if !identity.caps.allows_topic(name, right) {
         let sentence = format!("the token does not allow this with the topic `{name}`");
         return Err(ErrorBody::new(ErrorCode::Forbidden, sentence));

@@ -51,6 +51,7 @@ impl ConnectionRegistry {
         welcome: impl FnOnce(),
     ) -> Result<(), ErrorBody> {
         let mut state = self.state.lock();
+        // Check and insertion are one turn of the lock: the limit is exact under races.
         let count = state.of_user(connection.user()).len();
         if let Some(limit) = self.max_per_user
             && count >= limit.get()
@@ -100,9 +101,11 @@ impl ConnectionRegistry {
     /// Returns the first `max` connections after `after`, oldest first.
     pub(super) fn page(&self, after: Option<&ConnectionId>, max: usize) -> Vec<Connection> {
         let state = self.state.lock();
+
         // Ids sort by the time of their creation.
         let mut first = BTreeMap::new();
         for (id, entry) in &state.connections {
+            // Most connections are behind a full page. They need no insertion.
             let is_late = first.len() >= max && first.last_key_value().is_none_or(|(l, _)| id > *l);
             if !is_late && after.is_none_or(|after| id > after) {
                 first.insert(id, &entry.connection);
@@ -111,6 +114,7 @@ impl ConnectionRegistry {
                 }
             }
         }
+
         first.into_values().cloned().collect()
     }
 }

@@ -16,6 +16,7 @@ impl Hub {
     #[must_use]
     pub fn save(&self) -> SavedHub {
         let shared = &self.shared;
+
         // First: an append either precedes the save of its stream or is refused.
         shared.gate.close();
 
@@ -25,6 +26,7 @@ impl Hub {
             let (topic, key) = key;
             SavedKey { user, topic, key, position, age_ms }
         });
+
         SavedHub { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
     }
 
@@ -33,6 +35,7 @@ impl Hub {
         for stream in saved.streams {
             self.restore_stream(&stream);
         }
+
         self.shared.implicit_streams.restore_evicted(saved.evicted);
 
         for SavedKey { user, topic, key, position, age_ms } in saved.keys {
@@ -50,6 +53,7 @@ impl Hub {
             StreamOwner::User { user } => ImplicitStreamKey::User(user),
             StreamOwner::Device { user, device } => ImplicitStreamKey::Device(user, device),
         };
+
         self.shared.implicit_streams.restore_stream(key, saved);
     }
 }
@@ -58,12 +62,14 @@ impl Hub {
 pub(super) fn age(saved: &mut SavedHub) -> Duration {
     // If the clock was set back meanwhile, the time is unknown: nothing ages.
     let away_ms = now_ms().saturating_sub(saved.at);
+    // Saturating: the file may hold any number.
     let age = |ms: &mut u64| *ms = ms.saturating_add(away_ms);
 
     for stream in &mut saved.streams {
         age(&mut stream.idle_ms);
         stream.frames.iter_mut().for_each(|frame| age(&mut frame.age_ms));
     }
+
     saved.keys.iter_mut().for_each(|key| age(&mut key.age_ms));
     Duration::from_millis(away_ms)
 }

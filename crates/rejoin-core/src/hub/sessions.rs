@@ -89,6 +89,7 @@ impl Sessions {
         }
 
         let limit = self.max_per_user;
+        // Starting sessions count as well: a program may take long to start.
         if slots.values().filter(|slot| slot.user() == user).count() >= limit {
             self.metrics.rate_limited("sessions");
             let sentence = format!("the user has {limit} sessions; close one first");
@@ -102,6 +103,7 @@ impl Sessions {
     /// Removes a session. Returns `false` if it was removed before.
     pub(super) fn remove(&self, session: &Session) -> bool {
         let mut slots = self.slots.write();
+
         // Another session may have taken the id since.
         let is_same = |slot: &Slot| slot.session().is_some_and(|other| other.is_same(session));
         if !slots.get(session.id()).is_some_and(is_same) {
@@ -109,6 +111,7 @@ impl Sessions {
         }
 
         slots.remove(session.id());
+
         // With the lock held: before the creation of the next session with this id.
         self.changes.record_removed(session);
         true
@@ -126,6 +129,7 @@ pub(super) struct Reservation<'a> {
 impl Reservation<'_> {
     /// Adds the session under the reserved id. Its first event is `SessionStarted`.
     pub(super) fn fill(mut self, session: &Session) {
+        // From here on the drop must not release the id.
         self.is_filled = true;
         let mut slots = self.sessions.slots.write();
         slots.insert(self.id.clone(), Slot::Started(session.clone()));

@@ -67,12 +67,14 @@ impl Hub {
             size,
             install_hint: profile.install_hint.clone(),
         };
+
         authority.check()?;
         self.shared.gate.check()?;
         let terminal = config.terminals.start(launch).await.map_err(|error| {
             let sentence = format!("the profile `{name}` could not be started: {error}");
             ErrorBody::new(ErrorCode::StartFailed, sentence)
         })?;
+
         // Again, because the start takes time. Dropping the terminal hangs up.
         authority.check()?;
 
@@ -91,6 +93,7 @@ impl Hub {
             scrollback: config.sessions.scrollback,
             context: self.session_context(),
         };
+
         let (session, owner) = Session::new(new, terminal, &*config.screens);
         if let Some(handler) = self.shared.events.session_handler(&session) {
             // An error means that the event handler has set a handler itself.
@@ -156,6 +159,7 @@ impl Hub {
         if !identity.may(session.owner(), session.profile(), right) {
             return Err(ErrorCode::Forbidden.into());
         }
+
         Ok(session)
     }
 
@@ -177,6 +181,7 @@ impl Hub {
                 hub.notify(HubEvent::SessionRemoved { session });
             }
         });
+
         let _ = closing.await;
     }
 

@@ -70,6 +70,7 @@ impl Topics {
         }
 
         let mut state = self.state.write();
+
         // Another request may have created it between the two locks.
         if let Some(topic) = state.by_name.get(name) {
             return Ok(topic.clone());
@@ -81,6 +82,7 @@ impl Topics {
             return Err(ErrorCode::TooManyTopics.into());
         }
 
+        // The creator is accountable for the topic, also for the messages of others.
         let budget = self.budgets.of(creator);
         let stream = Stream::with_budget(self.stream_config(name), budget);
         let topic = Topic::new(name.clone(), stream, creator.clone(), &self.context);
@@ -106,6 +108,7 @@ impl Topics {
                 }
             }
         }
+
         first.into_values().cloned().collect()
     }
 
@@ -121,6 +124,7 @@ impl Topics {
             let spent = state.by_name.iter().filter(|(_, topic)| topic.is_spent());
             spent.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         };
+
         if spent.is_empty() {
             return;
         }
@@ -161,6 +165,7 @@ impl Topics {
     }
 
     fn update_gauge(&self, state: &State) {
+        // Set from the map, so that it cannot drift.
         let count = i64::try_from(state.by_name.len()).unwrap_or(i64::MAX);
         self.metrics.topics.set(count);
     }
@@ -176,12 +181,14 @@ impl State {
         let Some(topic) = self.by_name.get(name).filter(|topic| topic.is_unused()) else { return };
         let creator = topic.creator();
 
+        // A dropped topic no longer counts towards the limit of its creator.
         if let Some(created) = self.created.get_mut(creator) {
             *created -= 1;
             if *created == 0 {
                 self.created.remove(creator);
             }
         }
+
         self.by_name.remove(name);
     }
 }

@@ -61,6 +61,7 @@ impl Audience {
                 streams.entry(user.clone()).or_insert_with(create).clone()
             }
             (Self::Group { stream, .. }, _) => stream.get_or_insert_with(create).clone(),
+            // The hub asks such a group for users only.
             (Self::Users { .. }, _) => create(),
         }
     }

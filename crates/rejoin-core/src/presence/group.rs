@@ -160,6 +160,7 @@ impl PresenceGroup {
         let mut state = self.state.lock();
         let name = connection.device().name.as_ref();
         let change = state.members.enter(&MemberId::of(connection), name);
+        // The guard moves into `publish`, which releases the lock before a handler runs.
         self.publish(state, change.as_ref());
         PresenceGuard { group: Arc::clone(self), connection: connection.clone() }
     }
@@ -210,6 +211,7 @@ impl PresenceGroup {
     /// Publishes the counts, or the whole state once the group is small enough for it.
     fn publish_counts(&self) {
         let mut state = self.state.lock();
+        // Changes from here on start the next timer.
         state.has_counts_timer = false;
         state.is_counted = state.is_large();
 
@@ -223,6 +225,7 @@ impl PresenceGroup {
     fn leave(self: &Arc<Self>, connection: &Connection) {
         let id = MemberId::of(connection);
         let now = Instant::now();
+
         // No publication yet: the member leaves when the timer finds it absent.
         let needs_timer = self.state.lock().members.leave(&id, now);
         if needs_timer {
@@ -261,10 +264,12 @@ impl PresenceGroup {
             device_name: change.name.clone(),
             connections: None,
         };
+
         let (joined, left) = match change.kind {
             ChangeKind::Joined => (Some(present), None),
             ChangeKind::Left => (None, Some(present)),
         };
+
         let PresenceState { users, connections, .. } = state.counts(&subject);
         let whole_user = change.whole_user;
         let change = PresenceChange { subject, joined, left, whole_user, users, connections };
@@ -315,6 +320,7 @@ impl State {
             }
             _ => (self.members.users(), self.members.connections()),
         };
+
         let truncated = users > 0;
         PresenceState { subject: subject.clone(), users, connections, members: None, truncated }
     }
@@ -362,6 +368,7 @@ impl SnapshotSource for StateSource {
                 holders: Holders::default(),
             }
         });
+
         Box::pin(std::future::ready(snapshot))
     }
 }

@@ -108,6 +108,7 @@ impl Members {
         if is_last {
             member.left_at = Some(now);
         }
+
         self.connections -= 1;
         needs_timer
     }
@@ -115,11 +116,13 @@ impl Members {
     /// Handles an expired grace timer: removes the member if the grace period is over.
     pub(super) fn check(&mut self, id: &MemberId, now: Instant, grace: Duration) -> GraceCheck {
         let Some(member) = self.member(id) else { return GraceCheck::Present };
+
         // The member came back. Its next leave starts a new timer.
         let Some(left_at) = member.left_at else {
             member.has_timer = false;
             return GraceCheck::Present;
         };
+
         if now < left_at + grace {
             return GraceCheck::Again(left_at + grace);
         }
@@ -131,6 +134,7 @@ impl Members {
         if whole_user {
             self.users.remove(&id.user);
         }
+
         if self.users.is_empty() {
             // Removing entries keeps the capacity: an empty group should hold no memory.
             self.users = HashMap::new();
@@ -209,6 +213,7 @@ mod tests {
             members.enter(&id, None);
             timers += usize::from(members.leave(&id, Instant::now()));
         }
+
         assert_eq!(timers, 1);
 
         // The timer expires while the member is connected, so the next disconnect starts one.

@@ -35,6 +35,7 @@ impl<T> Timers<T> {
     pub(super) fn push(&self, at: Instant, timer: T) {
         let mut state = self.state.lock();
         let is_first = state.queue.first_key_value().is_none_or(|((first, _), _)| at < *first);
+        // The number keeps timers of one instant apart in the map.
         let number = state.next_number;
         state.next_number += 1;
         state.queue.insert((at, number), timer);

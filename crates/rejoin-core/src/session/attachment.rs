@@ -66,6 +66,7 @@ impl Session {
             role: request.role,
             _presence: self.shared.presence.enter(connection),
         };
+
         let start = self.stream().start(request.position).await;
         let start = start.ok_or(ErrorCode::SessionEnded)?;
 
@@ -140,6 +141,7 @@ impl Attachment {
         if state.ended.is_some() {
             return Err(ErrorCode::SessionEnded.into());
         }
+
         // With the lock held: the last checks before the effect.
         self.connection.check()?;
         session.shared.context.gate.check()?;
@@ -153,6 +155,7 @@ impl Attachment {
         if !state.viewers.owns_size(self.viewer) {
             session.take_size(state, self.viewer);
         }
+
         Ok(())
     }
 
@@ -165,9 +168,11 @@ impl Attachment {
         let mut state = self.session.shared.state.lock();
         state.viewers.set_size(self.viewer, size);
 
+        // Without an owner the first resize takes the size.
         if state.viewers.owns_size(self.viewer) || state.viewers.size_owner().is_none() {
             self.session.take_size(&mut state, self.viewer);
         }
+
         Ok(())
     }
 
@@ -189,6 +194,7 @@ impl Attachment {
 
     /// Stops the reader and leaves the session.
     pub fn detach(self) {
+        // Only the reader is stopped here. The drop of `self` leaves the session.
         self.connection.outbox().push(OutboxItem::StopReading(self.stream()));
     }
 

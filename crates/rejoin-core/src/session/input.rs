@@ -165,6 +165,7 @@ impl InputQueue {
         if is_numbered {
             self.record(writer.clone(), seq);
         }
+
         Ok(())
     }
 
@@ -219,6 +220,7 @@ impl InputQueue {
         }
 
         let number = self.last_number + 1;
+
         // A refusal leaves the numbers unchanged, so that the client can retry.
         self.control(Control::Input { number, bytes, author })?;
         self.last_number = number;

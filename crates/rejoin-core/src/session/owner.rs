@@ -142,11 +142,14 @@ impl Owner {
         if !self.keep_last_snapshot().await {
             return;
         }
+
         // First: a caller that waits for the end must find the session closed.
         self.commands.close();
+        // Callers of `close` wait for this answer.
         for reply_tx in self.closing.drain(..) {
             let _ = reply_tx.send(());
         }
+
         info!("session closed");
     }
 
@@ -259,15 +262,18 @@ impl Owner {
         let mut state = self.session.shared.state.lock();
         state.last_activity_at = now_ms();
 
+        // Before the title: the program may wait for the answer.
         if !answers.is_empty() {
             state.input.answer(answers.into());
         }
+
         if state.title != screen.title() {
             screen.title().clone_into(&mut state.title);
             let mut update = SessionUpdate::new(self.session.id().clone());
             update.title = Some(state.title.clone());
             self.session.publish(update);
         }
+
         true
     }
 
@@ -279,6 +285,7 @@ impl Owner {
 
         let mut state = self.session.shared.state.lock();
         let wanted = state.viewers.wanted.take().filter(|size| *size != state.size);
+
         // The last screen keeps its size, even if another one was wanted just before.
         let Some(size) = wanted.filter(|_| state.ended.is_none()) else { return };
         if self.terminal.controls.try_send(Control::Resize(size)).is_err() {
@@ -307,8 +314,10 @@ impl Owner {
 
     fn handle_exit(&mut self, exit: &Exit) {
         self.acknowledge_written();
+        // No further event of the terminal is read.
         self.is_running = false;
 
+        // An exit after a close is expected, whatever its code.
         let reason = if self.closing.is_empty() { exit_reason(exit) } else { None };
         let status =
             if reason.is_some() { SessionStatus::Error } else { SessionStatus::Terminated };
@@ -331,6 +340,7 @@ impl Owner {
         if let Some(handler) = self.session.handler() {
             catch_panic(|| handler.exit(&self.session, exit));
         }
+
         observer.deliver();
     }
 }

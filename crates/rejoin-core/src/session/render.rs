@@ -31,6 +31,7 @@ impl Session {
     /// `session_ended` if the session was closed; `overloaded` during four other exports.
     pub async fn screen(&self, format: ScreenFormat) -> Result<ScreenExport, ErrorBody> {
         let exports = Arc::clone(&self.shared.exports);
+
         // Held by the export: a slow download counts until it ends.
         let permit = exports.try_acquire_owned().map_err(|_| ErrorCode::Overloaded)?;
 

@@ -50,6 +50,7 @@ impl Session {
         let stream = Stream::new(StreamConfig {
             number: new.number,
             retention: new.retention,
+            // A reader that falls behind gets the screen instead of old output.
             lag: LagPolicy::Snapshot(Arc::new(OwnerSource::new(
                 commands_tx.clone(),
                 Arc::clone(&last),
@@ -65,12 +66,14 @@ impl Session {
             last_activity_at: now_ms(),
             ended: None,
         };
+
         let screen = screens.screen(new.size, new.scrollback);
         let (threads, shutdown) = (new.context.threads.clone(), new.context.shutdown.clone());
         let worker = ScreenWorker::new(screen, threads, shutdown);
 
         let subject = Subject::Session(new.id.clone());
         let presence = PresenceGroup::new(subject, Arc::clone(&new.context.presence));
+        // Without a parent: the session outlives the request that creates it.
         let span = info_span!(parent: None, "session", id = %new.id, profile = %new.profile);
         let shared = Shared {
             presence,
@@ -87,12 +90,14 @@ impl Session {
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             span,
         };
+
         let session = Self { shared: Arc::new(shared) };
 
         // Before any attachment, whose log line must come second.
         session.shared.span.in_scope(|| {
             info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
         });
+
         let owner = Owner::new(session.clone(), commands, terminal, (worker, last));
         (session, owner)
     }

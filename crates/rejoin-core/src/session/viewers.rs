@@ -49,6 +49,7 @@ impl Viewers {
             Some(writer) => WriterKey::Named { user: connection.user().clone(), writer },
             None => WriterKey::Viewer(number),
         };
+
         let AttachOptions { role, size, .. } = *request;
         let connection = connection.id().clone();
         self.viewers.push(Viewer { number, connection, role, writer, size });
@@ -111,6 +112,7 @@ impl Viewers {
 
     /// Records that a viewer typed.
     pub(super) fn record_typing(&mut self, number: u64) {
+        // The key, not the number: it survives a reconnect.
         self.last_writer = self.writer(number).cloned();
     }
 

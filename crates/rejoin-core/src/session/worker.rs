@@ -90,6 +90,7 @@ impl ScreenWorker {
         } else if output.is_empty() {
             return;
         }
+
         self.start_work(Work { output, ..Work::default() });
     }
 
@@ -112,6 +113,7 @@ impl ScreenWorker {
         let Phase::Busy(task) = &mut self.phase else { return std::future::pending().await };
         let finished = task.await;
 
+        // If the work has panicked, the screen is gone with it.
         self.phase = Phase::Lost;
         match finished {
             Ok(Some((screen, snapshot))) => {
@@ -121,6 +123,7 @@ impl ScreenWorker {
             Ok(None) => {}
             Err(error) => error!(%error, "the work on a screen panicked"),
         }
+
         None
     }
 
@@ -179,6 +182,7 @@ async fn take_turns(
 impl Work {
     /// Works for one turn. Returns the job's result once all work is done.
     fn turn(&mut self, screen: &mut dyn Screen) -> Option<Option<Snapshot>> {
+        // Checked between steps, each of which is short.
         let until = Instant::now() + TURN;
         if let Some(size) = self.size.take() {
             screen.resize(size);

@@ -54,6 +54,7 @@ impl Budget {
     pub(super) fn share(&self, stream: &Arc<Shared>) {
         let mut streams = self.streams.lock();
         if streams.len() == streams.capacity() {
+            // Only when the list would grow: each stream is checked a constant number of times.
             streams.retain(|stream| stream.strong_count() > 0);
         }
         streams.push(Arc::downgrade(stream));
@@ -67,6 +68,7 @@ impl Budget {
         let now = Instant::now();
         let idle = |stream: &Arc<Shared>| stream.state.lock().ring.idle_for(now);
         let others = streams.iter().filter(|stream| !Arc::ptr_eq(stream, published));
+        // Measured once: the times change while the locks are free.
         let mut others: Vec<_> = others.map(|stream| (idle(stream), stream)).collect();
         others.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
 

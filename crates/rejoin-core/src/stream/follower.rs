@@ -68,6 +68,7 @@ impl Stream {
         if is_notified {
             wake.stream_advanced(self.number());
         }
+
         followers.entries.push(Entry { id, wake, is_notified, taken: from });
         Follower { stream: self.clone(), id }
     }
@@ -89,12 +90,14 @@ impl Follower {
         let entry = state.followers.entries.iter_mut().find(|entry| entry.id == self.id);
         let entry = entry.expect("a follower is registered until it is dropped");
         entry.taken = batch.end();
+
         // A follower that took something calls again without a notification.
         entry.is_notified = matches!(progress, Progress::Frames | Progress::Behind { .. });
 
         if state.waiting_producers > 0 && state.has_room() {
             shared.room.notify_waiters();
         }
+
         progress
     }
 }

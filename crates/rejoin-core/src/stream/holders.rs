@@ -21,6 +21,7 @@ impl Holders {
     pub fn add<H: SnapshotHolder + 'static>(&self, holder: &Arc<H>) {
         let holder = Arc::downgrade(holder);
         let mut holders = self.holders.lock();
+        // Closed connections leave the list here.
         holders.retain(|holder| holder.strong_count() > 0);
         holders.push(holder);
     }

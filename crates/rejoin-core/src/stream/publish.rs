@@ -66,6 +66,7 @@ impl Stream {
             Ok(text) => text,
             Err(error) => return Ok(Err(error)),
         };
+
         let frame = Frame::new(self.shared.encode, PayloadKind::Text, &[text.as_bytes()]);
         state.push(frame, 1, self.shared.number);
 
@@ -75,6 +76,7 @@ impl Stream {
         if let Some(budget) = exceeded {
             budget.make_room(&self.shared);
         }
+
         Ok(Ok(position))
     }
 }

@@ -134,6 +134,7 @@ impl Stream {
         };
 
         let ring = &self.shared.state.lock().ring;
+
         // In an empty ring this is the head, and the reader skips nothing.
         let newest = ring.head().saturating_sub(1).max(ring.oldest());
         let missed = newest.checked_sub(reader.next).filter(|missed| *missed > 0)?;
@@ -173,6 +174,7 @@ impl Stream {
 
         let mut state = self.shared.state.lock();
         let now = Instant::now();
+
         // First: a reader must not start at a frame that is too old.
         state.ring.expire(now);
         state.ring.touch(now);

@@ -120,6 +120,7 @@ impl Ring {
         if let Some(budget) = &self.budget {
             budget.add(frame.plain().len());
         }
+
         self.entries.push_back(Entry { frame, offset, bytes_before, at: now });
 
         // The new frame always stays, so that each reader has something to continue with.
@@ -130,6 +131,7 @@ impl Ring {
         {
             self.drop_oldest();
         }
+
         self.expire(now);
     }
 
@@ -198,8 +200,10 @@ impl Ring {
 
     /// Finds the first frame that begins at `offset`.
     pub(super) fn locate(&self, offset: u64) -> Location {
+        // Offsets ascend; frames of 0 units share the offset of the next one.
         let index = self.entries.partition_point(|entry| entry.offset < offset);
         let begins = self.entries.get(index).map_or(self.head_offset, |entry| entry.offset);
+
         // A frame of 0 units at this offset may be dropped although the next frame is retained.
         if begins == offset && self.dropped_offset != Some(offset) {
             return Location::At(self.first + index as Seq);
@@ -226,6 +230,7 @@ impl Ring {
             }
             batch.frames.push(entry.frame.clone());
         }
+
         true
     }
 
@@ -237,6 +242,7 @@ impl Ring {
         let bytes = (self.retention.bytes.get() / 2).clamp(1, MAX_PACE_BYTES);
 
         let behind = self.head().saturating_sub(taken);
+
         // A follower behind the ring has lost frames. Only retained ones count.
         let taken_bytes = self.entry(taken.max(self.first)).map(|entry| entry.bytes_before);
         let untaken_bytes = self.total_bytes - taken_bytes.unwrap_or(self.total_bytes);

@@ -118,7 +118,8 @@ proptest! {
             }
             for (user, expected) in expected {
                 let received = recorder.0.lock();
-                let of_user = received.iter().filter(|(of, _)| of == user).map(|(_, is_online)| *is_online);
+                let of_user = received.iter().filter(|(of, _)| of == user);
+                let of_user = of_user.map(|(_, is_online)| *is_online);
                 assert_eq!(of_user.collect::<Vec<_>>(), expected, "{user}");
             }
         });

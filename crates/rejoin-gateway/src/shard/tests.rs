@@ -12,8 +12,13 @@ use std::{
 
 use mio::Events;
 use rejoin_core::{
+<<<<<<< ours
     Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
     Shutdown,
+=======
+    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Retention,
+    Shutdown, SlowReader, TopicRule,
+>>>>>>> theirs
 };
 use rejoin_protocol::UserId;
 use serde_json::{Value, json};
@@ -50,8 +55,16 @@ pub(super) struct TestPeer {
 impl TestShard {
     pub(super) fn new(configure: impl FnOnce(&mut GatewayConfig)) -> Self {
         let terminals = MemoryTerminals::new();
+        // Messages must not expire: a test that advances the clock counts them to see what was
+        // executed.
+        let rule = TopicRule {
+            pattern: "all".to_owned(),
+            retention: Retention { age: None, ..Retention::default() },
+            slow_reader: SlowReader::default(),
+        };
         let config = HubConfig {
             presence_grace: Duration::ZERO,
+            topics: vec![rule],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
 

@@ -59,6 +59,7 @@ impl Epochs {
 
     /// Records that a stream is forgotten that received its last event in `epoch`.
     pub(super) fn forget(&self, epoch: u64) {
+        // Never decreases: an old position must not become valid again.
         self.forgotten.fetch_max(epoch, Ordering::Relaxed);
     }
 

@@ -55,6 +55,7 @@ impl KeptStreams {
     ///
     /// A user with many streams gives way to a user with fewer, never the other way round.
     pub(super) fn make_room(&mut self, user: &UserId, max: usize, epochs: &Epochs) -> bool {
+        // Each life of a stream needs its own epoch, and few are available ahead of the clock.
         if self.new_epoch(user, epochs) > epochs.now() + MAX_AHEAD {
             return false;
         }
@@ -84,6 +85,7 @@ impl KeptStreams {
             let idle = stream.expire().filter(|idle| *idle > IDLE_LIFETIME)?;
             stream.is_unshared().then(|| (key.clone(), idle))
         });
+
         for (key, idle) in spent.collect::<Vec<_>>() {
             // The epoch of the last use is not before that of the last event.
             epochs.forget(epochs.ago(idle));
@@ -129,9 +131,11 @@ impl KeptStreams {
             let stream = self.by_key.get(key)?;
             stream.is_unshared().then(|| (stream.retained(), stream.head().epoch, key.clone()))
         });
+
         let emptiest = idle.min_by_key(|((frames, idle), ..)| (*frames, Reverse(*idle)));
         let Some(((_, idle), epoch, key)) = emptiest else { return false };
 
+        // The stream may have received events until its last use.
         let last = self.evicted.entry(user.clone()).or_default();
         *last = epochs.ago(idle).max(epoch).max(*last);
         self.remove(&key);

@@ -38,6 +38,7 @@ impl Generations {
     pub(super) fn add(&mut self, snapshot: Snapshot) {
         self.retire_newest();
         self.older.retain(is_held);
+
         // The memory of the oldest is freed once its holders are closed.
         while self.older.len() >= MAX_GENERATIONS {
             if let Some(oldest) = self.older.pop_front() {

@@ -91,6 +91,7 @@ impl Owner {
         for reply_tx in self.pending.snapshots.drain(..) {
             let _ = reply_tx.send(snapshot.clone());
         }
+
         let _ = self.last.set(snapshot);
         true
     }
@@ -107,6 +108,7 @@ impl Owner {
         update.title = Some(state.title.clone());
         update.size_owner = state.viewers.size_owner();
         update.exit = state.ended.as_ref().map(|ended| ended.exit.clone());
+
         // Under the lock: no update is appended between the state and its position.
         let (seq, position) = stream.next();
         drop(state);

@@ -43,6 +43,7 @@ enum Step {
     /// Another publisher sends this many messages of 3 kB, which fill the sockets.
     Flood(u8),
     RunUntilIdle,
+    /// The clock advances by this many seconds.
     Wait(u8),
     Drain,
 }
@@ -210,8 +211,8 @@ impl Scenario {
             }
             Step::Flood(count) => self.flood(count),
             Step::RunUntilIdle => self.test.run_until_idle().await,
-            Step::Wait(tenths) => {
-                self.test.advance(Duration::from_millis(u64::from(tenths) * 1000)).await;
+            Step::Wait(seconds) => {
+                self.test.advance(Duration::from_secs(seconds.into())).await;
             }
             Step::Drain => {
                 self.test.shard.drain();
