@@ -43,17 +43,18 @@ pub(crate) fn target_folder(sh: &Shell) -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// Builds all tests and binaries. Returns the target folder.
+/// Builds all binaries and tests. Returns the target folder.
 ///
-/// Binaries for tests come from here only: `cargo build -p rejoin` selects fewer features of
-/// shared dependencies than `cargo test --workspace` and would compile tokio and its dependents
-/// a second time.
+/// Tests take their binaries from this build. `cargo build -p rejoin` would select fewer features
+/// than `cargo test --workspace`, without those of dev-dependencies, and compile tokio and its
+/// dependents a second time.
 pub(crate) fn build_for_tests(sh: &Shell) -> anyhow::Result<PathBuf> {
-    cmd!(sh, "cargo test --quiet --workspace --no-run").run()?;
+    cmd!(sh, "cargo build --quiet --workspace --all-targets").run()?;
     target_folder(sh)
 }
 
 fn metadata(sh: &Shell) -> anyhow::Result<Value> {
+    // Offline and without dependencies: the answer is immediate and needs no network.
     let json = cmd!(sh, "cargo metadata --no-deps --offline --format-version 1").quiet().read()?;
     Ok(serde_json::from_str(&json)?)
 }

@@ -146,6 +146,7 @@ fn doc(Context { sh, packages }: &Context<'_>) -> anyhow::Result<()> {
 }
 
 fn screen(Context { sh, .. }: &Context<'_>) -> anyhow::Result<()> {
+    // Not a workspace of the root: its packages are needed here only.
     let _folder = sh.push_dir(SCREEN_TEST);
     cmd!(sh, "npm ci --no-audit --no-fund").run()?;
     cmd!(sh, "npm test").run()?;

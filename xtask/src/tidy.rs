@@ -63,6 +63,7 @@ pub fn findings(sh: &Shell) -> anyhow::Result<Vec<Finding>> {
     let tree = Tree::read(&crate::root())?;
     let packages = packages::list(sh)?;
 
+    // These rules are applied to one area after the other.
     let staged = [
         language::check(&tree),
         order::check(&tree),

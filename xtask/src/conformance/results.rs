@@ -115,6 +115,7 @@ impl Results {
     fn lines(&self) -> Vec<String> {
         let headings = VERDICTS.map(|verdict| format!("{:>14}", verdict.word())).concat();
         let mut lines = vec![format!("\n{:<32}{headings}", "group")];
+        // A run of a few cases shows their groups only.
         for (number, subject) in GROUPS {
             let counts = self.counts(|case| group(&case.name) == number);
             if counts != [0; VERDICTS.len()] {

@@ -64,13 +64,8 @@ impl Cycle {
         Finding::new(
             path,
             *line,
-            format!(
-                "modules of `{parent}` form a cycle of {}: {}{}\n   ",
-                self.size,
-                names.join(" → "),
-                edges.collect::<String>()
-            ),
-            "shared items in a module of their own, below both",
+            format!("a cycle among {} modules of `{parent}`: {}", self.size, names.join(" → ")),
+            format!("shared items in a module below both{}", edges.collect::<String>()),
         )
     }
 }
@@ -252,7 +247,7 @@ mod tests {
 
         assert_eq!(found.len(), 1);
         for part in [
-            "a/src/hub.rs:1: modules of `crate` form a cycle of 2: hub → session → hub",
+            "a/src/hub.rs:1: a cycle among 2 modules of `crate`: hub → session → hub;",
             "hub uses session: `crate::session::Session` at a/src/hub.rs:1",
             "session uses hub: `crate::hub::remove` at a/src/session/owner.rs:2",
         ] {
@@ -271,7 +266,11 @@ mod tests {
         ]);
 
         assert_eq!(found.len(), 1);
-        assert!(found[0].contains("`crate::a` form a cycle of 3: b → c → d → b"), "{}", found[0]);
+        assert!(
+            found[0].contains("a cycle among 3 modules of `crate::a`: b → c → d → b"),
+            "{}",
+            found[0]
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! rustfmt orders the imports of a group; grouping them needs its nightly options.
 
+use std::cmp::Ordering;
+
 use syn::visit::{self, Visit};
 use syn::{Attribute, File, Item, ItemUse, UseTree, Visibility};
 
@@ -52,7 +54,13 @@ fn imports(path: &str, text: &str, file: &File) -> Option<Finding> {
         if let Some((before, end)) = last {
             // A comment above an import does not separate it from the one before.
             let is_separate = lines[end..line - 1].iter().any(|line| line.trim().is_empty());
-            if group < before || (group > before) != is_separate {
+            let is_misplaced = match group.cmp(&before) {
+                Ordering::Less => true,
+                // Imports from child modules may stand apart, next to their `mod` lines.
+                Ordering::Equal => is_separate && group != Group::Crate,
+                Ordering::Greater => !is_separate,
+            };
+            if is_misplaced {
                 return Some(Finding::new(
                     path,
                     line,
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(found("use std::fs;\nuse anyhow::bail;"), [2]);
         assert_eq!(found("use std::fs;\n\nuse std::io;"), [3]);
         assert_eq!(found("use child::A;\n\nuse anyhow::bail;\n\nmod child;"), [3]);
+        assert!(found("use crate::a;\n\nmod child;\n\nuse child::A;").is_empty());
     }
 
     #[test]

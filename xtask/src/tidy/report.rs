@@ -54,6 +54,7 @@ pub(super) fn lines(packages: &[Package], tree: &Tree) -> Vec<String> {
         for (_, survey) in surveys.iter().filter(|(path, _)| is_below(path, area)) {
             measures.add_survey(survey);
         }
+        // Pages count in the area that they are in; only those of `docs` count as its files.
         for (_, page) in tree.texts().filter(|(path, _)| is_page(path) && is_below(path, area)) {
             measures.words += language::page_words(page).len();
             measures.lines.extend((area == "docs").then(|| page.lines().count()));
@@ -181,13 +182,13 @@ mod tests {
         let folder = "crates/a".to_owned();
         let packages = [Package { name: "a".to_owned(), folder, dependencies: Vec::new() }];
         let tree = Tree::of(&[
-            ("crates/a/src/lib.rs", "//! A.\n/// What it is.\nfn a() {\n\n}\n"),
+            ("crates/a/src/lib.rs", "//! A.\n\n/// What it is.\nfn a() {\n\n}\n"),
             ("docs/a.md", "x\n"),
         ]);
         let lines = lines(&packages, &tree);
         let row = |index: usize| lines[index].split_whitespace().collect::<Vec<_>>().join(" ");
 
-        assert_eq!(row(1), "crates/a 1+0 50.0 % 0 1/1 50.0 % 0.0 % 0 5/5/5 0 0");
+        assert_eq!(row(1), "crates/a 1+0 50.0 % 0 1/1 50.0 % 0.0 % 0 6/6/6 0 0");
         assert!(row(5).starts_with("total 1+0"));
     }
 }

@@ -55,7 +55,7 @@ impl Walk<'_> {
         // The announcements of the tokens so far: the index of the documentation, a test attribute
         // and the line of a `fn` whose body is still to come.
         let (mut doc, mut is_test, mut function) = (None, false, None);
-        let mut last_doc_line = 0;
+        let mut last_doc_line = None;
 
         for (index, token) in tokens.iter().enumerate() {
             let line = token.span().start().line;
@@ -63,14 +63,14 @@ impl Walk<'_> {
                 TokenTree::Group(group) if is_attribute(&tokens[..index], group) => {
                     if let Some(text) = doc_text(group) {
                         // Each line of a block is an attribute of its own. The first is kept.
-                        if line != last_doc_line + 1 {
+                        if last_doc_line != Some(line - 1) {
                             self.survey.doc_blocks.push(DocBlock {
                                 first: Text { line, text },
                                 is_of_function: false,
                             });
                             doc = Some(self.survey.doc_blocks.len() - 1);
                         }
-                        last_doc_line = line;
+                        last_doc_line = Some(line);
                     } else {
                         is_test |= is_test_attribute(group);
                         self.walk(group.stream());
