@@ -4,6 +4,7 @@ use xshell::{Shell, cmd};
 
 use crate::print;
 
+mod browser;
 mod debian;
 mod node;
 mod rust;
@@ -17,7 +18,7 @@ pub enum Need {
     RustTools,
     /// Node and npm.
     Node,
-    /// Chromium, and the full-screen programs that the browser tests open.
+    /// A browser, and the full-screen programs that the browser tests open.
     Browser,
 }
 
@@ -31,7 +32,7 @@ pub fn ensure(sh: &Shell, needs: &[Need]) -> anyhow::Result<()> {
             Need::Rust => rust::ensure_version(sh)?,
             Need::RustTools => rust::ensure_components(sh)?,
             Need::Node => node::ensure(sh)?,
-            Need::Browser => debian::ensure(sh, &["chromium", "vim", "less"])?,
+            Need::Browser => browser::ensure(sh)?,
         }
     }
     Ok(())

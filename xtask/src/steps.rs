@@ -59,7 +59,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "web",
-        about: "the pages build, lint and type-check",
+        about: "the pages build, are formatted and type-check",
         needs: &[Need::Node],
         concerns: |changes| changes.touch(&TYPESCRIPT),
         run: |Context { sh, .. }| {
@@ -120,7 +120,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "browser",
-        about: "the pages in Chromium, against the server",
+        about: "the pages in a browser, against the server",
         needs: &[Need::Node, Need::Browser],
         concerns: |changes| changes.affect("rejoin") || changes.touch(&TYPESCRIPT),
         run: browser,
@@ -155,7 +155,8 @@ fn screen(Context { sh, .. }: &Context<'_>) -> anyhow::Result<()> {
 
 fn browser(Context { sh, .. }: &Context<'_>) -> anyhow::Result<()> {
     pages::build(sh)?;
-    // Not a release build: that would compile every dependency a second time.
+    // A release build would compile every dependency a second time. The development build reads
+    // the pages from `web/dist` instead of embedding them.
     let binary = packages::build_for_tests(sh)?.join("debug/rejoin");
     cmd!(sh, "npm run test:browser").env("REJOIN_BIN", binary).run()?;
     Ok(())
