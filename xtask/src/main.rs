@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // To standard output, in the order of the lines of the steps.
+            // On standard output, the error follows the lines of its step.
             xtask::print(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }

@@ -35,7 +35,7 @@ const VERDICTS: [Verdict; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Ok,
-    /// Allowed, but not the preferred behavior.
+    /// Allowed, but not the preferred behaviour.
     NonStrict,
     /// The case has no expected result.
     Informational,
@@ -66,7 +66,7 @@ pub(super) struct Results(BTreeMap<Vec<u32>, Case>);
 
 struct Case {
     name: String,
-    /// The worse of two verdicts: on the behavior and on the close of the connection.
+    /// The worse of two verdicts: on the behaviour and on the close of the connection.
     verdict: Verdict,
     /// The suite's words for both verdicts.
     words: String,

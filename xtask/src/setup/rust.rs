@@ -30,7 +30,7 @@ pub(super) fn ensure_version(sh: &Shell) -> anyhow::Result<()> {
 
 /// Installs rustfmt and clippy if they are missing.
 pub(super) fn ensure_components(sh: &Shell) -> anyhow::Result<()> {
-    // Asked of cargo, not of the search path: a rustup proxy exists without its component.
+    // The search path does not show it: rustup installs a proxy even without the component.
     let is_missing = |subcommand: &str| {
         cmd!(sh, "cargo {subcommand} --version").quiet().ignore_stderr().read().is_err()
     };

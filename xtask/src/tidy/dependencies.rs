@@ -85,7 +85,7 @@ fn findings(rules: &str, metadata: Value) -> anyhow::Result<Vec<Finding>> {
     let names: BTreeMap<&str, &str> =
         packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
 
-    // Packages of the workspace included: their own licence must be allowed as well.
+    // The packages of the workspace are checked as well.
     let mut findings = Vec::new();
     for package in &packages {
         if let Some(problem) = licence_problem(package.license.as_deref(), &licenses.allow) {

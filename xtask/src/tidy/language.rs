@@ -4,9 +4,9 @@ use super::Finding;
 use super::survey::{self, Survey, Text};
 use crate::tree::Tree;
 
-/// The first words of a line that announces a subject instead of stating it.
+/// First words that announce a subject instead of stating it.
 pub(super) const OPENERS: [&str; 5] = ["What", "Who", "Whose", "How", "Where"];
-/// First words that make a conditional of a contract.
+/// First words that turn a contract into a condition.
 pub(super) const CONDITIONAL_OPENERS: [&str; 3] = ["Whether", "When", "Which"];
 
 /// Words that do not name a component. Split, so that this file passes its own check.
@@ -31,7 +31,7 @@ const WORDS: [&str; 15] = [
 const WORD_START: &str = concat!("sett", "l");
 /// The words that are also wrong in literals. The others occur in names and test data.
 const WORDS_IN_STRINGS: [&str; 6] = [WORDS[0], WORDS[1], WORDS[2], WORDS[3], WORDS[6], WORDS[9]];
-/// The first words of a test name that does not state a behavior.
+/// The first words of a test name that does not state a behaviour.
 const TEST_OPENERS: [&str; 4] = ["who", "what", "how", "where"];
 
 const MAX_TEST_WORDS: usize = 10;
@@ -67,7 +67,7 @@ fn findings_of(path: &str, violations: Violations) -> Vec<Finding> {
         (violations.openers, "opens with", "a verb for a function, else a noun phrase"),
         (violations.conditional_openers, "opens with", "`Returns whether ...`, or a noun phrase"),
         (violations.words, "contains", "the name of the component and a precise verb"),
-        (violations.long_tests, "is a test name of over ten words:", "a shorter behavior"),
+        (violations.long_tests, "is a test name of over ten words:", "a shorter behaviour"),
     ];
     let mut findings = Vec::new();
     for (texts, problem, allowed) in kinds {
@@ -108,7 +108,7 @@ pub(super) fn violations(survey: &Survey) -> Violations {
         if words(&text.text).count() > MAX_TEST_WORDS {
             violations.long_tests.push(test.clone());
         }
-        // A question is no behavior.
+        // A name that opens with a question word states no behaviour.
         let opener = words(&text.text).next().filter(|word| TEST_OPENERS.contains(word));
         violations.words.extend(opener.map(|word| Text { line: test.line, text: word.to_owned() }));
         violations.words.extend(find_words(&text, is_banned));
@@ -135,7 +135,7 @@ fn is_banned(word: &str) -> bool {
 
 /// Splits a text into words. An identifier with underscores is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    // Apostrophes and hyphens join: the possessive of a banned word is another word.
+    // An apostrophe or a hyphen is part of a word.
     let is_part = |c: char| c.is_alphanumeric() || "_-'’".contains(c);
     text.split(move |c| !is_part(c)).filter(|word| !word.is_empty())
 }

@@ -181,7 +181,7 @@ pub(super) fn check(packages: &[Package], tree: &Tree) -> Vec<Finding> {
 fn problem(layer: &Layer, dependency: &Dependency) -> Option<(String, String)> {
     let (this, name) = (layer.name, dependency.name.as_str());
     if let Some((_, owner)) = ONLY.iter().find(|(only, owner)| *only == name && *owner != this) {
-        // First, because this rule has no exception for tests.
+        // This rule comes first because it has no exception for tests.
         let wrong = format!("`{this}` depends on `{name}`");
         return Some((wrong, format!("`{name}` in `{owner}` only")));
     }

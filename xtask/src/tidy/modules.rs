@@ -123,7 +123,8 @@ fn target(paths: &Paths, reference: &Reference) -> Option<Module> {
             absolute(paths, &at[..length], import)
         });
         match imported {
-            // Only ancestors re-export names here; a name that a sibling imports is not its own.
+            // Only the re-exports of ancestors are followed. A sibling that re-exports a name
+            // counts as its user's dependency itself.
             Some(import) if reference.module.starts_with(&at[..length]) => at = import,
             _ => return Some(at[..length].to_vec()),
         }
@@ -165,8 +166,8 @@ fn cycles_among(parent: &Module, siblings: &Siblings) -> Vec<Cycle> {
         }
         let Some(names) = shortest_cycle(siblings, start) else { continue };
 
-        // All modules on cycles with `start` are covered by one finding: fixing a cycle often
-        // resolves the others, and their number grows exponentially.
+        // One finding covers all modules that reach `start` and are reached from it. The number
+        // of cycles among them grows exponentially, and breaking one often breaks others.
         let reached = reachable(siblings, start);
         let cycle: Vec<&str> = reached
             .into_iter()
@@ -205,7 +206,7 @@ fn shortest_cycle<'a>(siblings: &'a Siblings, start: &'a str) -> Option<Vec<&'a 
     while let Some(user) = queue.pop_front() {
         for name in used(siblings, user) {
             if name == start {
-                // Back along the users; `start` has none.
+                // Follows the users back to `start`, which has none.
                 let mut names = vec![user];
                 while let Some(user) = user_of.get(names[names.len() - 1]) {
                     names.push(user);
@@ -213,7 +214,7 @@ fn shortest_cycle<'a>(siblings: &'a Siblings, start: &'a str) -> Option<Vec<&'a 
                 names.reverse();
                 return Some(names);
             }
-            // The first visit is the shortest way.
+            // In a breadth-first search, the first visit takes the shortest path.
             if !user_of.contains_key(name) {
                 user_of.insert(name, user);
                 queue.push_back(name);

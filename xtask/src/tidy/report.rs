@@ -54,7 +54,7 @@ pub(super) fn lines(packages: &[Package], tree: &Tree) -> Vec<String> {
         for (_, survey) in surveys.iter().filter(|(path, _)| is_below(path, area)) {
             measures.add_survey(survey);
         }
-        // Pages count in the area that they are in; only those of `docs` count as its files.
+        // The words of a page count in its area; its length counts in `docs` only.
         for (_, page) in tree.texts().filter(|(path, _)| is_page(path) && is_below(path, area)) {
             measures.words += language::page_words(page).len();
             measures.lines.extend((area == "docs").then(|| page.lines().count()));

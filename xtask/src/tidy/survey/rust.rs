@@ -52,8 +52,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn walk(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        // The announcements of the tokens so far: the index of the documentation, a test attribute
-        // and the line of a `fn` whose body is still to come.
+        // The state of the current item: the index of its documentation, whether it is a test, and
+        // the line of a `fn` whose body follows.
         let (mut doc, mut is_test, mut function) = (None, false, None);
         let mut last_doc_line = None;
 
@@ -105,7 +105,7 @@ impl Walk<'_> {
                     // The start of an attribute.
                     '#' | '!' => {}
                     ';' => (doc, is_test, function) = (None, false, None),
-                    // A field, a variant or a constant: its documentation is of no function.
+                    // A field, a variant or a constant, whose documentation is not a function's.
                     _ => doc = None,
                 },
                 TokenTree::Literal(literal) => {
