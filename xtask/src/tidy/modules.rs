@@ -123,8 +123,8 @@ fn target(paths: &Paths, reference: &Reference) -> Option<Module> {
             absolute(paths, &at[..length], import)
         });
         match imported {
-            // Only the re-exports of ancestors are followed. A sibling that re-exports a name
-            // counts as its user's dependency itself.
+            // Only re-exports of ancestors are followed. The user of a sibling's re-export depends
+            // on that sibling.
             Some(import) if reference.module.starts_with(&at[..length]) => at = import,
             _ => return Some(at[..length].to_vec()),
         }
