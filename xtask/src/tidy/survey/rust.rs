@@ -68,7 +68,9 @@ impl Walk<'_> {
                                 first: Text { line, text },
                                 is_of_function: false,
                             });
-                            doc = Some(self.survey.doc_blocks.len() - 1);
+                            // `//!` documents the file, not the next item.
+                            let is_inner = is_punct(&tokens[index - 1], '!');
+                            doc = (!is_inner).then(|| self.survey.doc_blocks.len() - 1);
                         }
                         last_doc_line = Some(line);
                     } else {
@@ -125,13 +127,16 @@ impl Walk<'_> {
 
 /// Returns whether a group follows `#` or `#!`.
 fn is_attribute(before: &[TokenTree], group: &Group) -> bool {
-    let is = |token: &TokenTree, c| matches!(token, TokenTree::Punct(p) if p.as_char() == c);
     group.delimiter() == Delimiter::Bracket
         && match before {
-            [.., hash, bang] if is(bang, '!') => is(hash, '#'),
-            [.., hash] => is(hash, '#'),
+            [.., hash, bang] if is_punct(bang, '!') => is_punct(hash, '#'),
+            [.., hash] => is_punct(hash, '#'),
             [] => false,
         }
+}
+
+fn is_punct(token: &TokenTree, character: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
 }
 
 /// Returns the text of `doc = "..."`.
@@ -157,6 +162,9 @@ mod tests {
     use super::*;
 
     const SOURCE: &str = r##"//! A file.
+
+#[test]
+fn first() {}
 
 /// Returns it.
 ///
@@ -207,13 +215,13 @@ async fn a_test() {}
         let comments = survey(SOURCE).comments;
 
         assert_eq!(comments.len(), 1);
-        assert_eq!((comments[0].line, comments[0].text.as_str()), (9, "A reason."));
+        assert_eq!((comments[0].line, comments[0].text.as_str()), (12, "A reason."));
     }
 
     #[test]
     fn tests_are_found_in_macros() {
         let names: Vec<String> = survey(SOURCE).tests.into_iter().map(|t| t.text).collect();
-        assert_eq!(names, ["a_test_in_a_macro", "a_test"]);
+        assert_eq!(names, ["first", "a_test_in_a_macro", "a_test"]);
     }
 
     #[test]
