@@ -12,13 +12,8 @@ use std::{
 
 use mio::Events;
 use rejoin_core::{
-<<<<<<< ours
     Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
-    Shutdown,
-=======
-    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Retention,
-    Shutdown, SlowReader, TopicRule,
->>>>>>> theirs
+    Retention, Shutdown, SlowReaderPolicy, TopicRule,
 };
 use rejoin_protocol::UserId;
 use serde_json::{Value, json};
@@ -60,7 +55,7 @@ impl TestShard {
         let rule = TopicRule {
             pattern: "all".to_owned(),
             retention: Retention { age: None, ..Retention::default() },
-            slow_reader: SlowReader::default(),
+            slow_reader: SlowReaderPolicy::default(),
         };
         let config = HubConfig {
             presence_grace: Duration::ZERO,
