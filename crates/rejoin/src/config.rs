@@ -246,6 +246,7 @@ impl Config {
             })
             .collect();
 
+        // The session expands `$SHELL` at its start.
         let defaults: [(&str, &[&str], Option<&str>); 2] =
             [("terminal", &["$SHELL", "-l"], None), ("claude", &["claude"], Some(CLAUDE_HINT))];
         for (name, command, hint) in defaults {

@@ -80,6 +80,7 @@ impl Logging {
     /// Waits at most one second for a standard error that accepts no bytes. Must be called outside
     /// of a runtime.
     pub(crate) fn finish(self, error: Option<&str>) {
+        // Before the flush: a failed export logs a warning.
         #[cfg(feature = "otlp")]
         if let Some(spans) = self.spans {
             spans.finish();

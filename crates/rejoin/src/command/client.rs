@@ -75,12 +75,12 @@ impl ServerArgs {
         };
 
         // No TLS: the commands are for servers on this machine or behind a tunnel.
-        let Some(server) = url.strip_prefix("http://") else {
+        let server = url.strip_prefix("http://");
+        let request = server.map(|server| format!("ws://{server}/ws").into_client_request());
+        let Some(Ok(mut request)) = request else {
             let text = format!("{url:?} is not the URL of a server; write http://HOST:PORT");
             return Err(Refusal(text).into());
         };
-        let address = format!("ws://{server}/ws");
-        let mut request = address.as_str().into_client_request().context(url.clone())?;
         let name = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert("Sec-WebSocket-Protocol", name);
 
@@ -125,6 +125,7 @@ impl Client {
             format!("the server did not answer `{kind}` within {REPLY_TIMEOUT:?}")
         })??;
 
+        // `auth_result` is not an error message: it carries the error of a refused token.
         let payload = reply["payload"].take();
         let error = match &reply["type"] {
             kind if kind == "error" => Some(&payload),
@@ -162,6 +163,7 @@ impl Client {
 
     async fn receive(&mut self) -> anyhow::Result<Option<Value>> {
         while let Some(message) = self.socket.next().await {
+            // Binary messages belong to attached sessions, which no command has.
             if let Message::Text(text) = message? {
                 return Ok(Some(serde_json::from_str(&text)?));
             }

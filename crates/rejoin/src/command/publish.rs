@@ -31,6 +31,7 @@ impl Publish {
             return self.send(&mut client, data).await;
         }
 
+        // One at a time: messages keep the order of the lines, and the first error ends it.
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await.context("cannot read standard input")? {
             self.send(&mut client, &line).await?;

@@ -38,7 +38,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
     /// Address to listen on [default: `server.listen` of the configuration, or 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Option<SocketAddr>,
 }
 
@@ -72,6 +72,11 @@ impl Serve {
         logging.finish(error.as_deref());
         Ok(if error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let problem = "write an IP address with a port, such as 127.0.0.1:7400 or [::1]:7400";
+    text.parse().map_err(|_| problem)
 }
 
 impl StopSignals {

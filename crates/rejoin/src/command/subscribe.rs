@@ -28,7 +28,7 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     full: bool,
     /// Exit after this number of messages.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     count: Option<u64>,
     #[command(flatten)]
     server: ServerArgs,
@@ -70,6 +70,7 @@ impl Subscribe {
             };
 
             match result {
+                Ok(()) if progress.remaining == 0 => return Ok(()),
                 Ok(()) => print_error("the connection ended; reconnecting"),
                 Err(error) if error.is::<Refusal>() => return Err(error),
                 // The reader of the output has exited, as with `| head`: this is a normal end.
@@ -78,10 +79,8 @@ impl Subscribe {
                     print_error(&format!("{}; retrying in {backoff:?}", one_line(&error)));
                 }
             }
-            if progress.remaining > 0 {
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(MAX_BACKOFF);
-            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
         Ok(())
     }
@@ -125,6 +124,10 @@ impl Progress {
             self.position = Some(position.to_owned());
         }
     }
+}
+
+fn parse_count(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "write a number such as 10")
 }
 
 fn warn_of_gap(payload: &Value) {

@@ -89,5 +89,6 @@ fn parse_lifetime(text: &str) -> Result<Duration, &'static str> {
 fn read_caps(path: &Path) -> anyhow::Result<Caps> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} does not contain valid rights", path.display()))
 }

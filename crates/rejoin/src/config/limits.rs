@@ -110,6 +110,7 @@ impl LimitsConfig {
 
     /// Returns the limits that the hub enforces.
     pub(crate) fn hub_limits(&self) -> HubLimits {
+        // 0 in the configuration is `None` in the hub: no limit.
         let per_user = self.max_connections_per_user.get();
         HubLimits {
             connections_per_user: per_user.and_then(|count| NonZeroUsize::try_from(count).ok()),

@@ -105,6 +105,7 @@ impl Key {
 
     fn insert(&self, table: &mut Table, value: Value) -> Result<Config, toml::de::Error> {
         let section = table.entry(self.section).or_insert_with(|| Value::Table(Table::new()));
+        // The file was valid, so the section is a table.
         if let Value::Table(section) = section {
             section.insert(self.key.clone(), value);
         }

@@ -90,6 +90,7 @@ pub(super) fn install_hint<'de, D: Deserializer<'de>>(
     let problem = format!("is not a hint; write 1 to {MAX_HINT_BYTES} bytes on one line");
     parse_value(deserializer, &problem, |value| {
         let hint = value.as_str()?;
+        // A control character could forge lines where the error is shown.
         let is_allowed =
             (1..=MAX_HINT_BYTES).contains(&hint.len()) && !hint.contains(char::is_control);
         is_allowed.then(|| Some(hint.to_owned()))

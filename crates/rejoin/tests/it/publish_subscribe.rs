@@ -45,6 +45,10 @@ fn subscribe_prints_published_messages() {
     let lines: Vec<_> = reader.lines().map(Result::unwrap).collect();
     assert_eq!(lines, [r#"{"a":1}"#, r#""just words""#, "7"]);
     assert_eq!(reader.wait(), Some(0));
+
+    // The end of the count is not reported as a lost connection.
+    let error = reader.stderr.as_mut().unwrap().next();
+    assert!(error.is_none(), "{error:?}");
 }
 
 #[test]
@@ -146,6 +150,9 @@ fn commands_report_an_error_once() {
     let error = home.error_of(&["publish", "news", "1", "--url", "http://127.0.0.1:1"]);
     assert!(error.starts_with("cannot connect to http://127.0.0.1:1: "), "{error}");
     assert_eq!(error.matches("refused").count(), 1, "{error}");
-    let error = home.error_of(&["publish", "news", "1", "--url", "localhost:7400"]);
-    assert_eq!(error, "\"localhost:7400\" is not the URL of a server; write http://HOST:PORT");
+    for url in ["localhost:7400", "https://example.org", "http://a b"] {
+        let error = home.error_of(&["publish", "news", "1", "--url", url]);
+        let expected = format!("{url:?} is not the URL of a server; write http://HOST:PORT");
+        assert_eq!(error, expected);
+    }
 }
