@@ -189,7 +189,7 @@ fn a_wrong_name_or_choice_is_reported() {
             "[auth.default_caps.topics]\n\"a\" = [\"read\"]",
             "2: unknown variant `read`, expected one of `subscribe`, `publish`, `presence`",
         ),
-        ("[profiles.Bad]\ncommand = [\"a\"]", "1: the profile must be …"),
+        ("[profiles.Bad]\ncommand = [\"a\"]", "1: the profile name must be …"),
         (
             "[profiles.a]\ncommand = \"bash -l\"",
             "2: \"bash -l\" is not a list of a program and its arguments; write for example \
