@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ConnectionState, RejoinError } from "../src/index.js";
-import { connect, nextState } from "./follow.js";
+import { connect, nextState } from "./test-client.js";
 import { ScriptedSocket } from "./scripted-socket.js";
-import { TestServer } from "./server.js";
+import { TestServer } from "./test-server.js";
 
 describe("with a server", () => {
   let server: TestServer;

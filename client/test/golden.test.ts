@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
 import type { BinaryKind, Emitted, Presence } from "../src/index.js";
-import { readMessage } from "../src/messages.js";
+import { parseMessage } from "../src/messages.js";
 import { scripted, ScriptedSocket } from "./scripted-socket.js";
 
 interface GoldenMessage {
@@ -35,7 +35,7 @@ describe("golden messages", () => {
     for (const { direction, name, json } of vectors) {
       if (direction !== "server") continue;
       const envelope = typeof json === "string" ? JSON.parse(json) : json;
-      const message = readMessage(JSON.stringify(envelope));
+      const message = parseMessage(JSON.stringify(envelope));
       expect(message, name).not.toBeNull();
       expect(message?.type, name).toBe(envelope.type);
       expect(message?.payload, name).toEqual(envelope.payload ?? {});

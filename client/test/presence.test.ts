@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Connection, Presence, Present } from "../src/index.js";
+import type { Connection, Presence, PresenceMember } from "../src/index.js";
 import { reconnect, scripted, ScriptedSocket } from "./scripted-socket.js";
 
 let connection: Connection;
-const PHONE: Present = { user: "ada", device: "phone" };
-const LAPTOP: Present = { user: "ada", device: "laptop", device_name: "Laptop" };
+const PHONE: PresenceMember = { user: "ada", device: "phone" };
+const LAPTOP: PresenceMember = { user: "ada", device: "laptop", device_name: "Laptop" };
 
 beforeEach(async () => {
   vi.useFakeTimers();
@@ -19,7 +19,7 @@ afterEach(() => {
 });
 
 const asked = () => ScriptedSocket.last.asked("presence").map(({ payload }) => payload);
-function answer(members: Present[] | undefined, counts = { users: 1, connections: members?.length ?? 0 }): void {
+function answer(members: PresenceMember[] | undefined, counts = { users: 1, connections: members?.length ?? 0 }): void {
   ScriptedSocket.last.answer("presence", { user: "ada", ...counts, ...(members && { members }) }, "presence");
 }
 function change(what: object, connections: number): void {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Connection, decodeBinary, type SessionChange, Terminal, type TerminalEvents } from "../src/index.js";
-import { connect, next, nextState, Viewer } from "./follow.js";
+import { connect, next, nextState, Viewer } from "./test-client.js";
 import { scripted, ScriptedSocket } from "./scripted-socket.js";
-import { TestServer } from "./server.js";
+import { TestServer } from "./test-server.js";
 import type { TestSession } from "./test-session.js";
 
 let server: TestServer;

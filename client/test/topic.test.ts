@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Connection, Topic, type TopicEvents } from "../src/index.js";
-import { connect, next } from "./follow.js";
-import { TestServer } from "./server.js";
+import { connect, next } from "./test-client.js";
+import { TestServer } from "./test-server.js";
 
 let server: TestServer;
 let connection: Connection;

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { TestServer } from "../../client/test/server";
+import { TestServer } from "../../client/test/test-server";
 import type { SessionInfo } from "../../client/src/index";
 import type { BrowserSession, ConnectionInfo } from "../src/devices";
 import { type Filter, matches } from "../src/session-filter";

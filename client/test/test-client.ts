@@ -2,7 +2,7 @@
 
 import { WebSocket } from "ws";
 import { Connection, type ConnectionEvents, Terminal, type TerminalEvents, type TerminalOptions, type TokenProvider } from "../src/index.js";
-import type { TestServer } from "./server.js";
+import type { TestServer } from "./test-server.js";
 import type { TestSession } from "./test-session.js";
 
 /** A connection of a user who is logged in. */

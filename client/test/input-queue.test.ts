@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { InputQueue } from "../src/input.js";
+import { InputQueue } from "../src/input-queue.js";
 
 const key = new Uint8Array([97]);
 

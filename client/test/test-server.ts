@@ -4,8 +4,8 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeBinary, encodeBinary } from "../src/binary.js";
-import type { Present, ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
-import { KeptTopic } from "./kept-topic.js";
+import type { PresenceMember, ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
+import { TestTopic } from "./test-topic.js";
 import { type Reader, TestSession } from "./test-session.js";
 
 export interface Received {
@@ -29,7 +29,7 @@ export class TestServer {
   readonly sessions = new Map<string, TestSession>();
   readonly connections = new Set<TestConnection>();
   readonly received: Received[] = [];
-  readonly #topics = new Map<string, KeptTopic>();
+  readonly #topics = new Map<string, TestTopic>();
   /** Whether messages are answered at all; a dead server is not. */
   deaf = false;
   /** Input is taken but neither acknowledged; as when the link dies in between. */
@@ -138,9 +138,9 @@ export class TestServer {
   }
 
   /** A topic is there as soon as somebody names it. */
-  topic(name: string): KeptTopic {
-    if (!this.#topics.has(name)) this.#topics.set(name, new KeptTopic());
-    return this.#topics.get(name) as KeptTopic;
+  topic(name: string): TestTopic {
+    if (!this.#topics.has(name)) this.#topics.set(name, new TestTopic());
+    return this.#topics.get(name) as TestTopic;
   }
 
   publish(topic: string, data: unknown, event?: string): string {
@@ -153,7 +153,7 @@ export class TestServer {
   }
 
   /** The devices of the one user. */
-  presence(): { user: string; users: number; connections: number; members: Present[] } {
+  presence(): { user: string; users: number; connections: number; members: PresenceMember[] } {
     const devices = new Map([...this.connections].map(({ device }) => [device.id, device]));
     const members = [...devices].map(([device, { name }]) => ({ user: "ada", device, device_name: name ?? "" }));
     return { user: "ada", users: 1, connections: this.connections.size, members };

@@ -8,7 +8,7 @@ interface Kept {
   event?: string;
 }
 
-export class KeptTopic {
+export class TestTopic {
   #kept: Kept[] = [];
   /** How many messages there ever were, and so the number of the newest. */
   #count = 0;
