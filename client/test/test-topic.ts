@@ -1,41 +1,43 @@
-// A topic of the test server: what it keeps, and what a subscriber gets of it.
+// A topic of the test server.
 
 import type { Subscribed } from "../src/messages.js";
 
-interface Kept {
+interface Retained {
   position: string;
   data: unknown;
   event?: string;
 }
 
+/** The retained messages of a topic. */
 export class TestTopic {
-  #kept: Kept[] = [];
-  /** How many messages there ever were, and so the number of the newest. */
+  #retained: Retained[] = [];
+  /** The number of all messages so far, which is the number of the newest one. */
   #count = 0;
 
+  /** Appends a message. Returns its position. */
   publish(data: unknown, event?: string): string {
     this.#count += 1;
     const position = `t.${this.#count}`;
-    this.#kept.push({ position, data, ...(event !== undefined && { event }) });
+    this.#retained.push({ position, data, ...(event !== undefined && { event }) });
     return position;
   }
 
-  /** Retention: the oldest messages go. */
+  /** Drops the oldest messages, as retention does. */
   drop(count: number): void {
-    this.#kept.splice(0, count);
+    this.#retained.splice(0, count);
   }
 
-  /** What a subscriber with this position is told, and what follows. */
-  read(position?: string): { start: Omit<Subscribed, "topic">; messages: Kept[] } {
-    const oldest = this.#count - this.#kept.length;
-    const begin = (number: number, how: Pick<Subscribed, "verdict" | "missed" | "reason">) => {
-      const messages = this.#kept.slice(number - oldest);
-      return { start: { ...how, replayed: messages.length, position: `t.${number}` }, messages };
+  /** Returns the start of a reader and the messages that follow. */
+  read(position?: string): { start: Omit<Subscribed, "topic">; messages: Retained[] } {
+    const oldest = this.#count - this.#retained.length;
+    const startAt = (number: number, result: Pick<Subscribed, "verdict" | "missed" | "reason">) => {
+      const messages = this.#retained.slice(number - oldest);
+      return { start: { ...result, replayed: messages.length, position: `t.${number}` }, messages };
     };
-    if (position === undefined) return begin(this.#count, { verdict: "fresh" });
-    if (!position.startsWith("t.")) return begin(oldest, { verdict: "gap", reason: "epoch" });
+    if (position === undefined) return startAt(this.#count, { verdict: "fresh" });
+    if (!position.startsWith("t.")) return startAt(oldest, { verdict: "gap", reason: "epoch" });
     const number = Number(position.slice(2));
-    if (number >= oldest) return begin(number, { verdict: "resumed" });
-    return begin(oldest, { verdict: "gap", missed: oldest - number, reason: "retention" });
+    if (number >= oldest) return startAt(number, { verdict: "resumed" });
+    return startAt(oldest, { verdict: "gap", missed: oldest - number, reason: "retention" });
   }
 }

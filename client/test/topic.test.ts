@@ -28,7 +28,7 @@ function collect(topic: Topic): { data: unknown[]; has: (count: number) => Promi
   return { data, has };
 }
 
-test("what is published arrives", async () => {
+test("a published message arrives", async () => {
   const topic = new Topic(connection, "news");
   const { data, has } = collect(topic);
   expect((await subscribed(topic)).verdict).toBe("fresh");
@@ -38,7 +38,7 @@ test("what is published arrives", async () => {
   expect(topic.position).toBe("t.1");
 });
 
-test("what was published meanwhile arrives after a reconnect", async () => {
+test("messages published while disconnected arrive after a reconnect", async () => {
   const topic = new Topic(connection, "news");
   const { data, has } = collect(topic);
   await subscribed(topic);
@@ -52,7 +52,7 @@ test("what was published meanwhile arrives after a reconnect", async () => {
   expect(data).toEqual([1, 2, 3]);
 });
 
-test("a program may go on from a position that it kept", async () => {
+test("a stored position resumes the topic", async () => {
   server.publish("news", 1);
   server.publish("news", 2);
   const topic = new Topic(connection, "news", "t.1");
@@ -64,31 +64,31 @@ test("a program may go on from a position that it kept", async () => {
 test.each([
   ["dropped", "t.1", { missed: 2, reason: "retention" }],
   ["lost with an earlier server", "old.7", { missed: null, reason: "epoch" }],
-])("that messages were %s is told before the first that is left", async (_, position, gap) => {
+])("messages that were %s are reported as a gap first", async (_, position, gap) => {
   for (const data of [1, 2, 3, 4, 5]) server.publish("news", data);
   server.topic("news").drop(3);
   const topic = new Topic(connection, "news", position);
-  const heard: unknown[] = [];
-  topic.on("subscribed", ({ verdict }) => heard.push(verdict));
-  topic.on("gap", (gap) => heard.push(gap));
+  const events: unknown[] = [];
+  topic.on("subscribed", ({ verdict }) => events.push(verdict));
+  topic.on("gap", (gap) => events.push(gap));
   const { data, has } = collect(topic);
-  topic.on("message", () => heard.push("message"));
+  topic.on("message", () => events.push("message"));
   await has(2);
-  expect(heard).toEqual(["gap", { topic: "news", ...gap, position: "t.3" }, "message", "message"]);
+  expect(events).toEqual(["gap", { topic: "news", ...gap, position: "t.3" }, "message", "message"]);
   expect(data).toEqual([4, 5]);
   expect(topic.position).toBe("t.5");
 });
 
-test("a gap moves the position and is told", async () => {
+test("a gap is reported and moves the position", async () => {
   const topic = new Topic(connection, "news");
   await subscribed(topic);
   const gap = next<TopicEvents, "gap">(topic, "gap");
-  server.say({ type: "gap", payload: { topic: "news", missed: 7, reason: "retention", position: "t.8" } });
+  server.send({ type: "gap", payload: { topic: "news", missed: 7, reason: "retention", position: "t.8" } });
   expect((await gap).missed).toBe(7);
   expect(topic.position).toBe("t.8");
 });
 
-test("an unsubscribed topic is silent", async () => {
+test("an unsubscribed topic emits nothing", async () => {
   const topic = new Topic(connection, "news");
   const { data } = collect(topic);
   await subscribed(topic);

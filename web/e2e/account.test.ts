@@ -28,7 +28,7 @@ async function logIn(): Promise<Page> {
   return page;
 }
 
-test("the session is where no script can read it", async () => {
+test("scripts cannot read the browser session", async () => {
   pages = await servePages();
   const page = await logIn();
   const readable = await page.evaluate(() => JSON.stringify({ ...localStorage, cookie: document.cookie, at: location.href }));
@@ -37,7 +37,7 @@ test("the session is where no script can read it", async () => {
   expect(pages.server.received.map(({ type }) => type)).not.toContain("authenticate");
 });
 
-test("a log-in that has ended leads to the log-in page, with a sentence", async () => {
+test("an expired login leads to the login page", async () => {
   pages = await servePages();
   const page = await logIn();
   await context.clearCookies();
@@ -47,7 +47,7 @@ test("a log-in that has ended leads to the log-in page, with a sentence", async 
   await screenshot(page, "log-in-ended-dark");
 });
 
-test("a log-in that ends while the connection is away is noticed when it comes back", async () => {
+test("a login that expires while disconnected is noticed on reconnect", async () => {
   pages = await servePages();
   const page = await logIn();
   pages.forgetful = true;
@@ -56,7 +56,7 @@ test("a log-in that ends while the connection is away is noticed when it comes b
   await page.getByText("Your log-in has ended.").waitFor();
 });
 
-test("a refused log-in says why, and the next one may succeed", async () => {
+test("a refused login shows the reason and can be retried", async () => {
   pages = await servePages();
   const page = await context.newPage();
   await page.goto(`${pages.home}#login=expired`);
@@ -68,7 +68,7 @@ test("a refused log-in says why, and the next one may succeed", async () => {
   expect(await page.getByText("The token has expired.").count()).toBe(0);
 });
 
-test("one tab that logs in is enough", async () => {
+test("a login in one tab logs in all tabs", async () => {
   pages = await servePages();
   const waiting = await context.newPage();
   await waiting.goto(pages.home);
@@ -77,7 +77,7 @@ test("one tab that logs in is enough", async () => {
   await connected(waiting);
 });
 
-test("logging out ends the cookie", async () => {
+test("a logout deletes the cookie", async () => {
   pages = await servePages();
   const page = await logIn();
   await page.getByRole("button", { name: "Log out" }).click();
@@ -88,7 +88,7 @@ test("logging out ends the cookie", async () => {
   expect(await page.locator(".reason").textContent()).toBe("");
 });
 
-test("a server that is away is waited for", async () => {
+test("the page waits for an unreachable server", async () => {
   pages = await servePages();
   const page = await context.newPage();
   await page.route("**/api/v1/me", (route) => route.abort());
@@ -98,7 +98,7 @@ test("a server that is away is waited for", async () => {
   await page.getByRole("heading", { name: "Log in" }).waitFor();
 });
 
-test("below another path everything is there, also what is deeply linked", async () => {
+test("the pages and their links work below another path", async () => {
   pages = await servePages("/tools/rejoin/");
   const session = pages.server.createSession({ title: "below" });
   const asked: string[] = [];

@@ -42,7 +42,7 @@ async function assets(): Promise<string[]> {
   return [...new Set([...named, ...later.map(([name]) => `/assets/${name}`)])];
 }
 
-test.each(["gzip", "br"] as const)("the pages are small with %s", async (coding) => {
+test.each(["gzip", "br"] as const)("the assets are small with %s", async (coding) => {
   const paths = await assets();
   expect(paths.length).toBeGreaterThan(3);
   let bytes = 0;

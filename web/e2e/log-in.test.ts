@@ -39,7 +39,7 @@ async function open(link: string, options = {}): Promise<Page> {
   return page;
 }
 
-test("the printed link logs in once, and the session outlives the page", async () => {
+test("the printed link logs in once", async () => {
   const link = `${home()}#login=${rejoin.code}`;
   const page = await open(link);
   await connected(page);
@@ -52,7 +52,7 @@ test("the printed link logs in once, and the session outlives the page", async (
   await late.getByRole("heading", { name: "Log in" }).waitFor();
 });
 
-test("a link of another user asks first and names both", async () => {
+test("a link of another user asks for confirmation", async () => {
   const page = await open(linkOf("ann"));
   await connected(page);
   const link = linkOf("bob");
@@ -72,7 +72,7 @@ test("a link of another user asks first and names both", async () => {
   await connected(page);
 });
 
-test("an administrator's link says so, on a phone too", async () => {
+test("an administrator's link is marked as such", async () => {
   const page = await open(linkOf("bob"), PHONE);
   await connected(page);
   await page.goto(`${home()}#login=${rejoin.code}`);
@@ -83,7 +83,7 @@ test("an administrator's link says so, on a phone too", async () => {
   expect(await userOf(page)).toBe("bob");
 });
 
-test("a browser that is logged out elsewhere leads to the log-in page", async () => {
+test("a browser logged out elsewhere shows the login page", async () => {
   const page = await open(linkOf("ann"));
   await connected(page);
   const other = await open(linkOf("ann"), PHONE);

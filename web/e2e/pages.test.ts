@@ -62,7 +62,7 @@ async function anotherOwner(cols: number, rows: number): Promise<void> {
   pages.server.change(session, { cols, rows, size_owner: "another" });
 }
 
-test("the log-in link is used once and leaves the address", async () => {
+test("a login link is removed from the address", async () => {
   const page = await logIn();
   expect(page.url()).toBe(pages.home);
   await page.getByText("No terminal is open here.").waitFor();
@@ -70,7 +70,7 @@ test("the log-in link is used once and leaves the address", async () => {
   await connected(page);
 });
 
-test("without a log-in the page says how to get a link", async () => {
+test("the login page explains how to get a link", async () => {
   const page = await context.newPage();
   await page.goto(pages.home);
   await page.getByText("rejoin token --link").waitFor();
@@ -85,7 +85,7 @@ test("without a log-in the page says how to get a link", async () => {
   await connected(page);
 });
 
-test("a terminal is shown, and typed into", async () => {
+test("a terminal shows output and takes input", async () => {
   pages.server.print(session, SAMPLE);
   const page = await openTerminal();
   await seeLine(page, /neap_tide/);
@@ -95,7 +95,7 @@ test("a terminal is shown, and typed into", async () => {
   expect(session.input).toBe("tide 3\r");
 });
 
-test("what it looks like", async () => {
+test("the terminal page in dark and light", async () => {
   pages.server.print(session, SAMPLE);
   const day = 86_400_000;
   const now = Date.now();
@@ -115,7 +115,7 @@ test("what it looks like", async () => {
   await screenshot(page, "close-light");
 });
 
-test("on a phone the list is a drawer", async () => {
+test("the list is a drawer on a phone", async () => {
   await context.close();
   context = await openContext(browser, {
     viewport: { width: 390, height: 780 },
@@ -139,7 +139,7 @@ test("on a phone the list is a drawer", async () => {
   await screenshot(page, "phone-list");
 });
 
-test("the screen answers no query, neither live nor replayed", async () => {
+test("the screen answers no query, live or replayed", async () => {
   const page = await openTerminal();
   await connected(page);
   for (const { bytes } of QUERIES) pages.server.print(session, bytes);
@@ -154,7 +154,7 @@ test("the screen answers no query, neither live nor replayed", async () => {
   expect(session.input.replaceAll(/\x1b\[[IO]/g, "")).toBe("k");
 });
 
-test("a lost connection is waited for, and nothing on the page moves", async () => {
+test("the layout stays the same while reconnecting", async () => {
   pages.server.print(session, SAMPLE);
   const page = await openTerminal();
   await seeLine(page, /neap_tide/);
@@ -174,7 +174,7 @@ test("a lost connection is waited for, and nothing on the page moves", async () 
   await connected(page);
 });
 
-test("a server that says not to come back is obeyed", async () => {
+test("a final close waits for the user", async () => {
   const page = await openTerminal();
   pages.server.close(4505, "The client said what it must not.");
   await page.getByText("Disconnected").waitFor();
@@ -182,14 +182,14 @@ test("a server that says not to come back is obeyed", async () => {
   await connected(page);
 });
 
-test("an expired token leads to the log-in page", async () => {
+test("an expired token leads to the login page", async () => {
   const page = await openTerminal();
   pages.server.close(4502, "The token has expired.");
   await page.getByText("The token has expired.").waitFor();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
 });
 
-test("logging out is for all tabs", async () => {
+test("a logout applies to all tabs", async () => {
   const one = await openTerminal();
   const other = await openTerminal();
   await one.getByRole("button", { name: "Log out" }).click();
@@ -198,7 +198,7 @@ test("logging out is for all tabs", async () => {
   await expect.poll(() => pages.server.connections.size).toBe(0);
 });
 
-test("a lost GPU does not take the screen with it", async () => {
+test("the screen survives a lost GPU", async () => {
   await context.addInitScript(() => {
     // Lets a machine without a GPU pass for one that has it.
     const { getParameter } = WebGL2RenderingContext.prototype;
@@ -220,7 +220,7 @@ test("a lost GPU does not take the screen with it", async () => {
   await page.locator(".xterm-rows").getByText("neap_tide").waitFor();
 });
 
-test("an ended session keeps its last screen and says how it ended", async () => {
+test("an ended session shows its last screen and exit", async () => {
   pages.server.print(session, SAMPLE);
   const page = await openTerminal();
   await seeLine(page, /neap_tide/);
@@ -232,7 +232,7 @@ test("an ended session keeps its last screen and says how it ended", async () =>
   await page.locator(".note").getByText("ended with code 3").waitFor();
 });
 
-test("another window's size is drawn so that all of it is visible", async () => {
+test("the size of another window is scaled to fit", async () => {
   const page = await openTerminal();
   pages.server.print(session, SAMPLE);
   await anotherOwner(220, 60);
@@ -254,7 +254,7 @@ test("another window's size is drawn so that all of it is visible", async () => 
   expect(await page.evaluate(() => globalThis.rejoin.terminal?.options.fontSize)).toBe(14);
 });
 
-test("a size change is applied in order with the output", async () => {
+test("size changes are ordered with the output", async () => {
   const page = await openTerminal();
   pages.server.print(session, `\x1b[?7h${"a".repeat(30)}\r\n`);
   await anotherOwner(10, 5);
@@ -267,7 +267,7 @@ test("a size change is applied in order with the output", async () => {
   expect((await lines(page)).filter(Boolean)).toEqual(printed);
 });
 
-test("what is resumed begins at the size that it was left at", async () => {
+test("a resume starts at the previous size", async () => {
   const page = await openTerminal();
   await connected(page);
   await anotherOwner(80, 10);
@@ -297,7 +297,7 @@ test("what is resumed begins at the size that it was left at", async () => {
   expect(await page.evaluate(() => globalThis.rejoin.terminal?.cols)).toBe(100);
 });
 
-test("a snapshot has the size that the session has at present", async () => {
+test("a snapshot has the current size", async () => {
   const page = await openTerminal();
   await connected(page);
   await anotherOwner(80, 10);
@@ -311,7 +311,7 @@ test("a snapshot has the size that the session has at present", async () => {
   expect((await lines(page)).map((line) => line.length)).toEqual([9, 100]);
 });
 
-test("characters in two pieces, and what makes xterm.js throw, leave the screen whole", async () => {
+test("split characters and xterm.js bugs leave the screen intact", async () => {
   const page = await openTerminal();
   await connected(page);
   pages.server.print(session, "\x1b[999;999H\x1b[1J\x1b[Hone ");
@@ -326,7 +326,7 @@ test("characters in two pieces, and what makes xterm.js throw, leave the screen 
   await seeLine(page, /^one — two —$/);
 });
 
-test("a flood ends where it should, and keys get through meanwhile", async () => {
+test("keys get through a flood of output", async () => {
   const page = await openTerminal();
   const line = (number: number) => `${number} ${"=".repeat(90)}\r\n`;
   await expect.poll(() => pages.server.received.some(({ type }) => type === "attach")).toBe(true);
@@ -342,7 +342,7 @@ test("a flood ends where it should, and keys get through meanwhile", async () =>
   expect(numbers).toEqual(numbers.map((_, at) => 200_000 - numbers.length + 1 + at));
 });
 
-test("a new terminal opens in the profile that was chosen", async () => {
+test("a new terminal has the chosen profile", async () => {
   pages.profiles = ["terminal", "claude"];
   const page = await logIn();
   await page.locator(".nothing").getByText("New terminal").click();
@@ -353,7 +353,7 @@ test("a new terminal opens in the profile that was chosen", async () => {
   expect(page.url()).toBe(`${pages.home}#/s/${created?.id}`);
 });
 
-test("closing asks first, and can be done with the keyboard alone", async () => {
+test("closing asks for confirmation and works by keyboard", async () => {
   const page = await openTerminal();
   await page.locator(".xterm-helper-textarea").focus();
   await page.keyboard.press("Control+Shift+L");
@@ -370,7 +370,7 @@ test("closing asks first, and can be done with the keyboard alone", async () => 
   expect(session.input).toBe("");
 });
 
-test("a session that is gone is said to be, and errors are sentences", async () => {
+test("a missing session and server errors are shown", async () => {
   const page = await logIn("#/s/never-was");
   await page.getByText("This terminal is not there any more.").waitFor();
   const payload = { code: "forbidden", message: "This user may not start terminals.", retryable: false } as const;

@@ -82,7 +82,7 @@ test("a terminal runs a command", async () => {
   await screenshot(page, "real-terminal-dark");
 });
 
-test("programs that fill the screen work", async () => {
+test("full-screen programs work", async () => {
   const page = await openTerminal();
   await type(page, "vim -u NONE -N letter.txt\r");
   await seeLine(page, /letter\.txt/);
@@ -103,7 +103,7 @@ test("programs that fill the screen work", async () => {
   await seeLine(page, /^back/);
 });
 
-test("boxes, wide and combining characters stand in the same columns live and restored", async () => {
+test("boxes and wide characters keep their columns when restored", async () => {
   const one = await openTerminal();
   // In the shell's own notation: what it makes of typed characters depends on the locale.
   const print = (text: string) => {
@@ -138,7 +138,7 @@ test("boxes, wide and combining characters stand in the same columns live and re
   await sameText(one, other);
 });
 
-test("a second tab shows the same, also of a program that fills the screen, and types too", async () => {
+test("a second tab shows the same and can type", async () => {
   const one = await openTerminal();
   await type(one, "echo fi''rst\r");
   await seeLine(one, /^first/);
@@ -161,7 +161,7 @@ test("a second tab shows the same, also of a program that fills the screen, and 
   await sameText(one, other);
 });
 
-test("nothing is lost when the connection is cut in the middle of much output", async () => {
+test("no output is lost when the connection breaks", async () => {
   const one = await openTerminal();
   const other = await openAgain(one);
   await seeLine(other, /^ready/);
@@ -187,7 +187,7 @@ test("nothing is lost when the connection is cut in the middle of much output", 
   }
 });
 
-test("keys typed while the connection is gone arrive once", async () => {
+test("keys typed while disconnected arrive once", async () => {
   const page = await openTerminal();
   proxy.cut();
   await page.getByText("Reconnecting").waitFor();
@@ -198,7 +198,7 @@ test("keys typed while the connection is gone arrive once", async () => {
   expect((await lines(page)).filter((line) => /^typed-offline/.test(line))).toHaveLength(1);
 });
 
-test("a question of a program gets one answer, however many look on", async () => {
+test("a program's query gets one answer", async () => {
   const one = await openTerminal();
   const other = await openAgain(one);
   await seeLine(other, /^ready/);
@@ -209,7 +209,7 @@ test("a question of a program gets one answer, however many look on", async () =
   await seeLine(one, /^nomore/);
 });
 
-test("the size belongs to the one who typed last", async () => {
+test("the last typist sets the size", async () => {
   const one = await openTerminal();
   const other = await openAgain(one);
   const size = () => globalThis.rejoin.terminal?.cols;
@@ -233,7 +233,7 @@ test("the size belongs to the one who typed last", async () => {
   await screenshot(other, "two-sizes-scaled-dark");
 });
 
-test("an ended terminal stays readable, with its exit code", async () => {
+test("an ended terminal stays readable", async () => {
   const page = await openTerminal();
   await type(page, "echo last wo''rds; exit 7\r");
   await page.locator(".note").getByText("ended with code 7").waitFor();
@@ -245,7 +245,7 @@ test("an ended terminal stays readable, with its exit code", async () => {
   await page.getByText("There are no terminals yet.").waitFor();
 });
 
-test("logged in, out, and in again", async () => {
+test("a user can log out and in again", async () => {
   const page = await openTerminal();
   const address = page.url();
   await page.getByRole("button", { name: "Log out" }).click();
@@ -260,7 +260,7 @@ test("logged in, out, and in again", async () => {
   await seeLine(page, /^ready/);
 });
 
-test("what a real terminal looks like, in light and on a phone", async () => {
+test("a terminal in light and on a phone", async () => {
   const page = await openTerminal();
   await type(page, "ls -C --color=always /usr; git --version\r");
   await seeLine(page, /^git version/);

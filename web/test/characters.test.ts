@@ -21,7 +21,7 @@ async function shownWhole(bytes: Uint8Array): Promise<string[]> {
   return lines(terminal);
 }
 
-test("xterm.js by itself loses a character that is cut behind a byte of 80", async () => {
+test("xterm.js alone loses a character split after a 0x80 byte", async () => {
   const terminal = emulator(SIZE);
   await write(terminal, Uint8Array.of(0xe2, 0x80));
   await write(terminal, Uint8Array.of(0x94));
@@ -47,11 +47,11 @@ test.each([
   ["ff", 0],
   ["f8", 0],
   ["c3a9a9", 0],
-])("of %s, the last %i bytes begin a character", (hex, count) => {
+])("%s ends with %i bytes of an incomplete character", (hex, count) => {
   expect(unfinished(Buffer.from(hex, "hex"))).toBe(count);
 });
 
-test("no split of a text in two or three changes it", async () => {
+test("splitting a text does not change it", async () => {
   const bytes = encode("a—é€😀\u0301日\u{10ffff}\u0800 —\u{1f000}x");
   const whole = await shownWhole(bytes);
   for (let one = 0; one <= bytes.length; one++) {
@@ -62,7 +62,7 @@ test("no split of a text in two or three changes it", async () => {
   }
 });
 
-test("no split of bytes that are not UTF-8 changes what is shown of them", async () => {
+test("splitting invalid UTF-8 does not change its display", async () => {
   const bytes = [0x61, 0x80, 0xbf, 0xc0, 0xc3, 0xa9, 0xe2, 0x94, 0xed, 0xa0, 0xf0, 0x9f, 0xf4, 0xf8, 0xff, 0xef, 0xbb];
   let state = 1;
   const random = (below: number) => {
@@ -79,7 +79,7 @@ test("no split of bytes that are not UTF-8 changes what is shown of them", async
   }
 });
 
-test("all bytes come out, in order, but for an unfinished character", () => {
+test("only an incomplete character is held back", () => {
   const characters = new Characters();
   const bytes = encode("é—😀");
   const pieces = Array.from(bytes, (byte) => characters.take(Uint8Array.of(byte)));
@@ -87,7 +87,7 @@ test("all bytes come out, in order, but for an unfinished character", () => {
   expect(join(pieces.flat())).toEqual(bytes);
 });
 
-test("what is larger than xterm.js decodes at once is cut between characters too", async () => {
+test("large output is split between characters", async () => {
   const bytes = encode(`${"x".repeat(LARGEST_PIECE_BYTES - 2)}—end`);
   expect((await shownWhole(bytes)).at(-1)).toMatch(/xend$/);
   expect((await shown([bytes])).at(-1)).toMatch(/x—end$/);
@@ -95,7 +95,7 @@ test("what is larger than xterm.js decodes at once is cut between characters too
   expect(pieces.map((piece) => piece.length)).toEqual([LARGEST_PIECE_BYTES - 2, 6]);
 });
 
-test("a snapshot forgets what was begun, and may itself end within a character", async () => {
+test("a snapshot drops a held character", async () => {
   const terminal = emulator(SIZE);
   const characters = new Characters();
   await follow(terminal, characters, Uint8Array.of(0xe2, 0x80));

@@ -19,14 +19,14 @@ test.each([
   ["\u{1fae8}", 2],
   ["\u00ad", 1],
   ["a\u200b", 1],
-])("%s takes the columns that it takes in the engine: %i", async (text, columns) => {
+])("%s has the engine's width of %i columns", async (text, columns) => {
   const terminal = emulator(SIZE);
   expect(terminal.unicode.activeVersion).toBe("rejoin");
   await write(terminal, text);
   expect(terminal.buffer.active.cursorX).toBe(columns);
 });
 
-test("titles are put aside and brought back", async () => {
+test("titles can be pushed and popped", async () => {
   const terminal = emulator(SIZE);
   const titles: string[] = [];
   terminal.onTitleChange((title) => titles.push(title));
@@ -36,7 +36,7 @@ test("titles are put aside and brought back", async () => {
 
 const LAST_CELL = "one\r\ntwo\x1b[3;10H";
 
-test("xterm.js by itself never parses again after erasing above the last cell", async () => {
+test("xterm.js alone stops parsing after erasing above the last cell", async () => {
   const alone = emulator(SIZE, false);
   const thrown = new Promise<Error>((resolve) => process.once("uncaughtException", resolve));
   alone.write(`${LAST_CELL}\x1b[1J`);
@@ -46,7 +46,7 @@ test("xterm.js by itself never parses again after erasing above the last cell", 
   expect(lines(alone)).not.toContain("goes on");
 });
 
-test.each(["\x1b[1J", "\x1b[?1J"])("%j in the last cell erases all and keeps the cursor", async (erase) => {
+test.each(["\x1b[1J", "\x1b[?1J"])("%j in the last cell keeps the cursor", async (erase) => {
   const terminal = emulator(SIZE);
   await write(terminal, `${LAST_CELL}${erase}`);
   expect(lines(terminal)).toEqual([]);
@@ -55,20 +55,20 @@ test.each(["\x1b[1J", "\x1b[?1J"])("%j in the last cell erases all and keeps the
   expect(lines(terminal)).toEqual(["goes on"]);
 });
 
-test("behind the last cell too, where the next character would wrap", async () => {
+test("erasing with a pending wrap keeps the wrap", async () => {
   const terminal = emulator(SIZE);
   await write(terminal, "\x1b[3;1H0123456789\x1b[1J|");
   expect(lines(terminal)).toEqual(["", "", "", "|"]);
   expect(isWrapped(terminal)).toEqual([false, false, false, true]);
 });
 
-test("what is protected stays", async () => {
+test("a selective erase keeps protected characters", async () => {
   const terminal = emulator(SIZE);
   await write(terminal, '\x1b[1"qkept\x1b[0"qgone\x1b[3;10H\x1b[?1J');
   expect(lines(terminal)).toEqual(["kept"]);
 });
 
-test("erasing above the last column unwraps the row below, not a line of the history", async () => {
+test("erasing in the last column unwraps the row below", async () => {
   const wrapped = "0123456789abc\r\n";
   const output = `${wrapped}${wrapped}0123456789abc\x1b[2;10H\x1b[1J`;
   const [terminal, alone] = [emulator(SIZE), emulator(SIZE, false)];
@@ -80,7 +80,7 @@ test("erasing above the last column unwraps the row below, not a line of the his
   expect(lines(terminal)).toEqual(["0123456789", "abc", "0123456789", "", "", "abc"]);
 });
 
-test("anywhere else it erases as xterm.js does", async () => {
+test("erasing elsewhere equals xterm.js", async () => {
   for (const erase of ["\x1b[J", "\x1b[1J", "\x1b[2J", "\x1b[3J", "\x1b[?J", "\x1b[?1J"]) {
     const [terminal, alone] = [emulator(SIZE), emulator(SIZE, false)];
     const output = `0123456789abc\r\nd\r\ne\x1b[2;5H${erase}`;

@@ -18,7 +18,7 @@ describe("the screen does not answer", () => {
     expect(await answersTo(bytes, true)).toEqual([]);
   });
 
-  test("queries that arrive in pieces", async () => {
+  test("queries split into bytes", async () => {
     const terminal = new Terminal({ allowProposedApi: true });
     swallowQueries(terminal as never);
     const answers: string[] = [];
@@ -29,12 +29,12 @@ describe("the screen does not answer", () => {
   });
 });
 
-test("without the swallowing it would answer", async () => {
+test("xterm.js alone answers", async () => {
   const answered = await Promise.all(QUERIES.map(({ bytes }) => answersTo(bytes, false)));
   expect(answered.flat().length).toBeGreaterThanOrEqual(9);
 });
 
-test("what only looks like a query is carried out", async () => {
+test("sequences that resemble queries take effect", async () => {
   const terminal = new Terminal({ allowProposedApi: true, windowOptions: { pushTitle: true, popTitle: true } });
   swallowQueries(terminal as never);
   let title = "";

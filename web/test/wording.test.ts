@@ -3,7 +3,7 @@ import { age, deviceName, shortAgent } from "../src/wording";
 
 const KHTML = "AppleWebKit/537.36 (KHTML, like Gecko)";
 
-describe("a user agent is short and of the right browser", () => {
+describe("user agents are shortened to", () => {
   test.each([
     ["Chrome 141 on Android", `Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`],
     ["Edge 141 on Windows", `Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${KHTML} Chrome/141.0.0.0 Safari/537.36 Edg/141.0`],
@@ -19,7 +19,7 @@ describe("a user agent is short and of the right browser", () => {
   });
 });
 
-test("a browser is named without its version, which changes", () => {
+test("a device name has no version", () => {
   expect(deviceName(`Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`)).toBe("Chrome on Android");
   expect(deviceName("something else")).toBe("Browser");
 });
