@@ -76,7 +76,7 @@ test("a gap refreshes the list", async () => {
   const page = await open();
   await expect.poll(() => titles(page)).toEqual(["first"]);
   info.title = "missed";
-  pages.server.say({ type: "gap", payload: { topic: "@sessions", missed: 2, reason: "retention", position: "t.9" } });
+  pages.server.send({ type: "gap", payload: { topic: "@sessions", missed: 2, reason: "retention", position: "t.9" } });
   await expect.poll(() => titles(page)).toEqual(["missed"]);
 });
 

@@ -161,7 +161,7 @@ test("the layout stays the same while reconnecting", async () => {
   const place = () => page.locator(".xterm-screen").boundingBox();
   const before = await place();
   const payload = { code: 4000, reason: "draining", reconnect_after_ms: 60_000, window_ms: 0 };
-  pages.server.say({ type: "closing", payload });
+  pages.server.send({ type: "closing", payload });
   pages.server.close(4000);
   await page.getByText(/in (60|59) s/).waitFor();
   await screenshot(page, "reconnecting-dark");
@@ -242,7 +242,7 @@ test("the size of another window is scaled to fit", async () => {
   const fits = () =>
     page.evaluate(() => {
       const drawn = document.querySelector(".xterm-screen")?.getBoundingClientRect();
-      const room = document.querySelector(".screen-room")?.getBoundingClientRect();
+      const room = document.querySelector(".screen-area")?.getBoundingClientRect();
       return drawn !== undefined && room !== undefined && drawn.right <= room.right && drawn.bottom <= room.bottom;
     });
   await expect.poll(fits).toBe(true);
@@ -374,7 +374,7 @@ test("a missing session and server errors are shown", async () => {
   const page = await logIn("#/s/never-was");
   await page.getByText("This terminal is not there any more.").waitFor();
   const payload = { code: "forbidden", message: "This user may not start terminals.", retryable: false } as const;
-  pages.server.say({ type: "error", payload });
+  pages.server.send({ type: "error", payload });
   await page.getByRole("alert").getByText("This user may not start terminals.").waitFor();
   await screenshot(page, "error-dark");
   await page.getByRole("button", { name: "Dismiss" }).click();

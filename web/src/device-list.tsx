@@ -1,4 +1,4 @@
-// The page of devices: what is connected or logged in as this user, and the way to end that.
+// The page of devices: the user's connections and browser sessions, and the buttons to end them.
 
 import { useEffect } from "preact/hooks";
 import { device } from "./account";
@@ -6,27 +6,27 @@ import { Bar } from "./bar";
 import {
   type BrowserSession,
   browserSessions,
-  byDevice,
+  groupByDevice,
   type ConnectionInfo,
   connections,
   type Device,
   disconnect,
   disconnectDevice,
-  followDevices,
+  watchDevices,
   logOutBrowser,
   moreConnections,
   refreshConnections,
 } from "./devices";
-import { connectionState } from "./link";
+import { connectionState } from "./connection";
 import { useNow } from "./status";
 import { age, shortAgent } from "./wording";
 
-/** Presence tells of devices, not of each connection, nor when it was heard. */
+/** Presence reports devices only: connections and their activity need requests. */
 const REFRESH_MS = 5_000;
 
 export function DeviceList() {
   const now = useNow(REFRESH_MS);
-  useEffect(followDevices, []);
+  useEffect(watchDevices, []);
   useEffect(() => {
     if (document.visibilityState === "visible") void refreshConnections();
   }, [now]);
@@ -42,14 +42,14 @@ export function DeviceList() {
         {list !== null && (
           <>
             <p class="faint">
-              Everything that is connected or logged in as you. What you disconnect stays away until somebody connects it
-              again; what you log out needs a new log-in.
+              Devices that are connected or logged in as you. A disconnected device can connect
+              again. A browser that you log out has to log in again.
             </p>
-            {byDevice(list, browserSessions.value ?? [], here).map((found) => (
+            {groupByDevice(list, browserSessions.value ?? [], here).map((found) => (
               <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
             ))}
-            {list.length === 0 && <p class="faint">Nothing is connected.</p>}
-            {moreConnections.value && <p class="faint">There are more than are listed here.</p>}
+            {list.length === 0 && <p class="faint">No devices are connected.</p>}
+            {moreConnections.value && <p class="faint">You have more connections than are listed here.</p>}
           </>
         )}
       </div>
@@ -58,8 +58,8 @@ export function DeviceList() {
 }
 
 function DeviceCard({ device, here, now }: { device: Device; here: boolean; now: number }) {
-  const { id, name, connections: list, logIns } = device;
-  const title = id === null ? "Without a device" : name || id;
+  const { id, name, connections: list, browserSessions } = device;
+  const title = id === null ? "Unknown device" : name || id;
   return (
     <section class="device" aria-label={title}>
       <header>
@@ -75,21 +75,21 @@ function DeviceCard({ device, here, now }: { device: Device; here: boolean; now:
       </header>
       <ul>
         {list.map((info) => (
-          <Entry key={info.id} info={info} now={now} />
+          <ConnectionEntry key={info.id} info={info} now={now} />
         ))}
-        {logIns.map((session) => (
-          <LogInEntry key={session.id} session={session} now={now} />
+        {browserSessions.map((session) => (
+          <BrowserSessionEntry key={session.id} session={session} now={now} />
         ))}
       </ul>
     </section>
   );
 }
 
-function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
+function ConnectionEntry({ info, now }: { info: ConnectionInfo; now: number }) {
   const state = connectionState.value;
   const here = state.name === "connected" && state.auth.connection_id === info.id;
   const agent = shortAgent(info.user_agent);
-  const words = [info.address, info.role_context].filter(Boolean).join(" · ");
+  const origin = [info.address, info.role_context].filter(Boolean).join(" · ");
   return (
     <li>
       <div class="connection">
@@ -97,13 +97,13 @@ function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
           {agent}
           {here && <span class="faint"> · this page</span>}
         </p>
-        <p class="faint connection-facts">
-          {words !== "" && <span>{words}</span>}
+        <p class="faint connection-details">
+          {origin !== "" && <span>{origin}</span>}
           <span>
             connected <Age time={info.connected_at} now={now} />
           </span>
           <span>
-            last heard <Age time={info.last_heard_at} now={now} />
+            last active <Age time={info.last_heard_at} now={now} />
           </span>
         </p>
       </div>
@@ -114,19 +114,19 @@ function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
   );
 }
 
-function LogInEntry({ session, now }: { session: BrowserSession; now: number }) {
+function BrowserSessionEntry({ session, now }: { session: BrowserSession; now: number }) {
   const agent = shortAgent(session.user_agent);
   return (
-    <li class="kept-log-in">
+    <li class="browser-session">
       <div class="connection">
         <p class="ellipsis" title={session.user_agent ?? ""}>
-          Logged in
+          Login
           <span class="faint"> · {session.current ? "this browser" : agent}</span>
         </p>
-        <p class="faint connection-facts">
+        <p class="faint connection-details">
           {session.address !== null && <span>{session.address}</span>}
           <span>
-            since <Age time={session.created_at} now={now} />
+            logged in <Age time={session.created_at} now={now} />
           </span>
           <span>
             last used <Age time={session.last_used_at} now={now} />

@@ -1,4 +1,4 @@
-// The keys that a phone's keyboard lacks.
+// Keys that the keyboards of phones lack.
 
 import type { Signal } from "@preact/signals";
 import type { Screen } from "./screen";
@@ -16,7 +16,7 @@ export function KeyBar({ send, modifiers, screen }: KeyBarProps) {
     screen.emulator.focus();
   };
   return (
-    // A press must not take the focus from the terminal, or the keyboard would close.
+    // A press must not take the focus from the terminal: the keyboard would close.
     <div class="key-bar" role="toolbar" aria-label="Keys" onPointerDown={(event) => event.preventDefault()}>
       <Key label="esc" name="Escape" act={() => send("\x1b")} />
       <Key label="tab" name="Tab" act={() => send("\t")} />

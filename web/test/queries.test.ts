@@ -1,14 +1,14 @@
 import { Terminal } from "@xterm/headless";
 import { describe, expect, test } from "vitest";
 import { QUERIES } from "./query-samples";
-import { swallowQueries } from "../src/queries";
+import { suppressQueries } from "../src/queries";
 
-function answersTo(data: string | Uint8Array, swallow: boolean): Promise<string[]> {
+function answersTo(data: string | Uint8Array, suppress: boolean): Promise<string[]> {
   const terminal = new Terminal({ allowProposedApi: true });
-  const queries = swallow ? swallowQueries(terminal as never) : null;
+  const queries = suppress ? suppressQueries(terminal as never) : null;
   const answers: string[] = [];
   terminal.onData((answer) => {
-    if (!queries?.muted) answers.push(answer);
+    if (!queries?.suppressing) answers.push(answer);
   });
   return new Promise((resolve) => terminal.write(data, () => resolve(answers)));
 }
@@ -20,7 +20,7 @@ describe("the screen does not answer", () => {
 
   test("queries split into bytes", async () => {
     const terminal = new Terminal({ allowProposedApi: true });
-    swallowQueries(terminal as never);
+    suppressQueries(terminal as never);
     const answers: string[] = [];
     terminal.onData((answer) => answers.push(answer));
     for (const { bytes } of QUERIES) for (const byte of new TextEncoder().encode(bytes)) terminal.write(Uint8Array.of(byte));
@@ -36,7 +36,7 @@ test("xterm.js alone answers", async () => {
 
 test("sequences that resemble queries take effect", async () => {
   const terminal = new Terminal({ allowProposedApi: true, windowOptions: { pushTitle: true, popTitle: true } });
-  swallowQueries(terminal as never);
+  suppressQueries(terminal as never);
   let title = "";
   terminal.onTitleChange((text) => {
     title = text;
