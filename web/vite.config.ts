@@ -12,7 +12,9 @@ function compressAssets(): Plugin {
     name: "compress-assets",
     apply: "build",
     writeBundle({ dir = "" }, bundle) {
-      for (const name of Object.keys(bundle).filter((name) => /^assets\/.*\.(js|css|svg)$/.test(name))) {
+      for (const name of Object.keys(bundle).filter((name) =>
+        /^assets\/.*\.(js|css|svg)$/.test(name),
+      )) {
         const content = readFileSync(join(dir, name));
         const forms = { br: brotliCompressSync(content), gz: gzipSync(content, { level: 9 }) };
         for (const [ending, form] of Object.entries(forms)) {

@@ -8,10 +8,7 @@ export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(value: never) => void>>();
 
   /** Calls `listener` for each event. Returns a function that removes it. */
-  on<Name extends keyof Events>(
-    name: Name,
-    listener: (value: Events[Name]) => void,
-  ): Unsubscribe {
+  on<Name extends keyof Events>(name: Name, listener: (value: Events[Name]) => void): Unsubscribe {
     let listeners = this.#listeners.get(name);
     if (listeners === undefined) {
       listeners = new Set();

@@ -2,13 +2,7 @@
 
 import { isConnectionError } from "./errors.js";
 import type { Emitted, Missed } from "./events.js";
-import type {
-  AuthResult,
-  ImplicitTopic,
-  StreamStart,
-  TopicGap,
-  TopicMessage,
-} from "./messages.js";
+import type { AuthResult, ImplicitTopic, StreamStart, TopicGap, TopicMessage } from "./messages.js";
 import type { ReplyListener } from "./requester.js";
 
 const TOPICS: readonly ImplicitTopic[] = ["@all", "@user", "@device"];

@@ -207,7 +207,14 @@ export type Signal =
 /** The payloads of requests and their replies, by message type. */
 export interface Requests {
   create_session: {
-    payload: { kind: string; profile?: string; name?: string; cols?: number; rows?: number; cwd?: string };
+    payload: {
+      kind: string;
+      profile?: string;
+      name?: string;
+      cols?: number;
+      rows?: number;
+      cwd?: string;
+    };
     reply: { session: SessionInfo };
   };
   attach: {

@@ -1,10 +1,10 @@
 // The part of the WebSocket interface that the client needs.
+// biome-ignore-all lint/suspicious/noExplicitAny: the event types of browsers and Node differ.
 
 export interface WebSocketLike {
   binaryType: string;
   readonly readyState: number;
-  // The event types of browsers and of Node's libraries differ. The client reads only `data`,
-  // `code` and `reason`.
+  // Of the events, the client reads only `data`, `code` and `reason`.
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;

@@ -7,14 +7,7 @@ import type { Connection } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
 import { type InputPiece, InputQueue } from "./input-queue.js";
-import type {
-  Attached,
-  Requests,
-  Role,
-  ServerMessage,
-  SessionChange,
-  Signal,
-} from "./messages.js";
+import type { Attached, Requests, Role, ServerMessage, SessionChange, Signal } from "./messages.js";
 import { randomId } from "./random-id.js";
 import type { Reply } from "./requester.js";
 

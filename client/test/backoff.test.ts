@@ -7,6 +7,7 @@ test("the limit doubles from 1 s to 30 s", () => {
   vi.spyOn(Math, "random").mockReturnValue(0.999_999);
   const backoff = new Backoff();
   const delays = Array.from({ length: 8 }, () => backoff.next() + 1);
+
   expect(delays).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
 });
 
@@ -22,5 +23,6 @@ test("a reset restarts at the first limit", () => {
   backoff.next();
   backoff.next();
   backoff.reset();
+
   expect(backoff.next()).toBe(500);
 });

@@ -3,7 +3,16 @@ import { decodeBinary, encodeBinary } from "../src/index.js";
 
 test("an encoded message decodes to itself", () => {
   const bytes = new Uint8Array([0, 1, 255]);
-  for (const offset of [0, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]) {
+  for (const offset of [
+    0,
+    127,
+    128,
+    16_383,
+    16_384,
+    2 ** 31,
+    2 ** 32 + 5,
+    Number.MAX_SAFE_INTEGER,
+  ]) {
     const wire = encodeBinary("output", 300, offset, bytes);
     expect(decodeBinary(wire.buffer)).toEqual({ kind: "output", stream: 300, offset, bytes });
   }
@@ -15,6 +24,14 @@ test("a header is a kind and two little-endian base-128 varints", () => {
 });
 
 test("malformed messages decode to null", () => {
-  const wrong = [[], [0, 1, 1], [5, 1, 1], [1], [1, 1], [1, 0x80], [1, 1, ...Array(9).fill(0xff), 1]];
+  const wrong = [
+    [],
+    [0, 1, 1],
+    [5, 1, 1],
+    [1],
+    [1, 1],
+    [1, 0x80],
+    [1, 1, ...Array(9).fill(0xff), 1],
+  ];
   for (const bytes of wrong) expect(decodeBinary(new Uint8Array(bytes).buffer)).toBeNull();
 });

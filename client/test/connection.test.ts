@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ConnectionState, RejoinError } from "../src/index.js";
-import { connect, nextState } from "./test-client.js";
 import { ScriptedSocket } from "./scripted-socket.js";
+import { connect, nextState } from "./test-client.js";
 import { TestServer } from "./test-server.js";
 
 describe("with a server", () => {
@@ -28,6 +28,7 @@ describe("with a server", () => {
     });
     connection.open();
     const { auth } = await nextState(connection, "connected");
+
     expect(auth.user_id).toBe("ada");
     expect(server.received[0]).toEqual({
       type: "authenticate",
@@ -42,22 +43,32 @@ describe("with a server", () => {
     server.cut();
     await nextState(connection, "waiting");
     await nextState(connection, "connected");
+
     expect(token).toHaveBeenCalledTimes(2);
   });
 
-  test.each([4000, 4001, 4002, 4003, 4004, 4321, 1000, 1011])("it reconnects after %i", async (code) => {
-    connection = connect(server);
-    await nextState(connection, "connected");
-    server.close(code);
-    expect((await nextState(connection, "waiting")).code).toBe(code);
-    await nextState(connection, "connected");
-  });
+  test.each([4000, 4001, 4002, 4003, 4004, 4321, 1000, 1011])(
+    "it reconnects after %i",
+    async (code) => {
+      connection = connect(server);
+      await nextState(connection, "connected");
+      server.close(code);
+      expect((await nextState(connection, "waiting")).code).toBe(code);
+      await nextState(connection, "connected");
+    },
+  );
 
   test.each([4503, 4504, 4505, 4506, 4777])("it stays closed after %i", async (code) => {
     connection = connect(server);
     await nextState(connection, "connected");
     server.close(code, "Access revoked.");
-    expect(await nextState(connection, "closed")).toEqual({ name: "closed", code, reason: "Access revoked." });
+
+    expect(await nextState(connection, "closed")).toEqual({
+      name: "closed",
+      code,
+      reason: "Access revoked.",
+    });
+
     connection.retryNow();
     expect(connection.state.name).toBe("closed");
   });
@@ -87,7 +98,9 @@ describe("with a server", () => {
     const token = vi.fn(async () => "good");
     token.mockRejectedValueOnce(new Error("no network"));
     connection = connect(server, token);
+
     expect((await nextState(connection, "waiting")).reason).toContain("no network");
+
     await nextState(connection, "connected");
   });
 
@@ -98,7 +111,12 @@ describe("with a server", () => {
       connection.request("create_session", { kind: "terminal", cols: 80, rows: 24 }),
       connection.call("dance"),
     ]);
-    expect(created).toMatchObject({ status: "fulfilled", value: { session: { kind: "terminal" } } });
+
+    expect(created).toMatchObject({
+      status: "fulfilled",
+      value: { session: { kind: "terminal" } },
+    });
+
     const reason = (refused as PromiseRejectedResult).reason as RejoinError;
     expect(reason).toBeInstanceOf(RejoinError);
     expect([reason.code, reason.retryable]).toEqual(["unknown_type", false]);
@@ -110,8 +128,12 @@ describe("with a server", () => {
     server.ignoresMessages = true;
     const request = connection.call("dance");
     server.cut();
+
     await expect(request).rejects.toMatchObject({ code: "connection_lost", retryable: true });
-    await expect(connection.call("dance")).rejects.toMatchObject({ code: "not_connected", retryable: true });
+    await expect(connection.call("dance")).rejects.toMatchObject({
+      code: "not_connected",
+      retryable: true,
+    });
   });
 
   test("unknown messages of newer servers are ignored", async () => {
@@ -119,6 +141,7 @@ describe("with a server", () => {
     await nextState(connection, "connected");
     for (const peer of server.connections) peer.send({ type: "weather", payload: { sunny: true } });
     await connection.request("ping", {});
+
     expect(connection.state.name).toBe("connected");
     expect(server.received.map(({ type }) => type)).toEqual(["authenticate", "ping"]);
   });
@@ -128,13 +151,18 @@ describe("with fake timers", () => {
   let connection: Connection;
   const last = () => ScriptedSocket.sockets.at(-1) as ScriptedSocket;
   const socketCount = () => ScriptedSocket.sockets.length;
-  const delayMs = () => (connection.state as Extract<ConnectionState, { name: "waiting" }>).retryAt - Date.now();
+  const delayMs = () =>
+    (connection.state as Extract<ConnectionState, { name: "waiting" }>).retryAt - Date.now();
 
   beforeEach(async () => {
     vi.useFakeTimers();
     vi.spyOn(Math, "random").mockReturnValue(0.5);
     ScriptedSocket.sockets = [];
-    connection = new Connection({ url: "ws://server/ws", token: () => "good", WebSocket: ScriptedSocket });
+    connection = new Connection({
+      url: "ws://server/ws",
+      token: () => "good",
+      WebSocket: ScriptedSocket,
+    });
     connection.open();
     await vi.advanceTimersByTimeAsync(0);
   });
@@ -151,6 +179,7 @@ describe("with fake timers", () => {
       delays.push(delayMs());
       await vi.advanceTimersByTimeAsync(delayMs());
     }
+
     expect(delays).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
     expect(socketCount()).toBe(8);
   });
@@ -161,27 +190,42 @@ describe("with fake timers", () => {
     last().accept();
     await vi.advanceTimersByTimeAsync(9_000);
     last().drop();
+
     expect(delayMs()).toBe(1_000);
+
     await vi.advanceTimersByTimeAsync(delayMs());
     last().accept();
     await vi.advanceTimersByTimeAsync(10_000);
     last().drop();
+
     expect(delayMs()).toBe(500);
   });
 
   test("a draining server sets the reconnect time", async () => {
     last().accept();
-    const payload = { code: 4000, reason: "draining", reconnect_after_ms: 5_000, window_ms: 20_000 };
+    const payload = {
+      code: 4000,
+      reason: "draining",
+      reconnect_after_ms: 5_000,
+      window_ms: 20_000,
+    };
     last().deliver({ type: "closing", payload });
     last().drop(4000);
+
     expect(delayMs()).toBe(15_000);
-    expect(connection.state).toMatchObject({ code: 4000, reason: expect.stringContaining("stopping") });
+    expect(connection.state).toMatchObject({
+      code: 4000,
+      reason: expect.stringContaining("stopping"),
+    });
   });
 
   test("repeated closes without a delay still back off", async () => {
     for (const delay of [500, 1_000, 2_000]) {
       last().accept();
-      last().deliver({ type: "closing", payload: { code: 4003, reason: "", reconnect_after_ms: 0, window_ms: 0 } });
+      last().deliver({
+        type: "closing",
+        payload: { code: 4003, reason: "", reconnect_after_ms: 0, window_ms: 0 },
+      });
       last().drop(4003);
       expect(delayMs()).toBe(delay);
       await vi.advanceTimersByTimeAsync(delay);
@@ -195,10 +239,13 @@ describe("with fake timers", () => {
     connection = new Connection({ url: "ws://server/ws", token, WebSocket: ScriptedSocket });
     connection.open();
     await vi.advanceTimersByTimeAsync(15_000);
+
     expect(connection.state.name).toBe("waiting");
+
     const before = socketCount();
     provide("late");
     await vi.advanceTimersByTimeAsync(0);
+
     expect(socketCount()).toBe(before);
   });
 
@@ -206,7 +253,11 @@ describe("with fake timers", () => {
     const errors: RejoinError[] = [];
     connection.on("error", (error) => errors.push(error));
     last().accept();
-    last().deliver({ type: "error", payload: { code: "rate_limited", message: "Too much.", retryable: true } });
+    last().deliver({
+      type: "error",
+      payload: { code: "rate_limited", message: "Too much.", retryable: true },
+    });
+
     expect(errors).toMatchObject([{ code: "rate_limited", retryable: true, message: "Too much." }]);
   });
 
@@ -214,7 +265,12 @@ describe("with fake timers", () => {
     last().accept();
     last().deliver({ type: "closing", payload: { code: 4502, reason: "token_expired" } });
     last().drop(1006);
-    expect(connection.state).toMatchObject({ name: "closed", code: 4502, reason: expect.stringContaining("expired") });
+
+    expect(connection.state).toMatchObject({
+      name: "closed",
+      code: 4502,
+      reason: expect.stringContaining("expired"),
+    });
   });
 
   test("an attempt without a response times out", async () => {
@@ -227,12 +283,16 @@ describe("with fake timers", () => {
     await vi.advanceTimersByTimeAsync(15_000);
     last().deliver({ type: "heartbeat" });
     await vi.advanceTimersByTimeAsync(15_000);
+
     expect(last().sent).toHaveLength(1);
+
     await vi.advanceTimersByTimeAsync(5_000);
     expect(last().sent.at(-1)?.type).toBe("ping");
+
     last().deliver({ type: "pong", reply_to: last().sent.at(-1)?.id, payload: { time: 1 } });
     await vi.advanceTimersByTimeAsync(29_000);
     expect(connection.state.name).toBe("connected");
+
     await vi.advanceTimersByTimeAsync(1_000);
     expect(connection.state.name).toBe("waiting");
   });
@@ -241,7 +301,9 @@ describe("with fake timers", () => {
     last().drop();
     connection.retryNow();
     await vi.advanceTimersByTimeAsync(0);
+
     expect(socketCount()).toBe(2);
+
     await vi.advanceTimersByTimeAsync(10_000);
     expect(socketCount()).toBe(2);
   });
@@ -259,7 +321,11 @@ describe("on a page in a browser", () => {
     vi.stubGlobal("window", page);
     vi.stubGlobal("document", page);
     ScriptedSocket.sockets = [];
-    connection = new Connection({ url: "ws://server/ws", token: () => "good", WebSocket: ScriptedSocket });
+    connection = new Connection({
+      url: "ws://server/ws",
+      token: () => "good",
+      WebSocket: ScriptedSocket,
+    });
     connection.open();
     await vi.advanceTimersByTimeAsync(0);
   });
@@ -280,6 +346,7 @@ describe("on a page in a browser", () => {
     last().drop();
     page.dispatchEvent(event);
     await vi.advanceTimersByTimeAsync(0);
+
     expect(ScriptedSocket.sockets).toHaveLength(2);
   });
 
@@ -287,6 +354,7 @@ describe("on a page in a browser", () => {
     last().drop();
     page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }));
     await vi.advanceTimersByTimeAsync(0);
+
     expect(ScriptedSocket.sockets).toHaveLength(1);
   });
 
@@ -297,7 +365,9 @@ describe("on a page in a browser", () => {
     last().drop(4000);
     page.dispatchEvent(new Event("online"));
     await vi.advanceTimersByTimeAsync(4_999);
+
     expect(ScriptedSocket.sockets).toHaveLength(1);
+
     await vi.advanceTimersByTimeAsync(1);
     expect(ScriptedSocket.sockets).toHaveLength(2);
   });
@@ -306,6 +376,7 @@ describe("on a page in a browser", () => {
     last().accept();
     page.dispatchEvent(new Event("visibilitychange"));
     expect(last().sent.at(-1)?.type).toBe("ping");
+
     await vi.advanceTimersByTimeAsync(4_000);
     expect(connection.state.name).toBe("waiting");
   });

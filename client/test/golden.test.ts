@@ -2,8 +2,8 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
-import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
 import type { BinaryKind, Emitted, Presence } from "../src/index.js";
+import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
 import { parseMessage } from "../src/messages.js";
 import { connectScripted, ScriptedSocket } from "./scripted-socket.js";
 
@@ -47,15 +47,23 @@ describe("golden messages", () => {
 describe("golden messages on a connection", () => {
   const vectors = golden<GoldenMessage>("messages.json");
   const find = (direction: string, name: string) =>
-    vectors.find((vector) => vector.direction === direction && vector.name === name)?.json as { payload: any };
+    vectors.find((vector) => vector.direction === direction && vector.name === name)?.json as {
+      payload: any;
+    };
   const deliver = (...names: string[]) => {
-    for (const name of names) ScriptedSocket.last.deliver({ ...find("server", name), reply_to: undefined });
+    for (const name of names)
+      ScriptedSocket.last.deliver({ ...find("server", name), reply_to: undefined });
   };
 
   test("client messages are written", async () => {
     let token = "old";
-    const connection = await connectScripted({ token: () => token, device: { id: "phone-1", name: "My phone" } });
-    ScriptedSocket.last.accept({ streams: { "@user": { verdict: "fresh", replayed: 0, position: "5f2c.7" } } });
+    const connection = await connectScripted({
+      token: () => token,
+      device: { id: "phone-1", name: "My phone" },
+    });
+    ScriptedSocket.last.accept({
+      streams: { "@user": { verdict: "fresh", replayed: 0, position: "5f2c.7" } },
+    });
     token = find("client", "authenticate").payload.token;
     ScriptedSocket.last.drop(4500);
     connection.open();
@@ -66,7 +74,9 @@ describe("golden messages on a connection", () => {
     connection.followPresence({ topic: "news" }, () => {});
     new Terminal(connection, "s-1").signal("SIGINT").catch(() => {});
     for (const name of ["authenticate", "publish", "presence", "signal"]) {
-      expect(ScriptedSocket.last.requests(name)[0]?.payload, name).toEqual(find("client", name).payload);
+      expect(ScriptedSocket.last.requests(name)[0]?.payload, name).toEqual(
+        find("client", name).payload,
+      );
     }
     connection.close();
   });
@@ -83,14 +93,23 @@ describe("golden messages on a connection", () => {
     connection.followPresence({ topic: "news" }, (now) => presence.push(now));
     ScriptedSocket.last.accept(find("server", "auth_result_with_streams").payload);
     deliver("emitted", "emitted_to_connection", "presence", "joined", "token_expiring");
+
     expect(emitted.map(({ to }) => to)).toEqual(["user", "connection"]);
-    expect(emitted[0]).toMatchObject({ event: "mail.new", data: { text: "hello" }, time: 1_800_000_000_000 });
+    expect(emitted[0]).toMatchObject({
+      event: "mail.new",
+      data: { text: "hello" },
+      time: 1_800_000_000_000,
+    });
     expect(presence.map(({ members }) => members.length)).toEqual([2, 2]);
+
     await Promise.resolve();
     await Promise.resolve();
-    expect(expiring).toHaveBeenCalledWith(expect.objectContaining(find("server", "token_expiring").payload));
+    expect(expiring).toHaveBeenCalledWith(
+      expect.objectContaining(find("server", "token_expiring").payload),
+    );
     // The connection sent no positions, so the gap of the stream is not reported.
     expect(missed).not.toHaveBeenCalled();
+
     connection.close();
   });
 });
@@ -99,7 +118,8 @@ describe("golden binary messages", () => {
   const vectors = golden<GoldenBinary>("binary.json");
   test.skipIf(vectors.length === 0)("binary messages are decoded and encoded", () => {
     for (const vector of vectors) {
-      const kind = typeof vector.kind === "number" ? (KINDS[vector.kind - 1] as BinaryKind) : vector.kind;
+      const kind =
+        typeof vector.kind === "number" ? (KINDS[vector.kind - 1] as BinaryKind) : vector.kind;
       const bytes = new Uint8Array(Buffer.from(vector.bytes_hex, "hex"));
       const wire = new Uint8Array(Buffer.from(vector.wire_hex, "hex"));
       const { stream, offset } = vector;

@@ -39,7 +39,12 @@ export class ScriptedSocket {
   accept(auth: object = {}): void {
     this.readyState = 1;
     this.onopen?.({});
-    const defaults = { user_id: "ada", connection_id: "c-1", heartbeat_ms: 30_000, expires_at: null };
+    const defaults = {
+      user_id: "ada",
+      connection_id: "c-1",
+      heartbeat_ms: 30_000,
+      expires_at: null,
+    };
     const payload = { authenticated: true, ...defaults, ...auth };
     this.deliver({ type: "auth_result", reply_to: this.sent[0]?.id, payload });
   }
@@ -76,7 +81,11 @@ export async function connectScripted(
   options: Partial<ConnectionOptions> = { token: () => "good" },
 ): Promise<Connection> {
   ScriptedSocket.sockets = [];
-  const connection = new Connection({ url: "ws://server/ws", WebSocket: ScriptedSocket, ...options });
+  const connection = new Connection({
+    url: "ws://server/ws",
+    WebSocket: ScriptedSocket,
+    ...options,
+  });
   connection.open();
 
   // The token provider runs before the socket opens.

@@ -1,7 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Connection, decodeBinary, type SessionChange, Terminal, type TerminalEvents } from "../src/index.js";
-import { connect, next, nextState, Viewer } from "./test-client.js";
+import {
+  type Connection,
+  decodeBinary,
+  type SessionChange,
+  Terminal,
+  type TerminalEvents,
+} from "../src/index.js";
 import { connectScripted, ScriptedSocket } from "./scripted-socket.js";
+import { connect, next, nextState, Viewer } from "./test-client.js";
 import { TestServer } from "./test-server.js";
 import type { TestSession } from "./test-session.js";
 
@@ -27,6 +33,7 @@ test("a late viewer gets the state, then the output", async () => {
   await viewer.attached();
   server.print(session, "after");
   await viewer.shows("before after");
+
   expect(viewer.verdicts).toEqual(["fresh"]);
 });
 
@@ -40,6 +47,7 @@ test("a reconnect fetches only the missing output", async () => {
   await viewer.shows("one two ");
   server.print(session, "three");
   await viewer.shows("one two three");
+
   expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
   expect(viewer.snapshots).toBe(1);
   expect(viewer.terminal.position).toBe("1.13");
@@ -54,6 +62,7 @@ test("a snapshot replaces output that is lost", async () => {
   session.epoch = "2";
   server.print(session, "two");
   await viewer.shows("one two");
+
   expect(viewer.verdicts).toEqual(["fresh", "snapshot"]);
   expect(viewer.snapshots).toBe(2);
 });
@@ -66,6 +75,7 @@ test("a snapshot may arrive between output", async () => {
   server.skipToSnapshot(session);
   server.print(session, "two");
   await viewer.shows("the state two");
+
   expect(viewer.terminal.position).toBe("1.13");
 });
 
@@ -86,6 +96,7 @@ test("a gap in the output is fetched", async () => {
   session.output = Buffer.from("lost ");
   server.print(session, "seen");
   await viewer.shows("lost seen");
+
   expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
 });
 
@@ -103,8 +114,11 @@ test("keys arrive once and in order across reconnects", async () => {
   await server.next("input", ({ text }) => text === "c");
   viewer.terminal.input("d");
   await server.next("input", ({ text }) => text === "d");
+
   expect(session.input).toBe("abcd");
-  expect(server.received.filter(({ type }) => type === "input").map(({ payload }) => payload.seq)).toEqual([1, 2, 3, 4]);
+  expect(
+    server.received.filter(({ type }) => type === "input").map(({ payload }) => payload.seq),
+  ).toEqual([1, 2, 3, 4]);
 });
 
 test("input that never arrived is resent", async () => {
@@ -116,6 +130,7 @@ test("input that never arrived is resent", async () => {
   server.cut();
   server.ignoresMessages = false;
   await server.next("input", ({ text }) => text === "b");
+
   expect(session.input).toBe("ab");
 });
 
@@ -126,6 +141,7 @@ test("refused input is resent", async () => {
   viewer.terminal.input("a");
   viewer.terminal.input("b");
   await server.next("input", ({ text }) => text === "b");
+
   expect(session.input).toBe("ab");
 });
 
@@ -133,6 +149,7 @@ test("keys typed before the attach wait for it", async () => {
   const viewer = new Viewer(connection, session);
   viewer.terminal.input("ls\r");
   await server.next("input");
+
   expect(session.input).toBe("ls\r");
 });
 
@@ -143,6 +160,7 @@ test("a large paste arrives complete", async () => {
   const arrived = server.next("input", ({ seq }) => seq === Math.ceil(paste.length / 8192));
   viewer.terminal.input(paste);
   await arrived;
+
   expect(session.input).toBe(paste);
 });
 
@@ -151,6 +169,7 @@ test("a viewer's keys are dropped", async () => {
   viewer.terminal.input("x");
   await viewer.attached();
   viewer.terminal.input("y");
+
   expect(viewer.terminal.pendingInputBytes).toBe(0);
 });
 
@@ -159,7 +178,9 @@ test("keys to an ended session are dropped", async () => {
   await viewer.attached();
   server.change(session, { status: "terminated", exit: { code: 3, signal: null } });
   const change = await next<TerminalEvents, "session">(viewer.terminal, "session");
+
   expect(change.exit).toEqual({ code: 3, signal: null });
+
   viewer.terminal.input("x");
   expect(viewer.terminal.pendingInputBytes).toBe(0);
 });
@@ -168,11 +189,14 @@ test("size changes are ordered with the output", async () => {
   const viewer = new Viewer(connection, session);
   await viewer.attached();
   const seen: string[] = [];
-  viewer.terminal.on("session", ({ cols, rows }: SessionChange) => seen.push(`${viewer.screen}@${cols}x${rows}`));
+  viewer.terminal.on("session", ({ cols, rows }: SessionChange) =>
+    seen.push(`${viewer.screen}@${cols}x${rows}`),
+  );
   server.print(session, "one ");
   server.change(session, { cols: 100, rows: 30 });
   server.print(session, "two");
   await viewer.shows("one two");
+
   expect(seen).toEqual(["one @100x30"]);
 });
 
@@ -181,9 +205,19 @@ test("the local size is sent on attach and on change", async () => {
   await viewer.attached();
   viewer.terminal.resize(100, 30);
   viewer.terminal.resize(90, 20);
-  expect((await server.next("resize")).payload).toEqual({ session: session.info.id, cols: 90, rows: 20 });
+
+  expect((await server.next("resize")).payload).toEqual({
+    session: session.info.id,
+    cols: 90,
+    rows: 20,
+  });
+
   server.cut();
-  expect((await server.next("attach")).payload).toMatchObject({ cols: 90, rows: 20, position: "1.0" });
+  expect((await server.next("attach")).payload).toMatchObject({
+    cols: 90,
+    rows: 20,
+    position: "1.0",
+  });
   expect(server.received.filter(({ type }) => type === "resize")).toHaveLength(1);
 });
 
@@ -200,6 +234,7 @@ test("a slow screen detaches and resumes once it caught up", async () => {
   for (const finish of parsed) finish();
   server.print(session, "live");
   await viewer.shows("xmissed live");
+
   expect(viewer.verdicts).toEqual(["fresh", "resumed"]);
 });
 
@@ -207,6 +242,7 @@ test("a missing session is reported", async () => {
   server.sessions.delete(session.info.id);
   const viewer = new Viewer(connection, session);
   const error = await next<TerminalEvents, "failed">(viewer.terminal, "failed");
+
   expect(error.code).toBe("unknown_session");
 });
 
@@ -226,6 +262,7 @@ test("a detached terminal stays detached after a reconnect", async () => {
   server.cut();
   await nextState(connection, "connected");
   await connection.request("ping", {});
+
   expect(server.received.filter(({ type }) => type === "attach")).toHaveLength(1);
 });
 
@@ -240,7 +277,11 @@ describe("with fake timers", () => {
     last().accept();
     terminal = new Terminal(connection, "s-1", { cols: 80, rows: 24 });
     await vi.advanceTimersByTimeAsync(0);
-    last().reply("attach", { session: "s-1", stream: 3, position: "e.0", input_seq: 0, status: "active" }, "attached");
+    last().reply(
+      "attach",
+      { session: "s-1", stream: 3, position: "e.0", input_seq: 0, status: "active" },
+      "attached",
+    );
   });
   afterEach(() => {
     terminal.detach();
@@ -250,18 +291,24 @@ describe("with fake timers", () => {
   test("a signal is sent to the program", async () => {
     const sent = terminal.signal("SIGINT");
     expect(last().requests("signal")[0]?.payload).toEqual({ session: "s-1", signal: "SIGINT" });
+
     last().reply("signal", {});
     await sent;
     const refused = terminal.signal("SIGKILL");
     last().refuse("signal", "session_ended");
+
     await expect(refused).rejects.toMatchObject({ code: "session_ended" });
   });
 
   test("rate-limited keys are resent", async () => {
     terminal.input("a");
-    last().deliver({ type: "error", payload: { code: "rate_limited", message: "Too much.", retryable: true } });
+    last().deliver({
+      type: "error",
+      payload: { code: "rate_limited", message: "Too much.", retryable: true },
+    });
     await vi.advanceTimersByTimeAsync(250);
     const pieces = last().binary.map((bytes) => decodeBinary(bytes.slice().buffer));
+
     expect(pieces).toMatchObject([{ offset: 1 }, { offset: 1 }]);
   });
 
@@ -273,6 +320,11 @@ describe("with fake timers", () => {
     terminal.resize(120, 40);
     last().reply("resize", {});
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(last().requests("resize").map(({ payload }) => payload.cols)).toEqual([100, 100, 120]);
+
+    expect(
+      last()
+        .requests("resize")
+        .map(({ payload }) => payload.cols),
+    ).toEqual([100, 100, 120]);
   });
 });

@@ -1,7 +1,14 @@
 // The client side of tests: connections, events, and a viewer that joins chunks to a text.
 
 import { WebSocket } from "ws";
-import { Connection, type ConnectionEvents, Terminal, type TerminalEvents, type TerminalOptions, type TokenProvider } from "../src/index.js";
+import {
+  Connection,
+  type ConnectionEvents,
+  Terminal,
+  type TerminalEvents,
+  type TerminalOptions,
+  type TokenProvider,
+} from "../src/index.js";
 import type { TestServer } from "./test-server.js";
 import type { TestSession } from "./test-session.js";
 
@@ -32,7 +39,11 @@ export function nextState<Name extends ConnectionEvents["state"]["name"]>(
   connection: Connection,
   name: Name,
 ): Promise<Extract<ConnectionEvents["state"], { name: Name }>> {
-  return next<ConnectionEvents, "state">(connection, "state", (state) => state.name === name) as never;
+  return next<ConnectionEvents, "state">(
+    connection,
+    "state",
+    (state) => state.name === name,
+  ) as never;
 }
 
 /** A terminal and the text on its screen. */

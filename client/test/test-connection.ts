@@ -26,7 +26,8 @@ export class TestConnection {
     const { searchParams } = new URL(url, "http://server");
     this.device = { id: searchParams.get("device_id"), name: searchParams.get("device_name") };
     this.userAgent = headers["user-agent"] ?? "";
-    if (headers.cookie?.includes("rejoin_session=good")) this.send({ type: "auth_result", payload: this.#auth() });
+    if (headers.cookie?.includes("rejoin_session=good"))
+      this.send({ type: "auth_result", payload: this.#auth() });
     socket.on("message", (data: Buffer, binary) => {
       if (server.ignoresMessages) return;
       if (binary) this.#receiveInput(data);
@@ -43,7 +44,12 @@ export class TestConnection {
     this.socket.send(JSON.stringify(message));
   }
 
-  binary(kind: "output" | "snapshot" | "input_ack", stream: number, offset: number, bytes = Buffer.alloc(0)): void {
+  binary(
+    kind: "output" | "snapshot" | "input_ack",
+    stream: number,
+    offset: number,
+    bytes = Buffer.alloc(0),
+  ): void {
     this.socket.send(encodeBinary(kind, stream, offset, bytes));
   }
 
@@ -55,7 +61,10 @@ export class TestConnection {
     const text = Buffer.from(message.bytes).toString();
     if (this.server.refuseInputs > 0) {
       this.server.refuseInputs -= 1;
-      this.send({ type: "error", payload: { code: "input_full", message: "The queue is full.", retryable: true } });
+      this.send({
+        type: "error",
+        payload: { code: "input_full", message: "The queue is full.", retryable: true },
+      });
       return;
     }
     if (message.offset === (session.writers.get(writer) ?? 0) + 1) {
@@ -70,7 +79,8 @@ export class TestConnection {
 
   #handleRequest({ id, type, payload }: { id: string; type: string; payload: any }): void {
     const reply = (type: string, payload: unknown) => this.send({ type, reply_to: id, payload });
-    const refuse = (code: string, message: string, retryable = false) => reply("error", { code, message, retryable });
+    const refuse = (code: string, message: string, retryable = false) =>
+      reply("error", { code, message, retryable });
     switch (type) {
       case "authenticate":
         this.#authenticate(payload.token, reply);
@@ -80,7 +90,13 @@ export class TestConnection {
         break;
       case "create_session": {
         const { kind, profile, name, cols, rows } = payload;
-        const session = this.server.createSession({ kind, profile: profile ?? "terminal", name: name ?? null, cols, rows });
+        const session = this.server.createSession({
+          kind,
+          profile: profile ?? "terminal",
+          name: name ?? null,
+          cols,
+          rows,
+        });
         reply("ack", { session: session.info });
         break;
       }
@@ -95,7 +111,10 @@ export class TestConnection {
         const session = this.server.sessions.get(payload.session);
         reply("ack", {});
         if (session !== undefined) {
-          this.server.change(session, { status: "terminated", exit: { code: null, signal: "SIGHUP" } });
+          this.server.change(session, {
+            status: "terminated",
+            exit: { code: null, signal: "SIGHUP" },
+          });
           this.server.sessions.delete(payload.session);
         }
         break;
@@ -109,7 +128,8 @@ export class TestConnection {
         const { start, messages } = this.server.topic(topic).read(position);
         this.topics.add(topic);
         reply("ack", { topic, ...start });
-        for (const message of messages) this.send({ type: "message", payload: { topic, ...message, time: Date.now() } });
+        for (const message of messages)
+          this.send({ type: "message", payload: { topic, ...message, time: Date.now() } });
         break;
       }
       case "unsubscribe":
@@ -179,7 +199,10 @@ export class TestConnection {
     const end = session.output.length;
     const [epoch, offset] = (payload.position ?? "").split(".");
     const from = Number(offset);
-    const isRetained = epoch === session.epoch && from <= end && end - from <= (this.server.options.ringBytes ?? Infinity);
+    const isRetained =
+      epoch === session.epoch &&
+      from <= end &&
+      end - from <= (this.server.options.ringBytes ?? Infinity);
     const verdict = payload.position === undefined ? "fresh" : isRetained ? "resumed" : "snapshot";
     const stream = ++this.#streams;
     const { cols = 80, rows = 24, writer = this.id, role = "writer" } = payload;
@@ -202,7 +225,12 @@ export class TestConnection {
       exit: session.info.exit ?? null,
     });
     if (verdict !== "resumed") this.binary("snapshot", stream, end, session.output);
-    else session.replay(from, (at, bytes) => this.binary("output", stream, at, bytes), (message) => this.send(message));
+    else
+      session.replay(
+        from,
+        (at, bytes) => this.binary("output", stream, at, bytes),
+        (message) => this.send(message),
+      );
   }
 
   #leave(id: string): void {

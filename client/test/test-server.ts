@@ -4,9 +4,9 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
 import type { PresenceMember, ServerMessage, SessionChange, SessionInfo } from "../src/messages.js";
-import { TestTopic } from "./test-topic.js";
 import { TestConnection } from "./test-connection.js";
 import { type Reader, TestSession } from "./test-session.js";
+import { TestTopic } from "./test-topic.js";
 
 /** A message of a client. */
 export interface Received {
@@ -43,14 +43,19 @@ export class TestServer {
   /** The error for attaches; null accepts them. */
   attachError: { code: string; message: string; retryable: boolean } | null = null;
   #http: Server;
-  #waiting: { matches: (message: Received) => boolean; resolve: (message: Received) => void }[] = [];
+  #waiting: { matches: (message: Received) => boolean; resolve: (message: Received) => void }[] =
+    [];
   #ids = 0;
 
   private constructor(options: TestServerOptions) {
     this.options = options;
     this.#http = createServer(options.http);
     const path = `${options.base ?? "/"}ws`;
-    const sockets = new WebSocketServer({ server: this.#http, path, verifyClient: () => !this.refuseUpgrades });
+    const sockets = new WebSocketServer({
+      server: this.#http,
+      path,
+      verifyClient: () => !this.refuseUpgrades,
+    });
     sockets.on("connection", (socket, request) => {
       this.connections.add(new TestConnection(this, socket, request));
       this.broadcastPresence();
@@ -107,10 +112,15 @@ export class TestServer {
     const offset = session.output.length;
     const bytes = Buffer.from(text);
     session.output = Buffer.concat([session.output, bytes]);
-    this.#eachReader(session, (connection, reader) => connection.binary("output", reader.stream, offset, bytes));
+    this.#eachReader(session, (connection, reader) =>
+      connection.binary("output", reader.stream, offset, bytes),
+    );
   }
 
-  change(session: TestSession, change: Partial<SessionInfo> & { size_owner?: string | null }): void {
+  change(
+    session: TestSession,
+    change: Partial<SessionInfo> & { size_owner?: string | null },
+  ): void {
     const { size_owner, ...info } = change;
     Object.assign(session.info, info);
     if (size_owner !== undefined) session.sizeOwner = size_owner;
@@ -147,7 +157,13 @@ export class TestServer {
 
   publish(topic: string, data: unknown, event?: string): string {
     const position = this.topic(topic).publish(data, event);
-    const payload = { topic, position, ...(event !== undefined && { event }), data, time: Date.now() };
+    const payload = {
+      topic,
+      position,
+      ...(event !== undefined && { event }),
+      data,
+      time: Date.now(),
+    };
     for (const connection of this.connections) {
       if (connection.topics.has(topic)) connection.send({ type: "message", payload });
     }
@@ -157,13 +173,18 @@ export class TestServer {
   /** Returns the presence of the only user. */
   presence(): { user: string; users: number; connections: number; members: PresenceMember[] } {
     const devices = new Map([...this.connections].map(({ device }) => [device.id, device]));
-    const members = [...devices].map(([device, { name }]) => ({ user: "ada", device, device_name: name ?? "" }));
+    const members = [...devices].map(([device, { name }]) => ({
+      user: "ada",
+      device,
+      device_name: name ?? "",
+    }));
     return { user: "ada", users: 1, connections: this.connections.size, members };
   }
 
   broadcastPresence(): void {
     for (const connection of this.connections) {
-      if (connection.followsPresence) connection.send({ type: "presence", payload: this.presence() });
+      if (connection.followsPresence)
+        connection.send({ type: "presence", payload: this.presence() });
     }
   }
 
@@ -184,7 +205,10 @@ export class TestServer {
   /** Returns the next message of a type. */
   next(type: string, matches: (payload: any) => boolean = () => true): Promise<Received> {
     return new Promise((resolve) => {
-      this.#waiting.push({ matches: (message) => message.type === type && matches(message.payload), resolve });
+      this.#waiting.push({
+        matches: (message) => message.type === type && matches(message.payload),
+        resolve,
+      });
     });
   }
 
@@ -196,7 +220,10 @@ export class TestServer {
     for (const waiting of served) waiting.resolve(message);
   }
 
-  #eachReader(session: TestSession, act: (connection: TestConnection, reader: Reader) => void): void {
+  #eachReader(
+    session: TestSession,
+    act: (connection: TestConnection, reader: Reader) => void,
+  ): void {
     for (const connection of this.connections) {
       const reader = connection.readers.find((reader) => reader.session === session);
       if (reader !== undefined) act(connection, reader);

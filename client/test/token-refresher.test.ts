@@ -25,15 +25,20 @@ async function announceExpiry(): Promise<void> {
   ScriptedSocket.last.deliver({ type: "token_expiring", payload: { expires_at: 5_000 } });
   await vi.advanceTimersByTimeAsync(0);
 }
-const sentTokens = () => ScriptedSocket.last.requests("refresh").map(({ payload }) => payload.token);
+const sentTokens = () =>
+  ScriptedSocket.last.requests("refresh").map(({ payload }) => payload.token);
 
 test("an expiring token is replaced without a reconnect", async () => {
   token.mockReturnValue("second");
   await announceExpiry();
   expect(sentTokens()).toEqual(["second"]);
+
   ScriptedSocket.last.reply("refresh", { user_id: "ada", expires_at: 90_000 }, "auth_result");
   await vi.advanceTimersByTimeAsync(0);
-  expect(connection.state).toMatchObject({ name: "connected", auth: { connection_id: "c-1", expires_at: 90_000 } });
+  expect(connection.state).toMatchObject({
+    name: "connected",
+    auth: { connection_id: "c-1", expires_at: 90_000 },
+  });
   expect(ScriptedSocket.sockets).toHaveLength(1);
   expect(warnings).toEqual([]);
 });
@@ -41,6 +46,7 @@ test("an expiring token is replaced without a reconnect", async () => {
 test("a missing new token is reported once", async () => {
   await announceExpiry();
   await vi.advanceTimersByTimeAsync(30_000);
+
   expect(sentTokens()).toEqual([]);
   expect(warnings).toMatchObject([{ expires_at: 5_000, error: { code: "no_newer_token" } }]);
 });
@@ -50,7 +56,9 @@ test("a failing token provider is reported and retried", async () => {
     throw new Error("no network");
   });
   await announceExpiry();
+
   expect(warnings).toMatchObject([{ error: { message: "no network" } }]);
+
   token.mockReturnValue("second");
   await vi.advanceTimersByTimeAsync(500);
   expect(sentTokens()).toEqual(["second"]);
@@ -61,6 +69,7 @@ test("a refused new token is reported", async () => {
   await announceExpiry();
   ScriptedSocket.last.refuse("refresh", "authentication_failed");
   await vi.advanceTimersByTimeAsync(30_000);
+
   expect(warnings).toMatchObject([{ error: { code: "authentication_failed" } }]);
   expect(sentTokens()).toEqual(["second"]);
 });
@@ -71,18 +80,26 @@ test("a program can refresh the token itself", async () => {
   const refreshed = connection.refresh();
   await vi.advanceTimersByTimeAsync(0);
   ScriptedSocket.last.reply("refresh", { expires_at: 90_000 }, "auth_result");
+
   expect((await refreshed).expires_at).toBe(90_000);
 });
 
 test("an expired token closes the connection until it is reopened", async () => {
   ScriptedSocket.last.drop(4502);
-  expect(connection.state).toMatchObject({ name: "closed", code: 4502, reason: expect.stringContaining("expired") });
+  expect(connection.state).toMatchObject({
+    name: "closed",
+    code: 4502,
+    reason: expect.stringContaining("expired"),
+  });
+
   await vi.advanceTimersByTimeAsync(60_000);
   expect(ScriptedSocket.sockets).toHaveLength(1);
+
   token.mockReturnValue("second");
   connection.open();
   await vi.advanceTimersByTimeAsync(0);
   ScriptedSocket.last.accept();
+
   expect(ScriptedSocket.last.requests("authenticate")[0]?.payload.token).toBe("second");
 });
 
@@ -95,6 +112,7 @@ test("a refresh of a lost connection is dropped", async () => {
   await vi.advanceTimersByTimeAsync(0);
   socket.accept();
   await vi.advanceTimersByTimeAsync(30_000);
+
   expect(sentTokens()).toEqual([]);
   expect(warnings).toEqual([]);
 });

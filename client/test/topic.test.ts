@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Connection, Topic, type TopicEvents } from "../src/index.js";
+import { type Connection, Topic, type TopicEvents } from "../src/index.js";
 import { connect, next } from "./test-client.js";
 import { TestServer } from "./test-server.js";
 
@@ -33,6 +33,7 @@ test("a published message arrives", async () => {
   const { data, has } = collect(topic);
   expect((await subscribed(topic)).verdict).toBe("fresh");
   expect(await topic.publish({ hello: 1 })).toBe("t.1");
+
   await has(1);
   expect(data).toEqual([{ hello: 1 }]);
   expect(topic.position).toBe("t.1");
@@ -47,7 +48,9 @@ test("messages published while disconnected arrive after a reconnect", async () 
   server.cut();
   server.publish("news", 2);
   server.publish("news", 3);
+
   expect((await subscribed(topic)).verdict).toBe("resumed");
+
   await has(3);
   expect(data).toEqual([1, 2, 3]);
 });
@@ -58,6 +61,7 @@ test("a stored position resumes the topic", async () => {
   const topic = new Topic(connection, "news", "t.1");
   const { data, has } = collect(topic);
   await has(1);
+
   expect(data).toEqual([2]);
 });
 
@@ -74,6 +78,7 @@ test.each([
   const { data, has } = collect(topic);
   topic.on("message", () => events.push("message"));
   await has(2);
+
   expect(events).toEqual(["gap", { topic: "news", ...gap, position: "t.3" }, "message", "message"]);
   expect(data).toEqual([4, 5]);
   expect(topic.position).toBe("t.5");
@@ -83,7 +88,11 @@ test("a gap is reported and moves the position", async () => {
   const topic = new Topic(connection, "news");
   await subscribed(topic);
   const gap = next<TopicEvents, "gap">(topic, "gap");
-  server.send({ type: "gap", payload: { topic: "news", missed: 7, reason: "retention", position: "t.8" } });
+  server.send({
+    type: "gap",
+    payload: { topic: "news", missed: 7, reason: "retention", position: "t.8" },
+  });
+
   expect((await gap).missed).toBe(7);
   expect(topic.position).toBe("t.8");
 });
@@ -96,5 +105,6 @@ test("an unsubscribed topic emits nothing", async () => {
   await server.next("unsubscribe");
   server.publish("news", 1);
   await connection.request("ping", {});
+
   expect(data).toEqual([]);
 });

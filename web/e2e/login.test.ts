@@ -1,102 +1,91 @@
 // Login links and browser sessions, on the real server.
 
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { connected, openBrowser, openContext, screenshot } from "./browser";
-import { type Rejoin, startRejoin } from "./rejoin";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { expect, test } from "vitest";
+import { connected, goTo, PHONE, screenshot } from "./browser";
+import { useRejoin } from "./rejoin-fixture";
 
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+const fixture = useRejoin();
 
-let browser: Browser;
-let rejoin: Rejoin;
-let contexts: BrowserContext[];
-
-beforeAll(async () => {
-  browser = await openBrowser();
-});
-afterAll(() => browser.close());
-beforeEach(async () => {
-  rejoin = await startRejoin();
-  contexts = [];
-});
-afterEach(async () => {
-  for (const context of contexts) await context.close();
-  await rejoin.stop();
-});
-
-const home = () => `http://127.0.0.1:${rejoin.port}/`;
-const linkOf = (user: string) => {
-  const code = rejoin.command("token", "--link", "--user", user).split("#login=")[1];
-  return `${home()}#login=${code}`;
-};
 const userOf = (page: Page) => page.locator(".user").textContent();
 
-async function open(link: string, options = {}): Promise<Page> {
-  const context = await openContext(browser, options);
-  contexts.push(context);
-  const page = await context.newPage();
+async function open(link: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await fixture.newPage(options);
   await page.goto(link);
   return page;
 }
 
 test("the printed link logs in once", async () => {
-  const link = `${home()}#login=${rejoin.code}`;
+  const link = `${fixture.home}#login=${fixture.server.code}`;
   const page = await open(link);
   await connected(page);
-  expect(page.url()).toBe(home());
+
+  expect(page.url()).toBe(fixture.home);
   expect(await userOf(page)).toBe("ann");
+
   await page.reload();
   await connected(page);
   const late = await open(link);
-  await late.getByText("The login link is spent").waitFor();
+  await late.locator(".reason").getByText(/link/i).waitFor();
   await late.getByRole("heading", { name: "Log in" }).waitFor();
 });
 
 test("a link of another user asks for confirmation", async () => {
-  const page = await open(linkOf("ann"));
+  const page = await open(fixture.loginLink("--user", fixture.user));
   await connected(page);
-  const link = linkOf("bob");
+  const other = `${fixture.user}-other`;
+  const link = fixture.loginLink("--user", other);
   await page.goto(link);
-  const dialog = page.getByRole("dialog", { name: "Log in as “bob”?" });
-  await dialog.getByText("This browser is logged in as ann").waitFor();
+  const dialog = page.getByRole("dialog", { name: `Log in as “${other}”?` });
+  await dialog.getByText(`This browser is logged in as ${fixture.user}`).waitFor();
   await screenshot(page, "switch-user-dark");
-  await dialog.getByRole("button", { name: "Stay ann" }).click();
+  await dialog.getByRole("button", { name: `Stay as ${fixture.user}` }).click();
   await dialog.waitFor({ state: "detached" });
   await page.reload();
   await connected(page);
-  expect(await userOf(page)).toBe("ann");
+  expect(await userOf(page)).toBe(fixture.user);
 
   await page.goto(link);
-  await dialog.getByRole("button", { name: "Log in as bob" }).click();
-  await expect.poll(() => userOf(page)).toBe("bob");
+  await dialog.getByRole("button", { name: `Log in as ${other}` }).click();
+  await expect.poll(() => userOf(page)).toBe(other);
   await connected(page);
 });
 
 test("an administrator's link is marked as such", async () => {
-  const page = await open(linkOf("bob"), PHONE);
+  const page = await open(fixture.loginLink("--user", fixture.user), PHONE);
   await connected(page);
-  await page.goto(`${home()}#login=${rejoin.code}`);
+  await page.goto(fixture.loginLink("--user", "ann", "--admin"));
   await page.getByText("who is an administrator").waitFor();
   await screenshot(page, "switch-user-phone-dark");
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
-  expect(await userOf(page)).toBe("bob");
+
+  expect(await userOf(page)).toBe(fixture.user);
 });
 
 test("a browser logged out elsewhere shows the login page", async () => {
-  const page = await open(linkOf("ann"));
+  const page = await open(fixture.loginLink("--user", fixture.user));
   await connected(page);
-  const other = await open(linkOf("ann"), PHONE);
+  const other = await open(fixture.loginLink("--user", fixture.user), PHONE);
   await connected(other);
-  await page.evaluate(() => location.assign("#/devices"));
-  await expect.poll(() => page.locator(".kept-log-in").count()).toBe(2);
-  await screenshot(page, "log-ins-dark");
-  await other.evaluate(() => location.assign("#/devices"));
-  await expect.poll(() => other.locator(".kept-log-in").count()).toBe(2);
-  await screenshot(other, "log-ins-phone-dark");
-  await page.locator(".kept-log-in").filter({ hasNotText: "this browser" }).getByRole("button").click();
+  await goTo(page, "#/devices");
+
+  await expect.poll(() => page.locator(".browser-session").count()).toBe(2);
+
+  await screenshot(page, "logins-dark");
+  await goTo(other, "#/devices");
+  await expect.poll(() => other.locator(".browser-session").count()).toBe(2);
+
+  await screenshot(other, "logins-phone-dark");
+  await page
+    .locator(".browser-session")
+    .filter({ hasNotText: "this browser" })
+    .getByRole("button")
+    .click();
   await other.getByRole("heading", { name: "Log in" }).waitFor();
-  await expect.poll(() => page.locator(".kept-log-in").count()).toBe(1);
+
+  await expect.poll(() => page.locator(".browser-session").count()).toBe(1);
+
   await other.reload();
-  await other.getByText("Your log-in has ended.").waitFor();
+  await other.getByText("You have been logged out.").waitFor();
 });

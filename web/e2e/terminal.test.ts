@@ -1,49 +1,18 @@
 // Terminals in real pages, on the real server.
 
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { connected, lines, newTerminal, openBrowser, openContext, screenshot, seeLine } from "./browser";
-import { Proxy } from "./proxy";
-import { type Rejoin, startRejoin } from "./rejoin";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
+import { connected, lines, newTerminal, PHONE, screenshot, seeLine } from "./browser";
+import { useRejoin } from "./rejoin-fixture";
 
-/** What a page keeps above the screen. */
+/** The scrollback of a page. */
 const SCROLLBACK_LINES = 10_000;
 
-let browser: Browser;
-let rejoin: Rejoin;
-let proxy: Proxy;
-let context: BrowserContext;
+const fixture = useRejoin();
 
-beforeAll(async () => {
-  browser = await openBrowser();
-});
-afterAll(() => browser.close());
-
-beforeEach(async () => {
-  rejoin = await startRejoin();
-  proxy = await Proxy.start(rejoin.port);
-  context = await openContext(browser);
-});
-afterEach(async ({ task }) => {
-  const failed = task.result?.state === "fail" ? context.pages() : [];
-  for (const [at, page] of failed.entries()) await screenshot(page, `failed-${at + 1}-${task.name.replaceAll(/\W+/g, "-")}`);
-  await context.close();
-  await proxy.stop();
-  await rejoin.stop();
-});
-
-const home = () => `http://127.0.0.1:${proxy.port}/`;
-
-async function logIn(): Promise<Page> {
-  const page = await context.newPage();
-  await page.goto(`${home()}#login=${rejoin.token}`);
-  await connected(page);
-  return page;
-}
-
-/** A page with a shell that has said that it is there. */
+/** Opens a page with a shell that is ready. */
 async function openTerminal(): Promise<Page> {
-  const page = await logIn();
+  const page = await fixture.logIn();
   await newTerminal(page);
   await page.locator(".xterm-screen").waitFor();
   await type(page, "PS1='> '; clear; echo rea''dy\r");
@@ -51,9 +20,9 @@ async function openTerminal(): Promise<Page> {
   return page;
 }
 
-/** The same terminal in one more tab. */
+/** Opens the same terminal in another tab. */
 async function openAgain(page: Page): Promise<Page> {
-  const again = await context.newPage();
+  const again = await page.context().newPage();
   await again.goto(page.url());
   await connected(again);
   await again.locator(".xterm-screen").waitFor();
@@ -65,6 +34,7 @@ async function type(page: Page, text: string): Promise<void> {
   await page.keyboard.type(text);
 }
 
+/** Waits until both terminals have the same lines. */
 async function sameText(one: Page, other: Page): Promise<void> {
   const differences = async () => {
     const [text, otherText] = await Promise.all([lines(one), lines(other)]);
@@ -105,7 +75,7 @@ test("full-screen programs work", async () => {
 
 test("boxes and wide characters keep their columns when restored", async () => {
   const one = await openTerminal();
-  // In the shell's own notation: what it makes of typed characters depends on the locale.
+  // As escapes, because the shell's handling of typed characters depends on the locale.
   const print = (text: string) => {
     const bytes = [...new TextEncoder().encode(text)].map((byte) => `\\x${byte.toString(16)}`);
     return `printf '${bytes.join("")}'`;
@@ -117,7 +87,10 @@ test("boxes and wide characters keep their columns when restored", async () => {
     "│ 🦀 🚀 ✅   │ ▁▂▃▄▅▆▇█   │",
     "╰────────────┴────────────╯",
   ];
-  await type(one, "mkdir -p charts stations tide-tables; touch run.sh harbour.csv; chmod +x run.sh; ln -sf run.sh go\r");
+  await type(
+    one,
+    "mkdir -p charts stations tide-tables; touch run.sh harbour.csv; chmod +x run.sh; ln -sf run.sh go\r",
+  );
   await type(one, `clear; ls --color=always -C; ${print(`${table.join("\n")}\n`)}; echo do''ne\r`);
   await seeLine(one, /^done/);
   await screenshot(one, "unicode-dark");
@@ -126,15 +99,20 @@ test("boxes and wide characters keep their columns when restored", async () => {
     const found: number[][] = [];
     for (let at = 0; buffer !== undefined && at < buffer.length; at++) {
       const line = buffer.getLine(at);
-      const cells = Array.from({ length: 30 }, (_, x) => x).filter((x) => line?.getCell(x)?.getChars() === "│");
+      const cells = Array.from({ length: 30 }, (_, x) => x).filter(
+        (x) => line?.getCell(x)?.getChars() === "│",
+      );
       if (cells.length > 0) found.push(cells);
     }
     return found;
   };
+
   expect(await one.evaluate(columns)).toEqual(Array(3).fill([0, 13, 26]));
+
   const other = await openAgain(one);
   await seeLine(other, /^done/);
   expect(await other.evaluate(columns)).toEqual(Array(3).fill([0, 13, 26]));
+
   await sameText(one, other);
 });
 
@@ -165,16 +143,21 @@ test("no output is lost when the connection breaks", async () => {
   const one = await openTerminal();
   const other = await openAgain(one);
   await seeLine(other, /^ready/);
-  proxy.cutAfter(100_000);
+  fixture.proxy.cutAfter(100_000);
   await type(one, "seq 1 200000; echo do''ne\r");
   await one.getByText("Reconnecting").waitFor();
   await other.getByText("Reconnecting").waitFor();
+
   expect(await lines(one)).not.toContain("done");
   expect(await lines(other)).not.toContain("done");
-  proxy.mend();
+
+  fixture.proxy.mend();
   for (const page of [one, other]) {
-    // Chance may have connected it already.
-    await page.getByRole("button", { name: "Now" }).click({ timeout: 1_000 }).catch(() => {});
+    // The page may have reconnected already.
+    await page
+      .getByRole("button", { name: "Retry" })
+      .click({ timeout: 1_000 })
+      .catch(() => {});
     await connected(page);
     await seeLine(page, /^done/);
   }
@@ -189,12 +172,16 @@ test("no output is lost when the connection breaks", async () => {
 
 test("keys typed while disconnected arrive once", async () => {
   const page = await openTerminal();
-  proxy.cut();
+  fixture.proxy.cut();
   await page.getByText("Reconnecting").waitFor();
   await type(page, "echo typed-off''line\r");
-  proxy.mend();
-  await page.getByRole("button", { name: "Now" }).click({ timeout: 1_000 }).catch(() => {});
+  fixture.proxy.mend();
+  await page
+    .getByRole("button", { name: "Retry" })
+    .click({ timeout: 1_000 })
+    .catch(() => {});
   await seeLine(page, /^typed-offline/);
+
   expect((await lines(page)).filter((line) => /^typed-offline/.test(line))).toHaveLength(1);
 });
 
@@ -204,7 +191,7 @@ test("a program's query gets one answer", async () => {
   await seeLine(other, /^ready/);
   const ask = "printf '\\e[6n'; IFS= read -rs -d R -t 5 a; printf 'answer %q\\n' \"$a\"; ";
   await type(one, `clear; ${ask} IFS= read -rs -t 1 -n 1 b && echo an''other || echo no''more\r`);
-  // An answer that is faster than `read` is echoed before it.
+  // The terminal echoes an answer that arrives before `read` runs.
   await seeLine(one, /answer \$'\\E\[\d+;\d+'/);
   await seeLine(one, /^nomore/);
 });
@@ -218,7 +205,9 @@ test("the last typist sets the size", async () => {
   await type(other, "clear; echo sm''all\r");
   await other.waitForFunction((before) => globalThis.rejoin.terminal?.cols !== before, large);
   const small = await other.evaluate(size);
+
   expect(small).toBeLessThan(large ?? 0);
+
   await one.waitForFunction((expected) => globalThis.rejoin.terminal?.cols === expected, small);
   await one.locator(".note").getByText(`${small}×`).waitFor();
   await screenshot(one, "two-sizes-smaller-dark");
@@ -236,13 +225,13 @@ test("the last typist sets the size", async () => {
 test("an ended terminal stays readable", async () => {
   const page = await openTerminal();
   await type(page, "echo last wo''rds; exit 7\r");
-  await page.locator(".note").getByText("ended with code 7").waitFor();
+  await page.locator(".note").getByText("exited with code 7").waitFor();
   await page.reload();
   await seeLine(page, /^last words/);
-  await page.locator(".note").getByText("ended with code 7").waitFor();
+  await page.locator(".note").getByText("exited with code 7").waitFor();
   await screenshot(page, "real-ended-dark");
   await page.getByRole("button", { name: /^Remove/ }).click();
-  await page.getByText("There are no terminals yet.").waitFor();
+  await page.getByText("You have no terminals yet.").waitFor();
 });
 
 test("a user can log out and in again", async () => {
@@ -250,13 +239,15 @@ test("a user can log out and in again", async () => {
   const address = page.url();
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
-  await page.getByLabel("Token or log-in link").fill("not-a-token");
+  await page.getByLabel("Token or login link").fill("not-a-token");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.locator(".reason").getByText(/\w/).waitFor();
-  await page.getByLabel("Token or log-in link").fill(rejoin.token);
+  await page.getByLabel("Token or login link").fill(fixture.token);
   await page.getByRole("button", { name: "Log in" }).click();
   await connected(page);
+
   expect(page.url()).toBe(address);
+
   await seeLine(page, /^ready/);
 });
 
@@ -266,19 +257,9 @@ test("a terminal in light and on a phone", async () => {
   await seeLine(page, /^git version/);
   await page.emulateMedia({ colorScheme: "light" });
   await screenshot(page, "real-terminal-light");
-  const url = page.url();
+  const fragment = new URL(page.url()).hash;
   await page.close();
-  const phone = await openContext(browser, {
-    viewport: { width: 390, height: 780 },
-    hasTouch: true,
-    isMobile: true,
-    deviceScaleFactor: 2,
-  });
-  const small = await phone.newPage();
-  await small.goto(`${home()}#login=${rejoin.token}`);
-  await connected(small);
-  await small.goto(url);
-  await seeLine(small, /^git version/);
-  await screenshot(small, "real-phone-dark");
-  await phone.close();
+  const phone = await fixture.logIn(fragment, PHONE);
+  await seeLine(phone, /^git version/);
+  await screenshot(phone, "real-phone-dark");
 });

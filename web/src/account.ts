@@ -175,11 +175,7 @@ export async function extendLogin(time: number): Promise<boolean> {
 }
 
 /** Sends an API request as the logged-in user. Rejects like `fetchApi`. */
-export async function callApi<Reply>(
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<Reply> {
+export async function callApi<Reply>(method: string, path: string, body?: unknown): Promise<Reply> {
   try {
     return await fetchApi<Reply>(method, path, body === undefined ? {} : asJson(body));
   } catch (error) {

@@ -4,8 +4,8 @@ import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { me, unreachable } from "./account";
 import { Bar, drawerOpen } from "./bar";
-import { DeviceList } from "./device-list";
 import { connectionState } from "./connection";
+import { DeviceList } from "./device-list";
 import { LoginPage } from "./login-page";
 import { NewTerminal } from "./new-terminal";
 import { Notices } from "./notices";
@@ -57,7 +57,9 @@ function Workspace() {
       event.preventDefault();
       drawerOpen.value = true;
       const entries = list.current;
-      (entries?.querySelector<HTMLElement>("[aria-current]") ?? entries?.querySelector("a, button"))?.focus();
+      (
+        entries?.querySelector<HTMLElement>("[aria-current]") ?? entries?.querySelector("a, button")
+      )?.focus();
     };
     addEventListener("keydown", handleKey);
     return () => removeEventListener("keydown", handleKey);
@@ -100,7 +102,9 @@ function EmptyView() {
   return (
     <div class="placeholder">
       <p>{hasTerminals ? "No terminal is open." : "You have no terminals yet."}</p>
-      <p class="faint">Terminals keep running when you close this page. Open them again on any device.</p>
+      <p class="faint">
+        Terminals keep running when you close this page. Open them again on any device.
+      </p>
       <NewTerminal />
     </div>
   );

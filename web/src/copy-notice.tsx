@@ -28,7 +28,10 @@ export function CopyNotice({ clipboard }: { clipboard: SessionClipboard }) {
     <div class="copy-notice" role="alertdialog" aria-labelledby="copy-question">
       <p id="copy-question">A program in this terminal wants to copy to your clipboard:</p>
       <pre class="copy-preview">{preview}</pre>
-      <p class="faint">Your choice applies to this terminal until you reload the page. Programs cannot read your clipboard.</p>
+      <p class="faint">
+        Your choice applies to this terminal until you reload the page. Programs cannot read your
+        clipboard.
+      </p>
       <div class="dialog-actions">
         <button type="button" class="plain" onClick={() => clipboard.answer(false)}>
           Don’t allow

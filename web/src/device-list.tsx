@@ -3,21 +3,21 @@
 import { useEffect } from "preact/hooks";
 import { device } from "./account";
 import { Bar } from "./bar";
+import { connectionState } from "./connection";
 import {
   type BrowserSession,
   browserSessions,
-  groupByDevice,
   type ConnectionInfo,
   connections,
   type Device,
   disconnect,
   disconnectDevice,
-  watchDevices,
+  groupByDevice,
   logOutBrowser,
   moreConnections,
   refreshConnections,
+  watchDevices,
 } from "./devices";
-import { connectionState } from "./connection";
 import { useNow } from "./status";
 import { age, shortAgent } from "./wording";
 
@@ -49,7 +49,9 @@ export function DeviceList() {
               <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
             ))}
             {list.length === 0 && <p class="faint">No devices are connected.</p>}
-            {moreConnections.value && <p class="faint">You have more connections than are listed here.</p>}
+            {moreConnections.value && (
+              <p class="faint">You have more connections than are listed here.</p>
+            )}
           </>
         )}
       </div>
@@ -65,7 +67,9 @@ function DeviceCard({ device, here, now }: { device: Device; here: boolean; now:
       <header>
         <div class="device-name">
           <h2 class="ellipsis">{title}</h2>
-          {id !== null && <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>}
+          {id !== null && (
+            <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>
+          )}
         </div>
         {id !== null && list.length > 0 && (
           <button type="button" class="plain" onClick={() => void disconnectDevice(id)}>
@@ -107,7 +111,12 @@ function ConnectionEntry({ info, now }: { info: ConnectionInfo; now: number }) {
           </span>
         </p>
       </div>
-      <button type="button" class="link" aria-label={`Disconnect ${agent} ${info.id}`} onClick={() => void disconnect(info.id)}>
+      <button
+        type="button"
+        class="link"
+        aria-label={`Disconnect ${agent} ${info.id}`}
+        onClick={() => void disconnect(info.id)}
+      >
         Disconnect
       </button>
     </li>
@@ -133,7 +142,12 @@ function BrowserSessionEntry({ session, now }: { session: BrowserSession; now: n
           </span>
         </p>
       </div>
-      <button type="button" class="link" aria-label={`Log out ${agent} ${session.id}`} onClick={() => void logOutBrowser(session)}>
+      <button
+        type="button"
+        class="link"
+        aria-label={`Log out ${agent} ${session.id}`}
+        onClick={() => void logOutBrowser(session)}
+      >
         Log out
       </button>
     </li>

@@ -1,6 +1,11 @@
 // Makes xterm.js equal to the server's screen engine cell for cell, because that makes snapshots.
 
-import type { IDisposable, ITerminalInitOnlyOptions, ITerminalOptions, Terminal } from "@xterm/xterm";
+import type {
+  IDisposable,
+  ITerminalInitOnlyOptions,
+  ITerminalOptions,
+  Terminal,
+} from "@xterm/xterm";
 import { EngineWidths } from "../../crates/rejoin-screen/xterm/unicode.mjs";
 import widths from "../../crates/rejoin-screen/xterm/widths.json";
 
@@ -38,13 +43,18 @@ export function matchEngine(emulator: Emulator): void {
  * There, xterm.js 6 looks up the row below in the history instead of the screen. It unwraps a wrong
  * line, and on the last row without a history it throws and never parses again.
  */
-function fixEraseAbove(emulator: Emulator, id: { prefix?: string; final: string }, selective: boolean): IDisposable {
+function fixEraseAbove(
+  emulator: Emulator,
+  id: { prefix?: string; final: string },
+  selective: boolean,
+): IDisposable {
   return emulator.parser.registerCsiHandler(id, ([parameter]) => {
     const { cursorX, cursorY, baseY } = emulator.buffer.active;
     if (parameter !== ERASE_ABOVE || cursorX + 1 < emulator.cols) return false;
 
     const { buffer, _inputHandler: handler } = (emulator as unknown as { _core: Core })._core;
-    if (cursorY + 1 === emulator.rows) return handler.eraseInDisplay({ params: [ERASE_ALL] }, selective);
+    if (cursorY + 1 === emulator.rows)
+      return handler.eraseInDisplay({ params: [ERASE_ALL] }, selective);
 
     const wrong = buffer.lines.get(cursorY + 1);
     const below = buffer.lines.get(baseY + cursorY + 1);

@@ -22,8 +22,8 @@ export function LoginPage() {
           {loginReason.value}
         </p>
         <p>
-          Open the login link that the server printed when it started. A link works once, within
-          15 minutes. To create a new one, run this command on the server:
+          Open the login link that the server printed when it started. A link works once, within 15
+          minutes. To create a new one, run this command on the server:
         </p>
         <pre>
           <code>rejoin token --link</code>

@@ -22,7 +22,10 @@ export function NewTerminal() {
 
   useEffect(() => {
     const close = (event: Event) => {
-      const isOutside = event instanceof KeyboardEvent ? event.key === "Escape" : !menu.current?.contains(event.target as Node);
+      const isOutside =
+        event instanceof KeyboardEvent
+          ? event.key === "Escape"
+          : !menu.current?.contains(event.target as Node);
       if (isOutside) menu.current?.removeAttribute("open");
     };
     addEventListener("pointerdown", close);
@@ -35,14 +38,24 @@ export function NewTerminal() {
 
   if (profiles.value.length < 2) {
     return (
-      <button type="button" class="primary" disabled={disabled} onClick={() => void start(profiles.value[0])}>
+      <button
+        type="button"
+        class="primary"
+        disabled={disabled}
+        onClick={() => void start(profiles.value[0])}
+      >
         New terminal
       </button>
     );
   }
   return (
     <details class="menu" ref={menu}>
-      <summary class="primary" aria-disabled={disabled} onClick={(event) => disabled && event.preventDefault()}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: a summary is interactive. */}
+      <summary
+        class="primary"
+        aria-disabled={disabled}
+        onClick={(event) => disabled && event.preventDefault()}
+      >
         New terminal
       </summary>
       <div class="choices">

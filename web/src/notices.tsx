@@ -30,7 +30,9 @@ export function notifyFailure(failure: string, error: unknown): void {
 }
 
 function explain(error: unknown): string {
-  return error instanceof RejoinError ? asSentence(error.message) : "The server could not be reached.";
+  return error instanceof RejoinError
+    ? asSentence(error.message)
+    : "The server could not be reached.";
 }
 
 function dismiss(id: number): void {

@@ -167,8 +167,7 @@ export class OpenSession {
     this.modifiers.value = { ctrl: false, alt: false };
     const code = data.toUpperCase().charCodeAt(0);
     // Ctrl keeps the low five bits of the characters from @ to _.
-    const key =
-      ctrl && code >= 0x40 && code <= 0x5f ? String.fromCharCode(code & 0x1f) : data;
+    const key = ctrl && code >= 0x40 && code <= 0x5f ? String.fromCharCode(code & 0x1f) : data;
     this.#terminal.input(alt ? `\x1b${key}` : key);
   }
 

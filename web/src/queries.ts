@@ -43,8 +43,12 @@ export function suppressQueries({ parser }: Emulator): QuerySuppressor {
   const handlers: IDisposable[] = [
     ...CSI_QUERIES.map((id) => parser.registerCsiHandler(id, () => true)),
     ...DCS_QUERIES.map((id) => parser.registerDcsHandler(id, () => true)),
-    ...OSC_SET_OR_QUERY.map((code) => parser.registerOscHandler(code, (data) => data.split(";").includes("?"))),
-    parser.registerCsiHandler({ final: "t" }, ([operation]) => WINDOW_REPORTS.has(Number(operation))),
+    ...OSC_SET_OR_QUERY.map((code) =>
+      parser.registerOscHandler(code, (data) => data.split(";").includes("?")),
+    ),
+    parser.registerCsiHandler({ final: "t" }, ([operation]) =>
+      WINDOW_REPORTS.has(Number(operation)),
+    ),
     // Setting the mode makes the emulator report its focus at once, also during a replay.
     parser.registerCsiHandler({ prefix: "?", final: "h" }, (modes) => {
       if (modes.includes(FOCUS_EVENTS)) {

@@ -1,14 +1,15 @@
 // An xterm.js in an element: its output, its order, and its drawn size.
 
 import { WebLinksAddon } from "@xterm/addon-web-links";
-import { type ITheme, Terminal as Emulator } from "@xterm/xterm";
+import { Terminal as Emulator, type ITheme } from "@xterm/xterm";
 import type { Chunk } from "rejoin";
-import { Utf8Splitter } from "./utf8-splitter";
 import { acceptClipboard } from "./clipboard";
 import { ENGINE_OPTIONS, matchEngine } from "./engine";
 import { type QuerySuppressor, suppressQueries } from "./queries";
+import { Utf8Splitter } from "./utf8-splitter";
 
-const FONT_FAMILY = 'ui-monospace, "SF Mono", "Cascadia Mono", "Segoe UI Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
+const FONT_FAMILY =
+  'ui-monospace, "SF Mono", "Cascadia Mono", "Segoe UI Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 const FONT_PX = 14;
 /** Below it, some fonts lose their underscores at the bottom of the line. */
 const LINE_HEIGHT = 1.1;
@@ -88,7 +89,10 @@ export class Screen {
   get fittingSize(): Size {
     const { clientWidth, clientHeight } = this.#element;
     return {
-      cols: Math.min(1000, Math.max(2, Math.floor((clientWidth - SCROLLBAR_PX) / this.#cell.width))),
+      cols: Math.min(
+        1000,
+        Math.max(2, Math.floor((clientWidth - SCROLLBAR_PX) / this.#cell.width)),
+      ),
       rows: Math.min(500, Math.max(1, Math.floor(clientHeight / this.#cell.height))),
     };
   }
@@ -184,7 +188,10 @@ export class Screen {
   #fits(): boolean {
     const drawn = this.#screenRect();
     if (drawn === undefined) return true;
-    return drawn.width <= this.#element.clientWidth - SCROLLBAR_PX && drawn.height <= this.#element.clientHeight;
+    return (
+      drawn.width <= this.#element.clientWidth - SCROLLBAR_PX &&
+      drawn.height <= this.#element.clientHeight
+    );
   }
 
   #measure(): void {
@@ -192,7 +199,10 @@ export class Screen {
     this.#ratio = devicePixelRatio;
     const drawn = this.#screenRect();
     if (drawn === undefined || drawn.width === 0) return;
-    this.#cell = { width: drawn.width / this.emulator.cols, height: drawn.height / this.emulator.rows };
+    this.#cell = {
+      width: drawn.width / this.emulator.cols,
+      height: drawn.height / this.emulator.rows,
+    };
   }
 
   /** Draws with the GPU if there is one, and without it after a context loss. */
@@ -227,10 +237,13 @@ export class Screen {
 
 /** Returns whether a GPU draws WebGL. Software WebGL is slower than DOM elements. */
 function hasGpu(): boolean {
-  const context = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const context = document
+    .createElement("canvas")
+    .getContext("webgl2", { failIfMajorPerformanceCaveat: true });
   if (context === null) return false;
 
-  const name = context.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER;
+  const name =
+    context.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER;
   const software = SOFTWARE_RENDERERS.test(String(context.getParameter(name)));
   // Released at once, because browsers limit the number of contexts.
   context.getExtension("WEBGL_lose_context")?.loseContext();

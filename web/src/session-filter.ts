@@ -25,7 +25,9 @@ export function matches(session: SessionInfo, { text, state }: Filter): boolean 
 
   const { title, name, profile, owner, id } = session;
   const query = text.toLowerCase();
-  return [title, name ?? "", profile, owner, id].some((field) => field.toLowerCase().includes(query));
+  return [title, name ?? "", profile, owner, id].some((field) =>
+    field.toLowerCase().includes(query),
+  );
 }
 
 /** Returns the query of a page. */

@@ -1,15 +1,24 @@
 // The list of terminals, with its filter and the buttons to close them.
 
-import type { SessionInfo } from "rejoin";
 import type { Ref } from "preact";
 import { useRef, useState } from "preact/hooks";
+import type { SessionInfo } from "rejoin";
 import { logOut, me } from "./account";
 import { NewTerminal } from "./new-terminal";
 import { addressOf, DEVICES_ADDRESS, goTo, openSession, route } from "./route";
 import { type Filter, isFiltering } from "./session-filter";
-import { clearEnded, closeSession, filter, listMore, nextPage, sessions, sessionTitle, setFilter } from "./sessions";
+import {
+  clearEnded,
+  closeSession,
+  filter,
+  listMore,
+  nextPage,
+  sessions,
+  sessionTitle,
+  setFilter,
+} from "./sessions";
 import { useNow } from "./status";
-import { age, hasEnded, exitText } from "./wording";
+import { age, exitText, hasEnded } from "./wording";
 
 const AGE_REFRESH_MS = 15_000;
 /** The server's limit, in characters. */
@@ -30,15 +39,28 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
       <nav aria-label="Terminals" aria-keyshortcuts="Control+Shift+L">
         <ul>
           {list?.map((session) => (
-            <SessionEntry key={session.id} session={session} now={now} onClose={() => setClosing(session)} />
+            <SessionEntry
+              key={session.id}
+              session={session}
+              now={now}
+              onClose={() => setClosing(session)}
+            />
           ))}
         </ul>
-        {list?.length === 0 && <p class="faint empty">{isFiltering(filter.value) ? "No matching terminals." : "No terminals yet."}</p>}
+        {list?.length === 0 && (
+          <p class="faint empty">
+            {isFiltering(filter.value) ? "No matching terminals." : "No terminals yet."}
+          </p>
+        )}
         <ListEnd />
       </nav>
       <div class="sidebar-foot">
         <span class="user">{me.value?.user_id}</span>
-        <a class="link" href={DEVICES_ADDRESS} aria-current={route.value.name === "devices" ? "page" : undefined}>
+        <a
+          class="link"
+          href={DEVICES_ADDRESS}
+          aria-current={route.value.name === "devices" ? "page" : undefined}
+        >
           Devices
         </a>
         <button type="button" class="link" onClick={() => void logOut()}>
@@ -116,7 +138,15 @@ function ListEnd() {
   );
 }
 
-function SessionEntry({ session, now, onClose }: { session: SessionInfo; now: number; onClose: () => void }) {
+function SessionEntry({
+  session,
+  now,
+  onClose,
+}: {
+  session: SessionInfo;
+  now: number;
+  onClose: () => void;
+}) {
   const title = sessionTitle(session);
   const ended = hasEnded(session.status);
   const remove = async () => {
@@ -124,7 +154,10 @@ function SessionEntry({ session, now, onClose }: { session: SessionInfo; now: nu
   };
   return (
     <li>
-      <a href={addressOf(session.id)} aria-current={openSession.value === session.id ? "page" : undefined}>
+      <a
+        href={addressOf(session.id)}
+        aria-current={openSession.value === session.id ? "page" : undefined}
+      >
         <span class="entry-title">
           <span class="dot" data-status={session.status} aria-hidden="true" />
           <span class="ellipsis">{title}</span>
@@ -149,7 +182,8 @@ function SessionEntry({ session, now, onClose }: { session: SessionInfo; now: nu
 
 function describe(session: SessionInfo, now: number): string {
   const owner = session.owner === me.value?.user_id ? "" : `${session.owner} · `;
-  if (hasEnded(session.status)) return `${owner}${exitText(session)} · ${age(session.last_activity_at, now)}`;
+  if (hasEnded(session.status))
+    return `${owner}${exitText(session)} · ${age(session.last_activity_at, now)}`;
   const attached = session.connections === 0 ? "not attached" : `${session.connections} attached`;
   return `${owner}${attached} · ${age(session.created_at, now)}`;
 }

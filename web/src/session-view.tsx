@@ -7,9 +7,9 @@ import { Bar } from "./bar";
 import { CopyNotice } from "./copy-notice";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
-import { type SessionDetails, OpenSession } from "./open-session";
+import { OpenSession, type SessionDetails } from "./open-session";
 import { sessionInfo, sessionTitle } from "./sessions";
-import { asSentence, hasEnded, exitText } from "./wording";
+import { asSentence, exitText, hasEnded } from "./wording";
 
 export function SessionView({ id }: { id: string }) {
   const element = useRef<HTMLDivElement>(null);
@@ -30,12 +30,17 @@ export function SessionView({ id }: { id: string }) {
         <h1 class="title ellipsis">{info === undefined ? "" : sessionTitle(info)}</h1>
         <Note details={details} />
       </Bar>
-      <div class="screen" data-ended={details.value !== null && hasEnded(details.value.status) ? "" : undefined}>
+      <div
+        class="screen"
+        data-ended={details.value !== null && hasEnded(details.value.status) ? "" : undefined}
+      >
         <div class="screen-area" ref={element} />
         {open !== null && <CopyNotice clipboard={open.clipboard} />}
         {failure !== null && <Failure error={failure} />}
       </div>
-      {open !== null && <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />}
+      {open !== null && (
+        <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />
+      )}
     </>
   );
 }
@@ -58,7 +63,10 @@ function Note({ details }: { details: Signal<SessionDetails | null> }) {
   const size = known.ownsSize ? "" : `${known.size.cols}×${known.size.rows}`;
   const text = [role, size].filter(Boolean).join(" · ");
   return (
-    <span class="note" title={known.ownsSize ? "" : "Another window sets the size. Type here to take over."}>
+    <span
+      class="note"
+      title={known.ownsSize ? "" : "Another window sets the size. Type here to take over."}
+    >
       {text}
     </span>
   );

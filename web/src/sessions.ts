@@ -241,8 +241,7 @@ effect(() => {
 let requestedUnlisted: string | null = null;
 effect(() => {
   const id = openSession.value;
-  const isListed =
-    sessions.value === null || sessions.value.some((session) => session.id === id);
+  const isListed = sessions.value === null || sessions.value.some((session) => session.id === id);
 
   if (id === null || isListed) requestedUnlisted = null;
   else if (requestedUnlisted !== id) {

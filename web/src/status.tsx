@@ -27,7 +27,13 @@ export function Status() {
       return state.code === null ? (
         <StatusLine tone="bad" text="Logged out" />
       ) : (
-        <StatusLine tone="bad" text="Disconnected" title={state.reason} action="Connect" act={() => connection.open()} />
+        <StatusLine
+          tone="bad"
+          text="Disconnected"
+          title={state.reason}
+          action="Connect"
+          act={() => connection.open()}
+        />
       );
   }
 }

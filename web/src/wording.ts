@@ -7,7 +7,11 @@ export function hasEnded(status: SessionStatus): boolean {
 }
 
 /** Returns the end of a session in words, such as `exited with code 3`. */
-export function exitText({ status, exit, reason }: Pick<SessionInfo, "status" | "exit" | "reason">): string {
+export function exitText({
+  status,
+  exit,
+  reason,
+}: Pick<SessionInfo, "status" | "exit" | "reason">): string {
   if (exit?.signal) return `ended by ${exit.signal}`;
   if (exit?.code !== null && exit?.code !== undefined) return `exited with code ${exit.code}`;
   if (status === "error") return reason ? `failed: ${reason}` : "failed";

@@ -5,7 +5,10 @@ import { emulator, lines, write } from "./emulator";
 const SIZE = { cols: 10, rows: 3 };
 
 function isWrapped({ buffer }: Terminal): boolean[] {
-  return Array.from({ length: buffer.active.length }, (_, at) => buffer.active.getLine(at)?.isWrapped ?? false);
+  return Array.from(
+    { length: buffer.active.length },
+    (_, at) => buffer.active.getLine(at)?.isWrapped ?? false,
+  );
 }
 
 test.each([
@@ -22,6 +25,7 @@ test.each([
 ])("%s has the engine's width of %i columns", async (text, columns) => {
   const terminal = emulator(SIZE);
   expect(terminal.unicode.activeVersion).toBe("rejoin");
+
   await write(terminal, text);
   expect(terminal.buffer.active.cursorX).toBe(columns);
 });
@@ -31,6 +35,7 @@ test("titles can be pushed and popped", async () => {
   const titles: string[] = [];
   terminal.onTitleChange((title) => titles.push(title));
   await write(terminal, "\x1b]2;one\x07\x1b[22;2t\x1b]2;two\x07\x1b[23;2t");
+
   expect(titles).toEqual(["one", "two", "one"]);
 });
 
@@ -40,7 +45,9 @@ test("xterm.js alone stops parsing after erasing above the last cell", async () 
   const alone = emulator(SIZE, false);
   const thrown = new Promise<Error>((resolve) => process.once("uncaughtException", resolve));
   alone.write(`${LAST_CELL}\x1b[1J`);
+
   expect((await thrown).message).toMatch(/isWrapped/);
+
   alone.write("\x1b[Hnext");
   await new Promise((resolve) => setTimeout(resolve));
   expect(lines(alone)).not.toContain("next");
@@ -51,6 +58,7 @@ test.each(["\x1b[1J", "\x1b[?1J"])("%j in the last cell keeps the cursor", async
   await write(terminal, `${LAST_CELL}${erase}`);
   expect(lines(terminal)).toEqual([]);
   expect([terminal.buffer.active.cursorX, terminal.buffer.active.cursorY]).toEqual([9, 2]);
+
   await write(terminal, "\x1b[Hnext");
   expect(lines(terminal)).toEqual(["next"]);
 });
@@ -58,6 +66,7 @@ test.each(["\x1b[1J", "\x1b[?1J"])("%j in the last cell keeps the cursor", async
 test("erasing with a pending wrap keeps the wrap", async () => {
   const terminal = emulator(SIZE);
   await write(terminal, "\x1b[3;1H0123456789\x1b[1J|");
+
   expect(lines(terminal)).toEqual(["", "", "", "|"]);
   expect(isWrapped(terminal)).toEqual([false, false, false, true]);
 });
@@ -74,6 +83,7 @@ test("erasing in the last column unwraps the row below", async () => {
   const [terminal, alone] = [emulator(SIZE), emulator(SIZE, false)];
   await write(terminal, output);
   await write(alone, output);
+
   expect(terminal.buffer.active.baseY).toBe(3);
   expect(isWrapped(terminal)).toEqual([false, true, false, false, false, false]);
   expect(isWrapped(terminal)).not.toEqual(isWrapped(alone));

@@ -1,7 +1,7 @@
 import { Terminal } from "@xterm/headless";
 import { describe, expect, test } from "vitest";
-import { QUERIES } from "./query-samples";
 import { suppressQueries } from "../src/queries";
+import { QUERIES } from "./query-samples";
 
 function answersTo(data: string | Uint8Array, suppress: boolean): Promise<string[]> {
   const terminal = new Terminal({ allowProposedApi: true });
@@ -23,8 +23,10 @@ describe("the screen does not answer", () => {
     suppressQueries(terminal as never);
     const answers: string[] = [];
     terminal.onData((answer) => answers.push(answer));
-    for (const { bytes } of QUERIES) for (const byte of new TextEncoder().encode(bytes)) terminal.write(Uint8Array.of(byte));
+    for (const { bytes } of QUERIES)
+      for (const byte of new TextEncoder().encode(bytes)) terminal.write(Uint8Array.of(byte));
     await new Promise<void>((resolve) => terminal.write("", resolve));
+
     expect(answers).toEqual([]);
   });
 });
@@ -35,7 +37,10 @@ test("xterm.js alone answers", async () => {
 });
 
 test("sequences that resemble queries take effect", async () => {
-  const terminal = new Terminal({ allowProposedApi: true, windowOptions: { pushTitle: true, popTitle: true } });
+  const terminal = new Terminal({
+    allowProposedApi: true,
+    windowOptions: { pushTitle: true, popTitle: true },
+  });
   suppressQueries(terminal as never);
   let title = "";
   terminal.onTitleChange((text) => {
@@ -43,6 +48,11 @@ test("sequences that resemble queries take effect", async () => {
   });
   const setting = "\x1b]2;one\x07\x1b[22;0t\x1b]2;two\x07\x1b[23;0t\x1b[?2004h\x1b[?1h\x1b[4h";
   await new Promise<void>((resolve) => terminal.write(setting, resolve));
+
   expect(title).toBe("one");
-  expect(terminal.modes).toMatchObject({ bracketedPasteMode: true, applicationCursorKeysMode: true, insertMode: true });
+  expect(terminal.modes).toMatchObject({
+    bracketedPasteMode: true,
+    applicationCursorKeysMode: true,
+    insertMode: true,
+  });
 });
