@@ -15,7 +15,7 @@ export type LocalErrorCode =
 export class RejoinError extends Error {
   /** A code of `ERROR_CODES`, a code of a newer server, or a `LocalErrorCode`. */
   readonly code: ErrorCode | LocalErrorCode | (string & {});
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   readonly retryable: boolean;
 
   constructor(payload: ErrorPayload) {

@@ -29,6 +29,7 @@ export class Heartbeat {
   /** Records incoming data. Call it for each message. */
   received(): void {
     this.#receivedAt = Date.now();
+    // Any message proves that the connection is alive, not only the pong.
     if (this.#pinging) this.#watch(this.#silenceMs);
   }
 

@@ -96,6 +96,7 @@ export class ImplicitStreams {
   /** Handles a gap of any topic; ignores those of other streams. */
   receiveGap({ topic, missed, reason, position }: TopicGap): void {
     const stream = this.#streams.get(topic as ImplicitTopic);
+    // During a resume, its reply reports the gap.
     if (stream === undefined || stream.held !== null) return;
 
     stream.position = position;

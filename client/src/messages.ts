@@ -158,7 +158,7 @@ export interface PresenceState {
   connections: number;
   /** The present devices of all users; absent for large groups. */
   members?: PresenceMember[];
-  /** Whether `members` is incomplete. */
+  /** True if `members` is incomplete. */
   truncated?: boolean;
 }
 
@@ -166,7 +166,7 @@ export interface PresenceState {
 export interface PresenceChange {
   joined?: PresenceMember;
   left?: PresenceMember;
-  /** Whether it was the user's first device to join or last one to leave. */
+  /** True if it was the user's first device to join or last one to leave. */
   whole_user: boolean;
   /** The number of users after the change. */
   users: number;

@@ -18,7 +18,7 @@ export interface Presence {
   connections: number;
   /** The present devices of all users. */
   members: readonly PresenceMember[];
-  /** Whether `members` is incomplete. */
+  /** True if `members` is incomplete. */
   truncated: boolean;
 }
 
@@ -147,6 +147,7 @@ function applyChange(known: Presence | null, change: PresenceChange): Presence {
   const isOther = ({ user, device }: PresenceMember) =>
     user !== changed?.user || device !== changed.device;
 
+  // A join may also update a known member, such as its name.
   const others = known?.members.filter(isOther) ?? [];
   const members = joined === undefined ? others : [...others, joined];
   return { users, connections, members, truncated: known?.truncated ?? true };

@@ -19,7 +19,7 @@ export class ReconnectTimer {
     this.#connect = connect;
   }
 
-  /** Whether the server's announced delay has passed. */
+  /** True if the server's announced delay has passed. */
   get mayRetry(): boolean {
     return Date.now() >= this.#notBefore;
   }

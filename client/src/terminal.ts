@@ -80,7 +80,7 @@ export class Terminal {
   /** The offset of the next output; null until the first snapshot. */
   #offset: number | null = null;
   #unparsedBytes = 0;
-  /** Whether the terminal detached until the screen has parsed its output. */
+  /** True if the terminal detached until the screen has parsed its output. */
   #paused = false;
   #ended = false;
   #detached = false;
@@ -219,10 +219,12 @@ export class Terminal {
         break;
       case "input_ack":
         this.#input.acknowledge(message.offset);
+        // The program reads again, so later errors start at the short delay.
         this.#resendMs = FIRST_RESEND_MS;
         this.#sendInput();
         break;
       case "input":
+        // Only clients send input.
         break;
     }
   }

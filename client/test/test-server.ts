@@ -18,7 +18,7 @@ export interface TestServerOptions {
   heartbeatMs?: number;
   /** The bytes of output that a session retains for resumes. */
   ringBytes?: number;
-  /** Whether input is printed back, as a shell does. */
+  /** True if input is printed back, as a shell does. */
   echo?: boolean;
   http?: RequestListener;
   /** The base path. Default: `/`. */
@@ -32,11 +32,11 @@ export class TestServer {
   readonly connections = new Set<TestConnection>();
   readonly received: Received[] = [];
   readonly #topics = new Map<string, TestTopic>();
-  /** Whether messages get no reply, as from a dead server. */
+  /** True if messages get no reply, as from a dead server. */
   ignoresMessages = false;
-  /** Whether input is not acknowledged, as if the connection broke before. */
+  /** True if input is not acknowledged, as if the connection broke before. */
   withholdAcks = false;
-  /** Whether upgrades are answered with 401. */
+  /** True if upgrades are answered with 401. */
   refuseUpgrades = false;
   /** The number of inputs to refuse, as if the program did not read. */
   refuseInputs = 0;

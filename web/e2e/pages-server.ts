@@ -32,7 +32,7 @@ export interface PagesServer {
   /** The requests that changed something: method, path, body. */
   changes: string[];
   admin: boolean;
-  /** Whether the server refuses the cookie, as after the login's end. */
+  /** True if the server refuses the cookie, as after the login's end. */
   rejectsCookie: boolean;
 }
 
@@ -78,6 +78,7 @@ async function handle(
     response.end(reply === undefined ? undefined : JSON.stringify(reply));
     return;
   }
+  // The prefix check below refuses paths that leave the folder.
   const file = join(PAGES, path || "index.html");
   if (path === null || !file.startsWith(PAGES) || !existsSync(file)) {
     response.writeHead(404).end();

@@ -43,7 +43,7 @@ export const me = signal<Me | null | undefined>(undefined);
 /** The reason for the login page, if there is one. */
 export const loginReason = signal<string | null>(null);
 
-/** Whether the server could not be reached for the first check. */
+/** True if the server could not be reached for the first check. */
 export const unreachable = signal(false);
 
 /** The user switch that waits for confirmation. */
@@ -104,7 +104,7 @@ async function applyLoginLink(credential: Credential): Promise<void> {
   }
 }
 
-/** Tells tokens from codes: only tokens contain dots (RFC 7519). */
+/** Distinguishes tokens from codes: only tokens contain dots (RFC 7519). */
 function parseCredential(text: string): Credential {
   return text.includes(".") ? { token: text } : { code: text };
 }

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { Status } from "./status";
 
-/** Whether the list is open on narrow windows, where it is a drawer. */
+/** True if the list is open on narrow windows, where it is a drawer. */
 export const drawerOpen = signal(false);
 
 export function Bar({ children }: { children: ComponentChildren }) {

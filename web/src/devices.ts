@@ -31,7 +31,7 @@ export interface BrowserSession {
   created_at: number;
   last_used_at: number;
   expires_at: number;
-  /** Whether it belongs to this browser. */
+  /** True if it belongs to this browser. */
   current: boolean;
 }
 
@@ -46,7 +46,7 @@ export interface Device {
 export const connections = signal<ConnectionInfo[] | null>(null);
 /** Null until the first reply. */
 export const browserSessions = signal<BrowserSession[] | null>(null);
-/** Whether `connections` is incomplete. */
+/** True if `connections` is incomplete. */
 export const moreConnections = signal(false);
 
 const GONE_CODES = new Set<string>(["unknown_connection", "not_found"]);
@@ -147,6 +147,7 @@ export async function refreshConnections(): Promise<void> {
       callApi<{ browser_sessions: BrowserSession[] }>("GET", `${path}/browser-sessions`),
     ]);
 
+    // The user may have changed during the request.
     if (me.value?.user_id === user) {
       connections.value = page.connections;
       moreConnections.value = page.next !== null;

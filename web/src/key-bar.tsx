@@ -10,6 +10,7 @@ interface KeyBarProps {
 }
 
 export function KeyBar({ send, modifiers, screen }: KeyBarProps) {
+  // Programs choose between both encodings of arrow keys (DECCKM).
   const arrow = (letter: string) =>
     send(screen.emulator.modes.applicationCursorKeysMode ? `\x1bO${letter}` : `\x1b[${letter}`);
   const toggle = (name: "ctrl" | "alt") => {

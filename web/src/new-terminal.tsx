@@ -20,6 +20,7 @@ export function NewTerminal() {
     if (id !== null) goTo(id);
   };
 
+  // `details` closes neither by Escape nor by a click outside.
   useEffect(() => {
     const close = (event: Event) => {
       const isOutside =

@@ -36,7 +36,7 @@ export interface SessionDetails {
   reason: string | null;
   size: Size;
   role: Role;
-  /** Whether this window sets the session's size. Keeps its value while disconnected. */
+  /** True if this window sets the session's size. Keeps its value while disconnected. */
   ownsSize: boolean;
 }
 

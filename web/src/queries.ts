@@ -32,7 +32,7 @@ const FOCUS_EVENTS = 1004;
 
 /** The registered handlers. */
 export interface QuerySuppressor {
-  /** Whether the emulator's current output is its own, not the user's input. */
+  /** True if the emulator's current output is its own, not the user's input. */
   readonly suppressing: boolean;
   dispose(): void;
 }

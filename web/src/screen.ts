@@ -100,6 +100,7 @@ export class Screen {
   /** Writes output. */
   write({ bytes, parsed }: Chunk): void {
     const pieces = this.#splitter.take(bytes);
+    // Only the last piece reports the chunk as parsed; an empty one does if nothing is left.
     const last = pieces.pop() ?? "";
     for (const piece of pieces) this.emulator.write(piece);
     this.emulator.write(last, parsed);
@@ -195,6 +196,7 @@ export class Screen {
   }
 
   #measure(): void {
+    // Measured at the normal size, which all scaled sizes are computed from.
     this.#setFont(FONT_PX);
     this.#ratio = devicePixelRatio;
     const drawn = this.#screenRect();

@@ -8,7 +8,7 @@ import { hasEnded } from "./wording";
 export interface Filter {
   readonly text: string;
   readonly state: "all" | "running" | "ended";
-  /** Whether an administrator sees the sessions of all users. */
+  /** True if an administrator sees the sessions of all users. */
   readonly everyone: boolean;
 }
 

@@ -78,6 +78,7 @@ export async function clearEnded(): Promise<void> {
 
   try {
     const { sessions: ended } = await callApi<Page>("GET", `sessions?${query}`);
+    // One at a time, because a burst of requests could exceed the rate limit.
     for (const { id } of ended) await connection.request("close_session", { session: id });
 
     const removed = new Set(ended.map(({ id }) => id));
@@ -172,6 +173,7 @@ function handleMessage({ event, data }: TopicMessage): void {
 function applyUpdate(update: ListUpdate): void {
   const filtered: ListUpdate = (list) =>
     update(list).filter((session) => matches(session, filter.value));
+  // Replies under way may be older than this update.
   for (const updates of pendingUpdates) updates.push(filtered);
   if (sessions.value !== null) sessions.value = filtered(sessions.value);
 

@@ -16,6 +16,7 @@ export function SwitchUser() {
     confirmed.current = confirms;
     (event.currentTarget as HTMLElement).closest("dialog")?.close();
   };
+  // Also called when Escape closes the dialog: then nothing is confirmed.
   const done = () => {
     void switchUser(confirmed.current);
     confirmed.current = false;
