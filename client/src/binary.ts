@@ -69,6 +69,7 @@ function readVarint(bytes: Uint8Array, start: number): { value: number; end: num
     value += (byte & 0x7f) * scale;
     if (value > Number.MAX_SAFE_INTEGER) return null;
     if (byte < 0x80) return { value, end: at + 1 };
+
     scale *= 0x80;
   }
 

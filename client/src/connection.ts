@@ -11,7 +11,6 @@ import {
   type AuthRefused,
   type AuthResult,
   type Closing,
-  type Envelope,
   type ErrorPayload,
   type PresenceState,
   parseMessage,
@@ -224,6 +223,7 @@ export class Connection implements Requester {
       this.#finish(AUTHENTICATION_FAILED, "There is no token. Log in first.");
       return;
     }
+
     this.#openSocket(token);
   }
 
@@ -288,16 +288,15 @@ export class Connection implements Requester {
   #receive(data: string | ArrayBuffer): void {
     this.#heartbeat?.received();
 
-    if (typeof data === "string") {
-      const message = parseMessage(data);
-      if (message !== null) this.#dispatch(message);
+    if (typeof data !== "string") {
+      const message = decodeBinary(data);
+      if (message !== null) this.#emitter.emit("binary", message);
       return;
     }
-    const message = decodeBinary(data);
-    if (message !== null) this.#emitter.emit("binary", message);
-  }
 
-  #dispatch(message: Envelope): void {
+    // Unknown and malformed messages are ignored: newer servers may send them.
+    const message = parseMessage(data);
+    if (message === null) return;
     if (message.reply_to !== undefined) {
       this.#replies.deliver(message.reply_to, message);
       return;

@@ -144,6 +144,7 @@ export class ImplicitStreams {
     // A set iterates in insertion order, so the first position is the oldest.
     for (const oldest of stream.seen) {
       if (stream.seen.size <= MAX_SEEN_POSITIONS) break;
+
       stream.seen.delete(oldest);
     }
 

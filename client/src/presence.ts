@@ -58,8 +58,10 @@ export class PresenceSubscriptions {
     return () => {
       subscription.listeners.delete(entry);
       if (subscription.listeners.size > 0) return;
+
       // A second call must not end a newer subscription to the same subject.
       if (this.#subscriptions.get(key) !== subscription) return;
+
       this.#subscriptions.delete(key);
       subscription.unsubscribe();
     };
@@ -67,6 +69,7 @@ export class PresenceSubscriptions {
 
   #receive(message: ServerMessage): void {
     if (message.type !== "presence") return;
+
     this.#subscriptions.get(keyOf(message.payload))?.receive(message.payload);
   }
 }
@@ -106,6 +109,7 @@ class PresenceSubscription {
         this.#retry = setTimeout(() => this.subscribe(), this.#backoff.next());
         return;
       }
+
       for (const { failed } of [...this.listeners]) failed(reply.error);
     });
   }

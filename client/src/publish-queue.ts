@@ -43,6 +43,7 @@ export class PublishQueue {
     });
     connection.on("state", ({ name }) => {
       if (name !== "closed") return;
+
       // A copy: failing a message removes it.
       for (const message of [...this.#pending]) this.#fail(message, connectionLost());
     });

@@ -187,6 +187,7 @@ export class Terminal {
 
     // The next connection attaches again.
     if (this.#connection.state.name !== "connected") return;
+
     const { error } = reply;
     if (error.retryable) this.#retry = setTimeout(() => this.#attach(), this.#backoff.next());
     else this.#emitter.emit("failed", error);
@@ -250,6 +251,7 @@ export class Terminal {
     let isParsed = false;
     const parsed = () => {
       if (isParsed) return;
+
       isParsed = true;
 
       this.#unparsedBytes -= bytes.length;
@@ -289,11 +291,13 @@ export class Terminal {
 
   #sendInput(): void {
     if (this.#attached === null || this.#attached.role === "viewer") return;
+
     for (const piece of this.#input.take()) this.#sendPiece(piece);
   }
 
   #sendPiece({ seq, bytes }: InputPiece): void {
     if (this.#attached === null) return;
+
     this.#connection.sendBinary(encodeBinary("input", this.#attached.stream, seq, bytes));
   }
 
@@ -304,6 +308,7 @@ export class Terminal {
     this.#connection.sendRequest("resize", payload, (reply) => {
       // Each attach sends the size, so only an error while attached needs a retry.
       if (reply.ok || !reply.error.retryable || this.#attached === null) return;
+
       this.#resizeRetry = setTimeout(() => this.#sendSize(), RESIZE_RETRY_MS);
     });
   }

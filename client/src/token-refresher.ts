@@ -39,6 +39,7 @@ export class TokenRefresher {
       await this.#actions.refresh();
     } catch (error) {
       if (run !== this.#run) return;
+
       this.#actions.failed(error);
 
       // Errors of the token provider, such as a failed fetch, are temporary too.

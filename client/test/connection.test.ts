@@ -11,6 +11,7 @@ describe("with a server", () => {
 
   beforeEach(async () => {
     server = await TestServer.start();
+    // No delay before reconnects.
     vi.spyOn(Math, "random").mockReturnValue(0);
   });
   afterEach(async () => {

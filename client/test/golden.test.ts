@@ -34,6 +34,7 @@ describe("golden messages", () => {
   test.skipIf(vectors.length === 0)("server messages are parsed", () => {
     for (const { direction, name, json } of vectors) {
       if (direction !== "server") continue;
+
       const envelope = typeof json === "string" ? JSON.parse(json) : json;
       const message = parseMessage(JSON.stringify(envelope));
       expect(message, name).not.toBeNull();
@@ -78,6 +79,7 @@ describe("golden messages on a connection", () => {
         find("client", name).payload,
       );
     }
+
     connection.close();
   });
 

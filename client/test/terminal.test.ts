@@ -87,6 +87,7 @@ test("repeated bytes are shown once", async () => {
     reader.binary("output", 1, 0, Buffer.from("one"));
     reader.binary("output", 1, 2, Buffer.from("e two"));
   }
+
   await viewer.shows("one two");
 });
 

@@ -28,6 +28,7 @@ export function next<Events extends object, Name extends keyof Events>(
   return new Promise((resolve) => {
     const stop = source.on(name, (value) => {
       if (!matches(value)) return;
+
       stop();
       resolve(value);
     });

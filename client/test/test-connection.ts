@@ -26,6 +26,7 @@ export class TestConnection {
     const { searchParams } = new URL(url, "http://server");
     this.device = { id: searchParams.get("device_id"), name: searchParams.get("device_name") };
     this.userAgent = headers["user-agent"] ?? "";
+    // A cookie authenticates at once, without a request.
     if (headers.cookie?.includes("rejoin_session=good"))
       this.send({ type: "auth_result", payload: this.#auth() });
     socket.on("message", (data: Buffer, binary) => {
@@ -57,6 +58,7 @@ export class TestConnection {
     const message = decodeBinary(new Uint8Array(data).buffer);
     const reader = this.readers.find((reader) => reader.stream === message?.stream);
     if (message === null || reader === undefined) return;
+
     const { session, writer } = reader;
     const text = Buffer.from(message.bytes).toString();
     if (this.server.refuseInputs > 0) {
@@ -67,12 +69,14 @@ export class TestConnection {
       });
       return;
     }
+
     if (message.offset === (session.writers.get(writer) ?? 0) + 1) {
       session.writers.set(writer, message.offset);
       session.input += text;
       this.server.takeSize(session, reader, this.id);
       if (this.server.options.echo) this.server.print(session, text.replaceAll("\r", "\r\n$ "));
     }
+
     this.server.record({ type: "input", payload: { seq: message.offset, text, writer } });
     if (!this.server.withholdAcks) this.binary("input_ack", reader.stream, message.offset);
   }
@@ -117,6 +121,7 @@ export class TestConnection {
           });
           this.server.sessions.delete(payload.session);
         }
+
         break;
       }
       case "resize":
@@ -146,6 +151,7 @@ export class TestConnection {
       default:
         refuse("unknown_type", `The type ${type} is unknown.`);
     }
+
     this.server.record({ type, payload });
   }
 
@@ -191,11 +197,13 @@ export class TestConnection {
       refuse(error.code, error.message, error.retryable);
       return;
     }
+
     const session = this.server.sessions.get(payload.session);
     if (session === undefined) {
       refuse("unknown_session", "The session does not exist.");
       return;
     }
+
     const end = session.output.length;
     const [epoch, offset] = (payload.position ?? "").split(".");
     const from = Number(offset);

@@ -146,6 +146,7 @@ export class TestServer {
   /** Makes a typing connection the owner of the size. */
   takeSize(session: TestSession, reader: Reader, connection: string): void {
     if (session.sizeOwner === connection) return;
+
     this.change(session, { cols: reader.cols, rows: reader.rows, size_owner: connection });
   }
 
@@ -167,6 +168,7 @@ export class TestServer {
     for (const connection of this.connections) {
       if (connection.topics.has(topic)) connection.send({ type: "message", payload });
     }
+
     return position;
   }
 

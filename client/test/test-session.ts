@@ -32,6 +32,7 @@ export class TestSession {
       printTo(offset);
       send({ type: "session", payload });
     }
+
     printTo(this.output.length);
   }
 }

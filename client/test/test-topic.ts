@@ -36,6 +36,7 @@ export class TestTopic {
     };
     if (position === undefined) return startAt(this.#count, { verdict: "fresh" });
     if (!position.startsWith("t.")) return startAt(oldest, { verdict: "gap", reason: "epoch" });
+
     const number = Number(position.slice(2));
     if (number >= oldest) return startAt(number, { verdict: "resumed" });
     return startAt(oldest, { verdict: "gap", missed: oldest - number, reason: "retention" });

@@ -64,6 +64,7 @@ test.each(["gzip", "br"] as const)("the assets are small with %s", async (coding
     expect([cached.status, cached.body.length]).toEqual([304, 0]);
     bytes += body.length;
   }
+
   console.log(`${paths.length} assets: ${bytes} bytes with ${coding}`);
 
   expect(bytes).toBeLessThan(MAX_BYTES[coding]);

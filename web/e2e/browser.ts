@@ -46,6 +46,7 @@ let connection: Promise<Browser> | undefined;
 
 /** Opens a browser context with its own storage. */
 export async function openContext(options: BrowserContextOptions = {}): Promise<BrowserContext> {
+  // One connection per worker; it ends with the worker.
   connection ??= chromium.connect(inject("browserEndpoint"));
   const browser = await connection;
 
@@ -96,6 +97,7 @@ export async function seeLine(page: Page, pattern: RegExp): Promise<void> {
       for (let at = buffer.length - 1; at >= 0; at--) {
         if (expected.test(buffer.getLine(at)?.translateToString(true) ?? "")) return true;
       }
+
       return false;
     },
     { source: pattern.source, flags: pattern.flags },

@@ -15,6 +15,7 @@ beforeEach(() => {
 
 /** Opens the session on a page with a known text in its clipboard. */
 async function open(options: BrowserContextOptions = {}): Promise<Page> {
+  // The only test file that uses the clipboard, which all pages of the browser share.
   const permissions = ["clipboard-read", "clipboard-write"];
   await fixture.reopenContext({ permissions, ...options });
   const page = await fixture.logIn();
@@ -26,6 +27,7 @@ async function open(options: BrowserContextOptions = {}): Promise<Page> {
 async function show(page: Page, { info }: TestSession): Promise<void> {
   await goTo(page, `#/s/${info.id}`);
   await page.locator(".xterm-screen").waitFor();
+  // Only the focused page copies.
   await page.bringToFront();
 }
 

@@ -13,6 +13,7 @@ declare module "vitest" {
 
 /** Starts both and returns a function that stops them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // Once for all files: starting both takes longer than most tests.
   const browser = await startBrowser();
   const { server, stop } = await startRejoin();
   project.provide("browserEndpoint", browser.wsEndpoint());

@@ -85,6 +85,7 @@ describe("client", () => {
       fixture.proxy.cut();
       fixture.proxy.mend();
     }
+
     await Promise.all(published);
     await expect.poll(() => received.length).toBeGreaterThanOrEqual(100);
     expect(received).toEqual(Array.from({ length: 100 }, (_, at) => at + 1));

@@ -16,6 +16,7 @@ export class NetworkProxy {
         near.destroy();
         return;
       }
+
       const far = connect(target, "127.0.0.1");
       far.on("data", ({ length }) => this.#count(length));
       this.#join(near, far);
@@ -57,6 +58,7 @@ export class NetworkProxy {
   #count(bytes: number): void {
     this.#left -= bytes;
     if (this.#left > 0) return;
+
     this.#left = Infinity;
     this.cut();
   }

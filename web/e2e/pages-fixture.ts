@@ -69,6 +69,7 @@ export function usePages(): PagesFixture {
     if (task.result?.state === "fail") {
       await screenshotFailure(fixture.context.pages(), task.name);
     }
+
     await fixture.stop();
   });
 

@@ -65,6 +65,7 @@ async function handle(
 ): Promise<void> {
   const { pathname } = new URL(request.url ?? "/", "http://server");
   const path = pathname.startsWith(base) ? pathname.slice(base.length) : null;
+
   if (path?.startsWith("api/v1/")) {
     const body = await readBody(request);
     const [status, reply] = handleApi(
@@ -78,12 +79,14 @@ async function handle(
     response.end(reply === undefined ? undefined : JSON.stringify(reply));
     return;
   }
+
   // The prefix check below refuses paths that leave the folder.
   const file = join(PAGES, path || "index.html");
   if (path === null || !file.startsWith(PAGES) || !existsSync(file)) {
     response.writeHead(404).end();
     return;
   }
+
   response.writeHead(200, {
     "content-type": TYPES[extname(file)] ?? "application/octet-stream",
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -112,24 +115,31 @@ function handleApi(
       "set-cookie",
       `rejoin_session=${value}; HttpOnly; SameSite=Strict; Path=${new URL(pages.home).pathname}`,
     );
+
   if (operation === "POST login") {
     const { token, code } = JSON.parse(body) as { token?: string; code?: string };
     if ((token ?? code) !== "good") return refuse(code === "expired");
+
     cookie("good");
     pages.rejectsCookie = false;
     return [204];
   }
+
   if (pages.rejectsCookie || !headers.cookie?.includes("rejoin_session=good")) return refuse(false);
+
   const { server, profiles, admin } = pages;
   const [method, path = ""] = operation.split(" ");
   if (method !== "GET") pages.changes.push(body === "" ? operation : `${operation} ${body}`);
+
   if (operation === "POST logout") {
     cookie("; Max-Age=0");
     return [204];
   }
+
   if (operation === "GET me") return [200, { user_id: "ada", expires_at: null, admin }];
   if (operation === "GET profiles") return [200, { profiles }];
   if (operation === "GET sessions") return [200, sessionPage(server, searchParams)];
+
   const session = method === "GET" && server.sessions.get(path.replace("sessions/", ""));
   if (session) return [200, session.info];
   if (operation === "GET users/ada/browser-sessions")
@@ -138,6 +148,7 @@ function handleApi(
     pages.browserSessions = pages.browserSessions.filter(({ id }) => !path.endsWith(`/${id}`));
     return [204];
   }
+
   if (operation === "GET users/ada/connections")
     return [200, { connections: allConnections(pages), next: null }];
   if (method === "DELETE") return endConnections(pages, ({ id }) => path === `connections/${id}`);
@@ -156,11 +167,13 @@ function sessionPage(
     query.get("q") ?? "",
     query.get("state") ?? "all",
   ] as const;
+
   const filter = { text, state: state as Filter["state"], everyone: user === null };
   const found = [...server.sessions.values()]
     .map(({ info }) => info)
     .filter((info) => (user === null || info.owner === user) && matches(info, filter))
     .sort((one, other) => other.created_at - one.created_at || (one.id < other.id ? 1 : -1));
+
   const begin = found.findIndex(({ id }) => id === query.get("after")) + 1;
   const page = found.slice(begin, begin + Number(query.get("limit")));
   return {

@@ -27,6 +27,7 @@ export class RejoinFixture {
   }
 
   async stop(): Promise<void> {
+    // The pages first: they would reconnect and log errors while the proxy stops.
     for (const context of this.#contexts.splice(0)) await context.close();
     await this.proxy.stop();
   }

@@ -70,6 +70,7 @@ function findBinary(): string {
   if (found === undefined) {
     throw new Error("There is no binary. Build it with cargo, or set REJOIN_BIN to its path.");
   }
+
   return found;
 }
 

@@ -104,6 +104,7 @@ test("boxes and wide characters keep their columns when restored", async () => {
       );
       if (cells.length > 0) found.push(cells);
     }
+
     return found;
   };
 
@@ -143,6 +144,7 @@ test("no output is lost when the connection breaks", async () => {
   const one = await openTerminal();
   const other = await openAgain(one);
   await seeLine(other, /^ready/);
+  // Both pages lose the connection within the output.
   fixture.proxy.cutAfter(100_000);
   await type(one, "seq 1 200000; echo do''ne\r");
   await one.getByText("Reconnecting").waitFor();
@@ -161,6 +163,7 @@ test("no output is lost when the connection breaks", async () => {
     await connected(page);
     await seeLine(page, /^done/);
   }
+
   const rows = await one.evaluate(() => globalThis.rejoin.terminal?.rows ?? 0);
   const numbers = SCROLLBACK_LINES + rows - 2;
   const tail = Array.from({ length: numbers }, (_, at) => String(200_000 - numbers + 1 + at));

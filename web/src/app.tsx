@@ -29,6 +29,7 @@ export function App() {
 function Content() {
   if (me.value) return <Workspace />;
   if (me.value === null) return <LoginPage />;
+
   return (
     <main class="placeholder full-page">
       <p role="status">{unreachable.value ? "Cannot reach the server. Retrying…" : ""}</p>
@@ -66,6 +67,7 @@ function Workspace() {
   }, []);
 
   const id = openSession.value;
+
   return (
     <div class="workspace" data-drawer={drawerOpen.value ? "open" : undefined}>
       <SessionList elementRef={list} />
@@ -99,6 +101,7 @@ function EmptyView() {
   if (isLoading) return <div class="placeholder" />;
 
   const hasTerminals = sessions.value?.length || isFiltering(filter.value);
+
   return (
     <div class="placeholder">
       <p>{hasTerminals ? "No terminal is open." : "You have no terminals yet."}</p>

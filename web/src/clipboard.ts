@@ -53,6 +53,7 @@ export class SessionClipboard {
   copy(base64: string): void {
     const allowed = answers.get(this.#session);
     if (allowed === false || this.#asked !== null || !document.hasFocus()) return;
+
     // Pages without TLS have no clipboard.
     if (!navigator.clipboard) return;
 
@@ -67,6 +68,7 @@ export class SessionClipboard {
       this.#write(text);
       return;
     }
+
     this.#asked = text;
     clearTimeout(this.#timer);
     this.#notice.value = { state: "asking", preview: preview(text) };

@@ -29,6 +29,7 @@ connection.on("state", (state) => {
   if (state.name === "closed" && state.code !== null && LOGIN_CLOSE_CODES.has(state.code)) {
     setLoggedOut(asSentence(state.reason || "The server refused the login."));
   }
+
   // Browsers hide the reason of a failed upgrade; an ended login is one of the possible reasons.
   if (state.name === "waiting" && navigator.onLine) void checkLogin();
 });
@@ -55,6 +56,7 @@ let openedFor: typeof me.value = null;
 effect(() => {
   const current = me.value;
   if (current === openedFor) return;
+
   openedFor = current;
 
   // Also for a new login of the same user: the previous browser session has ended.

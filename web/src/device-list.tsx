@@ -33,6 +33,7 @@ export function DeviceList() {
 
   const list = connections.value;
   const here = device().id;
+
   return (
     <>
       <Bar>
@@ -62,6 +63,7 @@ export function DeviceList() {
 function DeviceCard({ device, here, now }: { device: Device; here: boolean; now: number }) {
   const { id, name, connections: list, browserSessions } = device;
   const title = id === null ? "Unknown device" : name || id;
+
   return (
     <section class="device" aria-label={title}>
       <header>
@@ -94,6 +96,7 @@ function ConnectionEntry({ info, now }: { info: ConnectionInfo; now: number }) {
   const here = state.name === "connected" && state.auth.connection_id === info.id;
   const agent = shortAgent(info.user_agent);
   const origin = [info.address, info.role_context].filter(Boolean).join(" · ");
+
   return (
     <li>
       <div class="connection">
@@ -125,6 +128,7 @@ function ConnectionEntry({ info, now }: { info: ConnectionInfo; now: number }) {
 
 function BrowserSessionEntry({ session, now }: { session: BrowserSession; now: number }) {
   const agent = shortAgent(session.user_agent);
+
   return (
     <li class="browser-session">
       <div class="connection">
@@ -156,6 +160,7 @@ function BrowserSessionEntry({ session, now }: { session: BrowserSession; now: n
 
 function Age({ time, now }: { time: number; now: number }) {
   const ago = age(time, now);
+
   return (
     <time dateTime={new Date(time).toISOString()} title={new Date(time).toLocaleString()}>
       {ago === "just now" ? ago : `${ago} ago`}

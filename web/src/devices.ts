@@ -92,6 +92,7 @@ export function groupByDevice(
   for (const info of newestFirst) {
     deviceOf(info.device, info.device_name).connections.push(info);
   }
+
   for (const session of browserSessions) {
     deviceOf(session.device, session.device_name).browserSessions.push(session);
   }

@@ -17,6 +17,7 @@ export function KeyBar({ send, modifiers, screen }: KeyBarProps) {
     modifiers.value = { ...modifiers.value, [name]: !modifiers.value[name] };
     screen.emulator.focus();
   };
+
   return (
     // A press must not take the focus from the terminal: the keyboard would close.
     <div

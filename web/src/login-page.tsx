@@ -13,6 +13,7 @@ export function LoginPage() {
     if (await logIn(text)) setText("");
     setBusy(false);
   };
+
   return (
     <main class="login">
       <form onSubmit={(event) => void submit(event)}>

@@ -49,6 +49,7 @@ export function NewTerminal() {
       </button>
     );
   }
+
   return (
     <details class="menu" ref={menu}>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: a summary is interactive. */}

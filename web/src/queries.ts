@@ -58,6 +58,7 @@ export function suppressQueries({ parser }: Emulator): QuerySuppressor {
           suppressing = false;
         });
       }
+
       return false;
     }),
   ];

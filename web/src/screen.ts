@@ -201,6 +201,7 @@ export class Screen {
     this.#ratio = devicePixelRatio;
     const drawn = this.#screenRect();
     if (drawn === undefined || drawn.width === 0) return;
+
     this.#cell = {
       width: drawn.width / this.emulator.cols,
       height: drawn.height / this.emulator.rows,
@@ -210,9 +211,11 @@ export class Screen {
   /** Draws with the GPU if there is one, and without it after a context loss. */
   async #useGpu(): Promise<void> {
     if (!hasGpu()) return;
+
     try {
       const { WebglAddon } = await import("@xterm/addon-webgl");
       if (this.#disposed) return;
+
       const webgl = new WebglAddon();
       webgl.onContextLoss(() => webgl.dispose());
       this.emulator.loadAddon(webgl);

@@ -77,6 +77,7 @@ function FilterBar() {
   const { text, state, everyone } = filter.value;
   const admin = me.value?.admin ?? false;
   if (!admin && !sessions.value?.length && !isFiltering(filter.value)) return null;
+
   return (
     <search class="filter">
       <input
@@ -122,6 +123,7 @@ function ListEnd() {
   };
   const user = me.value?.user_id;
   const anyEnded = sessions.value?.some(({ owner, status }) => owner === user && hasEnded(status));
+
   return (
     <div class="list-end">
       {nextPage.value !== null && (
@@ -152,6 +154,7 @@ function SessionEntry({
   const remove = async () => {
     if ((await closeSession(session.id)) && openSession.value === session.id) goTo(null);
   };
+
   return (
     <li>
       <a
@@ -198,6 +201,7 @@ function ConfirmClose({ session, done }: { session: SessionInfo; done: () => voi
     dialog.current?.close();
     if ((await closeSession(session.id)) && openSession.value === session.id) goTo(null);
   };
+
   return (
     <dialog ref={show} onClose={done} aria-labelledby="confirm-close">
       <h2 id="confirm-close">Close “{sessionTitle(session)}”?</h2>

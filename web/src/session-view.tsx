@@ -24,6 +24,7 @@ export function SessionView({ id }: { id: string }) {
   }, [id]);
 
   const info = sessionInfo(id);
+
   return (
     <>
       <Bar>
@@ -52,6 +53,7 @@ function Note({ details }: { details: Signal<SessionDetails | null> }) {
 
   if (hasEnded(known.status)) {
     const hasFailed = known.status === "error" || known.exit?.signal || known.exit?.code;
+
     return (
       <span class="note chip" data-tone={hasFailed ? "bad" : "plain"} role="status">
         {exitText(known)}
@@ -62,6 +64,7 @@ function Note({ details }: { details: Signal<SessionDetails | null> }) {
   const role = known.role === "viewer" ? "view only" : "";
   const size = known.ownsSize ? "" : `${known.size.cols}×${known.size.rows}`;
   const text = [role, size].filter(Boolean).join(" · ");
+
   return (
     <span
       class="note"
@@ -74,6 +77,7 @@ function Note({ details }: { details: Signal<SessionDetails | null> }) {
 
 function Failure({ error }: { error: RejoinError }) {
   const isMissing = error.code === "unknown_session";
+
   return (
     <div class="placeholder overlay">
       <p>{isMissing ? "This terminal no longer exists." : asSentence(error.message)}</p>

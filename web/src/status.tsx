@@ -41,6 +41,7 @@ export function Status() {
 function Waiting({ retryAt, reason }: { retryAt: number; reason: string }) {
   const seconds = Math.max(0, Math.ceil((retryAt - useNow(250)) / 1000));
   const offline = !navigator.onLine;
+
   return (
     <StatusLine
       tone="busy"

@@ -21,6 +21,7 @@ export function SwitchUser() {
     void switchUser(confirmed.current);
     confirmed.current = false;
   };
+
   return (
     <dialog ref={show} onClose={done} aria-labelledby="switch-user">
       <h2 id="switch-user">Log in as “{to.user_id}”?</h2>

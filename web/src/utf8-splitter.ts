@@ -21,6 +21,7 @@ export class Utf8Splitter {
       pieces.push(piece.subarray(0, length));
       from += length;
     }
+
     if (from < end) pieces.push(all.subarray(from, end));
 
     return pieces;

@@ -23,6 +23,7 @@ export function age(since: number, now: number): string {
   const minutes = Math.floor(Math.max(0, now - since) / 60_000);
   if (minutes < 1) return "just now";
   if (minutes < 60) return `${minutes} min`;
+
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
 }
@@ -56,6 +57,7 @@ function browserOf(agent: string): { name: string; version: string } | undefined
     const version = new RegExp(`${mark}/(\\d+)`).exec(agent)?.[1];
     if (version !== undefined) return { name, version };
   }
+
   return undefined;
 }
 
