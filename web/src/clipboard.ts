@@ -36,8 +36,7 @@ export function acceptClipboard(
 export class SessionClipboard {
   readonly #session: string;
   readonly #notice = signal<CopyState | null>(null);
-  /** The text that the user is asked about. Later copies do not replace it: the user allows the
-   * text of the preview and no other. */
+  /** The text that the user is asked about. Later copies do not replace what was previewed. */
   #asked: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 

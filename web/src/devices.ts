@@ -130,7 +130,7 @@ async function change(failure: string, act: () => Promise<unknown>): Promise<voi
     if (!isGone) notifyFailure(failure, error);
   }
 
-  // Presence reports a device only after its grace period.
+  // Presence reports a lost device only after its grace period.
   void refreshConnections();
 }
 
