@@ -38,5 +38,5 @@ export async function sameText(one: Page, other: Page): Promise<void> {
     const pairs = Array.from({ length }, (_, at) => [text[at], otherText[at]]);
     return pairs.filter(([line, otherLine]) => line !== otherLine);
   };
-  await expect.poll(differences, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(differences).toEqual([]);
 }
