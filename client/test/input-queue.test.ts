@@ -1,46 +1,55 @@
 import { expect, test } from "vitest";
-import { InputQueue } from "../src/input.js";
+import { InputQueue } from "../src/input-queue.js";
 
 const key = new Uint8Array([97]);
 
-test("a large paste is cut, and no more than the window is in flight", () => {
+test("a large paste is split and limited in flight", () => {
   const queue = new InputQueue();
   queue.push(new Uint8Array(100 * 1024));
   const pieces = queue.take();
+
   expect(pieces.map((piece) => piece.bytes.length)).toEqual(Array(8).fill(8 * 1024));
   expect(queue.take()).toEqual([]);
+
   queue.acknowledge(2);
   expect(queue.take().map((piece) => piece.seq)).toEqual([9, 10]);
 });
 
-test("no more than 64 keys are in flight", () => {
+test("at most 64 keys are in flight", () => {
   const queue = new InputQueue();
   for (let i = 0; i < 100; i++) queue.push(key);
   expect(queue.take()).toHaveLength(64);
+
   queue.acknowledge(64);
-  expect(queue.take().map((piece) => piece.seq)).toEqual(Array.from({ length: 36 }, (_, i) => 65 + i));
+  expect(queue.take().map((piece) => piece.seq)).toEqual(
+    Array.from({ length: 36 }, (_, i) => 65 + i),
+  );
 });
 
-test("after a reconnect only what the session lacks is sent again", () => {
+test("a resume resends only input that the session lacks", () => {
   const queue = new InputQueue();
   for (let i = 0; i < 5; i++) queue.push(key);
   queue.take();
+
   expect(queue.resume(3).map((piece) => piece.seq)).toEqual([4, 5]);
+
   queue.push(key);
   expect(queue.take().map((piece) => piece.seq)).toEqual([6]);
 });
 
-test("a session that knows an earlier life of this writer goes on from there", () => {
+test("a resume continues after the session's last number", () => {
   const queue = new InputQueue();
   queue.push(key);
+
   expect(queue.resume(10)).toEqual([]);
   expect(queue.take().map((piece) => piece.seq)).toEqual([11]);
 });
 
-test("a session that forgot this writer is counted anew", () => {
+test("a resume renumbers input for a session that lost it", () => {
   const queue = new InputQueue();
   for (let i = 0; i < 3; i++) queue.push(key);
   queue.take();
   queue.acknowledge(2);
+
   expect(queue.resume(0).map((piece) => piece.seq)).toEqual([1]);
 });

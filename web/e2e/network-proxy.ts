@@ -1,12 +1,13 @@
-// A network between the pages and the server that can be broken.
+// A TCP proxy between pages and server whose connections a test can break.
 
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
-export class Proxy {
+/** A proxy on a free port. */
+export class NetworkProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #broken = false;
-  /** How much more goes to the pages until it breaks. */
+  /** The bytes to the pages until the proxy cuts. */
   #left = Infinity;
 
   private constructor(target: number) {
@@ -15,6 +16,7 @@ export class Proxy {
         near.destroy();
         return;
       }
+
       const far = connect(target, "127.0.0.1");
       far.on("data", ({ length }) => this.#count(length));
       this.#join(near, far);
@@ -22,8 +24,8 @@ export class Proxy {
     });
   }
 
-  static async start(target: number): Promise<Proxy> {
-    const proxy = new Proxy(target);
+  static async start(target: number): Promise<NetworkProxy> {
+    const proxy = new NetworkProxy(target);
     await new Promise<void>((resolve) => proxy.#server.listen(0, "127.0.0.1", resolve));
     return proxy;
   }
@@ -32,17 +34,18 @@ export class Proxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Ends all connections, and all that are made until `mend()`. */
+  /** Breaks all connections, and new ones until `mend()`. */
   cut(): void {
     this.#broken = true;
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Cuts when so many more bytes went to the pages. */
+  /** Cuts after a number of bytes to the pages. */
   cutAfter(bytes: number): void {
     this.#left = bytes;
   }
 
+  /** Accepts connections again. */
   mend(): void {
     this.#broken = false;
   }
@@ -55,6 +58,7 @@ export class Proxy {
   #count(bytes: number): void {
     this.#left -= bytes;
     if (this.#left > 0) return;
+
     this.#left = Infinity;
     this.cut();
   }

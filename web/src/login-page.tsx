@@ -1,35 +1,36 @@
-// The page for those who are not logged in.
+// The login page.
 
 import { useState } from "preact/hooks";
-import { logIn, logInReason } from "./account";
+import { logIn, loginReason } from "./account";
 
-export function LogIn() {
+export function LoginPage() {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
-    // What is accepted has no use here any more.
+    // An accepted credential must not stay in the field.
     if (await logIn(text)) setText("");
     setBusy(false);
   };
+
   return (
-    <main class="log-in">
+    <main class="login">
       <form onSubmit={(event) => void submit(event)}>
         <p class="wordmark">rejoin</p>
         <h1>Log in</h1>
         <p class="reason" role="status">
-          {logInReason.value}
+          {loginReason.value}
         </p>
         <p>
-          Open the link that the server printed when it started. It works once, within 15 minutes. Where the server
-          runs, make another:
+          Open the login link that the server printed when it started. A link works once, within 15
+          minutes. To create a new one, run this command on the server:
         </p>
         <pre>
           <code>rejoin token --link</code>
         </pre>
         <label>
-          Token or log-in link
+          Token or login link
           <input
             type="password"
             name="token"

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Connection } from "../src/index.js";
-import { reconnect, scripted, ScriptedSocket } from "./scripted-socket.js";
+import { connectScripted, reconnect, ScriptedSocket } from "./scripted-socket.js";
 
 const token = vi.fn<() => string | null>();
 let connection: Connection;
@@ -10,7 +10,7 @@ beforeEach(async () => {
   vi.useFakeTimers();
   vi.spyOn(Math, "random").mockReturnValue(0.5);
   token.mockReset().mockReturnValue("first");
-  connection = await scripted({ token });
+  connection = await connectScripted({ token });
   warnings = [];
   connection.on("token_expiring", (warning) => warnings.push(warning));
   ScriptedSocket.last.accept({ expires_at: 5_000 });
@@ -21,80 +21,98 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-async function expiring(): Promise<void> {
-  ScriptedSocket.last.say({ type: "token_expiring", payload: { expires_at: 5_000 } });
+async function announceExpiry(): Promise<void> {
+  ScriptedSocket.last.deliver({ type: "token_expiring", payload: { expires_at: 5_000 } });
   await vi.advanceTimersByTimeAsync(0);
 }
-const shown = () => ScriptedSocket.last.asked("refresh").map(({ payload }) => payload.token);
+const sentTokens = () =>
+  ScriptedSocket.last.requests("refresh").map(({ payload }) => payload.token);
 
-test("a token that ends soon is replaced without a reconnect", async () => {
+test("an expiring token is replaced without a reconnect", async () => {
   token.mockReturnValue("second");
-  await expiring();
-  expect(shown()).toEqual(["second"]);
-  ScriptedSocket.last.answer("refresh", { user_id: "ada", expires_at: 90_000 }, "auth_result");
+  await announceExpiry();
+  expect(sentTokens()).toEqual(["second"]);
+
+  ScriptedSocket.last.reply("refresh", { user_id: "ada", expires_at: 90_000 }, "auth_result");
   await vi.advanceTimersByTimeAsync(0);
-  expect(connection.state).toMatchObject({ name: "connected", auth: { connection_id: "c-1", expires_at: 90_000 } });
+  expect(connection.state).toMatchObject({
+    name: "connected",
+    auth: { connection_id: "c-1", expires_at: 90_000 },
+  });
   expect(ScriptedSocket.sockets).toHaveLength(1);
   expect(warnings).toEqual([]);
 });
 
-test("that there is no newer token is told, and not asked again", async () => {
-  await expiring();
+test("a missing new token is reported once", async () => {
+  await announceExpiry();
   await vi.advanceTimersByTimeAsync(30_000);
-  expect(shown()).toEqual([]);
+
+  expect(sentTokens()).toEqual([]);
   expect(warnings).toMatchObject([{ expires_at: 5_000, error: { code: "no_newer_token" } }]);
 });
 
-test("a provider that fails is told of, and asked again", async () => {
+test("a failing token provider is reported and retried", async () => {
   token.mockImplementationOnce(() => {
     throw new Error("no network");
   });
-  await expiring();
+  await announceExpiry();
+
   expect(warnings).toMatchObject([{ error: { message: "no network" } }]);
+
   token.mockReturnValue("second");
   await vi.advanceTimersByTimeAsync(500);
-  expect(shown()).toEqual(["second"]);
+  expect(sentTokens()).toEqual(["second"]);
 });
 
-test("a new token that is refused is told of", async () => {
+test("a refused new token is reported", async () => {
   token.mockReturnValue("second");
-  await expiring();
+  await announceExpiry();
   ScriptedSocket.last.refuse("refresh", "authentication_failed");
   await vi.advanceTimersByTimeAsync(30_000);
+
   expect(warnings).toMatchObject([{ error: { code: "authentication_failed" } }]);
-  expect(shown()).toEqual(["second"]);
+  expect(sentTokens()).toEqual(["second"]);
 });
 
-test("the program may refresh when it has a token", async () => {
-  await expiring();
+test("a program can refresh the token itself", async () => {
+  await announceExpiry();
   token.mockReturnValue("second");
   const refreshed = connection.refresh();
   await vi.advanceTimersByTimeAsync(0);
-  ScriptedSocket.last.answer("refresh", { expires_at: 90_000 }, "auth_result");
+  ScriptedSocket.last.reply("refresh", { expires_at: 90_000 }, "auth_result");
+
   expect((await refreshed).expires_at).toBe(90_000);
 });
 
-test("a token that has ended is the end, and a new one the way back", async () => {
+test("an expired token closes the connection until it is reopened", async () => {
   ScriptedSocket.last.drop(4502);
-  expect(connection.state).toMatchObject({ name: "closed", code: 4502, reason: expect.stringContaining("expired") });
+  expect(connection.state).toMatchObject({
+    name: "closed",
+    code: 4502,
+    reason: expect.stringContaining("expired"),
+  });
+
   await vi.advanceTimersByTimeAsync(60_000);
   expect(ScriptedSocket.sockets).toHaveLength(1);
+
   token.mockReturnValue("second");
   connection.open();
   await vi.advanceTimersByTimeAsync(0);
   ScriptedSocket.last.accept();
-  expect(ScriptedSocket.last.asked("authenticate")[0]?.payload.token).toBe("second");
+
+  expect(ScriptedSocket.last.requests("authenticate")[0]?.payload.token).toBe("second");
 });
 
-test("what is refreshed for a connection that was lost meanwhile is left to the next", async () => {
-  let give: (token: string) => void = () => {};
-  token.mockImplementationOnce((() => new Promise((resolve) => (give = resolve))) as never);
-  await expiring();
+test("a refresh of a lost connection is dropped", async () => {
+  let provide: (token: string) => void = () => {};
+  token.mockImplementationOnce((() => new Promise((resolve) => (provide = resolve))) as never);
+  await announceExpiry();
   const socket = await reconnect();
-  give("second");
+  provide("second");
   await vi.advanceTimersByTimeAsync(0);
   socket.accept();
   await vi.advanceTimersByTimeAsync(30_000);
-  expect(shown()).toEqual([]);
+
+  expect(sentTokens()).toEqual([]);
   expect(warnings).toEqual([]);
 });

@@ -1,17 +1,25 @@
-// What tests share: waiting for events, and a client that folds chunks into a text.
+// The client side of tests: connections, events, and a viewer that joins chunks to a text.
 
 import { WebSocket } from "ws";
-import { Connection, type ConnectionEvents, Terminal, type TerminalEvents, type TerminalOptions, type TokenProvider } from "../src/index.js";
-import type { TestServer } from "./server.js";
+import {
+  Connection,
+  type ConnectionEvents,
+  Terminal,
+  type TerminalEvents,
+  type TerminalOptions,
+  type TokenProvider,
+} from "../src/index.js";
+import type { TestServer } from "./test-server.js";
 import type { TestSession } from "./test-session.js";
 
-/** A connection of a user who is logged in. */
+/** Opens a connection. */
 export function connect(server: TestServer, token: TokenProvider = () => "good"): Connection {
   const connection = new Connection({ url: server.url, token, WebSocket });
   connection.open();
   return connection;
 }
 
+/** Returns the next event that matches. */
 export function next<Events extends object, Name extends keyof Events>(
   source: { on(name: Name, listener: (value: Events[Name]) => void): () => void },
   name: Name,
@@ -20,26 +28,32 @@ export function next<Events extends object, Name extends keyof Events>(
   return new Promise((resolve) => {
     const stop = source.on(name, (value) => {
       if (!matches(value)) return;
+
       stop();
       resolve(value);
     });
   });
 }
 
+/** Returns the next state of a name. */
 export function nextState<Name extends ConnectionEvents["state"]["name"]>(
   connection: Connection,
   name: Name,
 ): Promise<Extract<ConnectionEvents["state"], { name: Name }>> {
-  return next<ConnectionEvents, "state">(connection, "state", (state) => state.name === name) as never;
+  return next<ConnectionEvents, "state">(
+    connection,
+    "state",
+    (state) => state.name === name,
+  ) as never;
 }
 
-/** Follows a terminal, and has on its screen what a viewer would have. */
+/** A terminal and the text on its screen. */
 export class Viewer {
   readonly terminal: Terminal;
   screen = "";
   snapshots = 0;
   verdicts: string[] = [];
-  /** When set, chunks wait here as if the screen were slow. */
+  /** Chunks that a slow screen has not parsed; null for a fast screen. */
   backlog: (() => void)[] | null = null;
   #waiting: { text: string; resolve: () => void }[] = [];
 
@@ -57,7 +71,7 @@ export class Viewer {
     return next<TerminalEvents, "attached">(this.terminal, "attached");
   }
 
-  /** Resolves when the screen ends with `text`. */
+  /** Waits until the screen ends with `text`. */
   shows(text: string): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ text, resolve });
