@@ -1,7 +1,7 @@
 // The close codes and error codes of the protocol.
 // Generated from crates/rejoin-protocol/src/code.rs by `cargo xtask codegen`: do not edit.
 
-/** Why a connection was closed, and whether to come back. */
+/** The reasons for a close, and whether a client reconnects. */
 export const CLOSE_CODES = [
   { code: 1000, name: "normal", reconnect: false, description: "The client closed the connection." },
   { code: 1002, name: "protocol_violation", reconnect: false, description: "A frame broke RFC 6455, for example it was not masked." },
@@ -22,7 +22,7 @@ export const CLOSE_CODES = [
   { code: 4506, name: "connection_limit", reconnect: false, description: "The user has reached `limits.max_connections_per_user`." },
 ] as const;
 
-/** Why a request was refused, and whether to try again. */
+/** The reasons for an error, and whether a retry can succeed. */
 export const ERROR_CODES = [
   { code: "malformed_json", number: 100, retryable: false, description: "The message is not a JSON object with a `type`." },
   { code: "missing_field", number: 101, retryable: false, description: "A required field is missing." },
@@ -62,8 +62,8 @@ export const ERROR_CODES = [
   { code: "timed_out", number: 503, retryable: true, description: "The request was not completed in time; try again later." },
 ] as const;
 
-/** A number that the server closes a connection with. */
+/** The code of a close frame from the server. */
 export type CloseCode = (typeof CLOSE_CODES)[number]["code"];
 
-/** What the server answers instead of what was asked for. */
+/** The code of an error response. */
 export type ErrorCode = (typeof ERROR_CODES)[number]["code"];

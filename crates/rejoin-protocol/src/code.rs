@@ -1,7 +1,7 @@
 //! The tables of close codes and error codes.
 //!
 //! The tables define the Rust types below. `cargo xtask codegen` writes `client/src/codes.ts` and
-//! the tables in `docs/protocol.md` from them.
+//! the tables in `docs/protocol-codes.md` from them.
 
 use serde::{Deserialize, Serialize};
 

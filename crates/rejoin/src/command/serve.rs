@@ -320,6 +320,6 @@ mod tests {
         assert!(longest + CHECKPOINT_TIME <= allowed, "{longest:?} of {allowed:?}");
         // The page for operators names the same time.
         let text = format!("{} s", longest.as_secs());
-        assert!(include_str!("../../../../docs/operating.md").contains(&text), "{text}");
+        assert!(include_str!("../../../../docs/running.md").contains(&text), "{text}");
     }
 }
