@@ -284,7 +284,7 @@ impl Client {
             if let Some(subscription) = subscription {
                 connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }
-            notify(format!("the subscription to `{topic}`"));
+            notify(format!("the subscription to topic `{topic}`"));
         }
 
         let may_attach = |attachment: &Attachment| {
@@ -294,7 +294,7 @@ impl Client {
         };
 
         for attachment in self.attachments.extract_if(.., |attachment| !may_attach(attachment)) {
-            let ended = format!("the attachment to `{}`", attachment.session().id());
+            let ended = format!("the attachment to session `{}`", attachment.session().id());
             attachment.detach();
             notify(ended);
         }
