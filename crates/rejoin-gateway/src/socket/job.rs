@@ -6,7 +6,7 @@
 use std::{fmt, pin::Pin, sync::Arc};
 
 use rejoin_core::{Attachment, Identity, Outbox, Shutdown};
-use rejoin_protocol::{MessageId, message::AuthenticateRequest};
+use rejoin_protocol::{MessageId, message::AuthenticatePayload};
 use tokio::task::AbortHandle;
 
 use crate::{shard::ShardHandle, token::TokenError};
@@ -23,7 +23,7 @@ pub(crate) enum Done {
     /// The token of `authenticate` was verified, or refused.
     Authenticated {
         reply_to: Option<MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
         result: Result<Identity, TokenError>,
     },
     /// The token of `refresh` was verified, or refused.

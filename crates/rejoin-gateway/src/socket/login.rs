@@ -7,7 +7,7 @@ use rejoin_core::{Attachment, Connection, Device, Identity, Item, TopicRight};
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
-        AuthRefused, AuthResult, AuthenticateRequest, ErrorBody, ImplicitPositions,
+        AuthRefused, AuthResult, AuthenticatePayload, ErrorBody, ImplicitPositions,
         ImplicitStreamStarts, ServerMessage,
     },
 };
@@ -61,7 +61,7 @@ impl Client {
     pub(super) fn authenticate(
         &mut self,
         reply_to: Option<MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
     ) -> Flow {
         // Without a fetch of keys the result is there at once.
         if let Some(result) = self.shared.verify(&message.token).now_or_never() {
@@ -79,7 +79,7 @@ impl Client {
     pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
         result: Result<Identity, TokenError>,
     ) -> Flow {
         match result {

@@ -10,9 +10,9 @@ use rejoin_core::{
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
     message::{
-        AttachRequest, CreateSessionRequest, Empty, Envelope, ErrorBody, InputRequest,
-        OptionalSize, Pong, PresenceRequest, PublishAck, PublishRequest, Request, RequiredSize,
-        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribeRequest, Subscriptions,
+        AttachPayload, CreateSessionPayload, Empty, Envelope, ErrorBody, InputPayload,
+        OptionalSize, Pong, PresencePayload, PublishAck, PublishPayload, Request, RequiredSize,
+        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribePayload, Subscriptions,
         TopicRef, handler_text,
     },
 };
@@ -120,9 +120,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        subscribe: SubscribeRequest,
+        subscribe: SubscribePayload,
     ) -> Answer {
-        let SubscribeRequest { topic, position } = subscribe;
+        let SubscribePayload { topic, position } = subscribe;
         if !self.subscriptions.contains_key(&topic) {
             self.check_room()?;
         }
@@ -180,9 +180,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        publish: &PublishRequest<'_>,
+        publish: &PublishPayload<'_>,
     ) -> Answer {
-        let PublishRequest { topic, data, key } = publish;
+        let PublishPayload { topic, data, key } = publish;
         // Most of the time there is room, and the publish is done without waiting. Dropped before
         // its end, it has published nothing.
         let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
@@ -204,14 +204,14 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        create: CreateSessionRequest,
+        create: CreateSessionPayload,
     ) -> Answer {
         if create.kind != SessionKind::Terminal {
             let sentence = "`kind` must be `terminal`; topics are there as soon as they are used";
             return Err(ErrorBody::new(ErrorCode::InvalidField, sentence));
         }
         let OptionalSize(size) = create.size;
-        let CreateSessionRequest { profile, name, cwd, .. } = create;
+        let CreateSessionPayload { profile, name, cwd, .. } = create;
         let create = CreateTerminal { id: None, profile, name, size, cwd };
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         self.answer_later(connection, reply_to, async move {
@@ -225,7 +225,7 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        attach: AttachRequest,
+        attach: AttachPayload,
     ) -> Answer {
         let identity = connection.identity();
         let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
@@ -271,7 +271,7 @@ impl Client {
         &self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        input: InputRequest,
+        input: InputPayload,
     ) -> Answer {
         let attachment = self.attachment(&input.session)?;
         let receipt = Receipt::text(connection.clone(), reply_to.cloned());
@@ -299,9 +299,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        presence: &PresenceRequest,
+        presence: &PresencePayload,
     ) -> Answer {
-        let PresenceRequest { subject, follow } = presence;
+        let PresencePayload { subject, follow } = presence;
         let identity = connection.identity();
         if *follow != Some(true) {
             if *follow == Some(false) {
