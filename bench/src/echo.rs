@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 use rejoin_protocol::StreamNumber;
-use rejoin_protocol::binary::{BinaryKind, BinaryHeader};
+use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 
@@ -147,7 +147,8 @@ impl Typist {
         self.number += 1;
         let mut message = Vec::new();
         if let Some(stream) = self.stream {
-            BinaryHeader { kind: BinaryKind::Input, stream, offset: self.number }.write(&mut message);
+            BinaryHeader { kind: BinaryKind::Input, stream, offset: self.number }
+                .write(&mut message);
         }
         message.extend_from_slice(key);
 

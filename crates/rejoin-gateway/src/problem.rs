@@ -62,7 +62,9 @@ impl PartialSchema for Code {
         let codes = ERROR_CODES.iter().map(|row| Value::from(row.code));
         ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
-            .description(Some("The error code, for programs. docs/protocol-codes.md lists all codes."))
+            .description(Some(
+                "The error code, for programs. docs/protocol-codes.md lists all codes.",
+            ))
             .enum_values(Some(codes))
             .into()
     }

@@ -8,9 +8,9 @@ mod published;
 mod server;
 
 pub use client::{
-    AttachRequest, AuthenticateRequest, CreateSessionRequest, Envelope, ImplicitPositions,
-    InputRequest, OptionalSize, PresenceRequest, PublishRequest, RefreshRequest, Request,
-    RequiredSize, ResizeRequest, SessionRef, SignalRequest, SubscribeRequest, TopicRef,
+    AttachPayload, AuthenticatePayload, CreateSessionPayload, Envelope, ImplicitPositions,
+    InputPayload, OptionalSize, PresencePayload, PublishPayload, RefreshPayload, Request,
+    RequiredSize, ResizePayload, SessionRef, SignalPayload, SubscribePayload, TopicRef,
     is_built_in, parse,
 };
 pub use closing::ClosingNotice;

@@ -63,6 +63,7 @@ pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
 }
 
 fn write_cell(text: &mut String, terminal: &Terminal, cell: Cell) {
+    // Fonts differ in the width of wide glyphs. Without a fixed width, the columns would shift.
     if cell.is_wide() {
         text.push_str("<span style=\"display:inline-block;width:2ch\">");
     }

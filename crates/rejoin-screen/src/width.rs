@@ -18,6 +18,7 @@ pub(crate) fn of(c: char) -> usize {
 pub(crate) fn json() -> String {
     let ranges = |width: usize| {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
+        // Below 0xa0, xterm.js does not consult the table; see `xterm/unicode.mjs`.
         for code in 0xa0..=0x10_ffff {
             if char::from_u32(code).map(of) != Some(width) {
                 continue;

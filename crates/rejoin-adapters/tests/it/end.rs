@@ -65,6 +65,7 @@ async fn a_full_control_queue_does_not_delay_a_hang_up() {
 async fn dropping_the_controls_hangs_up_the_program() {
     let mut program = Program::shell("echo ready; exec sleep 600").await;
     program.prints("ready").await;
+    // Replacing the sender drops it.
     let (controls, _) = tokio::sync::mpsc::channel(1);
     program.live.controls = controls;
     assert_eq!(program.end().await.1, signal("SIGHUP"));

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::{
-    auth::{AuthenticateRequest, ImplicitPositions, RefreshRequest},
+    auth::{AuthenticatePayload, ImplicitPositions, RefreshPayload},
     session::{
-        AttachRequest, CreateSessionRequest, InputRequest, OptionalSize, RequiredSize,
-        ResizeRequest, SessionRef, SignalRequest,
+        AttachPayload, CreateSessionPayload, InputPayload, OptionalSize, RequiredSize,
+        ResizePayload, SessionRef, SignalPayload,
     },
-    topic::{PresenceRequest, PublishRequest, SubscribeRequest, TopicRef},
+    topic::{PresencePayload, PublishPayload, SubscribePayload, TopicRef},
 };
 use crate::{ErrorCode, MessageId, message::ErrorBody};
 
@@ -59,21 +59,21 @@ impl<'a> Envelope<'a> {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants are the types of docs/protocol.md")]
 pub enum Request<'a> {
-    Authenticate(AuthenticateRequest),
-    Refresh(RefreshRequest),
+    Authenticate(AuthenticatePayload),
+    Refresh(RefreshPayload),
     Ping,
     Heartbeat,
-    Subscribe(SubscribeRequest),
+    Subscribe(SubscribePayload),
     Unsubscribe(TopicRef),
     ListSubscriptions,
-    Publish(PublishRequest<'a>),
-    Presence(PresenceRequest),
-    CreateSession(CreateSessionRequest),
-    Attach(AttachRequest),
+    Publish(PublishPayload<'a>),
+    Presence(PresencePayload),
+    CreateSession(CreateSessionPayload),
+    Attach(AttachPayload),
     Detach(SessionRef),
-    Input(InputRequest),
-    Resize(ResizeRequest),
-    Signal(SignalRequest),
+    Input(InputPayload),
+    Resize(ResizePayload),
+    Signal(SignalPayload),
     CloseSession(SessionRef),
 }
 

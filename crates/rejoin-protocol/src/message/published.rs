@@ -50,6 +50,7 @@ fn message(
     body: MessageBody<'_>,
     time: u64,
 ) -> String {
+    // Enough for everything but the topic and the data, so the text is allocated once.
     const FIXED_BYTES: usize = 140;
 
     // Written without a serializer for speed. That is safe because topics and event names contain

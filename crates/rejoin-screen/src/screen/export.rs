@@ -64,6 +64,7 @@ impl Iterator for Export {
                 }
 
                 if is_done {
+                    // A sequence or character that has started ends the snapshot.
                     piece.extend(self.screen.parser.pending());
                 }
             }

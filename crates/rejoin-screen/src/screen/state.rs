@@ -14,6 +14,7 @@ use crate::terminal::Terminal;
 ///
 /// Queued answers are not part of it.
 pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
+    // Equal screens may have different tables of extras, so cells are described by content.
     let mut extras = terminal.extras.clone();
     let history = terminal.normal.history.newest(usize::MAX, terminal.cols, &mut extras);
     let Terminal { cols, rows, title, titles, palette, .. } = terminal;

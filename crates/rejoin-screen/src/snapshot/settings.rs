@@ -15,6 +15,7 @@ const SHIFTS: [&str; 4] = ["", "\x0e", "\x1bn", "\x1bo"];
 /// Writes the title, the saved titles and the palette.
 pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
     let mut text = String::new();
+    // Each saved title is set and then saved, the oldest first.
     for title in &terminal.titles {
         let _ = write!(text, "\x1b]2;{title}\x07\x1b[22;2t");
     }

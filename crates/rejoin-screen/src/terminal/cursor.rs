@@ -238,6 +238,7 @@ impl Terminal {
         let bottom = usize::try_from(bottom).ok().filter(|row| (1..=rows).contains(row));
         let bottom = bottom.unwrap_or(rows);
 
+        // A region has at least two rows; anything else is ignored.
         if bottom > top {
             let buffer = self.buffer_mut();
             (buffer.top, buffer.bottom) = (top - 1, bottom - 1);

@@ -138,6 +138,7 @@ impl Terminal {
     /// Inserts blank lines at the cursor (IL).
     pub(super) fn insert_lines(&mut self, count: usize) {
         self.end_pending_wrap();
+        // Outside the region, IL and DL have no effect.
         if self.in_region() {
             self.work += self.rows / CELLS_MOVED_AT_ONCE;
             let fill = self.erased_cell();

@@ -128,6 +128,7 @@ impl Terminal {
 
 /// Parses the number of a palette colour.
 fn palette_index(digits: &str) -> Option<usize> {
+    // `parse` alone would accept a leading `+`.
     let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
     number.filter(|&index| index < COLOURS)
 }

@@ -18,6 +18,7 @@ pub(crate) fn default_colour(index: usize) -> [u8; 3] {
             let [_, r, g, b] = BASIC[index].to_be_bytes();
             [r, g, b]
         }
+        // A cube of 6 × 6 × 6 colours, then 24 greys: the standard palette of xterm.
         16..232 => [36, 6, 1].map(|unit| match (index - 16) / unit % 6 {
             0 => 0,
             level => byte(55 + 40 * level),

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use crate::{SCROLLBACK, assert_same, fed, restored, screen};
 use rejoin_screen::{ExportFormat, Screen};
 
+// Small, so that wraps and scrolls are frequent.
 const COLS: u16 = 12;
 const ROWS: u16 = 5;
 

@@ -7,7 +7,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use rejoin_auth::TokenError;
 use rejoin_core::{Attachment, Identity, Outbox, Shutdown};
-use rejoin_protocol::{ErrorCode, MessageId, message::AuthenticateRequest};
+use rejoin_protocol::{ErrorCode, MessageId, message::AuthenticatePayload};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 
@@ -31,7 +31,7 @@ pub(crate) enum JobResult {
     /// The token of `authenticate` was verified or refused.
     Authenticated {
         reply_to: Option<MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
         result: Result<Identity, TokenError>,
     },
     /// The token of `refresh` was verified or refused.

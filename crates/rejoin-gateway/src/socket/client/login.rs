@@ -8,7 +8,7 @@ use rejoin_core::{Attachment, Connection, Device, Identity, OutboxItem, TopicRig
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, Subject, TopicName,
     message::{
-        AuthRefused, AuthResult, AuthenticateRequest, ErrorBody, ImplicitPositions,
+        AuthRefused, AuthResult, AuthenticatePayload, ErrorBody, ImplicitPositions,
         ImplicitStreamStarts, ServerMessage,
     },
 };
@@ -66,7 +66,7 @@ impl Client {
     pub(super) fn authenticate(
         &mut self,
         reply_to: Option<MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
     ) -> Flow {
         // Only a fetch of keys waits. Otherwise the future is ready at once.
         if let Some(result) = self.shared.verify(&message.token).now_or_never() {
@@ -87,7 +87,7 @@ impl Client {
     pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
-        message: AuthenticateRequest,
+        message: AuthenticatePayload,
         result: Result<Identity, TokenError>,
     ) -> Flow {
         match result {

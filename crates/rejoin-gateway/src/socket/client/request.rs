@@ -10,9 +10,9 @@ use rejoin_core::{
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
     message::{
-        AttachRequest, CreateSessionRequest, Empty, Envelope, ErrorBody, InputRequest,
-        OptionalSize, Pong, PresenceRequest, PublishAck, PublishRequest, Request, RequiredSize,
-        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribeRequest, Subscriptions,
+        AttachPayload, CreateSessionPayload, Empty, Envelope, ErrorBody, InputPayload,
+        OptionalSize, Pong, PresencePayload, PublishAck, PublishPayload, Request, RequiredSize,
+        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribePayload, Subscriptions,
         TopicRef, handler_text,
     },
 };
@@ -124,9 +124,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        subscribe: SubscribeRequest,
+        subscribe: SubscribePayload,
     ) -> RequestResult {
-        let SubscribeRequest { topic, position } = subscribe;
+        let SubscribePayload { topic, position } = subscribe;
         if !self.subscriptions.contains_key(&topic) {
             self.check_capacity()?;
         }
@@ -194,9 +194,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        publish: &PublishRequest<'_>,
+        publish: &PublishPayload<'_>,
     ) -> RequestResult {
-        let PublishRequest { topic, data, key } = publish;
+        let PublishPayload { topic, data, key } = publish;
 
         // Usually the stream has room and the future is ready at once, which saves a job. A
         // publish that is dropped before its end has published nothing, so it can start anew.
@@ -221,7 +221,7 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        create: CreateSessionRequest,
+        create: CreateSessionPayload,
     ) -> RequestResult {
         if create.kind != SessionKind::Terminal {
             let sentence = "`kind` must be `terminal`; a topic is created by its first use";
@@ -229,7 +229,7 @@ impl Client {
         }
 
         let OptionalSize(size) = create.size;
-        let CreateSessionRequest { profile, name, cwd, .. } = create;
+        let CreateSessionPayload { profile, name, cwd, .. } = create;
         let create = CreateTerminal { id: None, profile, name, size, cwd };
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         self.answer_later(connection, reply_to, async move {
@@ -244,7 +244,7 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        attach: AttachRequest,
+        attach: AttachPayload,
     ) -> RequestResult {
         let identity = connection.identity();
         let session = self.shared.hub.session(&attach.session, &identity, SessionRight::Attach)?;
@@ -295,7 +295,7 @@ impl Client {
         &self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        input: InputRequest,
+        input: InputPayload,
     ) -> RequestResult {
         let attachment = self.attachment(&input.session)?;
         let receipt = Receipt::text(connection.clone(), reply_to.cloned());
@@ -326,9 +326,9 @@ impl Client {
         &mut self,
         connection: &Connection,
         reply_to: Option<&MessageId>,
-        presence: &PresenceRequest,
+        presence: &PresencePayload,
     ) -> RequestResult {
-        let PresenceRequest { subject, follow } = presence;
+        let PresencePayload { subject, follow } = presence;
         let identity = connection.identity();
         if *follow != Some(true) {
             if *follow == Some(false) {

@@ -8,7 +8,7 @@ use crate::{DeviceId, DeviceName, Position};
 
 /// The payload of `authenticate`.
 #[derive(Deserialize)]
-pub struct AuthenticateRequest {
+pub struct AuthenticatePayload {
     /// A JWT.
     pub token: String,
     /// The device; a device id in the token takes precedence.
@@ -38,22 +38,22 @@ pub struct ImplicitPositions {
 
 /// The payload of `refresh`.
 #[derive(Deserialize)]
-pub struct RefreshRequest {
+pub struct RefreshPayload {
     /// A JWT of the same user.
     pub token: String,
 }
 
 // Not derived: a token must not reach a log through `{:?}`.
-impl fmt::Debug for RefreshRequest {
+impl fmt::Debug for RefreshPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefreshRequest").finish_non_exhaustive()
+        f.debug_struct("RefreshPayload").finish_non_exhaustive()
     }
 }
 
 // Not derived: a token must not reach a log through `{:?}`.
-impl fmt::Debug for AuthenticateRequest {
+impl fmt::Debug for AuthenticatePayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthenticateRequest")
+        f.debug_struct("AuthenticatePayload")
             .field("device_id", &self.device_id)
             .finish_non_exhaustive()
     }

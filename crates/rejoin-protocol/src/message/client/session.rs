@@ -8,7 +8,7 @@ use crate::{
 
 /// The payload of `create_session`.
 #[derive(Debug, Deserialize)]
-pub struct CreateSessionRequest {
+pub struct CreateSessionPayload {
     /// The session's kind; clients can create a `terminal` only.
     pub kind: SessionKind,
     /// The profile; `terminal` by default.
@@ -27,7 +27,7 @@ pub struct CreateSessionRequest {
 
 /// The payload of `attach`.
 #[derive(Debug, Deserialize)]
-pub struct AttachRequest {
+pub struct AttachPayload {
     /// The session.
     pub session: SessionId,
     /// The last position, if the client resumes.
@@ -53,7 +53,7 @@ pub struct SessionRef {
 
 /// The payload of `input`, the text form of input.
 #[derive(Debug, Deserialize)]
-pub struct InputRequest {
+pub struct InputPayload {
     /// The session.
     pub session: SessionId,
     /// The typed text.
@@ -65,7 +65,7 @@ pub struct InputRequest {
 
 /// The payload of `resize`.
 #[derive(Debug, Deserialize)]
-pub struct ResizeRequest {
+pub struct ResizePayload {
     /// The session.
     pub session: SessionId,
     /// The size that the client can display.
@@ -75,7 +75,7 @@ pub struct ResizeRequest {
 
 /// The payload of `signal`.
 #[derive(Debug, Deserialize)]
-pub struct SignalRequest {
+pub struct SignalPayload {
     /// The session.
     pub session: SessionId,
     /// The signal to send to the session's program.
@@ -114,6 +114,7 @@ impl<'de> Deserialize<'de> for OptionalSize {
             (None, Some(_)) => return Err(de::Error::missing_field("cols")),
         };
 
+        // The message quotes the client's numbers, so they are narrowed only now.
         let narrow = |cells: i64| u16::try_from(cells).ok();
         let size = narrow(cols).zip(narrow(rows));
         let size = size.and_then(|(cols, rows)| TerminalSize::new(cols, rows));

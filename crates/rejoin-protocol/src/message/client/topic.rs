@@ -7,7 +7,7 @@ use crate::{Position, RequestKey, Subject, TopicName};
 
 /// The payload of `subscribe`.
 #[derive(Debug, Deserialize)]
-pub struct SubscribeRequest {
+pub struct SubscribePayload {
     /// The topic.
     pub topic: TopicName,
     /// The last position, if the client resumes.
@@ -24,7 +24,7 @@ pub struct TopicRef {
 
 /// The payload of `publish`.
 #[derive(Debug, Deserialize)]
-pub struct PublishRequest<'a> {
+pub struct PublishPayload<'a> {
     /// The topic.
     pub topic: TopicName,
     /// Any JSON; subscribers receive it verbatim.
@@ -39,7 +39,7 @@ pub struct PublishRequest<'a> {
 
 /// The payload of `presence`.
 #[derive(Debug, Deserialize)]
-pub struct PresenceRequest {
+pub struct PresencePayload {
     /// The topic, session or user.
     #[serde(flatten)]
     pub subject: Subject,

@@ -130,6 +130,7 @@ impl Packer {
         }
 
         self.pack_fill(row, extras, segment);
+        // A segment is at most slightly larger than 64 KiB, so its ends fit into 31 bits.
         let end = u32::try_from(segment.bytes.len()).unwrap_or(0);
         segment.ends.push(end | if row.wrapped { WRAPPED } else { 0 });
     }

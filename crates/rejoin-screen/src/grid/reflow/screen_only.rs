@@ -154,6 +154,7 @@ impl ScreenReflow {
         let mut added = 0;
         let mut replaced: Vec<(usize, Vec<Row>)> = Vec::new();
 
+        // From the last line to the first, so that the indexes of the earlier lines stay valid.
         for line in self.lines().into_iter().rev() {
             // Earlier iterations may have dropped rows below the cursor.
             if line.end > self.rows.len() || line.contains(&self.cursor) {
