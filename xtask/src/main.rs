@@ -29,7 +29,7 @@ enum Command {
         /// Run only the steps and crates that differ from the main branch, with their dependents
         #[arg(long)]
         changed: bool,
-        /// List the steps and exit
+        /// List the selected steps and exit
         #[arg(long)]
         list: bool,
     },
@@ -102,13 +102,15 @@ fn run(command: Command) -> anyhow::Result<()> {
 
     match command {
         Command::Run { arguments } => xtask::run::run(sh, &arguments),
-        Command::Test { list: true, .. } => {
-            xtask::test::list();
-            Ok(())
+        Command::Test { only, changed, list } => {
+            let selection = match only.as_slice() {
+                _ if changed => Selection::Changed,
+                [] => Selection::All,
+                _ => Selection::Named(only),
+            };
+            let command = if list { xtask::test::list } else { xtask::test::run };
+            command(sh, &selection)
         }
-        Command::Test { changed: true, .. } => xtask::test::run(sh, &Selection::Changed),
-        Command::Test { only, .. } if only.is_empty() => xtask::test::run(sh, &Selection::All),
-        Command::Test { only, .. } => xtask::test::run(sh, &Selection::Named(only)),
         Command::Tidy { report: true } => xtask::tidy::report(sh),
         Command::Tidy { report: false } => xtask::tidy::run(sh),
         Command::Codegen { check: true } => xtask::codegen::check(),

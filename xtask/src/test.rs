@@ -21,11 +21,15 @@ pub enum Selection {
     Changed,
 }
 
-/// Prints the name and the subject of each step.
-pub fn list() {
-    for step in STEPS {
+/// Prints the name and the subject of each selected step.
+///
+/// # Errors
+/// If a name is unknown, or git cannot list the changes.
+pub fn list(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
+    for step in select(sh, selection)?.0 {
         print(format_args!("{:<8} {}", step.name, step.about));
     }
+    Ok(())
 }
 
 /// Installs what the selected steps need and runs them. Stops at the first failure.
@@ -34,14 +38,7 @@ pub fn list() {
 /// If a name is unknown, a tool cannot be installed, or a step fails.
 pub fn run(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
     let started = Instant::now();
-    let (steps, packages) = match selection {
-        Selection::All => (STEPS.iter().collect(), vec!["--workspace".to_owned()]),
-        Selection::Named(names) => (named(names)?, vec!["--workspace".to_owned()]),
-        Selection::Changed => {
-            let changes = Changes::read(sh)?;
-            (concerned(&changes), changes.package_arguments())
-        }
-    };
+    let (steps, packages) = select(sh, selection)?;
     // A build from scratch, as in CI, gains nothing from incremental data and pays for writing it.
     let _incremental = sh.var_os("CI").is_some().then(|| sh.push_env("CARGO_INCREMENTAL", "0"));
     let context = Context { sh, packages };
@@ -69,6 +66,19 @@ pub fn run(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
     }
     print(format_args!("all steps passed in {}", seconds(started.elapsed())));
     Ok(())
+}
+
+/// Returns the selected steps, and the arguments that select packages for cargo.
+fn select(sh: &Shell, selection: &Selection) -> anyhow::Result<(Vec<&'static Step>, Vec<String>)> {
+    let workspace = vec!["--workspace".to_owned()];
+    Ok(match selection {
+        Selection::All => (STEPS.iter().collect(), workspace),
+        Selection::Named(names) => (named(names)?, workspace),
+        Selection::Changed => {
+            let changes = Changes::read(sh)?;
+            (concerned(&changes), changes.package_arguments())
+        }
+    })
 }
 
 fn named(names: &[String]) -> anyhow::Result<Vec<&'static Step>> {
