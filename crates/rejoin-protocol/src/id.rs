@@ -38,7 +38,7 @@ macro_rules! text_id {
         $name:ident, $what:literal, $max:expr, $rule:literal, $valid:expr, $pattern:literal
     ) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         // Shared, because ids are cloned into many maps, tasks and messages.
         pub struct $name(Arc<str>);
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ConnectionId, ProfileName, SessionId, UserId, limits};
 
 /// A stream's number in binary messages, the same for all readers of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamNumber(pub u32);
 

@@ -14,7 +14,7 @@ use self::{
 use crate::{Error, Event, MessageKind, mask};
 
 /// The side of the connection on which the decoder runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// A server: it decodes a client's frames, which must be masked (RFC 6455 §5.1).
     Server,

@@ -1,7 +1,7 @@
 //! Protocol violations of a peer, and their close codes.
 
 /// A protocol violation; the rest of the connection's input is meaningless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A reserved bit is set without an extension that defines it (RFC 6455 §5.2).

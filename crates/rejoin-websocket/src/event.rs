@@ -3,7 +3,7 @@
 use crate::{Error, MessageKind, decoder::ControlKind};
 
 /// A complete message or control frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A text message.
     Text(&'a str),
@@ -18,7 +18,7 @@ pub enum Event<'a> {
 }
 
 /// The payload of a close frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseFrame<'a> {
     /// The code: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4).
     pub code: u16,

@@ -15,7 +15,7 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
 /// The kind of a data message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageKind {
     /// UTF-8 text.
     Text,

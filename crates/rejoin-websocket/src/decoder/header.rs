@@ -15,7 +15,7 @@ const COMPRESSED: u8 = 0x40;
 pub(crate) const MASKED: u8 = 0x80;
 
 /// The kind of a control frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ControlKind {
     Close,
     Ping,

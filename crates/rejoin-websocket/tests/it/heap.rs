@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// The change of the thread's heap during a piece of work, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// The highest number of additional bytes.
     pub(crate) peak: usize,

@@ -6,7 +6,7 @@ use rejoin_websocket::Side;
 use crate::wire::{CLOSE, Message, PING, PONG, frame};
 
 /// The bytes of valid frames and their messages.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     pub(crate) bytes: Vec<u8>,
     pub(crate) messages: Vec<Message>,

@@ -15,7 +15,7 @@ pub(crate) const LAST: u8 = 0x80;
 pub(crate) const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// An [`Event`] that owns its payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Text(String),
     Binary(Vec<u8>),
