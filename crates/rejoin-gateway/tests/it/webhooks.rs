@@ -47,7 +47,7 @@ async fn events_arrive_signed_and_in_order() {
     let online = program.next().await.verified();
     assert_eq!(
         (&online["type"], &online["data"]),
-        (&json!("user_came"), &json!({ "user": "ann" }))
+        (&json!("user_online"), &json!({ "user": "ann" }))
     );
     assert_ne!(online["id"], connected["id"]);
 
@@ -74,7 +74,7 @@ async fn only_configured_events_arrive() {
 
     drop(server.log_in("ann").await);
 
-    assert_eq!(program.next_kind().await, "user_came");
+    assert_eq!(program.next_kind().await, "user_online");
     assert_eq!(program.next_kind().await, "disconnected");
 }
 
@@ -183,7 +183,7 @@ async fn events_during_a_stop_are_delivered() {
     let (server, _events) = server_with_events(&program).await;
     let client = server.log_in("ann").await;
     assert_eq!(program.next_kind().await, "connected");
-    assert_eq!(program.next_kind().await, "user_came");
+    assert_eq!(program.next_kind().await, "user_online");
 
     let shutdown = server.hub.shutdown().clone();
     let reading = Shutdown::new();
