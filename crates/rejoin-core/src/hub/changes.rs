@@ -17,19 +17,19 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Sessions that changed since the last events. A session is listed once, with its latest state.
 #[derive(Debug, Default)]
 pub(super) struct SessionChanges {
-    changed: Mutex<HashMap<SessionId, (Session, ChangeKind)>, LEAF>,
+    changed: Mutex<HashMap<SessionId, (Session, ListChange)>, LEAF>,
     /// Notified when a change is recorded.
     ready: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ChangeKind {
+enum ListChange {
     Created,
     Changed,
     Removed,
 }
 
-impl ChangeKind {
+impl ListChange {
     /// Returns the name of the event.
     fn name(self) -> EventName {
         let name = match self {
@@ -43,28 +43,28 @@ impl ChangeKind {
 
 impl SessionChanges {
     pub(super) fn record_created(&self, session: &Session) {
-        self.record(session, ChangeKind::Created);
+        self.record(session, ListChange::Created);
     }
 
     pub(super) fn record_changed(&self, session: &Session) {
-        self.record(session, ChangeKind::Changed);
+        self.record(session, ListChange::Changed);
     }
 
     pub(super) fn record_removed(&self, session: &Session) {
-        self.record(session, ChangeKind::Removed);
+        self.record(session, ListChange::Removed);
     }
 
-    fn record(&self, session: &Session, kind: ChangeKind) {
+    fn record(&self, session: &Session, kind: ListChange) {
         let mut changed = self.changed.lock();
 
         // A closed session is removed once. The detaches after it change no list.
-        if kind != ChangeKind::Removed && session.is_closed() {
+        if kind != ListChange::Removed && session.is_closed() {
             return;
         }
 
         // A change must not replace an unpublished "created".
         let mut replaced = None;
-        if kind != ChangeKind::Changed || !changed.contains_key(session.id()) {
+        if kind != ListChange::Changed || !changed.contains_key(session.id()) {
             replaced = changed.insert(session.id().clone(), (session.clone(), kind));
         }
 
@@ -75,7 +75,7 @@ impl SessionChanges {
         self.ready.notify_one();
     }
 
-    fn take(&self) -> HashMap<SessionId, (Session, ChangeKind)> {
+    fn take(&self) -> HashMap<SessionId, (Session, ListChange)> {
         std::mem::take(&mut *self.changed.lock())
     }
 }
@@ -96,7 +96,7 @@ impl Hub {
         }
     }
 
-    async fn publish_change(&self, session: &Session, kind: ChangeKind) {
+    async fn publish_change(&self, session: &Session, kind: ListChange) {
         // Most users watch no list.
         let Some(list) = self.session_list(session.owner()) else { return };
         let info = serde_json::value::to_raw_value(&session.info());

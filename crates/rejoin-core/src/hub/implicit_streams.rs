@@ -162,7 +162,7 @@ impl ImplicitStreams {
 
         // Streams of other users are evicted only if they have more of them.
         if !kept.make_room(key.user(), self.max, &self.epochs) {
-            let sentence = "the user has the maximum number of streams of devices";
+            let sentence = "the user has too many device streams in use; try again later";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
 

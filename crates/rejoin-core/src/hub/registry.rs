@@ -56,7 +56,8 @@ impl ConnectionRegistry {
         if let Some(limit) = self.max_per_user
             && count >= limit.get()
         {
-            let sentence = format!("the user has {limit} connections, which is the limit");
+            let sentence =
+                format!("the user has {limit} connections, the maximum; close one first");
             return Err(ErrorBody::new(ErrorCode::ConnectionLimit, sentence));
         }
 

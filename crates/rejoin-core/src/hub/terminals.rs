@@ -112,7 +112,7 @@ impl Hub {
     fn profile(&self, name: &ProfileName, identity: &Identity) -> Result<&Profile, ErrorBody> {
         // First, so that an error does not reveal whether the profile exists.
         if !identity.caps.allows_session(name, SessionRight::Create) {
-            let sentence = format!("the token does not allow to create sessions of `{name}`");
+            let sentence = format!("the token does not grant `create` for sessions of `{name}`");
             return Err(ErrorBody::new(ErrorCode::Forbidden, sentence));
         }
 
@@ -120,7 +120,7 @@ impl Hub {
         profiles.get(name).ok_or_else(|| {
             let known: Vec<_> = profiles.keys().map(|name| format!("`{name}`")).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let sentence = format!("there is no profile `{name}`; there is: {known}");
+            let sentence = format!("there is no profile `{name}`; choose one of: {known}");
             ErrorBody::new(ErrorCode::UnknownProfile, sentence)
         })
     }

@@ -18,10 +18,10 @@ use crate::{
 pub(super) const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The retention and the treatment of slow readers.
-pub(super) type Rule = (Retention, SlowReaderPolicy);
+pub(super) type StreamRule = (Retention, SlowReaderPolicy);
 
 /// Returns the rule for topics that match no configured rule.
-pub(super) fn default_rule() -> Rule {
+pub(super) fn default_rule() -> StreamRule {
     (Retention::default(), SlowReaderPolicy::default())
 }
 
@@ -37,7 +37,7 @@ pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
 /// Such a stream has no owner task: a turn is a hold of its lock.
 pub(super) fn config(
     topic: &TopicName,
-    (retention, policy): Rule,
+    (retention, policy): StreamRule,
     context: &PresenceContext,
 ) -> StreamConfig {
     let (name, encode) = (topic.clone(), context.encode);

@@ -13,7 +13,7 @@ use crate::{
         budgets::Budgets,
         config::{HubLimits, TopicRule},
         topic::Topic,
-        topic_stream::{self, Rule},
+        topic_stream::{self, StreamRule},
     },
     lock::{RwLock, level::HUB_MAP},
     metrics::Metrics,
@@ -158,7 +158,7 @@ impl Topics {
         topic_stream::config(name, self.rule(name), &self.context)
     }
 
-    fn rule(&self, name: &TopicName) -> Rule {
+    fn rule(&self, name: &TopicName) -> StreamRule {
         let matches = |rule: &&TopicRule| access::matches(&rule.pattern, name.as_str());
         let rule = self.rules.iter().find(matches);
         rule.map_or_else(topic_stream::default_rule, |rule| (rule.retention, rule.slow_reader))

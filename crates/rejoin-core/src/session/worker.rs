@@ -17,7 +17,7 @@ use crate::{backend::Screen, shutdown::Shutdown, stream::Snapshot};
 const TURN: Duration = Duration::from_millis(2);
 
 /// A job on a screen that has interpreted all output.
-pub(super) type Job = Box<dyn FnOnce(&dyn Screen) -> Option<Snapshot> + Send>;
+pub(super) type ScreenJob = Box<dyn FnOnce(&dyn Screen) -> Option<Snapshot> + Send>;
 
 /// The threads that work on the screens of all sessions.
 ///
@@ -39,10 +39,10 @@ impl Default for ScreenThreads {
 pub(super) struct ScreenWorker {
     threads: ScreenThreads,
     shutdown: Shutdown,
-    phase: Phase,
+    phase: ScreenPhase,
 }
 
-enum Phase {
+enum ScreenPhase {
     Idle(Box<dyn Screen>),
     Busy(JoinHandle<Option<Finished>>),
     /// The work panicked, or the server stops.
@@ -57,24 +57,24 @@ type Finished = (Box<dyn Screen>, Option<Snapshot>);
 struct Work {
     size: Option<TerminalSize>,
     output: VecDeque<Bytes>,
-    job: Option<Job>,
+    job: Option<ScreenJob>,
 }
 
 impl ScreenWorker {
     pub(super) fn new(screen: Box<dyn Screen>, threads: ScreenThreads, shutdown: Shutdown) -> Self {
-        Self { threads, shutdown, phase: Phase::Idle(screen) }
+        Self { threads, shutdown, phase: ScreenPhase::Idle(screen) }
     }
 
     /// Returns the screen if it is idle.
     pub(super) fn screen(&mut self) -> Option<&mut dyn Screen> {
         match &mut self.phase {
-            Phase::Idle(screen) => Some(&mut **screen),
-            Phase::Busy(_) | Phase::Lost => None,
+            ScreenPhase::Idle(screen) => Some(&mut **screen),
+            ScreenPhase::Busy(_) | ScreenPhase::Lost => None,
         }
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self.phase, Phase::Busy(_))
+        matches!(self.phase, ScreenPhase::Busy(_))
     }
 
     /// Interprets output: one step at once, the rest on a thread. The screen must be idle.
@@ -102,7 +102,7 @@ impl ScreenWorker {
     }
 
     /// Runs a job on a thread. The screen must be idle.
-    pub(super) fn start(&mut self, job: Job) {
+    pub(super) fn start(&mut self, job: ScreenJob) {
         self.start_work(Work { job: Some(job), ..Work::default() });
     }
 
@@ -110,14 +110,14 @@ impl ScreenWorker {
     ///
     /// Cancel safe. Waits forever if the screen is not busy.
     pub(super) async fn finished(&mut self) -> Option<Option<Snapshot>> {
-        let Phase::Busy(task) = &mut self.phase else { return std::future::pending().await };
+        let ScreenPhase::Busy(task) = &mut self.phase else { return std::future::pending().await };
         let finished = task.await;
 
         // If the work has panicked, the screen is gone with it.
-        self.phase = Phase::Lost;
+        self.phase = ScreenPhase::Lost;
         match finished {
             Ok(Some((screen, snapshot))) => {
-                self.phase = Phase::Idle(screen);
+                self.phase = ScreenPhase::Idle(screen);
                 return Some(snapshot);
             }
             Ok(None) => {}
@@ -128,11 +128,11 @@ impl ScreenWorker {
     }
 
     fn start_work(&mut self, work: Work) {
-        match mem::replace(&mut self.phase, Phase::Lost) {
-            Phase::Idle(screen) => {
+        match mem::replace(&mut self.phase, ScreenPhase::Lost) {
+            ScreenPhase::Idle(screen) => {
                 let (threads, shutdown) = (self.threads.clone(), self.shutdown.clone());
                 let task = self.shutdown.spawn(take_turns(screen, work, threads, shutdown));
-                self.phase = Phase::Busy(task);
+                self.phase = ScreenPhase::Busy(task);
             }
             other => self.phase = other,
         }
