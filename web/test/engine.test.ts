@@ -41,7 +41,7 @@ test("titles can be pushed and popped", async () => {
 
 const LAST_CELL = "one\r\ntwo\x1b[3;10H";
 
-test("xterm.js alone stops parsing after erasing above the last cell", async () => {
+test("plain xterm.js stops parsing after erasing above", async () => {
   const alone = emulator(SIZE, false);
   const thrown = new Promise<Error>((resolve) => process.once("uncaughtException", resolve));
   alone.write(`${LAST_CELL}\x1b[1J`);

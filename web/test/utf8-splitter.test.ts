@@ -21,7 +21,7 @@ async function expectedLines(bytes: Uint8Array): Promise<string[]> {
   return lines(terminal);
 }
 
-test("xterm.js alone loses a character split after a 0x80 byte", async () => {
+test("plain xterm.js loses a split character", async () => {
   const terminal = emulator(SIZE);
   await write(terminal, Uint8Array.of(0xe2, 0x80));
   await write(terminal, Uint8Array.of(0x94));

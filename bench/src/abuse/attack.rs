@@ -7,7 +7,7 @@ use clap::ValueEnum as _;
 use rejoin_websocket::{MessageKind, deflate, encode};
 use serde_json::{Value, json};
 
-use super::attacker::{Opening, Plan, publish};
+use super::attacker::{Attack, Opening, Plan, publish};
 use super::flood::Flood;
 use crate::client_pool::Client;
 use crate::clock;
@@ -73,18 +73,6 @@ pub(super) enum Method {
     Sockets(Plan, Box<dyn Attack>),
     /// HTTP requests.
     Requests(Flood),
-}
-
-/// The behaviour of an attacker's connections. The default does nothing.
-pub(super) trait Attack: Send {
-    /// Handles the authentication of a connection.
-    fn on_ready(&mut self, _number: usize, _client: &mut Client) {}
-
-    /// Performs one operation on a connection that is ready.
-    fn act(&mut self, _number: usize, _client: &mut Client, _counts: &mut Counts) {}
-
-    /// Handles a message from the server.
-    fn on_message(&mut self, _message: &Value, _client: &mut Client) {}
 }
 
 impl Kind {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::attack::Attack;
 use crate::client_pool::{Client, ClientPool, Event};
 use crate::clock::{self, Budget};
 use crate::connection::Endpoint;
@@ -17,6 +16,18 @@ const POLL: Duration = Duration::from_millis(5);
 const READ_OUT: Duration = Duration::from_secs(1);
 /// The id of each published message. Acknowledgements are only counted.
 const PUBLISH: &str = "p";
+
+/// The behaviour of an attacker's connections. The default does nothing.
+pub(super) trait Attack: Send {
+    /// Handles the authentication of a connection.
+    fn on_ready(&mut self, _number: usize, _client: &mut Client) {}
+
+    /// Performs one operation on a connection that is ready.
+    fn act(&mut self, _number: usize, _client: &mut Client, _counts: &mut Counts) {}
+
+    /// Handles a message from the server.
+    fn on_message(&mut self, _message: &Value, _client: &mut Client) {}
+}
 
 /// The connections and the rates of an attack.
 #[derive(Clone, Copy, Debug)]

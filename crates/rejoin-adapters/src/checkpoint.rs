@@ -41,8 +41,8 @@ impl CheckpointFile {
     /// Reads and removes the checkpoint; returns `None` if there is none.
     ///
     /// # Errors
-    /// If it is there and cannot be read or taken away. It is gone all the same if it could be
-    /// read by nobody: it is moved aside.
+    /// If the file exists and cannot be read or removed. A file that cannot be parsed is renamed
+    /// first, so that the next start succeeds.
     pub fn take(&self) -> io::Result<Option<SavedHub>> {
         let taken = self.path.with_extension("taken");
         match fs::rename(&self.path, &taken) {

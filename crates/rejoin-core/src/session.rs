@@ -24,13 +24,14 @@ use rejoin_protocol::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
-pub use attachment::{AttachOptions, Attachment};
+pub use attachment::Attachment;
 pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
 pub use render::ScreenExport;
 pub(crate) use start::NewSession;
+pub use viewers::AttachOptions;
 pub(crate) use worker::ScreenThreads;
 
 use crate::{

@@ -8,6 +8,7 @@
 //! two. The crate does not support images, left and right margins, double-size lines or national
 //! character sets; of these, xterm.js supports only the last.
 
+mod charsets;
 mod grid;
 mod html;
 mod parser;

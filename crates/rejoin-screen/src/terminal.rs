@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::charsets::Charsets;
 use crate::grid::buffer::Buffer;
 use crate::grid::cell::Cell;
 use crate::grid::extras::Extras;
 use crate::grid::history::ScrollbackLimits;
 use crate::grid::reflow::Reflow;
 use crate::parser::{Params, SequenceHandler, Terminator};
-use charsets::Charsets;
 use modes::Modes;
 use pen::Pen;
 
 mod answers;
-pub(crate) mod charsets;
 mod cursor;
 mod edit;
 mod escape;

@@ -6,12 +6,12 @@ mod partial;
 
 use std::{fmt, ops::Range};
 
-pub(crate) use self::header::{ControlKind, MASKED, MAX_CONTROL_BYTES, length};
+pub(crate) use self::header::{MASKED, MAX_CONTROL_BYTES, length};
 use self::{
-    header::{DataMessage, FrameType, HeaderRules, PartialHeader, PendingFrame},
+    header::{ControlKind, DataMessage, FrameType, HeaderRules, PartialHeader, PendingFrame},
     partial::PartialPayload,
 };
-use crate::{Error, Event, MessageKind, mask};
+use crate::{CloseFrame, Error, Event, MessageKind, mask};
 
 /// The side of the connection on which the decoder runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,10 +177,10 @@ impl Feed<'_> {
                 Event::message(message.kind, &self.input[range])
             }
             (FrameType::Control(kind), PayloadLocation::Buffer) => {
-                Event::control(kind, buffer.control())
+                control_event(kind, buffer.control())
             }
             (FrameType::Control(kind), PayloadLocation::Input(range)) => {
-                Event::control(kind, &self.input[range])
+                control_event(kind, &self.input[range])
             }
         };
 
@@ -372,3 +372,12 @@ impl fmt::Debug for Feed<'_> {
 
 // Each idle connection owns a decoder, so its size counts once per connection.
 const _: () = assert!(size_of::<Decoder>() <= 96, "the decoder must stay small");
+
+/// Returns the event of a control frame.
+fn control_event(kind: ControlKind, payload: &[u8]) -> Result<Event<'_>, Error> {
+    match kind {
+        ControlKind::Ping => Ok(Event::Ping(payload)),
+        ControlKind::Pong => Ok(Event::Pong(payload)),
+        ControlKind::Close => CloseFrame::parse(payload).map(Event::Close),
+    }
+}

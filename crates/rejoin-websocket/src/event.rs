@@ -1,6 +1,6 @@
 //! Events of a decoder: messages and control frames, borrowed from the input or the decoder.
 
-use crate::{Error, MessageKind, decoder::ControlKind};
+use crate::{Error, MessageKind};
 
 /// A complete message or control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +37,10 @@ impl<'a> Event<'a> {
             },
         }
     }
-
-    pub(crate) fn control(kind: ControlKind, payload: &'a [u8]) -> Result<Self, Error> {
-        match kind {
-            ControlKind::Ping => Ok(Self::Ping(payload)),
-            ControlKind::Pong => Ok(Self::Pong(payload)),
-            ControlKind::Close => CloseFrame::parse(payload).map(Self::Close),
-        }
-    }
 }
 
 impl<'a> CloseFrame<'a> {
-    fn parse(payload: &'a [u8]) -> Result<Option<Self>, Error> {
+    pub(crate) fn parse(payload: &'a [u8]) -> Result<Option<Self>, Error> {
         if payload.is_empty() {
             return Ok(None);
         }

@@ -14,7 +14,10 @@ use std::{
     path::PathBuf,
 };
 
-use crate::config::{Config, Overrides, load};
+use crate::{
+    config::{Config, Overrides, load},
+    environment::environment,
+};
 
 /// The arguments that locate the configuration and the data.
 #[derive(Debug, clap::Args)]
@@ -32,17 +35,6 @@ impl ConfigArgs {
         let overrides = Overrides { listen, data_dir: self.data_dir.clone() };
         load(self.config.as_deref(), environment(), overrides)
     }
-}
-
-/// Returns the environment variables. Variables that are not UTF-8 are left out.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// Returns the value of an environment variable, if it is set and UTF-8.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    environment().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 /// Prints a line to standard output.

@@ -14,8 +14,8 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    command::variable,
     config::{LogConfig, LogFormat},
+    environment::variable,
     log::{fields::QuotedFields, writer::Writer},
 };
 

@@ -3,6 +3,7 @@
 mod command;
 mod config;
 mod descriptors;
+mod environment;
 mod log;
 mod pages;
 

@@ -1,7 +1,7 @@
 //! The attachment of a connection to a session.
 
 use rejoin_protocol::{
-    ErrorCode, MessageId, Position, Role, Signal, StreamNumber, TerminalSize, WriterId,
+    ErrorCode, Role, Signal, StreamNumber, TerminalSize,
     message::{Attached, ErrorBody, ServerMessage},
 };
 
@@ -10,25 +10,10 @@ use crate::{
     connection::{Author, Connection},
     outbox::OutboxItem,
     presence::PresenceGuard,
-    session::{Receipt, Session, input::Input},
+    session::{AttachOptions, Receipt, Session, input::Input},
     stream::Start,
     time::now_ms,
 };
-
-/// A request to attach a connection.
-#[derive(Debug)]
-pub struct AttachOptions {
-    /// The id of the request, for the answer.
-    pub reply_to: Option<MessageId>,
-    /// The last position of a client that resumes.
-    pub position: Option<Position>,
-    /// The wanted role.
-    pub role: Role,
-    /// The id under which the client numbers its input.
-    pub writer: Option<WriterId>,
-    /// The size that the client can show.
-    pub size: Option<TerminalSize>,
-}
 
 /// The attachment of a connection to a session; dropping it leaves the session.
 #[derive(Debug)]

@@ -1,8 +1,23 @@
 //! The viewers of a session, and the one that owns its size.
 
-use rejoin_protocol::{ConnectionId, Role, TerminalSize, UserId, WriterId};
+use rejoin_protocol::{ConnectionId, MessageId, Position, Role, TerminalSize, UserId, WriterId};
 
-use crate::{connection::Connection, session::AttachOptions};
+use crate::connection::Connection;
+
+/// A request to attach a connection.
+#[derive(Debug)]
+pub struct AttachOptions {
+    /// The id of the request, for the answer.
+    pub reply_to: Option<MessageId>,
+    /// The last position of a client that resumes.
+    pub position: Option<Position>,
+    /// The wanted role.
+    pub role: Role,
+    /// The id under which the client numbers its input.
+    pub writer: Option<WriterId>,
+    /// The size that the client can show.
+    pub size: Option<TerminalSize>,
+}
 
 /// The author of numbered input: a tab across its reconnects, or one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -174,8 +174,8 @@ async fn an_invalid_device_is_refused_with_the_rule() {
     let server = TestServer::start().await;
     let long = "x".repeat(101);
     let cases = [
-        ("device_id=a%20b", "1 to 64 of letters"),
-        ("device_id=", "1 to 64 of letters"),
+        ("device_id=a%20b", "1 to 64 characters"),
+        ("device_id=", "1 to 64 characters"),
         ("device_name=a%00b", "1 to 100 bytes"),
         (&format!("device_name={long}"), "1 to 100 bytes"),
     ];
@@ -190,7 +190,7 @@ async fn an_invalid_device_is_refused_with_the_rule() {
     }
 
     let payloads = [json!({ "device_id": "a b" }), json!({ "device_name": "a\u{7}b" })];
-    for (mut payload, rule) in payloads.into_iter().zip(["1 to 64 of letters", "1 to 100 bytes"]) {
+    for (mut payload, rule) in payloads.into_iter().zip(["1 to 64 characters", "1 to 100 bytes"]) {
         payload["token"] = server.token("ann").into();
         let mut client = server.connect().await;
         let answer = client.ask("authenticate", payload).await;

@@ -6,7 +6,7 @@ use super::cell::{Attributes, Cell};
 use super::extras::Extras;
 use super::history::{History, ScrollbackLimits};
 use super::row::Row;
-use crate::terminal::charsets::Charset;
+use crate::charsets::Charset;
 
 const TAB_WIDTH: usize = 8;
 

@@ -1,8 +1,8 @@
 //! The end of a snapshot: the cursor, the pen and the last printed character.
 
 use super::painter::Painter;
+use crate::charsets::Charset;
 use crate::terminal::Terminal;
-use crate::terminal::charsets::Charset;
 
 /// Places the cursor; all modes must already be set.
 pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {

@@ -1,7 +1,7 @@
 //! Dispatch of control and escape sequences.
 
 use super::Terminal;
-use super::charsets::{Charset, Charsets};
+use crate::charsets::{Charset, Charsets};
 use crate::grid::cell::Flags;
 use crate::parser::Params;
 

@@ -1,8 +1,8 @@
 //! Printing: wide and combining characters, pending wraps, insert mode.
 
 use super::Terminal;
-use super::charsets::Charset;
 use super::cursor::active;
+use crate::charsets::Charset;
 use crate::grid::cell::Cell;
 use crate::width;
 

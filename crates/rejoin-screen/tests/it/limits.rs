@@ -1,7 +1,8 @@
 //! Limits of memory, and the behaviour at the limits.
 
-use crate::{assert_same, fed, restored};
 use rejoin_screen::{ExportFormat, Screen, ScreenSize, ScrollbackLimits};
+
+use crate::{assert_same, fed, restored};
 
 /// The longest interpreted string, in bytes.
 const STRING: usize = 64 * 1024;

@@ -3,9 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use rejoin_screen::{ExportFormat, Screen};
 
 use crate::{SCROLLBACK, assert_same, fed, restored, screen};
-use rejoin_screen::{ExportFormat, Screen};
 
 // Small, so that wraps and scrolls are frequent.
 const COLS: u16 = 12;

@@ -2,10 +2,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rejoin_screen::ScreenSize;
 
 use crate::properties::soup;
 use crate::{assert_same, fed, restored};
-use rejoin_screen::ScreenSize;
 
 #[test]
 fn a_soft_wrapped_line_is_joined_if_it_fits() {

@@ -12,7 +12,8 @@ mod wire;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rejoin_websocket::{Decoder, MessageKind, Side, deflate, encode};
-use wire::Message;
+
+use self::wire::Message;
 
 /// The number of bytes of each input that select how to decode the rest.
 const SETTINGS: usize = 6;

@@ -13,7 +13,7 @@ use rejoin_core::Shutdown;
 use rejoin_gateway::{BrowserSessions, Claims, LoginCodes, Revocations, Signer, Verifier};
 use rejoin_protocol::UserId;
 
-use crate::{command::variable, config::Config};
+use crate::{config::Config, environment::variable};
 
 // Names in the data directory.
 

@@ -17,9 +17,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    command::{ConfigArgs, credentials, environment, one_line, print_line},
+    command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
     descriptors::{self, DescriptorBudget},
+    environment::environment,
     log::Logging,
     pages,
 };
