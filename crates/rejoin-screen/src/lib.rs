@@ -13,6 +13,7 @@ mod grid;
 mod html;
 mod parser;
 mod screen;
+mod sgr;
 mod snapshot;
 mod terminal;
 mod width;

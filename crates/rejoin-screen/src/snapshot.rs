@@ -8,7 +8,6 @@
 mod cursor;
 mod painter;
 mod settings;
-pub(crate) mod sgr;
 
 use crate::grid::buffer::{Buffer, SavedCursor};
 use crate::grid::cell::{Attributes, Cell};

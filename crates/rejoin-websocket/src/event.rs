@@ -1,6 +1,25 @@
 //! Events of a decoder: messages and control frames, borrowed from the input or the decoder.
 
-use crate::{Error, MessageKind};
+use crate::Error;
+
+/// The kind of a data message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// UTF-8 text.
+    Text,
+    /// Arbitrary bytes.
+    Binary,
+}
+
+impl MessageKind {
+    /// Returns the opcode of a frame that begins such a message (RFC 6455 §5.2).
+    pub(crate) fn opcode(self) -> u8 {
+        match self {
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+        }
+    }
+}
 
 /// A complete message or control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

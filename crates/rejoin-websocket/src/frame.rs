@@ -5,32 +5,15 @@ mod deflate;
 use bytes::Bytes;
 
 pub use self::deflate::{deflate, deflate_payload};
-use crate::decoder::{self, MASKED, MAX_CONTROL_BYTES};
+use crate::{
+    decoder::{self, MASKED, MAX_CONTROL_BYTES},
+    event::MessageKind,
+};
 
 const FINAL: u8 = 0x80;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
-
-/// The kind of a data message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessageKind {
-    /// UTF-8 text.
-    Text,
-    /// Arbitrary bytes.
-    Binary,
-}
-
-impl MessageKind {
-    fn opcode(self) -> u8 {
-        match self {
-            Self::Text => TEXT,
-            Self::Binary => BINARY,
-        }
-    }
-}
 
 /// Encodes one message as one frame; the payload is the concatenation of `parts`.
 ///

@@ -59,8 +59,6 @@ mod mask;
 
 pub use decoder::{Decoder, Feed, Side};
 pub use error::Error;
-pub use event::{CloseFrame, Event};
-pub use frame::{
-    MessageKind, close, deflate, deflate_payload, encode, header_len, payload, ping, pong,
-};
+pub use event::{CloseFrame, Event, MessageKind};
+pub use frame::{close, deflate, deflate_payload, encode, header_len, payload, ping, pong};
 pub use handshake::accept_key;

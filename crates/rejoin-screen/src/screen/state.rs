@@ -7,7 +7,7 @@ use crate::grid::cell::{Attributes, Colour};
 use crate::grid::extras::Extras;
 use crate::grid::row::Row;
 use crate::parser::Parser;
-use crate::snapshot::sgr;
+use crate::sgr;
 use crate::terminal::Terminal;
 
 /// Returns everything that affects the display now or after further output.

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use super::sgr;
 use crate::charsets::Charset;
 use crate::grid::cell::{Attributes, Cell, Colour};
 use crate::grid::extras::{Extras, LinkRef};
 use crate::grid::row::Row;
+use crate::sgr;
 
 /// The longest output for one cell without attributes, including the cursor movement.
 const MAX_PLAIN_CELL_BYTES: usize = 16;

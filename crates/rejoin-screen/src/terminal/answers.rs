@@ -3,7 +3,7 @@
 use super::Terminal;
 use crate::grid::cell::{Attributes, Flags};
 use crate::parser::Params;
-use crate::snapshot::sgr;
+use crate::sgr;
 
 /// The most unread answers, in bytes; further queries stay unanswered until they are taken.
 const ANSWERS_LIMIT: usize = 64 * 1024;
