@@ -81,8 +81,8 @@ pub(super) struct ImplicitStreams {
     max: usize,
     budgets: Arc<Budgets>,
     context: Arc<PresenceContext>,
-    /// Held over a registration and over the creation of a stream, so that a new connection reads
-    /// a new stream exactly once. The registry's lock is taken below it.
+    /// Held during a registration and during the creation of a stream, so that a new connection
+    /// reads a new stream exactly once. The registry's lock is taken below it.
     kept: Mutex<KeptStreams, HUB_MAP>,
 }
 
@@ -162,7 +162,7 @@ impl ImplicitStreams {
 
         // Streams of other users are evicted only if they have more of them.
         if !kept.make_room(key.user(), self.max, &self.epochs) {
-            let sentence = "the user has the maximum number of streams of devices";
+            let sentence = "the user has reached the limit of device streams";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
 

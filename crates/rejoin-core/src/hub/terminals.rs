@@ -100,7 +100,8 @@ impl Hub {
             let _ = session.set_handler(handler);
         }
 
-        // Findable before the owner starts: its first event must follow `SessionStarted`.
+        // Added before the owner starts, because the owner's first event must follow
+        // `SessionStarted`.
         reservation.fill(&session);
         self.shared.changes.record_created(&session);
         owner.start(&self.shared.shutdown);
@@ -112,7 +113,7 @@ impl Hub {
     fn profile(&self, name: &ProfileName, identity: &Identity) -> Result<&Profile, ErrorBody> {
         // First, so that an error does not reveal whether the profile exists.
         if !identity.caps.allows_session(name, SessionRight::Create) {
-            let sentence = format!("the token does not allow to create sessions of `{name}`");
+            let sentence = format!("the token does not allow creating sessions of `{name}`");
             return Err(ErrorBody::new(ErrorCode::Forbidden, sentence));
         }
 
@@ -120,7 +121,7 @@ impl Hub {
         profiles.get(name).ok_or_else(|| {
             let known: Vec<_> = profiles.keys().map(|name| format!("`{name}`")).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let sentence = format!("there is no profile `{name}`; there is: {known}");
+            let sentence = format!("there is no profile `{name}`; the profiles are: {known}");
             ErrorBody::new(ErrorCode::UnknownProfile, sentence)
         })
     }
@@ -142,8 +143,8 @@ impl Hub {
     /// Returns a session for a caller with `right`.
     ///
     /// # Errors
-    /// `unknown_session` if the session does not exist or the caller may not see it; `forbidden`
-    /// if the caller may see it and has not the right.
+    /// `unknown_session` if the session does not exist or the caller may not see it; `forbidden` if
+    /// the caller may see it but lacks the right.
     pub fn session(
         &self,
         id: &SessionId,
