@@ -28,9 +28,8 @@ const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
 const MIN_BATCH_BYTES: usize = 16 * 1024;
 /// The number of batches that one reader writes in a pass while it catches up.
 const CATCH_UP_BATCHES: usize = 2;
-/// The maximum size of a batch that is appended to a connection's pending replies, in bytes. If the
-/// socket is full, they stay in memory for this connection. A larger batch stays in the ring
-/// instead, and the reader catches up after the replies.
+/// The maximum size of a batch that is appended to pending replies, in bytes, and stays in memory
+/// if the socket is full. A larger one stays in the ring; the reader catches up after the replies.
 const MAX_APPENDED_BYTES: usize = 16 * 1024;
 /// The duration above which a broadcast is logged.
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
@@ -366,8 +365,7 @@ fn write_all(
             Ok(written) => {
                 summary.bytes += written as u64;
                 if written < bytes.len() {
-                    // The rest of the cut frame stays with the connection; the frames after it
-                    // stay in the ring.
+                    // The connection keeps the rest of the cut frame.
                     let (next, rest) = joined.after_write(encoding, from, written);
                     summary.messages -= end - next;
                     reader.next = next;
