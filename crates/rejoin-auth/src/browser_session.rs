@@ -39,7 +39,7 @@ pub enum BrowserSessionError {
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The file cannot be read.
@@ -47,11 +47,11 @@ pub enum BrowserSessionError {
     NotRead {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The content of the file is not what this server writes.
-    #[error("{path} is damaged: {why}; remove it, and browsers log in again")]
+    #[error("{path} is damaged: {why}; remove it; users must then log in again")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub struct BrowserSessionInfo {
 
 #[derive(Debug)]
 struct Shared {
-    /// Held for look-ups and single changes, never while the file is written.
+    /// Held for lookups and single changes, never while the file is written.
     entries: RwLock<Entries>,
     /// `None`: the sessions are in memory only.
     file: Option<StateFile>,

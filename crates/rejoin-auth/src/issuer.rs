@@ -106,7 +106,7 @@ impl Issuer {
 
     /// Waits for the end of the next fetch. Concurrent callers share one fetch.
     ///
-    /// Cancel safe: yes.
+    /// Cancel safe.
     pub(crate) async fn refresh(&self) {
         let mut state = self.state.clone();
         let rounds = {
@@ -121,11 +121,11 @@ impl Issuer {
         // The owner may be fetching already. Then it starts no other fetch, because of
         // `DEMAND_PAUSE`.
         self.demand.notify_one();
-        // An error means that the owner has ended: the keys at hand are final.
+        // An error means that the owner has ended: the current keys are final.
         let _ = state.wait_for(|state| state.rounds > rounds).await;
     }
 
-    /// Verifies a token with the keys at hand, as [`KeySet::verify`].
+    /// Verifies a token with the current keys, as [`KeySet::verify`].
     pub(crate) fn verify(
         &self,
         token: &UnverifiedToken<'_>,
@@ -166,7 +166,7 @@ impl Owner {
             });
 
             let result = self.fetch().await;
-            // The pause counts from the end: a slow issuer must not be called in a row.
+            // The pause counts from the end, so that a slow issuer is not called again at once.
             let next = Instant::now() + self.pause_after(&result);
             self.publish(result);
 
@@ -206,7 +206,7 @@ impl Owner {
             Ok(keys) => debug!(%url, count = keys.len(), "keys fetched"),
             Err(error) if is_first || !before.failed => {
                 let known = before.keys.len();
-                warn!(%url, %error, known, "cannot fetch keys; trying again, known keys stay");
+                warn!(%url, %error, known, "cannot fetch the issuer's keys; known keys stay valid, retrying");
             }
             Err(error) => debug!(%url, %error, "cannot fetch keys"),
         }
@@ -221,7 +221,7 @@ impl Owner {
         });
     }
 
-    /// Completes when a token may cause a fetch. Cancel safe: yes.
+    /// Completes when a token may cause a fetch. Cancel safe.
     async fn demanded(&self) {
         loop {
             self.demand.notified().await;

@@ -23,7 +23,7 @@ use crate::{
 
 /// The life of a code, in milliseconds: 15 minutes.
 const LIFE_MS: u64 = 15 * 60 * 1000;
-/// The most unused codes. For a further one, the oldest is removed.
+/// The maximum number of unused codes. Above it, the oldest is removed.
 const MAX_CODES: usize = 64;
 
 /// The login codes of one data directory. Cheap to clone.

@@ -31,7 +31,8 @@ use crate::{
 const DEFAULT_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// The interval at which the remaining times are written.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// The most revocations: about 10 MB of memory, and of the file that each change writes.
+/// The maximum number of revocations: about 10 MB in memory, and in the file that each change
+/// rewrites.
 const MAX_REVOCATIONS: usize = 100_000;
 
 /// The target of a revocation.
@@ -77,7 +78,7 @@ pub enum RevocationError {
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         error: Arc<io::Error>,
     },
     /// The file cannot be read.
@@ -85,7 +86,7 @@ pub enum RevocationError {
     NotRead {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The content of the file is not what this server writes.
@@ -109,9 +110,9 @@ pub struct Revocations {
 
 #[derive(Debug)]
 struct Shared {
-    /// Held for look-ups and single changes, never while the file is written.
+    /// Held for lookups and single changes, never while the file is written.
     entries: RwLock<Entries>,
-    /// The number of entries, so that look-ups in an empty table take no lock. Written with
+    /// The number of entries, so that lookups in an empty table take no lock. Written with
     /// `entries` locked.
     count: AtomicUsize,
     /// `None`: the revocations are in memory only.
@@ -175,7 +176,7 @@ impl Revocations {
         Ok(revocation)
     }
 
-    /// Lifts a revocation. Returns `true` if there was one.
+    /// Lifts a revocation. Returns `true` if the target was revoked.
     ///
     /// # Errors
     /// [`RevocationError::NotWritten`]. The revocation is lifted nevertheless, until a restart.
@@ -199,7 +200,7 @@ impl Revocations {
 
     /// Writes the remaining times each hour, so that they survive a restart. Never completes.
     ///
-    /// Cancel safe: yes.
+    /// Cancel safe.
     pub async fn save_hourly(&self) {
         loop {
             tokio::time::sleep(HOUR).await;

@@ -1,6 +1,6 @@
 //! Random secrets for clients. The server keeps only their hashes.
 //!
-//! A secret is found by its hash. The time of a look-up depends on the hash of the received text,
+//! A secret is found by its hash. The time of a lookup depends on the hash of the received text,
 //! which reveals nothing about a stored secret, so no comparison needs constant time.
 
 use aws_lc_rs::{

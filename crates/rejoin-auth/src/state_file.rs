@@ -25,7 +25,7 @@ pub(crate) struct StateFile {
 /// The reason why a file cannot be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The system refuses to read the file.
+    /// The operating system reports an error.
     Io(io::Error),
     /// The content is not what this server writes.
     Damaged(String),

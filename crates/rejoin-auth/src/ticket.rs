@@ -17,15 +17,15 @@ use crate::secret::{self, Hash};
 /// The life of a ticket, in milliseconds: enough for one upgrade over a bad line, too short for
 /// an attacker who reads logs.
 const LIFE_MS: u64 = 30_000;
-/// The most unspent tickets of one user.
+/// The maximum number of unspent tickets of one user.
 const MAX_PER_USER: usize = 64;
-/// The most unspent tickets of all users: about 30 MB with long `caps`.
+/// The maximum number of unspent tickets of all users: about 30 MB with long `caps`.
 const MAX_TOTAL: usize = 65_536;
 
 /// The tickets of one server, in memory. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Tickets {
-    /// Held for a few look-ups, and to remove spent tickets.
+    /// Held for a few lookups, and to remove spent tickets.
     state: Arc<Mutex<State>>,
 }
 
@@ -64,7 +64,7 @@ struct State {
     unspent: HashMap<Hash, Unspent>,
     /// The same tickets, ordered by their expiry.
     expiries: BTreeSet<(Instant, Hash)>,
-    /// The number of tickets of each user. Has no zeros.
+    /// The number of tickets of each user. Never 0.
     counts: HashMap<UserId, usize>,
 }
 
@@ -138,7 +138,7 @@ impl HeldTicket {
 impl Drop for HeldTicket {
     fn drop(&mut self) {
         if let Some(unspent) = self.unspent.take() {
-            // It may have expired meanwhile. The next look-up removes it then.
+            // It may have expired meanwhile. The next lookup removes it then.
             self.tickets.state.lock().insert(self.hash, unspent);
         }
     }

@@ -140,8 +140,8 @@ impl Verifier {
 
     /// Verifies a token: its signature, its times, the rules, and that it is not revoked.
     ///
-    /// Waits only if the issuer's keys must be fetched, and then for at most 5 seconds.
-    /// Cancel safe: yes, the fetch continues.
+    /// Waits only if the issuer's keys must be fetched, and then for at most 5 seconds. Cancel
+    /// safe: the fetch continues.
     ///
     /// # Errors
     /// [`TokenError`] with the reason; [`TokenError::KeysUnavailable`] if the keys could not be
@@ -154,7 +154,7 @@ impl Verifier {
         }
     }
 
-    /// Verifies a token with the keys at hand. Returns `None` if keys must be fetched for it.
+    /// Verifies a token with the current keys. Returns `None` if keys must be fetched for it.
     ///
     /// # Errors
     /// As [`verify`](Self::verify).

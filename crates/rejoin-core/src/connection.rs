@@ -157,7 +157,7 @@ impl Connection {
         self.may_act_at(now_ms())
     }
 
-    /// Checks the same as [`may_act`](Self::may_act), for a caller that has read the clock.
+    /// Checks as [`may_act`](Self::may_act) does, for a caller that has already read the clock.
     ///
     /// # Errors
     /// As [`may_act`](Self::may_act).
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// Returns `false` once an administrator or the end of the token revoked the rights.
+    /// Returns `false` once the token has expired or an administrator has ended the rights.
     ///
     /// Unlike [`may_act`](Self::may_act), stays `true` after an ordinary close.
     pub(crate) fn has_rights(&self) -> bool {
@@ -235,7 +235,7 @@ impl Connection {
         self.send(reply_to, &ServerMessage::Error(error));
     }
 
-    /// Queues a text message as it is.
+    /// Queues a text message unchanged.
     pub fn send_text(&self, text: &str) {
         self.push(PayloadKind::Text, &[text.as_bytes()]);
     }

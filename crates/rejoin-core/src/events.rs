@@ -142,7 +142,7 @@ impl Events {
         self.shared.handler.set(handler).map_err(|_| EventHandlerTaken)
     }
 
-    /// Asks the handler for a handler of a new session.
+    /// Returns the handler for a new session, if the event handler provides one.
     pub(crate) fn session_handler(&self, session: &Session) -> Option<Arc<dyn SessionHandler>> {
         let handler = self.shared.handler.get()?;
         catch_panic(|| handler.session_handler(session)).flatten()
@@ -212,7 +212,7 @@ impl Events {
             }
         }
 
-        // From here on callers of `deliver` call the handlers: nothing else would.
+        // From here on, callers of `deliver` call the handlers, because this task no longer does.
         self.shared.state.lock().has_stopped = true;
         self.call_handlers();
     }

@@ -20,7 +20,7 @@ pub enum PayloadKind {
 
 /// Encodes one message for the wire; its payload is `parts`, concatenated.
 ///
-/// The payload must be the tail of the result. Called once per frame, whatever the number of
+/// The payload must be the tail of the result. Called once per frame, regardless of the number of
 /// readers.
 pub type Encode = fn(PayloadKind, &[&[u8]]) -> Bytes;
 

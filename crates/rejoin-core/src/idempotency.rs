@@ -54,7 +54,7 @@ pub struct IdempotencyCache<K, V> {
 struct State<K, V> {
     results: HashMap<(UserId, K), Entry<V>>,
     usage: HashMap<UserId, Usage>,
-    /// All keys with their creation, oldest first.
+    /// All keys with their creation times, oldest first.
     order: VecDeque<(Instant, (UserId, K))>,
     /// Bytes of all entries.
     bytes: usize,

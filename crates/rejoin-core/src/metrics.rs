@@ -1,4 +1,4 @@
-//! The metrics of a hub and its gateway, in the Prometheus text format.
+//! The metrics of a hub and its gateway, as OpenMetrics text.
 
 use std::{
     fmt,
@@ -109,36 +109,39 @@ impl Default for Metrics {
         let broadcast = Histogram::new(exponential_buckets(50e-6, 2.0, 16));
         add.0.register(
             "broadcast_seconds",
-            "Time to give what is new to all readers of a stream in one shard",
+            "Time to send the new frames of a stream to all its readers in one shard",
             broadcast.clone(),
         );
 
         // Clones share their value with the registry.
         let metrics = Self {
-            connections: add.name("connections", "Connections that are authenticated"),
-            connections_total: add.name("connections_opened", "Connections ever authenticated"),
+            connections: add.name("connections", "Authenticated connections"),
+            connections_total: add
+                .name("connections_opened", "Connections authenticated since the start"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
             closed: add.name("connections_closed", "WebSockets closed, by close code"),
-            messages_received: add.name("messages_received", "Messages read from clients"),
-            bytes_received: add.name("bytes_received", "Bytes read from clients"),
-            messages_sent: add.name("messages_sent", "Frames and replies given to sockets"),
-            bytes_sent: add.name("bytes_sent", "Bytes that sockets took"),
+            messages_received: add.name("messages_received", "Messages received from clients"),
+            bytes_received: add.name("bytes_received", "Bytes received from clients"),
+            messages_sent: add.name("messages_sent", "Frames and replies sent to clients"),
+            bytes_sent: add.name("bytes_sent", "Bytes sent to clients"),
             frames_dropped: add.name("frames_dropped", "Frames not delivered, by reason"),
             broadcast,
-            broadcast_max: add.name("broadcast_max_seconds", "The longest broadcast so far"),
+            broadcast_max: add.name("broadcast_max_seconds", "Longest broadcast since the start"),
             snapshots_sent: add.name("snapshots_sent", "Snapshots sent to readers"),
             auth_failures: add.name("auth_failures", "Tokens and tickets refused, by reason"),
-            rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
+            rate_limited: add.name("rate_limited", "Messages and requests refused, by limit"),
             pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
-            heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
-            sockets_cut: add.name("sockets_cut", "Sockets cut at a close, not all sent"),
+            heartbeats_missed: add
+                .name("heartbeats_missed", "Connections closed because the client was silent"),
+            sockets_cut: add.name("sockets_cut", "Sockets closed before all output was sent"),
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),
-            events_dropped: add.name("events_dropped", "Events that a slow handler missed"),
+            events_dropped: add
+                .name("events_dropped", "Events dropped because the event handler was too slow"),
             webhooks: add.name("webhooks", "Webhook deliveries, by outcome"),
-            topics: add.name("topics", "Topics that are there"),
-            sessions: add.name("sessions", "Sessions that are there, by kind and status"),
+            topics: add.name("topics", "Topics"),
+            sessions: add.name("sessions", "Sessions, by kind and status"),
             registry: Mutex::default(),
         };
 

@@ -22,11 +22,11 @@ use crate::{
 
 /// The maximum number of queued items: more than a session acknowledges at once.
 pub const MAX_OUTBOX_ITEMS: usize = 8192;
-/// The maximum size of queued messages. The first message is accepted whatever its size.
+/// The maximum size of queued messages. The first message is accepted regardless of its size.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
-/// The number of queued items above which the client is not read any more.
+/// The number of queued items above which the server stops reading from the client.
 const BUSY_ITEMS: usize = 256;
-/// The size of queued messages above which the client is not read any more.
+/// The size of queued messages, in bytes, above which the server stops reading from the client.
 const BUSY_BYTES: usize = 64 * 1024;
 
 /// An instruction for the writer of a connection. The writer executes them in order.
@@ -185,7 +185,7 @@ impl Outbox {
             return;
         }
 
-        // The first message is accepted whatever its size: the limit protects against a queue.
+        // The first message is accepted regardless of its size: the limit protects against a queue.
         let is_full = state.items.len() >= MAX_OUTBOX_ITEMS
             || (state.bytes + item.bytes() > MAX_OUTBOX_BYTES && !state.items.is_empty());
         let item = if is_full && !matches!(item, OutboxItem::Close(_)) {
@@ -240,7 +240,7 @@ impl Outbox {
         mem::take(&mut state.dropped)
     }
 
-    /// Returns `true` while so much is queued that the client should not be read.
+    /// Returns `true` while so much is queued that the server should stop reading from the client.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.state.lock().is_busy()

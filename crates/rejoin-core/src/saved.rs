@@ -1,8 +1,8 @@
 //! The state that a stopping hub leaves to the next process.
 //!
-//! ImplicitPositions stay valid, retained messages are kept, and a retry with a key is still executed
-//! once. A saved state must be restored at most once: two hubs restored from it would give the
-//! same position to different frames.
+//! Positions stay valid, retained messages are kept, and a retry with a key is still executed once.
+//! A saved state must be restored at most once: two hubs restored from it would give the same
+//! position to different frames.
 
 use std::time::Duration;
 

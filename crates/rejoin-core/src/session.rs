@@ -109,7 +109,7 @@ struct Shared {
     context: SessionContext,
     /// Commands for the owner task, which never waits for their senders.
     commands: mpsc::Sender<Command>,
-    /// Held over a change and the append of its update, so that readers receive changes in order.
+    /// Held during a change and the append of its update, so that readers receive changes in order.
     state: Mutex<State, SESSION>,
     handler: Mutex<Option<Arc<dyn SessionHandler>>, LEAF>,
     /// Limits the concurrent exports of the screen.
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Types bytes that come from no connection, and waits until they are written.
+    /// Types bytes from a source other than a connection, and waits until they are written.
     ///
     /// # Errors
     /// `session_ended`, `input_full`, or `overloaded` once the hub stops; nothing was typed.
@@ -290,7 +290,7 @@ impl Session {
 
         if state.viewers.is_empty() {
             let status = self.publish_status(&state);
-            // With the lock held: two last leaves must not swap.
+            // With the lock held, so that two departures are recorded in order.
             observer.record_left(self);
             drop(state);
             self.log_status(status, connection);

@@ -1,4 +1,4 @@
-//! The end of tasks: each task belongs to a [`Shutdown`], which stops it and waits for it.
+//! Groups of tasks: each task belongs to a [`Shutdown`], which stops it and waits for it.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -103,7 +103,11 @@ impl Shutdown {
 
         let own = self.shared.tracker.len();
         if own > 0 {
-            warn!(layer = self.shared.name, tasks = own, "tasks still run at the deadline");
+            warn!(
+                layer = self.shared.name,
+                tasks = own,
+                "tasks were still running at the deadline"
+            );
         }
 
         running + own

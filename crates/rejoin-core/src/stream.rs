@@ -80,7 +80,7 @@ pub struct GapNotice {
 /// Encodes a notice as one message.
 pub type EncodeGap = Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>;
 
-/// The treatment of slow readers of a stream without snapshots.
+/// The policy for slow readers of a stream without snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlowReaderPolicy {
     /// The reader gets all retained frames, and a notice with the number of missed ones.
@@ -92,7 +92,7 @@ pub enum SlowReaderPolicy {
     Disconnect,
 }
 
-/// The treatment of a reader whose next frame was dropped.
+/// The policy for a reader whose next frame was dropped.
 #[derive(Clone)]
 pub enum LagPolicy {
     /// The reader gets a notice, then the frames that its policy allows.
@@ -122,7 +122,7 @@ pub struct StreamConfig {
     pub number: StreamNumber,
     /// The retention.
     pub retention: Retention,
-    /// The treatment of readers that fall behind.
+    /// The policy for readers that fall behind.
     pub lag: LagPolicy,
     /// Encodes the frames.
     pub encode: Encode,
@@ -187,7 +187,7 @@ struct Shared {
 
 struct State {
     ring: Ring,
-    /// Nothing is appended any more.
+    /// Nothing more is appended.
     is_finished: bool,
     followers: Followers,
     waiting_producers: usize,
@@ -266,7 +266,7 @@ impl Stream {
         self.position(self.shared.state.lock().ring.head_offset())
     }
 
-    /// Returns the treatment of readers that fall behind.
+    /// Returns the policy for readers that fall behind.
     #[must_use]
     pub fn lag_policy(&self) -> &LagPolicy {
         &self.shared.lag

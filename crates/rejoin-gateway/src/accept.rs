@@ -99,7 +99,7 @@ impl Accept {
         open.saturating_sub(self.shared.config.max_sockets)
     }
 
-    /// Returns whether the server speaks TLS. The general runtime then has each socket until its
+    /// Returns `true` if the server speaks TLS. The general runtime then has each socket until its
     /// upgrade.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -174,7 +174,7 @@ impl Accept {
                     // Sockets with a request under way get longer: users wait for its response.
                     let grace = if slot.is_busy() { DRAIN_BUSY } else { DRAIN_IDLE };
                     let Ok(result) = timeout(grace, connection).await else {
-                        return debug!("an HTTP connection is cut because the server stops");
+                        return debug!("an HTTP connection was cut because the server is stopping");
                     };
                     result
                 }
@@ -205,7 +205,7 @@ impl Accept {
     }
 }
 
-/// Returns the transport of an upgraded request, and the bytes that hyper read behind it.
+/// Returns the transport of an upgraded request, and the bytes that hyper read after the request.
 pub(crate) fn into_transport(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<HttpSocket>>().ok()?;
     match parts.io.into_inner().into_transport() {
@@ -217,7 +217,7 @@ pub(crate) fn into_transport(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     }
 }
 
-/// Returns whether the headers request an upgrade to a WebSocket.
+/// Returns `true` if the headers request an upgrade to a WebSocket.
 fn is_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))

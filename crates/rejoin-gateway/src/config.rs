@@ -35,11 +35,12 @@ pub struct GatewayConfig {
     pub drain_window: Duration,
     /// The longest message from a client, in bytes.
     pub max_message_bytes: usize,
-    /// The most authenticated connections. The server refuses any further one.
+    /// The maximum number of authenticated connections. Above it, the server refuses new ones.
     pub max_connections: usize,
     /// The message rates of one client.
     pub rates: Rates,
-    /// The most subscriptions, attachments and presence memberships of one connection, together.
+    /// The maximum number of subscriptions, attachments and followed presences of one connection,
+    /// together.
     pub max_subscriptions: usize,
     /// Compresses messages for clients that offer it (RFC 7692).
     pub compression: bool,
@@ -54,16 +55,16 @@ pub struct GatewayConfig {
     pub login_codes: Option<LoginCodes>,
     /// The certificate, if the server itself speaks TLS.
     pub tls: Option<Tls>,
-    /// The proxies whose `Forwarded` and `X-Forwarded-*` headers the server believes.
+    /// The proxies whose `Forwarded` and `X-Forwarded-*` headers the server trusts.
     pub trusted_proxies: TrustedProxies,
-    /// The most pending HTTP sockets, and as many WebSockets that have not authenticated. For a
-    /// further one, the oldest is closed.
+    /// The maximum number of pending HTTP sockets, and separately of WebSockets that have not
+    /// authenticated. Above it, the oldest is closed.
     pub max_handshakes: NonZeroUsize,
-    /// The most open sockets of any kind. For a further one, pending ones are closed.
+    /// The maximum number of open sockets of any kind. Above it, pending ones are closed.
     pub max_sockets: usize,
     /// The rate of new WebSockets from one address. `None`: no limit.
     pub connections_per_address: Option<Rate>,
-    /// The number of I/O threads. One per core is right.
+    /// The number of I/O threads, by default one per core.
     pub shards: NonZeroUsize,
     /// The path below which everything is served: `/`, or one such as `/rejoin/`.
     pub base_path: String,

@@ -48,7 +48,7 @@ pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity,
         });
     };
 
-    // A browser adds the cookie to all requests, also to those that a page of another origin
+    // A browser adds the cookie to all requests, including those that a page of another origin
     // makes it send.
     if !parts.method.is_safe() && !is_same_origin(&parts.headers) {
         let detail = "a request with a cookie must come from this server's own pages";

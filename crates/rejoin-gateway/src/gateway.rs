@@ -23,7 +23,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The error of [`Gateway::handle`] if a message type is taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message type `{0}` has a handler already, or is built in")]
+#[error("the message type `{0}` already has a handler, or is built in")]
 pub struct HandlerExists(String);
 
 /// A server of one hub, before it serves.
@@ -182,7 +182,7 @@ async fn save_browser_sessions(shared: Arc<Shared>) {
     while !stops {
         stops = timeout(SAVE_INTERVAL, shared.shutdown.begun()).await.is_ok();
         if let Err(error) = shared.browser_sessions().save().await {
-            error!(%error, "browser sessions are not written");
+            error!(%error, "cannot write the browser sessions");
         }
     }
 }

@@ -76,7 +76,7 @@ impl Gcra {
         }
     }
 
-    /// Returns whether the limit is full, like a new one.
+    /// Returns `true` if the limit is full, like a new one.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|at| at <= now)
     }
@@ -139,7 +139,7 @@ mod tests {
         assert!(size_of::<Gcra>() <= 16);
     }
 
-    /// Returns whether no time span exceeds the count plus the refill.
+    /// Returns `true` if no time span exceeds the count plus the refill.
     fn is_within(taken: &[(u64, u32)], count: u32, window: u64) -> bool {
         let whole = u128::from(count) * u128::from(window);
         taken.iter().enumerate().all(|(first, (from, _))| {

@@ -43,7 +43,7 @@ impl AllowedHosts {
             return Ok(());
         }
 
-        let detail = "this server needs no log-in, so it answers to known names only; add the \
+        let detail = "this server requires no log-in, so it accepts known host names only; add the \
                       name in `Host` to `server.allowed_hosts`, or set `auth.required`";
         let problem = Problem::new(ErrorCode::Forbidden, detail);
         Err(problem.with_status(StatusCode::MISDIRECTED_REQUEST))

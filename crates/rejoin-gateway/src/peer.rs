@@ -1,4 +1,4 @@
-//! The address of the client of a request, also behind trusted proxies.
+//! The address of a request's client, which may be behind trusted proxies.
 
 mod forwarded;
 
@@ -41,7 +41,7 @@ impl TrustedProxies {
         texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns whether a trusted proxy has this address.
+    /// Returns `true` if a trusted proxy has this address.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let Self(networks) = self;
         networks.iter().any(|network| network.contains(&address.to_canonical()))

@@ -159,7 +159,7 @@ impl PendingSlot {
         *self.eviction.owner.lock() = None;
     }
 
-    /// Returns whether the connection is evicted.
+    /// Returns `true` if the connection is evicted.
     pub(crate) fn is_evicted(&self) -> bool {
         self.eviction.is_evicted.load(Ordering::Acquire)
     }
@@ -179,7 +179,7 @@ impl PendingSlot {
         BusyGuard(Arc::clone(self))
     }
 
-    /// Returns whether a request is being served.
+    /// Returns `true` if a request is being served.
     pub(crate) fn is_busy(&self) -> bool {
         self.pending.slots.lock().busy.contains_key(&self.number)
     }

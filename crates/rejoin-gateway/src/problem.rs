@@ -31,7 +31,7 @@ pub(crate) struct Problem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "urn:rejoin:error:unknown_session",
-    "title": "No session has this id, or it is not yours.",
+    "title": "No session with this id is accessible to you.",
     "status": 404,
     "detail": "there is no session `build`, or it is not yours",
     "code": "unknown_session",

@@ -51,7 +51,7 @@ use crate::{
     transport::Transport,
 };
 
-/// The capacity of the read buffer: the most that one read takes from a socket, in bytes.
+/// The capacity of the read buffer: the maximum that one read takes from a socket, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// The poll token of the waker. Connections use their slots as tokens.
 const WAKER: Token = Token(usize::MAX);
@@ -162,7 +162,7 @@ impl Shard {
         }
     }
 
-    /// Lists a connection for a read, if a read would do anything.
+    /// Lists a connection for a read, if a read could make progress.
     fn mark_readable(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot)
             && connection.wants_read()

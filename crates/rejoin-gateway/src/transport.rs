@@ -13,12 +13,12 @@ use rustls::ServerConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tracing::debug;
 
-/// The most unsent bytes that the kernel holds for one socket. More would only arrive late, and
-/// use memory for each blocked peer.
+/// The maximum number of unsent bytes that the kernel holds for one socket. More would only arrive
+/// late, and would use memory for each blocked peer.
 const UNSENT_BYTES: u32 = 128 * 1024;
 /// The silence after which TCP probes the peer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The most plaintext that TLS buffers ahead of the socket, in bytes.
+/// The maximum plaintext that TLS buffers ahead of the socket, in bytes.
 const TLS_AHEAD_BYTES: usize = 64 * 1024;
 
 /// A socket and, with TLS, its session. Uses one file descriptor either way.
@@ -75,7 +75,7 @@ impl Transport {
         }
     }
 
-    /// Writes bytes that TLS holds to the socket. Returns whether TLS holds none any more.
+    /// Writes bytes that TLS holds to the socket. Returns `true` if TLS holds no more bytes.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
@@ -83,7 +83,7 @@ impl Transport {
         }
     }
 
-    /// Returns whether TLS holds bytes that the socket has not taken.
+    /// Returns `true` if TLS holds bytes that the socket has not taken.
     pub(crate) fn has_unsent(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -91,7 +91,7 @@ impl Transport {
         }
     }
 
-    /// Returns whether unread bytes wait in the socket.
+    /// Returns `true` if unread bytes wait in the socket.
     pub(crate) fn has_unread(&self) -> bool {
         let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_ok_and(|count| count > 0)
@@ -116,7 +116,7 @@ impl Transport {
         }
     }
 
-    /// Returns whether a read of `count` bytes into `capacity` has drained the socket.
+    /// Returns `true` if a read of `count` bytes into `capacity` has drained the socket.
     ///
     /// A read of less than the capacity has drained a plain socket (epoll(7)). With TLS the
     /// session may hold more records, so the answer is `false`.

@@ -50,7 +50,7 @@ pub struct ConnectionTasks {
 #[non_exhaustive]
 pub enum HttpClientError {
     /// The body exceeds the limit, in bytes.
-    #[error("the answer is longer than {0} bytes")]
+    #[error("the response is longer than {0} bytes")]
     TooLong(usize),
     /// The connection failed.
     #[error("{0}")]

@@ -25,7 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time to read the rest of a successful response, so that its connection can be reused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most bytes that are read of a successful response.
+/// The maximum number of bytes that are read of a successful response.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// An event in the queue.
@@ -54,7 +54,7 @@ pub(crate) struct Delivery {
 enum AttemptError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    #[error("the answer is {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
     #[error(transparent)]
     Client(#[from] HttpClientError),
@@ -174,7 +174,7 @@ impl Delivery {
 
     /// Makes the next event the current one. Returns the time of the event.
     ///
-    /// Cancel safe: yes.
+    /// Cancel safe.
     async fn next(&mut self) -> Option<Instant> {
         if self.current.is_none() {
             self.current = Some(self.queue.recv().await?);
@@ -194,12 +194,12 @@ impl Delivery {
             Ok(()) => {
                 self.metrics.webhook("delivered");
                 if self.failing {
-                    info!(%url, "the webhook's target answers again");
+                    info!(%url, "the webhook's target responds again");
                 }
             }
             Err(error) if self.failing => debug!(%url, %error, "a webhook failed"),
             Err(error) => {
-                warn!(%url, %error, "a webhook failed; trying again for an hour");
+                warn!(%url, %error, "a webhook failed; retrying for up to an hour");
             }
         }
         self.failing = result.is_err();

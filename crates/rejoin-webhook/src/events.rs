@@ -24,7 +24,7 @@ use crate::{
     target::{Webhook, WebhookError, new_id},
 };
 
-/// The most events in the queue of a target, about 500 bytes each.
+/// The maximum number of events in the queue of a target, about 500 bytes each.
 const MAX_QUEUED: usize = 4096;
 
 /// The kind of an event, by its name in requests and in the configuration.

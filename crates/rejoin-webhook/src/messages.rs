@@ -13,9 +13,9 @@ use tracing::{debug, warn};
 
 use crate::target::{Webhook, WebhookError, new_id};
 
-/// The most concurrent calls of one message type. A further message is refused.
+/// The maximum number of concurrent calls of one message type. Above it, messages are refused.
 const MAX_CALLS: u32 = 256;
-/// The most idle connections to the target.
+/// The maximum number of idle connections to the target.
 const MAX_IDLE: usize = 16;
 /// The longest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -76,9 +76,9 @@ struct RefusalError {
 /// The reason why there is no answer. The client is not to blame.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
-    #[error("the answer is {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
-    #[error("the answer is malformed: {0}")]
+    #[error("the response is malformed: {0}")]
     Answer(serde_json::Error),
     #[error(transparent)]
     Client(#[from] HttpClientError),

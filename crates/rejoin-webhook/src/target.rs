@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_equals_the_one_of_the_specification() {
+    fn a_signature_equals_the_example_of_the_specification() {
         let secret = WebhookSecret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
 
         let signature =

@@ -71,7 +71,7 @@ impl Logging {
     /// Registers the counter of lost lines.
     pub(crate) fn register_metrics(&self, metrics: &Metrics) {
         let writer = self.writer.clone();
-        let help = "Log lines lost because standard error was not read";
+        let help = "Log lines dropped because standard error was not read";
         metrics.observe_counter("log_lines_dropped", help, move || writer.lost());
     }
 

@@ -18,14 +18,14 @@ use crate::{
 pub(super) const IDLE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// The longest session, in bytes of the file. Its rights come from a token, which is shorter.
 pub(super) const MAX_SESSION_BYTES: usize = 24 * 1024;
-/// The most sessions of one user. For a further one, the one unused for longest ends.
+/// The maximum number of sessions of one user. Above it, the one unused for longest ends.
 const MAX_PER_USER: usize = 32;
-/// The most sessions of all users: about 5 MB with usual rights.
+/// The maximum number of sessions of all users: about 5 MB with usual rights.
 ///
 /// Above this or [`MAX_BYTES`], the user with the most bytes loses the session unused for
 /// longest, so that one user cannot log out the others.
 const MAX_TOTAL: usize = 10_000;
-/// The most bytes of all sessions in the file.
+/// The maximum size of all sessions in the file, in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A session as the file has it. Times are milliseconds since the epoch.

@@ -32,7 +32,7 @@ pub(super) enum FetchError {
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
     /// A status other than 200; redirects are not followed.
-    #[error("the answer is {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
     #[error(transparent)]
     Client(#[from] HttpClientError),

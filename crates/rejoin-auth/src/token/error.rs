@@ -84,7 +84,7 @@ impl TokenError {
         }
     }
 
-    /// Returns the codes that the client receives: of the error, and of the close.
+    /// Returns the error code and the close code that the client receives.
     #[must_use]
     pub fn codes(&self) -> (ErrorCode, CloseCode) {
         match self {
@@ -117,7 +117,7 @@ pub enum InvalidKey {
     NoKey,
     /// The key is a private one.
     #[error(
-        "this is a private key; give its public key, and make a new pair if others saw this one"
+        "this is a private key; use its public key, and create a new pair if others may have seen this one"
     )]
     Private,
     /// A PEM block is not a public key.
@@ -142,7 +142,7 @@ pub enum InvalidKey {
     TooMany {
         /// The number of keys.
         count: usize,
-        /// The most keys that are allowed.
+        /// The maximum number of keys.
         max: usize,
     },
     /// Keys must not be fetched from this URL.

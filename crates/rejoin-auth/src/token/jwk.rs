@@ -94,8 +94,8 @@ fn key(raw: &RawValue) -> Result<Key, &'static str> {
         ("EC", Some("P-256")) => Key::ec(&point(&jwk)?, P256).map_err(damaged)?,
         ("EC", Some("P-384")) => Key::ec(&point(&jwk)?, P384).map_err(damaged)?,
         ("OKP", Some("Ed25519")) => Key::ed25519(&bytes(&jwk.x)?).map_err(damaged)?,
-        // A published secret is no secret. Besides, an attacker could sign tokens with HS256 and
-        // an issuer's public key as the secret.
+        // A published secret is not secret. An attacker could also sign tokens with HS256 and an
+        // issuer's public key as the secret.
         ("oct", _) => return Err("a secret"),
         _ => return Err("`kty` or `crv` is not supported"),
     };

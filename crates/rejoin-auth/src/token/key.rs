@@ -25,9 +25,9 @@ pub(crate) const ED: &[Algorithm] = &[EdDSA];
 /// The algorithm of a secret. No other key has it: a public key must not serve as a secret.
 pub(crate) const SECRET: &[Algorithm] = &[HS256];
 
-/// The most keys of one source. An issuer has two or three.
+/// The maximum number of keys of one source. An issuer has two or three.
 pub(crate) const MAX_KEYS: usize = 64;
-/// The most signature checks for a token that names no key.
+/// The maximum number of signature checks for a token that names no key.
 const MAX_TRIES: usize = 8;
 /// The sizes of an RSA modulus that the signature check accepts, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

@@ -341,7 +341,7 @@ async fn known_keys_verify_after_the_shutdown() {
 }
 
 #[test]
-fn keys_come_over_tls_or_from_this_machine() {
+fn keys_are_fetched_over_tls_or_from_this_machine() {
     for good in [
         "https://login.example/keys",
         "https://login.example:8443/a?b=c",

@@ -97,7 +97,7 @@ impl Hub {
     }
 
     async fn publish_change(&self, session: &Session, kind: ListChange) {
-        // Most users watch no list.
+        // Most users have no open session list.
         let Some(list) = self.session_list(session.owner()) else { return };
         let info = serde_json::value::to_raw_value(&session.info());
         let data = info.expect("a session has string keys and finite numbers");

@@ -21,7 +21,7 @@ pub struct HubConfig {
     pub sessions: SessionSettings,
     /// The limits.
     pub limits: HubLimits,
-    /// The time between the end of a member's last connection and its leave.
+    /// The time between the end of a member's last connection and the member's departure.
     pub presence_grace: Duration,
     /// Encodes frames.
     pub encode: Encode,
@@ -61,8 +61,8 @@ pub struct HubLimits {
     pub topics: usize,
     /// The maximum number of topics that one user created.
     pub topics_per_user: usize,
-    /// The maximum number of bytes that the topics of one user retain together. Above it the
-    /// topic of the publish drops its oldest messages, except for the newest.
+    /// The maximum number of bytes that all streams of one user retain together. Above it the topic
+    /// of the publish drops its oldest messages, except for the newest.
     pub retained_bytes_per_user: u64,
     /// The maximum number of sessions of one user.
     pub sessions_per_user: usize,
@@ -100,7 +100,7 @@ pub struct TopicRule {
     pub pattern: String,
     /// The retention.
     pub retention: Retention,
-    /// The treatment of slow readers.
+    /// The policy for slow readers.
     pub slow_reader: SlowReaderPolicy,
 }
 

@@ -33,8 +33,8 @@ impl SessionList {
 }
 
 impl Hub {
-    /// Emits an event to all connections of a user, also to those that reconnect within the
-    /// retention.
+    /// Emits an event to all connections of a user, including those that reconnect while it is
+    /// retained.
     ///
     /// Returns the position after the event. Cancel safe: the event is emitted or not.
     ///
@@ -50,7 +50,7 @@ impl Hub {
 
     /// Emits an event to all connections of one of a user's devices.
     ///
-    /// Returns as [`emit_to_user`](Self::emit_to_user).
+    /// Returns the position after the event. Cancel safe, as [`emit_to_user`](Self::emit_to_user).
     ///
     /// # Errors
     /// As [`emit_to_user`](Self::emit_to_user).
@@ -63,7 +63,7 @@ impl Hub {
         self.emit(ImplicitStreamKey::Device(user.clone(), device.clone()), event).await
     }
 
-    /// Emits an event to all connections, also to those that reconnect within the retention.
+    /// Emits an event to all connections, including those that reconnect while it is retained.
     ///
     /// # Errors
     /// `overloaded` once the hub stops.
@@ -136,7 +136,7 @@ async fn publish<E>(
     event: MessageBody<'_>,
     check: impl Fn() -> Result<(), E>,
 ) -> Result<Position, E> {
-    // The time of the call, also if the append has to wait.
+    // The time of the call, even if the append has to wait.
     let time = now_ms();
     let text = |position| {
         check()?;

@@ -81,8 +81,8 @@ pub(super) struct ImplicitStreams {
     max: usize,
     budgets: Arc<Budgets>,
     context: Arc<PresenceContext>,
-    /// Held over a registration and over the creation of a stream, so that a new connection reads
-    /// a new stream exactly once. The registry's lock is taken below it.
+    /// Held during a registration and during the creation of a stream, so that a new connection
+    /// reads a new stream exactly once. The registry's lock is taken below it.
     kept: Mutex<KeptStreams, HUB_MAP>,
 }
 

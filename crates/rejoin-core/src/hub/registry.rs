@@ -13,7 +13,7 @@ use crate::{
     lock::{Mutex, level::CONNECTION_REGISTRY},
 };
 
-/// The connections of a hub. Each lookup takes constant time, whatever their number.
+/// The connections of a hub. Each lookup takes constant time, regardless of their number.
 #[derive(Debug)]
 pub(super) struct ConnectionRegistry {
     max_per_user: Option<NonZeroUsize>,
@@ -106,7 +106,7 @@ impl ConnectionRegistry {
         // Ids sort by the time of their creation.
         let mut first = BTreeMap::new();
         for (id, entry) in &state.connections {
-            // Most connections are behind a full page. They need no insertion.
+            // Most connections come after a full page and need no insertion.
             let is_late = first.len() >= max && first.last_key_value().is_none_or(|(l, _)| id > *l);
             if !is_late && after.is_none_or(|after| id > after) {
                 first.insert(id, &entry.connection);

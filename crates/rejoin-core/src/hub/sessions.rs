@@ -84,7 +84,7 @@ impl Sessions {
     ) -> Result<Reservation<'_>, ErrorBody> {
         let mut slots = self.slots.write();
         if slots.contains_key(id) {
-            let sentence = format!("there is a session `{id}` already; choose another id");
+            let sentence = format!("a session `{id}` already exists; choose another id");
             return Err(ErrorBody::new(ErrorCode::SessionExists, sentence));
         }
 

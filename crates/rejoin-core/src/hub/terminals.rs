@@ -100,7 +100,8 @@ impl Hub {
             let _ = session.set_handler(handler);
         }
 
-        // Findable before the owner starts: its first event must follow `SessionStarted`.
+        // Added before the owner starts, because the owner's first event must follow
+        // `SessionStarted`.
         reservation.fill(&session);
         self.shared.changes.record_created(&session);
         owner.start(&self.shared.shutdown);
@@ -142,8 +143,8 @@ impl Hub {
     /// Returns a session for a caller with `right`.
     ///
     /// # Errors
-    /// `unknown_session` if the session does not exist or the caller may not see it; `forbidden`
-    /// if the caller may see it and has not the right.
+    /// `unknown_session` if the session does not exist or the caller may not see it; `forbidden` if
+    /// the caller may see it but lacks the right.
     pub fn session(
         &self,
         id: &SessionId,

@@ -37,7 +37,7 @@ pub(super) struct Topics {
 #[derive(Debug, Default)]
 struct State {
     by_name: HashMap<TopicName, Topic>,
-    /// The number of topics that each user created. No zeros.
+    /// The number of topics that each user created. Never 0.
     created: HashMap<UserId, usize>,
 }
 

@@ -48,7 +48,7 @@ const RETAINED_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct PresenceContext {
     pub(crate) encode: Encode,
-    /// The time between the end of a member's last connection and its leave.
+    /// The time between the end of a member's last connection and the member's departure.
     grace: Duration,
     /// The number of the next stream. A number is never used twice in a process.
     next_stream: AtomicU32,
@@ -104,7 +104,7 @@ impl Timer {
 /// The members of a topic, of a session, or of the whole server.
 pub(crate) struct PresenceGroup {
     context: Arc<PresenceContext>,
-    /// Held over a change and its publication, so that subscribers receive changes in order.
+    /// Held during a change and its publication, so that subscribers receive changes in order.
     state: Mutex<State, PRESENCE_GROUP>,
 }
 

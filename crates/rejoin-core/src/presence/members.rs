@@ -62,7 +62,7 @@ pub(crate) enum ChangeKind {
 pub(super) enum GraceCheck {
     /// The member has left.
     Left(Change),
-    /// The member came back and disconnected again: check again at this time.
+    /// The member reconnected and disconnected again: check again at this time.
     Again(Instant),
     /// The member is connected.
     Present,
@@ -117,7 +117,7 @@ impl Members {
     pub(super) fn check(&mut self, id: &MemberId, now: Instant, grace: Duration) -> GraceCheck {
         let Some(member) = self.member(id) else { return GraceCheck::Present };
 
-        // The member came back. Its next leave starts a new timer.
+        // The member has reconnected. Its next disconnect starts a new timer.
         let Some(left_at) = member.left_at else {
             member.has_timer = false;
             return GraceCheck::Present;

@@ -47,7 +47,7 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Waits for the next timer that expires. For one task only.
+    /// Waits for the next timer that expires. Only one task may call this.
     ///
     /// Cancel safe: a timer is removed without a wait after it.
     pub(super) async fn next(&self) -> T {

@@ -14,7 +14,7 @@ use crate::{
 ///
 /// The methods that record are called with locks held: they must not block or call the session.
 pub(crate) trait SessionObserver: fmt::Debug + Send + Sync {
-    /// Records that lists must show the session again.
+    /// Records that session lists must be updated.
     fn record_change(&self, session: &Session);
 
     /// Records that the last connection has left.

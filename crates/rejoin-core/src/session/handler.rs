@@ -21,7 +21,7 @@ pub trait SessionHandler: Send + Sync {
     /// Handles the end of the program.
     fn exit(&self, _session: &Session, _exit: &Exit) {}
 
-    /// Handles the leave of the last connection.
+    /// Handles the departure of the last connection.
     fn last_left(&self, _session: &Session) {}
 }
 

@@ -351,7 +351,7 @@ fn exit_reason(exit: &Exit) -> Option<String> {
         (Some(signal), _) => Some(format!("the program was ended by {signal}")),
         (None, Some(0)) => None,
         (None, Some(code)) => Some(format!("the program exited with code {code}")),
-        (None, None) => Some("how the program ended is not known".to_owned()),
+        (None, None) => Some("the program ended, but its exit status is unknown".to_owned()),
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct NewSession {
 }
 
 impl Session {
-    /// Creates a session of a live terminal. Nothing is read from it until the owner is started.
+    /// Creates a session of a live terminal. No output is read until the owner is started.
     pub(crate) fn new(
         new: NewSession,
         terminal: LiveTerminal,
@@ -73,7 +73,7 @@ impl Session {
 
         let subject = Subject::Session(new.id.clone());
         let presence = PresenceGroup::new(subject, Arc::clone(&new.context.presence));
-        // Without a parent: the session outlives the request that creates it.
+        // No parent, because the session outlives the request that creates it.
         let span = info_span!(parent: None, "session", id = %new.id, profile = %new.profile);
         let shared = Shared {
             presence,
@@ -93,7 +93,7 @@ impl Session {
 
         let session = Self { shared: Arc::new(shared) };
 
-        // Before any attachment, whose log line must come second.
+        // Before any attachment, whose log line must come after this one.
         session.shared.span.in_scope(|| {
             info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
         });

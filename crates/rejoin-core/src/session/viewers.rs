@@ -37,7 +37,7 @@ pub(super) struct Viewers {
     last_number: u64,
     /// The viewer whose size is the session's, while it is attached.
     size_owner: Option<u64>,
-    /// The writer that typed last. It owns the size again when it comes back.
+    /// The writer that typed last. It owns the size again when it reconnects.
     last_writer: Option<WriterKey>,
     /// The size that the terminal should get next.
     pub(super) wanted: Option<TerminalSize>,
@@ -72,7 +72,7 @@ impl Viewers {
     }
 
     pub(super) fn remove(&mut self, number: u64) {
-        // `last_writer` stays: the same tab may come back.
+        // `last_writer` stays: the same tab may reconnect.
         self.viewers.retain(|viewer| viewer.number != number);
         if self.size_owner == Some(number) {
             self.size_owner = None;

@@ -45,7 +45,7 @@ pub(super) struct ScreenWorker {
 enum ScreenPhase {
     Idle(Box<dyn Screen>),
     Busy(JoinHandle<Option<Finished>>),
-    /// The work panicked, or the server stops.
+    /// The work panicked, or the server is stopping.
     Lost,
 }
 

@@ -20,7 +20,7 @@ const MAX_PACE_BYTES: usize = 256 * 1024;
 pub struct ReadLimit {
     /// The maximum number of frames.
     pub frames: NonZeroUsize,
-    /// The maximum size of the encoded frames. The first frame is read whatever its size.
+    /// The maximum size of the encoded frames. The first frame is read regardless of its size.
     pub bytes: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns the number after the last frame.
+    /// Returns the number of the frame after the last one.
     #[must_use]
     pub fn end(&self) -> Seq {
         self.first + self.frames.len() as Seq
@@ -68,7 +68,7 @@ pub(super) struct Ring {
     last_use: Instant,
 }
 
-/// The place of an offset in a ring.
+/// The result of the search for an offset in a ring.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Location {
     /// The next frame is retained, or is the head.

@@ -40,7 +40,7 @@ fn a_mistake_in_caps_is_an_error_not_a_right() {
 }
 
 #[test]
-fn caps_survive_their_json() {
+fn caps_survive_serialization() {
     for caps in [Caps::user(), Caps::admin(), Caps::default()] {
         let json = serde_json::to_string(&caps).unwrap();
         assert_eq!(serde_json::from_str::<Caps>(&json).unwrap(), caps);

@@ -72,14 +72,14 @@ fn a_peer_that_does_not_read_its_replies_is_closed() {
 }
 
 #[test]
-fn the_first_message_is_accepted_whatever_its_size() {
+fn the_first_message_is_accepted_regardless_of_its_size() {
     let (outbox, _) = outbox();
     outbox.push(message(2 * MAX_OUTBOX_BYTES));
     assert_eq!(taken(&outbox), "m");
 }
 
 #[test]
-fn a_queued_preamble_makes_busy_and_closes_nothing() {
+fn a_queued_preamble_pauses_reading_and_closes_nothing() {
     let (outbox, _) = outbox();
     let stream = topic(frames(1));
     let payload = vec![0; 2 * MAX_OUTBOX_BYTES];

@@ -116,7 +116,7 @@ async fn a_follower_that_starts_behind_is_notified_at_once() {
 }
 
 #[tokio::test]
-async fn a_frame_is_encoded_once_whatever_the_number_of_readers() {
+async fn a_frame_is_encoded_once_for_any_number_of_readers() {
     thread_local!(static ENCODED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
     fn encode(_kind: rejoin_core::PayloadKind, parts: &[&[u8]]) -> bytes::Bytes {
         ENCODED.set(ENCODED.get() + 1);

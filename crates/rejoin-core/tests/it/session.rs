@@ -343,7 +343,7 @@ async fn a_close_hangs_up_and_waits_for_the_exit() {
 }
 
 #[tokio::test]
-async fn a_hangup_passes_pending_input_and_leaves_the_last_state() {
+async fn a_hangup_overtakes_pending_input_and_keeps_the_last_state() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let ann = connection("ann");

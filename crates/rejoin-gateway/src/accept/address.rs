@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::gcra::{Gcra, Rate};
 
-/// The most addresses in the table. Bounds the memory that an attacker can use.
+/// The maximum number of addresses in the table. Bounds the memory that an attacker can use.
 const MAX_ADDRESSES: usize = 65_536;
 /// The size below which the table is not swept.
 const MIN_SWEEP: usize = 1024;
-/// The least time between two sweeps. An attacker that fills the table must not make each new
+/// The minimum time between two sweeps. An attacker that fills the table must not make each new
 /// connection pay for a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 

@@ -23,7 +23,7 @@ use crate::{
 
 /// The longest head of a request, in bytes. hyper requires at least 8 KiB.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The most headers of a request that a shard parses. The HTTP server takes more.
+/// The maximum number of headers of a request that a shard parses. The HTTP server takes more.
 const MAX_HEADERS: usize = 64;
 /// The longest body of a refusal, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
@@ -46,7 +46,7 @@ pub(crate) enum FirstRequest {
     Incomplete,
     /// The HTTP server takes the connection.
     Http,
-    /// The upgrade is accepted. `first_bytes` arrived behind the request.
+    /// The upgrade is accepted. `first_bytes` arrived after the request.
     Accepted { response: Bytes, accepted: Box<Accepted>, first_bytes: Vec<u8> },
     /// The upgrade is refused. The connection is closed after the response.
     Refused { response: Bytes },
@@ -129,13 +129,13 @@ impl Opening {
     }
 }
 
-/// Returns whether the bytes are, or may become, a GET request.
+/// Returns `true` if the bytes are, or may become, a GET request.
 fn is_get(bytes: &[u8]) -> bool {
     let length = bytes.len().min(4);
     bytes[..length] == b"GET "[..length]
 }
 
-/// Returns whether the bytes contain a blank line (RFC 9112 §2.1; bare line feeds by §2.2).
+/// Returns `true` if the bytes contain a blank line (RFC 9112 §2.1; bare line feeds by §2.2).
 fn has_end(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').skip(1);
     let mut rest = lines.next();

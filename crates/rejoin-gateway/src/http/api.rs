@@ -118,7 +118,7 @@ async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    let detail = "the path does not have this method; `Allow` lists those that it has";
+    let detail = "the path does not support this method; `Allow` lists the supported ones";
     Problem::new(ErrorCode::MethodNotAllowed, detail)
 }
 

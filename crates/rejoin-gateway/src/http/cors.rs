@@ -1,6 +1,6 @@
 //! Cross-origin requests to the API: with a bearer token, never with a cookie.
 //!
-//! `tower-http` is not used: it answers each `OPTIONS` request itself, also those that are no
+//! `tower-http` is not used: it answers each `OPTIONS` request itself, including those that are no
 //! preflight, and names the allowed methods to origins that are not allowed.
 
 use std::sync::Arc;

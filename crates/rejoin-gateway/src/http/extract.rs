@@ -196,7 +196,7 @@ pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// The most items on one page: 1 to 1000, by default 100.
+/// The maximum number of items on one page: 1 to 1000, by default 100.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit(pub(super) usize);
 
@@ -225,7 +225,7 @@ impl utoipa::PartialSchema for Limit {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         utoipa::openapi::schema::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::Integer)
-            .description(Some("The most items on the page."))
+            .description(Some("The maximum number of items on the page."))
             .minimum(Some(1))
             .maximum(Some(Self::MAX))
             .default(Some(Self::default().0.into()))

@@ -89,7 +89,7 @@ async fn execute_once(
     Ok(response)
 }
 
-/// Returns the SHA-256 hash of these parts, each behind its length.
+/// Returns the SHA-256 hash of these parts, each preceded by its length.
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {

@@ -40,9 +40,9 @@ pub struct Page {
 /// Called on the async runtime, so it must not block.
 ///
 /// In `index.html`, `<base href="/" />` is replaced by the base path of the server. The names of
-/// files below `assets/` must contain a hash of their content, because browsers cache them for
-/// ever. For such a file, `PATH.br` and `PATH.gz` may be compressed variants, which are served to
-/// clients that accept them.
+/// files below `assets/` must contain a hash of their content, because browsers cache them forever.
+/// For such a file, `PATH.br` and `PATH.gz` may be compressed variants, which are served to clients
+/// that accept them.
 pub type FindPage = fn(&str) -> Option<Page>;
 
 /// The pages of an embedding program.

@@ -42,7 +42,7 @@ pub(super) fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let addresses = list("x-forwarded-for");
     let schemes = list("x-forwarded-proto");
     let hop = |(index, text)| {
-        // Usually only one proxy sets the scheme, whatever the number of addresses.
+        // Usually only one proxy sets the scheme, regardless of the number of addresses.
         let scheme =
             if schemes.len() == addresses.len() { schemes.get(index) } else { schemes.last() };
         Hop { address: parse_node(text), is_secure: scheme.map(|scheme| is_secure(scheme)) }
@@ -130,7 +130,7 @@ fn parse_node(text: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Returns whether the text is a port number, or a name that hides it (RFC 7239 §6.2).
+/// Returns `true` if the text is a port number, or a name that hides it (RFC 7239 §6.2).
 fn is_port(text: &str) -> bool {
     let is_name =
         |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

@@ -20,7 +20,7 @@ use crate::{
 /// The number of connections that one shard takes before the next one gets any, unless it is
 /// busy. A message between two threads that wake each other costs more than one within a thread.
 const PACKED_CONNECTIONS: usize = 1024;
-/// The most sockets that are accepted in one pass.
+/// The maximum number of sockets that are accepted in one pass.
 const SOCKETS_PER_PASS: usize = 64;
 /// The pause after the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -153,7 +153,7 @@ impl Shard {
     }
 }
 
-/// Returns whether an error of `accept` concerns one client only, which has disconnected.
+/// Returns `true` if an error of `accept` concerns only one client, which has disconnected.
 fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

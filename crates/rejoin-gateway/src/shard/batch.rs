@@ -5,26 +5,26 @@ use rejoin_core::{Batch, Frame, FrameEncoding, ReadLimit, Seq};
 
 use crate::shard::transcode;
 
-/// The most frames in one write.
+/// The maximum number of frames in one write.
 const MAX_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).expect("not zero");
-/// The most bytes in one write of more than one frame.
+/// The maximum size of one write of more than one frame, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// The limit of one read from a stream.
 pub(super) const LIMIT: ReadLimit = ReadLimit { frames: MAX_FRAMES, bytes: MAX_BYTES };
 
-/// A batch of frames, and their joined bytes in each form that was requested.
+/// A batch of frames, and their joined bytes in each encoding that was requested.
 ///
-/// The frames are copied once per shard and form, so that the write of each socket does not have
-/// to walk many small pieces.
+/// The frames are copied once per shard and encoding, so that the write of each socket does not
+/// have to walk many small pieces.
 #[derive(Debug, Default)]
 pub(super) struct JoinedBatch {
     pub(super) batch: Batch,
-    /// One layout per form, made on demand.
+    /// One layout per encoding, made on demand.
     layouts: [Layout; FrameEncoding::ALL.len()],
 }
 
-/// The joined bytes of a batch in one form.
+/// The joined bytes of a batch in one encoding.
 #[derive(Debug, Default)]
 struct Layout {
     bytes: Vec<u8>,
@@ -46,7 +46,7 @@ impl JoinedBatch {
     }
 
     /// Returns the bytes of the frames from `from` on. Empty if there are none.
-    pub(super) fn bytes_from(&mut self, form: FrameEncoding, from: Seq) -> &[u8] {
+    pub(super) fn bytes_from(&mut self, encoding: FrameEncoding, from: Seq) -> &[u8] {
         let index = self.index(from);
         if index == self.batch.frames.len() {
             return &[];
@@ -54,14 +54,14 @@ impl JoinedBatch {
 
         // A single frame needs no copy.
         if let [frame] = self.batch.frames.as_slice() {
-            return transcode::frame(frame, form);
+            return transcode::frame(frame, encoding);
         }
 
-        let layout = &mut self.layouts[form as usize];
+        let layout = &mut self.layouts[encoding as usize];
         if layout.ends.is_empty() {
             layout.bytes.clear();
             for frame in &self.batch.frames {
-                layout.bytes.extend_from_slice(transcode::frame(frame, form));
+                layout.bytes.extend_from_slice(transcode::frame(frame, encoding));
                 layout.ends.push(layout.bytes.len());
             }
         }
@@ -74,7 +74,7 @@ impl JoinedBatch {
     /// `written` is the number of bytes that the socket took of those from frame `from` on.
     pub(super) fn after_write(
         &self,
-        form: FrameEncoding,
+        encoding: FrameEncoding,
         from: Seq,
         written: usize,
     ) -> (Seq, Option<Bytes>) {
@@ -83,25 +83,26 @@ impl JoinedBatch {
         let (done, cut) = match frames.as_slice() {
             [] | [_] => (index, written),
             _ => {
-                let layout = &self.layouts[form as usize];
+                let layout = &self.layouts[encoding as usize];
                 let at = layout.start_of(index) + written;
 
-                // A frame that is empty in this form ends where the frame before it ends. Counting
-                // all ends up to `at` skips such frames.
+                // A frame that is empty in this encoding ends where the frame before it ends.
+                // Counting all ends up to `at` skips such frames.
                 let done = layout.ends.partition_point(|end| *end <= at);
                 (done, at - layout.start_of(done))
             }
         };
 
         let next = self.batch.first + done as Seq;
-        match frames.get(done).map(|frame| transcode::frame(frame, form)) {
+        match frames.get(done).map(|frame| transcode::frame(frame, encoding)) {
             Some(bytes) if cut == bytes.len() => (next + 1, None),
             Some(bytes) if cut > 0 => (next + 1, Some(bytes.slice(cut..))),
             Some(_) | None => (next, None),
         }
     }
 
-    /// Returns the index of a frame in the batch; the length of the batch if it is behind it.
+    /// Returns the index of a frame in the batch; the length of the batch if the frame comes after
+    /// it.
     fn index(&self, from: Seq) -> usize {
         let index = from.saturating_sub(self.batch.first);
         usize::try_from(index).unwrap_or(usize::MAX).min(self.batch.frames.len())
@@ -146,29 +147,29 @@ mod tests {
         #[test]
         fn a_write_cut_anywhere_resumes_at_the_exact_byte(
             frames in prop::collection::vec(frame(), 1..12),
-            form in prop::sample::select(&FrameEncoding::ALL[..]),
+            encoding in prop::sample::select(&FrameEncoding::ALL[..]),
             from in any::<prop::sample::Index>(),
             cut in any::<prop::sample::Index>(),
         ) {
             let from = from.index(frames.len());
             let expected: Vec<u8> =
-                frames[from..].iter().flat_map(|frame| transcode::frame(frame, form).to_vec()).collect();
+                frames[from..].iter().flat_map(|frame| transcode::frame(frame, encoding).to_vec()).collect();
             let mut joined = JoinedBatch { batch: Batch { first: 7, frames }, ..JoinedBatch::default() };
             joined.clear_layouts();
 
             let from = 7 + from as Seq;
-            prop_assert_eq!(joined.bytes_from(form, from), &expected[..]);
+            prop_assert_eq!(joined.bytes_from(encoding, from), &expected[..]);
 
             let written = cut.index(expected.len() + 1);
-            let (next, rest) = joined.after_write(form, from, written);
+            let (next, rest) = joined.after_write(encoding, from, written);
 
             let mut sent = expected[..written].to_vec();
             sent.extend(rest.unwrap_or_default());
-            sent.extend(joined.bytes_from(form, next));
+            sent.extend(joined.bytes_from(encoding, next));
 
             prop_assert_eq!(sent, expected);
 
-            if written == joined.bytes_from(form, from).len() {
+            if written == joined.bytes_from(encoding, from).len() {
                 prop_assert_eq!(next, joined.batch.end());
             }
         }

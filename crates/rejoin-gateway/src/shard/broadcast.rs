@@ -24,13 +24,12 @@ const PREFETCH: usize = 16;
 /// The target for the bytes that one broadcast writes to all readers together. The other
 /// connections of the shard wait meanwhile.
 const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
-/// The least number of bytes that a broadcast takes, however many readers there are.
+/// The minimum number of bytes that a broadcast takes, however many readers there are.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
 /// The number of batches that one reader writes in a pass while it catches up.
 const CATCH_UP_BATCHES: usize = 2;
-/// The most bytes of a batch that are appended to a connection's pending replies. If the socket
-/// is full, they stay in memory for this connection. A larger batch stays in the ring instead,
-/// and the reader catches up after the replies.
+/// The maximum size of a batch that is appended to pending replies, in bytes, and stays in memory
+/// if the socket is full. A larger one stays in the ring; the reader catches up after the replies.
 const MAX_APPENDED_BYTES: usize = 16 * 1024;
 /// The duration above which a broadcast is logged.
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
@@ -159,7 +158,7 @@ impl Shard {
         self.mark_dirty(slot);
     }
 
-    /// Lets the readers of a connection catch up. Returns whether all are up to date.
+    /// Lets the readers of a connection catch up. Returns `true` if all are up to date.
     ///
     /// # Errors
     /// If the socket is broken.
@@ -219,7 +218,8 @@ impl Shard {
             }
 
             let (number, entry_index) = connection.reads()[index];
-            let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
+            let readers =
+                self.streams.get_mut(&number).expect("a stream with a reader is registered");
             let stream = readers.follower.stream();
             let entry = &mut readers.entries[entry_index];
             if entry.awaits_snapshot {
@@ -229,15 +229,17 @@ impl Shard {
             }
 
             let output = &mut connection.output;
-            let form = output.encoding();
+            let encoding = output.encoding();
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::Finished if form == FrameEncoding::Raw => return Ok(CatchUp::Finished),
+                Progress::Finished if encoding == FrameEncoding::Raw => {
+                    return Ok(CatchUp::Finished);
+                }
                 Progress::UpToDate | Progress::Finished => return Ok(CatchUp::UpToDate),
                 Progress::Frames => {
                     self.joined.clear_layouts();
                     let from = entry.reader.next;
-                    let written = output.write(self.joined.bytes_from(form, from))?;
-                    let (next, rest) = self.joined.after_write(form, from, written);
+                    let written = output.write(self.joined.bytes_from(encoding, from))?;
+                    let (next, rest) = self.joined.after_write(encoding, from, written);
                     entry.reader.next = next;
                     output.push_rest(rest);
                     self.metrics.messages_sent.inc_by(next - from);
@@ -288,7 +290,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
 
         let (number, entry_index) = connection.reads()[index];
-        let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
+        let readers = self.streams.get_mut(&number).expect("a stream with a reader is registered");
         let (stream, entry) = (readers.follower.stream(), &mut readers.entries[entry_index]);
 
         let LagPolicy::Gap { encode, .. } = stream.lag_policy() else { return Ok(()) };
@@ -357,15 +359,14 @@ fn write_all(
 
         summary.messages += end - from;
         reader.next = end;
-        let form = output.encoding();
-        let bytes = joined.bytes_from(form, from);
+        let encoding = output.encoding();
+        let bytes = joined.bytes_from(encoding, from);
         match output.write(bytes) {
             Ok(written) => {
                 summary.bytes += written as u64;
                 if written < bytes.len() {
-                    // The rest of the cut frame stays with the connection; the frames after it
-                    // stay in the ring.
-                    let (next, rest) = joined.after_write(form, from, written);
+                    // The connection keeps the rest of the cut frame.
+                    let (next, rest) = joined.after_write(encoding, from, written);
                     summary.messages -= end - next;
                     reader.next = next;
                     output.push_rest(rest);

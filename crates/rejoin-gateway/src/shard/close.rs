@@ -30,9 +30,11 @@ const DRAIN_FLUSH_DEADLINE: Duration = Duration::from_secs(3);
 const LINGER: Duration = Duration::from_secs(5);
 /// The same during a stop of the server.
 const DRAIN_LINGER: Duration = Duration::from_secs(1);
-/// The most connections of a shard in the phase `Closing`. Above it, the oldest is cut.
+/// The maximum number of connections of a shard in the phase `Closing`. Above it, the oldest is
+/// cut.
 const MAX_CLOSING: usize = 1024;
-/// The most bytes that are pending for them together. Above it, the oldest are cut.
+/// The maximum size of the pending output of all these connections, in bytes. Above it, the oldest
+/// are cut.
 const MAX_CLOSING_BYTES: usize = 64 * 1024 * 1024;
 
 /// The closing connections of a shard, the oldest first.

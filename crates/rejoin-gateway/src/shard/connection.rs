@@ -12,8 +12,8 @@ use crate::{
     socket::{Client, Flow, Now, SocketState},
 };
 
-/// The most bytes that one connection reads per pass. Bounds the time that the other connections
-/// of the shard wait for it.
+/// The maximum number of bytes that one connection reads per pass. Bounds the time that the other
+/// connections of the shard wait for it.
 const READ_BUDGET: usize = 64 * 1024;
 
 /// A socket and everything that belongs to it. Only its shard accesses it.
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether the connection is open and `outbox` is its outbox.
+    /// Returns `true` if the connection is open and `outbox` is its outbox.
     pub(super) fn has_outbox(&mut self, outbox: &Arc<Outbox>) -> bool {
         self.client().is_some_and(|client| Arc::ptr_eq(client.outbox(), outbox))
     }
@@ -113,7 +113,7 @@ impl Connection {
         self.readable = self.ended;
     }
 
-    /// Returns whether a read would do anything.
+    /// Returns `true` if a read could make progress.
     pub(super) fn wants_read(&self) -> bool {
         match &self.phase {
             Phase::Open(client) => client.may_read() && (self.readable || client.has_unread()),
@@ -131,7 +131,7 @@ impl Connection {
             }
             let Phase::Open(client) = &mut self.phase else { return Read::Enough };
 
-            // Bytes behind a message that became a job come first: they arrived first.
+            // Bytes after a message that became a job come first, because they arrived first.
             let flow = if client.has_unread() {
                 budget = budget.saturating_sub(buffer.len());
                 client.receive_unread()
@@ -178,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// Reads and discards bytes from the peer. Returns whether the peer has ended.
+    /// Reads and discards bytes from the peer. Returns `true` if the peer has ended.
     pub(super) fn discard(&mut self, buffer: &mut [u8]) -> bool {
         let mut budget = READ_BUDGET;
         while budget > 0 {
@@ -209,7 +209,7 @@ impl Connection {
         client.check_deadlines(now, SocketState { is_blocked, has_unread: &has_unread })
     }
 
-    /// Sets the timer unless an earlier one is set. Returns whether it was set.
+    /// Sets the timer unless an earlier one is set. Returns `true` if it was set.
     pub(super) fn set_timer(&mut self, tick: Tick) -> bool {
         let is_sooner = self.timer.is_none_or(|set| tick < set);
         if is_sooner {
@@ -223,17 +223,17 @@ impl Connection {
         self.timer = None;
     }
 
-    /// Returns whether the expired `tick` is the timer that counts, and clears it.
+    /// Returns `true` if the expired `tick` is the timer that counts, and clears it.
     pub(super) fn take_timer(&mut self, tick: Tick) -> bool {
         self.timer.take_if(|set| *set == tick).is_some()
     }
 
-    /// Returns its readers: streams and indices among the streams' readers.
+    /// Returns the connection's readers: streams, and indices among the streams' readers.
     pub(super) fn reads(&self) -> &[(StreamNumber, usize)] {
         &self.reads
     }
 
-    /// Returns the index of its entry among the readers of `stream`.
+    /// Returns the index of the connection's entry among the readers of `stream`.
     pub(super) fn reader_index(&self, stream: StreamNumber) -> Option<usize> {
         let read = self.reads.iter().find(|(number, _)| *number == stream);
         read.map(|(_, index)| *index)
@@ -253,12 +253,12 @@ impl Connection {
         self.reads.retain(|(number, _)| *number != stream);
     }
 
-    /// Removes and returns all its readers.
+    /// Removes and returns all readers of the connection.
     pub(super) fn take_reads(&mut self) -> Vec<(StreamNumber, usize)> {
         mem::take(&mut self.reads)
     }
 
-    /// Records that its entry among the readers of `stream` has moved to `index`.
+    /// Records that the connection's entry among the readers of `stream` has moved to `index`.
     pub(super) fn set_reader_index(&mut self, stream: StreamNumber, index: usize) {
         if let Some(read) = self.reads.iter_mut().find(|(number, _)| *number == stream) {
             read.1 = index;

@@ -79,7 +79,7 @@ impl Shard {
         self.draining.get_or_insert(0);
     }
 
-    /// Returns whether the drain has slots left to visit.
+    /// Returns `true` if the drain has slots left to visit.
     pub(super) fn has_undrained(&self) -> bool {
         self.draining.is_some_and(|next| next < self.connections.capacity())
     }

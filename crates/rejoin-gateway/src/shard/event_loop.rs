@@ -16,7 +16,7 @@ use crate::{
     socket::Now,
 };
 
-/// The most events that one poll returns.
+/// The maximum number of events that one poll returns.
 const EVENTS: usize = 1024;
 /// The period over which the load of a shard is measured. Long enough that one burst does not
 /// count as load, short enough that new sockets go elsewhere soon.
@@ -187,7 +187,7 @@ impl Shard {
         }
     }
 
-    /// Closes the inbox if all sockets are closed. Returns whether the shard has ended.
+    /// Closes the inbox if all sockets are closed. Returns `true` if the shard has ended.
     fn has_ended(&self) -> bool {
         self.connections.is_empty() && self.handle.close()
     }
@@ -198,8 +198,8 @@ impl LoadMeter {
         Self { window_start: Instant::now(), waited: Duration::ZERO }
     }
 
-    /// Adds a wait from `begin` to `end`. At the end of a window, returns whether the shard worked
-    /// for more than three quarters of it.
+    /// Adds a wait from `begin` to `end`. At the end of a window, returns `Some(true)` if the shard
+    /// worked for more than three quarters of it.
     fn add(&mut self, begin: Instant, end: Instant) -> Option<bool> {
         self.waited += end.saturating_duration_since(begin);
         let window = end.saturating_duration_since(self.window_start);

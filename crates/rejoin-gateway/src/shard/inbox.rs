@@ -92,7 +92,7 @@ impl ShardHandle {
         self.shared.send(command);
     }
 
-    /// Returns whether the shard still takes commands.
+    /// Returns `true` if the shard still takes commands.
     pub(super) fn is_open(&self) -> bool {
         !self.shared.inbox.lock().is_closed
     }
@@ -110,7 +110,7 @@ impl ShardHandle {
         self.shared.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns whether the shard worked for more than three quarters of the last measured window.
+    /// Returns `true` if the shard worked for more than three quarters of the last measured window.
     pub(super) fn is_busy(&self) -> bool {
         self.shared.is_busy.load(Ordering::Relaxed)
     }
@@ -158,14 +158,14 @@ impl ShardHandle {
         self.shared.inbox.lock().is_asleep = false;
     }
 
-    /// Closes the inbox unless it has commands. Returns whether it is closed.
+    /// Closes the inbox unless it has commands. Returns `true` if it is closed.
     pub(super) fn close(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
         inbox.is_closed = inbox.commands.is_empty();
         inbox.is_closed
     }
 
-    /// Returns whether both are handles to the same shard.
+    /// Returns `true` if both are handles to the same shard.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

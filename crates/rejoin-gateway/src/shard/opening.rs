@@ -48,7 +48,7 @@ impl Shard {
     pub(super) fn adopt(&mut self, socket: UpgradedSocket) {
         let UpgradedSocket { transport, first_bytes, accepted, raw } = socket;
         self.handle.add_load();
-        let output = Output::new(transport, accepted.form);
+        let output = Output::new(transport, accepted.encoding);
         // A placeholder: `upgrade` sets the phase.
         let phase = Phase::Lingering(Instant::now());
         let Some(slot) = self.insert(output, phase) else { return };
@@ -83,12 +83,12 @@ impl Shard {
         raw: Option<RawAttach>,
         mut first_bytes: Vec<u8>,
     ) {
-        let Accepted { auth, handshake, admission, form, .. } = accepted;
+        let Accepted { auth, handshake, admission, encoding, .. } = accepted;
         let outbox = Arc::new(Outbox::new(self.handle.wake(), slot));
         let jobs = Jobs::new(self.handle.job_listener());
         let gateway = Arc::clone(&self.context.gateway);
         let mut client = Client::new(gateway, outbox, jobs, handshake, admission);
-        if form == FrameEncoding::Compressed {
+        if encoding == FrameEncoding::Compressed {
             client.enable_inflate();
         }
         if let Some(pending) = client.pending_slot() {
@@ -97,7 +97,7 @@ impl Shard {
 
         self.context.drain.connection_opened();
         let connection = &mut self.connections[slot];
-        connection.output.set_encoding(form);
+        connection.output.set_encoding(encoding);
         connection.phase = Phase::Open(Box::new(client));
 
         self.with_client(slot, |client| {

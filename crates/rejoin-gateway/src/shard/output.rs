@@ -10,7 +10,7 @@ use rejoin_core::{Frame, FrameEncoding};
 
 use crate::{shard::transcode, transport::Transport};
 
-/// The most bytes of pending messages that are joined for one write.
+/// The maximum size of the pending messages that are joined for one write, in bytes.
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// A socket and its pending output.
@@ -66,12 +66,12 @@ impl Output {
         self.blocked
     }
 
-    /// Returns whether the close frame is pending or sent.
+    /// Returns `true` if the close frame is pending or sent.
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed
     }
 
-    /// Returns whether all pushed messages are sent.
+    /// Returns `true` if all pushed messages are sent.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && !self.blocked
     }
@@ -81,12 +81,12 @@ impl Output {
         self.pending.iter().map(Bytes::len).sum()
     }
 
-    /// Returns whether frames may be written straight to the socket.
+    /// Returns `true` if frames may be written straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
         !self.blocked && !self.sealed && self.pending.is_empty()
     }
 
-    /// Returns whether frames may be appended to the pending messages.
+    /// Returns `true` if frames may be appended to the pending messages.
     pub(super) fn is_open(&self) -> bool {
         !self.blocked && !self.sealed
     }
@@ -96,19 +96,19 @@ impl Output {
         self.was_blocked |= std::mem::take(&mut self.blocked);
     }
 
-    /// Returns whether TLS holds bytes that the socket has not taken.
+    /// Returns `true` if TLS holds bytes that the socket has not taken.
     pub(super) fn has_unsent(&self) -> bool {
         self.transport.has_unsent()
     }
 
-    /// Returns whether the socket was blocked since the last [`take_was_blocked`].
+    /// Returns `true` if the socket was blocked since the last [`take_was_blocked`].
     ///
     /// [`take_was_blocked`]: Self::take_was_blocked
     pub(super) fn was_blocked(&self) -> bool {
         self.was_blocked
     }
 
-    /// Returns whether the socket was blocked since the last call.
+    /// Returns `true` if the socket was blocked since the last call.
     pub(super) fn take_was_blocked(&mut self) -> bool {
         std::mem::take(&mut self.was_blocked)
     }

@@ -54,7 +54,7 @@ pub(crate) struct Client {
     rate_limiter: ClientRateLimiter,
     /// `Some` for a connection to a raw endpoint.
     raw: Option<Box<RawInput>>,
-    /// Bytes that were read behind a message whose job still runs.
+    /// Bytes that were read after a message whose job is still running.
     unread: Vec<u8>,
     jobs: Jobs,
     /// The time at which the incomplete message began; `None` between messages.
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Returns whether more messages may be executed now.
+    /// Returns `true` if more messages may be executed now.
     ///
     /// Not while a job runs, while raw input waits for the program, or while the peer does not
     /// read its replies.
@@ -167,7 +167,7 @@ impl Client {
             && !self.outbox.is_busy()
     }
 
-    /// Returns whether bytes wait that were read already.
+    /// Returns `true` if bytes that were read already are waiting.
     pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
@@ -182,7 +182,7 @@ impl Client {
         }
     }
 
-    /// Returns whether a deadline was added since the last call.
+    /// Returns `true` if a deadline was added since the last call.
     pub(crate) fn take_new_deadline(&mut self) -> bool {
         mem::take(&mut self.has_new_deadline)
     }
@@ -212,7 +212,7 @@ impl Client {
     }
 
     fn decode(&mut self, bytes: &mut [u8]) -> Flow {
-        // Moved out while it decodes: events borrow from it while they are handled.
+        // Moved out while it decodes, because events borrow from it.
         let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Side::Server, 0));
         let flow = self.handle_all(decoder.feed(bytes));
         self.decoder = decoder;
@@ -355,7 +355,7 @@ impl Client {
         attachment.ok_or_else(|| ErrorCode::NotAttached.into())
     }
 
-    /// Ends the attachment to a session. Returns whether there was one.
+    /// Ends the attachment to a session. Returns `true` if there was one.
     fn detach(&mut self, session: &SessionId) -> bool {
         let index = self.attachments.iter().position(|a| a.session().id() == session);
         let attachment = index.map(|index| self.attachments.swap_remove(index));

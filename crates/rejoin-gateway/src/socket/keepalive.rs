@@ -55,14 +55,14 @@ impl Keepalive {
             return action;
         }
 
-        let heard_at = connection.last_received_at();
-        let silent_at = heard_at + 2 * heartbeat;
+        let received_at = connection.last_received_at();
+        let silent_at = received_at + 2 * heartbeat;
         if now.at >= silent_at {
             return KeepaliveAction::Silent;
         }
 
         // Measured from the last ping too: a silent peer gets one ping per heartbeat.
-        let ping_at = self.pinged_at.map_or(heard_at, |pinged_at| pinged_at.max(heard_at));
+        let ping_at = self.pinged_at.map_or(received_at, |pinged_at| pinged_at.max(received_at));
         let ping_at = ping_at + heartbeat;
         if now.at >= ping_at {
             self.pinged_at = Some(now.at);

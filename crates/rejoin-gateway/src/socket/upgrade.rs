@@ -46,8 +46,8 @@ pub(crate) struct Accepted {
     pub(crate) auth: AuthOutcome,
     /// The device, address and program that the client named.
     pub(crate) handshake: ClientInfo,
-    /// The form of the frames that it receives.
-    pub(crate) form: FrameEncoding,
+    /// The encoding of the frames that it receives.
+    pub(crate) encoding: FrameEncoding,
     /// The capacity that it holds.
     pub(crate) admission: Admission,
 }
@@ -126,7 +126,7 @@ pub(crate) async fn check(
     };
 
     let mut response_headers = response_headers(&key, subprotocol);
-    let form = match (endpoint, extension(shared, &parts.headers)) {
+    let encoding = match (endpoint, extension(shared, &parts.headers)) {
         (Endpoint::Raw, _) => FrameEncoding::Raw,
         (Endpoint::Protocol, None) => FrameEncoding::Plain,
         (Endpoint::Protocol, Some(extension)) => {
@@ -136,7 +136,7 @@ pub(crate) async fn check(
         }
     };
 
-    Ok(Accepted { headers: response_headers, auth, handshake, form, admission })
+    Ok(Accepted { headers: response_headers, auth, handshake, encoding, admission })
 }
 
 /// Counts and returns the refusal of a server without free connections.
@@ -167,11 +167,11 @@ impl Accepted {
     pub(crate) fn new(
         auth: AuthOutcome,
         handshake: ClientInfo,
-        form: FrameEncoding,
+        encoding: FrameEncoding,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let admission = Admission::Connection { _permit: permit };
-        Self { headers: HeaderMap::new(), auth, handshake, form, admission }
+        Self { headers: HeaderMap::new(), auth, handshake, encoding, admission }
     }
 
     /// Takes the response that switches to the WebSocket protocol.
@@ -180,7 +180,7 @@ impl Accepted {
     }
 }
 
-/// Returns whether the client offers `rejoin.v1`; `false` if it offers no subprotocol.
+/// Returns `true` if the client offers `rejoin.v1`; `false` if it offers no subprotocol.
 ///
 /// # Errors
 /// If it offers other subprotocols only.

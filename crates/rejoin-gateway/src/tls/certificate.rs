@@ -24,7 +24,7 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The certificate's file has no certificate, or a malformed one.
@@ -47,7 +47,7 @@ pub enum TlsError {
     #[error("the private key in {} is encrypted; write it without a passphrase", .0.display())]
     Encrypted(PathBuf),
     /// The key does not belong to the certificate.
-    #[error("the key in {} is not that of the certificate in {}", key.display(), certificate.display())]
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,

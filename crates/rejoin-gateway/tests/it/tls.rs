@@ -332,7 +332,7 @@ fn errors_name_the_file_and_the_problem() {
     let good_certificate = fs::read(&certificate_file).unwrap();
 
     fs::write(&key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    wrong(format!("the key in {key} is not that of the certificate in {certificate}"));
+    wrong(format!("the key in {key} does not belong to the certificate in {certificate}"));
     fs::write(&key_file, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
     wrong(format!("the private key in {key} is encrypted; write it without a passphrase"));
     fs::write(&key_file, &good_certificate).unwrap();

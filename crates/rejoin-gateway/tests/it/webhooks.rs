@@ -125,7 +125,7 @@ async fn an_event_is_given_up_after_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gone_program_is_not_called_again() {
+async fn a_target_that_is_gone_is_not_called_again() {
     let mut program = Program::start([status("410 Gone")]).await;
     let (server, events) = server_with_events(&program).await;
     events.handle(&online("ann"));

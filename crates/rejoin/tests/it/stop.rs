@@ -12,8 +12,9 @@ use crate::support::{
     wait_until,
 };
 
-/// Time limit for a stop with clients that never read.
-const STOP: Duration = Duration::from_secs(6);
+/// Time limit of a test. The exit code says whether a stop kept its own deadlines: it is 1 if a
+/// task was aborted after 10 s.
+const STOP: Duration = Duration::from_secs(30);
 
 /// Creates a session, types the input and waits until its program has printed `420`.
 fn attach_to_program(server: &TestServer, input: &str) -> TestClient {
@@ -301,7 +302,7 @@ fn a_publish_acknowledged_during_a_stop_is_kept() {
     // Completes the publish at the last moment: after the sockets, while the checkpoint is written.
     let has_cut = || fs::read_to_string(&log).unwrap().contains("aborted at the deadline");
     let has_ended = || home.data_path("checkpoint.json").exists();
-    wait_until(4 * STOP, "the sockets are closed", || has_cut() || has_ended());
+    wait_until(STOP, "the sockets are closed", || has_cut() || has_ended());
     let response = slow.try_complete();
     server.wait();
 

@@ -1,4 +1,4 @@
-//! The snapshots of a session in memory: few, whatever the number of viewers.
+//! The snapshots of a session in memory: few, regardless of the number of viewers.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -337,7 +337,7 @@ fn failed(error: &RevocationError) -> Problem {
             Problem::new(ErrorCode::InvalidField, &error.to_string())
         }
         error => {
-            error!(%error, "revocations are not written");
+            error!(%error, "cannot write the revocations");
             let detail = "the change is in effect, but only until a restart; the server's log has \
                           the reason";
             Problem::new(ErrorCode::Internal, detail)

@@ -151,8 +151,8 @@ pub(super) async fn emit(
 
 /// Send an event to all connections
 ///
-/// For administrators. All connections receive it as a `message` with the topic `@all`, also those
-/// that reconnect in time.
+/// For administrators. All connections receive it as a `message` with the topic `@all`, including
+/// those that reconnect in time.
 #[utoipa::path(
     post, path = "/broadcast", tag = "connections", request_body = NewEvent,
     responses((status = 200, description = "The event was sent.", body = Emitted))

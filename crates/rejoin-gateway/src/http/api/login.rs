@@ -146,7 +146,7 @@ async fn start_session(
     shared.close_logged_out();
     if let Err(error) = sessions.write().await {
         // Not an error for the browser: its code is spent, and the session lasts until a restart.
-        error!(%error, "browser sessions are not written");
+        error!(%error, "cannot write the browser sessions");
     }
     recheck.map(|()| secret).map_err(|error| refuse(&shared, &error))
 }
@@ -244,7 +244,7 @@ pub(super) fn not_written(error: &BrowserSessionError) -> Problem {
     if let BrowserSessionError::TooLong = error {
         return Problem::new(ErrorCode::InvalidField, &error.to_string());
     }
-    error!(%error, "browser sessions are not written");
+    error!(%error, "cannot write the browser sessions");
     let detail =
         "the change is in effect, but only until a restart; the server's log has the reason";
     Problem::new(ErrorCode::Internal, detail)

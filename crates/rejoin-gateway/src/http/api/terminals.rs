@@ -27,7 +27,7 @@ use crate::{
 
 /// The time that a request waits for a program that does not read its input.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The policy of a screen as HTML: it runs and loads nothing, also when opened as a page.
+/// The policy of a screen as HTML: it runs and loads nothing, even when opened as a page.
 const SCREEN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups";
 
 /// Input for a terminal.
@@ -93,7 +93,7 @@ pub(super) enum Format {
     post, path = "/sessions/{session}/input", tag = "sessions", request_body = TerminalInput,
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 204, description = "The terminal has the input."),
+        (status = 204, description = "The terminal has received the input."),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`."),
         (status = 429, description = "`input_full`: the program does not read its input."),
@@ -190,7 +190,7 @@ pub(super) async fn signal(
         )),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`: the session was just closed."),
-        (status = 503, description = "`overloaded`: four other requests read this screen."),
+        (status = 503, description = "`overloaded`: four other requests are reading this screen."),
     )
 )]
 pub(super) async fn screen(
@@ -218,7 +218,7 @@ pub(super) async fn screen(
     };
 
     let pieces = [first, second].into_iter().chain(pieces);
-    // Lazily: each piece is rendered after the client has read the one before.
+    // Each piece is rendered only after the client has read the one before.
     let body = stream::unfold(pieces, async |mut pieces| {
         tokio::task::yield_now().await;
         let piece = pieces.next()?;

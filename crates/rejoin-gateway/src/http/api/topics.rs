@@ -22,7 +22,7 @@ use crate::{
     state::Shared,
 };
 
-/// The most bytes of messages on one page. A page has at least one message.
+/// The maximum size of the messages on one page, in bytes. A page has at least one message.
 const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
 /// A message to publish.
@@ -286,7 +286,7 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
 fn message(frame: &Frame) -> Result<Message, Problem> {
     let text = rejoin_websocket::payload(frame.plain()).map(|(_, text)| text);
     let published = text.and_then(|text| serde_json::from_slice::<Published>(&text).ok());
-    // An embedding program can append frames of another form to a topic's stream.
+    // An embedding program can append frames of other kinds to a topic's stream.
     let published = published.ok_or_else(|| {
         let detail = "the topic has a frame that is not a published message";
         Problem::new(ErrorCode::Internal, detail)

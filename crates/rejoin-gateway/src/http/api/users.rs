@@ -75,8 +75,8 @@ pub(super) async fn device_connections(
 
 /// Send an event to a user
 ///
-/// All connections of the user receive it as a `message` with the topic `@user`, also those that
-/// reconnect in time.
+/// All connections of the user receive it as a `message` with the topic `@user`, including those
+/// that reconnect in time.
 #[utoipa::path(
     post, path = "/users/{user}/emit", tag = "users", request_body = NewEvent,
     params(("user" = UserId, Path, description = "The user.")),
@@ -95,8 +95,8 @@ pub(super) async fn emit(
 
 /// Send an event to a device
 ///
-/// All connections of the device receive it as a `message` with the topic `@device`, also those
-/// that reconnect in time.
+/// All connections of the device receive it as a `message` with the topic `@device`, including
+/// those that reconnect in time.
 #[utoipa::path(
     post, path = "/users/{user}/devices/{device}/emit", tag = "users", request_body = NewEvent,
     params(

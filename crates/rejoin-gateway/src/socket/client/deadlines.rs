@@ -22,7 +22,7 @@ use crate::socket::{
 pub(crate) struct SocketState<'a> {
     /// The socket is full.
     pub(crate) is_blocked: bool,
-    /// Returns whether unread bytes wait in the socket. A function, because the check is a system
+    /// Returns `true` if unread bytes wait in the socket. A function, because the check is a system
     /// call that is rarely needed.
     pub(crate) has_unread: &'a dyn Fn() -> bool,
 }

@@ -62,7 +62,7 @@ impl Jobs {
         Self { listener, current: None }
     }
 
-    /// Returns whether a job runs.
+    /// Returns `true` if a job runs.
     pub(super) fn is_busy(&self) -> bool {
         self.current.is_some()
     }

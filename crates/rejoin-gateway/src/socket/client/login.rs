@@ -34,7 +34,7 @@ impl Client {
         }
     }
 
-    /// Exchanges the pending slot for a connection permit. Returns whether one was available.
+    /// Exchanges the pending slot for a connection permit. Returns `true` if one was available.
     fn take_permit(&mut self) -> bool {
         let Admission::Unauthenticated(slot) = &self.admission else { return true };
 
@@ -121,7 +121,7 @@ impl Client {
         self.send(reply_to, &ServerMessage::AuthRefused(AuthRefused::new(error)));
     }
 
-    /// Counts a missed authentication deadline, and sends the error. Returns the close code.
+    /// Counts a missed authentication deadline and sends the error. Returns the close code.
     pub(super) fn authentication_timed_out(&self) -> CloseCode {
         self.shared.hub.metrics().auth_failed("timed_out");
         self.send_error(None, ErrorCode::AuthenticationTimedOut.into());

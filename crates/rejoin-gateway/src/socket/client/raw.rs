@@ -62,7 +62,7 @@ impl Client {
         Flow::Continue
     }
 
-    /// Returns whether input waits for the program. Nothing is read from the client meanwhile.
+    /// Returns `true` if input waits for the program. Nothing is read from the client meanwhile.
     pub(super) fn has_pending_input(&self) -> bool {
         self.raw.as_ref().is_some_and(|raw| raw.pending.is_some())
     }
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Writes input to the program. Returns whether the program has no room for it.
+    /// Writes input to the program. Returns `true` if the program has no room for it.
     ///
     /// All other errors are ignored, because a raw client cannot receive them: input from a
     /// viewer, and input after the program's end.
