@@ -210,7 +210,7 @@ fn restore_hub(
 /// Returns at a SIGHUP if standard error is a terminal: that terminal was closed, and the server
 /// stops.
 async fn reload_certificate(mut hangup: Signal, tls: Option<Tls>) {
-    while hangup.recv().await.is_some() && !std::io::stderr().is_terminal() {
+    while hangup.recv().await.is_some() && !io::stderr().is_terminal() {
         match tls.as_ref().map(Tls::reload) {
             Some(Ok(())) => info!("the certificate was reloaded"),
             Some(Err(error)) => {
