@@ -200,6 +200,9 @@ export class Connection implements Requester {
     this.#anonymousAuth = null;
 
     this.#setState({ name: "connecting" });
+    // A listener has closed the connection.
+    if (attempt !== this.#attempt) return;
+
     this.#connectTimeout = setTimeout(
       () => this.#drop("The server did not respond."),
       CONNECT_TIMEOUT_MS,
@@ -262,6 +265,7 @@ export class Connection implements Requester {
 
   /** Enters the connected state. A server that needs no token does not read the positions. */
   #handleAuth(auth: AuthResult, positionsWereRead: boolean): void {
+    const attempt = this.#attempt;
     clearTimeout(this.#connectTimeout);
     this.#reconnect.connected();
     this.#heartbeat = new Heartbeat(auth.heartbeat_ms, {
@@ -270,6 +274,9 @@ export class Connection implements Requester {
     });
 
     this.#setState({ name: "connected", auth });
+    // A listener has closed the connection.
+    if (attempt !== this.#attempt) return;
+
     if (positionsWereRead) this.#implicitStreams.resume(auth);
     else this.#implicitStreams.resubscribe(auth);
     this.#emitter.emit("open", auth);
@@ -359,8 +366,10 @@ export class Connection implements Requester {
 
   /** Schedules the next attempt. */
   #wait(code: number, reason: string): void {
-    this.#attempt += 1;
+    const attempt = ++this.#attempt;
     this.#releaseSocket();
+    // A listener has closed or opened the connection.
+    if (attempt !== this.#attempt) return;
 
     const delay = this.#reconnect.schedule(this.#closing);
     this.#setState({ name: "waiting", retryAt: Date.now() + delay, code, reason });
@@ -368,11 +377,14 @@ export class Connection implements Requester {
 
   /** Closes the connection without another attempt. */
   #finish(code: number | null, reason: string): void {
-    this.#attempt += 1;
+    const attempt = ++this.#attempt;
     this.#stopWaking();
     if (this.#socket !== null) abandon(this.#socket);
 
     this.#releaseSocket();
+    // A listener has closed or opened the connection.
+    if (attempt !== this.#attempt) return;
+
     this.#setState({ name: "closed", code, reason });
   }
 

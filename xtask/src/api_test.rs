@@ -3,7 +3,6 @@
 //! The server starts with an empty home and limits too high to interfere. Its sessions run `cat`.
 
 use std::fs;
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -104,7 +103,7 @@ impl Server {
         let _home = sh.push_env("HOME", &home);
         let serve = cmd!(sh, "{binary} serve --listen 127.0.0.1:0 --config {configuration}");
         let mut child = ChildGuard::start(serve.env("REJOIN_LOG", "error"))?;
-        let line = child.output()?.lines().next().transpose()?.unwrap_or_default();
+        let line = child.first_line()?;
         let Some((_, url)) = line.split_once("serves ") else {
             bail!("the server printed {line:?} instead of its address");
         };

@@ -84,12 +84,11 @@ struct Endpoint {
 impl Endpoint {
     fn start(sh: &Shell, binary: &Path) -> anyhow::Result<Self> {
         let mut child = ChildGuard::start(cmd!(sh, "{binary}"))?;
-        let mut address = String::new();
-        child.output()?.read_line(&mut address)?;
+        let address = child.first_line()?;
         if address.is_empty() {
             bail!("{} exited before it printed its address", binary.display());
         }
-        Ok(Self { address: address.trim().to_owned(), _child: child })
+        Ok(Self { address, _child: child })
     }
 }
 

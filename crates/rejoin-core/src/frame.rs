@@ -110,6 +110,22 @@ impl Frame {
         transcoded[index].get_or_init(|| transcode(self, encoding))
     }
 
+    /// Returns `true` if `bytes` is a part of this frame's memory, in any encoding.
+    #[must_use]
+    pub fn contains(&self, bytes: &Bytes) -> bool {
+        let transcoded = self.shared.transcoded.get().into_iter().flat_map(|all| all.iter());
+        let mut encodings = transcoded.filter_map(OnceLock::get).chain([self.plain()]);
+
+        // By address: a sent part is cut off from the front of `bytes`.
+        encodings.any(|whole| whole.as_ptr_range().contains(&bytes.as_ptr()))
+    }
+
+    /// Returns `true` if both are handles to one frame.
+    #[must_use]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Returns `true` if another handle to the frame or to its bytes exists.
     #[must_use]
     pub(crate) fn is_shared(&self) -> bool {

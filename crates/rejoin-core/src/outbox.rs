@@ -124,8 +124,9 @@ struct State {
     is_notified: bool,
     /// Messages that were queued and never sent, since the last [`Outbox::abort`].
     dropped: usize,
-    /// The items taken last hold memory that others need.
-    is_eviction_pending: bool,
+    /// The frames of old snapshots that the connection must not hold any longer. The writer takes
+    /// them in its next pass.
+    evicted: Vec<Frame>,
 }
 
 impl State {
@@ -218,14 +219,24 @@ impl Outbox {
         let mut state = self.state.lock();
         (state.bytes, state.preamble_bytes) = (0, 0);
         // Items pushed from here on notify the writer again.
-        (state.is_notified, state.is_eviction_pending) = (false, false);
+        state.is_notified = false;
         mem::take(&mut state.items)
     }
 
-    /// Returns `true` if the writer must close the connection unless its socket accepts bytes.
+    /// Takes the frames of old snapshots. The writer closes the connection if it holds one.
     #[must_use]
-    pub fn is_eviction_pending(&self) -> bool {
-        self.state.lock().is_eviction_pending
+    pub fn take_evicted(&self) -> Vec<Frame> {
+        mem::take(&mut self.state.lock().evicted)
+    }
+
+    /// Returns `true` if one of these frames is queued.
+    #[must_use]
+    pub fn holds(&self, frames: &[Frame]) -> bool {
+        let is_listed = |frame: &Frame| frames.iter().any(|listed| listed.is_same(frame));
+        self.state.lock().items.iter().any(|item| match item {
+            OutboxItem::StartReading { preamble, .. } => preamble.iter().any(is_listed),
+            _ => false,
+        })
     }
 
     /// Closes the outbox without sending what is queued.
@@ -266,9 +277,9 @@ impl Outbox {
 }
 
 impl SnapshotHolder for Outbox {
-    fn evict_if_stalled(&self) {
-        // Wakes the writer in any case: it was notified of these items before.
-        self.state.lock().is_eviction_pending = true;
+    fn evict_if_holding(&self, snapshot: &[Frame]) {
+        self.state.lock().evicted.extend_from_slice(snapshot);
+        // In any case: the writer was notified of these items before.
         self.wake.outbox_filled(self.slot);
     }
 }

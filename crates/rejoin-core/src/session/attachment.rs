@@ -60,11 +60,10 @@ impl Session {
         let attached = ServerMessage::Attached(Box::new(attached));
         connection.send(request.reply_to.as_ref(), &attached);
 
-        // Before the preamble is queued: a holder must be known when it is to be evicted.
-        start.holders.add(connection.outbox());
         let stream = self.stream().clone();
         let (preamble, reader) = (start.preamble, start.reader);
         connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
+        start.holders.add(connection.outbox());
         Ok(attachment)
     }
 

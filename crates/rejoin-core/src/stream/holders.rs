@@ -1,36 +1,62 @@
 //! The connections that hold a snapshot.
 
-use std::sync::{Arc, Weak};
+use std::{
+    mem,
+    sync::{Arc, Weak},
+};
 
-use crate::lock::{Mutex, level::LEAF};
+use crate::{
+    frame::Frame,
+    lock::{Mutex, level::LEAF},
+};
 
-/// A holder of a snapshot's memory.
+/// A connection that received a snapshot, and may still have its memory.
 pub trait SnapshotHolder: Send + Sync {
-    /// Closes the holder's connection unless its socket accepts bytes now.
-    fn evict_if_stalled(&self);
+    /// Closes the connection if it has not sent all of the snapshot, whose frames these are.
+    fn evict_if_holding(&self, snapshot: &[Frame]);
 }
 
 /// The connections that received the same snapshot.
 #[derive(Clone, Default)]
 pub struct Holders {
-    holders: Arc<Mutex<Vec<Weak<dyn SnapshotHolder>>, LEAF>>,
+    state: Arc<Mutex<State, LEAF>>,
+}
+
+#[derive(Default)]
+struct State {
+    holders: Vec<Weak<dyn SnapshotHolder>>,
+    /// The frames of the snapshot, once it is evicted.
+    evicted: Option<Vec<Frame>>,
 }
 
 impl Holders {
-    /// Records that `holder` receives the snapshot.
+    /// Records that `holder` has received the snapshot.
+    ///
+    /// Called after the snapshot is queued: an eviction looks for it there.
     pub fn add<H: SnapshotHolder + 'static>(&self, holder: &Arc<H>) {
-        let holder = Arc::downgrade(holder);
-        let mut holders = self.holders.lock();
-        // Closed connections leave the list here.
-        holders.retain(|holder| holder.strong_count() > 0);
-        holders.push(holder);
+        let mut state = self.state.lock();
+        let Some(evicted) = state.evicted.clone() else {
+            let holder = Arc::downgrade(holder);
+            // Closed connections leave the list here.
+            state.holders.retain(|holder| holder.strong_count() > 0);
+            return state.holders.push(holder);
+        };
+
+        // Newer snapshots have replaced this one while it was on its way.
+        drop(state);
+        holder.evict_if_holding(&evicted);
     }
 
-    /// Closes the connections whose sockets accept nothing, so that the snapshot is freed.
-    pub(crate) fn evict_stalled(&self) {
-        // Taken out first: eviction takes the lock of an outbox.
-        let holders = std::mem::take(&mut *self.holders.lock());
-        holders.iter().filter_map(Weak::upgrade).for_each(|holder| holder.evict_if_stalled());
+    /// Closes the connections that have not sent all of `snapshot`, so that it is freed.
+    pub(crate) fn evict(&self, snapshot: &[Frame]) {
+        let mut state = self.state.lock();
+        state.evicted = Some(snapshot.to_vec());
+        let holders = mem::take(&mut state.holders);
+
+        // After the lock: an eviction takes the lock of an outbox.
+        drop(state);
+        let holders = holders.iter().filter_map(Weak::upgrade);
+        holders.for_each(|holder| holder.evict_if_holding(snapshot));
     }
 }
 

@@ -268,12 +268,14 @@ impl Shard {
                         let shard = self.handle.clone();
                         self.context.gateway.shutdown.spawn(async move {
                             let snapshot = snapshot.await;
+                            let holders = snapshot.as_ref().map(|it| it.holders.clone());
+                            shard.send(Command::Snapshot(outbox.clone(), number, snapshot));
+
                             // A holder keeps the snapshot in memory. The owner closes the holders of
                             // old snapshots that do not read, so it must know them.
-                            if let Some(snapshot) = &snapshot {
-                                snapshot.holders.add(&outbox);
+                            if let Some(holders) = holders {
+                                holders.add(&outbox);
                             }
-                            shard.send(Command::Snapshot(outbox, number, snapshot));
                         });
 
                         return Ok(CatchUp::Waiting);

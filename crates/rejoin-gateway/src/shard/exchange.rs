@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use rejoin_core::{DropReason, Outbox, OutboxItem, now_ms};
+use rejoin_core::{DropReason, Frame, Outbox, OutboxItem, now_ms};
 use rejoin_protocol::CloseCode;
 use tokio::time::Instant;
 use tracing::error;
@@ -74,7 +74,33 @@ impl Shard {
     }
 
     /// Executes the items of a connection's outbox, unless its socket is blocked.
+    ///
+    /// Closes the connection afterwards if it holds a snapshot that is evicted.
     pub(super) fn take_outbox(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(client) = connection.client() else { return };
+
+        let evicted = client.outbox().take_evicted();
+        self.execute_outbox(slot);
+        if !evicted.is_empty() {
+            self.evict_snapshot(slot, &evicted);
+        }
+    }
+
+    /// Closes a connection whose socket does not take the rest of an old snapshot now.
+    fn evict_snapshot(&mut self, slot: usize, snapshot: &[Frame]) {
+        self.flush(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+
+        let is_pending = connection.output.holds(snapshot);
+        let Some(client) = connection.client() else { return };
+
+        if is_pending || client.outbox().holds(snapshot) {
+            self.close(slot, CloseCode::TooSlow.into());
+        }
+    }
+
+    fn execute_outbox(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
         let is_blocked = connection.output.is_blocked();
@@ -90,9 +116,6 @@ impl Shard {
 
         // Items behind a blocked socket stay in the outbox, which is bounded.
         if is_blocked {
-            if outbox.is_eviction_pending() {
-                self.close(slot, CloseCode::TooSlow.into());
-            }
             return;
         }
 

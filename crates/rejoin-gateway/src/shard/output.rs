@@ -81,6 +81,11 @@ impl Output {
         self.pending.iter().map(Bytes::len).sum()
     }
 
+    /// Returns `true` if a part of one of these frames is pending.
+    pub(super) fn holds(&self, frames: &[Frame]) -> bool {
+        self.pending.iter().any(|bytes| frames.iter().any(|frame| frame.contains(bytes)))
+    }
+
     /// Returns `true` if frames may be written straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
         !self.blocked && !self.sealed && self.pending.is_empty()

@@ -1,6 +1,12 @@
 //! `rejoin serve`.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{CheckpointFile, EngineScreens, LocalTerminals, TerminalLimits};
@@ -205,7 +211,7 @@ fn restore_hub(
 /// Returns at a SIGHUP if standard error is a terminal: that terminal was closed, and the server
 /// stops.
 async fn reload_certificate(mut hangup: Signal, tls: Option<Tls>) {
-    while hangup.recv().await.is_some() && !std::io::stderr().is_terminal() {
+    while hangup.recv().await.is_some() && !io::stderr().is_terminal() {
         match tls.as_ref().map(Tls::reload) {
             Some(Ok(())) => info!("the certificate was reloaded"),
             Some(Err(error)) => {
@@ -279,7 +285,7 @@ fn print_greeting(
 ) -> anyhow::Result<()> {
     // Programs that start the server read the address from this line.
     let url = config.server.url(address);
-    print_line(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
+    announce(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
         warn!("auth.required is false: every client that reaches this address has access");
     }
@@ -289,15 +295,28 @@ fn print_greeting(
             warn!("auth.audience is not set: tokens for other services of the issuer are accepted");
         }
         let issuer = config.auth.issuer.as_deref().unwrap_or("the issuer");
-        print_line(&format!("Log in: {url}/#login=TOKEN with a token of {issuer}"))?;
+        announce(&format!("Log in: {url}/#login=TOKEN with a token of {issuer}"))?;
     }
     if signer.is_some() && config.auth.hs256_secret_file.is_none() {
         let user = credentials::default_user();
         let code = credentials::login_codes(config).issue(user, Caps::admin())?;
         // In the fragment: browsers send it to no server, so no access log contains the code.
-        print_line(&format!("Log in: {url}/#login={code}"))?;
+        announce(&format!("Log in: {url}/#login={code}"))?;
     }
     Ok(())
+}
+
+/// Prints a line to standard output, unless its reader has closed it.
+///
+/// A program that starts the server may read the address and then close the pipe.
+///
+/// # Errors
+/// If the output cannot be written for another reason.
+fn announce(line: &str) -> io::Result<()> {
+    match print_line(line) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! Failures: a server that cannot start prints one line, a failed request gets the reason.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
 
-use crate::support::{TestHome, TestServer, error_line};
+use crate::support::{TestHome, TestProcess, TestServer, error_line, wait_until};
 
 #[test]
 fn an_address_in_use_is_reported() {
@@ -127,4 +132,27 @@ fn a_server_without_log_in_warns_at_its_start() {
 
     let (_, log) = server.stop(rustix::process::Signal::TERM);
     assert!(log.contains("auth.required is false"), "{log}");
+}
+
+#[test]
+fn a_server_whose_standard_output_is_closed_serves() {
+    let home = TestHome::new();
+    // Nothing reports the port, so it is chosen here.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let command = home.rejoin(&["serve", "--listen", &address.to_string()]);
+    let _server = TestProcess::start_with_output(command, writer.into());
+
+    let mut socket = None;
+    wait_until(Duration::from_secs(30), "the server listens", || {
+        socket = TcpStream::connect(address).ok();
+        socket.is_some()
+    });
+
+    let mut socket = socket.unwrap();
+    socket.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.0 200");
 }

@@ -14,6 +14,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest snapshot in bytes, with the head of its binary message.
 const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024 + 32;
 
+/// First byte of a binary message with a snapshot.
+const SNAPSHOT: u8 = 3;
+
 /// A server with one profile, and a client of it.
 struct Fixture {
     home: TestHome,
@@ -282,6 +285,35 @@ fn viewers_that_never_read_an_old_snapshot_are_closed() {
 
     println!("{} viewers", viewers.len());
     fixture.assert_others_are_served();
+}
+
+#[test]
+fn a_stalled_viewer_that_has_its_snapshot_stays() {
+    let script = "while :; do cat ~/output; done";
+    let output = colourful_cells(100 * 1000);
+    let mut fixture = Fixture::with_script(script, output.as_bytes(), "");
+
+    let session = fixture.start(1000, 20);
+    let admin = fixture.server.admin_api();
+    let attach = json!({ "session": session, "role": "viewer" });
+
+    // It has read the whole snapshot, and reads nothing of what follows.
+    let mut stalled = fixture.server.frame_client(fixture.server.admin_token(), "stalled");
+    let attached = stalled.request("attach", attach.clone());
+    assert_eq!(attached["type"], "attached", "{attached}");
+    while stalled.read_binary()[0] != SNAPSHOT {}
+
+    let mut viewers: Vec<FrameClient> = Vec::new();
+    wait_until(TIMEOUT, "a viewer with its snapshot unread is closed", || {
+        let mut viewer = fixture.server.frame_client(fixture.server.admin_token(), "blocked");
+        assert_eq!(viewer.request("attach", attach.clone())["type"], "attached");
+        viewers.push(viewer);
+        admin.connections().iter().all(|id| *id != viewers[0].id)
+    });
+
+    assert!(admin.connections().contains(&stalled.id), "the stalled viewer is closed");
+    let reply = stalled.request("ping", json!({}));
+    assert_eq!(reply["type"], "pong", "{reply}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::{
     stream::{Snapshot, Stream},
 };
 
-/// The number of snapshots of one session in memory. Above it the stalled holders of the oldest
-/// snapshot are closed.
+/// The number of snapshots of one session in memory. Above it the connections that have
+/// not sent all of the oldest snapshot are closed.
 const MAX_GENERATIONS: usize = 4;
 /// The time for which a snapshot without holders serves more viewers.
 const LIFETIME: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ impl Generations {
         })
     }
 
-    /// Adds a snapshot. Above the bound, closes the stalled holders of the oldest one.
+    /// Adds a snapshot. Above the bound, closes the holders of the oldest one.
     pub(super) fn add(&mut self, snapshot: Snapshot) {
         self.retire_newest();
         self.older.retain(is_held);
@@ -42,7 +42,7 @@ impl Generations {
         // The memory of the oldest is freed once its holders are closed.
         while self.older.len() >= MAX_GENERATIONS {
             if let Some(oldest) = self.older.pop_front() {
-                oldest.holders.evict_stalled();
+                oldest.holders.evict(&oldest.messages);
             }
         }
 

@@ -20,8 +20,13 @@ pub(crate) struct TestProcess {
 }
 
 impl TestProcess {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with_output(command, Stdio::piped())
+    }
+
+    /// Starts a process with this standard output.
+    pub(crate) fn start_with_output(mut command: Command, output: Stdio) -> Self {
+        let mut child = command.stdout(output).spawn().unwrap();
         let stdout = child.stdout.take().map(|stdout| BufReader::new(stdout).lines());
         let stderr = child.stderr.take().map(|stderr| BufReader::new(stderr).lines());
         Self { child, stdout, stderr }
