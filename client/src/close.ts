@@ -3,6 +3,10 @@
 import { CLOSE_CODES } from "./codes.js";
 import type { Closing, ErrorPayload } from "./messages.js";
 
+/** The code that the server would send, for an attempt without a token. */
+export const AUTHENTICATION_FAILED = 4500;
+/** The code that WebSockets report for a connection that ends without a close frame. */
+export const ABNORMAL = 1006;
 const NORMAL = 1000;
 /** Codes below it are set by WebSocket implementations, not by the server. */
 const FIRST_SERVER_CODE = 4000;

@@ -1,7 +1,7 @@
 // A connection to the server that reconnects by itself.
 
 import { decodeBinary } from "./binary.js";
-import { interpretClose } from "./close.js";
+import { ABNORMAL, AUTHENTICATION_FAILED, interpretClose } from "./close.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { noNewerToken, notConnected, RejoinError } from "./errors.js";
 import type { ConnectionEvents, ConnectionState } from "./events.js";
@@ -31,10 +31,6 @@ import { onWake } from "./wake.js";
 
 /** The time limit from the start of an attempt to a successful authentication. */
 const CONNECT_TIMEOUT_MS = 15_000;
-/** The code that the server would send, for an attempt without a token. */
-const AUTHENTICATION_FAILED = 4500;
-/** The code that WebSockets report for a connection that ends without a close frame. */
-const ABNORMAL = 1006;
 
 /** A connection to a rejoin server, kept over any number of sockets. */
 export class Connection implements Requester {
@@ -200,9 +196,7 @@ export class Connection implements Requester {
     this.#anonymousAuth = null;
 
     this.#setState({ name: "connecting" });
-    // A listener has closed the connection.
-    if (attempt !== this.#attempt) return;
-
+    if (attempt !== this.#attempt) return; // A listener has closed the connection.
     this.#connectTimeout = setTimeout(
       () => this.#drop("The server did not respond."),
       CONNECT_TIMEOUT_MS,
@@ -274,9 +268,7 @@ export class Connection implements Requester {
     });
 
     this.#setState({ name: "connected", auth });
-    // A listener has closed the connection.
-    if (attempt !== this.#attempt) return;
-
+    if (attempt !== this.#attempt) return; // A listener has closed the connection.
     if (positionsWereRead) this.#implicitStreams.resume(auth);
     else this.#implicitStreams.resubscribe(auth);
     this.#emitter.emit("open", auth);
@@ -368,9 +360,7 @@ export class Connection implements Requester {
   #wait(code: number, reason: string): void {
     const attempt = ++this.#attempt;
     this.#releaseSocket();
-    // A listener has closed or opened the connection.
-    if (attempt !== this.#attempt) return;
-
+    if (attempt !== this.#attempt) return; // A listener has closed or opened the connection.
     const delay = this.#reconnect.schedule(this.#closing);
     this.#setState({ name: "waiting", retryAt: Date.now() + delay, code, reason });
   }
@@ -382,9 +372,8 @@ export class Connection implements Requester {
     if (this.#socket !== null) abandon(this.#socket);
 
     this.#releaseSocket();
-    // A listener has closed or opened the connection.
+    // A listener may have closed or opened the connection.
     if (attempt !== this.#attempt) return;
-
     this.#setState({ name: "closed", code, reason });
   }
 

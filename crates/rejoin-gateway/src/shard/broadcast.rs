@@ -154,7 +154,6 @@ impl Shard {
             Ok(false) => {}
             Err(error) => return self.fail(slot, &error),
         }
-
         self.mark_dirty(slot);
     }
 
@@ -200,7 +199,6 @@ impl Shard {
                     return Ok(false);
                 }
             }
-
             index += 1;
         }
 
