@@ -17,7 +17,7 @@ use crate::{
 /// this time learns that it missed nothing.
 pub(super) const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The retention and the treatment of slow readers.
+/// The retention, and the policy for slow readers.
 pub(super) type Rule = (Retention, SlowReaderPolicy);
 
 /// Returns the rule for topics that match no configured rule.
@@ -34,7 +34,7 @@ pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
 
 /// Returns the configuration of a topic's stream, with a new stream number.
 ///
-/// Such a stream has no owner task: a turn is a hold of its lock.
+/// Such a stream has no owner task: each turn is one hold of the stream's lock.
 pub(super) fn config(
     topic: &TopicName,
     (retention, policy): Rule,
