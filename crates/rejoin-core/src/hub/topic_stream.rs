@@ -17,7 +17,7 @@ use crate::{
 /// this time learns that it missed nothing.
 pub(super) const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The retention, and the policy for slow readers.
+/// The retention and the treatment of slow readers.
 pub(super) type Rule = (Retention, SlowReaderPolicy);
 
 /// Returns the rule for topics that match no configured rule.
