@@ -3,7 +3,7 @@
 const FIRST_LIMIT_MS = 1_000;
 const MAX_LIMIT_MS = 30_000;
 
-/** Exponential backoff with full jitter: clients lost together do not all return at once. */
+/** Exponential backoff with full jitter, so that clients lost together reconnect apart. */
 export class Backoff {
   #attempts = 0;
 

@@ -171,7 +171,7 @@ export class Connection implements Requester {
   }
 
   /**
-   * Sends a request and calls `listener` exactly once, also if the connection is lost.
+   * Sends a request and calls `listener` exactly once, even if the connection is lost.
    *
    * The listener runs in order with all other messages; a promise would resolve later.
    */

@@ -26,7 +26,7 @@ export class RejoinError extends Error {
   }
 }
 
-/** Returns whether a request failed for lack of a connection, so the next one may repeat it. */
+/** Returns `true` if a request failed for lack of a connection, so the next one may repeat it. */
 export function isConnectionError({ code }: RejoinError): boolean {
   return code === "connection_lost" || code === "not_connected";
 }

@@ -38,7 +38,7 @@ export interface ConnectionEvents {
   open: AuthResult;
   /** The authenticated connection ended. */
   lost: undefined;
-  /** Delivered exactly once, also across reconnects. */
+  /** Delivered exactly once, even across reconnects. */
   emitted: Emitted;
   missed: Missed;
   /** The token expires soon and could not be refreshed; a close with 4502 follows. */

@@ -1,4 +1,4 @@
-// Published messages that wait for the server's acknowledgement, also across reconnects.
+// Published messages that wait for the server's acknowledgement, even across reconnects.
 
 import {
   connectionLost,

@@ -21,6 +21,6 @@ export interface Requester {
     listener: (value: ConnectionEvents[Name]) => void,
   ): Unsubscribe;
 
-  /** Sends a request and calls `listener` exactly once, also if the connection is lost. */
+  /** Sends a request and calls `listener` exactly once, even if the connection is lost. */
   sendRequest(type: string, payload: unknown, listener: ReplyListener): void;
 }

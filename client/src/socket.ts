@@ -18,7 +18,7 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 /** The `readyState` of an open socket. */
 const OPEN = 1;
 
-/** Returns whether messages can be sent. */
+/** Returns `true` if messages can be sent. */
 export function isOpen(socket: WebSocketLike | null): socket is WebSocketLike {
   return socket?.readyState === OPEN;
 }

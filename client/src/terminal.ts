@@ -133,7 +133,7 @@ export class Terminal {
     this.#sendInput();
   }
 
-  /** Reports the size of the local screen. The session takes the size of its last typist. */
+  /** Reports the size of the local screen. The client that typed last sets the session's size. */
   resize(cols: number, rows: number): void {
     if (this.#size?.cols === cols && this.#size.rows === rows) return;
 

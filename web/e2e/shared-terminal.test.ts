@@ -77,7 +77,7 @@ test("a program's query gets one answer", async () => {
   await seeLine(one, /^nomore/);
 });
 
-test("the last typist sets the size", async () => {
+test("the last writer sets the size", async () => {
   const one = await openShell(fixture);
   const other = await openAgain(one);
   const size = () => globalThis.rejoin.terminal?.cols;

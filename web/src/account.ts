@@ -54,7 +54,7 @@ let linkCredential: Credential | null = null;
 
 const otherTabs = new BroadcastChannel("rejoin.account");
 
-/** Logs in with a token, a code, or a login link. Returns whether it was accepted. */
+/** Logs in with a token, a code, or a login link. Returns `true` if it was accepted. */
 export async function logIn(text: string): Promise<boolean> {
   return logInWith(parseCredential(LOGIN_FRAGMENT.exec(text)?.[1] ?? text.trim()));
 }
@@ -66,7 +66,7 @@ export async function switchUser(confirmed: boolean): Promise<void> {
   if (confirmed && credential !== undefined) await logInWith(credential);
 }
 
-/** Replaces the browser session. Returns whether the credential was accepted. */
+/** Replaces the browser session. Returns `true` if the credential was accepted. */
 async function logInWith(credential: Credential): Promise<boolean> {
   const { id, name } = device();
 
@@ -168,7 +168,7 @@ export async function checkLogin(): Promise<void> {
   if (credential !== null) await applyLoginLink(credential);
 }
 
-/** Extends the browser session by using it. Returns whether it now ends after `time`. */
+/** Extends the browser session by using it. Returns `true` if it now ends after `time`. */
 export async function extendLogin(time: number): Promise<boolean> {
   const reply = await fetchApi<Me>("GET", "me").catch(() => null);
   return reply !== null && reply.expires_at !== null && reply.expires_at > time;

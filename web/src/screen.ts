@@ -240,7 +240,7 @@ export class Screen {
   }
 }
 
-/** Returns whether a GPU draws WebGL. Software WebGL is slower than DOM elements. */
+/** Returns `true` if a GPU draws WebGL. Software WebGL is slower than DOM elements. */
 function hasGpu(): boolean {
   const context = document
     .createElement("canvas")

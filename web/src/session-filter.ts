@@ -14,12 +14,12 @@ export interface Filter {
 
 export const unfiltered: Filter = { text: "", state: "all", everyone: false };
 
-/** Returns whether the filter hides any of the user's own sessions. */
+/** Returns `true` if the filter hides any of the user's own sessions. */
 export function isFiltering({ text, state }: Filter): boolean {
   return text !== "" || state !== "all";
 }
 
-/** Returns whether a session matches, by the same rules as the server. */
+/** Returns `true` if a session matches, by the same rules as the server. */
 export function matches(session: SessionInfo, { text, state }: Filter): boolean {
   if (state !== "all" && (state === "ended") !== hasEnded(session.status)) return false;
 

@@ -116,7 +116,7 @@ export async function createTerminal(
   }
 }
 
-/** Ends a session's program and removes it from the list. Returns whether it succeeded. */
+/** Ends a session's program and removes it from the list. Returns `true` if it succeeded. */
 export async function closeSession(id: string): Promise<boolean> {
   try {
     await connection.request("close_session", { session: id });

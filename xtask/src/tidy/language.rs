@@ -65,7 +65,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 fn findings_of(path: &str, violations: Violations) -> Vec<Finding> {
     let kinds = [
         (violations.openers, "opens with", "a verb for a function, else a noun phrase"),
-        (violations.conditional_openers, "opens with", "`Returns whether ...`, or a noun phrase"),
+        (violations.conditional_openers, "opens with", "`Returns true if ...`, or a noun phrase"),
         (violations.words, "contains", "the name of the component and a precise verb"),
         (violations.long_tests, "is a test name of over ten words:", "a shorter behaviour"),
     ];

@@ -34,7 +34,7 @@ pub(super) fn reserved(topic: &TopicName) -> ErrorBody {
 
 /// Returns the configuration of a topic's stream, with a new stream number.
 ///
-/// Such a stream has no owner task: a turn is a hold of its lock.
+/// Such a stream has no owner task: each turn is one hold of the stream's lock.
 pub(super) fn config(
     topic: &TopicName,
     (retention, policy): StreamRule,

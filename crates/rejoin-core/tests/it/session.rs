@@ -318,7 +318,7 @@ async fn a_dropped_terminal_is_an_unknown_exit() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, program) = start(&hub, &mut programs).await;
     drop(program);
-    read_until(&session, |frame| contains(frame, "not known")).await;
+    read_until(&session, |frame| contains(frame, "exit status is unknown")).await;
     assert_eq!(session.info().exit, Some(Exit::default()));
 }
 
