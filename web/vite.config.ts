@@ -6,17 +6,20 @@ import { defineConfig, type Plugin } from "vitest/config";
 
 const server = { target: "http://127.0.0.1:7400", ws: true };
 
-/** Writes each asset compressed beside it, as the server looks for it. */
+/** Writes compressed copies next to each asset, which the server sends if the browser accepts them. */
 function compressAssets(): Plugin {
   return {
     name: "compress-assets",
     apply: "build",
     writeBundle({ dir = "" }, bundle) {
-      for (const name of Object.keys(bundle).filter((name) => /^assets\/.*\.(js|css|svg)$/.test(name))) {
+      for (const name of Object.keys(bundle).filter((name) =>
+        /^assets\/.*\.(js|css|svg)$/.test(name),
+      )) {
         const content = readFileSync(join(dir, name));
-        const forms = { br: brotliCompressSync(content), gz: gzipSync(content, { level: 9 }) };
-        for (const [ending, form] of Object.entries(forms)) {
-          if (form.length < content.length) writeFileSync(join(dir, `${name}.${ending}`), form);
+        const encodings = { br: brotliCompressSync(content), gz: gzipSync(content, { level: 9 }) };
+        for (const [extension, encoded] of Object.entries(encodings)) {
+          if (encoded.length < content.length)
+            writeFileSync(join(dir, `${name}.${extension}`), encoded);
         }
       }
     },
@@ -24,11 +27,11 @@ function compressAssets(): Plugin {
 }
 
 export default defineConfig({
-  // The pages may be served under any path.
+  // Relative addresses, because the pages may be served below any path.
   base: "./",
   plugins: [compressAssets()],
   resolve: {
-    // Built from the source, so that one build is enough.
+    // The source, so that the pages need no build of the client.
     alias: { rejoin: fileURLToPath(new URL("../client/src/index.ts", import.meta.url)) },
   },
   build: { target: "es2022", assetsInlineLimit: 0, reportCompressedSize: true },

@@ -1,166 +1,168 @@
-//! `bench abuse`: what peers that misbehave cost the server, and those that behave.
+//! `bench abuse`: the cost of misbehaving peers for the server and for well-behaved clients.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use clap::ValueEnum as _;
 
 use crate::machine::{self, Memory};
-use crate::report::{Counts, mebibytes, quantile, say};
+use crate::report::{Counts, mebibytes, print_header, print_line, quantile};
 use crate::server::{Server, Users};
 
 mod attack;
+mod attacker;
 mod flood;
-mod raid;
 mod victims;
 
-use attack::{Attacker, Kind};
-use raid::{Raid, Target};
+use attack::{Kind, Method};
+use attacker::Attacker;
 use victims::{Sample, Victims};
 
-/// The defaults, but for what would keep the attackers out because all have one address.
+/// The server's defaults, except for the limit per address: all attackers share one address.
 const LIMITS: &str = "\
 max_connections = 10000
 connections_per_ip = { count = 0 }
 ";
-/// Attacks that a time-out of 30 s ends take a little longer than that.
+/// The duration of attacks that the server ends after a timeout of 30 s.
 const TIMED_OUT_AFTER: Duration = Duration::from_secs(35);
-/// Time for the server to put away what the attack took.
-const SETTLE: Duration = Duration::from_secs(3);
+/// The time for the server to release what the attack used.
+const RECOVERY: Duration = Duration::from_secs(3);
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Connections that behave well
+    /// Well-behaved connections
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     victims: u32,
     /// Seconds before each attack
     #[arg(long, default_value_t = 5)]
     before: u64,
-    /// Seconds of each attack; those that are ended by a time-out of 30 s take 35
+    /// Seconds of each attack; attacks that a timeout of 30 s ends take 35
     #[arg(long, default_value_t = 10)]
     during: u64,
-    /// These attacks only
+    /// Run only these attacks
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
 }
 
-/// What an attack has come to.
+/// The figures of one attack.
 struct Outcome {
-    what: Counts,
+    counts: Counts,
+    /// Before, during and after the attack.
     memory: [Memory; 3],
-    calm: Sample,
-    attacked: Sample,
+    before: Sample,
+    during: Sample,
+    /// Percent of one core, before and during the attack.
     server_cpu: [f64; 2],
     attacker_cpu: f64,
 }
 
-/// Measures and prints.
+/// Runs the attacks and prints a table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     machine::allow_open_files(8000)?;
-    say(format_args!(
-        "{} connections that behave get 20 messages a second each, and ping once a second; {}",
+    print_line(format_args!(
+        "{} well-behaved clients receive 20 messages a second and ping once a second; {}",
         options.victims,
         machine::load()
     ));
-    say(
-        "They, the attacker and the server share the machine's cores: what the attacker spends is \
-         missing to the others. Each attack meets a server of its own. Newcomers: a new connection \
-         twice a second, from the first packet to `auth_result`.\n",
+    print_line(
+        "The clients, the attacker and the server share the cores of the machine. Each attack runs \
+         against a new server. New connections: two a second, timed from the first packet to \
+         `auth_result`.\n",
     );
-    say(
-        "attack | what came of it | RSS before → peak → after | delivery p50/p99 before → during | \
-         ping p50/p99 before → during | newcomers p99 before → during | server CPU before → during \
-         | attacker CPU | lost by those who behave",
+    print_header(
+        "attack | events | RSS before → peak → after | delivery p50/p99 before → during | \
+         ping p50/p99 before → during | new connection p99 before → during | \
+         server CPU before → during | attacker CPU | losses of well-behaved clients",
     );
-    say("---|---|---|---|---|---|---|---|---");
-    let all = <Kind as clap::ValueEnum>::value_variants();
-    for kind in if options.only.is_empty() { all } else { &options.only } {
+
+    let kinds =
+        if options.only.is_empty() { Kind::value_variants() } else { options.only.as_slice() };
+    for kind in kinds {
         let limits = format!("{LIMITS}{}", kind.limits());
-        match Server::rejoin_limited(&limits, kind.settings()) {
-            Ok(server) => print(*kind, &measure(*kind, &server, options)?),
-            Err(error) if error.to_string().contains("unknown field") => {
-                say(format_args!(
-                    "{kind} | the server has no such limit: {}",
-                    kind.limits().trim()
-                ));
-            }
-            Err(error) => return Err(error),
-        }
+        let server = Server::rejoin_limited(&limits, kind.settings())?;
+        print(*kind, &measure(*kind, &server, options)?);
     }
     Ok(())
 }
 
 fn measure(kind: Kind, server: &Server, options: &Options) -> anyhow::Result<Outcome> {
-    let mut victims = Victims::new(server, usize::try_from(options.victims)?)?;
+    // The server's figures without an attack.
+    let mut victims = Victims::connect(server, options.victims)?;
     let before = server.memory()?;
-    let (calm, calm_for) = (server.cpu_time()?, Duration::from_secs(options.before));
-    victims.begin_phase()?;
+    let (cpu, calm_for) = (server.cpu_time()?, Duration::from_secs(options.before));
+    victims.start_phase()?;
     victims.run(calm_for)?;
-    let calm = server.cpu_time()? - calm;
+    let calm_cpu = server.cpu_time()? - cpu;
 
     let during = Duration::from_secs(options.during);
     let during = if kind.is_timed_out() { during.max(TIMED_OUT_AFTER) } else { during };
-    let attacker = kind.attacker();
-    let token = match &attacker {
-        // Of a user with the rights that a token has by default.
-        Attacker::Flood(_) => server.tokens(Users::Distinct, 1)?.remove(0),
-        Attacker::Raid(_) => server.token()?.to_owned(),
-    };
-    let target = Target { endpoint: server.endpoint("/ws"), token };
+    let method = kind.method();
+    // A user with default rights: an administrator would be exempt from some limits.
+    let user = server.tokens(Users::Distinct, 1)?.remove(0);
+
+    // The same figures while the attacker runs on a thread of its own.
     let stop = AtomicBool::new(false);
     let cpu = server.cpu_time()?;
-    victims.begin_phase()?;
-    let (ran, spent, raided) = thread::scope(|scope| {
-        let raiding = scope.spawn(|| match attacker {
-            Attacker::Raid(attack) => Raid::new(target, attack)?.run(&stop),
-            Attacker::Flood(flood) => flood.run(&target, &stop),
+    victims.start_phase()?;
+    let (ran, attack_cpu, attacked) = thread::scope(|scope| {
+        let attacking = scope.spawn(|| match method {
+            Method::Sockets(plan, attack) => {
+                Attacker::new(server.endpoint("/ws"), plan, attack)?.run(&stop)
+            }
+            Method::Requests(flood) => flood.run(server.address, &user, &stop),
         });
         let ran = victims.run(during);
-        let spent = server.cpu_time();
+        // Read before the attacker stops: its last second reads what paused clients left.
+        let attack_cpu = server.cpu_time();
         stop.store(true, Ordering::Relaxed);
-        // They go on: what was sent during the attack may arrive after it.
-        let ran = ran.and_then(|()| victims.run(SETTLE));
-        (ran, spent, raiding.join())
+        // The victims continue, because messages sent during the attack may arrive after it.
+        let ran = ran.and_then(|()| victims.run(RECOVERY));
+        (ran, attack_cpu, attacking.join())
     });
-    let (what, attacker_cpu) = raided.map_err(|_| anyhow!("the attacker panicked"))??;
+
+    let (counts, attacker_cpu) = attacked.map_err(|_| anyhow!("the attacker panicked"))??;
     ran?;
-    let attacked = spent? - cpu;
+    let attack_cpu = attack_cpu? - cpu;
     let peak = server.memory()?;
-    victims.run(SETTLE)?;
-    let share = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64() * 100.0;
+    // Memory that the server keeps after the attack.
+    victims.run(RECOVERY)?;
+
+    let percent = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64() * 100.0;
     let [calm_sample, attacked_sample] = victims.into_samples()?;
     Ok(Outcome {
-        what,
+        counts,
         memory: [before, peak, server.memory()?],
-        calm: calm_sample,
-        attacked: attacked_sample,
-        server_cpu: [share(calm, calm_for), share(attacked, during)],
-        attacker_cpu: share(attacker_cpu, during),
+        before: calm_sample,
+        during: attacked_sample,
+        server_cpu: [percent(calm_cpu, calm_for), percent(attack_cpu, during)],
+        attacker_cpu: percent(attacker_cpu, during),
     })
 }
 
 fn print(kind: Kind, outcome: &Outcome) {
-    let Outcome { what, memory: [before, peak, after], calm, attacked, .. } = outcome;
-    let [calm_cpu, attacked_cpu] = outcome.server_cpu;
+    let Outcome { counts, memory: [rss_before, peak, rss_after], before, during, .. } = outcome;
+    let [cpu_before, cpu_during] = outcome.server_cpu;
+
     let pair = |sample| format!("{} / {}", quantile(sample, 0.5), quantile(sample, 0.99));
-    say(format_args!(
-        "{kind} | {what} | {} → {} → {} | {} → {} | {} → {} | {} → {} | {calm_cpu:.0} % → \
-         {attacked_cpu:.0} % | {:.0} % | {} messages, {} connections, {} of {} newcomers",
-        mebibytes(before.resident),
+    print_line(format_args!(
+        "{kind} | {counts} | {} → {} → {} | {} → {} | {} → {} | {} → {} | {cpu_before:.0} % → \
+         {cpu_during:.0} % | {:.0} % | {} messages, {} connections, {} of {} new connections",
+        mebibytes(rss_before.resident),
         mebibytes(peak.peak),
-        mebibytes(after.resident),
-        pair(&calm.deliveries),
-        pair(&attacked.deliveries),
-        pair(&calm.pings),
-        pair(&attacked.pings),
-        quantile(&calm.newcomers, 0.99),
-        quantile(&attacked.newcomers, 0.99),
+        mebibytes(rss_after.resident),
+        pair(&before.deliveries),
+        pair(&during.deliveries),
+        pair(&before.pings),
+        pair(&during.pings),
+        quantile(&before.arrivals, 0.99),
+        quantile(&during.arrivals, 0.99),
         outcome.attacker_cpu,
-        attacked.missed,
-        attacked.lost,
-        attacked.refused,
-        attacked.came,
+        during.missed,
+        during.lost,
+        during.refused,
+        during.attempts,
     ));
 }

@@ -1,8 +1,7 @@
 //! The bare loop: one thread, one `send()` per subscriber for each read of the publisher.
 //!
-//! It is the floor that a server is measured against. It has no authentication, no positions and
-//! no retention. It loses nothing: it reads the publisher again once each subscriber has taken the
-//! batch.
+//! Servers are measured against it. It has no authentication, no positions and no retention. It
+//! loses nothing: it reads the publisher again once each subscriber has accepted the batch.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpListener;
@@ -15,9 +14,10 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustls::ServerConfig;
 
-use crate::report::say;
-use crate::tls::{self, Files};
-use crate::wire::Wire;
+use crate::frame;
+use crate::report::print_line;
+use crate::tls;
+use crate::transport::Transport;
 
 mod batch;
 mod terminal;
@@ -26,71 +26,62 @@ mod upgrade;
 use batch::Topic;
 use upgrade::Path;
 
+/// Epoll events per poll.
 const EVENTS: usize = 1024;
-/// The number of the listener; sockets count from 0.
+/// Bytes per read. One read of the publisher makes one batch, so this bounds the batches.
+const READ_BYTES: usize = 16 * 1024;
+/// The epoll data of the listener; that of a socket is its index.
 const LISTENER: u64 = u64::MAX;
 
-/// Text around the data, so that as many bytes travel as with the server beside it.
+/// The bytes that the loop delivers and acknowledges, so that they equal those of rejoin.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Text before the data
     #[arg(long, default_value = "")]
     prefix: String,
+    /// Text after the data
     #[arg(long, default_value = "")]
     suffix: String,
-    /// Read at once from the publisher; one read makes one batch
-    #[arg(long, default_value_t = 16 * 1024)]
-    read_bytes: usize,
-    /// Compress each frame anew for each subscriber
+    /// Compress each frame for each subscriber
     #[arg(long)]
     deflate: bool,
     /// Answer each published frame with a frame of this text
     #[arg(long)]
     ack: Option<String>,
-    /// With more than one, published data begins with the number of its topic
+    /// The number of topics; with more than one, published data starts with its topic's number
     #[arg(long, default_value_t = 1)]
     topics: usize,
-    /// Speak TLS with this certificate (PEM)
-    #[arg(long, requires = "key")]
-    certificate: Option<PathBuf>,
-    /// The private key of the certificate (PEM)
-    #[arg(long, requires = "certificate")]
-    key: Option<PathBuf>,
+    /// Use TLS with the certificate and the key in this folder
+    #[arg(long, value_name = "FOLDER")]
+    tls: Option<PathBuf>,
     /// Connect each WebSocket to a program in a terminal instead
     #[arg(long)]
     terminal: bool,
 }
 
-impl Options {
-    fn tls(&self) -> anyhow::Result<Option<Arc<ServerConfig>>> {
-        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
-            return Ok(None);
-        };
-        let files = Files { certificate: certificate.clone(), key: key.clone() };
-        tls::server_config(&files).map(Some)
-    }
-}
-
 /// Listens on a free port of 127.0.0.1, prints the address, and serves until it is killed.
 pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    say(listener.local_addr()?);
+    print_line(listener.local_addr()?);
     if options.terminal {
         return terminal::serve(&listener);
     }
+
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    // Level-triggered, so that `accept` may leave connections for the next poll.
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut server = Loop {
         options,
         epoll,
-        tls: options.tls()?,
+        tls: options.tls.as_deref().map(tls::server_config).transpose()?,
         sockets: Vec::new(),
         topics: (0..options.topics.max(1)).map(|_| Topic::default()).collect(),
         touched: Vec::new(),
         acks: Vec::new(),
         behind: 0,
         publisher: None,
-        scratch: vec![0; options.read_bytes],
+        scratch: vec![0; READ_BYTES],
     };
     let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
     loop {
@@ -102,7 +93,7 @@ pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
         for event in &events {
             match event.data.u64() {
                 LISTENER => server.accept(&listener)?,
-                index => server.turn(usize::try_from(index)?, event.flags)?,
+                index => server.handle_event(usize::try_from(index)?, event.flags)?,
             }
         }
     }
@@ -112,32 +103,32 @@ struct Loop<'a> {
     options: &'a Options,
     epoll: OwnedFd,
     tls: Option<Arc<ServerConfig>>,
-    /// `None` for a socket that was closed.
+    /// `None` for a closed socket.
     sockets: Vec<Option<Socket>>,
     topics: Vec<Topic>,
     /// Topics with frames in the current batch.
     touched: Vec<usize>,
-    /// Acknowledgements that the publisher's socket has not taken.
+    /// Acknowledgements that the publisher's socket has not accepted.
     acks: Vec<u8>,
-    /// Subscribers that have not taken all of the batch; the publisher is not read meanwhile.
+    /// Subscribers that have not accepted all of the batch. Until 0, the publisher is not read.
     behind: usize,
     publisher: Option<usize>,
     scratch: Vec<u8>,
 }
 
 struct Socket {
-    wire: Wire,
+    transport: Transport,
     role: Role,
     /// The events that epoll reports for this socket.
-    watched: EventFlags,
+    interest: EventFlags,
 }
 
 enum Role {
-    /// Holds the part of the request that has arrived.
+    /// Holds the received part of the request.
     Upgrading(Vec<u8>),
-    /// Has `left` bytes of its topic's batch to take.
+    /// Has not accepted the last `left` bytes of its topic's batch.
     Subscriber { topic: usize, left: usize },
-    /// Holds the part of a frame that has arrived.
+    /// Holds the received part of an incomplete frame.
     Publisher(Vec<u8>),
 }
 
@@ -151,15 +142,16 @@ impl Loop<'_> {
             };
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
-            let data = EventData::new_u64(self.sockets.len() as u64);
-            epoll::add(&self.epoll, &stream, data, EventFlags::IN)?;
-            let wire = Wire::server(stream, self.tls.as_ref())?;
+
+            let (data, interest) = (EventData::new_u64(self.sockets.len() as u64), EventFlags::IN);
+            epoll::add(&self.epoll, &stream, data, interest)?;
+            let transport = Transport::server(stream, self.tls.as_ref())?;
             let role = Role::Upgrading(Vec::new());
-            self.sockets.push(Some(Socket { wire, role, watched: EventFlags::IN }));
+            self.sockets.push(Some(Socket { transport, role, interest }));
         }
     }
 
-    fn turn(&mut self, index: usize, flags: EventFlags) -> anyhow::Result<()> {
+    fn handle_event(&mut self, index: usize, flags: EventFlags) -> anyhow::Result<()> {
         if flags.contains(EventFlags::OUT) {
             self.catch_up(index)?;
         }
@@ -171,15 +163,12 @@ impl Loop<'_> {
 
     fn read(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let count = match socket.wire.read(&mut self.scratch) {
-            Ok(count) => count,
+        let bytes = match socket.transport.read(&mut self.scratch) {
+            Ok(count @ 1..) => &self.scratch[..count],
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => 0,
+            Ok(0) | Err(_) => return self.remove(index),
         };
-        if count == 0 {
-            return self.remove(index);
-        }
-        let bytes = &self.scratch[..count];
+
         match &mut socket.role {
             Role::Upgrading(request) => {
                 request.extend_from_slice(bytes);
@@ -191,6 +180,7 @@ impl Loop<'_> {
             }
             Role::Publisher(rest) => {
                 rest.extend_from_slice(bytes);
+                // All subscribers have the last batch: `pace` reads only while none is behind.
                 for topic in self.touched.drain(..) {
                     self.topics[topic].batch.clear();
                 }
@@ -201,14 +191,17 @@ impl Loop<'_> {
                 self.acknowledge(index, taken.frames)?;
                 self.pace()
             }
+            // A subscriber sends only its close frame, which ends with the socket.
             Role::Subscriber { .. } => Ok(()),
         }
     }
 
     fn upgrade(&mut self, index: usize, request: &[u8]) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let (answer, path) = upgrade::answer(request, self.options.deflate)?;
-        socket.wire.write_all(answer.as_bytes())?;
+        let (response, path) = upgrade::respond(request, self.options.deflate)?;
+        // Fits into the empty buffer of a new socket, so it does not block.
+        socket.transport.write_all(response.as_bytes())?;
+
         socket.role = match path {
             Path::Publish => {
                 self.publisher = Some(index);
@@ -230,30 +223,31 @@ impl Loop<'_> {
             let frames = if self.options.deflate { batch::split(&topic.batch) } else { Vec::new() };
             for &index in &topic.subscribers {
                 if self.options.deflate {
-                    // The bytes are the same each time, so a slow subscriber goes on in them.
+                    // Each compression gives the same bytes, so a slow subscriber can continue in
+                    // those of the last one.
                     batch::compress(&frames, &mut topic.batch);
                 }
                 let Some(socket) = &mut self.sockets[index] else { continue };
                 let Role::Subscriber { left, .. } = &mut socket.role else { continue };
+
                 *left = topic.batch.len();
-                if send(&mut socket.wire, &topic.batch, left)? {
+                // Fills the socket's buffer; what remains goes out with `OUT` events.
+                if send(&mut socket.transport, &topic.batch, left)? {
                     self.behind += 1;
-                    socket.watch(&self.epoll, index, EventFlags::IN | EventFlags::OUT)?;
+                    let interest = EventFlags::IN | EventFlags::OUT;
+                    socket.set_interest(&self.epoll, index, interest)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Acknowledges this many frames to the publisher, with one write.
+    /// Acknowledges this many frames with one write.
     fn acknowledge(&mut self, publisher: usize, frames: usize) -> anyhow::Result<()> {
         let Some(text) = &self.options.ack else { return Ok(()) };
+
         for _ in 0..frames {
-            crate::frame::write_plain(
-                &mut self.acks,
-                crate::frame::TEXT,
-                [text.as_bytes(), b"", b""],
-            );
+            frame::write_plain(&mut self.acks, frame::TEXT, &[text.as_bytes()]);
         }
         self.send_acks(publisher)
     }
@@ -261,8 +255,8 @@ impl Loop<'_> {
     fn send_acks(&mut self, publisher: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[publisher] else { return Ok(()) };
         let mut left = self.acks.len();
-        if left > 0 || socket.wire.wants_write() {
-            send(&mut socket.wire, &self.acks, &mut left)?;
+        if left > 0 || socket.transport.wants_write() {
+            send(&mut socket.transport, &self.acks, &mut left)?;
             self.acks.drain(..self.acks.len() - left);
         }
         Ok(())
@@ -270,11 +264,12 @@ impl Loop<'_> {
 
     fn catch_up(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
+
         match &mut socket.role {
             Role::Subscriber { topic, left } => {
-                if !send(&mut socket.wire, &self.topics[*topic].batch, left)? {
+                if !send(&mut socket.transport, &self.topics[*topic].batch, left)? {
                     self.behind -= 1;
-                    socket.watch(&self.epoll, index, EventFlags::IN)?;
+                    socket.set_interest(&self.epoll, index, EventFlags::IN)?;
                 }
             }
             Role::Publisher(_) => self.send_acks(index)?,
@@ -283,27 +278,30 @@ impl Loop<'_> {
         self.pace()
     }
 
-    /// Reads the publisher while no socket is behind.
+    /// Reads the publisher only while no subscriber is behind.
     fn pace(&mut self) -> anyhow::Result<()> {
         let Some(index) = self.publisher else { return Ok(()) };
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let flags = if !self.acks.is_empty() || socket.wire.wants_write() {
+
+        let interest = if !self.acks.is_empty() || socket.transport.wants_write() {
             EventFlags::OUT
         } else if self.behind > 0 {
             EventFlags::empty()
         } else {
             EventFlags::IN
         };
-        socket.watch(&self.epoll, index, flags)
+        socket.set_interest(&self.epoll, index, interest)
     }
 
     fn remove(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = self.sockets[index].take() else { return Ok(()) };
-        epoll::delete(&self.epoll, &socket.wire)?;
+
+        epoll::delete(&self.epoll, &socket.transport)?;
         match socket.role {
             Role::Subscriber { topic, .. } => {
                 self.topics[topic].subscribers.retain(|subscriber| *subscriber != index);
-                if socket.watched.contains(EventFlags::OUT) {
+                // Otherwise a closed subscriber would stop the publisher for good.
+                if socket.interest.contains(EventFlags::OUT) {
                     self.behind -= 1;
                 }
             }
@@ -318,37 +316,40 @@ impl Loop<'_> {
 }
 
 impl Socket {
-    /// Changes the events that epoll reports, with a system call only if they differ.
-    fn watch(&mut self, epoll: &OwnedFd, index: usize, flags: EventFlags) -> anyhow::Result<()> {
-        if self.watched != flags {
-            epoll::modify(epoll, &self.wire, EventData::new_u64(index as u64), flags)?;
-            self.watched = flags;
+    /// Sets the events that epoll reports, with a system call only if they change.
+    fn set_interest(
+        &mut self,
+        epoll: &OwnedFd,
+        index: usize,
+        interest: EventFlags,
+    ) -> anyhow::Result<()> {
+        if self.interest != interest {
+            epoll::modify(epoll, &self.transport, EventData::new_u64(index as u64), interest)?;
+            self.interest = interest;
         }
         Ok(())
     }
 }
 
-/// Sends the last `left` bytes as far as the socket takes them. Returns whether some remain.
-///
-/// A broken socket counts as served.
-fn send(wire: &mut Wire, batch: &[u8], left: &mut usize) -> anyhow::Result<bool> {
+/// Sends the last `left` bytes until the socket would block. Returns whether some remain.
+fn send(transport: &mut Transport, batch: &[u8], left: &mut usize) -> anyhow::Result<bool> {
     let result = match *left {
-        0 => wire.flush().map(|()| 0),
-        _ => wire.write(&batch[batch.len() - *left..]),
+        // `flush` writes TLS records that an earlier call could not write.
+        0 => transport.flush().map(|()| 0),
+        _ => transport.write(&batch[batch.len() - *left..]),
     };
+
     match result {
         Ok(count) => *left -= count,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-        Err(error) if is_broken(error.kind()) => {
-            *left = 0;
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
+            // A broken socket accepts nothing more. Its end is an event of its own.
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
+                *left = 0;
+                return Ok(false);
+            }
+            _ => return Err(error.into()),
+        },
     }
-    Ok(*left > 0 || wire.wants_write())
-}
-
-fn is_broken(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+    Ok(*left > 0 || transport.wants_write())
 }

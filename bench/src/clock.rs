@@ -2,19 +2,31 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use rustix::event::Timespec;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest time whose share may be done at once, in seconds: who was kept from working does
-/// not make up for it by a burst.
+/// The time whose share of a [`Budget`] may be spent at once, in seconds.
 const BURST_SECONDS: f64 = 0.1;
+/// The time without progress after which a measurement fails.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Nanoseconds since the machine started.
+/// Returns the nanoseconds since the machine started.
 pub(crate) fn now() -> u64 {
     nanos(clock_gettime(ClockId::Monotonic))
 }
 
-/// CPU time of this thread.
+/// Returns the time in nanoseconds, `delay` from now.
+pub(crate) fn after(delay: Duration) -> u64 {
+    now() + span(delay)
+}
+
+/// Returns the time until `due`, at most `limit`.
+pub(crate) fn until(due: u64, limit: Duration) -> Duration {
+    Duration::from_nanos(due.saturating_sub(now())).min(limit)
+}
+
+/// Returns the CPU time of this thread.
 pub(crate) fn thread_cpu() -> Duration {
     Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)))
 }
@@ -24,52 +36,84 @@ fn nanos(time: Timespec) -> u64 {
     seconds * 1_000_000_000 + nanos
 }
 
-/// Nanoseconds of a duration.
+/// Returns the nanoseconds of a duration.
 pub(crate) fn span(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// So many things a second, and no more.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    rate: f64,
-    since: u64,
-    credit: f64,
-}
-
-impl Budget {
-    pub(crate) fn new(rate: u32) -> Self {
-        Self { rate: rate.into(), since: now(), credit: 0.0 }
-    }
-
-    /// Whether one more may be done; then it counts as done.
-    pub(crate) fn take(&mut self) -> bool {
-        self.take_at(now())
-    }
-
-    fn take_at(&mut self, now: u64) -> bool {
-        let passed = Duration::from_nanos(now.saturating_sub(self.since)).as_secs_f64();
-        self.since = now;
-        self.credit = (self.credit + passed * self.rate).min((self.rate * BURST_SECONDS).max(1.0));
-        let may = self.credit >= 1.0;
-        if may {
-            self.credit -= 1.0;
-        }
-        may
-    }
-}
-
-/// A duration as the kernel takes it.
+/// Returns a duration as the kernel takes it.
 pub(crate) fn timespec(duration: Duration) -> Timespec {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
 }
 
-/// Lets time pass while nothing is to be done; what is waited for here is the time itself.
+/// Sleeps. The load generator paces itself by time; it waits for no event here.
 pub(crate) fn pause(duration: Duration) {
-    let until = now() + span(duration);
-    while let left @ 1.. = until.saturating_sub(now()) {
+    let end = after(duration);
+    // A signal may interrupt `nanosleep`.
+    while let left @ 1.. = end.saturating_sub(now()) {
         let _ = rustix::thread::nanosleep(&timespec(Duration::from_nanos(left)));
+    }
+}
+
+/// A rate limit for the load generator's own operations.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    rate: f64,
+    updated: u64,
+    credit: f64,
+}
+
+impl Budget {
+    /// Creates a budget of this many operations a second.
+    pub(crate) fn new(rate: u32) -> Self {
+        Self { rate: rate.into(), updated: now(), credit: 0.0 }
+    }
+
+    /// Takes one operation from the budget. Returns whether there was one.
+    pub(crate) fn take(&mut self) -> bool {
+        self.take_at(now())
+    }
+
+    fn take_at(&mut self, now: u64) -> bool {
+        let passed = Duration::from_nanos(now.saturating_sub(self.updated)).as_secs_f64();
+        self.updated = now;
+        // The cap keeps a delayed load generator from catching up in one burst.
+        self.credit = (self.credit + passed * self.rate).min((self.rate * BURST_SECONDS).max(1.0));
+
+        let allowed = self.credit >= 1.0;
+        if allowed {
+            self.credit -= 1.0;
+        }
+        allowed
+    }
+}
+
+/// A watchdog over a count that must change.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    last: u64,
+    changed: u64,
+}
+
+impl Watchdog {
+    pub(crate) fn new() -> Self {
+        Self { last: u64::MAX, changed: now() }
+    }
+
+    /// Records the current count.
+    ///
+    /// # Errors
+    /// The count has been the same for 30 s; the error names the missing `events`.
+    pub(crate) fn check(&mut self, count: u64, events: &str) -> anyhow::Result<()> {
+        if count != self.last {
+            (self.last, self.changed) = (count, now());
+        }
+        if now() > self.changed + span(STALLED_AFTER) {
+            bail!("no further {events} in {} s", STALLED_AFTER.as_secs());
+        }
+
+        Ok(())
     }
 }
 
@@ -78,13 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_kept_and_is_not_saved_up() {
-        let mut budget = Budget { rate: 10.0, since: 0, credit: 0.0 };
+    fn a_budget_limits_the_rate_and_the_burst() {
+        let mut budget = Budget { rate: 10.0, updated: 0, credit: 0.0 };
         let second = span(Duration::from_secs(1));
-        let mut taken = 0;
-        for step in 1..=1000 {
-            taken += u32::from(budget.take_at(step * second / 1000));
-        }
+
+        let taken = (1..=1000).filter(|step| budget.take_at(step * second / 1000)).count();
+
         assert!((9..=10).contains(&taken), "{taken}");
         assert!(budget.take_at(100 * second));
         assert!(!budget.take_at(100 * second));

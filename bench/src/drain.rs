@@ -1,29 +1,26 @@
-//! `bench drain`: a rolling restart: how clients come back, and what they have missed.
+//! `bench drain`: a server restart, the reconnects after it, and the messages that clients missed.
 
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
 use crate::clock;
 use crate::machine;
-use crate::report::say;
+use crate::report::print_line;
 use crate::server::{Server, Users, limits};
 
 mod curve;
-mod herd;
-mod member;
 mod publisher;
+mod reconnects;
+mod subscriber;
 
-use herd::{Herd, Tally};
+use reconnects::{Reconnects, Tally};
 
-/// The longest wait for something to happen, so that the server's end is seen in time.
-const TURN: Duration = Duration::from_millis(5);
-/// Time to publish in before the stop, and when all are back.
+/// The time of publishing before the stop, and after the last reconnect.
 const STEADY: Duration = Duration::from_secs(3);
-/// Beyond the window: who has not come back by then never will.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The limit of the stop, and of the last reconnect after the end of the window.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
@@ -34,116 +31,115 @@ pub(crate) struct Options {
     /// The server's `drain_window`
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     window: Duration,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Whose connections they are
+    /// The users of the connections
     #[arg(long, value_enum, default_value_t = Users::Distinct)]
     users: Users,
-    /// Write the curve to this file as well, as CSV
+    /// Also write the curve to this file as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
 
-/// How the server went.
-struct Stop {
-    status: ExitStatus,
-    took: Duration,
-    /// From the signal until the next one listened.
-    away: Duration,
-}
-
-/// Measures and prints.
+/// Runs the benchmark and prints its figures.
+///
+/// # Errors
+/// A client missed a message or received one twice.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     machine::allow_open_files(options.connections as u64 + 200)?;
     let window = humantime::format_duration(options.window);
-    let mut server =
-        Server::rejoin_limited(&format!("{}drain_window = \"{window}\"\n", limits()), "")?;
+    let limits = format!("{}drain_window = \"{window}\"\n", limits());
+    let mut server = Server::rejoin_limited(&limits, "")?;
+    // One token more, for the publisher.
     let tokens = server.tokens(options.users, options.connections + 1)?;
-    let mut herd = Herd::new(server.endpoint("/ws"), tokens, options.rate)?;
-    say(format_args!(
+    let mut clients = Reconnects::new(server.endpoint("/ws"), tokens, options.rate)?;
+    print_line(format_args!(
         "{} connections, drain window {window}, {} messages a second; {}",
         options.connections,
         options.rate,
         machine::load()
     ));
-    herd.gather()?;
-    run_for(&mut herd, STEADY)?;
 
-    let began = clock::now();
-    herd.begin(began);
+    clients.connect_all()?;
+    run_for(&mut clients, STEADY)?;
+
+    let stopped = clock::now();
+    clients.expect_restart(stopped);
     server.terminate()?;
-    let stop = replace(&mut server, &mut herd, began)?;
-    let patience = clock::span(options.window + PATIENCE);
-    while herd.away() > 0 {
-        herd.turn(TURN)?;
-        if clock::now() > began + patience {
-            bail!("{} of them never came back\n{}", herd.away(), server.log());
+    restart(&mut server, &mut clients, stopped)?;
+    while clients.missing() > 0 {
+        clients.poll()?;
+        if clock::now() > stopped + clock::span(options.window + LIMIT) {
+            bail!("{} clients did not reconnect\n{}", clients.missing(), server.log());
         }
     }
-    run_for(&mut herd, STEADY)?;
-    herd.finish()?;
-    print(&herd, &stop);
+    run_for(&mut clients, STEADY)?;
+    clients.finish()?;
+
+    let tally = print(&clients);
     if let Some(file) = &options.csv {
-        std::fs::write(file, herd.flock().curve.csv())?;
+        std::fs::write(file, clients.curve.csv())?;
     }
-    let Tally { missed, repeated, .. } = herd.flock().tally();
-    ensure!(missed == 0 && repeated == 0, "deliveries were wrong");
+    ensure!(tally.missed == 0 && tally.repeated == 0, "messages were missed or repeated");
     Ok(())
 }
 
-fn run_for(herd: &mut Herd, time: Duration) -> anyhow::Result<()> {
-    let until = clock::now() + clock::span(time);
-    while clock::now() < until {
-        herd.turn(TURN)?;
+fn run_for(clients: &mut Reconnects, time: Duration) -> anyhow::Result<()> {
+    let end = clock::after(time);
+    while clock::now() < end {
+        clients.poll()?;
     }
     Ok(())
 }
 
-/// Starts the next server as soon as this one has ended.
-fn replace(server: &mut Server, herd: &mut Herd, began: u64) -> anyhow::Result<Stop> {
-    loop {
-        herd.turn(TURN)?;
-        if let Some(status) = server.ended()? {
-            let took = Duration::from_nanos(clock::now() - began);
-            server.restart()?;
-            return Ok(Stop { status, took, away: Duration::from_nanos(clock::now() - began) });
+/// Starts the next process as soon as this one has ended.
+fn restart(server: &mut Server, clients: &mut Reconnects, stopped: u64) -> anyhow::Result<()> {
+    // Clients reconnect while the process stops, so it is polled and not awaited.
+    let status = loop {
+        clients.poll()?;
+        if let Some(status) = server.exit_status()? {
+            break status;
         }
-        if clock::now() > began + clock::span(PATIENCE) {
+
+        if clock::now() > stopped + clock::span(LIMIT) {
             bail!("the server does not stop\n{}", server.log());
         }
-    }
+    };
+    let seconds = || Duration::from_nanos(clock::now() - stopped).as_secs_f64();
+    let ended = seconds();
+    server.restart()?;
+    print_line(format_args!(
+        "the server stopped {ended:.2} s after SIGTERM ({status}), the next one served after \
+         {:.2} s\n",
+        seconds()
+    ));
+    Ok(())
 }
 
-fn print(herd: &Herd, stop: &Stop) {
-    let Stop { status, took, away } = stop;
-    say(format_args!(
-        "the server stopped {:.2} s after SIGTERM ({status}), the next one served after {:.2} s\n",
-        took.as_secs_f64(),
-        away.as_secs_f64()
-    ));
-    let flock = herd.flock();
-    let curve = &flock.curve;
-    say(curve.plot());
+fn print(clients: &Reconnects) -> Tally {
+    let (curve, publisher, tally) = (&clients.curve, &clients.publisher, clients.tally());
     let (largest, mean) = curve.flatness();
-    say(format_args!(
-        "all back after {:.1} s; {largest:.0} in the largest second, {mean:.0} a second between the \
-         first and the last: ratio {:.2}",
+    print_line(curve.plot());
+    print_line(format_args!(
+        "all back after {:.1} s; {largest:.0} in the largest second, {mean:.0} a second between \
+         the first and the last: ratio {:.2}",
         curve.last().as_secs_f64(),
         largest / mean,
     ));
     let (attempts, refused) = (curve.attempts.len(), curve.refused.len());
-    say(format_args!("attempts: {attempts}, of them {refused} while nobody listened"));
-    say(format_args!("how connections ended: {}", herd.ends));
-    say(format_args!("verdicts for those who came back: {}", flock.verdicts));
-    let (tally, publisher) = (flock.tally(), &flock.publisher);
-    say(format_args!(
-        "messages published: {}, beside {} whose answer never came",
-        publisher.next - publisher.unsure.len() as u64,
-        publisher.unsure.len(),
+    print_line(format_args!("attempts: {attempts}, of them {refused} while no process listened"));
+    print_line(format_args!("ends of connections: {}", clients.ends));
+    print_line(format_args!("verdicts after reconnects: {}", clients.verdicts));
+
+    let unknown = publisher.unknown.len() as u64;
+    print_line(format_args!(
+        "messages published: {}, and {unknown} without a reply",
+        publisher.next - unknown
     ));
-    say(format_args!(
+    print_line(format_args!(
         "deliveries: {}, missed: {}, received twice: {}",
         tally.deliveries, tally.missed, tally.repeated
     ));
+    tally
 }

@@ -1,28 +1,26 @@
-//! `bench echo`: from a key to its echo through one terminal, against a bare loop with a terminal.
+//! `bench echo`: from a key to its echo through a terminal, against a bare loop with a terminal.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
+use rejoin_protocol::StreamNumber;
+use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 
-use crate::client::Connection;
 use crate::clock;
+use crate::connection::Connection;
 use crate::frame;
 use crate::machine;
-use crate::report::{self, Spread, as_float, quantile, say};
+use crate::report::{self, Spread, as_float, print_header, print_line, quantile};
 use crate::server::Server;
 
-mod binary;
-
-use binary::{Binary, INPUT_ACK, OUTPUT};
-
-/// The program prints this once its terminal is in raw mode; no key is part of it.
+/// The program prints this once its terminal is in raw mode. Keys are lower case.
 const READY: &[u8] = b"READY";
-/// The keys that are typed, in turn.
 const KEYS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+/// Keys typed before the measurement.
 const WARM_UP: u32 = 200;
 
 /// The amount of work.
@@ -39,161 +37,163 @@ pub(crate) struct Options {
     rounds: usize,
 }
 
-/// A server with one terminal, and the connection that types.
+/// A server with one terminal, and the connection that types into it.
 struct Typist {
     server: Server,
     connection: Connection,
-    /// The number of the session's stream; the bare loop has none.
-    stream: Option<u64>,
+    /// The stream of the session; `None` for the bare loop, whose messages have no head.
+    stream: Option<StreamNumber>,
     /// The number of the last key, from 1.
     number: u64,
     cpu_micros: Vec<f64>,
     latencies: Histogram<u64>,
 }
 
-/// Measures and prints.
+/// Runs the benchmark and prints its table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut typists = [Typist::bare()?, Typist::rejoin()?];
-    say(format_args!(
+    print_line(format_args!(
         "{} rounds of {} s at {} keys/s, one at a time; {}\n",
         options.rounds,
         options.seconds,
         options.rate,
         machine::load()
     ));
+
     let interval = Duration::from_secs(1) / options.rate;
     for typist in &mut typists {
         typist.round(WARM_UP, interval)?;
         typist.cpu_micros.clear();
         typist.latencies.clear();
     }
-    // In turn, so that load of the machine meets both alike.
+    // Each round visits both servers, so that other load of the machine affects both alike.
     for _ in 0..options.rounds {
         for typist in &mut typists {
             typist.round(options.rate * options.seconds, interval)?;
         }
     }
 
-    say("server | keys | CPU µs/key | key to echo p50 | p99");
-    say("---|---|---|---|---");
+    print_header("server | keys | CPU µs/key | key to echo p50 | p99");
     for Typist { server, cpu_micros, latencies, .. } in &typists {
-        let cpu = Spread::of(cpu_micros);
-        say(format_args!(
-            "{} | {} | {:.1} ({:.1}–{:.1}) | {} | {}",
-            server.name,
+        print_line(format_args!(
+            "{} | {} | {:.1} | {} | {}",
+            server.name(),
             latencies.len(),
-            cpu.median,
-            cpu.min,
-            cpu.max,
+            Spread::of(cpu_micros),
             quantile(latencies, 0.5),
             quantile(latencies, 0.99),
         ));
     }
-    say("");
-    let [floor, ours] = &typists;
-    let Spread { median, min, max } = Spread::of_ratios(&ours.cpu_micros, &floor.cpu_micros);
-    say(format_args!("key to echo: ratio {median:.2} ({min:.2}–{max:.2})"));
+    let [reference, ours] = &typists;
+    let ratio = Spread::of_ratios(&ours.cpu_micros, &reference.cpu_micros);
+    print_line(format_args!("\nkey to echo: ratio {ratio:.2}"));
     Ok(())
 }
 
 impl Typist {
     fn bare() -> anyhow::Result<Self> {
-        let server = Server::bare_with("bare loop", &["--terminal"])?;
-        let connection = Connection::open(&server.endpoint("/terminal"), 0)?;
+        let server = Server::bare(&["--terminal"], None)?;
+        let connection = Connection::open(&server.endpoint("/terminal"))?;
         Self::start(server, connection, None)
     }
 
     fn rejoin() -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        let program = program.to_str().context("a path that is not UTF-8")?;
-        let profile = format!("[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n");
-        let server = Server::rejoin(&profile)?;
-        let mut connection = server.connect(0)?;
-        let question = json!({"kind": "terminal", "profile": "echo"});
-        let session = connection.ask("create_session", &question)?["session"]["id"].clone();
-        let attached = connection.ask("attach", &json!({"session": session, "writer": "bench"}))?;
-        let stream = attached["stream"].as_u64().context("`attached` has no stream")?;
-        Self::start(server, connection, Some(stream))
+        let server = Server::rejoin(&format!(
+            "[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n"
+        ))?;
+
+        let mut connection = server.connect()?;
+        let create = json!({"kind": "terminal", "profile": "echo"});
+        let session = connection.request("create_session", &create)?["session"]["id"].clone();
+        // The writer id makes the server acknowledge input by number.
+        let attach = json!({"session": session, "writer": "bench"});
+        let stream = connection.request("attach", &attach)?["stream"].as_u64();
+        let stream = u32::try_from(stream.context("`attached` has no stream")?)?;
+        Self::start(server, connection, Some(StreamNumber(stream)))
     }
 
     /// Waits until the program reads keys.
     fn start(
         server: Server,
         mut connection: Connection,
-        stream: Option<u64>,
+        stream: Option<StreamNumber>,
     ) -> anyhow::Result<Self> {
-        loop {
-            let (opcode, payload) = connection.next_frame()?;
-            ensure!(opcode != frame::CLOSE, "{} closed the connection", server.name);
-            if payload.windows(READY.len()).any(|window| window == READY) {
-                break;
-            }
-        }
+        connection.wait_for_output(READY).with_context(|| format!("{} failed", server.name()))?;
         let (cpu_micros, latencies) = (Vec::new(), report::latencies()?);
         Ok(Self { server, connection, stream, number: 0, cpu_micros, latencies })
     }
 
-    /// Types this many keys, one in each interval.
+    /// Types this many keys, one per interval.
     fn round(&mut self, keys: u32, interval: Duration) -> anyhow::Result<()> {
         let cpu = self.server.cpu_time()?;
         let mut due = clock::now();
         for _ in 0..keys {
-            clock::pause(Duration::from_nanos(due.saturating_sub(clock::now())));
-            // A late key delays those after it; none are typed in a burst.
+            clock::pause(clock::until(due, interval));
+            // A late key delays the ones after it; none are typed in a burst.
             due = due.max(clock::now()) + clock::span(interval);
-            self.type_key().with_context(|| format!("{} failed", self.server.name))?;
+            self.type_key().with_context(|| format!("{} failed", self.server.name()))?;
         }
+
         let spent = self.server.cpu_time()? - cpu;
         self.cpu_micros.push(spent.as_secs_f64() * 1e6 / as_float(keys.into()));
         Ok(())
     }
 
-    /// Types one key, and waits for its echo and for its acknowledgement if there is one.
+    /// Types one key, and waits for its echo and, from rejoin, for its acknowledgement.
     fn type_key(&mut self) -> anyhow::Result<()> {
         let index = usize::try_from(self.number % KEYS.len() as u64)?;
         let key = &KEYS[index..=index];
         self.number += 1;
-        let message = match self.stream {
-            Some(stream) => binary::input(stream, self.number, key),
-            None => key.to_vec(),
-        };
+        let mut message = Vec::new();
+        if let Some(stream) = self.stream {
+            BinaryHeader { kind: BinaryKind::Input, stream, offset: self.number }
+                .write(&mut message);
+        }
+        message.extend_from_slice(key);
+
         let sent = clock::now();
         self.connection.send(frame::BINARY, &message)?;
+        // The echo and the acknowledgement arrive in either order.
         let (mut is_echoed, mut is_acknowledged) = (false, self.stream.is_none());
         while !is_echoed || !is_acknowledged {
             let (opcode, payload) = self.connection.next_frame()?;
             match opcode {
                 frame::BINARY => {}
-                // The server says once that this connection owns the size.
+                // Reports once that this connection owns the size of the terminal.
                 frame::TEXT if !payload.windows(7).any(|window| window == b"\"error\"") => continue,
                 frame::PING => {
                     self.connection.send(frame::PONG, &payload)?;
                     continue;
                 }
-                _ => bail!("the server said {}", String::from_utf8_lossy(&payload)),
+                _ => bail!("unexpected message: {}", String::from_utf8_lossy(&payload)),
             }
-            let message = match self.stream {
-                Some(_) => Binary::read(&payload).context("not a binary message")?,
-                None => Binary { kind: OUTPUT, offset: 0, data: &payload },
+
+            let (kind, offset, data) = match self.stream {
+                Some(_) => {
+                    let (head, data) = BinaryHeader::read(&payload)?;
+                    (head.kind, head.offset, data)
+                }
+                None => (BinaryKind::Output, 0, payload.as_slice()),
             };
-            match message.kind {
-                OUTPUT => {
-                    ensure!(message.data == key && !is_echoed, "not the echo of {key:?}");
+            match kind {
+                BinaryKind::Output => {
+                    ensure!(data == key && !is_echoed, "not the echo of {key:?}");
                     self.latencies.saturating_record(clock::now().saturating_sub(sent));
                     is_echoed = true;
                 }
-                INPUT_ACK => {
-                    ensure!(message.offset == self.number, "not the key that was typed");
+                BinaryKind::InputAck => {
+                    ensure!(offset == self.number, "not the acknowledgement of this key");
                     is_acknowledged = true;
                 }
-                kind => bail!("a binary message of kind {kind}"),
+                kind => bail!("unexpected binary message: {kind:?}"),
             }
         }
         Ok(())
     }
 }
 
-/// The program in the terminal: writes each byte back, in raw mode.
+/// Runs the terminal's program, which echoes each byte in raw mode.
 pub(crate) fn program() -> anyhow::Result<()> {
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let mut settings = tcgetattr(&input)?;
@@ -201,6 +201,7 @@ pub(crate) fn program() -> anyhow::Result<()> {
     tcsetattr(&input, OptionalActions::Now, &settings)?;
     output.write_all(READY)?;
     output.flush()?;
+
     let mut key = [0];
     while input.read(&mut key)? > 0 {
         output.write_all(&key)?;

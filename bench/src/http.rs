@@ -1,4 +1,4 @@
-//! A connection that sends one HTTP request after the other.
+//! A blocking client of the HTTP API that keeps its connection alive.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpStream};
@@ -6,25 +6,24 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// Limit for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the API begins.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The path prefix of the API.
 const API: &str = "/api/v1";
 
-/// A connection to the HTTP API with one token.
-pub(crate) struct Http {
+/// A client with one token.
+pub(crate) struct HttpClient {
     address: SocketAddrV4,
     token: String,
-    /// Made again after an answer that ends it.
+    /// Opened by the next request after a response with `Connection: close`.
     socket: Option<BufReader<TcpStream>>,
 }
 
-impl Http {
+impl HttpClient {
     pub(crate) fn new(address: SocketAddrV4, token: &str) -> Self {
         Self { address, token: token.to_owned(), socket: None }
     }
 
-    /// Posts JSON, with more lines of headers, each with its end; returns status and body.
+    /// Posts JSON. Each header line ends with CR LF. Returns the status and the body.
     pub(crate) fn post(
         &mut self,
         path: &str,
@@ -42,33 +41,38 @@ impl Http {
             None => {
                 let socket = TcpStream::connect(*address)?;
                 socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
                 BufReader::new(socket)
             }
         };
         socket.get_mut().write_all(request.as_bytes())?;
-        let (mut status, mut length, mut stays) = (None, 0, true);
+
+        let (mut status, mut length, mut is_kept_alive) = (None, 0, true);
         loop {
             let mut line = String::new();
             if socket.read_line(&mut line)? == 0 {
-                bail!("the server closed the connection without an answer");
+                bail!("the server closed the connection without a response");
             }
+
+            // Lower case: header names are case-insensitive, and the values read here are too.
             let line = line.trim_end().to_ascii_lowercase();
             if line.is_empty() {
                 break;
             }
+
             match line.split_once(": ") {
                 Some(("content-length", value)) => length = value.parse()?,
-                Some(("connection", "close")) => stays = false,
+                Some(("connection", "close")) => is_kept_alive = false,
                 Some(_) => {}
                 None => status = line.split(' ').nth(1).map(str::parse).transpose()?,
             }
         }
+
         let mut body = Vec::new();
         socket.by_ref().take(length).read_to_end(&mut body)?;
-        if stays {
+        if is_kept_alive {
             self.socket = Some(socket);
         }
-        Ok((status.context("an answer without a status")?, body))
+        Ok((status.context("the response has no status")?, body))
     }
 }

@@ -1,4 +1,4 @@
-//! Benchmarks that print ratios against a reference that runs beside them.
+//! Benchmarks that print ratios to a reference implementation that runs beside them.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,10 @@ use clap::{Parser, Subcommand};
 
 mod abuse;
 mod bare;
-mod client;
+mod client_pool;
 mod clock;
 mod connect;
-mod contestant;
-mod crowd;
-mod data;
+mod connection;
 mod deflate;
 mod drain;
 mod echo;
@@ -22,17 +20,15 @@ mod http;
 mod idle;
 mod machine;
 mod publish;
-mod random;
 mod report;
-mod said;
 mod server;
+mod stamp;
 mod stops;
-mod swarm;
+mod target;
 mod terminal;
 mod tls;
-mod token;
 mod topics;
-mod wire;
+mod transport;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", about, disable_help_subcommand = true)]
@@ -57,28 +53,28 @@ enum Command {
     Connect(connect::Options),
     /// CPU per delivery compressed, against one compression per reader
     Deflate(deflate::Options),
-    /// What peers that misbehave do to those that do not
+    /// Memory of the server and delays of well-behaved clients under attack
     Abuse(abuse::Options),
-    /// How long stops take, and what they leave, whatever is in their way
+    /// Duration and data loss of stops that are obstructed
     Stops(stops::Options),
-    /// How clients come back when the server is restarted, and what they missed
+    /// Reconnects after a server restart, and the messages that clients missed
     Drain(drain::Options),
-    /// Output that costs the most into terminals; `cargo xtask fuzz terminal` runs it
+    /// Expensive output into terminals; run by `cargo xtask fuzz terminal`
     #[command(hide = true)]
     FuzzTerminal(fuzz::Options),
-    /// Print what `fuzz-terminal` puts into a terminal, until it is closed
+    /// Print the output of `fuzz-terminal` until the terminal is closed
     #[command(hide = true)]
     FuzzProgram {
-        /// From which the output is made
+        /// The seed of the output
         seed: u64,
     },
-    /// The bare loop: as little as can be done per delivery
+    /// Run the bare loop, which does as little as possible per delivery
     #[command(hide = true)]
     Bare(bare::Options),
-    /// Print lines that carry the time, until the terminal is closed
+    /// Print lines that carry the time until the terminal is closed
     #[command(hide = true)]
     Print,
-    /// Write each byte back that is typed, until the terminal is closed
+    /// Echo each typed byte until the terminal is closed
     #[command(hide = true)]
     EchoProgram,
 }
@@ -87,7 +83,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::say(format_args!("error: {error:#}"));
+            report::print_line(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -106,7 +102,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
         Command::FuzzTerminal(options) => fuzz::run(options),
-        Command::FuzzProgram { seed } => fuzz::output::program(*seed),
+        Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
         Command::EchoProgram => echo::program(),

@@ -1,79 +1,83 @@
-//! A server under test: started as a process of its own, found by what it prints, ended with us.
+//! A server under test, in a process of its own that ends with the benchmark.
 
-use std::borrow::Cow;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open};
 use rustls::ClientConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Connection, Endpoint};
 use crate::clock;
+use crate::connection::{Connection, Endpoint};
 use crate::machine::{self, Memory};
-use crate::tls::Identity;
-use crate::token::Signer;
+use crate::tls::{self, Identity};
 use crate::topics::Topics;
 
-/// No pings, which connections that wait for their turn would not answer; and time for clients that
-/// connect by thousands.
+/// No pings, because a blocking connection does not answer them while it waits for its turn; and
+/// enough time for thousands of clients that connect at once.
 const LIMITS: &str = "\
 connections_per_ip = { count = 0 }
 heartbeat = \"10m\"
 auth_timeout = \"2m\"
 ";
-/// Keeps what a subscriber on a busy machine is behind, as the bare loop keeps it for each socket.
+/// Retains what a slow subscriber has not read, as the bare loop does for each socket.
 const TOPIC: &str = r#"
 [topics."bench*"]
 retain = { frames = 65536, bytes = "64MiB" }
 "#;
-/// Connections of a server under test at most: more than any benchmark opens by default.
+/// The connection limit of a server under test: more than any benchmark opens by default.
 const MAX_CONNECTIONS: u64 = 18_000;
-/// File descriptors that the server wants besides those of its connections.
+/// File descriptors of the server that are not connections.
 const OTHER_DESCRIPTORS: u64 = 2500;
-/// Variables that would change the server's configuration begin like this.
+/// The prefix of environment variables that configure the server.
 const VARIABLES: &str = "REJOIN_";
-/// What is in the server's folder.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Files in the server's folder.
 const SETTINGS: &str = "rejoin.toml";
 const LOG: &str = "log";
 const DATA: &str = "data";
 
-/// Who the connections of a benchmark are.
+/// The users of a benchmark's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Users {
-    /// All of them the user who logs in.
+    /// One administrator for all connections.
     One,
-    /// Each a user of its own.
+    /// A user for each connection.
     Distinct,
 }
 
-/// A running server.
+/// A running server: rejoin, or the bare loop that it is compared with.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// How the tables call it.
-    pub(crate) name: &'static str,
     child: Child,
     pub(crate) address: SocketAddrV4,
-    /// Only rejoin has one; and only rejoin speaks its protocol.
-    token: Option<String>,
-    /// Its settings, its data and its log, removed at the end.
-    folder: Option<TempDir>,
-    /// The settings of clients, if the server speaks TLS.
+    /// Set if the server speaks TLS.
     tls: Option<Arc<ClientConfig>>,
-    /// True if each published message is answered.
     acknowledges: bool,
+    /// Set for rejoin; the bare loop has neither files nor authentication.
+    rejoin: Option<Rejoin>,
 }
 
-/// The section `limits` of a server under test: as many connections as file descriptors allow.
+#[derive(Debug)]
+struct Rejoin {
+    /// Holds the settings, the data and the log. Removed on drop.
+    folder: TempDir,
+    /// An administrator's token.
+    token: String,
+}
+
+/// Returns the section `limits` of a server under test.
 pub(crate) fn limits() -> String {
     let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let max = descriptors.saturating_sub(OTHER_DESCRIPTORS).clamp(1, MAX_CONNECTIONS);
@@ -81,205 +85,172 @@ pub(crate) fn limits() -> String {
 }
 
 impl Server {
-    /// Starts the bare loop, which wraps what it delivers in these bytes.
-    pub(crate) fn bare(
-        name: &'static str,
-        prefix: &str,
-        suffix: &str,
-        read_bytes: usize,
-    ) -> anyhow::Result<Self> {
-        let read_bytes = read_bytes.to_string();
-        Self::bare_with(
-            name,
-            &["--prefix", prefix, "--suffix", suffix, "--read-bytes", &read_bytes],
-        )
-    }
-
-    /// Starts the bare loop with these arguments.
-    pub(crate) fn bare_with(name: &'static str, arguments: &[&str]) -> anyhow::Result<Self> {
-        Self::bare_over(name, arguments, None)
-    }
-
     /// Starts the bare loop with these arguments, and with TLS if there is an identity.
-    pub(crate) fn bare_over(
-        name: &'static str,
-        arguments: &[&str],
-        identity: Option<&Identity>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn bare(arguments: &[&str], identity: Option<&Identity>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").args(arguments);
-        if let Some(files) = identity.map(Identity::files) {
-            command.arg("--certificate").arg(&files.certificate).arg("--key").arg(&files.key);
+        if let Some(identity) = identity {
+            command.arg("--tls").arg(identity.folder());
         }
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the loop")?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?);
+
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().context("cannot start the bare loop")?;
+        let mut output = BufReader::new(child.stdout.take().context("no output")?);
         let mut line = String::new();
-        lines.read_line(&mut line)?;
-        let address = line.trim().parse().with_context(|| format!("the loop says {line:?}"))?;
+        // The loop prints nothing else, so its pipe needs no further reader.
+        output.read_line(&mut line)?;
+        let address =
+            line.trim().parse().with_context(|| format!("the bare loop printed {line:?}"))?;
         let tls = identity.map(Identity::client);
-        let acknowledges = arguments.contains(&"--ack");
-        Ok(Self { name, child, address, token: None, folder: None, tls, acknowledges })
+        Ok(Self { child, address, tls, acknowledges: arguments.contains(&"--ack"), rejoin: None })
     }
 
-    /// Starts `rejoin serve` with fresh data and these lines added to its configuration.
-    pub(crate) fn rejoin(more: &str) -> anyhow::Result<Self> {
-        Self::rejoin_limited(&limits(), more)
+    /// Starts `rejoin serve` with fresh data and these additional sections of settings.
+    pub(crate) fn rejoin(settings: &str) -> anyhow::Result<Self> {
+        Self::rejoin_limited(&limits(), settings)
     }
 
-    /// Starts `rejoin serve` with TLS if there is an identity.
+    /// Starts `rejoin serve`, with TLS if there is an identity.
     pub(crate) fn rejoin_over(identity: Option<&Identity>) -> anyhow::Result<Self> {
         let Some(identity) = identity else { return Self::rejoin("") };
-        let files = identity.files();
-        let more = format!(
-            "[server]\ntls_certificate_file = {:?}\ntls_key_file = {:?}\n",
-            files.certificate, files.key
-        );
-        let mut server = Self::rejoin(&more)?;
+        let (certificate, key) = tls::files(identity.folder());
+        let settings =
+            format!("[server]\ntls_certificate_file = {certificate:?}\ntls_key_file = {key:?}\n");
+        let mut server = Self::rejoin(&settings)?;
         server.tls = Some(identity.client());
         Ok(server)
     }
 
-    /// The same with other limits than those of a benchmark: lines of the section `limits`.
-    pub(crate) fn rejoin_limited(limits: &str, more: &str) -> anyhow::Result<Self> {
+    /// Starts `rejoin serve` with these lines in the section `limits`.
+    pub(crate) fn rejoin_limited(limits: &str, settings: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let settings = format!("[limits]\n{limits}{TOPIC}{more}");
+        let settings = format!("[limits]\n{limits}{TOPIC}{settings}");
         fs::write(folder.path().join(SETTINGS), settings)?;
-        let (child, address, token) = launch(folder.path(), "127.0.0.1:0")?;
-        Ok(Self {
-            name: "rejoin",
-            child,
-            address,
-            token: Some(token),
-            folder: Some(folder),
-            tls: None,
-            acknowledges: true,
-        })
+
+        let (child, address) = launch(folder.path(), "127.0.0.1:0")?;
+        // From here on, an error drops the server and thereby ends its process.
+        let mut server = Self { child, address, tls: None, acknowledges: true, rejoin: None };
+        let mut rejoin = Rejoin { folder, token: String::new() };
+        rejoin.token = rejoin.sign(&[("bench".to_owned(), json!({"admin": true}))])?.remove(0);
+        server.rejoin = Some(rejoin);
+        Ok(server)
     }
 
-    /// Asks it to stop, as an operator does.
+    /// Returns the name of the server in tables.
+    pub(crate) fn name(&self) -> &'static str {
+        if self.speaks_rejoin() { "rejoin" } else { "bare loop" }
+    }
+
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> anyhow::Result<()> {
         let pid = Pid::from_child(&self.child);
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
-    /// Waits for its end; `None` if it takes longer than this.
-    pub(crate) fn ends_within(&mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    /// Waits for the end of the process. Returns `None` after the limit.
+    pub(crate) fn wait(&mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        // A pidfd becomes readable when the process ends, so no polling is needed.
         let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&clock::timespec(limit)))?;
-        self.ended()
+        self.exit_status()
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    /// Returns the exit status if the process has ended.
+    pub(crate) fn exit_status(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Starts it again with the same data at the same address, once it has ended.
+    /// Starts the server again with the same data and address. The process must have ended.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
-        let folder = self.folder.as_ref().context("only rejoin is started again")?;
-        let (child, _, token) = launch(folder.path(), &self.address.to_string())?;
-        (self.child, self.token) = (child, Some(token));
+        let address = self.address.to_string();
+        (self.child, _) = launch(self.as_rejoin()?.folder.path(), &address)?;
         Ok(())
     }
 
-    /// What it has logged.
+    /// Returns the log; empty for the bare loop.
     pub(crate) fn log(&self) -> String {
-        let read = |folder: &TempDir| fs::read_to_string(folder.path().join(LOG)).ok();
-        self.folder.as_ref().and_then(read).unwrap_or_default()
+        let read = |rejoin: &Rejoin| fs::read_to_string(rejoin.folder.path().join(LOG)).ok();
+        self.rejoin.as_ref().and_then(read).unwrap_or_default()
     }
 
-    /// Tokens for this many of its users; the login's, for one user, where all are the same.
+    /// Returns the administrator's token.
+    pub(crate) fn token(&self) -> anyhow::Result<&str> {
+        Ok(&self.as_rejoin()?.token)
+    }
+
+    /// Returns a token for each of `count` connections.
     pub(crate) fn tokens(&self, users: Users, count: usize) -> anyhow::Result<Vec<String>> {
-        let token = self.token.as_ref().context("only rejoin takes tokens")?;
-        let folder = self.folder.as_ref().context("only rejoin has a secret")?;
         match users {
-            Users::One => Ok(vec![token.clone(); count]),
+            Users::One => Ok(vec![self.token()?.to_owned(); count]),
             Users::Distinct => {
-                let secret = fs::read(folder.path().join(DATA).join("secret"))?;
-                let signer = Signer::new(secret.trim_ascii());
-                Ok((0..count).map(|number| signer.sign(&format!("u{number}"))).collect())
+                // Without `caps`, a user has the rights that a token has by default.
+                let users = (0..count).map(|number| (format!("u{number}"), Value::Null));
+                self.as_rejoin()?.sign(&users.collect::<Vec<_>>())
             }
         }
     }
 
-    /// A connection that may ask: authenticated where that is needed.
-    pub(crate) fn connect(&self, index: usize) -> anyhow::Result<Connection> {
-        match &self.token {
-            Some(token) => self.connect_as(token, &self.endpoint("/ws"), index),
-            None => Connection::open(&self.endpoint("/"), index),
-        }
+    fn as_rejoin(&self) -> anyhow::Result<&Rejoin> {
+        self.rejoin.as_ref().context("the bare loop has no tokens and no data")
     }
 
-    /// A connection of the user whose token this is.
-    pub(crate) fn connect_as(
-        &self,
-        token: &str,
-        endpoint: &Endpoint,
-        index: usize,
-    ) -> anyhow::Result<Connection> {
-        let mut connection = Connection::open(endpoint, index)?;
-        let result = connection.ask("authenticate", &json!({"token": token}))?;
-        if result["authenticated"] != true {
-            bail!("authentication by {} was refused: {result}", self.name);
-        }
-        Ok(connection)
+    /// Opens a connection of the administrator.
+    pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.endpoint("/ws"))
     }
 
-    /// Opens a connection that subscribes to its topic of these: number `index` of the client.
-    pub(crate) fn subscribe(&self, index: usize, topics: Topics) -> anyhow::Result<Connection> {
-        let topic = topics.topic_of(index as u64);
-        if !self.speaks_rejoin() {
-            return Connection::open(&self.endpoint(topics.path(topic)), index);
-        }
-        let mut connection = self.connect(index)?;
-        connection.ask("subscribe", &json!({"topic": topics.name(topic)}))?;
-        Ok(connection)
+    /// Returns the endpoint at which subscribers of a topic connect.
+    pub(crate) fn topic_endpoint(&self, topics: Topics, topic: usize) -> Endpoint {
+        self.endpoint(if self.speaks_rejoin() { "/ws".to_owned() } else { topics.path(topic) })
     }
 
-    /// A connection that publishes.
-    pub(crate) fn publisher(&self) -> anyhow::Result<Connection> {
+    /// Opens a connection to [`Server::topic_endpoint`] that receives the topic `name`.
+    pub(crate) fn subscribe(&self, endpoint: &Endpoint, name: &str) -> anyhow::Result<Connection> {
+        let mut connection = Connection::open(endpoint)?;
         if self.speaks_rejoin() {
-            self.connect(0)
-        } else {
-            Connection::open(&self.endpoint("/publish"), 0)
+            connection.request("subscribe", &json!({"topic": name}))?;
         }
+        Ok(connection)
     }
 
-    /// Whether it wants messages of rejoin's protocol, or just data.
+    /// Opens a connection that publishes.
+    pub(crate) fn publisher(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.endpoint(if self.speaks_rejoin() { "/ws" } else { "/publish" }))
+    }
+
+    /// Returns whether the server takes messages of `rejoin.v1`, and not only data.
     pub(crate) fn speaks_rejoin(&self) -> bool {
-        self.token.is_some()
+        self.rejoin.is_some()
     }
 
-    /// Returns true if it answers each published message.
+    /// Returns whether the server acknowledges each published message.
     pub(crate) fn acknowledges(&self) -> bool {
         self.acknowledges
     }
 
-    /// Its CPU time until now, with that of deferred network work.
+    /// Returns the CPU time of the server so far, with deferred network work of the kernel.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
         Ok(machine::cpu_time(self.child.id())? + machine::softirq_time())
     }
 
-    /// Its memory now.
+    /// Returns the memory of the server.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         machine::memory(self.child.id())
     }
 
-    /// Returns the number of its open file descriptors.
+    /// Returns the number of open file descriptors of the server.
     pub(crate) fn open_files(&self) -> anyhow::Result<u64> {
         machine::open_files(self.child.id())
     }
 
-    /// Where it takes WebSockets.
-    pub(crate) fn endpoint(&self, path: impl Into<Cow<'static, str>>) -> Endpoint {
-        let protocol = self.speaks_rejoin().then_some("rejoin.v1");
-        let (path, tls) = (path.into(), self.tls.clone());
-        Endpoint { address: self.address, path, protocol, headers: String::new(), tls }
-    }
-
-    /// The login's token.
-    pub(crate) fn token(&self) -> anyhow::Result<&str> {
-        self.token.as_deref().context("only rejoin takes tokens")
+    /// Returns the endpoint of a WebSocket path, for the administrator.
+    pub(crate) fn endpoint(&self, path: impl Into<String>) -> Endpoint {
+        Endpoint {
+            protocol: self.speaks_rejoin().then_some(rejoin_protocol::SUBPROTOCOL),
+            token: self.rejoin.as_ref().map(|rejoin| rejoin.token.clone()),
+            tls: self.tls.clone(),
+            ..Endpoint::new(self.address, path)
+        }
     }
 }
 
@@ -290,72 +261,69 @@ impl Drop for Server {
     }
 }
 
-/// Starts the program in its folder; returns its address and an administrator's token.
-fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4, String)> {
-    let log = folder.join(LOG);
-    let mut child = program(folder, &["serve", "--listen", listen])?
-        .stdout(Stdio::piped())
-        .stderr(fs::File::options().create(true).append(true).open(&log)?)
-        .spawn()
-        .context("cannot start rejoin")?;
-    let output = child.stdout.take().context("no output")?;
-    let started = find_address(output).and_then(|address| match address {
-        Some(address) => Ok((address, token(folder)?)),
-        None => bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim()),
-    });
-    match started {
-        Ok((address, token)) => Ok((child, address, token)),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
+impl Rejoin {
+    /// Signs a token for each user with the secret that the server made for itself.
+    fn sign(&self, users: &[(String, Value)]) -> anyhow::Result<Vec<String>> {
+        let secret = fs::read(self.folder.path().join(DATA).join("secret"))?;
+        // The server writes its secret with a line end.
+        let key = EncodingKey::from_secret(secret.trim_ascii());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires = (now + TOKEN_LIFETIME).as_secs();
+
+        let sign = |(user, caps): &(String, Value)| {
+            let mut claims = json!({"sub": user, "exp": expires});
+            if !caps.is_null() {
+                claims["caps"] = caps.clone();
+            }
+            Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+        };
+        users.iter().map(sign).collect()
     }
 }
 
-/// The program with the data and the settings of a folder.
-fn program(folder: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(rejoin_program()?);
+/// Starts rejoin in its folder. Returns its process and its address.
+fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
+    // `cargo` builds both binaries into the same directory.
+    let program = std::env::current_exe()?.with_file_name("rejoin");
+    if !program.is_file() {
+        bail!("{} is missing; run `cargo xtask bench`, which builds it", program.display());
+    }
+    let log = folder.join(LOG);
+    let mut command = Command::new(program);
+    // The environment of the caller must not change what is measured.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with(VARIABLES) {
             command.env_remove(name);
         }
     }
-    command.args(arguments).arg("--data-dir").arg(folder.join(DATA));
-    command.arg("--config").arg(folder.join(SETTINGS)).stdin(Stdio::null());
-    Ok(command)
-}
+    command.args(["serve", "--listen", listen]);
+    command.arg("--data-dir").arg(folder.join(DATA)).arg("--config").arg(folder.join(SETTINGS));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // Appends, because a restarted server shares the log of the one before.
+    command.stderr(fs::File::options().create(true).append(true).open(&log)?);
 
-/// Makes an administrator's token with the secret of the server.
-fn token(folder: &Path) -> anyhow::Result<String> {
-    let arguments = ["token", "--user", "bench", "--admin", "--ttl", "1d"];
-    let output = program(folder, &arguments)?.output()?;
-    if !output.status.success() {
-        bail!("no token: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let mut child = command.spawn().context("cannot start rejoin")?;
+    let output = child.stdout.take().context("no output")?;
+    if let Some(address) = find_address(output)? {
+        return Ok((child, address));
     }
-    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+    let _ = child.kill();
+    let _ = child.wait();
+    bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim());
 }
 
-/// The server is built beside this program.
-fn rejoin_program() -> anyhow::Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    let program = here.parent().unwrap_or(Path::new(".")).join("rejoin");
-    if !program.is_file() {
-        bail!("{} is missing; `cargo xtask bench` builds it", program.display());
-    }
-    Ok(program)
-}
-
-/// Reads until the address, then lets the rest run off so that the server never waits for us.
+/// Reads lines until one contains the address.
 fn find_address(output: ChildStdout) -> anyhow::Result<Option<SocketAddrV4>> {
-    let mut lines = BufReader::new(output);
+    let mut output = BufReader::new(output);
     loop {
         let mut line = String::new();
-        if lines.read_line(&mut line)? == 0 {
+        if output.read_line(&mut line)? == 0 {
             return Ok(None);
         }
+
         if let Some(address) = address(&line) {
-            thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+            // Keeps reading: a full pipe would block the server.
+            thread::spawn(move || output.read_to_end(&mut Vec::new()));
             return Ok(Some(address));
         }
     }
@@ -371,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_found_in_its_line() {
+    fn the_address_is_parsed_from_the_start_line() {
         assert_eq!(address("rejoin 0.1.0 serves http://127.0.0.1:7400\n").unwrap().port(), 7400);
         assert!(address("rejoin 0.1.0 serves https://127.0.0.1:7400\n").is_some());
         assert_eq!(address("Log in: http://127.0.0.1:7400/#login=abc"), None);

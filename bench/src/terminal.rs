@@ -1,34 +1,34 @@
-//! `bench terminal`: many viewers of one terminal that prints without end, and one that is stuck.
+//! `bench terminal`: many viewers of one terminal that prints without end, one of them stuck.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::ensure;
 use hdrhistogram::Histogram;
+use rejoin_protocol::binary::BinaryKind;
 use serde_json::json;
 
-use crate::clock;
-use crate::data::{read_digits, write_digits};
+use crate::client_pool::{ClientPool, Frame};
+use crate::clock::{self, Watchdog};
 use crate::frame;
 use crate::machine;
-use crate::report::{self, as_float, mebibytes, quantile, say};
+use crate::report::{self, mebibytes, print_header, print_line, quantile};
 use crate::server::Server;
-use crate::swarm::{Received, Swarm};
 
-/// Before each time that is printed; nothing else prints it.
-const MARK: u8 = b'@';
+/// The digits of a printed time.
 const TIME_DIGITS: usize = 20;
-/// One printed line, narrower than the terminal.
+/// The byte before each printed time; the program prints it nowhere else.
+const MARK: u8 = b'@';
+/// Bytes of one printed line, which must be narrower than the terminal.
 const LINE_BYTES: usize = 72;
-/// Lines written at once.
+/// Lines per write.
 const LINES: usize = 32;
 /// The size of the terminal.
 const COLS: u16 = 80;
 const ROWS: u16 = 24;
-/// The kinds of binary messages.
-const OUTPUT: u8 = 1;
-const SNAPSHOT: u8 = 3;
-const TURN: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
+/// Viewers that attach in parallel.
+const IN_FLIGHT: usize = 64;
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
@@ -41,47 +41,48 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// Measures both and prints.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    machine::allow_open_files(options.viewers as u64 + 200)?;
-    if options.viewers < 2 {
-        bail!("at least 2 viewers are needed: one is stuck, the others are measured");
-    }
-    say(format_args!(
-        "{} viewers of one terminal that prints as fast as it can, {} s each\n",
-        options.viewers, options.seconds
-    ));
-    say("viewers | delivered | outputs | snapshots | p50 | p99 | server memory | peak | CPU");
-    say("---|---|---|---|---|---|---|---|---");
-    run_once("all reading", options, false)?;
-    run_once("one stuck", options, true)
-}
-
-/// What the viewers received.
+/// The messages that the viewers received.
 struct Tally {
     outputs: u64,
     snapshots: u64,
     latencies: Histogram<u64>,
 }
 
-/// On a server of its own, so that its peak of memory is that of this run.
-fn run_once(name: &str, options: &Options, stuck: bool) -> anyhow::Result<()> {
+/// Runs the benchmark without and with a stuck viewer, and prints its table.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    ensure!(options.viewers > 1, "--viewers must be at least 2: one is stuck in the second run");
+    machine::allow_open_files(options.viewers as u64 + 200)?;
+    print_line(format_args!(
+        "{} viewers of one terminal that prints as fast as it can, {} s each\n",
+        options.viewers, options.seconds
+    ));
+    print_header(
+        "viewers | delivered | outputs | snapshots | p50 | p99 | server memory | peak | CPU",
+    );
+
+    measure("all reading", options, 0)?;
+    measure("one stuck", options, 1)
+}
+
+/// Measures with a new server, so that the peak memory belongs to this run.
+fn measure(name: &str, options: &Options, stuck: usize) -> anyhow::Result<()> {
     let program = std::env::current_exe()?;
-    let profile = toml_string(program.to_str().context("a path that is not UTF-8")?);
-    let server = Server::rejoin(&format!("[profiles.flood]\ncommand = [{profile}, \"print\"]\n"))?;
+    let profile = format!("[profiles.flood]\ncommand = [{program:?}, \"print\"]\n");
+    let server = Server::rejoin(&profile)?;
     let mut viewers = attach(&server, options.viewers)?;
-    if stuck {
-        viewers.abandon(0)?;
+    for number in 0..stuck {
+        viewers.abandon(number)?;
     }
-    // Attaching took a while, in which all fell behind: that is not what is measured.
+
+    // All viewers fall behind while they attach; the measurement starts once they caught up.
     collect(&mut viewers, Duration::from_secs(1))?;
-    let (bytes, cpu, began) = (viewers.bytes, server.cpu_time()?, Instant::now());
+    let (bytes, cpu, started) = (viewers.received_bytes, server.cpu_time()?, Instant::now());
     let tally = collect(&mut viewers, Duration::from_secs(options.seconds))?;
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     let memory = server.memory()?;
-    say(format_args!(
-        "{name} | {:.1} MiB/s | {} | {} | {} | {} | {} | {} | {:.0} %",
-        as_float(viewers.bytes - bytes) / seconds / f64::from(1 << 20),
+    print_line(format_args!(
+        "{name} | {}/s | {} | {} | {} | {} | {} | {} | {:.0} %",
+        mebibytes((viewers.received_bytes - bytes) / options.seconds.max(1)),
         tally.outputs,
         tally.snapshots,
         quantile(&tally.latencies, 0.5),
@@ -93,59 +94,85 @@ fn run_once(name: &str, options: &Options, stuck: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn attach(server: &Server, viewers: usize) -> anyhow::Result<Swarm> {
-    let mut creator = server.connect(0)?;
-    let question = json!({"kind": "terminal", "profile": "flood", "cols": COLS, "rows": ROWS});
-    let session = creator.ask("create_session", &question)?["session"]["id"].clone();
-    let mut connections = Vec::with_capacity(viewers);
-    for index in 0..viewers {
-        let mut connection = server.connect(index)?;
-        connection.ask("attach", &json!({"session": session, "role": "viewer"}))?;
-        connections.push(connection);
+/// Attaches viewers to a new terminal.
+fn attach(server: &Server, viewers: usize) -> anyhow::Result<ClientPool> {
+    let create = json!({"kind": "terminal", "profile": "flood", "cols": COLS, "rows": ROWS});
+    let session = server.connect()?.request("create_session", &create)?["session"]["id"].clone();
+    let attach = json!({"session": session, "role": "viewer"});
+
+    let endpoint = server.endpoint("/ws");
+    let mut pool = ClientPool::new()?;
+    let (mut started, mut attached) = (0, 0);
+    let mut watchdog = Watchdog::new();
+    while attached < viewers {
+        while started < viewers.min(attached + IN_FLIGHT) {
+            pool.connect(started, &endpoint)?;
+            started += 1;
+        }
+
+        // Attached viewers read meanwhile, because the server closes those that do not.
+        for (number, frame) in pool.poll_frames(POLL)? {
+            let message = frame.message()?;
+            ensure!(message["type"] != "error", "cannot attach: {message}");
+            if message["type"] == "auth_result"
+                && let Some(client) = pool.client(number)
+            {
+                client.request("attach", "attach", &attach);
+            }
+            attached += usize::from(message["reply_to"] == "attach");
+        }
+        watchdog.check(attached as u64, "viewers")?;
     }
-    Swarm::new(connections)
+    Ok(pool)
 }
 
-fn collect(viewers: &mut Swarm, duration: Duration) -> anyhow::Result<Tally> {
+fn collect(viewers: &mut ClientPool, duration: Duration) -> anyhow::Result<Tally> {
     let mut tally = Tally { outputs: 0, snapshots: 0, latencies: report::latencies()? };
-    let until = Instant::now() + duration;
-    while Instant::now() < until {
-        viewers.turn(TURN, &mut |message| {
-            tally.take(message);
-            Ok(())
-        })?;
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        viewers.poll_frames(POLL)?.iter().for_each(|(_, frame)| tally.add(frame));
     }
     Ok(tally)
 }
 
 impl Tally {
-    fn take(&mut self, message: &Received<'_>) {
-        if message.opcode != frame::BINARY {
+    fn add(&mut self, frame: &Frame) {
+        const OUTPUT: u8 = BinaryKind::Output as u8;
+        const SNAPSHOT: u8 = BinaryKind::Snapshot as u8;
+        if frame.opcode != frame::BINARY {
             return;
         }
-        let newest = match message.payload.first() {
+
+        let payload = frame.payload();
+        let newest = match payload.first() {
             Some(&OUTPUT) => {
                 self.outputs += 1;
-                last_time(message.payload)
+                last_time(payload)
             }
-            // Its rows are in no order of time that we know.
+            // The rows of a snapshot are in no known order of time.
             Some(&SNAPSHOT) => {
                 self.snapshots += 1;
-                times(message.payload).max()
+                // A full screen of stale rows has many times; only the newest gives the delay.
+                times(payload).max()
             }
             _ => None,
         };
         if let Some(time) = newest {
-            self.latencies.saturating_record(message.time.saturating_sub(time));
+            self.latencies.saturating_record(frame.time.saturating_sub(time));
         }
     }
 }
 
-/// The last complete time in some output.
+/// Returns the last complete time in terminal output.
 fn last_time(output: &[u8]) -> Option<u64> {
+    // Searches from the end, because each viewer's copy of each output is searched.
     let end = output.len().checked_sub(TIME_DIGITS)?;
     let marks = output[..end].iter().enumerate().rev().filter(|(_, byte)| **byte == MARK);
     marks.filter_map(|(at, _)| read_digits(&output[at + 1..at + 1 + TIME_DIGITS])).next()
+}
+
+fn read_digits(field: &[u8]) -> Option<u64> {
+    str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn times(output: &[u8]) -> impl Iterator<Item = u64> {
@@ -155,12 +182,7 @@ fn times(output: &[u8]) -> impl Iterator<Item = u64> {
         .filter_map(|window| read_digits(&window[1..]))
 }
 
-/// A string as TOML takes it.
-fn toml_string(text: &str) -> String {
-    format!("{text:?}")
-}
-
-/// The program in the terminal: prints lines with the time as fast as they are taken.
+/// Runs the terminal's program, which prints lines with the time as fast as they are read.
 pub(crate) fn print() -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     let mut lines = [[b'.'; LINE_BYTES]; LINES];
@@ -168,9 +190,10 @@ pub(crate) fn print() -> anyhow::Result<()> {
         line[0] = MARK;
         line[LINE_BYTES - 1] = b'\n';
     }
+
     loop {
         for line in &mut lines {
-            write_digits(&mut line[1..=TIME_DIGITS], clock::now());
+            write!(&mut line[1..=TIME_DIGITS], "{:020}", clock::now())?;
         }
         output.write_all(lines.as_flattened())?;
         output.flush()?;
@@ -182,11 +205,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_time_that_is_complete_is_found() {
+    fn the_last_complete_time_is_found() {
         let output = b"@00000000000000000007...\r\n@00000000000000000009...\r\n@0000";
         assert_eq!(last_time(output), Some(9));
         assert_eq!(times(output).max(), Some(9));
         assert_eq!(last_time(b"@0000"), None);
-        assert_eq!(last_time(b"nothing that is marked here"), None);
+        assert_eq!(last_time(b"no time is marked in this output"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A self-signed certificate for the servers under test, and the TLS settings of both ends.
+//! A self-signed certificate for servers under test, and the TLS settings of both ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-/// The name in the certificate.
+/// The host name in the certificate.
 pub(crate) const HOST: &str = "localhost";
 
-/// A certificate with its key in files, and the settings of a client that trusts it.
+/// A certificate, and the TLS settings of a client that trusts only it.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    /// Removed on drop.
-    _folder: TempDir,
-    files: Files,
+    /// Holds the files. Removed on drop.
+    folder: TempDir,
     client: Arc<ClientConfig>,
-}
-
-/// A certificate and its private key as PEM files.
-#[derive(Clone, Debug)]
-pub(crate) struct Files {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
 }
 
 impl Identity {
@@ -35,10 +27,11 @@ impl Identity {
     pub(crate) fn generate() -> anyhow::Result<Self> {
         let generated = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
         let folder = tempfile::tempdir()?;
-        let files = Files::within(folder.path());
-        fs::write(&files.certificate, generated.cert.pem())?;
-        fs::write(&files.key, generated.signing_key.serialize_pem())?;
+        let (certificate, key) = files(folder.path());
+        fs::write(certificate, generated.cert.pem())?;
+        fs::write(key, generated.signing_key.serialize_pem())?;
 
+        // The client trusts the certificate itself; it has no issuer.
         let mut roots = RootCertStore::empty();
         roots.add(generated.cert.into())?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -46,32 +39,34 @@ impl Identity {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // Each connection makes a full handshake.
+        // A resumed session would make later connections cheaper than the first.
         client.resumption = Resumption::disabled();
-        Ok(Self { _folder: folder, files, client: Arc::new(client) })
+        Ok(Self { folder, client: Arc::new(client) })
     }
 
-    /// Returns the paths of the certificate and of its key.
-    pub(crate) fn files(&self) -> &Files {
-        &self.files
+    /// Returns the folder that holds the [`files`].
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
-    /// Returns the settings of a client that trusts this certificate only.
+    /// Returns the TLS settings of a client.
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.client)
     }
 }
 
-impl Files {
-    fn within(folder: &Path) -> Self {
-        Self { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") }
-    }
+/// Returns the paths of the certificate and of its key, both PEM.
+pub(crate) fn files(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("certificate.pem"), folder.join("key.pem"))
 }
 
-/// Reads the files into the settings of a server.
-pub(crate) fn server_config(files: &Files) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = vec![CertificateDer::from_pem_file(&files.certificate)?];
-    let key = PrivateKeyDer::from_pem_file(&files.key)?;
+/// Reads a certificate and its key into the TLS settings of a server.
+pub(crate) fn server_config(folder: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let (certificate, key) = files(folder);
+    let chain = vec![CertificateDer::from_pem_file(certificate)?];
+    let key = PrivateKeyDer::from_pem_file(key)?;
+
+    // Explicit, so that no process-wide default provider is needed.
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

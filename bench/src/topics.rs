@@ -1,20 +1,21 @@
-//! The topics of a benchmark and the names that each server has for them.
+//! The topics of a benchmark, and the name that each server has for them.
 
-/// Digits in front of published data that tell the bare loop its topic.
+/// The digits before data published to the bare loop, which name its topic.
 pub(crate) const DIGITS: usize = 4;
 
-/// A number of topics that messages and subscribers are spread over evenly.
+/// A number of topics over which messages and subscribers are spread evenly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Topics {
     count: usize,
 }
 
 impl Topics {
-    /// One topic, `bench`.
+    /// The single topic `bench`.
     pub(crate) const ONE: Self = Self { count: 1 };
 
-    /// Up to 10,000 topics; more share the names of the first.
+    /// Returns this many topics, from 1 to 10,000.
     pub(crate) fn new(count: usize) -> Self {
+        // The bound keeps the numbers within `DIGITS` digits.
         Self { count: count.clamp(1, 10_000) }
     }
 
@@ -33,12 +34,12 @@ impl Topics {
         if self.count == 1 { "bench".to_owned() } else { format!("bench-{topic:0DIGITS$}") }
     }
 
-    /// Returns the path at which the bare loop takes subscribers of a topic.
+    /// Returns the path at which the bare loop accepts subscribers of a topic.
     pub(crate) fn path(self, topic: usize) -> String {
         if self.count == 1 { "/subscribe".to_owned() } else { format!("/subscribe/{topic}") }
     }
 
-    /// Returns the text in front of data that is published to the bare loop.
+    /// Returns the prefix of data that is published to the bare loop.
     pub(crate) fn tag(self, topic: usize) -> String {
         if self.count == 1 { String::new() } else { format!("{topic:0DIGITS$}") }
     }
@@ -49,14 +50,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_round_robin_and_one_topic_has_no_number() {
+    fn messages_are_spread_round_robin_over_numbered_topics() {
         let topics = Topics::new(3);
-        let of: Vec<_> = (0..5).map(|number| topics.topic_of(number)).collect();
-        assert_eq!(of, [0, 1, 2, 0, 1]);
+
+        let numbers: Vec<_> = (0..5).map(|number| topics.topic_of(number)).collect();
+
+        assert_eq!(numbers, [0, 1, 2, 0, 1]);
         let names = (topics.name(2), topics.path(2), topics.tag(2));
         assert_eq!(names, ("bench-0002".into(), "/subscribe/2".into(), "0002".into()));
+    }
+
+    #[test]
+    fn a_single_topic_has_no_number() {
         let one = Topics::ONE;
-        assert_eq!((one.name(0), one.path(0), one.tag(0)).2, "");
+        let names = (one.name(0), one.path(0), one.tag(0));
+        assert_eq!(names, ("bench".into(), "/subscribe".into(), String::new()));
         assert_eq!(one.topic_of(7), 0);
     }
 }

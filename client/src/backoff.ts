@@ -1,25 +1,21 @@
-// How long to wait before the next attempt.
+// The delay before the next attempt to connect.
 
-const FIRST_MS = 1_000;
-const LONGEST_MS = 30_000;
+const FIRST_LIMIT_MS = 1_000;
+const MAX_LIMIT_MS = 30_000;
 
-/** Exponential backoff with full jitter: many clients that were lost together do not return together. */
+/** Exponential backoff with full jitter, so that clients lost together reconnect apart. */
 export class Backoff {
   #attempts = 0;
 
-  /** The attempts since the last reset. */
-  get attempts(): number {
-    return this.#attempts;
-  }
-
-  /** Milliseconds to wait before the next attempt, from 0 to a limit that doubles each time. */
+  /** Returns a random delay in milliseconds, below a limit that doubles with each call. */
   next(): number {
-    const limit = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+    const limit = Math.min(MAX_LIMIT_MS, FIRST_LIMIT_MS * 2 ** this.#attempts);
     this.#attempts += 1;
+
     return Math.floor(Math.random() * limit);
   }
 
-  /** To be called when a connection proved stable, not when it was merely made. */
+  /** Restarts at the first limit. Call it once a connection has proved stable. */
   reset(): void {
     this.#attempts = 0;
   }

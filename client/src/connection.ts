@@ -1,87 +1,76 @@
-// A connection to the server that comes back by itself.
+// A connection to the server that reconnects by itself.
 
-import { Backoff } from "./backoff.js";
 import { decodeBinary } from "./binary.js";
-import { judgeClose } from "./closing.js";
+import { ABNORMAL, AUTHENTICATION_FAILED, interpretClose } from "./close.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import { connectionLost, noNewerToken, notConnected, RejoinError } from "./errors.js";
+import { noNewerToken, notConnected, RejoinError } from "./errors.js";
 import type { ConnectionEvents, ConnectionState } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
+import { ImplicitStreams } from "./implicit-streams.js";
 import {
   type AuthRefused,
   type AuthResult,
   type Closing,
-  type Envelope,
   type ErrorPayload,
   type PresenceState,
-  readMessage,
+  parseMessage,
   type Requests,
   type ServerMessage,
   type Subject,
 } from "./messages.js";
-import { type ConnectionOptions, urlWithDevice } from "./options.js";
-import { OwnStreams } from "./own-streams.js";
-import { type Presence, PresenceFollows } from "./presence.js";
-import { Publishing, type PublishOptions } from "./publishing.js";
-import { Refresher } from "./refresh.js";
-import { abandon, type WebSocketConstructor, type WebSocketLike } from "./socket.js";
+import { openSocket } from "./open-socket.js";
+import type { ConnectionOptions } from "./options.js";
+import { PendingReplies } from "./pending-replies.js";
+import { type Presence, PresenceSubscriptions } from "./presence.js";
+import { type PublishOptions, PublishQueue } from "./publish-queue.js";
+import { ReconnectTimer } from "./reconnect-timer.js";
+import type { ReplyListener, Requester } from "./requester.js";
+import { abandon, isOpen, type WebSocketLike } from "./socket.js";
+import { TokenRefresher } from "./token-refresher.js";
 import { onWake } from "./wake.js";
 
-const SUBPROTOCOL = "rejoin.v1";
-/** From the attempt to the answer of `authenticate`. */
-const CONNECT_MS = 15_000;
-/** A connection that lived this long was no accident: the backoff begins anew after it. */
-const STABLE_MS = 10_000;
-const OPEN = 1;
-/** As if the server had said it: there was no token to show. */
-const AUTHENTICATION_FAILED = 4500;
-/** What WebSockets report when a connection ends without a close. */
-const ABNORMAL = 1006;
+/** The time limit from the start of an attempt to a successful authentication. */
+const CONNECT_TIMEOUT_MS = 15_000;
 
-export type Answer = { ok: true; type: string; payload: unknown } | { ok: false; error: RejoinError };
-type AnswerListener = (answer: Answer) => void;
-
-export class Connection {
+/** A connection to a rejoin server, kept over any number of sockets. */
+export class Connection implements Requester {
   readonly #options: ConnectionOptions;
   readonly #emitter = new Emitter<ConnectionEvents>();
-  readonly #backoff = new Backoff();
-  readonly #awaited = new Map<string, AnswerListener>();
-  readonly #ownStreams: OwnStreams;
-  readonly #publishing: Publishing;
-  readonly #presence: PresenceFollows;
-  readonly #refresher: Refresher;
+  readonly #replies = new PendingReplies();
+  readonly #reconnect = new ReconnectTimer(() => void this.#connect());
+  readonly #implicitStreams: ImplicitStreams;
+  readonly #publishQueue: PublishQueue;
+  readonly #presence: PresenceSubscriptions;
+  readonly #tokenRefresher: TokenRefresher;
   #state: ConnectionState = { name: "new" };
-  /** The one that the server was shown last. */
+  /** The token sent last; null with authentication by cookie. */
   #token: string | null = null;
   #tokenExpiresAt = 0;
   #socket: WebSocketLike | null = null;
   #heartbeat: Heartbeat | null = null;
-  /** Of the attempt: gives up on a server that does not answer. */
-  #deadline: ReturnType<typeof setTimeout> | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #stable: ReturnType<typeof setTimeout> | undefined;
-  #lastId = 0;
+  #connectTimeout: ReturnType<typeof setTimeout> | undefined;
+  /** Identifies the current attempt, so that the token of an abandoned one is ignored. */
   #attempt = 0;
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
-  /** What was said to a token before it was shown. */
-  #unasked: AuthResult | null = null;
-  /** A wake-up does not come before the time that the server asked for. */
-  #notBefore = 0;
+  /** An authentication that arrived before the token was sent: the server requires none. */
+  #anonymousAuth: AuthResult | null = null;
   #stopWaking: Unsubscribe = () => {};
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.#ownStreams = new OwnStreams({
+    this.#implicitStreams = new ImplicitStreams({
       emitted: (emitted) => this.#emitter.emit("emitted", emitted),
       missed: (missed) => this.#emitter.emit("missed", missed),
-      subscribe: (topic, position, listener) => this.ask("subscribe", { topic, position }, listener),
+      subscribe: (topic, position, listener) =>
+        this.sendRequest("subscribe", { topic, position }, listener),
     });
-    this.#publishing = new Publishing(this);
-    this.#presence = new PresenceFollows(this);
-    this.#refresher = new Refresher({
+    this.#publishQueue = new PublishQueue(this);
+    this.#presence = new PresenceSubscriptions(this);
+    this.#tokenRefresher = new TokenRefresher({
       refresh: () => this.refresh(),
-      failed: (error) => this.#emitter.emit("token_expiring", { expires_at: this.#tokenExpiresAt, error }),
+      failed: (error) =>
+        this.#emitter.emit("token_expiring", { expires_at: this.#tokenExpiresAt, error }),
     });
   }
 
@@ -89,6 +78,7 @@ export class Connection {
     return this.#state;
   }
 
+  /** Calls `listener` for each event. Returns a function that removes it. */
   on<Name extends keyof ConnectionEvents>(
     name: Name,
     listener: (value: ConnectionEvents[Name]) => void,
@@ -96,40 +86,45 @@ export class Connection {
     return this.#emitter.on(name, listener);
   }
 
-  /** Connects, and stays connected until `close()` or until the server says not to come back. */
+  /** Connects, and reconnects until `close()` or a close code that forbids it. */
   open(): void {
     if (this.#state.name !== "new" && this.#state.name !== "closed") return;
+
     this.#stopWaking = onWake(() => this.#wake());
-    this.#backoff.reset();
+    this.#reconnect.reset();
     void this.#connect();
   }
 
-  /** Tries again at once, if an attempt is waited for. */
+  /** Reconnects at once if the connection waits for its next attempt. */
   retryNow(): void {
     if (this.#state.name === "waiting") void this.#connect();
   }
 
-  /** Ends the connection for good. */
+  /** Closes the connection. `open()` opens it again. */
   close(): void {
-    if (this.#state.name !== "closed") this.#end(null, "");
+    if (this.#state.name !== "closed") this.#finish(null, "");
   }
 
   /**
-   * Publishes, and says at which position. Sent again after a reconnect with the same key until it is answered, so it
-   * is published once. Rejects with a `RejoinError`: what the server says, or `queue_full`, `not_answered`.
+   * Publishes a message. Returns its position.
+   *
+   * Resends it with the same key until the server replies, so it is published once. Rejects with
+   * the server's `RejoinError`, or with `queue_full`, `not_answered` or `connection_lost`.
    */
   publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
-    return this.#publishing.publish(topic, data, options);
+    return this.#publishQueue.publish(topic, data, options);
   }
 
-  /** Says who is there. Rejects with a `RejoinError`. */
+  /** Returns the presence of a subject. Rejects with a `RejoinError`. */
   presence(subject: Subject): Promise<PresenceState> {
     return this.request("presence", subject);
   }
 
   /**
-   * Calls `changed` with who is there: at first, after each change, and after each reconnect. `failed` is called when
-   * the server refuses. Returns what stops it.
+   * Follows the presence of a subject. Returns a function that stops it.
+   *
+   * Calls `changed` with the state at first, after each change and after each reconnect. Calls
+   * `failed` if the server refuses.
    */
   followPresence(
     subject: Subject,
@@ -139,61 +134,78 @@ export class Connection {
     return this.#presence.follow(subject, { changed, failed });
   }
 
-  /** Asks for a token and shows it to the server; done by itself when the token ends soon. */
+  /**
+   * Sends a new token to the server. Returns the updated authentication.
+   *
+   * Called automatically before the token expires. Rejects with a `RejoinError`, or with the error
+   * of the token provider.
+   */
   async refresh(): Promise<AuthResult> {
     const token = (await this.#options.token?.()) ?? null;
     if (token === null || token === this.#token) throw noNewerToken();
-    const answer = await this.request("refresh", { token });
+
+    const reply = await this.request("refresh", { token });
     this.#token = token;
-    if (this.#state.name !== "connected") return answer;
-    const auth = { ...this.#state.auth, ...answer };
-    this.#enter({ name: "connected", auth });
+    if (this.#state.name !== "connected") return reply;
+
+    const auth = { ...this.#state.auth, ...reply };
+    this.#setState({ name: "connected", auth });
     return auth;
   }
 
-  /** Asks, and hands over what the answer carries. Rejects with a `RejoinError`. */
+  /** Sends a request. Returns the payload of the reply; rejects with a `RejoinError`. */
   request<Type extends keyof Requests>(
     type: Type,
     payload: Requests[Type]["payload"],
-  ): Promise<Requests[Type]["answer"]> {
-    return this.call(type, payload) as Promise<Requests[Type]["answer"]>;
+  ): Promise<Requests[Type]["reply"]> {
+    return this.call(type, payload) as Promise<Requests[Type]["reply"]>;
   }
 
-  /** Asks a handler that the server's program registered. Rejects with a `RejoinError`. */
+  /** Calls a custom handler of the server. Rejects with a `RejoinError`. */
   call(type: string, payload: unknown = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.ask(type, payload, (answer) => (answer.ok ? resolve(answer.payload) : reject(answer.error)));
+      this.sendRequest(type, payload, (reply) =>
+        reply.ok ? resolve(reply.payload) : reject(reply.error),
+      );
     });
   }
 
   /**
-   * Asks, and calls `listener` in order with all other messages, which a promise would not be.
-   * The listener is called exactly once, also when the connection is lost.
+   * Sends a request and calls `listener` exactly once, even if the connection is lost.
+   *
+   * The listener runs in order with all other messages; a promise would resolve later.
    */
-  ask(type: string, payload: unknown, listener: AnswerListener): void {
+  sendRequest(type: string, payload: unknown, listener: ReplyListener): void {
     if (this.#state.name === "connected") this.#send(type, payload, listener);
     else listener({ ok: false, error: notConnected() });
   }
 
-  /** Sends an encoded binary message; false if there is no connection. */
+  /** Sends an encoded binary message. Returns `false` without a connection. */
   sendBinary(message: Uint8Array<ArrayBuffer>): boolean {
-    if (this.#state.name !== "connected" || this.#socket?.readyState !== OPEN) return false;
+    if (this.#state.name !== "connected" || !isOpen(this.#socket)) return false;
+
     this.#socket.send(message);
     return true;
   }
 
   async #connect(): Promise<void> {
-    clearTimeout(this.#retry);
+    this.#reconnect.cancel();
     const attempt = ++this.#attempt;
     this.#closing = null;
     this.#refusal = null;
-    this.#unasked = null;
-    this.#enter({ name: "connecting" });
-    this.#deadline = setTimeout(() => this.#lose("The server did not answer."), CONNECT_MS);
+    this.#anonymousAuth = null;
+
+    this.#setState({ name: "connecting" });
+    if (attempt !== this.#attempt) return; // A listener has closed the connection.
+    this.#connectTimeout = setTimeout(
+      () => this.#drop("The server did not respond."),
+      CONNECT_TIMEOUT_MS,
+    );
     if (this.#options.token === undefined) {
       this.#openSocket(null);
       return;
     }
+
     let token: string | null;
     try {
       token = await this.#options.token();
@@ -201,99 +213,107 @@ export class Connection {
       if (attempt === this.#attempt) this.#wait(ABNORMAL, String(error));
       return;
     }
+
+    // The attempt was given up while the provider ran.
     if (attempt !== this.#attempt) return;
     if (token === null) {
-      this.#end(AUTHENTICATION_FAILED, "There is no token.");
+      this.#finish(AUTHENTICATION_FAILED, "There is no token. Log in first.");
       return;
     }
+
     this.#openSocket(token);
   }
 
-  /** Without a token the page's cookie logs in, and the server says so unasked. */
+  /** Opens a socket. Without a token, the page's cookie authenticates it. */
   #openSocket(token: string | null): void {
-    const Constructor = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
-    if (Constructor === undefined) throw new Error("there is no WebSocket here: pass one in the options");
-    const socket = new Constructor(token === null ? urlWithDevice(this.#options) : this.#options.url, [SUBPROTOCOL]);
-    socket.binaryType = "arraybuffer";
+    const socket = openSocket(this.#options, token === null ? "cookie" : "token");
     socket.onopen = () => token !== null && this.#authenticate(token);
     socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#closed(event.code, event.reason);
-    // A close event follows each error, and says more.
+    socket.onclose = (event) => this.#handleClose(event.code, event.reason);
+    // Each error is followed by a close event, which has a code.
     socket.onerror = () => {};
+
     this.#token = token;
     this.#socket = socket;
   }
 
   #authenticate(token: string): void {
     const { device } = this.#options;
-    const named = device && { device_id: device.id, ...(device.name && { device_name: device.name }) };
-    const positions = this.#ownStreams.positions();
-    this.#send("authenticate", { token, ...named, ...(positions && { positions }) }, (answer) => {
-      if (answer.ok) this.#answered(answer.payload as AuthResult | AuthRefused);
-      else this.#refusal = answer.error;
+    const payload = {
+      token,
+      ...(device && { device_id: device.id, ...(device.name && { device_name: device.name }) }),
+    };
+    const positions = this.#implicitStreams.positions();
+
+    this.#send("authenticate", { ...payload, ...(positions && { positions }) }, (reply) => {
+      if (!reply.ok) {
+        this.#refusal = reply.error;
+        return;
+      }
+
+      const auth = reply.payload as AuthResult | AuthRefused;
+      if (!auth.authenticated) this.#refusal = auth.error;
+      else this.#handleAuth({ ...this.#anonymousAuth, ...auth }, this.#anonymousAuth === null);
     });
   }
 
-  #answered(answer: AuthResult | AuthRefused): void {
-    // Where no token is needed, reading began before it was shown, and without the positions.
-    if (answer.authenticated) this.#opened({ ...this.#unasked, ...answer }, this.#unasked === null);
-    else this.#refusal = answer.error;
-  }
-
-  #opened(auth: AuthResult, gavePositions: boolean): void {
-    clearTimeout(this.#deadline);
-    this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_MS);
+  /** Enters the connected state. A server that needs no token does not read the positions. */
+  #handleAuth(auth: AuthResult, positionsWereRead: boolean): void {
+    const attempt = this.#attempt;
+    clearTimeout(this.#connectTimeout);
+    this.#reconnect.connected();
     this.#heartbeat = new Heartbeat(auth.heartbeat_ms, {
-      ping: () => this.ask("ping", {}, () => {}),
-      dead: () => this.#lose("The server was not heard any more."),
+      ping: () => this.sendRequest("ping", {}, () => {}),
+      dead: () => this.#drop("The server stopped responding."),
     });
-    this.#enter({ name: "connected", auth });
-    this.#ownStreams.begin(auth, gavePositions);
+
+    this.#setState({ name: "connected", auth });
+    if (attempt !== this.#attempt) return; // A listener has closed the connection.
+    if (positionsWereRead) this.#implicitStreams.resume(auth);
+    else this.#implicitStreams.resubscribe(auth);
     this.#emitter.emit("open", auth);
   }
 
-  #send(type: string, payload: unknown, listener: AnswerListener): void {
-    if (this.#socket?.readyState !== OPEN) {
+  #send(type: string, payload: unknown, listener: ReplyListener): void {
+    if (!isOpen(this.#socket)) {
       listener({ ok: false, error: notConnected() });
       return;
     }
-    const id = String(++this.#lastId);
-    this.#awaited.set(id, listener);
+
+    const id = this.#replies.add(listener);
     this.#socket.send(JSON.stringify({ id, type, payload }));
   }
 
   #receive(data: string | ArrayBuffer): void {
-    this.#heartbeat?.heard();
-    if (typeof data === "string") {
-      const message = readMessage(data);
-      if (message !== null) this.#dispatch(message);
-      return;
-    }
-    const message = decodeBinary(data);
-    if (message !== null) this.#emitter.emit("binary", message);
-  }
+    this.#heartbeat?.received();
 
-  #dispatch(message: Envelope): void {
-    const { type, reply_to, payload } = message;
-    if (reply_to !== undefined) {
-      const listener = this.#awaited.get(reply_to);
-      this.#awaited.delete(reply_to);
-      if (type === "error") listener?.({ ok: false, error: new RejoinError(payload as ErrorPayload) });
-      else listener?.({ ok: true, type, payload });
+    if (typeof data !== "string") {
+      const message = decodeBinary(data);
+      if (message !== null) this.#emitter.emit("binary", message);
       return;
     }
-    this.#hear(message as ServerMessage);
+
+    // Unknown and malformed messages are ignored: newer servers may send them.
+    const message = parseMessage(data);
+    if (message === null) return;
+    if (message.reply_to !== undefined) {
+      this.#replies.deliver(message.reply_to, message);
+      return;
+    }
+
+    this.#handleMessage(message as ServerMessage);
     this.#emitter.emit("message", message as ServerMessage);
   }
 
-  #hear({ type, payload }: ServerMessage): void {
+  #handleMessage({ type, payload }: ServerMessage): void {
     const connecting = this.#state.name === "connecting";
     switch (type) {
       case "auth_result":
         if (!connecting) break;
         if (!payload.authenticated) this.#refusal = payload.error;
-        else if (this.#token === null) this.#opened(payload, false);
-        else this.#unasked = payload;
+        else if (this.#token === null) this.#handleAuth(payload, false);
+        // The reply to the token follows, and completes the authentication.
+        else this.#anonymousAuth = payload;
         break;
       case "closing":
         this.#closing = payload;
@@ -303,78 +323,77 @@ export class Connection {
         else this.#emitter.emit("error", new RejoinError(payload));
         break;
       case "message":
-        this.#ownStreams.receive(payload);
+        this.#implicitStreams.receive(payload);
         break;
       case "gap":
-        this.#ownStreams.gap(payload);
+        this.#implicitStreams.receiveGap(payload);
         break;
       case "token_expiring":
         this.#tokenExpiresAt = payload.expires_at;
-        this.#refresher.begin();
+        this.#tokenRefresher.start();
         break;
     }
   }
 
   #wake(): void {
     if (this.#state.name === "connected") this.#heartbeat?.probe();
-    else if (Date.now() >= this.#notBefore) this.retryNow();
+    else if (this.#reconnect.mayRetry) this.retryNow();
   }
 
-  /** The socket is dead, or as good as. */
-  #lose(reason: string): void {
+  /** Abandons a socket that is dead or does not respond. */
+  #drop(reason: string): void {
     if (this.#socket !== null) abandon(this.#socket);
-    this.#closed(ABNORMAL, reason);
+    this.#handleClose(ABNORMAL, reason);
   }
 
-  #closed(socketCode: number, reason: string): void {
-    const closed = judgeClose({ code: socketCode, reason }, this.#closing, this.#refusal);
-    if (closed.comesBack) this.#wait(closed.code, closed.reason);
-    else this.#end(closed.code, closed.reason);
+  #handleClose(socketCode: number, socketReason: string): void {
+    const { code, reason, reconnects } = interpretClose(
+      { code: socketCode, reason: socketReason },
+      this.#closing,
+      this.#refusal,
+    );
+    if (reconnects) this.#wait(code, reason);
+    else this.#finish(code, reason);
   }
 
+  /** Schedules the next attempt. */
   #wait(code: number, reason: string): void {
-    this.#attempt += 1;
-    const closing = this.#closing;
-    this.#letGo();
-    let delay = this.#backoff.next();
-    this.#notBefore = 0;
-    if (closing?.reconnect_after_ms !== undefined) {
-      const asked = closing.reconnect_after_ms + Math.floor(Math.random() * (closing.window_ms ?? 0));
-      this.#notBefore = Date.now() + asked;
-      // A server that ends each connection at once, and says to come at once, is not run against.
-      delay = Math.max(delay, asked);
-    }
-    this.#retry = setTimeout(() => void this.#connect(), delay);
-    this.#enter({ name: "waiting", retryAt: Date.now() + delay, code, reason });
+    const attempt = ++this.#attempt;
+    this.#releaseSocket();
+    if (attempt !== this.#attempt) return; // A listener has closed or opened the connection.
+    const delay = this.#reconnect.schedule(this.#closing);
+    this.#setState({ name: "waiting", retryAt: Date.now() + delay, code, reason });
   }
 
-  #end(code: number | null, reason: string): void {
-    this.#attempt += 1;
+  /** Closes the connection without another attempt. */
+  #finish(code: number | null, reason: string): void {
+    const attempt = ++this.#attempt;
     this.#stopWaking();
     if (this.#socket !== null) abandon(this.#socket);
-    this.#letGo();
-    this.#enter({ name: "closed", code, reason });
+
+    this.#releaseSocket();
+    // A listener may have closed or opened the connection.
+    if (attempt !== this.#attempt) return;
+    this.#setState({ name: "closed", code, reason });
   }
 
-  /** Clears all that belongs to one socket. */
-  #letGo(): void {
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#retry);
-    clearTimeout(this.#stable);
+  /** Clears all state of the current socket and fails its pending requests. */
+  #releaseSocket(): void {
+    clearTimeout(this.#connectTimeout);
+    this.#reconnect.stop();
     this.#heartbeat?.stop();
     this.#heartbeat = null;
-    this.#refresher.stop();
+    this.#tokenRefresher.stop();
     this.#socket = null;
-    const awaited = [...this.#awaited.values()];
-    this.#awaited.clear();
+
     const wasConnected = this.#state.name === "connected";
-    // Listeners that ask again at once are to hear that there is no connection.
+    // Before the listeners run: a request that they send must fail, not wait for a reply.
     this.#state = { name: "connecting" };
-    for (const listener of awaited) listener({ ok: false, error: connectionLost() });
+    this.#replies.failAll();
     if (wasConnected) this.#emitter.emit("lost", undefined);
   }
 
-  #enter(state: ConnectionState): void {
+  #setState(state: ConnectionState): void {
     this.#state = state;
     this.#emitter.emit("state", state);
   }

@@ -1,16 +1,21 @@
-// What a request can fail with.
+// Errors of requests.
 
 import type { ErrorCode } from "./codes.js";
 import type { ErrorPayload } from "./messages.js";
 
-/** What is found out here, where the server was not heard. */
-export type LocalErrorCode = "not_connected" | "connection_lost" | "not_answered" | "queue_full" | "no_newer_token";
+/** Codes of errors that the client itself raises. */
+export type LocalErrorCode =
+  | "not_connected"
+  | "connection_lost"
+  | "not_answered"
+  | "queue_full"
+  | "no_newer_token";
 
-/** A refusal by the server, or the loss of the connection while its answer was awaited. */
+/** An error sent by the server, or raised here because no reply arrived. */
 export class RejoinError extends Error {
-  /** A code of the table, one that a newer server knows, or one of this side. */
+  /** A code of `ERROR_CODES`, a code of a newer server, or a `LocalErrorCode`. */
   readonly code: ErrorCode | LocalErrorCode | (string & {});
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   readonly retryable: boolean;
 
   constructor(payload: ErrorPayload) {
@@ -21,31 +26,39 @@ export class RejoinError extends Error {
   }
 }
 
-/** Whether a request was not answered because there is no connection: it can be asked again on the next. */
-export function isUnanswered({ code }: RejoinError): boolean {
+/** Returns `true` if a request failed for lack of a connection, so the next one may repeat it. */
+export function isConnectionError({ code }: RejoinError): boolean {
   return code === "connection_lost" || code === "not_connected";
 }
 
+/** Returns the error for a request made without a connection. */
 export function notConnected(): RejoinError {
-  return local("not_connected", "There is no connection to the server.");
+  return localError("not_connected", "There is no connection to the server.");
 }
 
+/** Returns the error for a request whose connection ended before the reply. */
 export function connectionLost(): RejoinError {
-  return local("connection_lost", "The connection was lost before the server answered.");
+  return localError("connection_lost", "The connection was lost before the server replied.");
 }
 
+/** Returns the error for a publish that timed out. */
 export function notAnswered(): RejoinError {
-  return local("not_answered", "The server did not answer in time; it may have been published.");
+  return localError(
+    "not_answered",
+    "The server did not reply in time. The message may have been published.",
+  );
 }
 
-export function queueFull(waiting: number): RejoinError {
-  return local("queue_full", `${waiting} messages wait for the server's answer already.`);
+/** Returns the error for a publish that exceeds the limit of pending messages. */
+export function queueFull(pending: number): RejoinError {
+  return localError("queue_full", `${pending} messages are already waiting to be acknowledged.`);
 }
 
+/** Returns the error for a refresh without a new token. */
 export function noNewerToken(): RejoinError {
-  return local("no_newer_token", "There is no newer token.", false);
+  return localError("no_newer_token", "There is no newer token.", false);
 }
 
-function local(code: LocalErrorCode, message: string, retryable = true): RejoinError {
+function localError(code: LocalErrorCode, message: string, retryable = true): RejoinError {
   return new RejoinError({ code, message, retryable });
 }

@@ -1,34 +1,51 @@
-// What a connection tells of itself, and of what came over it.
+// The states and events of a connection.
 
 import type { BinaryMessage } from "./binary.js";
 import type { RejoinError } from "./errors.js";
 import type { AuthResult, ServerMessage } from "./messages.js";
-import type { Emitted, Missed } from "./own-streams.js";
 
 export type ConnectionState =
   | { name: "new" }
   | { name: "connecting" }
-  /** Entered again when the token was refreshed. */
+  /** Authenticated. Entered again after a token refresh. */
   | { name: "connected"; auth: AuthResult }
-  /** Lost; the next attempt is at `retryAt` (milliseconds since the epoch). */
+  /** Lost. The next attempt starts at `retryAt`, in milliseconds since the epoch. */
   | { name: "waiting"; retryAt: number; code: number; reason: string }
-  /** Ended for good: by `close()` (code null), or by a server that said not to come back. */
+  /** Ended for good: by `close()` (code null) or by a close code that forbids a reconnect. */
   | { name: "closed"; code: number | null; reason: string };
 
+/** An event emitted to this connection, its device, its user or everyone. */
+export interface Emitted {
+  to: "all" | "user" | "device" | "connection";
+  event: string;
+  data: unknown;
+  /** Milliseconds since the epoch. */
+  time: number;
+}
+
+/** A gap in the emitted events. */
+export interface Missed {
+  to: "all" | "user" | "device";
+  /** The number of lost events; null if unknown. */
+  missed: number | null;
+  reason: string;
+}
+
+/** The events of a connection, by name. */
 export interface ConnectionEvents {
   state: ConnectionState;
-  /** Authenticated: what was attached and subscribed has to be asked for again. */
+  /** Authenticated. Attachments and subscriptions of the previous connection are gone. */
   open: AuthResult;
+  /** The authenticated connection ended. */
   lost: undefined;
-  /** Said to this connection, its device, its user or everyone; once each, also across reconnects. */
+  /** Delivered exactly once, even across reconnects. */
   emitted: Emitted;
-  /** Some of that is gone. */
   missed: Missed;
-  /** The token ends soon, and there was no newer one, or it was refused: 4502 follows. */
+  /** The token expires soon and could not be refreshed; a close with 4502 follows. */
   token_expiring: { expires_at: number; error: unknown };
-  /** The server refuses what was no question, such as too much in too short a time. */
+  /** An error that replies to no request, such as `rate_limited`. */
   error: RejoinError;
-  /** What the server says unasked. Types that a newer server knows come too: ignore them. */
+  /** A message that replies to no request. Newer servers may send types unknown here. */
   message: ServerMessage;
   binary: BinaryMessage;
 }

@@ -1,60 +1,64 @@
-// Notices a connection that is dead although nobody said so.
+// Detection of dead connections that report no error.
 
-/** How long an answer to a ping may take. */
-const ANSWER_MS = 10_000;
-/** The same after a wake-up, when somebody is waiting. */
-const PROBE_MS = 4_000;
+/** The time limit for the reply to a ping. */
+const PING_TIMEOUT_MS = 10_000;
+/** The same for a probe after a wake-up, when a user is waiting. */
+const PROBE_TIMEOUT_MS = 4_000;
 
 export interface HeartbeatActions {
   ping: () => void;
+  /** Called when a ping has no reply in time. */
   dead: () => void;
 }
 
-/** Pings when nothing came for two heartbeats, and gives up when that has no answer. */
+/** A timer that pings after two silent heartbeats and reports a dead connection. */
 export class Heartbeat {
-  readonly #quietMs: number;
+  readonly #silenceMs: number;
   readonly #actions: HeartbeatActions;
-  #heardAt = Date.now();
-  #asking = false;
+  #receivedAt = Date.now();
+  #pinging = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `heartbeatMs` is what the server said; 0 means that only probes ask. */
+  /** Starts to watch. `heartbeatMs` is the server's interval; at 0 only probes ping. */
   constructor(heartbeatMs: number, actions: HeartbeatActions) {
-    this.#quietMs = 2 * heartbeatMs;
+    this.#silenceMs = 2 * heartbeatMs;
     this.#actions = actions;
-    this.#listen(this.#quietMs);
+    this.#watch(this.#silenceMs);
   }
 
-  /** To be called for whatever comes in. */
-  heard(): void {
-    this.#heardAt = Date.now();
-    if (this.#asking) this.#listen(this.#quietMs);
+  /** Records incoming data. Call it for each message. */
+  received(): void {
+    this.#receivedAt = Date.now();
+    // Any message proves that the connection is alive, not only the pong.
+    if (this.#pinging) this.#watch(this.#silenceMs);
   }
 
-  /** Asks now: after a sleep or a change of network a socket may be dead and look alive. */
+  /** Pings now: after a sleep or a network change, a dead socket still looks open. */
   probe(): void {
-    this.#ask(PROBE_MS);
+    this.#ping(PROBE_TIMEOUT_MS);
   }
 
   stop(): void {
     clearTimeout(this.#timer);
   }
 
-  #listen(ms: number): void {
+  #watch(ms: number): void {
     clearTimeout(this.#timer);
-    this.#asking = false;
-    if (this.#quietMs === 0) return;
+    this.#pinging = false;
+    if (this.#silenceMs === 0) return;
+
+    // Messages only record their time; the timer is rearmed when it fires, not per message.
     this.#timer = setTimeout(() => {
-      const quiet = Date.now() - this.#heardAt;
-      if (quiet < this.#quietMs) this.#listen(this.#quietMs - quiet);
-      else this.#ask(ANSWER_MS);
+      const silence = Date.now() - this.#receivedAt;
+      if (silence < this.#silenceMs) this.#watch(this.#silenceMs - silence);
+      else this.#ping(PING_TIMEOUT_MS);
     }, ms);
   }
 
-  #ask(answerMs: number): void {
+  #ping(timeoutMs: number): void {
     clearTimeout(this.#timer);
-    this.#asking = true;
-    this.#timer = setTimeout(this.#actions.dead, answerMs);
+    this.#pinging = true;
+    this.#timer = setTimeout(this.#actions.dead, timeoutMs);
     this.#actions.ping();
   }
 }

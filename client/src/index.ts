@@ -1,15 +1,14 @@
-// Keeps a connection to a rejoin server: terminals and topics that survive reconnects.
+// A client for rejoin servers: terminals and topics that survive reconnects.
 
 export type { BinaryKind, BinaryMessage } from "./binary.js";
 export { decodeBinary, encodeBinary } from "./binary.js";
 export type { CloseCode, ErrorCode } from "./codes.js";
 export { CLOSE_CODES, ERROR_CODES } from "./codes.js";
-export type { Answer } from "./connection.js";
 export { Connection } from "./connection.js";
 export type { Unsubscribe } from "./emitter.js";
 export type { LocalErrorCode } from "./errors.js";
 export { RejoinError } from "./errors.js";
-export type { ConnectionEvents, ConnectionState } from "./events.js";
+export type { ConnectionEvents, ConnectionState, Emitted, Missed } from "./events.js";
 export type {
   Attached,
   AuthRefused,
@@ -17,10 +16,10 @@ export type {
   Closing,
   ErrorPayload,
   Exit,
-  OwnTopic,
+  ImplicitTopic,
   PresenceChange,
+  PresenceMember,
   PresenceState,
-  Present,
   Requests,
   Role,
   ServerMessage,
@@ -37,9 +36,9 @@ export type {
   Verdict,
 } from "./messages.js";
 export type { ConnectionOptions, TokenProvider } from "./options.js";
-export type { Emitted, Missed } from "./own-streams.js";
 export type { Presence } from "./presence.js";
-export type { PublishOptions } from "./publishing.js";
+export type { PublishOptions } from "./publish-queue.js";
+export type { Reply, ReplyListener } from "./requester.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export type { Chunk, TerminalEvents, TerminalOptions } from "./terminal.js";
 export { Terminal } from "./terminal.js";

@@ -1,4 +1,4 @@
-// The JSON messages of the protocol, as types, and the reading of them.
+// The JSON messages of the protocol as types, and their parser.
 
 import type { ErrorCode } from "./codes.js";
 
@@ -6,24 +6,26 @@ export type SessionStatus = "active" | "idle" | "terminated" | "error";
 export type Role = "writer" | "viewer";
 
 /**
- * How an attach or a subscribe went: begun here, resumed without a loss, the state instead of what
- * is gone (terminals), or only what is left (topics).
+ * The result of an attach or a subscribe.
+ *
+ * `fresh`: no position was sent. `resumed`: all missed frames follow. `snapshot`: frames are lost,
+ * and the state of the terminal follows. `gap`: messages of the topic are lost.
  */
 export type Verdict = "fresh" | "resumed" | "snapshot" | "gap";
 
-/** How a program ended; both are null if nobody knows. */
+/** The exit of a program. Both fields are null if it is unknown. */
 export interface Exit {
   code: number | null;
   signal: string | null;
 }
 
-/** A session as lists show it. Times are milliseconds since the epoch. */
+/** A session in a list. Times are milliseconds since the epoch. */
 export interface SessionInfo {
   id: string;
   kind: string;
   profile: string;
   name: string | null;
-  /** What its program calls itself; empty if it never said. */
+  /** The title set by the program; empty if it set none. */
   title: string;
   owner: string;
   status: SessionStatus;
@@ -37,65 +39,68 @@ export interface SessionInfo {
   reason?: string | null;
 }
 
+/** A successful authentication. */
 export interface AuthResult {
   authenticated: true;
   user_id: string;
   connection_id: string;
   heartbeat_ms: number;
-  /** Milliseconds since the epoch, or null for a token without an end. */
+  /** Milliseconds since the epoch; null if the token does not expire. */
   expires_at: number | null;
-  /** Where reading begins in the streams that each connection reads unasked. */
-  streams?: Partial<Record<OwnTopic, StreamStart>>;
+  /** The start of each implicit stream. */
+  streams?: Partial<Record<ImplicitTopic, StreamStart>>;
 }
 
-/** The answer to an `authenticate` that is refused. */
+/** A refused `authenticate`. */
 export interface AuthRefused {
   authenticated: false;
   error: ErrorPayload;
 }
 
-/** What is said to everyone, to the user, and to the device: read unasked, without a loss across reconnects. */
-export type OwnTopic = "@all" | "@user" | "@device";
+/** A stream that each connection reads without subscribing: everyone's, its user's, its device's. */
+export type ImplicitTopic = "@all" | "@user" | "@device";
 
-/** How the reading of a stream begins. */
+/** The start of a reader in a stream. */
 export interface StreamStart {
   verdict: Verdict;
-  /** How many messages follow that were there before. */
+  /** The number of earlier messages that follow. */
   replayed: number;
-  /** With a gap: how many messages are gone, if that can be known, and why. */
+  /** With a gap: the number of lost messages; null if unknown. */
   missed?: number | null;
+  /** With a gap: its cause. */
   reason?: string;
   position: string;
 }
 
-/** A token that ends soon: the connection is closed then (4502). */
+/** A token that expires soon. The connection is then closed with 4502. */
 export interface TokenExpiring {
   expires_at: number;
 }
 
+/** The reply to `attach`. */
 export interface Attached {
   session: string;
-  /** The session's number in binary messages, on this connection. */
+  /** The session's number in the binary messages of this connection. */
   stream: number;
   role: Role;
   verdict: Verdict;
-  /** With a snapshot: why there was no resume, such as `retention`, `epoch` or `unknown_position`. */
+  /** With a snapshot: the cause, such as `retention`, `epoch` or `unknown_position`. */
   reason?: string;
   position: string;
   cols: number;
   rows: number;
   status: SessionStatus;
   title: string;
-  /** The last input that the session took from this writer. */
+  /** The number of the last input that the session took from this writer. */
   input_seq: number;
-  /** The connection whose size the session has. */
+  /** The connection that sets the session's size. */
   size_owner?: string | null;
   exit?: Exit | null;
-  /** Lines of the history, the oldest ones, that are not in the snapshot which follows. */
+  /** The number of oldest history lines that the following snapshot omits. */
   history_omitted?: number;
 }
 
-/** A change of a session, in order with its output. */
+/** A change of a session, ordered with its output. */
 export interface SessionChange {
   session: string;
   status?: SessionStatus;
@@ -105,85 +110,89 @@ export interface SessionChange {
   size_owner?: string | null;
   exit?: Exit | null;
   reason?: string | null;
-  /** Before a snapshot: lines of the history, the oldest ones, that are not in it. */
+  /** Before a snapshot: the number of oldest history lines that it omits. */
   history_omitted?: number;
 }
 
+/** A message of a topic or an implicit stream. */
 export interface TopicMessage {
   topic: string;
-  /** Absent in what is said to one connection, which is in no stream. */
+  /** Absent for messages to a single connection, which are in no stream. */
   position?: string;
-  /** In what was emitted: what it is about. */
+  /** The name of an emitted event. */
   event?: string;
   data: unknown;
   time: number;
 }
 
+/** A gap in a topic or an implicit stream. */
 export interface TopicGap {
   topic: string;
-  /** How many messages are gone, or null if nobody knows. */
+  /** The number of lost messages; null if unknown. */
   missed: number | null;
   reason: string;
   position: string;
 }
 
+/** The reply to `subscribe`. */
 export interface Subscribed extends StreamStart {
   topic: string;
 }
 
-/** What presence is about. */
+/** The subject of a presence request. */
 export type Subject = { topic: string } | { session: string } | { user: string };
 
-/** A device of a user, as presence shows it. */
-export interface Present {
+/** A device of a present user. */
+export interface PresenceMember {
   user: string;
   /** Null for connections that name no device. */
   device: string | null;
   device_name?: string;
-  /** How many connections it has there; 0 while it may still come back. */
+  /** The number of connections; 0 during the grace period. */
   connections?: number;
 }
 
-/** Who is there. */
+/** The presence of a subject. */
 export interface PresenceState {
   users: number;
   connections: number;
-  /** Each device that is there, by user; absent where there are too many. */
-  members?: Present[];
-  /** Whether there are more members than are listed. */
+  /** The present devices of all users; absent for large groups. */
+  members?: PresenceMember[];
+  /** True if `members` is incomplete. */
   truncated?: boolean;
 }
 
-/** A device that came or has gone; `joined` or `left` is there, not both. */
+/** A change of presence. Has either `joined` or `left`. */
 export interface PresenceChange {
-  joined?: Present;
-  left?: Present;
-  /** Whether the user came with it, or is gone with it. */
+  joined?: PresenceMember;
+  left?: PresenceMember;
+  /** True if it was the user's first device to join or last one to leave. */
   whole_user: boolean;
-  /** How many are there after it. */
+  /** The number of users after the change. */
   users: number;
+  /** The number of connections after the change. */
   connections: number;
 }
 
-/**
- * Said before the server closes: come back after so long, plus a random part of the window.
- * Both are absent if coming back is pointless.
- */
+/** The announcement of a close. */
 export interface Closing {
   code: number;
   reason: string;
+  /** The delay before a reconnect; absent if a reconnect is pointless. */
   reconnect_after_ms?: number;
+  /** The range of a random delay added to it, which spreads the reconnects of all clients. */
   window_ms?: number;
 }
 
+/** An error. */
 export interface ErrorPayload {
-  /** One of the table's codes, or one that a newer server knows. */
+  /** A code of `ERROR_CODES`, or a code of a newer server. */
   code: ErrorCode | (string & {});
   message: string;
   retryable: boolean;
 }
 
-/** What a session's program can be sent. */
+/** A signal for a session's program. */
 export type Signal =
   | "SIGHUP"
   | "SIGINT"
@@ -195,11 +204,18 @@ export type Signal =
   | "SIGTSTP"
   | "SIGCONT";
 
-/** What can be asked, and what the answer to it carries. */
+/** The payloads of requests and their replies, by message type. */
 export interface Requests {
   create_session: {
-    payload: { kind: string; profile?: string; name?: string; cols?: number; rows?: number; cwd?: string };
-    answer: { session: SessionInfo };
+    payload: {
+      kind: string;
+      profile?: string;
+      name?: string;
+      cols?: number;
+      rows?: number;
+      cwd?: string;
+    };
+    reply: { session: SessionInfo };
   };
   attach: {
     payload: {
@@ -210,19 +226,19 @@ export interface Requests {
       rows?: number;
       writer?: string;
     };
-    answer: Attached;
+    reply: Attached;
   };
-  detach: { payload: { session: string }; answer: unknown };
-  close_session: { payload: { session: string }; answer: unknown };
-  resize: { payload: { session: string; cols: number; rows: number }; answer: unknown };
-  signal: { payload: { session: string; signal: Signal }; answer: unknown };
-  subscribe: { payload: { topic: string; position?: string }; answer: Subscribed };
-  unsubscribe: { payload: { topic: string }; answer: unknown };
-  list_subscriptions: { payload: Record<string, never>; answer: { subscriptions: string[] } };
-  publish: { payload: { topic: string; data: unknown; key?: string }; answer: { position: string } };
-  refresh: { payload: { token: string }; answer: AuthResult };
-  presence: { payload: Subject & { follow?: boolean }; answer: Subject & PresenceState };
-  ping: { payload: Record<string, never>; answer: { time: number } };
+  detach: { payload: { session: string }; reply: unknown };
+  close_session: { payload: { session: string }; reply: unknown };
+  resize: { payload: { session: string; cols: number; rows: number }; reply: unknown };
+  signal: { payload: { session: string; signal: Signal }; reply: unknown };
+  subscribe: { payload: { topic: string; position?: string }; reply: Subscribed };
+  unsubscribe: { payload: { topic: string }; reply: unknown };
+  list_subscriptions: { payload: Record<string, never>; reply: { subscriptions: string[] } };
+  publish: { payload: { topic: string; data: unknown; key?: string }; reply: { position: string } };
+  refresh: { payload: { token: string }; reply: AuthResult };
+  presence: { payload: Subject & { follow?: boolean }; reply: Subject & PresenceState };
+  ping: { payload: Record<string, never>; reply: { time: number } };
 }
 
 interface ServerPayloads {
@@ -236,29 +252,32 @@ interface ServerPayloads {
   error: ErrorPayload;
 }
 
-/** What the server says unasked. */
+/** A message that replies to no request. */
 export type ServerMessage = {
   [Type in keyof ServerPayloads]: { type: Type; payload: ServerPayloads[Type] };
 }[keyof ServerPayloads];
 
-/** Any message of the server, before anybody looked at its type. */
+/** Any message of the server, with an unchecked type and payload. */
 export interface Envelope {
   type: string;
   reply_to?: string;
   payload: unknown;
 }
 
-/** Reads one text message; null if it is not one of the protocol's. */
-export function readMessage(text: string): Envelope | null {
+/** Parses a text message; null if it is malformed. */
+export function parseMessage(text: string): Envelope | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return null;
   }
+
   if (typeof value !== "object" || value === null) return null;
-  const { type, reply_to, payload } = value as { type?: unknown; reply_to?: unknown; payload?: unknown };
+
+  const { type, reply_to, payload } = value as Partial<Record<keyof Envelope, unknown>>;
   if (typeof type !== "string") return null;
+
   if (reply_to === undefined || reply_to === null) return { type, payload: payload ?? {} };
   return { type, reply_to: String(reply_to), payload: payload ?? {} };
 }

@@ -1,106 +1,134 @@
-// Who is there: followed over any number of connections, and folded into a list.
+// The presence of users, followed across reconnects.
 
 import { Backoff } from "./backoff.js";
-import type { Connection } from "./connection.js";
 import type { Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
-import type { Present, PresenceChange, PresenceState, ServerMessage, Subject } from "./messages.js";
+import type {
+  PresenceChange,
+  PresenceMember,
+  PresenceState,
+  ServerMessage,
+  Subject,
+} from "./messages.js";
+import type { Requester } from "./requester.js";
 
-/** Who is there now. */
+/** The current presence of a subject. */
 export interface Presence {
   users: number;
   connections: number;
-  /** Each device that is there, by user. */
-  members: readonly Present[];
-  /** Whether there are more than are listed. */
+  /** The present devices of all users. */
+  members: readonly PresenceMember[];
+  /** True if `members` is incomplete. */
   truncated: boolean;
 }
 
 export interface PresenceListeners {
-  /** Called at first, after each change, and after each reconnect. */
+  /** Called with the state at first, after each change, and after each reconnect. */
   changed: (presence: Presence) => void;
-  /** The server refuses; it is not asked again on this connection. */
+  /** Called when the server refuses; the next attempt is on the next connection. */
   failed: (error: RejoinError) => void;
 }
 
-export class PresenceFollows {
-  readonly #connection: Connection;
-  readonly #follows = new Map<string, Follow>();
+/** The followed subjects of a connection: one subscription each, shared by its listeners. */
+export class PresenceSubscriptions {
+  readonly #connection: Requester;
+  readonly #subscriptions = new Map<string, PresenceSubscription>();
 
-  constructor(connection: Connection) {
+  constructor(connection: Requester) {
     this.#connection = connection;
     connection.on("open", () => {
-      for (const follow of this.#follows.values()) follow.ask();
+      for (const subscription of this.#subscriptions.values()) subscription.subscribe();
     });
-    connection.on("message", (message) => this.#hear(message));
+    connection.on("message", (message) => this.#receive(message));
   }
 
+  /** Follows a subject. Returns a function that stops it. */
   follow(subject: Subject, listeners: PresenceListeners): Unsubscribe {
     const key = keyOf(subject);
-    const known = this.#follows.get(key);
-    const follow = known ?? new Follow(this.#connection, subject);
-    this.#follows.set(key, follow);
-    // The same listener may follow twice.
+    const known = this.#subscriptions.get(key);
+    const subscription = known ?? new PresenceSubscription(this.#connection, subject);
+    this.#subscriptions.set(key, subscription);
+
+    // A copy, because the set would merge two subscriptions of the same listeners.
     const entry = { ...listeners };
-    follow.listeners.add(entry);
-    if (known === undefined) follow.ask();
-    else if (known.presence !== null) queueMicrotask(() => follow.greet(entry));
+    subscription.listeners.add(entry);
+    if (known === undefined) subscription.subscribe();
+    else if (known.presence !== null) queueMicrotask(() => subscription.replayTo(entry));
+
     return () => {
-      follow.listeners.delete(entry);
-      if (follow.listeners.size > 0 || this.#follows.get(key) !== follow) return;
-      this.#follows.delete(key);
-      follow.stop();
+      subscription.listeners.delete(entry);
+      if (subscription.listeners.size > 0) return;
+
+      // A second call must not end a newer subscription to the same subject.
+      if (this.#subscriptions.get(key) !== subscription) return;
+
+      this.#subscriptions.delete(key);
+      subscription.unsubscribe();
     };
   }
 
-  #hear(message: ServerMessage): void {
-    if (message.type === "presence") this.#follows.get(keyOf(message.payload))?.hear(message.payload);
+  #receive(message: ServerMessage): void {
+    if (message.type !== "presence") return;
+
+    this.#subscriptions.get(keyOf(message.payload))?.receive(message.payload);
   }
 }
 
-/** One subject, whoever listens to it here. */
-class Follow {
+/** A subscription to one subject. */
+class PresenceSubscription {
   readonly listeners = new Set<PresenceListeners>();
-  readonly #connection: Connection;
+  readonly #connection: Requester;
   readonly #subject: Subject;
   readonly #backoff = new Backoff();
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #stopped = false;
-  /** Null until the first answer. */
+  #ended = false;
+  /** Null until the first reply. */
   presence: Presence | null = null;
 
-  constructor(connection: Connection, subject: Subject) {
+  constructor(connection: Requester, subject: Subject) {
     this.#connection = connection;
     this.#subject = subject;
   }
 
-  ask(): void {
+  /** Requests the state and its changes. */
+  subscribe(): void {
     clearTimeout(this.#retry);
-    this.#connection.ask("presence", { ...this.#subject, follow: true }, (answer) => {
-      if (this.#stopped) return;
-      if (answer.ok) {
+
+    this.#connection.sendRequest("presence", { ...this.#subject, follow: true }, (reply) => {
+      if (this.#ended) return;
+
+      if (reply.ok) {
         this.#backoff.reset();
-        this.hear(answer.payload as PresenceState);
-      } else if (this.#connection.state.name !== "connected") return;
-      else if (answer.error.retryable) this.#retry = setTimeout(() => this.ask(), this.#backoff.next());
-      else for (const { failed } of [...this.listeners]) failed(answer.error);
+        this.receive(reply.payload as PresenceState);
+        return;
+      }
+
+      // The next connection subscribes again.
+      if (this.#connection.state.name !== "connected") return;
+      if (reply.error.retryable) {
+        this.#retry = setTimeout(() => this.subscribe(), this.#backoff.next());
+        return;
+      }
+
+      for (const { failed } of [...this.listeners]) failed(reply.error);
     });
   }
 
-  hear(payload: PresenceState | PresenceChange): void {
-    this.presence = isChange(payload) ? fold(this.presence, payload) : read(payload);
+  /** Applies a state or a change, and notifies the listeners. */
+  receive(payload: PresenceState | PresenceChange): void {
+    this.presence = isChange(payload) ? applyChange(this.presence, payload) : toPresence(payload);
     for (const { changed } of [...this.listeners]) changed(this.presence);
   }
 
-  /** One that came later hears what the others know. */
-  greet(later: PresenceListeners): void {
-    if (this.listeners.has(later) && this.presence !== null) later.changed(this.presence);
+  /** Sends the known state to a listener that joined later. */
+  replayTo(listener: PresenceListeners): void {
+    if (this.listeners.has(listener) && this.presence !== null) listener.changed(this.presence);
   }
 
-  stop(): void {
-    this.#stopped = true;
+  unsubscribe(): void {
+    this.#ended = true;
     clearTimeout(this.#retry);
-    this.#connection.ask("presence", { ...this.#subject, follow: false }, () => {});
+    this.#connection.sendRequest("presence", { ...this.#subject, follow: false }, () => {});
   }
 }
 
@@ -108,13 +136,23 @@ function isChange(payload: PresenceState | PresenceChange): payload is PresenceC
   return "joined" in payload || "left" in payload;
 }
 
-function read({ users, connections, members, truncated }: PresenceState): Presence {
-  return { users, connections, members: members ?? [], truncated: truncated ?? members === undefined };
+function toPresence({ users, connections, members, truncated }: PresenceState): Presence {
+  return {
+    users,
+    connections,
+    members: members ?? [],
+    truncated: truncated ?? members === undefined,
+  };
 }
 
-function fold(known: Presence | null, { joined, left, users, connections }: PresenceChange): Presence {
-  const who = joined ?? left;
-  const others = known?.members.filter(({ user, device }) => user !== who?.user || device !== who.device) ?? [];
+function applyChange(known: Presence | null, change: PresenceChange): Presence {
+  const { joined, left, users, connections } = change;
+  const changed = joined ?? left;
+  const isOther = ({ user, device }: PresenceMember) =>
+    user !== changed?.user || device !== changed.device;
+
+  // A join may also update a known member, such as its name.
+  const others = known?.members.filter(isOther) ?? [];
   const members = joined === undefined ? others : [...others, joined];
   return { users, connections, members, truncated: known?.truncated ?? true };
 }

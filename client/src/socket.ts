@@ -1,9 +1,10 @@
-// What is needed of a WebSocket, whether the browser's or an injected one.
+// The part of the WebSocket interface that the client needs.
+// biome-ignore-all lint/suspicious/noExplicitAny: the event types of browsers and Node differ.
 
 export interface WebSocketLike {
   binaryType: string;
   readonly readyState: number;
-  // The event types of browsers and of Node's libraries differ; only `data`, `code` and `reason` are read.
+  // Of the events, the client reads only `data`, `code` and `reason`.
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
@@ -14,10 +15,20 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
-/** Lets go of a socket: its close may take minutes on a dead network, and nobody waits for it. */
+/** The `readyState` of an open socket. */
+const OPEN = 1;
+
+/** Returns `true` if messages can be sent. */
+export function isOpen(socket: WebSocketLike | null): socket is WebSocketLike {
+  return socket?.readyState === OPEN;
+}
+
+/** Closes a socket without waiting: on a dead network, a close may take minutes. */
 export function abandon(socket: WebSocketLike): void {
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  // Not null: Node's libraries throw an error event that nobody listens to.
+  socket.onopen = null;
+  socket.onmessage = null;
+  socket.onclose = null;
+  // A function, not null: Node's libraries throw error events that have no listener.
   socket.onerror = () => {};
   socket.close();
 }

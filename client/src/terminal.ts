@@ -1,55 +1,62 @@
-// A terminal session that this program follows, over any number of connections.
+// A terminal session that a program follows across reconnects.
 
 import { Backoff } from "./backoff.js";
 import { type BinaryMessage, encodeBinary } from "./binary.js";
 import type { ErrorCode } from "./codes.js";
-import type { Answer, Connection } from "./connection.js";
+import type { Connection } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
-import { InputQueue, type Piece } from "./input.js";
+import { type InputPiece, InputQueue } from "./input-queue.js";
 import type { Attached, Requests, Role, ServerMessage, SessionChange, Signal } from "./messages.js";
-import { randomId } from "./random.js";
+import { randomId } from "./random-id.js";
+import type { Reply } from "./requester.js";
 
-/** More than this not yet parsed: leave the stream, which goes on without us. */
-const UNPARSED_HIGH_BYTES = 4 * 1024 * 1024;
-/** Less than this not yet parsed: resume it. */
-const UNPARSED_LOW_BYTES = 256 * 1024;
+/** Above it, the terminal detaches: output that the screen has not parsed fills the memory. */
+const MAX_UNPARSED_BYTES = 4 * 1024 * 1024;
+/** Below it, a terminal that detached attaches again. */
+const RESUME_UNPARSED_BYTES = 256 * 1024;
 
-/** Not taken at the moment; numbered input may be sent again without harm. */
-const REFUSED_INPUT = new Set<string>(["input_full", "input_out_of_order", "rate_limited"] satisfies ErrorCode[]);
-const RESEND_MS = 250;
-const LONGEST_RESEND_MS = 4_000;
-const RESIZE_AGAIN_MS = 500;
+/** Errors of input that is sent again. Its numbers prevent a repeated key. */
+const TEMPORARY_INPUT_ERRORS = new Set<string>([
+  "input_full",
+  "input_out_of_order",
+  "rate_limited",
+] satisfies ErrorCode[]);
+const FIRST_RESEND_MS = 250;
+const MAX_RESEND_MS = 4_000;
+const RESIZE_RETRY_MS = 500;
 
 export interface TerminalOptions {
   role?: Role;
-  /** The size that could be shown here; the session's own may be another. */
+  /** The size of the local screen. The session's own size may differ. */
   cols?: number;
   rows?: number;
-  /** Numbered input is de-duplicated by this id; made anew unless given. */
+  /** The id by which the server detects repeated input. Default: random. */
   writer?: string;
 }
 
+/** A piece of output. */
 export interface Chunk {
   bytes: Uint8Array;
-  /** To be called when the bytes are on the screen: so long they count as a backlog. */
+  /** Call it once the bytes are on the screen; until then they count as unparsed. */
   parsed: () => void;
 }
 
 export interface TerminalEvents {
-  /** Following; any verdict but `resumed` is followed by a snapshot. */
+  /** Attached. Every verdict but `resumed` is followed by a snapshot. */
   attached: Attached;
-  /** The whole state: clear the screen, then write the bytes. */
+  /** The whole state of the terminal: clear the screen, then write the bytes. */
   snapshot: Chunk;
   output: Chunk;
-  /** A change of the session, in order with the output. */
+  /** A change of the session, ordered with the output. */
   session: SessionChange;
-  /** Not following any more, for now. */
+  /** Not attached for now: the connection was lost. */
   lost: undefined;
-  /** The server refuses; it is not asked again on this connection. */
+  /** The server refused. The next attempt is on the next connection. */
   failed: RejoinError;
 }
 
+/** An attachment to a terminal session, renewed after each reconnect. */
 export class Terminal {
   readonly session: string;
   readonly writer: string;
@@ -61,23 +68,24 @@ export class Terminal {
   readonly #unsubscribe: Unsubscribe[];
   /** Null while not attached. */
   #attached: Attached | null = null;
-  /** Counts the attaches: an answer to an earlier one is not for us. */
+  /** Identifies the current attach, so that replies to earlier ones are ignored. */
   #attempt = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #resend: ReturnType<typeof setTimeout> | undefined;
-  /** Doubles until something is acknowledged. */
-  #resendMs = RESEND_MS;
-  #resizing: ReturnType<typeof setTimeout> | undefined;
+  /** Doubles with each resend until input is acknowledged. */
+  #resendMs = FIRST_RESEND_MS;
+  #resizeRetry: ReturnType<typeof setTimeout> | undefined;
   #size: { cols: number; rows: number } | null = null;
   #epoch: string | null = null;
-  /** Where the next output begins; null until a snapshot told. */
+  /** The offset of the next output; null until the first snapshot. */
   #offset: number | null = null;
   #unparsedBytes = 0;
+  /** True if the terminal detached until the screen has parsed its output. */
   #paused = false;
   #ended = false;
   #detached = false;
 
-  /** Begins to follow the session: at once, and after each reconnect. */
+  /** Attaches to the session. */
   constructor(connection: Connection, session: string, options: TerminalOptions = {}) {
     this.#connection = connection;
     this.session = session;
@@ -86,43 +94,51 @@ export class Terminal {
     if (options.cols !== undefined && options.rows !== undefined) {
       this.#size = { cols: options.cols, rows: options.rows };
     }
+
     this.#unsubscribe = [
       connection.on("open", () => this.#attach()),
-      connection.on("lost", () => this.#lose()),
-      connection.on("message", (message) => this.#hear(message)),
-      connection.on("binary", (message) => this.#receive(message)),
+      connection.on("lost", () => this.#handleLost()),
+      connection.on("message", (message) => this.#receiveMessage(message)),
+      connection.on("binary", (message) => this.#receiveBinary(message)),
     ];
-    // Not within the constructor: nobody could listen to the events yet.
+    // Deferred, so that the caller can add its listeners first.
     queueMicrotask(() => this.#attach());
   }
 
-  on<Name extends keyof TerminalEvents>(name: Name, listener: (value: TerminalEvents[Name]) => void): Unsubscribe {
+  /** Calls `listener` for each event. Returns a function that removes it. */
+  on<Name extends keyof TerminalEvents>(
+    name: Name,
+    listener: (value: TerminalEvents[Name]) => void,
+  ): Unsubscribe {
     return this.#emitter.on(name, listener);
   }
 
-  /** Where to resume; null before the first snapshot. */
+  /** The position to resume at; null before the first snapshot. */
   get position(): string | null {
-    // The one position that a client writes: it alone knows how many bytes it has processed.
+    // The only position that a client writes itself, because only the client knows the number of
+    // bytes that it has processed.
     return this.#epoch === null || this.#offset === null ? null : `${this.#epoch}.${this.#offset}`;
   }
 
-  /** Bytes of input that the program has not been given yet. */
+  /** Bytes of input that the program has not received yet. */
   get pendingInputBytes(): number {
     return this.#input.bytes;
   }
 
-  /** Types. Nothing is lost or doubled by a reconnect. */
+  /** Types into the terminal. A reconnect neither loses nor repeats input. */
   input(data: string | Uint8Array): void {
     if (this.#ended || this.#role === "viewer" || this.#attached?.role === "viewer") return;
+
     this.#input.push(typeof data === "string" ? new TextEncoder().encode(data) : data);
-    this.#pump();
+    this.#sendInput();
   }
 
-  /** Says what size could be shown here; it is the session's if this connection typed last. */
+  /** Reports the size of the local screen. The client that typed last sets the session's size. */
   resize(cols: number, rows: number): void {
     if (this.#size?.cols === cols && this.#size.rows === rows) return;
+
     this.#size = { cols, rows };
-    clearTimeout(this.#resizing);
+    clearTimeout(this.#resizeRetry);
     this.#sendSize();
   }
 
@@ -131,20 +147,22 @@ export class Terminal {
     await this.#connection.request("signal", { session: this.session, signal });
   }
 
-  /** Stops following; the session goes on. */
+  /** Detaches. The session continues. */
   detach(): void {
     this.#detached = true;
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     clearTimeout(this.#retry);
     clearTimeout(this.#resend);
-    clearTimeout(this.#resizing);
+    clearTimeout(this.#resizeRetry);
+
     this.#input.clear();
-    this.#leave();
+    this.#leaveStream();
   }
 
   #attach(): void {
     if (this.#detached || this.#paused || this.#attached !== null) return;
     if (this.#connection.state.name !== "connected") return;
+
     clearTimeout(this.#retry);
     const attempt = ++this.#attempt;
     const { position } = this;
@@ -155,123 +173,143 @@ export class Terminal {
       ...(position !== null && { position }),
       ...(this.#role && { role: this.#role }),
     };
-    this.#connection.ask("attach", payload, (answer) => {
-      if (attempt === this.#attempt) this.#answered(answer);
+
+    this.#connection.sendRequest("attach", payload, (reply) => {
+      if (attempt === this.#attempt) this.#handleAttachReply(reply);
     });
   }
 
-  #answered(answer: Answer): void {
-    if (answer.ok) {
-      this.#follow(answer.payload as Attached);
+  #handleAttachReply(reply: Reply): void {
+    if (reply.ok) {
+      this.#start(reply.payload as Attached);
       return;
     }
-    const { error } = answer;
-    // A lost connection attaches again when it is back.
+
+    // The next connection attaches again.
     if (this.#connection.state.name !== "connected") return;
+
+    const { error } = reply;
     if (error.retryable) this.#retry = setTimeout(() => this.#attach(), this.#backoff.next());
     else this.#emitter.emit("failed", error);
   }
 
-  #follow(attached: Attached): void {
+  #start(attached: Attached): void {
     this.#backoff.reset();
     this.#attached = attached;
     this.#epoch = attached.position.slice(0, attached.position.lastIndexOf("."));
+    // Output before the snapshot belongs to a state that the screen does not have.
     if (attached.verdict !== "resumed") this.#offset = null;
+
     this.#emitter.emit("attached", attached);
     if (hasEnded(attached.status)) this.#end();
+
     for (const piece of this.#input.resume(attached.input_seq)) this.#sendPiece(piece);
-    this.#pump();
+    this.#sendInput();
   }
 
-  #receive(message: BinaryMessage): void {
+  #receiveBinary(message: BinaryMessage): void {
     if (message.stream !== this.#attached?.stream) return;
+
     switch (message.kind) {
       case "output":
-        this.#output(message);
+        this.#receiveOutput(message);
         break;
       case "snapshot":
         this.#offset = message.offset;
-        this.#hand("snapshot", message.bytes);
+        this.#emitChunk("snapshot", message.bytes);
         break;
       case "input_ack":
         this.#input.acknowledge(message.offset);
-        this.#resendMs = RESEND_MS;
-        this.#pump();
+        // The program reads again, so later errors start at the short delay.
+        this.#resendMs = FIRST_RESEND_MS;
+        this.#sendInput();
         break;
       case "input":
+        // Only clients send input.
         break;
     }
   }
 
-  #output({ offset, bytes }: BinaryMessage): void {
+  #receiveOutput({ offset, bytes }: BinaryMessage): void {
     if (this.#offset === null) return;
+
     const known = this.#offset - offset;
     if (known < 0) {
-      // A hole would corrupt the screen from here on: ask again from where we are.
-      this.#leave();
+      // A gap would corrupt the screen from here on. Attaching again fetches the missing output.
+      this.#leaveStream();
       this.#attach();
       return;
     }
-    const news = known === 0 ? bytes : bytes.subarray(known);
-    this.#offset += news.length;
-    if (news.length > 0) this.#hand("output", news);
+
+    const unknown = known === 0 ? bytes : bytes.subarray(known);
+    this.#offset += unknown.length;
+    if (unknown.length > 0) this.#emitChunk("output", unknown);
   }
 
-  #hand(name: "snapshot" | "output", bytes: Uint8Array): void {
+  #emitChunk(name: "snapshot" | "output", bytes: Uint8Array): void {
     this.#unparsedBytes += bytes.length;
-    let waiting = true;
+    let isParsed = false;
     const parsed = () => {
-      if (!waiting) return;
-      waiting = false;
+      if (isParsed) return;
+
+      isParsed = true;
+
       this.#unparsedBytes -= bytes.length;
-      if (this.#paused && this.#unparsedBytes < UNPARSED_LOW_BYTES) {
+      if (this.#paused && this.#unparsedBytes < RESUME_UNPARSED_BYTES) {
         this.#paused = false;
         this.#attach();
       }
     };
+
     this.#emitter.emit(name, { bytes, parsed });
-    if (this.#unparsedBytes > UNPARSED_HIGH_BYTES && !this.#paused) {
+    if (this.#unparsedBytes > MAX_UNPARSED_BYTES && !this.#paused) {
       this.#paused = true;
-      this.#leave();
+      this.#leaveStream();
     }
   }
 
-  #hear(message: ServerMessage): void {
+  #receiveMessage(message: ServerMessage): void {
     if (this.#attached === null) return;
-    if (message.type === "session" && message.payload.session === this.session) this.#change(message.payload);
-    else if (message.type === "error" && REFUSED_INPUT.has(message.payload.code)) this.#resendLater();
+
+    if (message.type === "session" && message.payload.session === this.session) {
+      this.#emitter.emit("session", message.payload);
+      const { status } = message.payload;
+      if (status !== undefined && hasEnded(status)) this.#end();
+    } else if (message.type === "error" && TEMPORARY_INPUT_ERRORS.has(message.payload.code)) {
+      this.#scheduleResend();
+    }
   }
 
-  #change(change: SessionChange): void {
-    this.#emitter.emit("session", change);
-    if (change.status !== undefined && hasEnded(change.status)) this.#end();
-  }
-
-  /** One refused input makes the server refuse all that follow, so one timer serves them all. */
-  #resendLater(): void {
+  /** Schedules one resend for any number of errors: one refused input fails all later ones. */
+  #scheduleResend(): void {
     this.#resend ??= setTimeout(() => {
       this.#resend = undefined;
-      this.#resendMs = Math.min(LONGEST_RESEND_MS, 2 * this.#resendMs);
-      for (const piece of this.#input.inFlight()) this.#sendPiece(piece);
+      this.#resendMs = Math.min(MAX_RESEND_MS, 2 * this.#resendMs);
+      for (const piece of this.#input.inFlight) this.#sendPiece(piece);
     }, this.#resendMs);
   }
 
-  #pump(): void {
+  #sendInput(): void {
     if (this.#attached === null || this.#attached.role === "viewer") return;
+
     for (const piece of this.#input.take()) this.#sendPiece(piece);
   }
 
-  #sendPiece(piece: Piece): void {
+  #sendPiece({ seq, bytes }: InputPiece): void {
     if (this.#attached === null) return;
-    this.#connection.sendBinary(encodeBinary("input", this.#attached.stream, piece.seq, piece.bytes));
+
+    this.#connection.sendBinary(encodeBinary("input", this.#attached.stream, seq, bytes));
   }
 
   #sendSize(): void {
     if (this.#attached === null || this.#size === null) return;
-    this.#connection.ask("resize", { session: this.session, ...this.#size }, (answer) => {
-      // The next attach brings the size too; only a refusal while attached would lose it.
-      if (answer.ok || !answer.error.retryable || this.#attached === null) return;
-      this.#resizing = setTimeout(() => this.#sendSize(), RESIZE_AGAIN_MS);
+
+    const payload = { session: this.session, ...this.#size };
+    this.#connection.sendRequest("resize", payload, (reply) => {
+      // Each attach sends the size, so only an error while attached needs a retry.
+      if (reply.ok || !reply.error.retryable || this.#attached === null) return;
+
+      this.#resizeRetry = setTimeout(() => this.#sendSize(), RESIZE_RETRY_MS);
     });
   }
 
@@ -280,18 +318,19 @@ export class Terminal {
     this.#input.clear();
   }
 
-  /** Tells the server that this stream is not wanted any more. */
-  #leave(): void {
+  /** Detaches from the stream. The terminal itself may attach again later. */
+  #leaveStream(): void {
     this.#attempt += 1;
     if (this.#attached === null) return;
+
     this.#attached = null;
-    this.#connection.ask("detach", { session: this.session }, () => {});
+    this.#connection.sendRequest("detach", { session: this.session }, () => {});
   }
 
-  #lose(): void {
+  #handleLost(): void {
     this.#attempt += 1;
     clearTimeout(this.#retry);
-    clearTimeout(this.#resizing);
+    clearTimeout(this.#resizeRetry);
     this.#attached = null;
     this.#emitter.emit("lost", undefined);
   }

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ConnectionState, RejoinError } from "../src/index.js";
-import { connect, nextState } from "./follow.js";
 import { ScriptedSocket } from "./scripted-socket.js";
-import { TestServer } from "./server.js";
+import { connect, nextState } from "./test-client.js";
+import { TestServer } from "./test-server.js";
 
 describe("with a server", () => {
   let server: TestServer;
@@ -11,6 +11,7 @@ describe("with a server", () => {
 
   beforeEach(async () => {
     server = await TestServer.start();
+    // No delay before reconnects.
     vi.spyOn(Math, "random").mockReturnValue(0);
   });
   afterEach(async () => {
@@ -19,7 +20,7 @@ describe("with a server", () => {
     vi.restoreAllMocks();
   });
 
-  test("it authenticates with the first message", async () => {
+  test("the first message authenticates", async () => {
     connection = new Connection({
       url: server.url,
       token: async () => "good",
@@ -28,6 +29,7 @@ describe("with a server", () => {
     });
     connection.open();
     const { auth } = await nextState(connection, "connected");
+
     expect(auth.user_id).toBe("ada");
     expect(server.received[0]).toEqual({
       type: "authenticate",
@@ -35,46 +37,56 @@ describe("with a server", () => {
     });
   });
 
-  test("a lost connection comes back, and the token is asked for again", async () => {
+  test("a lost connection reconnects with a new token", async () => {
     const token = vi.fn(() => "good");
     connection = connect(server, token);
     await nextState(connection, "connected");
     server.cut();
     await nextState(connection, "waiting");
     await nextState(connection, "connected");
+
     expect(token).toHaveBeenCalledTimes(2);
   });
 
-  test.each([4000, 4001, 4002, 4003, 4004, 4321, 1000, 1011])("it comes back after %i", async (code) => {
-    connection = connect(server);
-    await nextState(connection, "connected");
-    server.close(code);
-    expect((await nextState(connection, "waiting")).code).toBe(code);
-    await nextState(connection, "connected");
-  });
+  test.each([4000, 4001, 4002, 4003, 4004, 4321, 1000, 1011])(
+    "it reconnects after %i",
+    async (code) => {
+      connection = connect(server);
+      await nextState(connection, "connected");
+      server.close(code);
+      expect((await nextState(connection, "waiting")).code).toBe(code);
+      await nextState(connection, "connected");
+    },
+  );
 
-  test.each([4503, 4504, 4505, 4506, 4777])("it does not come back after %i", async (code) => {
+  test.each([4503, 4504, 4505, 4506, 4777])("it stays closed after %i", async (code) => {
     connection = connect(server);
     await nextState(connection, "connected");
-    server.close(code, "Not again.");
-    expect(await nextState(connection, "closed")).toEqual({ name: "closed", code, reason: "Not again." });
+    server.close(code, "Access revoked.");
+
+    expect(await nextState(connection, "closed")).toEqual({
+      name: "closed",
+      code,
+      reason: "Access revoked.",
+    });
+
     connection.retryNow();
     expect(connection.state.name).toBe("closed");
   });
 
-  test("a refused token ends it, with the server's sentence", async () => {
+  test("a refused token closes it with the server's message", async () => {
     connection = connect(server, () => "expired");
     const closed = await nextState(connection, "closed");
     expect(closed).toEqual({ name: "closed", code: 4502, reason: "The token has expired." });
   });
 
-  test("without a token nothing is sent", async () => {
+  test("nothing is sent without a token", async () => {
     connection = connect(server, () => null);
     expect((await nextState(connection, "closed")).code).toBe(4500);
     expect(server.received).toEqual([]);
   });
 
-  test("it can be opened again after it was closed", async () => {
+  test("a closed connection can be opened again", async () => {
     let token = "bad";
     connection = connect(server, () => token);
     await nextState(connection, "closed");
@@ -83,58 +95,75 @@ describe("with a server", () => {
     await nextState(connection, "connected");
   });
 
-  test("a provider that fails is asked again later", async () => {
+  test("a failing token provider is retried", async () => {
     const token = vi.fn(async () => "good");
     token.mockRejectedValueOnce(new Error("no network"));
     connection = connect(server, token);
+
     expect((await nextState(connection, "waiting")).reason).toContain("no network");
+
     await nextState(connection, "connected");
   });
 
-  test("answers find their question; errors are thrown", async () => {
+  test("replies are matched to requests and errors are thrown", async () => {
     connection = connect(server);
     await nextState(connection, "connected");
     const [created, refused] = await Promise.allSettled([
       connection.request("create_session", { kind: "terminal", cols: 80, rows: 24 }),
       connection.call("dance"),
     ]);
-    expect(created).toMatchObject({ status: "fulfilled", value: { session: { kind: "terminal" } } });
+
+    expect(created).toMatchObject({
+      status: "fulfilled",
+      value: { session: { kind: "terminal" } },
+    });
+
     const reason = (refused as PromiseRejectedResult).reason as RejoinError;
     expect(reason).toBeInstanceOf(RejoinError);
     expect([reason.code, reason.retryable]).toEqual(["unknown_type", false]);
   });
 
-  test("a question on its way when the connection is lost fails as retryable", async () => {
+  test("pending requests of a lost connection fail as retryable", async () => {
     connection = connect(server);
     await nextState(connection, "connected");
-    server.deaf = true;
-    const question = connection.call("dance");
+    server.ignoresMessages = true;
+    const request = connection.call("dance");
     server.cut();
-    await expect(question).rejects.toMatchObject({ code: "connection_lost", retryable: true });
-    await expect(connection.call("dance")).rejects.toMatchObject({ code: "not_connected", retryable: true });
+
+    await expect(request).rejects.toMatchObject({ code: "connection_lost", retryable: true });
+    await expect(connection.call("dance")).rejects.toMatchObject({
+      code: "not_connected",
+      retryable: true,
+    });
   });
 
-  test("what a newer server says is ignored", async () => {
+  test("unknown messages of newer servers are ignored", async () => {
     connection = connect(server);
     await nextState(connection, "connected");
-    for (const peer of server.connections) peer.say({ type: "weather", payload: { sunny: true } });
+    for (const peer of server.connections) peer.send({ type: "weather", payload: { sunny: true } });
     await connection.request("ping", {});
+
     expect(connection.state.name).toBe("connected");
     expect(server.received.map(({ type }) => type)).toEqual(["authenticate", "ping"]);
   });
 });
 
-describe("over time", () => {
+describe("with fake timers", () => {
   let connection: Connection;
   const last = () => ScriptedSocket.sockets.at(-1) as ScriptedSocket;
-  const count = () => ScriptedSocket.sockets.length;
-  const waitsMs = () => (connection.state as Extract<ConnectionState, { name: "waiting" }>).retryAt - Date.now();
+  const socketCount = () => ScriptedSocket.sockets.length;
+  const delayMs = () =>
+    (connection.state as Extract<ConnectionState, { name: "waiting" }>).retryAt - Date.now();
 
   beforeEach(async () => {
     vi.useFakeTimers();
     vi.spyOn(Math, "random").mockReturnValue(0.5);
     ScriptedSocket.sockets = [];
-    connection = new Connection({ url: "ws://server/ws", token: () => "good", WebSocket: ScriptedSocket });
+    connection = new Connection({
+      url: "ws://server/ws",
+      token: () => "good",
+      WebSocket: ScriptedSocket,
+    });
     connection.open();
     await vi.advanceTimersByTimeAsync(0);
   });
@@ -144,169 +173,174 @@ describe("over time", () => {
     vi.restoreAllMocks();
   });
 
-  test("each attempt that fails makes the next one wait longer", async () => {
-    const waits: number[] = [];
+  test("the delay grows with each failed attempt", async () => {
+    const delays: number[] = [];
     for (let i = 0; i < 7; i++) {
       last().drop();
-      waits.push(waitsMs());
-      await vi.advanceTimersByTimeAsync(waitsMs());
+      delays.push(delayMs());
+      await vi.advanceTimersByTimeAsync(delayMs());
     }
-    expect(waits).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
-    expect(count()).toBe(8);
+
+    expect(delays).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+    expect(socketCount()).toBe(8);
   });
 
-  test("only a connection that was stable makes the waits short again", async () => {
+  test("only a stable connection resets the delay", async () => {
     last().drop();
-    await vi.advanceTimersByTimeAsync(waitsMs());
+    await vi.advanceTimersByTimeAsync(delayMs());
     last().accept();
     await vi.advanceTimersByTimeAsync(9_000);
     last().drop();
-    expect(waitsMs()).toBe(1_000);
-    await vi.advanceTimersByTimeAsync(waitsMs());
+
+    expect(delayMs()).toBe(1_000);
+
+    await vi.advanceTimersByTimeAsync(delayMs());
     last().accept();
     await vi.advanceTimersByTimeAsync(10_000);
     last().drop();
-    expect(waitsMs()).toBe(500);
+
+    expect(delayMs()).toBe(500);
   });
 
-  test("a server that drains says when to come back", async () => {
+  test("close in a lost listener closes", async () => {
+    const names: string[] = [];
     last().accept();
-    const payload = { code: 4000, reason: "draining", reconnect_after_ms: 5_000, window_ms: 20_000 };
-    last().say({ type: "closing", payload });
-    last().drop(4000);
-    expect(waitsMs()).toBe(15_000);
-    expect(connection.state).toMatchObject({ code: 4000, reason: expect.stringContaining("stopping") });
+    connection.on("lost", () => connection.close());
+    connection.on("state", ({ name }) => names.push(name));
+    last().drop();
+    await vi.advanceTimersByTimeAsync(60_000);
+
+    expect([connection.state.name, names, socketCount()]).toEqual(["closed", ["closed"], 1]);
   });
 
-  test("a server that lets nobody stay is not run against", async () => {
-    for (const wait of [500, 1_000, 2_000]) {
+  test("reopening in a lost listener opens one socket", async () => {
+    last().accept();
+    connection.on("lost", () => {
+      connection.close();
+      connection.open();
+    });
+    last().drop(4503);
+    await vi.advanceTimersByTimeAsync(0);
+
+    expect([connection.state.name, socketCount()]).toEqual(["connecting", 2]);
+  });
+
+  test.each(["connecting", "connected"])("close on the state %s closes", async (name) => {
+    const opened = vi.fn();
+    connection.on("open", opened);
+    connection.on("state", (state) => state.name === name && connection.close());
+    last().drop();
+    await vi.advanceTimersByTimeAsync(60_000);
+    if (name === "connected") last().accept();
+    await vi.advanceTimersByTimeAsync(60_000);
+
+    expect([connection.state.name, opened.mock.calls]).toEqual(["closed", []]);
+  });
+
+  test("a draining server sets the reconnect time", async () => {
+    last().accept();
+    const payload = {
+      code: 4000,
+      reason: "draining",
+      reconnect_after_ms: 5_000,
+      window_ms: 20_000,
+    };
+    last().deliver({ type: "closing", payload });
+    last().drop(4000);
+
+    expect(delayMs()).toBe(15_000);
+    expect(connection.state).toMatchObject({
+      code: 4000,
+      reason: expect.stringContaining("stopping"),
+    });
+  });
+
+  test("repeated closes without a delay still back off", async () => {
+    for (const delay of [500, 1_000, 2_000]) {
       last().accept();
-      last().say({ type: "closing", payload: { code: 4003, reason: "", reconnect_after_ms: 0, window_ms: 0 } });
+      last().deliver({
+        type: "closing",
+        payload: { code: 4003, reason: "", reconnect_after_ms: 0, window_ms: 0 },
+      });
       last().drop(4003);
-      expect(waitsMs()).toBe(wait);
-      await vi.advanceTimersByTimeAsync(wait);
+      expect(delayMs()).toBe(delay);
+      await vi.advanceTimersByTimeAsync(delay);
     }
   });
 
-  test("a token that never comes is given up, and not used when it comes", async () => {
+  test("a token that arrives after the timeout is ignored", async () => {
     connection.close();
-    let give: (token: string) => void = () => {};
-    const token = () => new Promise<string>((resolve) => (give = resolve));
+    let provide: (token: string) => void = () => {};
+    const token = () => new Promise<string>((resolve) => (provide = resolve));
     connection = new Connection({ url: "ws://server/ws", token, WebSocket: ScriptedSocket });
     connection.open();
     await vi.advanceTimersByTimeAsync(15_000);
+
     expect(connection.state.name).toBe("waiting");
-    const sockets = count();
-    give("late");
+
+    const before = socketCount();
+    provide("late");
     await vi.advanceTimersByTimeAsync(0);
-    expect(count()).toBe(sockets);
+
+    expect(socketCount()).toBe(before);
   });
 
-  test("an error that answers nothing is told", () => {
+  test("an error without a request is emitted", () => {
     const errors: RejoinError[] = [];
     connection.on("error", (error) => errors.push(error));
     last().accept();
-    last().say({ type: "error", payload: { code: "rate_limited", message: "Too much.", retryable: true } });
+    last().deliver({
+      type: "error",
+      payload: { code: "rate_limited", message: "Too much.", retryable: true },
+    });
+
     expect(errors).toMatchObject([{ code: "rate_limited", retryable: true, message: "Too much." }]);
   });
 
-  test("what was announced counts more than a broken network", () => {
+  test("an announced close code wins over a network error", () => {
     last().accept();
-    last().say({ type: "closing", payload: { code: 4502, reason: "token_expired" } });
+    last().deliver({ type: "closing", payload: { code: 4502, reason: "token_expired" } });
     last().drop(1006);
-    expect(connection.state).toMatchObject({ name: "closed", code: 4502, reason: expect.stringContaining("expired") });
+
+    expect(connection.state).toMatchObject({
+      name: "closed",
+      code: 4502,
+      reason: expect.stringContaining("expired"),
+    });
   });
 
-  test("a server that does not answer is given up", async () => {
+  test("an attempt without a response times out", async () => {
     await vi.advanceTimersByTimeAsync(15_000);
     expect(connection.state.name).toBe("waiting");
   });
 
-  test("silence is asked about, and no answer means lost", async () => {
+  test("a silent server is pinged and then dropped", async () => {
     last().accept({ heartbeat_ms: 10_000 });
     await vi.advanceTimersByTimeAsync(15_000);
-    last().say({ type: "heartbeat" });
+    last().deliver({ type: "heartbeat" });
     await vi.advanceTimersByTimeAsync(15_000);
+
     expect(last().sent).toHaveLength(1);
+
     await vi.advanceTimersByTimeAsync(5_000);
     expect(last().sent.at(-1)?.type).toBe("ping");
-    last().say({ type: "pong", reply_to: last().sent.at(-1)?.id, payload: { time: 1 } });
+
+    last().deliver({ type: "pong", reply_to: last().sent.at(-1)?.id, payload: { time: 1 } });
     await vi.advanceTimersByTimeAsync(29_000);
     expect(connection.state.name).toBe("connected");
+
     await vi.advanceTimersByTimeAsync(1_000);
     expect(connection.state.name).toBe("waiting");
   });
 
-  test("retryNow does not wait", async () => {
+  test("retryNow connects at once", async () => {
     last().drop();
     connection.retryNow();
     await vi.advanceTimersByTimeAsync(0);
-    expect(count()).toBe(2);
+
+    expect(socketCount()).toBe(2);
+
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(count()).toBe(2);
-  });
-});
-
-describe("in a browser's page", () => {
-  let connection: Connection;
-  let page: EventTarget;
-  const last = () => ScriptedSocket.sockets.at(-1) as ScriptedSocket;
-
-  beforeEach(async () => {
-    vi.useFakeTimers();
-    vi.spyOn(Math, "random").mockReturnValue(0.999);
-    page = Object.assign(new EventTarget(), { visibilityState: "visible" });
-    vi.stubGlobal("window", page);
-    vi.stubGlobal("document", page);
-    ScriptedSocket.sockets = [];
-    connection = new Connection({ url: "ws://server/ws", token: () => "good", WebSocket: ScriptedSocket });
-    connection.open();
-    await vi.advanceTimersByTimeAsync(0);
-  });
-  afterEach(() => {
-    connection.close();
-    vi.unstubAllGlobals();
-    vi.useRealTimers();
-    vi.restoreAllMocks();
-  });
-
-  const wakes = [
-    new Event("online"),
-    new Event("visibilitychange"),
-    Object.assign(new Event("pageshow"), { persisted: true }),
-  ];
-
-  test.each(wakes)("$type tries again at once", async (event) => {
-    last().drop();
-    page.dispatchEvent(event);
-    await vi.advanceTimersByTimeAsync(0);
-    expect(ScriptedSocket.sockets).toHaveLength(2);
-  });
-
-  test("a first pageshow is no reason", async () => {
-    last().drop();
-    page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }));
-    await vi.advanceTimersByTimeAsync(0);
-    expect(ScriptedSocket.sockets).toHaveLength(1);
-  });
-
-  test("waking up does not overrun a server that drains", async () => {
-    last().accept();
-    const payload = { code: 4000, reason: "", reconnect_after_ms: 5_000, window_ms: 0 };
-    last().say({ type: "closing", payload });
-    last().drop(4000);
-    page.dispatchEvent(new Event("online"));
-    await vi.advanceTimersByTimeAsync(4_999);
-    expect(ScriptedSocket.sockets).toHaveLength(1);
-    await vi.advanceTimersByTimeAsync(1);
-    expect(ScriptedSocket.sockets).toHaveLength(2);
-  });
-
-  test("a socket that died in its sleep is found out soon", async () => {
-    last().accept();
-    page.dispatchEvent(new Event("visibilitychange"));
-    expect(last().sent.at(-1)?.type).toBe("ping");
-    await vi.advanceTimersByTimeAsync(4_000);
-    expect(connection.state.name).toBe("waiting");
+    expect(socketCount()).toBe(2);
   });
 });

@@ -1,11 +1,11 @@
-// The wire vectors that the server's tests read too.
+// The golden vectors of the wire format, which the server's tests read as well.
 
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
-import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
 import type { BinaryKind, Emitted, Presence } from "../src/index.js";
-import { readMessage } from "../src/messages.js";
-import { scripted, ScriptedSocket } from "./scripted-socket.js";
+import { decodeBinary, encodeBinary, Terminal } from "../src/index.js";
+import { parseMessage } from "../src/messages.js";
+import { connectScripted, ScriptedSocket } from "./scripted-socket.js";
 
 interface GoldenMessage {
   direction: "client" | "server";
@@ -31,11 +31,12 @@ function golden<Vector>(file: string): Vector[] {
 
 describe("golden messages", () => {
   const vectors = golden<GoldenMessage>("messages.json");
-  test.skipIf(vectors.length === 0)("the server's are read", () => {
+  test.skipIf(vectors.length === 0)("server messages are parsed", () => {
     for (const { direction, name, json } of vectors) {
       if (direction !== "server") continue;
+
       const envelope = typeof json === "string" ? JSON.parse(json) : json;
-      const message = readMessage(JSON.stringify(envelope));
+      const message = parseMessage(JSON.stringify(envelope));
       expect(message, name).not.toBeNull();
       expect(message?.type, name).toBe(envelope.type);
       expect(message?.payload, name).toEqual(envelope.payload ?? {});
@@ -44,18 +45,26 @@ describe("golden messages", () => {
   });
 });
 
-describe("golden messages of a connection", () => {
+describe("golden messages on a connection", () => {
   const vectors = golden<GoldenMessage>("messages.json");
   const find = (direction: string, name: string) =>
-    vectors.find((vector) => vector.direction === direction && vector.name === name)?.json as { payload: any };
-  const hear = (...names: string[]) => {
-    for (const name of names) ScriptedSocket.last.say({ ...find("server", name), reply_to: undefined });
+    vectors.find((vector) => vector.direction === direction && vector.name === name)?.json as {
+      payload: any;
+    };
+  const deliver = (...names: string[]) => {
+    for (const name of names)
+      ScriptedSocket.last.deliver({ ...find("server", name), reply_to: undefined });
   };
 
-  test("are written", async () => {
+  test("client messages are written", async () => {
     let token = "old";
-    const connection = await scripted({ token: () => token, device: { id: "phone-1", name: "My phone" } });
-    ScriptedSocket.last.accept({ streams: { "@user": { verdict: "fresh", replayed: 0, position: "5f2c.7" } } });
+    const connection = await connectScripted({
+      token: () => token,
+      device: { id: "phone-1", name: "My phone" },
+    });
+    ScriptedSocket.last.accept({
+      streams: { "@user": { verdict: "fresh", replayed: 0, position: "5f2c.7" } },
+    });
     token = find("client", "authenticate").payload.token;
     ScriptedSocket.last.drop(4500);
     connection.open();
@@ -66,13 +75,16 @@ describe("golden messages of a connection", () => {
     connection.followPresence({ topic: "news" }, () => {});
     new Terminal(connection, "s-1").signal("SIGINT").catch(() => {});
     for (const name of ["authenticate", "publish", "presence", "signal"]) {
-      expect(ScriptedSocket.last.asked(name)[0]?.payload, name).toEqual(find("client", name).payload);
+      expect(ScriptedSocket.last.requests(name)[0]?.payload, name).toEqual(
+        find("client", name).payload,
+      );
     }
+
     connection.close();
   });
 
-  test("are understood", async () => {
-    const connection = await scripted();
+  test("server messages are handled", async () => {
+    const connection = await connectScripted();
     const emitted: Emitted[] = [];
     const missed = vi.fn();
     const expiring = vi.fn();
@@ -82,24 +94,34 @@ describe("golden messages of a connection", () => {
     connection.on("token_expiring", expiring);
     connection.followPresence({ topic: "news" }, (now) => presence.push(now));
     ScriptedSocket.last.accept(find("server", "auth_result_with_streams").payload);
-    hear("emitted", "emitted_to_connection", "presence", "joined", "token_expiring");
+    deliver("emitted", "emitted_to_connection", "presence", "joined", "token_expiring");
+
     expect(emitted.map(({ to }) => to)).toEqual(["user", "connection"]);
-    expect(emitted[0]).toMatchObject({ event: "mail.new", data: { text: "hello" }, time: 1_800_000_000_000 });
+    expect(emitted[0]).toMatchObject({
+      event: "mail.new",
+      data: { text: "hello" },
+      time: 1_800_000_000_000,
+    });
     expect(presence.map(({ members }) => members.length)).toEqual([2, 2]);
+
     await Promise.resolve();
     await Promise.resolve();
-    expect(expiring).toHaveBeenCalledWith(expect.objectContaining(find("server", "token_expiring").payload));
-    // Its positions were not given, so its gap is nobody's.
+    expect(expiring).toHaveBeenCalledWith(
+      expect.objectContaining(find("server", "token_expiring").payload),
+    );
+    // The connection sent no positions, so the gap of the stream is not reported.
     expect(missed).not.toHaveBeenCalled();
+
     connection.close();
   });
 });
 
 describe("golden binary messages", () => {
   const vectors = golden<GoldenBinary>("binary.json");
-  test.skipIf(vectors.length === 0)("are read and written", () => {
+  test.skipIf(vectors.length === 0)("binary messages are decoded and encoded", () => {
     for (const vector of vectors) {
-      const kind = typeof vector.kind === "number" ? (KINDS[vector.kind - 1] as BinaryKind) : vector.kind;
+      const kind =
+        typeof vector.kind === "number" ? (KINDS[vector.kind - 1] as BinaryKind) : vector.kind;
       const bytes = new Uint8Array(Buffer.from(vector.bytes_hex, "hex"));
       const wire = new Uint8Array(Buffer.from(vector.wire_hex, "hex"));
       const { stream, offset } = vector;

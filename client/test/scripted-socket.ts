@@ -1,8 +1,9 @@
-// A socket that does what the test says, so that the clock can be the test's too.
+// A WebSocket that the test drives, so that it also controls the clock.
 
 import { vi } from "vitest";
 import { Connection, type ConnectionOptions } from "../src/index.js";
 
+/** A socket without a network. The test acts as the server. */
 export class ScriptedSocket {
   static sockets: ScriptedSocket[] = [];
   readonly url: string;
@@ -20,7 +21,7 @@ export class ScriptedSocket {
     ScriptedSocket.sockets.push(this);
   }
 
-  /** The one that was made last. */
+  /** The socket opened last. */
   static get last(): ScriptedSocket {
     return ScriptedSocket.sockets.at(-1) as ScriptedSocket;
   }
@@ -34,53 +35,71 @@ export class ScriptedSocket {
     this.readyState = 3;
   }
 
-  /** Opens, and says who logged in: as the answer to `authenticate`, or unasked to a cookie. */
+  /** Opens and authenticates: as the reply to `authenticate`, or unsolicited for a cookie. */
   accept(auth: object = {}): void {
     this.readyState = 1;
     this.onopen?.({});
-    const begun = { user_id: "ada", connection_id: "c-1", heartbeat_ms: 30_000, expires_at: null };
-    const payload = { authenticated: true, ...begun, ...auth };
-    this.say({ type: "auth_result", reply_to: this.sent[0]?.id, payload });
+    const defaults = {
+      user_id: "ada",
+      connection_id: "c-1",
+      heartbeat_ms: 30_000,
+      expires_at: null,
+    };
+    const payload = { authenticated: true, ...defaults, ...auth };
+    this.deliver({ type: "auth_result", reply_to: this.sent[0]?.id, payload });
   }
 
-  say(message: object): void {
+  /** Delivers a message to the client. */
+  deliver(message: object): void {
     this.onmessage?.({ data: JSON.stringify(message) });
   }
 
-  /** Answers the last question of a type. */
-  answer(type: string, payload: object, kind = "ack"): void {
-    this.say({ type: kind, reply_to: this.asked(type).at(-1)?.id, payload });
+  /** Replies to the last request of a type. */
+  reply(type: string, payload: object, kind = "ack"): void {
+    this.deliver({ type: kind, reply_to: this.requests(type).at(-1)?.id, payload });
   }
 
+  /** Replies to the last request of a type with an error. */
   refuse(type: string, code: string, retryable = false): void {
-    this.answer(type, { code, message: `No: ${code}.`, retryable }, "error");
+    this.reply(type, { code, message: `Refused: ${code}.`, retryable }, "error");
   }
 
-  asked(type: string): { id: string; payload: any }[] {
+  /** Returns the requests of a type. */
+  requests(type: string): { id: string; payload: any }[] {
     return this.sent.filter((message) => message.type === type);
   }
 
+  /** Closes the socket from the server's side. */
   drop(code = 1006): void {
     this.readyState = 3;
     this.onclose?.({ code, reason: "" });
   }
 }
 
-/** A connection over scripted sockets, of which the first is there and waits to be accepted. */
-export async function scripted(options: Partial<ConnectionOptions> = { token: () => "good" }): Promise<Connection> {
+/** Opens a connection over scripted sockets. The first socket waits for `accept()`. */
+export async function connectScripted(
+  options: Partial<ConnectionOptions> = { token: () => "good" },
+): Promise<Connection> {
   ScriptedSocket.sockets = [];
-  const connection = new Connection({ url: "ws://server/ws", WebSocket: ScriptedSocket, ...options });
+  const connection = new Connection({
+    url: "ws://server/ws",
+    WebSocket: ScriptedSocket,
+    ...options,
+  });
   connection.open();
-  // The token is asked for first.
+
+  // The token provider runs before the socket opens.
   if (vi.isFakeTimers()) await vi.advanceTimersByTimeAsync(0);
   else await new Promise(setImmediate);
+
   return connection;
 }
 
-/** Loses the connection, and waits for the socket of the next attempt. */
+/** Drops the connection. Returns the socket of the next attempt. */
 export async function reconnect(): Promise<ScriptedSocket> {
   const lost = ScriptedSocket.last;
   lost.drop();
+
   while (ScriptedSocket.last === lost) await vi.advanceTimersByTimeAsync(100);
   return ScriptedSocket.last;
 }

@@ -1,14 +1,15 @@
-// A terminal of the test server: a byte string that tests print to.
+// A terminal session of the test server.
 
 import type { SessionChange, SessionInfo } from "../src/messages.js";
 
+/** A session whose output is a byte string. Tests print to it. */
 export class TestSession {
   readonly info: SessionInfo;
   output = Buffer.alloc(0);
   input = "";
   epoch = "1";
   sizeOwner: string | null = null;
-  /** What changed, and before which byte of the output. */
+  /** Changes, each with the offset of the output that follows it. */
   readonly changes: { offset: number; payload: SessionChange }[] = [];
   readonly writers = new Map<string, number>();
 
@@ -16,11 +17,11 @@ export class TestSession {
     this.info = info;
   }
 
-  /** The output from there on, with the changes where they came. */
+  /** Replays the output after an offset, with the changes in order. */
   replay(
     from: number,
     print: (at: number, bytes: Buffer<ArrayBuffer>) => void,
-    say: (message: { type: "session"; payload: SessionChange }) => void,
+    send: (message: { type: "session"; payload: SessionChange }) => void,
   ): void {
     let at = from;
     const printTo = (end: number) => {
@@ -29,12 +30,14 @@ export class TestSession {
     };
     for (const { offset, payload } of this.changes.filter(({ offset }) => offset >= from)) {
       printTo(offset);
-      say({ type: "session", payload });
+      send({ type: "session", payload });
     }
+
     printTo(this.output.length);
   }
 }
 
+/** An attachment of a connection. */
 export interface Reader {
   session: TestSession;
   stream: number;

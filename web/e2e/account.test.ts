@@ -1,122 +1,108 @@
-// Logging in and out, and the page below any path.
+// The login, the logout, and pages below a base path.
 
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { connected, openBrowser, openContext, screenshot } from "./browser";
-import { type PagesServer, servePages } from "./pages-server";
+import { expect, test } from "vitest";
+import { connected, screenshot } from "./browser";
+import { usePages } from "./pages-fixture";
 
-let browser: Browser;
-let context: BrowserContext;
-let pages: PagesServer;
+const fixture = usePages();
 
-beforeAll(async () => {
-  browser = await openBrowser();
-});
-afterAll(() => browser.close());
-beforeEach(async () => {
-  context = await openContext(browser);
-});
-afterEach(async () => {
-  await context.close();
-  await pages.server.stop();
-});
+test("scripts cannot read the browser session", async () => {
+  const page = await fixture.logIn();
+  const readable = await page.evaluate(() =>
+    JSON.stringify({ ...localStorage, cookie: document.cookie, at: location.href }),
+  );
 
-async function logIn(): Promise<Page> {
-  const page = await context.newPage();
-  await page.goto(`${pages.home}#login=good`);
-  await connected(page);
-  return page;
-}
-
-test("the session is where no script can read it", async () => {
-  pages = await servePages();
-  const page = await logIn();
-  const readable = await page.evaluate(() => JSON.stringify({ ...localStorage, cookie: document.cookie, at: location.href }));
   expect(readable).not.toContain("good");
-  expect(await context.cookies()).toMatchObject([{ name: "rejoin_session", httpOnly: true, sameSite: "Strict", path: "/" }]);
-  expect(pages.server.received.map(({ type }) => type)).not.toContain("authenticate");
+  expect(await fixture.context.cookies()).toMatchObject([
+    { name: "rejoin_session", httpOnly: true, sameSite: "Strict", path: "/" },
+  ]);
+  expect(fixture.server.received.map(({ type }) => type)).not.toContain("authenticate");
 });
 
-test("a log-in that has ended leads to the log-in page, with a sentence", async () => {
-  pages = await servePages();
-  const page = await logIn();
-  await context.clearCookies();
+test("an expired login leads to the login page", async () => {
+  const page = await fixture.logIn();
+  await fixture.context.clearCookies();
   await page.reload();
-  await page.getByText("Your log-in has ended.").waitFor();
+  await page.getByText("You have been logged out.").waitFor();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
-  await screenshot(page, "log-in-ended-dark");
+  await screenshot(page, "logged-out-dark");
 });
 
-test("a log-in that ends while the connection is away is noticed when it comes back", async () => {
-  pages = await servePages();
-  const page = await logIn();
-  pages.forgetful = true;
-  pages.server.refuseUpgrades = true;
-  pages.server.cut();
-  await page.getByText("Your log-in has ended.").waitFor();
+test("a login that expires while disconnected is noticed on reconnect", async () => {
+  const page = await fixture.logIn();
+  fixture.pages.rejectsCookie = true;
+  fixture.server.refuseUpgrades = true;
+  fixture.server.cut();
+  await page.getByText("You have been logged out.").waitFor();
 });
 
-test("a refused log-in says why, and the next one may succeed", async () => {
-  pages = await servePages();
-  const page = await context.newPage();
-  await page.goto(`${pages.home}#login=expired`);
+test("a refused login shows the reason and can be retried", async () => {
+  const page = await fixture.newPage();
+  await page.goto(`${fixture.pages.home}#login=expired`);
   await page.getByText("The token has expired.").waitFor();
-  expect(page.url()).toBe(pages.home);
-  await page.getByLabel("Token or log-in link").fill("good");
+
+  expect(page.url()).toBe(fixture.pages.home);
+
+  await page.getByLabel("Token or login link").fill("good");
   await page.getByRole("button", { name: "Log in" }).click();
   await connected(page);
+
   expect(await page.getByText("The token has expired.").count()).toBe(0);
 });
 
-test("one tab that logs in is enough", async () => {
-  pages = await servePages();
-  const waiting = await context.newPage();
-  await waiting.goto(pages.home);
-  await waiting.getByRole("heading", { name: "Log in" }).waitFor();
-  await logIn();
-  await connected(waiting);
+test("a login in one tab logs in all tabs", async () => {
+  const otherTab = await fixture.newPage();
+  await otherTab.goto(fixture.pages.home);
+  await otherTab.getByRole("heading", { name: "Log in" }).waitFor();
+  await fixture.logIn();
+  await connected(otherTab);
 });
 
-test("logging out ends the cookie", async () => {
-  pages = await servePages();
-  const page = await logIn();
+test("a logout deletes the cookie", async () => {
+  const page = await fixture.logIn();
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
-  expect(pages.changes).toEqual(["POST logout"]);
+
+  expect(fixture.pages.changes).toEqual(["POST logout"]);
+
   await page.reload();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
   expect(await page.locator(".reason").textContent()).toBe("");
 });
 
-test("a server that is away is waited for", async () => {
-  pages = await servePages();
-  const page = await context.newPage();
+test("the page waits for an unreachable server", async () => {
+  const page = await fixture.newPage();
   await page.route("**/api/v1/me", (route) => route.abort());
-  await page.goto(pages.home);
-  await page.getByText("The server cannot be reached. Trying again…").waitFor();
+  await page.goto(fixture.pages.home);
+  await page.getByText("Cannot reach the server. Retrying…").waitFor();
   await page.unroute("**/api/v1/me");
   await page.getByRole("heading", { name: "Log in" }).waitFor();
 });
 
-test("below another path everything is there, also what is deeply linked", async () => {
-  pages = await servePages("/tools/rejoin/");
-  const session = pages.server.createSession({ title: "below" });
-  const asked: string[] = [];
-  const page = await context.newPage();
-  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
-  await page.goto(`${pages.home}#login=good`);
+test("the pages and their links work below another path", async () => {
+  await fixture.serveBelow("/tools/rejoin/");
+  const session = fixture.server.createSession({ title: "below" });
+  const requested: string[] = [];
+  const page = await fixture.newPage();
+  page.on("request", (request) => requested.push(new URL(request.url()).pathname));
+  await page.goto(`${fixture.pages.home}#login=good`);
   await connected(page);
   await page.getByRole("link", { name: "below" }).click();
-  expect(page.url()).toBe(`${pages.home}#/s/${session.info.id}`);
+
+  expect(page.url()).toBe(`${fixture.pages.home}#/s/${session.info.id}`);
+
   await page.locator(".xterm-screen").waitFor();
   await page.reload();
   await page.locator(".xterm-screen").waitFor();
   await page.getByRole("link", { name: "Devices" }).click();
   await page.getByRole("heading", { name: "Devices" }).waitFor();
-  expect(page.url()).toBe(`${pages.home}#/devices`);
-  const direct = await context.newPage();
-  await direct.goto(`${pages.home}#/devices`);
+
+  expect(page.url()).toBe(`${fixture.pages.home}#/devices`);
+
+  const direct = await fixture.newPage();
+  await direct.goto(`${fixture.pages.home}#/devices`);
   await direct.getByRole("heading", { name: "Devices" }).waitFor();
-  expect(asked.filter((path) => !path.startsWith("/tools/rejoin/"))).toEqual([]);
-  expect((await context.cookies()).map(({ path }) => path)).toEqual(["/tools/rejoin/"]);
+
+  expect(requested.filter((path) => !path.startsWith("/tools/rejoin/"))).toEqual([]);
+  expect((await fixture.context.cookies()).map(({ path }) => path)).toEqual(["/tools/rejoin/"]);
 });

@@ -1,73 +1,40 @@
-// What changes is shown without being asked for: the pages and the client on the real server.
+// Live changes across devices, on the real server.
 
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type Presence, Topic } from "../../client/src/index";
-import { connected, newTerminal, openBrowser, openContext, screenshot, seeLine } from "./browser";
-import { Proxy } from "./proxy";
-import { type Rejoin, startRejoin } from "./rejoin";
+import { connected, newTerminal, screenshot, seeLine } from "./browser";
+import { useRejoin } from "./rejoin-fixture";
 
-let rejoin: Rejoin;
-let proxy: Proxy;
-
-beforeEach(async () => {
-  rejoin = await startRejoin();
-  proxy = await Proxy.start(rejoin.port);
-});
-afterEach(async () => {
-  await proxy.stop();
-  await rejoin.stop();
-});
+const fixture = useRejoin();
 
 describe("pages", () => {
-  let browser: Browser;
-  let contexts: BrowserContext[];
-
-  beforeAll(async () => {
-    browser = await openBrowser();
-  });
-  afterAll(() => browser.close());
-  beforeEach(() => {
-    contexts = [];
-  });
-  afterEach(async () => {
-    for (const context of contexts) await context.close();
-  });
-
-  /** A browser of its own: another device. */
-  async function logIn(fragment = ""): Promise<Page> {
-    const context = await openContext(browser);
-    contexts.push(context);
-    const page = await context.newPage();
-    await page.goto(`http://127.0.0.1:${proxy.port}/#login=${rejoin.token}`);
-    await connected(page);
-    if (fragment !== "") await page.evaluate((hash) => location.assign(hash), fragment);
-    return page;
-  }
-
-  test("a terminal that is opened, renamed and closed elsewhere is followed in the list", async () => {
-    const one = await logIn();
-    const other = await logIn();
-    await other.getByText("There are no terminals yet.").waitFor();
+  test("the list follows a terminal of another device", async () => {
+    const one = await fixture.logIn();
+    const other = await fixture.logIn();
+    await other.getByText("You have no terminals yet.").waitFor();
     await newTerminal(one);
     await one.locator(".xterm-screen").waitFor();
     await other.locator(".entry-title").waitFor();
     await other.getByText("1 attached").waitFor();
     await one.locator(".xterm-helper-textarea").focus();
-    await one.keyboard.type("PS1='> '; PROMPT_COMMAND=; printf '\\e]2;%s\\a' renamed; echo rea''dy\r");
+    await one.keyboard.type(
+      "PS1='> '; PROMPT_COMMAND=; printf '\\e]2;%s\\a' renamed; echo rea''dy\r",
+    );
     await seeLine(one, /^ready/);
     await other.locator(".entry-title").getByText("renamed").waitFor();
     await one.getByRole("button", { name: /^Close renamed/ }).click();
     await one.getByRole("button", { name: "Close terminal" }).click();
-    await other.getByText("There are no terminals yet.").waitFor();
+    await other.getByText("You have no terminals yet.").waitFor();
   });
 
-  test("devices come and go, and one sends the other away", async () => {
-    const one = await logIn("#/devices");
+  test("a device can disconnect another one", async () => {
+    const one = await fixture.logIn("#/devices");
     await one.getByRole("listitem").filter({ hasText: "this page" }).waitFor();
-    const other = await logIn();
+    const other = await fixture.logIn();
+
     await expect.poll(() => one.locator(".device").count()).toBe(2);
+
     await screenshot(one, "real-devices-dark");
     await one.getByRole("button", { name: "Disconnect device" }).nth(1).click();
     await other.getByText("Disconnected", { exact: true }).waitFor();
@@ -76,7 +43,7 @@ describe("pages", () => {
   });
 });
 
-describe("the client", () => {
+describe("client", () => {
   let connections: Connection[];
 
   beforeEach(() => {
@@ -86,41 +53,56 @@ describe("the client", () => {
     for (const connection of connections) connection.close();
   });
 
-  async function connect(device: string, port = rejoin.port): Promise<Connection> {
+  async function connect(device: string, port = fixture.server.port): Promise<Connection> {
     const url = `ws://127.0.0.1:${port}/ws`;
-    const connection = new Connection({ url, token: () => rejoin.token, device: { id: device }, WebSocket });
+    const connection = new Connection({
+      url,
+      token: () => fixture.token,
+      device: { id: device },
+      WebSocket,
+    });
     connections.push(connection);
     connection.open();
     await new Promise((resolve) => connection.on("open", resolve));
     return connection;
   }
 
-  test("what is published over a broken link arrives once, in order", async () => {
-    const reader = new Topic(await connect("reader"), "news");
-    const heard: unknown[] = [];
-    reader.on("message", ({ data }) => heard.push(data));
+  test("messages over a broken link arrive once and in order", async () => {
+    // Topics are shared by all users of the server.
+    const topic = `news-${fixture.user}`;
+    const reader = new Topic(await connect("reader"), topic);
+    const received: unknown[] = [];
+    reader.on("message", ({ data }) => received.push(data));
     await new Promise((resolve) => reader.on("subscribed", resolve));
-    const writer = await connect("writer", proxy.port);
+    const writer = await connect("writer", fixture.proxy.port);
     const published: Promise<string>[] = [];
     for (let number = 1; number <= 100; number++) {
-      published.push(writer.publish("news", number));
+      published.push(writer.publish(topic, number));
       if (number % 25 !== 0) continue;
-      // As soon as the first of them is answered: the answers to the rest are lost on the way.
+
+      // Cut after the first acknowledgement: those of the rest are lost.
       await published[number - 25];
-      proxy.cut();
-      proxy.mend();
+      fixture.proxy.cut();
+      fixture.proxy.mend();
     }
+
     await Promise.all(published);
-    await expect.poll(() => heard.length).toBeGreaterThanOrEqual(100);
-    expect(heard).toEqual(Array.from({ length: 100 }, (_, at) => at + 1));
+    await expect.poll(() => received.length).toBeGreaterThanOrEqual(100);
+    expect(received).toEqual(Array.from({ length: 100 }, (_, at) => at + 1));
   });
 
-  test("who is there is followed", async () => {
+  test("presence follows the devices", async () => {
     const one = await connect("one");
-    const seen: Presence[] = [];
-    one.followPresence({ user: "ann" }, (presence) => seen.push(presence));
-    const devices = () => seen.at(-1)?.members.map(({ device }) => device).sort();
+    const states: Presence[] = [];
+    one.followPresence({ user: fixture.user }, (presence) => states.push(presence));
+    const devices = () =>
+      states
+        .at(-1)
+        ?.members.map(({ device }) => device)
+        .sort();
+
     await expect.poll(devices).toEqual(["one"]);
+
     await connect("two");
     await expect.poll(devices).toEqual(["one", "two"]);
   });

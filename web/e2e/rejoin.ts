@@ -1,4 +1,4 @@
-// The real server, in a directory of its own, on a free port.
+// The real server, in its own directory, on a free port.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -6,75 +6,102 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { Connection, type SessionInfo } from "../../client/src/index";
 import { WebSocket } from "ws";
+import { Connection, type SessionInfo } from "../../client/src/index";
 
-const LOG_IN_LINK = /http:\/\/127\.0\.0\.1:(\d+)\/\S*#login=(\S+)/;
+const LOGIN_LINK = /http:\/\/127\.0\.0\.1:(\d+)\/\S*#login=(\S+)/;
 
-export interface Rejoin {
+/** A running server. Plain data, so that it can be passed to the test workers. */
+export interface RejoinServer {
+  binary: string;
+  directory: string;
   port: number;
-  /** An administrator's. */
-  token: string;
-  /** Of the log-in link: good once. */
+  /** The code of the printed login link, valid once, for the administrator `ann`. */
   code: string;
-  /** Runs another command with the server's data. */
-  command(...args: string[]): string;
-  stop(): Promise<void>;
 }
 
-export async function startRejoin(): Promise<Rejoin> {
+/** Starts a server. Returns it with a function that stops it. */
+export async function startRejoin(): Promise<{ server: RejoinServer; stop: () => Promise<void> }> {
+  const binary = findBinary();
   const directory = mkdtempSync(join(tmpdir(), "rejoin-e2e-"));
-  const options = { cwd: directory, env: { ...process.env, SHELL: "/bin/bash", HOME: directory, USER: "ann" } };
-  const data = ["--data-dir", join(directory, "data")];
-  const child = spawn(binary(), ["serve", "--listen", "127.0.0.1:0", ...data], {
-    ...options,
+  const child = spawn(binary, ["serve", "--listen", "127.0.0.1:0", ...dataOptions(directory)], {
+    ...processOptions(directory),
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const { port, code } = await logInLink(child);
-  const command = (...args: string[]) => execFileSync(binary(), [...args, ...data], options).toString().trim();
-  const token = command("token", "--user", "ann", "--admin");
-  return {
-    port,
-    token,
-    code,
-    command,
-    async stop() {
-      // A close is answered once its program is gone: then none writes to the directory any more.
-      await closeSessions(port, token);
-      const ended = new Promise((resolve) => child.once("exit", resolve));
-      if (child.exitCode === null && child.kill("SIGTERM")) await ended;
-      rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
-    },
+  const { port, code } = await readLoginLink(child);
+  const server = { binary, directory, port, code };
+
+  const stop = async () => {
+    // A close is acknowledged once the program has ended. Afterwards nothing writes to the
+    // directory.
+    await closeSessions(server);
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    if (child.exitCode === null && child.kill("SIGTERM")) await exited;
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   };
+  return { server, stop };
 }
 
-function binary(): string {
+/** Runs a command of the binary with the server's data. Returns its output. */
+export function runCommand({ binary, directory }: RejoinServer, ...command: string[]): string {
+  const options = processOptions(directory);
+  const output = execFileSync(binary, [...command, ...dataOptions(directory)], options);
+  return output.toString().trim();
+}
+
+function dataOptions(directory: string): string[] {
+  return ["--data-dir", join(directory, "data")];
+}
+
+function processOptions(directory: string): { cwd: string; env: NodeJS.ProcessEnv } {
+  const env = { ...process.env, SHELL: "/bin/bash", HOME: directory, USER: "ann" };
+  return { cwd: directory, env };
+}
+
+function findBinary(): string {
   const root = fileURLToPath(new URL("../../", import.meta.url));
-  const places = [process.env["REJOIN_BIN"], join(root, "target/release/rejoin"), join(root, "target/debug/rejoin")];
-  const found = places.find((place) => place !== undefined && existsSync(place));
-  if (found === undefined) throw new Error("there is no binary: build it with cargo, or name it in REJOIN_BIN");
+  const candidates = [
+    process.env.REJOIN_BIN,
+    join(root, "target/release/rejoin"),
+    join(root, "target/debug/rejoin"),
+  ];
+
+  const found = candidates.find((path) => path !== undefined && existsSync(path));
+  if (found === undefined) {
+    throw new Error("There is no binary. Build it with cargo, or set REJOIN_BIN to its path.");
+  }
+
   return found;
 }
 
-function logInLink(child: ChildProcess): Promise<{ port: number; code: string }> {
+function readLoginLink(child: ChildProcess): Promise<{ port: number; code: string }> {
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it printed a link`)));
-    // Read to the end, or the server would block on a full pipe.
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
-      const [, port, code] = LOG_IN_LINK.exec(line) ?? [];
+    child.once("exit", (code) =>
+      reject(new Error(`The server exited with ${code} before it printed a login link.`)),
+    );
+
+    // Reads to the end: a full pipe would block the server.
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+    lines.on("line", (line) => {
+      const [, port, code] = LOGIN_LINK.exec(line) ?? [];
       if (port !== undefined && code !== undefined) resolve({ port: Number(port), code });
     });
   });
 }
 
-async function closeSessions(port: number, token: string): Promise<void> {
-  const connection = new Connection({ url: `ws://127.0.0.1:${port}/ws`, token: () => token, WebSocket });
+async function closeSessions(server: RejoinServer): Promise<void> {
+  const token = runCommand(server, "token", "--user", "ann", "--admin");
+  const url = `ws://127.0.0.1:${server.port}/ws`;
+  const connection = new Connection({ url, token: () => token, WebSocket });
   connection.open();
   await new Promise<void>((resolve) => connection.on("open", () => resolve()));
+
   const headers = { authorization: `Bearer ${token}` };
-  const response = await fetch(`http://127.0.0.1:${port}/api/v1/sessions`, { headers });
+  const address = `http://127.0.0.1:${server.port}/api/v1/sessions?limit=1000`;
+  const response = await fetch(address, { headers });
   const { sessions } = (await response.json()) as { sessions: SessionInfo[] };
+
   await Promise.all(sessions.map(({ id }) => connection.request("close_session", { session: id })));
   connection.close();
 }

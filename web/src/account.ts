@@ -1,195 +1,220 @@
-// Who is logged in. The server keeps the session; no script can read its cookie.
+// The logged-in user. The server keeps the browser session; scripts cannot read its cookie.
 
 import { signal } from "@preact/signals";
 import { RejoinError } from "rejoin";
-import { exchange } from "./api";
+import { fetchApi } from "./api";
 import { notifyFailure } from "./notices";
 import { asSentence, deviceName } from "./wording";
 
 const DEVICE_KEY = "rejoin.device";
-/** Who was logged in last: tells one whose log-in has ended from one who comes for the first time. */
+/** The last user: distinguishes an ended login from a first visit. */
 const USER_KEY = "rejoin.user";
-const FRAGMENT = /#login=([^&\s]+)/;
-const AGAIN_MS = 2_000;
-const LOG_IN_CODES = new Set(["authentication_failed", "token_expired", "token_revoked", "not_authenticated"]);
+const LOGIN_FRAGMENT = /#login=([^&\s]+)/;
+const RETRY_MS = 2_000;
+const NOT_LOGGED_IN_CODES = new Set([
+  "authentication_failed",
+  "token_expired",
+  "token_revoked",
+  "not_authenticated",
+]);
 
 export interface Me {
   user_id: string;
-  /** Milliseconds since the epoch, or null for a log-in without an end. */
+  /** Milliseconds since the epoch; null for a login that does not expire. */
   expires_at: number | null;
   admin: boolean;
-  /** The id of this browser's session; none where no log-in is needed. */
+  /** The id of the browser session; absent on servers without login. */
   browser_session?: string;
 }
 
-/** What logs somebody in: a token, or the code of a log-in link. */
-type Proof = { token: string } | { code: string };
+/** A token, or the code of a login link. */
+type Credential = { token: string } | { code: string };
 
-/** A log-in link of another user than the one who is logged in. */
-export interface Switch {
+/** A login link of another user, waiting for confirmation. */
+export interface UserSwitch {
   from: string;
   to: Pick<Me, "user_id" | "admin">;
-  proof: Proof;
+  credential: Credential;
 }
 
-/** Null while nobody is logged in; undefined until the server has said. */
+/** Null if not logged in; undefined until the server's first reply. */
 export const me = signal<Me | null | undefined>(undefined);
 
-/** Why the log-in page is shown, if there is something to say. */
-export const logInReason = signal<string | null>(null);
+/** The reason for the login page, if there is one. */
+export const loginReason = signal<string | null>(null);
 
-/** Whether the server could not be asked who is logged in. */
+/** True if the server could not be reached for the first check. */
 export const unreachable = signal(false);
 
-/** What a log-in link asks for and the person has to agree to. */
-export const switching = signal<Switch | null>(null);
+/** The user switch that waits for confirmation. */
+export const pendingSwitch = signal<UserSwitch | null>(null);
 
-/** Of a log-in link, until the server has said who is logged in. */
-let offered: Proof | null = null;
+/** The credential of a login link, until the current login is known. */
+let linkCredential: Credential | null = null;
 
 const otherTabs = new BroadcastChannel("rejoin.account");
 
-/** Takes a token, a code, or a link with one of them; whether it was accepted. */
+/** Logs in with a token, a code, or a login link. Returns `true` if it was accepted. */
 export async function logIn(text: string): Promise<boolean> {
-  return exchangeProof(toProof(FRAGMENT.exec(text)?.[1] ?? text.trim()));
+  return logInWith(parseCredential(LOGIN_FRAGMENT.exec(text)?.[1] ?? text.trim()));
 }
 
-/** Answers the question of `switching`. */
-export async function switchUser(agreed: boolean): Promise<void> {
-  const proof = switching.value?.proof;
-  switching.value = null;
-  if (agreed && proof !== undefined) await exchangeProof(proof);
+/** Confirms or cancels `pendingSwitch`. */
+export async function switchUser(confirmed: boolean): Promise<void> {
+  const credential = pendingSwitch.value?.credential;
+  pendingSwitch.value = null;
+  if (confirmed && credential !== undefined) await logInWith(credential);
 }
 
-/** Makes a session of a proof, in place of the one that this browser has. */
-async function exchangeProof(proof: Proof): Promise<boolean> {
+/** Replaces the browser session. Returns `true` if the credential was accepted. */
+async function logInWith(credential: Credential): Promise<boolean> {
   const { id, name } = device();
+
   try {
-    await exchange("POST", "login", inJson({ ...proof, device_id: id, device_name: name }));
+    const body = { ...credential, device_id: id, device_name: name };
+    await fetchApi("POST", "login", asJson(body));
   } catch (error) {
-    if (me.value) notifyFailure("You were not logged in anew.", error);
-    else logInReason.value = error instanceof RejoinError ? asSentence(error.message) : "The server could not be reached.";
+    if (me.value) notifyFailure("Could not log in with the link.", error);
+    else if (error instanceof RejoinError) loginReason.value = asSentence(error.message);
+    else loginReason.value = "The server could not be reached.";
     me.value ??= null;
     return false;
   }
+
   otherTabs.postMessage("changed");
-  await checkLogIn();
+  await checkLogin();
   return true;
 }
 
-/** Uses a log-in link. Asks first if it would switch the user: any page may link here. */
-async function takeOffer(proof: Proof): Promise<void> {
+/** Logs in with a login link. Asks before a user switch: any website may link to this page. */
+async function applyLoginLink(credential: Credential): Promise<void> {
   const current = me.value;
   if (!current) {
-    await exchangeProof(proof);
+    await logInWith(credential);
     return;
   }
+
   try {
-    const to = await exchange<Switch["to"]>("POST", "login/check", inJson(proof));
-    const same = to.user_id === current.user_id && to.admin === current.admin;
-    if (same) await exchangeProof(proof);
-    else switching.value = { from: current.user_id, to, proof };
+    const to = await fetchApi<UserSwitch["to"]>("POST", "login/check", asJson(credential));
+    const isSame = to.user_id === current.user_id && to.admin === current.admin;
+    if (isSame) await logInWith(credential);
+    else pendingSwitch.value = { from: current.user_id, to, credential };
   } catch (error) {
-    notifyFailure("You were not logged in anew.", error);
+    notifyFailure("Could not log in with the link.", error);
   }
 }
 
-/** A token has dots (RFC 7519), a code has none. */
-function toProof(text: string): Proof {
+/** Distinguishes tokens from codes: only tokens contain dots (RFC 7519). */
+function parseCredential(text: string): Credential {
   return text.includes(".") ? { token: text } : { code: text };
 }
 
-function inJson(body: unknown): RequestInit {
+function asJson(body: unknown): RequestInit {
   return { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
 }
 
 export async function logOut(): Promise<void> {
   try {
-    await exchange("POST", "logout");
+    await fetchApi("POST", "logout");
   } catch (error) {
-    // A log-in that had ended already needs no end.
-    if (!(error instanceof RejoinError && LOG_IN_CODES.has(error.code))) {
-      notifyFailure("You were not logged out.", error);
+    // A login that has already ended needs no logout.
+    if (!isNotLoggedIn(error)) {
+      notifyFailure("Could not log out.", error);
       return;
     }
   }
+
   localStorage.removeItem(USER_KEY);
-  loggedOut(null);
+  setLoggedOut(null);
   otherTabs.postMessage("changed");
 }
 
-/** The server does not know this browser any more. */
-export function loggedOut(reason: string | null): void {
-  logInReason.value = reason;
+/** Shows the login page. */
+export function setLoggedOut(reason: string | null): void {
+  loginReason.value = reason;
   me.value = null;
 }
 
-/** Asks the server who is logged in. */
-export async function checkLogIn(): Promise<void> {
+/** Fetches the current login, then applies a login link that was opened meanwhile. */
+export async function checkLogin(): Promise<void> {
   try {
-    const answer = await exchange<Me>("GET", "me");
-    logInReason.value = null;
-    localStorage.setItem(USER_KEY, answer.user_id);
+    const reply = await fetchApi<Me>("GET", "me");
+    loginReason.value = null;
+    localStorage.setItem(USER_KEY, reply.user_id);
+
     const known = me.value;
-    // The end of a session moves with each use; it makes no new log-in.
-    const same = known?.user_id === answer.user_id && known.browser_session === answer.browser_session;
-    if (!same || known.admin !== answer.admin) me.value = answer;
+    // `expires_at` moves with each use and does not make it another login.
+    const isSame =
+      known?.user_id === reply.user_id &&
+      known.browser_session === reply.browser_session &&
+      known.admin === reply.admin;
+    if (!isSame) me.value = reply;
   } catch (error) {
-    if (error instanceof RejoinError && LOG_IN_CODES.has(error.code)) {
-      const ended = localStorage.getItem(USER_KEY) === null ? null : "Your log-in has ended.";
-      if (me.value !== null && offered === null) loggedOut(ended);
+    if (isNotLoggedIn(error)) {
+      const wasLoggedIn = localStorage.getItem(USER_KEY) !== null;
+      if (me.value !== null && linkCredential === null) {
+        setLoggedOut(wasLoggedIn ? "You have been logged out." : null);
+      }
     } else if (me.value === undefined) {
       unreachable.value = true;
-      setTimeout(() => void checkLogIn(), AGAIN_MS);
+      setTimeout(() => void checkLogin(), RETRY_MS);
       return;
     }
   }
+
   unreachable.value = false;
-  const proof = offered;
-  offered = null;
-  if (proof !== null) await takeOffer(proof);
+  const credential = linkCredential;
+  linkCredential = null;
+  if (credential !== null) await applyLoginLink(credential);
 }
 
-/** Uses the session once more, which moves its end; whether it ends later than a time. */
-export async function lastsLonger(than: number): Promise<boolean> {
-  const answer = await exchange<Me>("GET", "me").catch(() => null);
-  return answer !== null && answer.expires_at !== null && answer.expires_at > than;
+/** Extends the browser session by using it. Returns `true` if it now ends after `time`. */
+export async function extendLogin(time: number): Promise<boolean> {
+  const reply = await fetchApi<Me>("GET", "me").catch(() => null);
+  return reply !== null && reply.expires_at !== null && reply.expires_at > time;
 }
 
-/** Asks the server as the one who is logged in. Rejects as `exchange` does. */
-export async function ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+/** Sends an API request as the logged-in user. Rejects like `fetchApi`. */
+export async function callApi<Reply>(method: string, path: string, body?: unknown): Promise<Reply> {
   try {
-    return await exchange<Answer>(method, path, body === undefined ? {} : inJson(body));
+    return await fetchApi<Reply>(method, path, body === undefined ? {} : asJson(body));
   } catch (error) {
-    if (error instanceof RejoinError && LOG_IN_CODES.has(error.code)) void checkLogIn();
+    if (isNotLoggedIn(error)) void checkLogin();
     throw error;
   }
 }
 
-/** The same for all tabs of this browser. */
+function isNotLoggedIn(error: unknown): boolean {
+  return error instanceof RejoinError && NOT_LOGGED_IN_CODES.has(error.code);
+}
+
+/** Returns this browser's device, which all its tabs share. */
 export function device(): { id: string; name: string } {
   let id = localStorage.getItem(DEVICE_KEY);
   if (id === null) {
-    id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const bytes = crypto.getRandomValues(new Uint8Array(12));
+    id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
     localStorage.setItem(DEVICE_KEY, id);
   }
+
   return { id, name: deviceName(navigator.userAgent) };
 }
 
-/** What a log-in link holds must not stay in the address, nor in the history. */
-function takeFromAddress(): Proof | null {
-  const text = FRAGMENT.exec(location.hash)?.[1];
+/** Removes the credential from the address, so that it is not kept in the history. */
+function takeLinkCredential(): Credential | null {
+  const text = LOGIN_FRAGMENT.exec(location.hash)?.[1];
   if (text === undefined) return null;
+
   history.replaceState(null, "", location.pathname + location.search);
-  return toProof(text);
+  return parseCredential(text);
 }
 
-function begin(): void {
-  offered = takeFromAddress() ?? offered;
-  if (offered !== null || me.value === undefined) void checkLogIn();
+function start(): void {
+  linkCredential = takeLinkCredential() ?? linkCredential;
+  if (linkCredential !== null || me.value === undefined) void checkLogin();
 }
 
-otherTabs.addEventListener("message", () => void checkLogIn());
-// A log-in link may be opened in a tab that is already here.
-addEventListener("hashchange", begin);
-begin();
+otherTabs.addEventListener("message", () => void checkLogin());
+// A login link may be opened in a tab that already shows this page.
+addEventListener("hashchange", start);
+start();

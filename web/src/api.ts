@@ -1,26 +1,43 @@
-// Asking the server over HTTP: below the page's base, with its cookie.
+// Requests to the HTTP API, below the page's base and with its cookie.
 
 import { RejoinError } from "rejoin";
 
-/** Where something of the server is, whatever the path that it is served under. */
+/** Returns the address of a path below the page's base. */
 export function pageUrl(path: string): URL {
   return new URL(path, document.baseURI);
 }
 
-/** What the answer carries; null if it carries nothing. Rejects with a `RejoinError`, or as `fetch` does. */
-export async function exchange<Answer>(method: string, path: string, init: RequestInit = {}): Promise<Answer> {
-  const response = await fetch(pageUrl(`api/v1/${path}`), { method, credentials: "same-origin", ...init });
-  if (!response.ok) throw await refusal(response);
-  return (response.status === 204 ? null : await response.json()) as Answer;
+/**
+ * Sends a request. Returns the JSON of the response; null if it has no content.
+ *
+ * Rejects with a `RejoinError` for error responses, and like `fetch` for network errors.
+ */
+export async function fetchApi<Reply>(
+  method: string,
+  path: string,
+  init: RequestInit = {},
+): Promise<Reply> {
+  const options = { method, credentials: "same-origin" as const, ...init };
+  const response = await fetch(pageUrl(`api/v1/${path}`), options);
+  if (!response.ok) throw await toError(response);
+
+  return (response.status === 204 ? null : await response.json()) as Reply;
 }
 
-/** The server's problem (RFC 9457); somebody in between may have answered instead. */
-async function refusal(response: Response): Promise<RejoinError> {
-  const said: unknown = await response.json().catch(() => null);
-  const problem = (said ?? {}) as { code?: string; title?: string; detail?: string; retryable?: boolean };
+/** Converts a problem document (RFC 9457), or the response of a proxy that sends none. */
+async function toError(response: Response): Promise<RejoinError> {
+  const body: unknown = await response.json().catch(() => null);
+  const problem = (body ?? {}) as {
+    code?: string;
+    title?: string;
+    detail?: string;
+    retryable?: boolean;
+  };
+
   return new RejoinError({
     code: problem.code ?? (response.status === 401 ? "authentication_failed" : "internal"),
-    message: problem.detail || problem.title || `the server answered with status ${response.status}`,
+    message:
+      problem.detail || problem.title || `the server responded with status ${response.status}`,
     retryable: problem.retryable ?? response.status >= 500,
   });
 }

@@ -1,16 +1,16 @@
-// The page's frame: the list at one side, the open terminal at the other.
+// The page: the login, or the list of terminals beside the open one.
 
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { me, unreachable } from "./account";
 import { Bar, drawerOpen } from "./bar";
+import { connectionState } from "./connection";
 import { DeviceList } from "./device-list";
-import { connectionState } from "./link";
-import { LogIn } from "./log-in";
+import { LoginPage } from "./login-page";
 import { NewTerminal } from "./new-terminal";
 import { Notices } from "./notices";
 import { openSession, route } from "./route";
-import { hides } from "./session-filter";
+import { isFiltering } from "./session-filter";
 import { SessionList } from "./session-list";
 import { SessionView } from "./session-view";
 import { filter, sessionInfo, sessions, sessionTitle } from "./sessions";
@@ -28,10 +28,11 @@ export function App() {
 
 function Content() {
   if (me.value) return <Workspace />;
-  if (me.value === null) return <LogIn />;
+  if (me.value === null) return <LoginPage />;
+
   return (
-    <main class="nothing whole">
-      <p role="status">{unreachable.value ? "The server cannot be reached. Trying again…" : ""}</p>
+    <main class="placeholder full-page">
+      <p role="status">{unreachable.value ? "Cannot reach the server. Retrying…" : ""}</p>
     </main>
   );
 }
@@ -45,24 +46,28 @@ function Workspace() {
     document.title = open === undefined ? title : sessionTitle(open);
   });
   useSignalEffect(() => {
-    // Whatever was chosen in the drawer is behind it.
-    route.value;
+    // Any navigation closes the drawer, which would cover its result.
+    void route.value;
     drawerOpen.value = false;
   });
   useEffect(() => {
-    const key = (event: KeyboardEvent) => {
+    const handleKey = (event: KeyboardEvent) => {
       if (event.key === "Escape" && drawerOpen.value) drawerOpen.value = false;
       if (!(event.ctrlKey && event.shiftKey && event.code === "KeyL")) return;
+
       event.preventDefault();
       drawerOpen.value = true;
       const entries = list.current;
-      (entries?.querySelector<HTMLElement>("[aria-current]") ?? entries?.querySelector("a, button"))?.focus();
+      (
+        entries?.querySelector<HTMLElement>("[aria-current]") ?? entries?.querySelector("a, button")
+      )?.focus();
     };
-    addEventListener("keydown", key);
-    return () => removeEventListener("keydown", key);
+    addEventListener("keydown", handleKey);
+    return () => removeEventListener("keydown", handleKey);
   }, []);
 
   const id = openSession.value;
+
   return (
     <div class="workspace" data-drawer={drawerOpen.value ? "open" : undefined}>
       <SessionList elementRef={list} />
@@ -80,9 +85,9 @@ function Workspace() {
         {route.value.name === "home" && (
           <>
             <Bar>
-              <h1 class="title" />
+              <h1 class="title">Terminals</h1>
             </Bar>
-            <Nothing />
+            <EmptyView />
           </>
         )}
         {id !== null && <SessionView key={id} id={id} />}
@@ -91,13 +96,18 @@ function Workspace() {
   );
 }
 
-function Nothing() {
-  const waiting = sessions.value === null && connectionState.value.name !== "closed";
-  if (waiting) return <div class="nothing" />;
+function EmptyView() {
+  const isLoading = sessions.value === null && connectionState.value.name !== "closed";
+  if (isLoading) return <div class="placeholder" />;
+
+  const hasTerminals = sessions.value?.length || isFiltering(filter.value);
+
   return (
-    <div class="nothing">
-      <p>{sessions.value?.length || hides(filter.value) ? "No terminal is open here." : "There are no terminals yet."}</p>
-      <p class="faint">A terminal goes on when this page is closed. Come back to it from any device.</p>
+    <div class="placeholder">
+      <p>{hasTerminals ? "No terminal is open." : "You have no terminals yet."}</p>
+      <p class="faint">
+        Terminals keep running when you close this page. Open them again on any device.
+      </p>
       <NewTerminal />
     </div>
   );

@@ -1,10 +1,10 @@
-// The line over the terminal: the way to the list, what is open, how the connection is.
+// The bar above the terminal: the button of the list, the title, the connection's status.
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { Status } from "./status";
 
-/** On narrow windows the list is a drawer. */
+/** True if the list is open on narrow windows, where it is a drawer. */
 export const drawerOpen = signal(false);
 
 export function Bar({ children }: { children: ComponentChildren }) {

@@ -1,38 +1,39 @@
-// The page of devices: what is connected or logged in as this user, and the way to end that.
+// The page of devices: the user's connections and browser sessions, and the buttons to end them.
 
 import { useEffect } from "preact/hooks";
 import { device } from "./account";
 import { Bar } from "./bar";
+import { connectionState } from "./connection";
 import {
   type BrowserSession,
   browserSessions,
-  byDevice,
   type ConnectionInfo,
   connections,
   type Device,
   disconnect,
   disconnectDevice,
-  followDevices,
+  groupByDevice,
   logOutBrowser,
   moreConnections,
   refreshConnections,
+  watchDevices,
 } from "./devices";
-import { connectionState } from "./link";
 import { useNow } from "./status";
 import { age, shortAgent } from "./wording";
 
-/** Presence tells of devices, not of each connection, nor when it was heard. */
+/** Presence reports devices only: connections and their activity need requests. */
 const REFRESH_MS = 5_000;
 
 export function DeviceList() {
   const now = useNow(REFRESH_MS);
-  useEffect(followDevices, []);
+  useEffect(watchDevices, []);
   useEffect(() => {
     if (document.visibilityState === "visible") void refreshConnections();
   }, [now]);
 
   const list = connections.value;
   const here = device().id;
+
   return (
     <>
       <Bar>
@@ -42,14 +43,16 @@ export function DeviceList() {
         {list !== null && (
           <>
             <p class="faint">
-              Everything that is connected or logged in as you. What you disconnect stays away until somebody connects it
-              again; what you log out needs a new log-in.
+              Devices that are connected or logged in as you. A disconnected device can connect
+              again. A browser that you log out has to log in again.
             </p>
-            {byDevice(list, browserSessions.value ?? [], here).map((found) => (
+            {groupByDevice(list, browserSessions.value ?? [], here).map((found) => (
               <DeviceCard key={found.id ?? ""} device={found} here={found.id === here} now={now} />
             ))}
-            {list.length === 0 && <p class="faint">Nothing is connected.</p>}
-            {moreConnections.value && <p class="faint">There are more than are listed here.</p>}
+            {list.length === 0 && <p class="faint">No devices are connected.</p>}
+            {moreConnections.value && (
+              <p class="faint">You have more connections than are listed here.</p>
+            )}
           </>
         )}
       </div>
@@ -58,14 +61,17 @@ export function DeviceList() {
 }
 
 function DeviceCard({ device, here, now }: { device: Device; here: boolean; now: number }) {
-  const { id, name, connections: list, logIns } = device;
-  const title = id === null ? "Without a device" : name || id;
+  const { id, name, connections: list, browserSessions } = device;
+  const title = id === null ? "Unknown device" : name || id;
+
   return (
     <section class="device" aria-label={title}>
       <header>
         <div class="device-name">
           <h2 class="ellipsis">{title}</h2>
-          {id !== null && <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>}
+          {id !== null && (
+            <p class="faint device-id ellipsis">{here ? `this browser · ${id}` : id}</p>
+          )}
         </div>
         {id !== null && list.length > 0 && (
           <button type="button" class="plain" onClick={() => void disconnectDevice(id)}>
@@ -75,21 +81,22 @@ function DeviceCard({ device, here, now }: { device: Device; here: boolean; now:
       </header>
       <ul>
         {list.map((info) => (
-          <Entry key={info.id} info={info} now={now} />
+          <ConnectionEntry key={info.id} info={info} now={now} />
         ))}
-        {logIns.map((session) => (
-          <LogInEntry key={session.id} session={session} now={now} />
+        {browserSessions.map((session) => (
+          <BrowserSessionEntry key={session.id} session={session} now={now} />
         ))}
       </ul>
     </section>
   );
 }
 
-function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
+function ConnectionEntry({ info, now }: { info: ConnectionInfo; now: number }) {
   const state = connectionState.value;
   const here = state.name === "connected" && state.auth.connection_id === info.id;
   const agent = shortAgent(info.user_agent);
-  const words = [info.address, info.role_context].filter(Boolean).join(" · ");
+  const origin = [info.address, info.role_context].filter(Boolean).join(" · ");
+
   return (
     <li>
       <div class="connection">
@@ -97,43 +104,54 @@ function Entry({ info, now }: { info: ConnectionInfo; now: number }) {
           {agent}
           {here && <span class="faint"> · this page</span>}
         </p>
-        <p class="faint connection-facts">
-          {words !== "" && <span>{words}</span>}
+        <p class="faint connection-details">
+          {origin !== "" && <span>{origin}</span>}
           <span>
             connected <Age time={info.connected_at} now={now} />
           </span>
           <span>
-            last heard <Age time={info.last_heard_at} now={now} />
+            last active <Age time={info.last_heard_at} now={now} />
           </span>
         </p>
       </div>
-      <button type="button" class="link" aria-label={`Disconnect ${agent} ${info.id}`} onClick={() => void disconnect(info.id)}>
+      <button
+        type="button"
+        class="link"
+        aria-label={`Disconnect ${agent} ${info.id}`}
+        onClick={() => void disconnect(info.id)}
+      >
         Disconnect
       </button>
     </li>
   );
 }
 
-function LogInEntry({ session, now }: { session: BrowserSession; now: number }) {
+function BrowserSessionEntry({ session, now }: { session: BrowserSession; now: number }) {
   const agent = shortAgent(session.user_agent);
+
   return (
-    <li class="kept-log-in">
+    <li class="browser-session">
       <div class="connection">
         <p class="ellipsis" title={session.user_agent ?? ""}>
-          Logged in
+          Login
           <span class="faint"> · {session.current ? "this browser" : agent}</span>
         </p>
-        <p class="faint connection-facts">
+        <p class="faint connection-details">
           {session.address !== null && <span>{session.address}</span>}
           <span>
-            since <Age time={session.created_at} now={now} />
+            logged in <Age time={session.created_at} now={now} />
           </span>
           <span>
             last used <Age time={session.last_used_at} now={now} />
           </span>
         </p>
       </div>
-      <button type="button" class="link" aria-label={`Log out ${agent} ${session.id}`} onClick={() => void logOutBrowser(session)}>
+      <button
+        type="button"
+        class="link"
+        aria-label={`Log out ${agent} ${session.id}`}
+        onClick={() => void logOutBrowser(session)}
+      >
         Log out
       </button>
     </li>
@@ -142,6 +160,7 @@ function LogInEntry({ session, now }: { session: BrowserSession; now: number }) 
 
 function Age({ time, now }: { time: number; now: number }) {
   const ago = age(time, now);
+
   return (
     <time dateTime={new Date(time).toISOString()} title={new Date(time).toLocaleString()}>
       {ago === "just now" ? ago : `${ago} ago`}

@@ -1,9 +1,9 @@
-// The devices of the one who is logged in: their connections, and the browsers that are logged in.
+// The user's devices: their connections and the browsers that are logged in.
 
 import { effect, signal } from "@preact/signals";
 import { RejoinError, type Unsubscribe } from "rejoin";
-import { ask, logOut, me } from "./account";
-import { connection } from "./link";
+import { callApi, logOut, me } from "./account";
+import { connection } from "./connection";
 import { notifyFailure } from "./notices";
 
 export interface ConnectionInfo {
@@ -31,7 +31,7 @@ export interface BrowserSession {
   created_at: number;
   last_used_at: number;
   expires_at: number;
-  /** Whether it is this browser's. */
+  /** True if it belongs to this browser. */
   current: boolean;
 }
 
@@ -39,32 +39,34 @@ export interface Device {
   id: string | null;
   name: string | null;
   connections: ConnectionInfo[];
-  logIns: BrowserSession[];
+  browserSessions: BrowserSession[];
 }
 
-/** Null until the first answer. */
+/** Null until the first reply. */
 export const connections = signal<ConnectionInfo[] | null>(null);
-/** Null until the first answer. */
+/** Null until the first reply. */
 export const browserSessions = signal<BrowserSession[] | null>(null);
-/** Whether there are more than are listed. */
+/** True if `connections` is incomplete. */
 export const moreConnections = signal(false);
 
 const GONE_CODES = new Set<string>(["unknown_connection", "not_found"]);
 
-let asking = false;
-let askAgain = false;
+let isRefreshing = false;
+let refreshAgain = false;
 
-/** Keeps the list fresh until it is stopped: whoever comes or goes is told by presence. */
-export function followDevices(): Unsubscribe {
+/** Keeps the list up to date with the user's presence. Returns a function that stops it. */
+export function watchDevices(): Unsubscribe {
   let stop: Unsubscribe = () => {};
   const stopEffect = effect(() => {
     const user = me.value?.user_id;
     stop();
     stop = () => {};
     if (user === undefined) return;
+
     void refreshConnections();
     stop = connection.followPresence({ user }, () => void refreshConnections());
   });
+
   return () => {
     stopEffect();
     stop();
@@ -73,73 +75,93 @@ export function followDevices(): Unsubscribe {
   };
 }
 
-/** By device, this browser's first, then the one that came last. */
-export function byDevice(list: ConnectionInfo[], logIns: BrowserSession[], here: string): Device[] {
+/** Groups by device: this browser first, then the latest connection, then unknown devices. */
+export function groupByDevice(
+  connections: ConnectionInfo[],
+  browserSessions: BrowserSession[],
+  here: string,
+): Device[] {
   const devices = new Map<string | null, Device>();
-  const found = (id: string | null, name: string | null) => {
-    const device = devices.get(id) ?? { id, name, connections: [], logIns: [] };
+  const deviceOf = (id: string | null, name: string | null) => {
+    const device = devices.get(id) ?? { id, name, connections: [], browserSessions: [] };
     devices.set(id, device);
     return device;
   };
-  const newestFirst = [...list].sort((one, other) => other.connected_at - one.connected_at);
-  for (const info of newestFirst) found(info.device, info.device_name).connections.push(info);
-  for (const logIn of logIns) found(logIn.device, logIn.device_name).logIns.push(logIn);
+
+  const newestFirst = [...connections].sort((one, other) => other.connected_at - one.connected_at);
+  for (const info of newestFirst) {
+    deviceOf(info.device, info.device_name).connections.push(info);
+  }
+
+  for (const session of browserSessions) {
+    deviceOf(session.device, session.device_name).browserSessions.push(session);
+  }
+
   const rank = ({ id }: Device) => (id === here ? 0 : id === null ? 2 : 1);
   return [...devices.values()].sort((one, other) => rank(one) - rank(other));
 }
 
-/** Logs a browser out, wherever it is. */
+/** Ends a browser session, of this browser or another one. */
 export async function logOutBrowser({ id, current }: BrowserSession): Promise<void> {
-  const user = me.value?.user_id ?? "";
-  if (current) await logOut();
-  else {
-    const path = `users/${encodeURIComponent(user)}/browser-sessions/${encodeURIComponent(id)}`;
-    await end("The browser was not logged out.", () => ask("DELETE", path));
+  if (current) {
+    await logOut();
+    return;
   }
+
+  const path = `${userPath()}/browser-sessions/${encodeURIComponent(id)}`;
+  await change("Could not log out the browser.", () => callApi("DELETE", path));
 }
 
 export async function disconnect(id: string): Promise<void> {
-  await end("The connection was not ended.", () => ask("DELETE", `connections/${encodeURIComponent(id)}`));
+  const path = `connections/${encodeURIComponent(id)}`;
+  await change("Could not disconnect.", () => callApi("DELETE", path));
 }
 
 export async function disconnectDevice(device: string): Promise<void> {
-  const user = me.value?.user_id ?? "";
-  await end("The device was not disconnected.", () =>
-    ask("POST", `users/${encodeURIComponent(user)}/disconnect`, { device }),
-  );
+  const path = `${userPath()}/disconnect`;
+  await change("Could not disconnect the device.", () => callApi("POST", path, { device }));
 }
 
-async function end(otherwise: string, act: () => Promise<unknown>): Promise<void> {
+async function change(failure: string, act: () => Promise<unknown>): Promise<void> {
   try {
     await act();
   } catch (error) {
-    // What is gone already needs no end.
-    if (!(error instanceof RejoinError && GONE_CODES.has(error.code))) notifyFailure(otherwise, error);
+    const isGone = error instanceof RejoinError && GONE_CODES.has(error.code);
+    if (!isGone) notifyFailure(failure, error);
   }
-  // A device that may still come back is no news to presence yet.
+
+  // Presence reports a lost device only after its grace period.
   void refreshConnections();
 }
 
-/** One question at a time: many may come and go at once. */
+/** Fetches the list. Calls during a request cause one more request after it. */
 export async function refreshConnections(): Promise<void> {
-  askAgain = asking;
+  refreshAgain = isRefreshing;
   const user = me.value?.user_id;
-  if (asking || user === undefined) return;
-  asking = true;
+  if (isRefreshing || user === undefined) return;
+
+  isRefreshing = true;
   try {
-    const path = `users/${encodeURIComponent(user)}`;
-    const [answer, kept] = await Promise.all([
-      ask<{ connections: ConnectionInfo[]; next: string | null }>("GET", `${path}/connections`),
-      ask<{ browser_sessions: BrowserSession[] }>("GET", `${path}/browser-sessions`),
+    const path = userPath();
+    const [page, logins] = await Promise.all([
+      callApi<{ connections: ConnectionInfo[]; next: string | null }>("GET", `${path}/connections`),
+      callApi<{ browser_sessions: BrowserSession[] }>("GET", `${path}/browser-sessions`),
     ]);
+
+    // The user may have changed during the request.
     if (me.value?.user_id === user) {
-      connections.value = answer.connections;
-      moreConnections.value = answer.next !== null;
-      browserSessions.value = kept.browser_sessions;
+      connections.value = page.connections;
+      moreConnections.value = page.next !== null;
+      browserSessions.value = logins.browser_sessions;
     }
   } catch (error) {
-    if (error instanceof RejoinError) notifyFailure("The devices could not be listed.", error);
+    if (error instanceof RejoinError) notifyFailure("Could not load the devices.", error);
   }
-  asking = false;
-  if (askAgain) void refreshConnections();
+
+  isRefreshing = false;
+  if (refreshAgain) void refreshConnections();
+}
+
+function userPath(): string {
+  return `users/${encodeURIComponent(me.value?.user_id ?? "")}`;
 }

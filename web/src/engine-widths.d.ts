@@ -1,9 +1,9 @@
-// The types of the engine's table of widths, which is shared as JavaScript.
+// Types of the screen engine's table of widths, which is JavaScript.
 
 declare module "*/rejoin-screen/xterm/unicode.mjs" {
   import type { IUnicodeVersionProvider } from "@xterm/xterm";
 
-  /** Ranges of code points, first and last, by their width in columns. */
+  /** Ranges of code points (first and last), by width in columns. */
   export type Widths = Record<"0" | "2", number[][]>;
 
   export class EngineWidths implements IUnicodeVersionProvider {

@@ -1,4 +1,4 @@
-// The keys that a phone's keyboard lacks.
+// Keys that the keyboards of phones lack.
 
 import type { Signal } from "@preact/signals";
 import type { Screen } from "./screen";
@@ -10,14 +10,22 @@ interface KeyBarProps {
 }
 
 export function KeyBar({ send, modifiers, screen }: KeyBarProps) {
-  const arrow = (letter: string) => send(screen.emulator.modes.applicationCursorKeysMode ? `\x1bO${letter}` : `\x1b[${letter}`);
+  // Programs choose between both encodings of arrow keys (DECCKM).
+  const arrow = (letter: string) =>
+    send(screen.emulator.modes.applicationCursorKeysMode ? `\x1bO${letter}` : `\x1b[${letter}`);
   const toggle = (name: "ctrl" | "alt") => {
     modifiers.value = { ...modifiers.value, [name]: !modifiers.value[name] };
     screen.emulator.focus();
   };
+
   return (
-    // A press must not take the focus from the terminal, or the keyboard would close.
-    <div class="key-bar" role="toolbar" aria-label="Keys" onPointerDown={(event) => event.preventDefault()}>
+    // A press must not take the focus from the terminal: the keyboard would close.
+    <div
+      class="key-bar"
+      role="toolbar"
+      aria-label="Keys"
+      onPointerDown={(event) => event.preventDefault()}
+    >
       <Key label="esc" name="Escape" act={() => send("\x1b")} />
       <Key label="tab" name="Tab" act={() => send("\t")} />
       <Key label="ctrl" name="Control" pressed={modifiers.value.ctrl} act={() => toggle("ctrl")} />
@@ -30,7 +38,17 @@ export function KeyBar({ send, modifiers, screen }: KeyBarProps) {
   );
 }
 
-function Key({ label, name, pressed, act }: { label: string; name: string; pressed?: boolean; act: () => void }) {
+function Key({
+  label,
+  name,
+  pressed,
+  act,
+}: {
+  label: string;
+  name: string;
+  pressed?: boolean;
+  act: () => void;
+}) {
   return (
     <button type="button" aria-label={name} aria-pressed={pressed} onClick={act}>
       {label}

@@ -1,4 +1,4 @@
-// The page: logged in or not.
+// The entry point of the pages.
 
 import "@xterm/xterm/css/xterm.css";
 import "./style/base.css";
@@ -6,7 +6,7 @@ import "./style/frame.css";
 import "./style/terminal.css";
 import "./style/overlays.css";
 import "./style/devices.css";
-import "./style/log-in.css";
+import "./style/login.css";
 import "./style/narrow.css";
 import { render } from "preact";
 import { App } from "./app";

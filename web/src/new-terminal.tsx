@@ -1,8 +1,8 @@
-// The button that starts a terminal, with a choice where there are several profiles.
+// The button that starts a terminal, with a menu if there are several profiles.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { connectionState } from "./link";
-import { lastRoom } from "./open-session";
+import { connectionState } from "./connection";
+import { lastFittingSize } from "./open-session";
 import { goTo } from "./route";
 import { createTerminal, profiles } from "./sessions";
 
@@ -14,15 +14,20 @@ export function NewTerminal() {
   const start = async (profile?: string) => {
     menu.current?.removeAttribute("open");
     setBusy(true);
-    const id = await createTerminal(lastRoom.value, profile);
+
+    const id = await createTerminal(lastFittingSize.value, profile);
     setBusy(false);
     if (id !== null) goTo(id);
   };
 
+  // `details` closes neither by Escape nor by a click outside.
   useEffect(() => {
     const close = (event: Event) => {
-      const leaves = event instanceof KeyboardEvent ? event.key === "Escape" : !menu.current?.contains(event.target as Node);
-      if (leaves) menu.current?.removeAttribute("open");
+      const isOutside =
+        event instanceof KeyboardEvent
+          ? event.key === "Escape"
+          : !menu.current?.contains(event.target as Node);
+      if (isOutside) menu.current?.removeAttribute("open");
     };
     addEventListener("pointerdown", close);
     addEventListener("keydown", close);
@@ -34,14 +39,25 @@ export function NewTerminal() {
 
   if (profiles.value.length < 2) {
     return (
-      <button type="button" class="primary" disabled={disabled} onClick={() => void start(profiles.value[0])}>
+      <button
+        type="button"
+        class="primary"
+        disabled={disabled}
+        onClick={() => void start(profiles.value[0])}
+      >
         New terminal
       </button>
     );
   }
+
   return (
     <details class="menu" ref={menu}>
-      <summary class="primary" aria-disabled={disabled} onClick={(event) => disabled && event.preventDefault()}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: a summary is interactive. */}
+      <summary
+        class="primary"
+        aria-disabled={disabled}
+        onClick={(event) => disabled && event.preventDefault()}
+      >
         New terminal
       </summary>
       <div class="choices">

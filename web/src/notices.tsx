@@ -1,11 +1,11 @@
-// Sentences that are shown for a while, over the page and not in it.
+// Notices that disappear after a while.
 
 import { signal } from "@preact/signals";
 import { RejoinError } from "rejoin";
 import { asSentence } from "./wording";
 
 const SHOWN_MS = 8_000;
-const MOST = 3;
+const MAX_NOTICES = 3;
 
 interface Notice {
   id: number;
@@ -15,20 +15,24 @@ interface Notice {
 const notices = signal<Notice[]>([]);
 let lastId = 0;
 
+/** Shows a notice. Ignores a text that is shown already. */
 export function notify(text: string): void {
   if (notices.value.some((notice) => notice.text === text)) return;
+
   const notice = { id: ++lastId, text };
-  notices.value = [...notices.value, notice].slice(-MOST);
+  notices.value = [...notices.value, notice].slice(-MAX_NOTICES);
   setTimeout(() => dismiss(notice.id), SHOWN_MS);
 }
 
-/** Says what failed, and why. */
-export function notifyFailure(what: string, error: unknown): void {
-  notify(`${what} ${explain(error)}`);
+/** Shows a failure and its cause. */
+export function notifyFailure(failure: string, error: unknown): void {
+  notify(`${failure} ${explain(error)}`);
 }
 
 function explain(error: unknown): string {
-  return error instanceof RejoinError ? asSentence(error.message) : "The server could not be reached.";
+  return error instanceof RejoinError
+    ? asSentence(error.message)
+    : "The server could not be reached.";
 }
 
 function dismiss(id: number): void {

@@ -1,64 +1,82 @@
-// A screen and the terminal that it shows, wired together.
+// The open session: connects a terminal of the client to a screen.
 
 import { computed, type Signal, signal } from "@preact/signals";
-import { type Connection, type Exit, type RejoinError, type Role, type SessionStatus, Terminal } from "rejoin";
-import { Clipboard } from "./clipboard";
-import { connection } from "./link";
+import {
+  type Attached,
+  type Connection,
+  type Exit,
+  type RejoinError,
+  type Role,
+  type SessionChange,
+  type SessionStatus,
+  Terminal,
+} from "rejoin";
+import { SessionClipboard } from "./clipboard";
+import { connection } from "./connection";
 import { Screen, type Size } from "./screen";
-import { noteChange } from "./sessions";
+import { applyChange } from "./sessions";
 import { terminalTheme } from "./theme";
 import { hasEnded } from "./wording";
 
 declare global {
-  /** For the browser's console: the page's connection, and the xterm.js that is on the screen. */
+  /** For the browser's console: the page's connection and the xterm.js on the screen. */
   var rejoin: { connection: Connection; terminal: Screen["emulator"] | null };
 }
 globalThis.rejoin = { connection, terminal: null };
 
-const RESIZE_MS = 80;
+const RESIZE_DELAY_MS = 80;
 
-/** What the last screen had room for: a new terminal is likely to get the same. */
-export const lastRoom = signal<Size>({ cols: 80, rows: 24 });
+/** The size that fitted the last screen, as the initial size of new terminals. */
+export const lastFittingSize = signal<Size>({ cols: 80, rows: 24 });
 
-/** What is known of the open session, beside its output. */
-export interface Facts {
+/** The state of the open session, apart from its output. */
+export interface SessionDetails {
   status: SessionStatus;
   exit: Exit | null;
   reason: string | null;
   size: Size;
   role: Role;
-  /** Whether this window's size is the session's; while it has no connection, what was last known. */
+  /** True if this window sets the session's size. Keeps its value while disconnected. */
   ownsSize: boolean;
 }
 
 /** A screen and the terminal that it shows. */
 export class OpenSession {
   readonly screen: Screen;
-  /** Of the key bar: applied to the next key. */
+  /** The modifiers of the key bar, applied to the next key. */
   readonly modifiers = signal({ ctrl: false, alt: false });
-  readonly clipboard: Clipboard;
+  readonly clipboard: SessionClipboard;
   readonly #terminal: Terminal;
-  readonly #facts: Signal<Facts | null>;
+  readonly #details: Signal<SessionDetails | null>;
   readonly #stopEffects: () => void;
-  #resizing: ReturnType<typeof setTimeout> | undefined;
+  #resizeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(id: string, element: HTMLElement, facts: Signal<Facts | null>, fail: (error: RejoinError | null) => void) {
-    this.#facts = facts;
-    this.clipboard = new Clipboard(id);
+  /** Attaches to a session. Calls `failed` with null once an attach succeeds. */
+  constructor(
+    id: string,
+    element: HTMLElement,
+    details: Signal<SessionDetails | null>,
+    failed: (error: RejoinError | null) => void,
+  ) {
+    this.#details = details;
+    this.clipboard = new SessionClipboard(id);
     this.screen = new Screen(element, terminalTheme.value, {
       input: (data) => this.#type(data),
-      room: (size) => this.#room(size),
+      fittingSize: (size) => this.#resize(size),
       copy: (base64) => this.clipboard.copy(base64),
     });
-    lastRoom.value = this.screen.room;
-    this.#terminal = new Terminal(connection, id, this.screen.room);
-    this.#follow(fail);
-    this.#stopEffects = this.#watch();
+    lastFittingSize.value = this.screen.fittingSize;
+
+    this.#terminal = new Terminal(connection, id, this.screen.fittingSize);
+    this.#listen(failed);
+    this.#stopEffects = this.#startEffects();
+
     globalThis.rejoin.terminal = this.screen.emulator;
+    // On touch devices, the focus would open the keyboard.
     if (!matchMedia("(pointer: coarse)").matches) this.screen.emulator.focus();
   }
 
-  /** A key of the key bar. */
+  /** Types a key of the key bar. */
   press(keys: string): void {
     this.#type(keys);
     this.screen.emulator.focus();
@@ -66,57 +84,74 @@ export class OpenSession {
 
   close(): void {
     this.#stopEffects();
-    clearTimeout(this.#resizing);
+    clearTimeout(this.#resizeTimer);
     this.clipboard.close();
     this.#terminal.detach();
     this.screen.dispose();
+
+    // The next session may have replaced it already.
     if (globalThis.rejoin.terminal === this.screen.emulator) globalThis.rejoin.terminal = null;
   }
 
-  #follow(fail: (error: RejoinError | null) => void): void {
+  #listen(failed: (error: RejoinError | null) => void): void {
     const terminal = this.#terminal;
-    terminal.on("attached", ({ verdict, status, exit, cols, rows, role, size_owner, title }) => {
-      fail(null);
-      // What is resumed goes on at the size that it was left at; the changes since come with the output.
-      const left = verdict === "resumed" ? this.#facts.value?.size : undefined;
-      const size = left ?? { cols, rows };
-      if (left === undefined) this.screen.resize(size);
-      this.#facts.value = { status, exit: exit ?? null, reason: null, size, role, ownsSize: isHere(size_owner) };
-      noteChange({ session: terminal.session, status, title, ...(exit && { exit }) });
+    terminal.on("attached", (attached) => {
+      failed(null);
+      this.#handleAttached(attached);
     });
     terminal.on("snapshot", (chunk) => this.screen.replace(chunk));
     terminal.on("output", (chunk) => this.screen.write(chunk));
-    terminal.on("session", (change) => {
-      const known = this.#facts.value;
-      if (known === null) return;
-      const size = { cols: change.cols ?? known.size.cols, rows: change.rows ?? known.size.rows };
-      if (size.cols !== known.size.cols || size.rows !== known.size.rows) this.screen.resize(size);
-      this.#facts.value = {
-        ...known,
-        size,
-        status: change.status ?? known.status,
-        exit: change.exit ?? known.exit,
-        reason: change.reason ?? known.reason,
-        ownsSize: change.size_owner === undefined ? known.ownsSize : isHere(change.size_owner),
-      };
-      noteChange(change);
-    });
-    terminal.on("failed", fail);
+    terminal.on("session", (change) => this.#handleChange(change));
+    terminal.on("failed", failed);
   }
 
-  #watch(): () => void {
-    // The size of what has ended cannot change any more.
-    const fixed = computed(() => {
-      const facts = this.#facts.value;
-      return facts !== null && (!facts.ownsSize || hasEnded(facts.status));
+  #handleAttached(attached: Attached): void {
+    const { verdict, status, exit = null, cols, rows, role, size_owner, title } = attached;
+    // A resume starts at the screen's size; the size changes since then follow with the output.
+    const previous = verdict === "resumed" ? this.#details.value?.size : undefined;
+    const size = previous ?? { cols, rows };
+    if (previous === undefined) this.screen.resize(size);
+
+    const ownsSize = isThisConnection(size_owner);
+    this.#details.value = { status, exit, reason: null, size, role, ownsSize };
+    applyChange({ session: this.#terminal.session, status, title, ...(exit && { exit }) });
+  }
+
+  #handleChange(change: SessionChange): void {
+    const known = this.#details.value;
+    if (known === null) return;
+
+    const size = { cols: change.cols ?? known.size.cols, rows: change.rows ?? known.size.rows };
+    if (size.cols !== known.size.cols || size.rows !== known.size.rows) this.screen.resize(size);
+
+    const { size_owner } = change;
+    this.#details.value = {
+      ...known,
+      size,
+      status: change.status ?? known.status,
+      exit: change.exit ?? known.exit,
+      reason: change.reason ?? known.reason,
+      ownsSize: size_owner === undefined ? known.ownsSize : isThisConnection(size_owner),
+    };
+    applyChange(change);
+  }
+
+  #startEffects(): () => void {
+    // An ended session keeps its size, so only scaling can fit it to this window.
+    const isScaled = computed(() => {
+      const details = this.#details.value;
+      return details !== null && (!details.ownsSize || hasEnded(details.status));
     });
     const stops = [
       terminalTheme.subscribe((theme) => this.screen.setTheme(theme)),
-      fixed.subscribe((scaled) => this.screen.scale(scaled)),
-      this.#facts.subscribe((facts) => {
-        this.screen.emulator.options.disableStdin = facts !== null && (hasEnded(facts.status) || facts.role === "viewer");
+      isScaled.subscribe((scaled) => this.screen.setScaled(scaled)),
+      this.#details.subscribe((details) => {
+        const isReadOnly =
+          details !== null && (hasEnded(details.status) || details.role === "viewer");
+        this.screen.emulator.options.disableStdin = isReadOnly;
       }),
     ];
+
     return () => {
       for (const stop of stops) stop();
     };
@@ -128,6 +163,7 @@ export class OpenSession {
       this.#terminal.input(data);
       return;
     }
+
     this.modifiers.value = { ctrl: false, alt: false };
     const code = data.toUpperCase().charCodeAt(0);
     // Ctrl keeps the low five bits of the characters from @ to _.
@@ -135,15 +171,15 @@ export class OpenSession {
     this.#terminal.input(alt ? `\x1b${key}` : key);
   }
 
-  #room(size: Size): void {
-    lastRoom.value = size;
-    clearTimeout(this.#resizing);
-    this.#resizing = setTimeout(() => this.#terminal.resize(size.cols, size.rows), RESIZE_MS);
+  #resize(size: Size): void {
+    lastFittingSize.value = size;
+    clearTimeout(this.#resizeTimer);
+    const resize = () => this.#terminal.resize(size.cols, size.rows);
+    this.#resizeTimer = setTimeout(resize, RESIZE_DELAY_MS);
   }
 }
 
-/** Whether a connection is this page's. */
-function isHere(id: string | null | undefined): boolean {
+function isThisConnection(id: string | null | undefined): boolean {
   const { state } = connection;
   return state.name === "connected" && state.auth.connection_id === id;
 }

@@ -1,4 +1,4 @@
-// Keeps the screen from answering what programs ask their terminal: the server answers, exactly once.
+// Suppresses the screen's answers to queries of programs, because the server answers them once.
 
 import type { IDisposable, IFunctionIdentifier, Terminal } from "@xterm/xterm";
 
@@ -22,43 +22,50 @@ const DCS_QUERIES: IFunctionIdentifier[] = [
   { intermediates: "+", final: "q" }, // XTGETTCAP
 ];
 
-/** Window operations that report: 11 to 21 but 12, 17 (not there). */
+/** Window operations that report; 12 and 17 do not exist. */
 const WINDOW_REPORTS = new Set([11, 13, 14, 15, 16, 18, 19, 20, 21]);
 
-/** OSC codes that set, or with `?` ask for, colours; 52 is the clipboard. */
+/** OSC codes that set a value, or with `?` query it: colours, and the clipboard (52). */
 const OSC_SET_OR_QUERY = [4, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 52];
 
 const FOCUS_EVENTS = 1004;
 
-export interface Muted {
-  /** Whether what the emulator emits at this moment is its own, not the person's. */
-  readonly muted: boolean;
+/** The registered handlers. */
+export interface QuerySuppressor {
+  /** True if the emulator's current output is its own, not the user's input. */
+  readonly suppressing: boolean;
   dispose(): void;
 }
 
-/** Swallows all queries in what the emulator parses from now on. */
-export function swallowQueries({ parser }: Emulator): Muted {
-  let muted = false;
+/** Drops all queries that the emulator parses. */
+export function suppressQueries({ parser }: Emulator): QuerySuppressor {
+  let suppressing = false;
   const handlers: IDisposable[] = [
     ...CSI_QUERIES.map((id) => parser.registerCsiHandler(id, () => true)),
     ...DCS_QUERIES.map((id) => parser.registerDcsHandler(id, () => true)),
-    ...OSC_SET_OR_QUERY.map((code) => parser.registerOscHandler(code, (data) => data.split(";").includes("?"))),
-    parser.registerCsiHandler({ final: "t" }, ([operation]) => WINDOW_REPORTS.has(Number(operation))),
-    // The emulator reports its focus at once when the mode is set, which a replay does too.
+    ...OSC_SET_OR_QUERY.map((code) =>
+      parser.registerOscHandler(code, (data) => data.split(";").includes("?")),
+    ),
+    parser.registerCsiHandler({ final: "t" }, ([operation]) =>
+      WINDOW_REPORTS.has(Number(operation)),
+    ),
+    // Setting the mode makes the emulator report its focus at once, also during a replay.
     parser.registerCsiHandler({ prefix: "?", final: "h" }, (modes) => {
       if (modes.includes(FOCUS_EVENTS)) {
-        muted = true;
-        // Parsing is synchronous, so no key can come before this.
+        suppressing = true;
+        // Parsing is synchronous: no key arrives before the microtask.
         queueMicrotask(() => {
-          muted = false;
+          suppressing = false;
         });
       }
+
       return false;
     }),
   ];
+
   return {
-    get muted() {
-      return muted;
+    get suppressing() {
+      return suppressing;
     },
     dispose() {
       for (const handler of handlers) handler.dispose();

@@ -1,25 +1,26 @@
-// One xterm.js in one element: what is parsed, in which order, and how large it is drawn.
+// An xterm.js in an element: its output, its order, and its drawn size.
 
 import { WebLinksAddon } from "@xterm/addon-web-links";
-import { type ITheme, Terminal as Emulator } from "@xterm/xterm";
+import { Terminal as Emulator, type ITheme } from "@xterm/xterm";
 import type { Chunk } from "rejoin";
-import { Characters } from "./characters";
 import { acceptClipboard } from "./clipboard";
-import { ENGINE_OPTIONS, followEngine } from "./engine";
-import { type Muted, swallowQueries } from "./queries";
+import { ENGINE_OPTIONS, matchEngine } from "./engine";
+import { type QuerySuppressor, suppressQueries } from "./queries";
+import { Utf8Splitter } from "./utf8-splitter";
 
-const FONT_FAMILY = 'ui-monospace, "SF Mono", "Cascadia Mono", "Segoe UI Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
+const FONT_FAMILY =
+  'ui-monospace, "SF Mono", "Cascadia Mono", "Segoe UI Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 const FONT_PX = 14;
-/** Below it, some fonts lose their underscores at the lower edge of the line. */
+/** Below it, some fonts lose their underscores at the bottom of the line. */
 const LINE_HEIGHT = 1.1;
-const SMALLEST_FONT_PX = 4;
+const MIN_FONT_PX = 4;
 const SCROLLBACK_LINES = 10_000;
-/** xterm.js draws its scroll bar over the right edge. */
+/** The width of the scroll bar, which xterm.js draws over the right edge. */
 const SCROLLBAR_PX = 12;
 
-/** Ends whatever sequence was cut off, then resets all, then the colours, which a reset leaves. */
+/** Ends a cut sequence, resets the terminal, then the colours, which a reset keeps. */
 const RESET = new TextEncoder().encode("\x18\x1bc\x1b]104\x07\x1b]110\x07\x1b]111\x07\x1b]112\x07");
-/** They do not count as a performance caveat everywhere. */
+/** Software renderers, which not every browser reports as a performance caveat. */
 const SOFTWARE_RENDERERS = /swiftshader|llvmpipe|softpipe|basic render/i;
 
 export interface Size {
@@ -29,9 +30,9 @@ export interface Size {
 
 export interface ScreenEvents {
   input: (data: string | Uint8Array) => void;
-  /** What could be shown here changed. */
-  room: (size: Size) => void;
-  /** A program copies: base64, as it wrote it. */
+  /** The size that fits the element has changed. */
+  fittingSize: (size: Size) => void;
+  /** A program copies a text, encoded in base64. */
   copy: (base64: string) => void;
 }
 
@@ -39,13 +40,13 @@ export class Screen {
   readonly emulator: Emulator;
   readonly #element: HTMLElement;
   readonly #events: ScreenEvents;
-  readonly #queries: Muted;
+  readonly #queries: QuerySuppressor;
   readonly #observer: ResizeObserver;
-  readonly #characters = new Characters();
-  /** Of one cell at the normal font size, in CSS pixels. */
+  readonly #splitter = new Utf8Splitter();
+  /** The size of a cell at the normal font size, in CSS pixels. */
   #cell = { width: 8.4, height: 17 };
   #scaled = false;
-  /** What the cell was measured at: zooming changes the rounding of cells. */
+  /** The pixel ratio of `#cell`: zooming changes the rounding of cells. */
   #ratio = devicePixelRatio;
   #frame = 0;
   #disposed = false;
@@ -63,45 +64,52 @@ export class Screen {
       theme,
       linkHandler: { activate: (_event, link) => openLink(link) },
     });
+
     const { emulator } = this;
-    // Handlers registered later are asked first: a query for the clipboard is swallowed by both.
+    // The order matters: handlers registered later run first, and both drop clipboard queries.
     acceptClipboard(emulator, events.copy);
-    this.#queries = swallowQueries(emulator);
-    followEngine(emulator);
+    this.#queries = suppressQueries(emulator);
+    matchEngine(emulator);
     emulator.loadAddon(new WebLinksAddon((_event, link) => openLink(link)));
     emulator.onData((data) => {
-      if (!this.#queries.muted) events.input(data);
+      if (!this.#queries.suppressing) events.input(data);
     });
-    // Mouse reports of the oldest kind are bytes, not text.
+    // X10 mouse reports are bytes, not text.
     emulator.onBinary((data) => events.input(Uint8Array.from(data, (char) => char.charCodeAt(0))));
-    emulator.attachCustomKeyEventHandler((event) => this.#key(event));
+    emulator.attachCustomKeyEventHandler((event) => this.#handleKey(event));
+
     emulator.open(element);
     void this.#useGpu();
     this.#measure();
-    this.#observer = new ResizeObserver(() => this.#settle());
+    this.#observer = new ResizeObserver(() => this.#scheduleLayout());
     this.#observer.observe(element);
   }
 
-  /** The size that could be shown here at the normal font size. */
-  get room(): Size {
+  /** The size that fits the element at the normal font size. */
+  get fittingSize(): Size {
     const { clientWidth, clientHeight } = this.#element;
     return {
-      cols: Math.min(1000, Math.max(2, Math.floor((clientWidth - SCROLLBAR_PX) / this.#cell.width))),
+      cols: Math.min(
+        1000,
+        Math.max(2, Math.floor((clientWidth - SCROLLBAR_PX) / this.#cell.width)),
+      ),
       rows: Math.min(500, Math.max(1, Math.floor(clientHeight / this.#cell.height))),
     };
   }
 
+  /** Writes output. */
   write({ bytes, parsed }: Chunk): void {
-    const pieces = this.#characters.take(bytes);
+    const pieces = this.#splitter.take(bytes);
+    // Only the last piece reports the chunk as parsed; an empty one does if nothing is left.
     const last = pieces.pop() ?? "";
     for (const piece of pieces) this.emulator.write(piece);
     this.emulator.write(last, parsed);
   }
 
-  /** Puts a whole state in place of what is there. */
+  /** Replaces the whole state with a snapshot. */
   replace(chunk: Chunk): void {
-    this.#characters.clear();
-    // Resets leave what the output changed in the options.
+    this.#splitter.clear();
+    // A reset keeps the options that output has changed.
     this.emulator.write("", () => {
       this.emulator.options.convertEol = false;
       this.emulator.options.cursorBlink = false;
@@ -110,19 +118,20 @@ export class Screen {
     this.write(chunk);
   }
 
-  /** Changes the size behind all output that came before. */
+  /** Resizes after all output written before. */
   resize({ cols, rows }: Size): void {
     this.emulator.write("", () => {
       this.emulator.resize(cols, rows);
-      this.#draw();
+      this.#layout();
     });
   }
 
-  /** Whether a size that does not fit is to be drawn smaller; its owner's soon fits by itself. */
-  scale(scaled: boolean): void {
+  /** Sets whether a size that does not fit is drawn smaller. */
+  setScaled(scaled: boolean): void {
     if (this.#scaled === scaled) return;
+
     this.#scaled = scaled;
-    this.#draw();
+    this.#layout();
   }
 
   setTheme(theme: ITheme): void {
@@ -137,30 +146,32 @@ export class Screen {
     this.emulator.dispose();
   }
 
-  /** Many changes of the element's size in a row are one. */
-  #settle(): void {
+  /** Combines consecutive changes of the element's size into one layout. */
+  #scheduleLayout(): void {
     cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => {
       if (devicePixelRatio !== this.#ratio) this.#measure();
-      this.#draw();
-      this.#events.room(this.room);
+      this.#layout();
+      this.#events.fittingSize(this.fittingSize);
     });
   }
 
-  #draw(): void {
+  #layout(): void {
     const { cols, rows } = this.emulator;
     const { clientWidth, clientHeight } = this.#element;
     if (clientWidth === 0 || clientHeight === 0) return;
-    const room = this.room;
-    if (!this.#scaled || (cols <= room.cols && rows <= room.rows)) {
+
+    const fitting = this.fittingSize;
+    if (!this.#scaled || (cols <= fitting.cols && rows <= fitting.rows)) {
       this.#setFont(FONT_PX);
       return;
     }
+
     const width = (clientWidth - SCROLLBAR_PX) / (cols * this.#cell.width);
     const height = clientHeight / (rows * this.#cell.height);
-    this.#setFont(Math.max(SMALLEST_FONT_PX, Math.floor(FONT_PX * Math.min(width, height) * 2) / 2));
-    // Cells are whole device pixels, so the estimate may be a little too large.
-    while (!this.#fits() && this.#font > SMALLEST_FONT_PX) this.#setFont(this.#font - 0.5);
+    this.#setFont(Math.max(MIN_FONT_PX, Math.floor(FONT_PX * Math.min(width, height) * 2) / 2));
+    // Cells are whole device pixels, so the estimate may be slightly too large.
+    while (!this.#fits() && this.#font > MIN_FONT_PX) this.#setFont(this.#font - 0.5);
   }
 
   get #font(): number {
@@ -171,60 +182,75 @@ export class Screen {
     if (this.#font !== px) this.emulator.options.fontSize = px;
   }
 
-  #drawn(): DOMRect | undefined {
+  #screenRect(): DOMRect | undefined {
     return this.emulator.element?.querySelector(".xterm-screen")?.getBoundingClientRect();
   }
 
   #fits(): boolean {
-    const drawn = this.#drawn();
+    const drawn = this.#screenRect();
     if (drawn === undefined) return true;
-    return drawn.width <= this.#element.clientWidth - SCROLLBAR_PX && drawn.height <= this.#element.clientHeight;
+    return (
+      drawn.width <= this.#element.clientWidth - SCROLLBAR_PX &&
+      drawn.height <= this.#element.clientHeight
+    );
   }
 
   #measure(): void {
+    // Measured at the normal size, which all scaled sizes are computed from.
     this.#setFont(FONT_PX);
     this.#ratio = devicePixelRatio;
-    const drawn = this.#drawn();
+    const drawn = this.#screenRect();
     if (drawn === undefined || drawn.width === 0) return;
-    this.#cell = { width: drawn.width / this.emulator.cols, height: drawn.height / this.emulator.rows };
+
+    this.#cell = {
+      width: drawn.width / this.emulator.cols,
+      height: drawn.height / this.emulator.rows,
+    };
   }
 
-  /** Draws with the GPU where there is a real one, and goes on without it when it is lost. */
+  /** Draws with the GPU if there is one, and without it after a context loss. */
   async #useGpu(): Promise<void> {
     if (!hasGpu()) return;
+
     try {
       const { WebglAddon } = await import("@xterm/addon-webgl");
       if (this.#disposed) return;
+
       const webgl = new WebglAddon();
       webgl.onContextLoss(() => webgl.dispose());
       this.emulator.loadAddon(webgl);
       this.#measure();
-      this.#settle();
+      this.#scheduleLayout();
     } catch {
-      // xterm.js draws with elements then, which is slower and looks the same.
+      // xterm.js then draws with DOM elements, which is slower and looks the same.
     }
   }
 
-  /** False keeps a key from the terminal. */
-  #key(event: KeyboardEvent): boolean {
+  /** Handles the page's own keys. Returns `false` for keys that the terminal must not get. */
+  #handleKey(event: KeyboardEvent): boolean {
     if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) return true;
     if (event.code === "KeyC" && this.emulator.hasSelection()) {
       event.preventDefault();
       navigator.clipboard?.writeText(this.emulator.getSelection()).catch(() => {});
       return false;
     }
-    // The browser pastes, or moves the focus to the list.
+
+    // The browser pastes (V), or the page moves the focus to the list (L).
     return event.code !== "KeyV" && event.code !== "KeyL";
   }
 }
 
-/** Whether WebGL is drawn by a GPU; where the processor does it, drawing with elements is faster. */
+/** Returns `true` if a GPU draws WebGL. Software WebGL is slower than DOM elements. */
 function hasGpu(): boolean {
-  const context = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const context = document
+    .createElement("canvas")
+    .getContext("webgl2", { failIfMajorPerformanceCaveat: true });
   if (context === null) return false;
-  const name = context.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER;
+
+  const name =
+    context.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER;
   const software = SOFTWARE_RENDERERS.test(String(context.getParameter(name)));
-  // Browsers allow few contexts at a time.
+  // Released at once, because browsers limit the number of contexts.
   context.getExtension("WEBGL_lose_context")?.loseContext();
   return !software;
 }

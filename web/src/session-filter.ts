@@ -1,37 +1,47 @@
-// Which sessions the list shows: asked of the server, and of what it says of changes.
+// The filter of the list, as a query to the server and as a check of changed sessions.
 
 import type { SessionInfo } from "rejoin";
 import type { Me } from "./account";
 import { hasEnded } from "./wording";
 
+/** A filter of the session list. */
 export interface Filter {
   readonly text: string;
   readonly state: "all" | "running" | "ended";
-  /** Whether an administrator sees the sessions of all users. */
+  /** True if an administrator sees the sessions of all users. */
   readonly everyone: boolean;
 }
 
 export const unfiltered: Filter = { text: "", state: "all", everyone: false };
 
-/** Whether the list hides sessions of the person's own. */
-export function hides({ text, state }: Filter): boolean {
+/** Returns `true` if the filter hides any of the user's own sessions. */
+export function isFiltering({ text, state }: Filter): boolean {
   return text !== "" || state !== "all";
 }
 
-/** As the server does. */
+/** Returns `true` if a session matches, by the same rules as the server. */
 export function matches(session: SessionInfo, { text, state }: Filter): boolean {
   if (state !== "all" && (state === "ended") !== hasEnded(session.status)) return false;
+
   const { title, name, profile, owner, id } = session;
-  const wanted = text.toLowerCase();
-  return [title, name ?? "", profile, owner, id].some((shown) => shown.toLowerCase().includes(wanted));
+  const query = text.toLowerCase();
+  return [title, name ?? "", profile, owner, id].some((field) =>
+    field.toLowerCase().includes(query),
+  );
 }
 
-/** The query of a page. */
-export function queryOf({ text, state, everyone }: Filter, asker: Me | null | undefined, page: object): URLSearchParams {
+/** Returns the query of a page. */
+export function queryOf(
+  { text, state, everyone }: Filter,
+  user: Me | null | undefined,
+  page: object,
+): URLSearchParams {
   const filters = {
-    ...(!everyone && asker && { user: asker.user_id }),
+    ...(!everyone && user && { user: user.user_id }),
     ...(text !== "" && { q: text }),
     ...(state !== "all" && { state }),
   };
-  return new URLSearchParams(Object.entries({ ...filters, ...page }).map(([key, value]) => [key, String(value)]));
+
+  const entries = Object.entries({ ...filters, ...page });
+  return new URLSearchParams(entries.map(([key, value]) => [key, String(value)]));
 }

@@ -1,22 +1,31 @@
-// The list of terminals: what they are, how they are, and the way to end them.
+// The list of terminals, with its filter and the buttons to close them.
 
-import type { SessionInfo } from "rejoin";
 import type { Ref } from "preact";
 import { useRef, useState } from "preact/hooks";
+import type { SessionInfo } from "rejoin";
 import { logOut, me } from "./account";
 import { NewTerminal } from "./new-terminal";
 import { addressOf, DEVICES_ADDRESS, goTo, openSession, route } from "./route";
-import { type Filter, hides } from "./session-filter";
-import { clearEnded, closeSession, filter, listMore, nextPage, sessions, sessionTitle, setFilter } from "./sessions";
+import { type Filter, isFiltering } from "./session-filter";
+import {
+  clearEnded,
+  closeSession,
+  filter,
+  listMore,
+  nextPage,
+  sessions,
+  sessionTitle,
+  setFilter,
+} from "./sessions";
 import { useNow } from "./status";
-import { age, hasEnded, howItEnded } from "./wording";
+import { age, exitText, hasEnded } from "./wording";
 
-const AGES_MS = 15_000;
-/** As the server's. */
+const AGE_REFRESH_MS = 15_000;
+/** The server's limit, in characters. */
 const MAX_FILTER = 100;
 
 export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
-  const now = useNow(AGES_MS);
+  const now = useNow(AGE_REFRESH_MS);
   const [closing, setClosing] = useState<SessionInfo | null>(null);
   const list = sessions.value;
 
@@ -30,15 +39,28 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
       <nav aria-label="Terminals" aria-keyshortcuts="Control+Shift+L">
         <ul>
           {list?.map((session) => (
-            <Entry key={session.id} session={session} now={now} onClose={() => setClosing(session)} />
+            <SessionEntry
+              key={session.id}
+              session={session}
+              now={now}
+              onClose={() => setClosing(session)}
+            />
           ))}
         </ul>
-        {list?.length === 0 && <p class="faint empty">{hides(filter.value) ? "Nothing is found." : "No terminals yet."}</p>}
+        {list?.length === 0 && (
+          <p class="faint empty">
+            {isFiltering(filter.value) ? "No matching terminals." : "No terminals yet."}
+          </p>
+        )}
         <ListEnd />
       </nav>
       <div class="sidebar-foot">
         <span class="user">{me.value?.user_id}</span>
-        <a class="link" href={DEVICES_ADDRESS} aria-current={route.value.name === "devices" ? "page" : undefined}>
+        <a
+          class="link"
+          href={DEVICES_ADDRESS}
+          aria-current={route.value.name === "devices" ? "page" : undefined}
+        >
           Devices
         </a>
         <button type="button" class="link" onClick={() => void logOut()}>
@@ -50,11 +72,12 @@ export function SessionList({ elementRef }: { elementRef: Ref<HTMLElement> }) {
   );
 }
 
-/** What the list shows. There is nothing to choose from while there is nothing. */
+/** Shows the filter, unless there is nothing to filter. */
 function FilterBar() {
   const { text, state, everyone } = filter.value;
   const admin = me.value?.admin ?? false;
-  if (!admin && !sessions.value?.length && !hides(filter.value)) return null;
+  if (!admin && !sessions.value?.length && !isFiltering(filter.value)) return null;
+
   return (
     <search class="filter">
       <input
@@ -68,7 +91,7 @@ function FilterBar() {
         onInput={(event) => setFilter({ text: event.currentTarget.value })}
       />
       <select
-        aria-label="Which terminals"
+        aria-label="Status"
         value={state}
         onChange={(event) => setFilter({ state: event.currentTarget.value as Filter["state"] })}
       >
@@ -90,7 +113,7 @@ function FilterBar() {
   );
 }
 
-/** What can be done with the list: more of it, and fewer. */
+/** Shows the buttons below the list. */
 function ListEnd() {
   const [busy, setBusy] = useState(false);
   const clear = async () => {
@@ -100,6 +123,7 @@ function ListEnd() {
   };
   const user = me.value?.user_id;
   const anyEnded = sessions.value?.some(({ owner, status }) => owner === user && hasEnded(status));
+
   return (
     <div class="list-end">
       {nextPage.value !== null && (
@@ -116,27 +140,39 @@ function ListEnd() {
   );
 }
 
-function Entry({ session, now, onClose }: { session: SessionInfo; now: number; onClose: () => void }) {
+function SessionEntry({
+  session,
+  now,
+  onClose,
+}: {
+  session: SessionInfo;
+  now: number;
+  onClose: () => void;
+}) {
   const title = sessionTitle(session);
   const ended = hasEnded(session.status);
   const remove = async () => {
     if ((await closeSession(session.id)) && openSession.value === session.id) goTo(null);
   };
+
   return (
     <li>
-      <a href={addressOf(session.id)} aria-current={openSession.value === session.id ? "page" : undefined}>
+      <a
+        href={addressOf(session.id)}
+        aria-current={openSession.value === session.id ? "page" : undefined}
+      >
         <span class="entry-title">
           <span class="dot" data-status={session.status} aria-hidden="true" />
           <span class="ellipsis">{title}</span>
         </span>
-        <span class="entry-facts ellipsis">{facts(session, now)}</span>
+        <span class="entry-details ellipsis">{describe(session, now)}</span>
       </a>
       <button
         type="button"
         class="quiet close"
         aria-label={ended ? `Remove ${title}` : `Close ${title}`}
         title={ended ? "Remove" : "Close"}
-        // What has ended can be removed without a question: nothing is lost but a picture.
+        // An ended session needs no confirmation: only its last screen is lost.
         onClick={() => (ended ? void remove() : onClose())}
       >
         <svg viewBox="0 0 16 16" aria-hidden="true">
@@ -147,11 +183,12 @@ function Entry({ session, now, onClose }: { session: SessionInfo; now: number; o
   );
 }
 
-function facts(session: SessionInfo, now: number): string {
+function describe(session: SessionInfo, now: number): string {
   const owner = session.owner === me.value?.user_id ? "" : `${session.owner} · `;
-  if (hasEnded(session.status)) return `${owner}${howItEnded(session)} · ${age(session.last_activity_at, now)}`;
-  const who = session.connections === 0 ? "nobody attached" : `${session.connections} attached`;
-  return `${owner}${who} · ${age(session.created_at, now)}`;
+  if (hasEnded(session.status))
+    return `${owner}${exitText(session)} · ${age(session.last_activity_at, now)}`;
+  const attached = session.connections === 0 ? "not attached" : `${session.connections} attached`;
+  return `${owner}${attached} · ${age(session.created_at, now)}`;
 }
 
 function ConfirmClose({ session, done }: { session: SessionInfo; done: () => void }) {
@@ -164,13 +201,14 @@ function ConfirmClose({ session, done }: { session: SessionInfo; done: () => voi
     dialog.current?.close();
     if ((await closeSession(session.id)) && openSession.value === session.id) goTo(null);
   };
+
   return (
     <dialog ref={show} onClose={done} aria-labelledby="confirm-close">
       <h2 id="confirm-close">Close “{sessionTitle(session)}”?</h2>
-      <p>The program in it is ended, for everybody who is attached.</p>
+      <p>This ends its program for all attached users.</p>
       <div class="dialog-actions">
         <button type="button" class="plain" onClick={() => dialog.current?.close()}>
-          Keep it
+          Cancel
         </button>
         <button type="button" class="danger" onClick={() => void close()}>
           Close terminal

@@ -1,71 +1,86 @@
-// The open session: its bar, its screen, its keys.
+// The view of the open session: bar, screen, key bar.
 
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { RejoinError } from "rejoin";
 import { Bar } from "./bar";
-import { CopyingNote } from "./copying";
+import { CopyNotice } from "./copy-notice";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
-import { type Facts, OpenSession } from "./open-session";
+import { OpenSession, type SessionDetails } from "./open-session";
 import { sessionInfo, sessionTitle } from "./sessions";
-import { asSentence, hasEnded, howItEnded } from "./wording";
+import { asSentence, exitText, hasEnded } from "./wording";
 
 export function SessionView({ id }: { id: string }) {
   const element = useRef<HTMLDivElement>(null);
-  const facts = useSignal<Facts | null>(null);
+  const details = useSignal<SessionDetails | null>(null);
   const [failure, setFailure] = useState<RejoinError | null>(null);
   const [open, setOpen] = useState<OpenSession | null>(null);
 
   useEffect(() => {
-    const opened = new OpenSession(id, element.current as HTMLElement, facts, setFailure);
+    const opened = new OpenSession(id, element.current as HTMLElement, details, setFailure);
     setOpen(opened);
     return () => opened.close();
   }, [id]);
 
   const info = sessionInfo(id);
+
   return (
     <>
       <Bar>
         <h1 class="title ellipsis">{info === undefined ? "" : sessionTitle(info)}</h1>
-        <Note facts={facts} />
+        <Note details={details} />
       </Bar>
-      <div class="screen" data-ended={facts.value !== null && hasEnded(facts.value.status) ? "" : undefined}>
-        <div class="screen-room" ref={element} />
-        {open !== null && <CopyingNote clipboard={open.clipboard} />}
+      <div
+        class="screen"
+        data-ended={details.value !== null && hasEnded(details.value.status) ? "" : undefined}
+      >
+        <div class="screen-area" ref={element} />
+        {open !== null && <CopyNotice clipboard={open.clipboard} />}
         {failure !== null && <Failure error={failure} />}
       </div>
-      {open !== null && <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />}
+      {open !== null && (
+        <KeyBar send={(keys) => open.press(keys)} modifiers={open.modifiers} screen={open.screen} />
+      )}
     </>
   );
 }
 
-/** What is unusual about the session, beside its title. */
-function Note({ facts }: { facts: Signal<Facts | null> }) {
-  const known = facts.value;
+/** Shows the exit of an ended session, or a foreign size and role. */
+function Note({ details }: { details: Signal<SessionDetails | null> }) {
+  const known = details.value;
   if (known === null) return <span class="note" />;
+
   if (hasEnded(known.status)) {
-    const failed = known.status === "error" || known.exit?.signal || known.exit?.code;
+    const hasFailed = known.status === "error" || known.exit?.signal || known.exit?.code;
+
     return (
-      <span class="note chip" data-tone={failed ? "bad" : "plain"} role="status">
-        {howItEnded(known)}
+      <span class="note chip" data-tone={hasFailed ? "bad" : "plain"} role="status">
+        {exitText(known)}
       </span>
     );
   }
-  const words = [known.role === "viewer" ? "view only" : "", known.ownsSize ? "" : `${known.size.cols}×${known.size.rows}`];
-  const text = words.filter(Boolean).join(" · ");
+
+  const role = known.role === "viewer" ? "view only" : "";
+  const size = known.ownsSize ? "" : `${known.size.cols}×${known.size.rows}`;
+  const text = [role, size].filter(Boolean).join(" · ");
+
   return (
-    <span class="note" title={known.ownsSize ? "" : "Another window has the size. Type here to take it over."}>
+    <span
+      class="note"
+      title={known.ownsSize ? "" : "Another window sets the size. Type here to take over."}
+    >
       {text}
     </span>
   );
 }
 
 function Failure({ error }: { error: RejoinError }) {
-  const gone = error.code === "unknown_session";
+  const isMissing = error.code === "unknown_session";
+
   return (
-    <div class="nothing over">
-      <p>{gone ? "This terminal is not there any more." : asSentence(error.message)}</p>
+    <div class="placeholder overlay">
+      <p>{isMissing ? "This terminal no longer exists." : asSentence(error.message)}</p>
       <NewTerminal />
     </div>
   );

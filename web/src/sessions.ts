@@ -1,179 +1,212 @@
-// The list of sessions: asked for over HTTP in pages, then kept by what the server says of changes.
+// The list of sessions: fetched in pages over HTTP, then updated by the topic `@sessions`.
 
 import { effect, signal } from "@preact/signals";
 import { type SessionChange, type SessionInfo, Topic, type TopicMessage } from "rejoin";
-import { ask, me } from "./account";
-import { connection } from "./link";
+import { callApi, me } from "./account";
+import { connection } from "./connection";
 import { notifyFailure } from "./notices";
 import { openSession } from "./route";
 import { type Filter, matches, queryOf, unfiltered } from "./session-filter";
 
-/** Of other users' sessions nothing is said, and an administrator may have them in the list. */
+/** The topic has no changes of other users' sessions, which administrators can list. */
 const EVERYONE_REFRESH_MS = 10_000;
-/** Many changes of the filter, or of what it hides, are one question. */
-const AGAIN_MS = 200;
-const PAGE = 100;
-/** The longest page that the server gives. */
-const LONGEST_PAGE = 1000;
+/** Combines several changes of the filter or of hidden sessions into one request. */
+const REFRESH_DELAY_MS = 200;
+const PAGE_SIZE = 100;
+/** The server's limit of a page. */
+const MAX_PAGE_SIZE = 1000;
 
-type News = (list: SessionInfo[]) => SessionInfo[];
+type ListUpdate = (list: SessionInfo[]) => SessionInfo[];
+
 interface Page {
   sessions: SessionInfo[];
   next: string | null;
 }
 
-/** Newest first, as the filter says. Null until the first answer. */
+/** The sessions that match the filter, newest first. Null until the first reply. */
 export const sessions = signal<SessionInfo[] | null>(null);
-/** Where the next page begins; null if all is listed. */
+/** The start of the next page; null if all sessions are listed. */
 export const nextPage = signal<string | null>(null);
 export const filter = signal<Filter>(unfiltered);
 export const profiles = signal<string[]>([]);
-/** The open session, if the list does not have it. */
+/** The open session if it is not in the list. */
 const unlisted = signal<SessionInfo | null>(null);
 
-/** What was heard since each question that is not answered yet: newer than its answer. */
-const questions = new Set<News[]>();
-let lastQuestion = 0;
-let lastAnswered = 0;
-let askingAgain: ReturnType<typeof setTimeout> | undefined;
+/** The updates since each pending request. They are newer than its reply. */
+const pendingUpdates = new Set<ListUpdate[]>();
+let lastRequest = 0;
+let lastReply = 0;
+let refreshTimer: ReturnType<typeof setTimeout> | undefined;
 
 export function sessionTitle(session: Pick<SessionInfo, "title" | "name" | "profile">): string {
   return session.title || session.name || session.profile;
 }
 
-/** What is known of a session; undefined if nothing is. */
+/** Returns a session, listed or not; undefined if it is unknown. */
 export function sessionInfo(id: string | null): SessionInfo | undefined {
-  const known = sessions.value?.find((session) => session.id === id);
-  return known ?? (unlisted.value?.id === id ? (unlisted.value ?? undefined) : undefined);
+  const listed = sessions.value?.find((session) => session.id === id);
+  return listed ?? (unlisted.value?.id === id ? (unlisted.value ?? undefined) : undefined);
 }
 
-/** Asks anew for what is listed; while the server cannot be reached, the list stays as it was. */
+/** Fetches the listed pages again. Keeps the list if the server cannot be reached. */
 export async function refreshSessions(): Promise<void> {
-  const listed = Math.ceil((sessions.value?.length ?? 0) / PAGE) * PAGE;
-  await list({ limit: Math.min(LONGEST_PAGE, Math.max(PAGE, listed)) }, ({ sessions: page }) => page);
+  const listed = Math.ceil((sessions.value?.length ?? 0) / PAGE_SIZE) * PAGE_SIZE;
+  const limit = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, listed));
+  await fetchPage({ limit }, ({ sessions: page }) => page);
 }
 
-/** Lists the next page as well. */
+/** Appends the next page. */
 export async function listMore(): Promise<void> {
   const after = nextPage.value;
   if (after === null) return;
-  await list({ limit: PAGE, after }, ({ sessions: page }) => [...(sessions.value ?? []), ...page]);
+
+  const page = { limit: PAGE_SIZE, after };
+  await fetchPage(page, ({ sessions: next }) => [...(sessions.value ?? []), ...next]);
 }
 
-/** Shows other sessions, or fewer. */
+/** Changes the filter: filters the list at once, and fetches it when the user pauses. */
 export function setFilter(change: Partial<Filter>): void {
   filter.value = { ...filter.value, ...change };
-  // What is listed already is filtered at once, the rest when the person pauses.
-  hear((known) => known);
+  applyUpdate((list) => list);
   refreshSoon();
 }
 
-/** Removes the person's own sessions that have ended, of those that the filter finds. */
+/** Removes the user's ended sessions that match the filter. */
 export async function clearEnded(): Promise<void> {
-  const own: Filter = { ...filter.value, state: "ended", everyone: false };
+  const ownEnded: Filter = { ...filter.value, state: "ended", everyone: false };
+  const query = queryOf(ownEnded, me.value, { limit: MAX_PAGE_SIZE });
+
   try {
-    const { sessions: ended } = await ask<Page>("GET", `sessions?${queryOf(own, me.value, { limit: LONGEST_PAGE })}`);
+    const { sessions: ended } = await callApi<Page>("GET", `sessions?${query}`);
+    // One at a time, because a burst of requests could exceed the rate limit.
     for (const { id } of ended) await connection.request("close_session", { session: id });
-    const gone = new Set(ended.map(({ id }) => id));
-    hear((known) => known.filter(({ id }) => !gone.has(id)));
+
+    const removed = new Set(ended.map(({ id }) => id));
+    applyUpdate((list) => list.filter(({ id }) => !removed.has(id)));
   } catch (error) {
-    notifyFailure("Not all ended terminals were removed.", error);
+    notifyFailure("Could not remove all ended terminals.", error);
   }
+
   void refreshSessions();
 }
 
-/** What is heard of the open session is newer than the list. */
-export function noteChange({ session, status, title, exit }: SessionChange): void {
-  const news = { ...(status && { status }), ...(title !== undefined && { title }), ...(exit && { exit }) };
-  hear((list) => list.map((known) => (known.id === session ? { ...known, ...news } : known)));
+/** Applies a change that the attachment received: it arrives before the topic's message. */
+export function applyChange({ session, status, title, exit }: SessionChange): void {
+  const change = {
+    ...(status && { status }),
+    ...(title !== undefined && { title }),
+    ...(exit && { exit }),
+  };
+  applyUpdate((list) => list.map((info) => (info.id === session ? { ...info, ...change } : info)));
 }
 
-/** Starts a terminal; null if it could not be, which is told. */
-export async function createTerminal(size: { cols: number; rows: number }, profile?: string): Promise<string | null> {
+/** Starts a terminal. Returns its id; null after an error, which is shown. */
+export async function createTerminal(
+  size: { cols: number; rows: number },
+  profile?: string,
+): Promise<string | null> {
   try {
     const payload = { kind: "terminal", ...size, ...(profile !== undefined && { profile }) };
     const { session } = await connection.request("create_session", payload);
-    hear(put(session));
+    applyUpdate(put(session));
     return session.id;
   } catch (error) {
-    notifyFailure("The terminal was not started.", error);
+    notifyFailure("Could not start the terminal.", error);
     return null;
   }
 }
 
-/** Ends the session's program and removes it from the list; whether that worked. */
+/** Ends a session's program and removes it from the list. Returns `true` if it succeeded. */
 export async function closeSession(id: string): Promise<boolean> {
   try {
     await connection.request("close_session", { session: id });
-    hear(remove(id));
+    applyUpdate(remove(id));
     return true;
   } catch (error) {
-    notifyFailure("The session was not closed.", error);
+    notifyFailure("Could not close the terminal.", error);
     void refreshSessions();
     return false;
   }
 }
 
-async function list(page: { limit: number; after?: string }, listed: (page: Page) => SessionInfo[]): Promise<void> {
+async function fetchPage(
+  page: { limit: number; after?: string },
+  merge: (page: Page) => SessionInfo[],
+): Promise<void> {
   if (!me.value) return;
-  const [asker, asked] = [me.value, filter.value];
-  const question = ++lastQuestion;
-  const heard: News[] = [];
-  questions.add(heard);
+
+  const [user, requested] = [me.value, filter.value];
+  const request = ++lastRequest;
+  const updates: ListUpdate[] = [];
+  pendingUpdates.add(updates);
+
   try {
-    const answer = await ask<Page>("GET", `sessions?${queryOf(asked, asker, page)}`);
-    if (question < lastAnswered || me.value !== asker || filter.value !== asked) return;
-    lastAnswered = question;
-    nextPage.value = answer.next;
-    sessions.value = heard.reduce((known, news) => news(known), inOrder(listed(answer)));
+    const reply = await callApi<Page>("GET", `sessions?${queryOf(requested, user, page)}`);
+    // Another user, another filter, or the reply to a later request arrived first.
+    if (request < lastReply || me.value !== user || filter.value !== requested) return;
+
+    lastReply = request;
+    nextPage.value = reply.next;
+    sessions.value = updates.reduce((list, update) => update(list), sorted(merge(reply)));
   } catch {
-    // The connection's status says what there is to say.
+    // The connection's status shows that the server cannot be reached.
   } finally {
-    questions.delete(heard);
+    pendingUpdates.delete(updates);
   }
 }
 
-function hearChange({ event, data }: TopicMessage): void {
+function handleMessage({ event, data }: TopicMessage): void {
   const session = data as SessionInfo;
-  if (event === "created") hear(put(session));
+
+  if (event === "created") applyUpdate(put(session));
+  else if (event === "removed") applyUpdate(remove(session.id));
   else if (event === "changed") {
-    // A change may be told after one's own removal was answered: it brings nothing back.
-    hear((list) => list.map((known) => (known.id === session.id ? session : known)));
+    // Only listed sessions change: the message may follow the session's removal.
+    applyUpdate((list) => list.map((info) => (info.id === session.id ? session : info)));
+
     const isListed = sessions.value?.some(({ id }) => id === session.id);
-    if (!isListed && filter.value !== unfiltered && matches(session, filter.value)) refreshSoon();
-  } else if (event === "removed") hear(remove(session.id));
+    const isNewMatch = !isListed && filter.value !== unfiltered && matches(session, filter.value);
+    if (isNewMatch) refreshSoon();
+  }
 }
 
-function hear(news: News): void {
-  const shown: News = (list) => news(list).filter((session) => matches(session, filter.value));
-  for (const heard of questions) heard.push(shown);
-  if (sessions.value !== null) sessions.value = shown(sessions.value);
+function applyUpdate(update: ListUpdate): void {
+  const filtered: ListUpdate = (list) =>
+    update(list).filter((session) => matches(session, filter.value));
+  // Replies under way may be older than this update.
+  for (const updates of pendingUpdates) updates.push(filtered);
+  if (sessions.value !== null) sessions.value = filtered(sessions.value);
+
   const open = unlisted.value;
-  if (open !== null) unlisted.value = news([open]).find(({ id }) => id === open.id) ?? null;
+  if (open !== null) unlisted.value = update([open]).find(({ id }) => id === open.id) ?? null;
 }
 
-function put(session: SessionInfo): News {
-  return (list) => inOrder([...list.filter(({ id }) => id !== session.id), session]);
+function put(session: SessionInfo): ListUpdate {
+  return (list) => sorted([...list.filter(({ id }) => id !== session.id), session]);
 }
 
-function remove(gone: string): News {
-  return (list) => list.filter(({ id }) => id !== gone);
+function remove(removed: string): ListUpdate {
+  return (list) => list.filter(({ id }) => id !== removed);
 }
 
-/** As the server has it. A session that came between two pages is in both. */
-function inOrder(list: SessionInfo[]): SessionInfo[] {
-  const byId = new Map(list.filter(({ kind }) => kind === "terminal").map((session) => [session.id, session]));
-  return [...byId.values()].sort((one, other) => other.created_at - one.created_at || (one.id < other.id ? 1 : -1));
+/** Sorts like the server. Drops repeats: a session created between two requests is in both pages. */
+function sorted(list: SessionInfo[]): SessionInfo[] {
+  const terminals = list.filter(({ kind }) => kind === "terminal");
+  const byId = new Map(terminals.map((session) => [session.id, session]));
+
+  return [...byId.values()].sort(
+    (one, other) => other.created_at - one.created_at || (one.id < other.id ? 1 : -1),
+  );
 }
 
 function refreshSoon(): void {
-  clearTimeout(askingAgain);
-  askingAgain = setTimeout(() => void refreshSessions(), AGAIN_MS);
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(() => void refreshSessions(), REFRESH_DELAY_MS);
 }
 
 async function refreshProfiles(): Promise<void> {
-  const answer = await ask<{ profiles: string[] }>("GET", "profiles").catch(() => null);
-  if (answer !== null) profiles.value = answer.profiles;
+  const reply = await callApi<{ profiles: string[] }>("GET", "profiles").catch(() => null);
+  if (reply !== null) profiles.value = reply.profiles;
 }
 
 function refreshEveryone(): void {
@@ -181,39 +214,43 @@ function refreshEveryone(): void {
 }
 
 async function refreshUnlisted(id: string): Promise<void> {
-  // What is not there is told by the terminal.
-  const info = await ask<SessionInfo>("GET", `sessions/${encodeURIComponent(id)}`).catch(() => null);
+  const path = `sessions/${encodeURIComponent(id)}`;
+  // The attachment reports a missing session.
+  const info = await callApi<SessionInfo>("GET", path).catch(() => null);
   if (openSession.value === id) unlisted.value = info;
 }
 
 connection.on("open", () => void refreshProfiles());
 
-/** Of the one who is logged in. Asked for the list only after it is followed, so that no change falls in between. */
+// The list is fetched once the topic is subscribed, so no change is lost in between.
 const changes = new Topic(connection, "@sessions");
-changes.on("message", hearChange);
+changes.on("message", handleMessage);
 changes.on("subscribed", () => void refreshSessions());
 changes.on("gap", () => void refreshSessions());
 changes.on("failed", () => void refreshSessions());
 
-let listOf: string | undefined;
+let listedUser: string | undefined;
 effect(() => {
   const user = me.value?.user_id;
-  if (user === listOf) return;
-  listOf = user;
+  if (user === listedUser) return;
+
+  listedUser = user;
   sessions.value = null;
   nextPage.value = null;
   filter.value = unfiltered;
 });
 
-let asked: string | null = null;
+let requestedUnlisted: string | null = null;
 effect(() => {
   const id = openSession.value;
   const isListed = sessions.value === null || sessions.value.some((session) => session.id === id);
-  if (id === null || isListed) asked = null;
-  else if (asked !== id) {
-    asked = id;
+
+  if (id === null || isListed) requestedUnlisted = null;
+  else if (requestedUnlisted !== id) {
+    requestedUnlisted = id;
     void refreshUnlisted(id);
   }
 });
+
 setInterval(refreshEveryone, EVERYONE_REFRESH_MS);
 document.addEventListener("visibilitychange", refreshEveryone);

@@ -1,9 +1,9 @@
-// How the connection is, in the same place at all times.
+// The status of the connection.
 
 import { useEffect, useState } from "preact/hooks";
-import { connection, connectionState } from "./link";
+import { connection, connectionState } from "./connection";
 
-/** Milliseconds since the epoch, renewed this often. */
+/** Returns the time in milliseconds since the epoch, updated at an interval. */
 export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
@@ -17,17 +17,23 @@ export function Status() {
   const state = connectionState.value;
   switch (state.name) {
     case "connected":
-      return <Line tone="good" text="Connected" />;
+      return <StatusLine tone="good" text="Connected" />;
     case "new":
     case "connecting":
-      return <Line tone="busy" text="Connecting…" />;
+      return <StatusLine tone="busy" text="Connecting…" />;
     case "waiting":
       return <Waiting retryAt={state.retryAt} reason={state.reason} />;
     case "closed":
       return state.code === null ? (
-        <Line tone="bad" text="Logged out" />
+        <StatusLine tone="bad" text="Logged out" />
       ) : (
-        <Line tone="bad" text="Disconnected" title={state.reason} action="Connect" act={() => connection.open()} />
+        <StatusLine
+          tone="bad"
+          text="Disconnected"
+          title={state.reason}
+          action="Connect"
+          act={() => connection.open()}
+        />
       );
   }
 }
@@ -35,14 +41,15 @@ export function Status() {
 function Waiting({ retryAt, reason }: { retryAt: number; reason: string }) {
   const seconds = Math.max(0, Math.ceil((retryAt - useNow(250)) / 1000));
   const offline = !navigator.onLine;
+
   return (
-    <Line
+    <StatusLine
       tone="busy"
       text={offline ? "Offline" : "Reconnecting"}
-      // Not announced: a screen reader would count aloud.
+      // Hidden from screen readers, which would read each second aloud.
       silent={`in ${seconds} s`}
-      title={reason || "The connection was lost. Terminals go on meanwhile."}
-      action="Now"
+      title={reason || "The connection was lost. Terminals keep running."}
+      action="Retry"
       act={() => connection.retryNow()}
     />
   );
@@ -57,7 +64,7 @@ interface LineProps {
   act?: () => void;
 }
 
-function Line({ tone, text, silent, title, action, act }: LineProps) {
+function StatusLine({ tone, text, silent, title, action, act }: LineProps) {
   return (
     <div class="status" data-tone={tone} title={title}>
       <span class="dot" aria-hidden="true" />

@@ -1,35 +1,39 @@
-// The question before a log-in link switches the user.
+// The confirmation before a login link switches the user.
 
 import { useRef } from "preact/hooks";
-import { switching, switchUser } from "./account";
+import { pendingSwitch, switchUser } from "./account";
 
 export function SwitchUser() {
-  const asked = switching.value;
-  const agreed = useRef(false);
-  if (asked === null) return null;
-  const { from, to } = asked;
+  const pending = pendingSwitch.value;
+  const confirmed = useRef(false);
+  if (pending === null) return null;
+
+  const { from, to } = pending;
   const show = (element: HTMLDialogElement | null) => {
     if (element !== null && !element.open) element.showModal();
   };
-  const close = (event: MouseEvent, agrees: boolean) => {
-    agreed.current = agrees;
+  const close = (event: MouseEvent, confirms: boolean) => {
+    confirmed.current = confirms;
     (event.currentTarget as HTMLElement).closest("dialog")?.close();
   };
+  // Also called when Escape closes the dialog: then nothing is confirmed.
   const done = () => {
-    void switchUser(agreed.current);
-    agreed.current = false;
+    void switchUser(confirmed.current);
+    confirmed.current = false;
   };
+
   return (
     <dialog ref={show} onClose={done} aria-labelledby="switch-user">
       <h2 id="switch-user">Log in as “{to.user_id}”?</h2>
       <p>
-        You opened a log-in link of <strong>{to.user_id}</strong>
-        {to.admin && ", who is an administrator"}. This browser is logged in as <strong>{from}</strong>. What you type
-        after the switch goes to the terminals of {to.user_id}.
+        You opened a login link of <strong>{to.user_id}</strong>
+        {to.admin && ", who is an administrator"}. This browser is logged in as{" "}
+        <strong>{from}</strong>. If you switch, everything you type goes to the terminals of{" "}
+        {to.user_id}.
       </p>
       <div class="dialog-actions">
         <button type="button" class="plain" onClick={(event) => close(event, false)}>
-          Stay {from}
+          Stay as {from}
         </button>
         <button type="button" class="danger" onClick={(event) => close(event, true)}>
           Log in as {to.user_id}

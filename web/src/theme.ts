@@ -1,4 +1,4 @@
-// The terminal's colours, to match the page in dark and light.
+// The terminal's colours, matching the page in dark and light.
 
 import { signal } from "@preact/signals";
 import type { ITheme } from "@xterm/xterm";

@@ -7,6 +7,6 @@ test.each([
   ["a\r\nb\tc", "a⏎b·c"],
   ["safe\u202etxt.exe", "safe·txt.exe"],
   ["x".repeat(161), `${"x".repeat(160)}… (161 characters)`],
-])("the preview of %j has nothing that changes how it is drawn", (text, shown) => {
+])("the preview of %j has no control characters", (text, shown) => {
   expect(preview(text)).toBe(shown);
 });

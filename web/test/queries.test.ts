@@ -1,14 +1,14 @@
 import { Terminal } from "@xterm/headless";
 import { describe, expect, test } from "vitest";
+import { suppressQueries } from "../src/queries";
 import { QUERIES } from "./query-samples";
-import { swallowQueries } from "../src/queries";
 
-function answersTo(data: string | Uint8Array, swallow: boolean): Promise<string[]> {
+function answersTo(data: string | Uint8Array, suppress: boolean): Promise<string[]> {
   const terminal = new Terminal({ allowProposedApi: true });
-  const queries = swallow ? swallowQueries(terminal as never) : null;
+  const queries = suppress ? suppressQueries(terminal as never) : null;
   const answers: string[] = [];
   terminal.onData((answer) => {
-    if (!queries?.muted) answers.push(answer);
+    if (!queries?.suppressing) answers.push(answer);
   });
   return new Promise((resolve) => terminal.write(data, () => resolve(answers)));
 }
@@ -18,31 +18,41 @@ describe("the screen does not answer", () => {
     expect(await answersTo(bytes, true)).toEqual([]);
   });
 
-  test("queries that arrive in pieces", async () => {
+  test("queries split into bytes", async () => {
     const terminal = new Terminal({ allowProposedApi: true });
-    swallowQueries(terminal as never);
+    suppressQueries(terminal as never);
     const answers: string[] = [];
     terminal.onData((answer) => answers.push(answer));
-    for (const { bytes } of QUERIES) for (const byte of new TextEncoder().encode(bytes)) terminal.write(Uint8Array.of(byte));
+    for (const { bytes } of QUERIES)
+      for (const byte of new TextEncoder().encode(bytes)) terminal.write(Uint8Array.of(byte));
     await new Promise<void>((resolve) => terminal.write("", resolve));
+
     expect(answers).toEqual([]);
   });
 });
 
-test("without the swallowing it would answer", async () => {
+test("xterm.js alone answers", async () => {
   const answered = await Promise.all(QUERIES.map(({ bytes }) => answersTo(bytes, false)));
   expect(answered.flat().length).toBeGreaterThanOrEqual(9);
 });
 
-test("what only looks like a query is carried out", async () => {
-  const terminal = new Terminal({ allowProposedApi: true, windowOptions: { pushTitle: true, popTitle: true } });
-  swallowQueries(terminal as never);
+test("sequences that resemble queries take effect", async () => {
+  const terminal = new Terminal({
+    allowProposedApi: true,
+    windowOptions: { pushTitle: true, popTitle: true },
+  });
+  suppressQueries(terminal as never);
   let title = "";
   terminal.onTitleChange((text) => {
     title = text;
   });
   const setting = "\x1b]2;one\x07\x1b[22;0t\x1b]2;two\x07\x1b[23;0t\x1b[?2004h\x1b[?1h\x1b[4h";
   await new Promise<void>((resolve) => terminal.write(setting, resolve));
+
   expect(title).toBe("one");
-  expect(terminal.modes).toMatchObject({ bracketedPasteMode: true, applicationCursorKeysMode: true, insertMode: true });
+  expect(terminal.modes).toMatchObject({
+    bracketedPasteMode: true,
+    applicationCursorKeysMode: true,
+    insertMode: true,
+  });
 });

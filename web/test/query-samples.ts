@@ -1,4 +1,4 @@
-// One sample of each question that a program may ask its terminal.
+// A sample of each query that programs send to terminals.
 
 export const QUERIES = [
   { name: "DA1", bytes: "\x1b[c" },
@@ -26,7 +26,7 @@ export const QUERIES = [
   { name: "size in cells", bytes: "\x1b[18t" },
   { name: "title", bytes: "\x1b[21t" },
   { name: "a palette colour", bytes: "\x1b]4;1;?\x07" },
-  { name: "palette colours, one set, one asked", bytes: "\x1b]4;1;#ffffff;2;?\x1b\\" },
+  { name: "palette colours, one set, one queried", bytes: "\x1b]4;1;#ffffff;2;?\x1b\\" },
   { name: "foreground", bytes: "\x1b]10;?\x1b\\" },
   { name: "foreground, background and cursor", bytes: "\x1b]10;?;?;?\x07" },
   { name: "background", bytes: "\x1b]11;?\x07" },

@@ -3,13 +3,28 @@ import { age, deviceName, shortAgent } from "../src/wording";
 
 const KHTML = "AppleWebKit/537.36 (KHTML, like Gecko)";
 
-describe("a user agent is short and of the right browser", () => {
+describe("user agents are shortened to", () => {
   test.each([
-    ["Chrome 141 on Android", `Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`],
-    ["Edge 141 on Windows", `Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${KHTML} Chrome/141.0.0.0 Safari/537.36 Edg/141.0`],
-    ["Firefox 144 on Linux", "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"],
-    ["Safari 26 on macOS", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605 Version/26.0 Safari/605.1"],
-    ["Safari 26 on iPhone", "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0 like Mac OS X) Version/26.0 Mobile/15E Safari/604.1"],
+    [
+      "Chrome 141 on Android",
+      `Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`,
+    ],
+    [
+      "Edge 141 on Windows",
+      `Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${KHTML} Chrome/141.0.0.0 Safari/537.36 Edg/141.0`,
+    ],
+    [
+      "Firefox 144 on Linux",
+      "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0",
+    ],
+    [
+      "Safari 26 on macOS",
+      "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605 Version/26.0 Safari/605.1",
+    ],
+    [
+      "Safari 26 on iPhone",
+      "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0 like Mac OS X) Version/26.0 Mobile/15E Safari/604.1",
+    ],
     ["python-websockets/15.0", "python-websockets/15.0 (extra)"],
     ["node", "node"],
     ["Unknown program", ""],
@@ -19,11 +34,18 @@ describe("a user agent is short and of the right browser", () => {
   });
 });
 
-test("a browser is named without its version, which changes", () => {
-  expect(deviceName(`Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`)).toBe("Chrome on Android");
+test("a device name has no version", () => {
+  expect(
+    deviceName(`Mozilla/5.0 (Linux; Android 16) ${KHTML} Chrome/141.0.0.0 Mobile Safari/537.36`),
+  ).toBe("Chrome on Android");
   expect(deviceName("something else")).toBe("Browser");
 });
 
 test("ages have one unit", () => {
-  expect([0, 60_000, 7_200_000, 3 * 86_400_000].map((past) => age(0, past))).toEqual(["just now", "1 min", "2 h", "3 days"]);
+  expect([0, 60_000, 7_200_000, 3 * 86_400_000].map((past) => age(0, past))).toEqual([
+    "just now",
+    "1 min",
+    "2 h",
+    "3 days",
+  ]);
 });

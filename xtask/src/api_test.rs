@@ -1,23 +1,22 @@
-//! `cargo xtask api-test`: requests that schemathesis makes of the API's description.
+//! `cargo xtask api-test`: requests that schemathesis derives from the API's description.
 //!
-//! The server is one of its own, without limits that would answer in the place of what is tested;
-//! its sessions run `cat`.
+//! The server starts with an empty home and limits too high to interfere. Its sessions run `cat`.
 
 use std::fs;
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use xshell::{Shell, cmd};
 
-use crate::process::{Program, Running};
-use crate::steps::target_folder;
-use crate::{say, setup};
+use crate::child::ChildGuard;
+use crate::packages::target_folder;
+use crate::{print, setup};
 
-/// Requests for each route and phase, unless somebody asks for more.
+/// The default number of requests per route and phase.
 pub const EXAMPLES: u32 = 50;
 
 const VERSION: &str = "schemathesis==4.32.5";
-/// What a request needs that no description can say.
+/// Hooks that schemathesis loads: they set headers that the description cannot express.
 const HOOKS: &str = include_str!("api_test/hooks.py");
 
 const CONFIGURATION: &str = r#"
@@ -30,84 +29,87 @@ connections_per_ip = { count = 0 }
 command = ["cat"]
 "#;
 
-/// Tests the API as it is built now.
+/// Builds the server and tests its API.
 ///
 /// # Errors
-/// When something cannot be built or installed, or an answer is not as described.
-pub fn run(root: &Path, examples: u32, arguments: &[String]) -> anyhow::Result<()> {
-    setup::ensure(root, &[setup::Need::Rust])?;
-    Program::new(root, &["cargo", "build", "--package", "rejoin"]).run()?;
-    let target = target_folder(root)?;
+/// If the build or an installation fails, or a response differs from the description.
+pub fn run(sh: &Shell, examples: u32, arguments: &[String]) -> anyhow::Result<()> {
+    setup::ensure(sh, &[setup::Need::Rust])?;
+    cmd!(sh, "cargo build -p rejoin").run()?;
+    let target = target_folder(sh)?;
     let folder = target.join("api-test");
-    let schemathesis = ensure(root, &folder)?;
-    let server = Server::start(root, &target.join("debug/rejoin"), &folder)?;
+    let schemathesis = ensure(sh, &folder)?;
+    let server = Server::start(sh, &target.join("debug/rejoin"), &folder)?;
 
     fs::write(folder.join("hooks.py"), HOOKS)?;
     let address = format!("{}/api/v1", server.url);
-    let (program, document) = (schemathesis.to_string_lossy(), format!("{address}/openapi.json"));
+    let document = format!("{address}/openapi.json");
     let token = format!("Authorization: Bearer {}", server.token);
     let examples = examples.to_string();
-    let mut line = vec![&*program, "run", &document, "--url", &address, "--header", &token];
-    line.extend(["--checks", "all", "--max-examples", &examples, "--continue-on-failure"]);
-    line.extend(arguments.iter().map(String::as_str));
-    Program::new(root, &line)
-        .within(&folder)
-        .with("PYTHONPATH", &folder)
-        .with("SCHEMATHESIS_HOOKS", "hooks")
+    let options = ["--checks", "all", "--max-examples", &examples, "--continue-on-failure"];
+
+    // schemathesis writes its reports and caches into the current folder.
+    let _folder = sh.push_dir(&folder);
+    cmd!(sh, "{schemathesis} run {document} --url {address} --header {token} {options...}")
+        .args(arguments)
+        .env("PYTHONPATH", &folder)
+        .env("SCHEMATHESIS_HOOKS", "hooks")
         .run()
-        .map_err(|_| anyhow::anyhow!("schemathesis found something"))
+        .context("schemathesis found a response that differs from the description")
 }
 
-/// Installs schemathesis below `folder`, unless it is there.
-fn ensure(root: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+/// Installs schemathesis below `folder` if it is missing. Returns the program.
+fn ensure(sh: &Shell, folder: &Path) -> anyhow::Result<PathBuf> {
     let packages = folder.join("python");
     let program = packages.join("bin/st");
     let stamp = folder.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == VERSION) {
         return Ok(program);
     }
-    say(format_args!("set-up: installing {VERSION} in {}", packages.display()));
+
+    print(format_args!("set-up: installing {VERSION} in {}", packages.display()));
     fs::create_dir_all(folder)?;
-    let environment = packages.to_string_lossy();
-    Program::new(root, &["python3", "-m", "venv", "--clear", &environment])
+    cmd!(sh, "python3 -m venv --clear {packages}")
         .run()
-        .context("schemathesis needs Python 3 with `venv`")?;
+        .context("schemathesis needs Python 3 with `venv`; install the package python3-venv")?;
     let python = packages.join("bin/python");
-    let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VERSION];
-    Program::new(root, &[&[&*python.to_string_lossy()], &options[..]].concat()).run()?;
+    cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check {VERSION}").run()?;
+
+    // Last, so that an interrupted installation is repeated.
     fs::write(stamp, VERSION)?;
     Ok(program)
 }
 
-/// The server under test, with nothing of the one before.
+/// The server under test.
 struct Server {
     url: String,
-    /// An administrator's.
+    /// A token with the administrator's rights.
     token: String,
-    _running: Running,
+    _child: ChildGuard,
 }
 
 impl Server {
-    fn start(root: &Path, binary: &Path, folder: &Path) -> anyhow::Result<Self> {
+    fn start(sh: &Shell, binary: &Path, folder: &Path) -> anyhow::Result<Self> {
         let home = folder.join("home");
         if home.exists() {
-            fs::remove_dir_all(&home).context("cannot remove what the last test left")?;
+            fs::remove_dir_all(&home).context("cannot remove the home of the last run")?;
         }
         fs::create_dir_all(&home)?;
         let configuration = home.join("rejoin.toml");
         fs::write(&configuration, CONFIGURATION)?;
-        let (binary, configuration) = (binary.to_string_lossy(), configuration.to_string_lossy());
-        let rejoin = |arguments: &[&str]| {
-            let line = [&[&*binary], arguments, &["--config", &configuration]].concat();
-            Program::new(root, &line).within(&home).with("HOME", &home)
-        };
-        let server = rejoin(&["serve", "--listen", "127.0.0.1:0"]).with("REJOIN_LOG", "error");
-        let mut running = Running::from(server.start()?);
-        let line = running.output()?.lines().next().transpose()?.unwrap_or_default();
+
+        let _folder = sh.push_dir(&home);
+        // The server and the command `token` share their secret through the home.
+        let _home = sh.push_env("HOME", &home);
+        let serve = cmd!(sh, "{binary} serve --listen 127.0.0.1:0 --config {configuration}");
+        let mut child = ChildGuard::start(serve.env("REJOIN_LOG", "error"))?;
+        let line = child.first_line()?;
         let Some((_, url)) = line.split_once("serves ") else {
-            bail!("the server says {line:?}, and not where it is");
+            bail!("the server printed {line:?} instead of its address");
         };
-        let token = rejoin(&["token", "--user", "tester", "--admin", "--ttl", "1d"]).output()?;
-        Ok(Self { url: url.to_owned(), token: token.trim_end().to_owned(), _running: running })
+        let token = ["token", "--user", "tester", "--admin", "--ttl", "1d"];
+        let token = cmd!(sh, "{binary} {token...} --config {configuration}").secret().read()?;
+
+        Ok(Self { url: url.to_owned(), token, _child: child })
     }
 }

@@ -1,17 +1,14 @@
 //! `cargo xtask bench`: the benchmarks, built with optimizations.
 
-use std::path::Path;
+use xshell::{Shell, cmd};
 
-use crate::process::Program;
-
-/// Builds the server and the benchmarks, then measures.
+/// Builds the server and the benchmarks, then runs one benchmark.
 ///
 /// # Errors
-/// When something does not build, or a benchmark finds wrong deliveries.
-pub fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    let build = ["cargo", "build", "--release", "--package", "rejoin", "--package", "rejoin-bench"];
-    Program::new(root, &build).run()?;
-    let mut line = vec!["cargo", "run", "--quiet", "--release", "--package", "rejoin-bench", "--"];
-    line.extend(arguments.iter().map(String::as_str));
-    Program::new(root, &line).run()
+/// If the build fails, or a benchmark finds wrong deliveries.
+pub fn run(sh: &Shell, arguments: &[String]) -> anyhow::Result<()> {
+    // The benchmarks start the server's binary, which `cargo run` alone would not build.
+    cmd!(sh, "cargo build --release -p rejoin -p rejoin-bench").run()?;
+    cmd!(sh, "cargo run --quiet --release -p rejoin-bench -- {arguments...}").run()?;
+    Ok(())
 }

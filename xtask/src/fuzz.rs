@@ -1,46 +1,44 @@
 //! `cargo xtask fuzz`: random input through the whole server.
 
-use std::path::Path;
+use xshell::{Shell, cmd};
 
-use crate::process::Program;
+use crate::packages;
 
-/// What is fuzzed.
+/// The input that is fuzzed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Target {
-    /// The output of terminals, with a stopwatch and a scale
+    /// The output of terminals; measures memory and the delays of other clients
     Terminal,
 }
 
-/// Builds the server and the fuzzer with optimizations, then runs it.
-///
-/// # Errors
-/// When something does not build, or a bound is broken.
-pub fn run(root: &Path, target: Target, arguments: &[String]) -> anyhow::Result<()> {
-    build_and_run(root, &["--release"], target, arguments)
+impl Target {
+    /// Returns the name of the command of `rejoin-bench`.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Terminal => "fuzz-terminal",
+        }
+    }
 }
 
-/// The same for so many seconds without optimizations, as a step of the test.
+/// Builds the server and the fuzzer with optimizations, then runs the fuzzer.
+///
+/// # Errors
+/// If the build fails, or the server exceeds a bound.
+pub fn run(sh: &Shell, target: Target, arguments: &[String]) -> anyhow::Result<()> {
+    let command = target.command();
+    // The fuzzer starts the server's binary, which `cargo run` alone would not build.
+    cmd!(sh, "cargo build --release -p rejoin -p rejoin-bench").run()?;
+    cmd!(sh, "cargo run --quiet --release -p rejoin-bench -- {command} {arguments...}").run()?;
+    Ok(())
+}
+
+/// Fuzzes terminals for `seconds` with the binaries of the test build.
 ///
 /// # Errors
 /// As [`run`].
-pub fn check(root: &Path, seconds: u32) -> anyhow::Result<()> {
-    let arguments = ["--seconds".to_owned(), seconds.to_string()];
-    build_and_run(root, &[], Target::Terminal, &arguments)
-}
-
-fn build_and_run(
-    root: &Path,
-    profile: &[&str],
-    target: Target,
-    arguments: &[String],
-) -> anyhow::Result<()> {
-    let build = ["cargo", "build", "--package", "rejoin", "--package", "rejoin-bench"];
-    Program::new(root, &[&build[..], profile].concat()).run()?;
-    let command = match target {
-        Target::Terminal => "fuzz-terminal",
-    };
-    let line = ["cargo", "run", "--quiet", "--package", "rejoin-bench"];
-    let mut line = [&line[..], profile, &["--", command]].concat();
-    line.extend(arguments.iter().map(String::as_str));
-    Program::new(root, &line).run()
+pub(crate) fn check(sh: &Shell, seconds: u32) -> anyhow::Result<()> {
+    let fuzzer = packages::build_for_tests(sh)?.join("debug/rejoin-bench");
+    let (command, seconds) = (Target::Terminal.command(), seconds.to_string());
+    cmd!(sh, "{fuzzer} {command} --seconds {seconds}").run()?;
+    Ok(())
 }

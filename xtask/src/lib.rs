@@ -1,31 +1,49 @@
-//! The project's own commands, as a library so that its tests can call the checks.
+//! The project's commands as a library, so that tests can call the checks.
 
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use xshell::Shell;
+
 pub mod api_test;
 pub mod bench;
 pub mod codegen;
 pub mod conformance;
-pub mod fingerprint;
 pub mod fuzz;
 pub mod pages;
-pub mod process;
 pub mod run;
 pub mod setup;
-pub mod steps;
+pub mod test;
 pub mod tidy;
-pub mod tree;
 
-/// The root of the repository.
+mod changes;
+mod child;
+mod fingerprint;
+mod packages;
+mod steps;
+mod tree;
+
+/// Returns the root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// Prints one line; a reader that has gone away is no error.
-pub fn say(line: impl Display) {
+/// Returns a shell whose commands run at the root of the repository.
+///
+/// # Errors
+/// If the process has no current directory.
+pub fn shell() -> anyhow::Result<Shell> {
+    let sh = Shell::new()?;
+    sh.change_dir(root());
+    Ok(sh)
+}
+
+/// Prints a line to standard output.
+///
+/// Ignores errors: `cargo xtask … | head` closes the pipe early.
+pub fn print(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -1,10 +1,10 @@
-//! The project's own commands: cargo xtask run, test, tidy, codegen, bench, fuzz, conformance,
-//! api-test.
+//! The command line of `cargo xtask`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::test::Selection;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -15,38 +15,45 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Set the machine up, build everything, start the server
+    /// Install what is missing, build everything, start the server
     Run {
         /// Passed to `rejoin serve`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Set the machine up, run every check and every test
+    /// Install what is missing, run every check and every test
     Test {
-        /// Run this step only (may be repeated)
-        #[arg(long, value_name = "STEP")]
+        /// Run only this step (repeatable)
+        #[arg(long, value_name = "STEP", conflicts_with = "changed")]
         only: Vec<String>,
-        /// Name the steps and stop
+        /// Run only the steps and crates that differ from the main branch, with their dependents
+        #[arg(long)]
+        changed: bool,
+        /// List the selected steps and exit
         #[arg(long)]
         list: bool,
     },
-    /// Check what the compiler does not: layers, names, sizes, links
-    Tidy,
-    /// Write the generated files from the tables of rejoin-protocol
+    /// Check layers, modules, language, licences, names, sizes, links
+    Tidy {
+        /// Print the measurements of each area instead
+        #[arg(long)]
+        report: bool,
+    },
+    /// Write the files that are generated from the tables of rejoin-protocol
     Codegen {
-        /// Change nothing; fail if something would change
+        /// Write nothing; fail if a file is out of date
         #[arg(long)]
         check: bool,
     },
-    /// Build with optimizations and measure: fanout, idle, terminal, connect, deflate, abuse, drain
+    /// Build with optimizations and run a benchmark
     Bench {
-        /// Passed to the benchmark; `--help` lists them
+        /// Passed to the benchmark; `--help` lists the benchmarks
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build with optimizations and put hostile output into terminals for ten minutes
+    /// Build with optimizations and send hostile output through the server for ten minutes
     Fuzz {
-        /// What to fuzz
+        /// The input to fuzz
         target: xtask::fuzz::Target,
         /// Passed to the fuzzer: `--seconds N`, `--seed N`, `--sessions N`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -54,25 +61,28 @@ enum Command {
     },
     /// Run the Autobahn Testsuite against the WebSocket codec (needs Python 2.7)
     Conformance {
-        /// The cases to run, with `*` for any, separated by commas
+        /// The cases to run, comma-separated; `*` matches any number
         #[arg(long, value_delimiter = ',', default_value = xtask::conformance::CASES)]
         cases: Vec<String>,
-        /// The Python 2.7 to run the suite with
+        /// The Python 2.7 that runs the suite
         #[arg(long, value_name = "PATH")]
         python: Option<PathBuf>,
     },
     /// Run schemathesis against the HTTP API (needs Python 3 and PyPI)
     ApiTest {
-        /// Requests for each route and phase
+        /// Requests per route and phase
         #[arg(long, default_value_t = xtask::api_test::EXAMPLES)]
         examples: u32,
         /// Passed to schemathesis
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Check licences and the crates that may be used
-    Deny,
-    /// Build the pages, if their sources changed
+    /// Run cargo-deny: advisories, licences, banned crates, sources
+    Deny {
+        /// The checks to run; all by default
+        checks: Vec<String>,
+    },
+    /// Build the pages if their sources changed
     Web,
 }
 
@@ -80,33 +90,38 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            xtask::say(format_args!("error: {error:#}"));
+            // On standard output, the error follows the lines of its step.
+            xtask::print(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    let root = xtask::root();
+    let sh = &xtask::shell()?;
+
     match command {
-        Command::Run { arguments } => xtask::run::run(&root, &arguments),
-        Command::Test { list: true, .. } => {
-            xtask::steps::list();
-            Ok(())
+        Command::Run { arguments } => xtask::run::run(sh, &arguments),
+        Command::Test { only, changed, list } => {
+            let selection = match only.as_slice() {
+                _ if changed => Selection::Changed,
+                [] => Selection::All,
+                _ => Selection::Named(only),
+            };
+            let command = if list { xtask::test::list } else { xtask::test::run };
+            command(sh, &selection)
         }
-        Command::Test { only, .. } => xtask::steps::test(&root, &only),
-        Command::Tidy => xtask::tidy::run(&root),
-        Command::Codegen { check: true } => xtask::codegen::check(&root),
-        Command::Codegen { check: false } => xtask::codegen::write(&root),
-        Command::Bench { arguments } => xtask::bench::run(&root, &arguments),
-        Command::Fuzz { target, arguments } => xtask::fuzz::run(&root, target, &arguments),
+        Command::Tidy { report: true } => xtask::tidy::report(sh),
+        Command::Tidy { report: false } => xtask::tidy::run(sh),
+        Command::Codegen { check: true } => xtask::codegen::check(),
+        Command::Codegen { check: false } => xtask::codegen::write(),
+        Command::Bench { arguments } => xtask::bench::run(sh, &arguments),
+        Command::Fuzz { target, arguments } => xtask::fuzz::run(sh, target, &arguments),
         Command::Conformance { cases, python } => {
-            xtask::conformance::run(&root, &cases, python.as_deref())
+            xtask::conformance::run(sh, &cases, python.as_deref())
         }
-        Command::ApiTest { examples, arguments } => {
-            xtask::api_test::run(&root, examples, &arguments)
-        }
-        Command::Deny => xtask::steps::test(&root, &["deny".to_owned()]),
-        Command::Web => xtask::pages::set_up_and_build(&root),
+        Command::ApiTest { examples, arguments } => xtask::api_test::run(sh, examples, &arguments),
+        Command::Deny { checks } => xtask::setup::deny(sh, &checks),
+        Command::Web => xtask::pages::build(sh),
     }
 }

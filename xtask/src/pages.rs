@@ -1,75 +1,75 @@
-//! The web pages and the client library that they are made of.
+//! The build of the web pages and of the client library that they use.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+use xshell::{Shell, cmd};
 
-use crate::process::Program;
-use crate::say;
+use crate::print;
 use crate::setup::{self, Need};
 use crate::tree::Tree;
 
-/// What the packages to install depend on.
-const PACKAGES: [&str; 4] =
+/// The files that determine the installed npm packages.
+const PACKAGE_FILES: [&str; 4] =
     ["package.json", "package-lock.json", "client/package.json", "web/package.json"];
-/// What the built pages depend on.
+/// The files and folders that determine the built pages.
 const SOURCES: [&str; 4] = ["client", "web", "package.json", "package-lock.json"];
-/// The file that the server embeds first of all.
-const BUILT: &str = "web/dist/index.html";
+/// The page that the server embeds; it exists after each successful build.
+const INDEX: &str = "web/dist/index.html";
 
-/// Installs what the build needs, then builds, unless nothing changed.
+/// Installs Node if needed and builds the pages, unless their sources are unchanged.
 ///
 /// # Errors
-/// When something is missing, or a package cannot be installed or built.
-pub fn set_up_and_build(root: &Path) -> anyhow::Result<()> {
-    let tree = Tree::read(root)?;
-    if tree.text("package.json").is_none() {
-        say("pages: there is no package.json, so there is nothing to build");
-        return Ok(());
-    }
+/// If Node or a package cannot be installed, or the build fails.
+pub fn build(sh: &Shell) -> anyhow::Result<()> {
+    let tree = Tree::read(&crate::root())?;
+    // A hash, not time stamps: a checkout of another branch and back changes nothing.
     let sources = tree.fingerprint(&SOURCES);
-    let stamp = Stamp::new(root, "pages");
-    if stamp.is(&sources) && root.join(BUILT).is_file() {
-        say("pages: unchanged");
+    let stamp = Stamp::new("pages");
+    if stamp.is(&sources) && crate::root().join(INDEX).is_file() {
+        print("pages: unchanged");
         return Ok(());
     }
-    setup::ensure(root, &[Need::Node])?;
-    install(root, &tree)?;
-    say("pages: building");
+
+    setup::ensure(sh, &[Need::Node])?;
+    install(sh, &tree)?;
+
+    print("pages: building");
+    // An interrupted build must not look complete.
     stamp.remove();
-    Program::new(root, &["npm", "run", "build"]).run()?;
+    cmd!(sh, "npm run build").run()?;
     stamp.set(&sources)
 }
 
-/// Installs the npm packages, unless the lock file is the one they came from.
-///
-/// # Errors
-/// When `npm ci` fails.
-pub fn install(root: &Path, tree: &Tree) -> anyhow::Result<()> {
-    let packages = tree.fingerprint(&PACKAGES);
-    let stamp = Stamp::new(root, "packages");
+/// Installs the npm packages, unless the lock file is unchanged since the last installation.
+fn install(sh: &Shell, tree: &Tree) -> anyhow::Result<()> {
+    // `npm ci` deletes and reinstalls everything, even if nothing changed.
+    let packages = tree.fingerprint(&PACKAGE_FILES);
+    let stamp = Stamp::new("packages");
     if stamp.is(&packages) {
         return Ok(());
     }
-    say("pages: installing the npm packages");
-    Program::new(root, &["npm", "ci", "--no-audit", "--no-fund"]).run()?;
+
+    print("pages: installing the npm packages");
+    cmd!(sh, "npm ci --no-audit --no-fund").run()?;
     stamp.set(&packages)
 }
 
-/// A note beside the packages of what was done with them; gone when they go.
+/// A file in `node_modules` that records the fingerprint of the last build.
+///
+/// It is deleted together with the packages, so a new installation also builds again.
 struct Stamp(PathBuf);
 
 impl Stamp {
-    fn new(root: &Path, name: &str) -> Self {
-        Self(root.join("node_modules").join(format!(".xtask-{name}")))
+    fn new(name: &str) -> Self {
+        Self(crate::root().join("node_modules").join(format!(".xtask-{name}")))
     }
 
     fn is(&self, value: &str) -> bool {
         fs::read_to_string(&self.0).is_ok_and(|found| found == value)
     }
 
-    /// A build that is interrupted must not look done.
     fn remove(&self) {
         let _ = fs::remove_file(&self.0);
     }

@@ -1,19 +1,17 @@
-//! `cargo xtask run`: from a fresh machine to a running server.
+//! `cargo xtask run`: from a fresh clone to a running server.
 
-use std::path::Path;
+use xshell::{Shell, cmd};
 
 use crate::pages;
-use crate::process::Program;
 use crate::setup::{self, Need};
 
-/// Sets up, builds, and runs `rejoin serve` with these arguments.
+/// Installs what is missing, builds, and runs `rejoin serve` with `arguments`.
 ///
 /// # Errors
-/// When something cannot be set up or built, or the server ends with an error.
-pub fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    setup::ensure(root, &[Need::Rust])?;
-    pages::set_up_and_build(root)?;
-    let mut line = vec!["cargo", "run", "--release", "--bin", "rejoin", "--", "serve"];
-    line.extend(arguments.iter().map(String::as_str));
-    Program::new(root, &line).interactive().run()
+/// If a tool cannot be installed, the build fails, or the server exits with an error.
+pub fn run(sh: &Shell, arguments: &[String]) -> anyhow::Result<()> {
+    setup::ensure(sh, &[Need::Rust])?;
+    pages::build(sh)?;
+    cmd!(sh, "cargo run --release --bin rejoin -- serve {arguments...}").run()?;
+    Ok(())
 }

@@ -1,61 +1,70 @@
-//! What has to be on the machine, checked and, where it may be, installed.
+//! The tools that the commands need: found, or installed where possible.
 
-use std::path::Path;
+use xshell::{Shell, cmd};
 
-use anyhow::bail;
+use crate::print;
 
-use crate::process::Program;
-use crate::say;
-
+mod browser;
 mod debian;
 mod node;
 mod rust;
 
-/// Something that a step cannot run without.
+/// A tool that a step needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The Rust version that Cargo.toml names.
+    /// The Rust version that Cargo.toml requires.
     Rust,
     /// rustfmt and clippy.
     RustTools,
-    /// cargo-deny.
-    CargoDeny,
     /// Node and npm.
     Node,
-    /// Chromium, and the full-screen programs that the browser tests open.
+    /// A browser, and the full-screen programs that the browser tests open.
     Browser,
 }
 
-/// Makes sure of each need, in their order.
+/// Checks each need in order and installs missing tools where possible.
 ///
 /// # Errors
-/// When something is missing and cannot be installed from here; says what to install.
-pub fn ensure(root: &Path, needs: &[Need]) -> anyhow::Result<()> {
+/// If a tool is missing and cannot be installed. The message names the command that installs it.
+pub fn ensure(sh: &Shell, needs: &[Need]) -> anyhow::Result<()> {
     for need in needs {
         match need {
-            Need::Rust => rust::ensure_version(root)?,
-            Need::RustTools => rust::ensure_components(root)?,
-            Need::CargoDeny => ensure_cargo_deny(root)?,
-            Need::Node => node::ensure(root)?,
-            Need::Browser => debian::ensure(root, &["chromium", "vim", "less"])?,
+            Need::Rust => rust::ensure_version(sh)?,
+            Need::RustTools => rust::ensure_components(sh)?,
+            Need::Node => node::ensure(sh)?,
+            Need::Browser => browser::ensure(sh)?,
         }
     }
     Ok(())
 }
 
-fn ensure_cargo_deny(root: &Path) -> anyhow::Result<()> {
-    if Program::new(root, &["cargo", "deny", "--version"]).output().is_ok() {
-        return Ok(());
+/// Runs cargo-deny, after installing it if it is missing.
+///
+/// `cargo xtask test` does not: compiling cargo-deny takes minutes, so `tidy` applies the same
+/// rules. Advisories need the network and are checked by the workflow.
+///
+/// # Errors
+/// If cargo-deny cannot be installed or finds a problem.
+pub fn deny(sh: &Shell, checks: &[String]) -> anyhow::Result<()> {
+    let version = cmd!(sh, "cargo deny --version").quiet().ignore_stderr();
+    if version.read().is_err() {
+        print("set-up: installing cargo-deny");
+        cmd!(sh, "cargo install --locked cargo-deny").run()?;
     }
-    say("set-up: cargo-deny is missing, installing it");
-    if Program::new(root, &["cargo", "install", "--locked", "cargo-deny"]).run().is_err() {
-        bail!("cargo-deny is missing; install it with `cargo install --locked cargo-deny`");
-    }
+
+    cmd!(sh, "cargo deny check {checks...}").run()?;
     Ok(())
 }
 
-/// The numbers of a version such as `v20.11.1` or `rustc 1.95.0 (...)`.
-fn numbers(text: &str) -> Option<(u32, u32)> {
+/// Returns whether a program of this name is on the search path.
+fn is_installed(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}
+
+/// Parses major and minor number of a version such as `v20.11.1` or `rustc 1.95.0 (...)`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    // Skips the program's name and a leading `v`.
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let mut parts = text[start..].split(|c: char| !c.is_ascii_digit());
     let major = parts.next()?.parse().ok()?;
@@ -68,10 +77,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_as_programs_print_them() {
-        assert_eq!(numbers("v20.11.1\n"), Some((20, 11)));
-        assert_eq!(numbers("rustc 1.95.0 (f2d3ce0bd 2026-03-21)"), Some((1, 95)));
-        assert_eq!(numbers("24"), Some((24, 0)));
-        assert_eq!(numbers("none"), None);
+    fn versions_are_parsed_from_the_output_of_programs() {
+        assert_eq!(parse_version("v20.11.1\n"), Some((20, 11)));
+        assert_eq!(parse_version("rustc 1.95.0 (f2d3ce0bd 2026-03-21)"), Some((1, 95)));
+        assert_eq!(parse_version("24"), Some((24, 0)));
+        assert_eq!(parse_version("none"), None);
+    }
+
+    #[test]
+    fn programs_are_found_on_the_search_path() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program"));
     }
 }

@@ -1,36 +1,63 @@
-//! `cargo xtask tidy`: what the compiler does not check.
+//! `cargo xtask tidy`: the rules that the compiler does not check.
 
 use std::fmt;
-use std::path::Path;
 
 use anyhow::bail;
+use xshell::Shell;
 
-use crate::say;
-use crate::tree::Tree;
+use crate::tree::{Tree, is_below};
+use crate::{packages, print};
 
+mod dependencies;
+mod language;
 mod layers;
 mod links;
 mod locks;
+mod modules;
 mod names;
+mod order;
 mod protocol;
+mod report;
+mod survey;
 mod text;
 
-/// Something that is not as it should be.
+/// The files and folders on which the rules of language, order, modules and page length fail.
+/// `cargo xtask tidy --report` measures all areas.
+const ENFORCED: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "bench",
+    "client",
+    "crates",
+    "docs",
+    "examples",
+    "web",
+    "xtask",
+];
+
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// From the root.
+    /// The path from the root.
     pub path: String,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The violation.
     pub wrong: String,
-    /// What is allowed instead.
+    /// The accepted alternative.
     pub allowed: String,
 }
 
 impl Finding {
     fn new(path: &str, line: usize, wrong: impl Into<String>, allowed: impl Into<String>) -> Self {
         Self { path: path.to_owned(), line, wrong: wrong.into(), allowed: allowed.into() }
+    }
+
+    fn is_enforced(&self) -> bool {
+        ENFORCED.iter().any(|area| is_below(&self.path, area))
     }
 }
 
@@ -41,39 +68,63 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings in the repository.
+/// Returns all findings in the repository.
 ///
 /// # Errors
-/// When it cannot be read, or cargo cannot describe it.
-pub fn findings(root: &Path) -> anyhow::Result<Vec<Finding>> {
-    let tree = Tree::read(root)?;
-    let packages = layers::packages(root)?;
+/// If a file cannot be read, or cargo cannot describe the workspace.
+pub fn findings(sh: &Shell) -> anyhow::Result<Vec<Finding>> {
+    let tree = Tree::read(&crate::root())?;
+    let packages = packages::list(sh)?;
+
+    // These rules are applied to one area after the other.
+    let staged = [
+        language::check(&tree),
+        order::check(&tree),
+        modules::check(&packages, &tree),
+        text::check_pages(&tree),
+    ];
     Ok([
         layers::check(&packages, &tree),
+        dependencies::check(sh, &tree)?,
         names::check(&tree),
         text::check(&tree),
         locks::check(&tree),
         links::check(&tree),
         protocol::check(&tree).into_iter().collect(),
+        staged.concat().into_iter().filter(Finding::is_enforced).collect(),
     ]
     .concat())
 }
 
-/// Prints the findings.
+/// Prints all findings.
 ///
 /// # Errors
-/// When there is one.
-pub fn run(root: &Path) -> anyhow::Result<()> {
-    let findings = findings(root)?;
+/// If there is a finding.
+pub fn run(sh: &Shell) -> anyhow::Result<()> {
+    let findings = findings(sh)?;
     for finding in &findings {
-        say(finding);
+        print(finding);
     }
+
     match findings.len() {
         0 => {
-            say("tidy: nothing found");
+            print("tidy: no findings");
             Ok(())
         }
-        1 => bail!("tidy found 1 thing"),
-        count => bail!("tidy found {count} things"),
+        1 => bail!("tidy: 1 finding"),
+        count => bail!("tidy: {count} findings"),
     }
+}
+
+/// Prints the measurements of each area.
+///
+/// # Errors
+/// As [`findings`].
+pub fn report(sh: &Shell) -> anyhow::Result<()> {
+    let tree = Tree::read(&crate::root())?;
+    let packages = packages::list(sh)?;
+    for line in report::lines(&packages, &tree) {
+        print(line);
+    }
+    Ok(())
 }

@@ -7,29 +7,27 @@ use anyhow::Context as _;
 
 use crate::fingerprint::Fingerprint;
 
-/// Folders of built or foreign things, wherever they are.
+/// Names of folders with build output or packages of others, at any depth.
 const SKIPPED: [&str; 6] = [".git", "target", "node_modules", "dist", "test-results", "artifacts"];
 
-/// One file.
+/// A file of the repository.
 #[derive(Clone, Debug)]
-pub struct File {
-    /// From the root, with `/`.
-    pub path: String,
-    /// What is in it.
-    pub bytes: Vec<u8>,
+pub(crate) struct File {
+    /// The path from the root, with `/` as the separator.
+    pub(crate) path: String,
+    bytes: Vec<u8>,
 }
 
 impl File {
-    /// The content, if it is UTF-8.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
+    /// Returns the content if it is UTF-8.
+    pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok()
     }
 }
 
 /// All files below a folder, ordered by path.
 #[derive(Clone, Debug, Default)]
-pub struct Tree {
+pub(crate) struct Tree {
     files: Vec<File>,
 }
 
@@ -37,78 +35,80 @@ impl Tree {
     /// Reads the repository.
     ///
     /// # Errors
-    /// When a folder or a file cannot be read.
-    pub fn read(root: &Path) -> anyhow::Result<Self> {
+    /// If a folder or a file cannot be read.
+    pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let mut files = Vec::new();
         visit(root, "", &mut files)?;
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { files })
+        Ok(Self::sorted(files))
     }
 
-    /// A tree out of paths and texts.
-    #[must_use]
-    pub fn of(files: &[(&str, &str)]) -> Self {
-        let mut files: Vec<File> = files
-            .iter()
-            .map(|&(path, text)| File { path: path.to_owned(), bytes: text.into() })
-            .collect();
+    /// Makes a tree from paths and texts.
+    #[cfg(test)]
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let file =
+            |&(path, text): &(&str, &str)| File { path: path.to_owned(), bytes: text.into() };
+        Self::sorted(files.iter().map(file).collect())
+    }
+
+    fn sorted(mut files: Vec<File>) -> Self {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Self { files }
     }
 
-    /// The files, ordered by path.
-    pub fn files(&self) -> impl Iterator<Item = &File> {
+    /// Returns the files, ordered by path.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         self.files.iter()
     }
 
-    /// The files that are text, as path and text.
-    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Returns path and text of each file that is UTF-8, ordered by path.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().filter_map(|f| Some((f.path.as_str(), f.text()?)))
     }
 
-    /// The text of one file.
-    #[must_use]
-    pub fn text(&self, path: &str) -> Option<&str> {
+    /// Returns the text of the file at `path`.
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
         let at = self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()?;
         self.files[at].text()
     }
 
-    /// Whether a file or a folder has this path.
-    #[must_use]
-    pub fn has(&self, path: &str) -> bool {
+    /// Returns whether `path` is a file or a folder of the tree.
+    pub(crate) fn has(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
-        path.is_empty()
-            || self.files.iter().any(|f| {
-                f.path
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        path.is_empty() || self.files.iter().any(|f| is_below(&f.path, path))
     }
 
-    /// The fingerprint of what is below these folders or files.
-    #[must_use]
-    pub fn fingerprint(&self, below: &[&str]) -> String {
-        let mut print = Fingerprint::default();
+    /// Returns the fingerprint of all files at or below the given paths.
+    pub(crate) fn fingerprint(&self, paths: &[&str]) -> String {
+        let mut fingerprint = Fingerprint::default();
         for File { path, bytes } in &self.files {
-            if below.iter().any(|b| path == b || path.starts_with(&format!("{b}/"))) {
-                print.add(path, bytes);
+            if paths.iter().any(|p| is_below(path, p)) {
+                fingerprint.add(path, bytes);
             }
         }
-        print.hex()
+        fingerprint.hex()
     }
+}
+
+/// Returns whether `path` is `folder` or inside it.
+pub(crate) fn is_below(path: &str, folder: &str) -> bool {
+    // `crates/rejoin` is not above `crates/rejoin-core`.
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn visit(root: &Path, folder: &str, files: &mut Vec<File>) -> anyhow::Result<()> {
     let absolute = root.join(folder);
     let entries = fs::read_dir(&absolute)
         .with_context(|| format!("cannot read the folder {}", absolute.display()))?;
+
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if SKIPPED.contains(&name.as_str()) {
             continue;
         }
+
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        // Symbolic links are skipped: they could lead out of the repository or form a cycle.
         let kind = entry.file_type()?;
         if kind.is_dir() {
             visit(root, &path, files)?;
@@ -118,6 +118,7 @@ fn visit(root: &Path, folder: &str, files: &mut Vec<File>) -> anyhow::Result<()>
             files.push(File { path, bytes });
         }
     }
+
     Ok(())
 }
 
@@ -126,16 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_there_when_a_file_in_it_is() {
+    fn a_folder_exists_if_it_contains_a_file() {
         let tree = Tree::of(&[("docs/a.md", ""), ("docs/b.md", "x")]);
+
         assert!(tree.has("docs") && tree.has("docs/") && tree.has("docs/a.md"));
         assert!(!tree.has("doc") && !tree.has("docs/c.md"));
         assert_eq!(tree.text("docs/b.md"), Some("x"));
     }
 
     #[test]
-    fn the_fingerprint_covers_what_is_below_and_nothing_else() {
+    fn the_fingerprint_covers_only_the_given_folders() {
         let tree = Tree::of(&[("a/x", "1"), ("ab/x", "2")]);
+
         assert_eq!(tree.fingerprint(&["a"]), Tree::of(&[("a/x", "1")]).fingerprint(&["a"]));
         assert_ne!(tree.fingerprint(&["a"]), tree.fingerprint(&["a", "ab"]));
     }

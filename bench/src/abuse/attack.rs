@@ -1,77 +1,82 @@
 //! The attacks, by name.
 
-mod terminal;
-
 use std::fmt;
 use std::time::Duration;
 
-use rejoin_websocket::{Kind as FrameKind, deflate, encode};
-use serde_json::json;
+use clap::ValueEnum as _;
+use rejoin_websocket::{MessageKind, deflate, encode};
+use serde_json::{Value, json};
 
+use super::attacker::{Attack, Opening, Plan, publish};
 use super::flood::Flood;
-use super::raid::{Opening, Plan, publish};
+use crate::client_pool::Client;
 use crate::clock;
-use crate::crowd::Peer;
 use crate::frame::{self, Header};
 use crate::report::Counts;
-use crate::said::Said;
-use terminal::{MIRROR, Print, Terminal};
+
+mod terminal;
+
+use terminal::{MIRROR, Print, Terminals};
 
 /// A topic that only attackers use.
 const FLOOD: &str = "flood";
-/// What a fragment holds, or a message that never ends: nearly what a message may have.
+/// Bytes of an incomplete message: a little less than the server's limit for one.
 const HOARD_BYTES: usize = 60_000;
-/// What a bomb inflates to, from about a thousandth of that.
+/// Inflated bytes of a bomb; about a thousand times its size on the wire.
 const BOMB_BYTES: usize = 60_000_000;
-/// Half-open handshakes say nothing at first, and then a byte a second.
+/// The time before a half-open handshake sends its first byte.
 const SILENCE: Duration = Duration::from_secs(5);
 const TOPICS: u64 = 100_000;
+/// Connections that send one message byte by byte.
+const TRICKLES: usize = 500;
 
-/// What misbehaving is.
+/// The attacks. The tables print the comments of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Kind {
+    /// 1,000 subscribers that never read 2,000 messages of 1 kB a second
     NeverRead,
+    /// 5,000 half-open handshakes, each a byte a second after 5 s
     HalfOpen,
+    /// 100 connections with 500 pings a second each
     Pings,
+    /// 500 unfinished messages of 60 kB
     Fragments,
+    /// 50 compressed messages a second of 60 kB that inflate to 60 MB
     Bomb,
+    /// 20 connections that publish 1,000 messages a second each, 100 allowed
     Storm,
+    /// One connection that uses 100,000 topics
     Topics,
+    /// 500 messages of 60 kB, sent by a byte a second
     Trickle,
+    /// 12,000 WebSockets that never authenticate
     NeverLogIn,
+    /// 3 terminals that repeat a cell with 64 marks 65,535 times
     Repeats,
+    /// 3 terminals of 1,000 × 500 that switch screens
     Screens,
+    /// 3 terminals with a new link of 6 kB in each cell
     Links,
+    /// 3 terminals of 1,000 × 500 with a different colour in each cell
     Colours,
+    /// The same terminals, resized between 1,000 and 2 columns each time
     Resizes,
+    /// Events of 60 kB to devices that do not exist
     Emits,
+    /// Invalid requests of 60 kB, each with a new idempotency key
     Keys,
 }
 
-/// The attacker of one kind.
-pub(super) enum Attacker {
+/// The protocol of an attack.
+pub(super) enum Method {
     /// WebSockets.
-    Raid(Box<dyn Attack>),
-    /// Requests over HTTP.
-    Flood(Flood),
-}
-
-/// One way to misbehave.
-pub(super) trait Attack: Send {
-    fn plan(&self) -> Plan;
-
-    /// A connection was let in.
-    fn enter(&mut self, _number: usize, _peer: &mut Peer) {}
-
-    /// The turn of a connection that was let in: one operation.
-    fn act(&mut self, _number: usize, _peer: &mut Peer, _what: &mut Counts) {}
-
-    /// A connection was told something.
-    fn hear(&mut self, _said: &Said<'_>, _peer: &mut Peer) {}
+    Sockets(Plan, Box<dyn Attack>),
+    /// HTTP requests.
+    Requests(Flood),
 }
 
 impl Kind {
-    /// What the server's limits need for it.
+    /// Returns additional lines for the server's section `limits`.
     pub(super) fn limits(self) -> &'static str {
         match self {
             Self::Storm => "messages_per_second = 100\n",
@@ -79,7 +84,7 @@ impl Kind {
         }
     }
 
-    /// More sections of the configuration.
+    /// Returns additional sections of the server's settings.
     pub(super) fn settings(self) -> &'static str {
         match self {
             Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => MIRROR,
@@ -87,259 +92,184 @@ impl Kind {
         }
     }
 
-    /// Whether it lasts until a time-out of 30 s.
+    /// Returns whether the server ends the attack after 30 s.
     pub(super) fn is_timed_out(self) -> bool {
         matches!(self, Self::Fragments | Self::Trickle)
     }
 
-    pub(super) fn attacker(self) -> Attacker {
-        let terminal = |print| Box::new(Terminal::new(print)) as Box<dyn Attack>;
-        Attacker::Raid(match self {
-            Self::NeverRead => Box::new(NeverRead { data: "x".repeat(1000) }),
-            Self::HalfOpen => Box::new(HalfOpen { since: clock::now() }),
-            Self::Pings => Box::new(Pings),
-            Self::Fragments => Box::new(Fragments),
-            Self::Bomb => Box::new(Bomb { message: bomb() }),
-            Self::Storm => Box::new(Storm),
-            Self::Topics => Box::new(Topics { next: 0 }),
-            Self::Trickle => Box::new(Trickle::new()),
-            Self::NeverLogIn => Box::new(NeverLogIn),
-            Self::Repeats => terminal(Print::Repeats),
-            Self::Screens => terminal(Print::Screens),
-            Self::Links => terminal(Print::Links),
-            Self::Colours => terminal(Print::Colours),
-            Self::Resizes => terminal(Print::Resizes),
-            Self::Emits => return Attacker::Flood(Flood::Emits),
-            Self::Keys => return Attacker::Flood(Flood::Keys),
-        })
+    /// Returns a new attack of this kind.
+    pub(super) fn method(self) -> Method {
+        let (plan, attack): (_, Box<dyn Attack>) = match self {
+            Self::NeverRead => (Plan::hold(1001, 1000).act(1, 2000), Box::new(NeverRead)),
+            Self::HalfOpen => {
+                let plan = Plan::hold(5000, 1000).act(5000, 5000).opening(Opening::HalfRequest);
+                (plan, Box::new(Act(half_open())))
+            }
+            Self::Pings => (Plan::hold(100, 100).act(100, 50_000), Box::new(Act(ping))),
+            Self::Fragments => (Plan::hold(500, 500), Box::new(Fragments)),
+            Self::Bomb => {
+                let plan = Plan::hold(20, 100).act(20, 50).opening(Opening::Compressed);
+                (plan, Box::new(Act(send_bombs())))
+            }
+            Self::Storm => (Plan::hold(20, 20).act(20, 20_000), Box::new(Act(storm))),
+            Self::Topics => (Plan::hold(1, 1).act(1, 15_000), Box::new(Act(use_topics()))),
+            Self::Trickle => {
+                let plan = Plan::hold(TRICKLES, 500).act(TRICKLES, 500);
+                (plan, Box::new(Trickle::new()))
+            }
+            Self::NeverLogIn => {
+                let plan = Plan::hold(12_000, 3000).opening(Opening::Silent);
+                (plan, Box::new(Act(|_: usize, _: &mut Client, _: &mut Counts| {})))
+            }
+            Self::Repeats => Terminals::attack(Print::Repeats),
+            Self::Screens => Terminals::attack(Print::Screens),
+            Self::Links => Terminals::attack(Print::Links),
+            Self::Colours => Terminals::attack(Print::Colours),
+            Self::Resizes => Terminals::attack(Print::Resizes),
+            Self::Emits => return Method::Requests(Flood::Emits),
+            Self::Keys => return Method::Requests(Flood::Keys),
+        };
+        Method::Sockets(plan, attack)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NeverRead => {
-                "1,000 that subscribe to 2,000 messages of 1 kB a second and never read"
-            }
-            Self::HalfOpen => "5,000 half-open handshakes, after 5 s a byte a second each",
-            Self::Pings => "100 that ping, 500 a second each",
-            Self::Fragments => "500 that begin a message of 60 kB and never end it",
-            Self::Bomb => "50 bombs a second, each of 60 kB that inflate to 60 MB",
-            Self::Storm => "20 that publish 1,000 a second each, 100 allowed",
-            Self::Topics => "one that uses 100,000 topics",
-            Self::Trickle => "500 that send a message of 60 kB by a byte a second",
-            Self::NeverLogIn => "12,000 WebSockets that never log in",
-            Self::Repeats => "3 terminals that repeat a cell with 64 marks 65,535 times",
-            Self::Screens => "3 terminals of 1,000 × 500 that change screens",
-            Self::Links => "3 terminals with a new link of 6 kB in each cell",
-            Self::Colours => "3 terminals of 1,000 × 500 with a colour of its own in each cell",
-            Self::Resizes => "the same, resized between 1,000 and 2 columns each time",
-            Self::Emits => "events of 60 kB to devices that do not exist",
-            Self::Keys => "wrong requests of 60 kB, each with a new idempotency key",
-        })
+        let value = self.to_possible_value();
+        f.write_str(
+            &value.and_then(|value| Some(value.get_help()?.to_string())).unwrap_or_default(),
+        )
     }
 }
 
-/// Those who subscribe and do not read; the first one publishes.
-struct NeverRead {
-    data: String,
+/// An attack that only acts.
+struct Act<F>(F);
+
+impl<F: FnMut(usize, &mut Client, &mut Counts) + Send> Attack for Act<F> {
+    fn act(&mut self, number: usize, client: &mut Client, counts: &mut Counts) {
+        (self.0)(number, client, counts);
+    }
 }
+
+/// Subscribers that stop to read. Connection 0 publishes.
+struct NeverRead;
 
 impl Attack for NeverRead {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        Plan {
-            connections: 1001,
-            opens_per_second: 1000,
-            actors: 1,
-            acts_per_second: 2000,
-            opening,
-        }
-    }
-
-    fn enter(&mut self, number: usize, peer: &mut Peer) {
+    fn on_ready(&mut self, number: usize, client: &mut Client) {
         if number > 0 {
-            peer.ask("s", "subscribe", &json!({"topic": FLOOD}));
+            client.request("subscribe", "subscribe", &json!({"topic": FLOOD}));
         }
     }
 
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        publish(peer, FLOOD, &self.data, what);
+    fn act(&mut self, _number: usize, client: &mut Client, counts: &mut Counts) {
+        publish(client, FLOOD, &"x".repeat(1000), counts);
     }
 
-    fn hear(&mut self, said: &Said<'_>, peer: &mut Peer) {
-        if said.reply_to == Some("s") {
-            peer.stop_reading();
-        }
-    }
-}
-
-/// Those who never say what they want.
-struct HalfOpen {
-    since: u64,
-}
-
-impl Attack for HalfOpen {
-    fn plan(&self) -> Plan {
-        let opening = Opening::HalfRequest;
-        let (connections, acts_per_second) = (5000, 5000);
-        Plan { connections, opens_per_second: 1000, actors: 5000, acts_per_second, opening }
-    }
-
-    fn act(&mut self, _number: usize, peer: &mut Peer, _what: &mut Counts) {
-        if clock::now() > self.since + clock::span(SILENCE) {
-            peer.send_bytes(b"x");
+    fn on_message(&mut self, message: &Value, client: &mut Client) {
+        // Stops reading only once subscribed, so that the server has frames for this connection.
+        if message["reply_to"] == "subscribe" {
+            client.pause_reading();
         }
     }
 }
 
-/// Those who ping.
-struct Pings;
-
-impl Attack for Pings {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        let acts_per_second = 50_000;
-        Plan { connections: 100, opens_per_second: 100, actors: 100, acts_per_second, opening }
-    }
-
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        if peer.is_free() {
-            peer.send(frame::PING, b"are you there?");
-            what.add("pings");
-        } else {
-            what.add("held back");
+/// Sends the rest of an upgrade request by single bytes.
+fn half_open() -> impl FnMut(usize, &mut Client, &mut Counts) {
+    let start = clock::after(SILENCE);
+    move |_, client, _| {
+        // Ends the request's silence without ever completing it.
+        if clock::now() > start {
+            client.send_bytes(b"x");
         }
     }
 }
 
-/// Those who begin and never end.
+fn ping(_number: usize, client: &mut Client, counts: &mut Counts) {
+    if client.is_writable() {
+        client.send(frame::PING, b"are you there?");
+        counts.add("pings");
+    } else {
+        counts.add("held back");
+    }
+}
+
+/// Messages whose first fragment is the only one.
 struct Fragments;
 
 impl Attack for Fragments {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        Plan { connections: 500, opens_per_second: 500, actors: 0, acts_per_second: 0, opening }
-    }
-
-    fn enter(&mut self, _number: usize, peer: &mut Peer) {
+    fn on_ready(&mut self, _number: usize, client: &mut Client) {
         let mut out = Vec::new();
-        frame::write_masked_fragment(&mut out, &[b'x'; HOARD_BYTES]);
-        peer.send_bytes(&out);
+        // The message is never final, so the server must hold it or end the connection.
+        frame::write_masked_flags(&mut out, frame::TEXT, &[b'x'; HOARD_BYTES]);
+        client.send_bytes(&out);
     }
 }
 
-/// Those whose messages are a thousand times what they seem.
-struct Bomb {
-    message: Vec<u8>,
-}
-
-impl Attack for Bomb {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Compressed;
-        Plan { connections: 20, opens_per_second: 100, actors: 20, acts_per_second: 50, opening }
-    }
-
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        if peer.is_free() {
-            peer.send_bytes(&self.message);
-            what.add("bombs");
+fn send_bombs() -> impl FnMut(usize, &mut Client, &mut Counts) {
+    // One bomb for all: compressing 60 MB takes longer than sending it.
+    let bomb = bomb();
+    move |_, client, counts| {
+        if client.is_writable() {
+            client.send_bytes(&bomb);
+            counts.add("bombs");
         }
     }
 }
 
-/// A frame that inflates to much more than a message may have.
+/// Returns a frame that inflates to much more than the limit of a message.
 fn bomb() -> Vec<u8> {
-    let plain = encode(FrameKind::Text, &[&vec![b' '; BOMB_BYTES]]);
+    let plain = encode(MessageKind::Text, &[&vec![b' '; BOMB_BYTES]]);
     let compressed = deflate(&plain).expect("spaces compress");
-    let payload = Header::read(&compressed).map(|header| &compressed[header.start..]);
+    let header = Header::read(&compressed).expect("a whole frame");
+
     let mut out = Vec::new();
-    frame::write_masked_compressed(&mut out, payload.expect("a whole frame"));
+    let first = frame::FINAL | frame::COMPRESSED | frame::TEXT;
+    frame::write_masked_flags(&mut out, first, &compressed[header.start..]);
     out
 }
 
-/// Those who publish ten times what they may.
-struct Storm;
-
-impl Attack for Storm {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        Plan { connections: 20, opens_per_second: 20, actors: 20, acts_per_second: 20_000, opening }
-    }
-
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        publish(peer, FLOOD, "a storm", what);
-    }
+fn storm(_number: usize, client: &mut Client, counts: &mut Counts) {
+    publish(client, FLOOD, "a storm", counts);
 }
 
-/// One who uses topic after topic.
-struct Topics {
-    next: u64,
-}
-
-impl Attack for Topics {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Proper;
-        Plan { connections: 1, opens_per_second: 1, actors: 1, acts_per_second: 15_000, opening }
-    }
-
-    fn act(&mut self, _number: usize, peer: &mut Peer, what: &mut Counts) {
-        if self.next < TOPICS && peer.is_free() {
-            publish(peer, &format!("t.{}", self.next), "one more", what);
-            self.next += 1;
+fn use_topics() -> impl FnMut(usize, &mut Client, &mut Counts) {
+    let mut next = 0;
+    move |_, client, counts| {
+        if next < TOPICS && client.is_writable() {
+            publish(client, &format!("t.{next}"), "one more", counts);
+            next += 1;
         }
     }
 }
 
-/// Those who take their time.
+/// Messages that are sent byte by byte.
 struct Trickle {
     frame: Vec<u8>,
-    /// How much of it each connection has sent.
+    /// Bytes that each connection has sent.
     sent: Vec<usize>,
 }
 
 impl Trickle {
-    const CONNECTIONS: usize = 500;
-
     fn new() -> Self {
         let mut frame = Vec::new();
         frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
-        Self { frame, sent: vec![0; Self::CONNECTIONS] }
+        Self { frame, sent: vec![0; TRICKLES] }
     }
 }
 
 impl Attack for Trickle {
-    fn plan(&self) -> Plan {
-        Plan {
-            connections: Self::CONNECTIONS,
-            opens_per_second: 500,
-            actors: Self::CONNECTIONS,
-            acts_per_second: 500,
-            opening: Opening::Proper,
-        }
-    }
-
-    fn enter(&mut self, number: usize, _peer: &mut Peer) {
+    fn on_ready(&mut self, number: usize, _client: &mut Client) {
+        // A new connection starts the message again.
         self.sent[number] = 0;
     }
 
-    fn act(&mut self, number: usize, peer: &mut Peer, what: &mut Counts) {
+    fn act(&mut self, number: usize, client: &mut Client, counts: &mut Counts) {
         let sent = &mut self.sent[number];
         if let Some(byte) = self.frame.get(*sent..=*sent) {
-            peer.send_bytes(byte);
+            client.send_bytes(byte);
             *sent += 1;
-            what.add("bytes");
+            counts.add("bytes");
         }
-    }
-}
-
-/// Those who are let in and say nothing.
-struct NeverLogIn;
-
-impl Attack for NeverLogIn {
-    fn plan(&self) -> Plan {
-        let opening = Opening::Silent;
-        Plan { connections: 12_000, opens_per_second: 3000, actors: 0, acts_per_second: 0, opening }
     }
 }
 
@@ -348,11 +278,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bomb_fits_into_a_message_and_what_it_inflates_to_does_not() {
+    fn a_bomb_is_one_small_compressed_frame() {
         let bomb = bomb();
         assert!(bomb.len() < 65_536, "{}", bomb.len());
+
         let header = Header::read(&bomb).unwrap();
-        assert!(header.is_compressed && header.is_final && header.mask.is_some());
+        assert!(header.is_compressed && header.mask.is_some());
         assert_eq!(header.end, bomb.len());
+    }
+
+    #[test]
+    fn each_attack_has_a_description() {
+        for kind in Kind::value_variants() {
+            assert!(!kind.to_string().is_empty(), "{kind:?}");
+        }
     }
 }

@@ -1,70 +1,67 @@
-//! Attacks over HTTP: requests one after the other, on a few connections that stay.
+//! Attacks over HTTP: back-to-back requests on a few kept-alive connections.
 
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::raid::Target;
 use crate::clock;
-use crate::http::Http;
+use crate::http::HttpClient;
 use crate::report::Counts;
 
-/// The first of many users, whose token the attacker has.
+/// The user of the attacker's token: the first of [`crate::server::Users::Distinct`].
 const USER: &str = "u0";
-/// Connections that send requests, each from a thread of its own.
+/// Connections, each with a thread of its own.
 const CONNECTIONS: usize = 4;
 /// Bytes of the data of one request.
 const DATA_BYTES: usize = 60_000;
 
-/// A request that is repeated, with a new name each time.
+/// A request that is repeated with a new name each time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Flood {
     /// Events of 60 kB for devices that do not exist.
     Emits,
-    /// Wrong requests of 60 kB, each with a new idempotency key.
+    /// Invalid requests of 60 kB, each with a new idempotency key.
     Keys,
 }
 
 impl Flood {
-    /// Asks until it is to stop; what was answered, and the CPU time that it took.
+    /// Sends requests until `stop` is set. Returns counts of the responses, and the CPU time.
     pub(super) fn run(
         self,
-        target: &Target,
+        address: SocketAddrV4,
+        token: &str,
         stop: &AtomicBool,
     ) -> anyhow::Result<(Counts, Duration)> {
         let next = AtomicU64::new(0);
-        let mut total = (Counts::default(), Duration::ZERO);
-        let all = thread::scope(|scope| {
-            let ask = || self.ask(target, stop, &next);
-            let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(ask)).collect();
-            let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
-            joined.collect::<Result<Vec<_>, _>>()
+        let send_requests = || -> anyhow::Result<_> {
+            let mut counts = Counts::default();
+            let mut http = HttpClient::new(address, token);
+            let data = "x".repeat(DATA_BYTES);
+            while !stop.load(Ordering::Relaxed) {
+                // A new name per request grows every map that is keyed by names.
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let (path, header, body) = self.request(number, &data);
+                let (status, _) = http.post(&path, &header, &body)?;
+                counts.add(&format!("status {status}"));
+            }
+            Ok((counts, clock::thread_cpu()))
+        };
+
+        let results = thread::scope(|scope| {
+            // Blocking requests leave the server idle between them; several threads do not.
+            let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(send_requests)).collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
         });
-        for result in all.map_err(|_| anyhow!("the attacker panicked"))? {
-            let (counts, cpu) = result?;
-            total.0.join(&counts);
+        let mut total = (Counts::default(), Duration::ZERO);
+        for result in results {
+            let (counts, cpu) = result.map_err(|_| anyhow!("the attacker panicked"))??;
+            total.0.merge(&counts);
             total.1 += cpu;
         }
         Ok(total)
-    }
-
-    fn ask(
-        self,
-        target: &Target,
-        stop: &AtomicBool,
-        next: &AtomicU64,
-    ) -> anyhow::Result<(Counts, Duration)> {
-        let mut what = Counts::default();
-        let mut http = Http::new(target.endpoint.address, &target.token);
-        let data = "x".repeat(DATA_BYTES);
-        while !stop.load(Ordering::Relaxed) {
-            let (path, header, body) = self.request(next.fetch_add(1, Ordering::Relaxed), &data);
-            let (status, _) = http.post(&path, &header, &body)?;
-            what.add(&format!("answered {status}"));
-        }
-        Ok((what, clock::thread_cpu()))
     }
 
     /// Returns the path, a header line and the body of a request.

@@ -5,29 +5,28 @@ use bytes::Bytes;
 use rejoin_websocket::deflate;
 
 use super::Options;
-use crate::data::read_digits;
 use crate::frame::{self, Header};
 use crate::topics::DIGITS;
 
-/// The subscribers of one topic, and the frames that they are taking.
+/// The subscribers of one topic, and the frames that are sent to them.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
-    /// Socket numbers.
+    /// Indices of sockets.
     pub(super) subscribers: Vec<usize>,
     pub(super) batch: Vec<u8>,
 }
 
-/// The complete frames at the beginning of some bytes.
+/// The result of [`take_frames`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) bytes: usize,
-    /// Text frames only.
+    /// Counts text frames only.
     pub(super) frames: usize,
 }
 
-/// Unmasks the complete frames and appends each, wrapped, to the batch of its topic.
+/// Appends the complete frames at the start of `bytes` to the batches of their topics.
 ///
-/// Appends a topic to `touched` with its first frame.
+/// Each frame is unmasked and wrapped. A topic is added to `touched` with its first frame.
 pub(super) fn take_frames(
     bytes: &mut [u8],
     options: &Options,
@@ -41,26 +40,28 @@ pub(super) fn take_frames(
         if let Some(key) = header.mask {
             frame::unmask(payload, key);
         }
+        // Pings and close frames are not published.
         if header.opcode != frame::TEXT {
             continue;
         }
+
         let (number, data) = if topics.len() == 1 { (0, &*payload) } else { split_tag(payload)? };
         let topic = topics.get_mut(number).with_context(|| format!("no topic {number}"))?;
         if topic.batch.is_empty() {
             touched.push(number);
         }
         let parts = [options.prefix.as_bytes(), data, options.suffix.as_bytes()];
-        frame::write_plain(&mut topic.batch, frame::TEXT, parts);
+        frame::write_plain(&mut topic.batch, frame::TEXT, &parts);
         taken.frames += 1;
     }
     Ok(taken)
 }
 
-/// Splits the number of the topic from the data.
+/// Splits the number of the topic from the data of a message.
 fn split_tag(payload: &[u8]) -> anyhow::Result<(usize, &[u8])> {
-    let (tag, data) = payload.split_at_checked(DIGITS).context("no topic in a frame")?;
-    let number = read_digits(tag).context("a topic that is no number")?;
-    Ok((usize::try_from(number)?, data))
+    let (tag, data) = payload.split_at_checked(DIGITS).context("a frame has no topic")?;
+    let number = str::from_utf8(tag)?.parse().context("the topic is no number")?;
+    Ok((number, data))
 }
 
 /// Returns the frames of a batch.
@@ -74,7 +75,7 @@ pub(super) fn split(mut batch: &[u8]) -> Vec<Bytes> {
     frames
 }
 
-/// Replaces a batch by its frames, each compressed if that makes it smaller.
+/// Replaces a batch by its frames, each compressed if that is smaller.
 pub(super) fn compress(frames: &[Bytes], batch: &mut Vec<u8>) {
     batch.clear();
     for frame in frames {
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_unmasked_and_wrapped_and_a_half_one_waits() {
+    fn complete_frames_are_unmasked_and_wrapped() {
         let mut bytes = Vec::new();
         frame::write_masked(&mut bytes, frame::TEXT, b"one");
         frame::write_masked(&mut bytes, frame::TEXT, b"two");
@@ -111,7 +112,9 @@ mod tests {
         frame::write_masked(&mut bytes, frame::TEXT, b"three");
         bytes.pop();
         let (mut topics, mut touched) = (topics(1), Vec::new());
+
         let taken = take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
+
         assert_eq!(taken, Taken { bytes: whole, frames: 2 });
         assert_eq!(topics[0].batch, b"\x81\x05<one>\x81\x05<two>");
         assert_eq!(touched, [0]);
@@ -125,6 +128,7 @@ mod tests {
         }
         let (mut topics, mut touched) = (topics(3), Vec::new());
         take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
+
         assert_eq!(touched, [2, 0]);
         assert_eq!(topics[2].batch, b"\x81\x03<a>\x81\x03<c>");
         assert_eq!(topics[0].batch, b"\x81\x03<b>");
@@ -135,14 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn each_frame_of_a_batch_is_compressed_by_itself() {
+    fn each_frame_of_a_batch_is_compressed_alone() {
         let mut batch = Vec::new();
         let text = "again and again, ".repeat(100);
-        frame::write_plain(&mut batch, frame::TEXT, [text.as_bytes(), b"", b""]);
-        frame::write_plain(&mut batch, frame::TEXT, [b"short", b"", b""]);
+        frame::write_plain(&mut batch, frame::TEXT, &[text.as_bytes()]);
+        frame::write_plain(&mut batch, frame::TEXT, &[b"short"]);
         let frames = split(&batch);
         let whole = batch.len();
+
         compress(&frames, &mut batch);
+
         assert!(batch.len() < whole / 5);
         let first = Header::read(&batch).unwrap();
         assert!(first.is_compressed);

@@ -1,4 +1,4 @@
-//! A loop that passes bytes between one WebSocket and one program in a terminal.
+//! The bare loop with a terminal: passes bytes between one WebSocket and one program.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -9,10 +9,8 @@ use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use super::upgrade;
+use super::{READ_BYTES, upgrade};
 use crate::frame::{self, Header};
-
-const READ_BYTES: usize = 16 * 1024;
 
 /// Serves one connection after the other until it is killed.
 pub(super) fn serve(listener: &TcpListener) -> anyhow::Result<()> {
@@ -21,7 +19,8 @@ pub(super) fn serve(listener: &TcpListener) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         accept(&mut stream)?;
         let (terminal, mut program) = start()?;
-        let result = pass(&stream, terminal);
+
+        let result = relay(&stream, terminal);
         program.kill()?;
         program.wait()?;
         result?;
@@ -33,10 +32,11 @@ fn accept(stream: &mut TcpStream) -> anyhow::Result<()> {
     let mut bytes = [0; READ_BYTES];
     while !request.ends_with(b"\r\n\r\n") {
         let count = stream.read(&mut bytes)?;
-        anyhow::ensure!(count > 0, "the client sent no whole request");
+        anyhow::ensure!(count > 0, "the client sent an incomplete request");
         request.extend_from_slice(&bytes[..count]);
     }
-    let request = std::str::from_utf8(&request).context("the request is no text")?;
+
+    let request = str::from_utf8(&request).context("the request is no text")?;
     stream.write_all(upgrade::accept(request, false)?.as_bytes())?;
     Ok(())
 }
@@ -47,7 +47,9 @@ fn start() -> anyhow::Result<(File, Child)> {
     let terminal = openpt(flags).context("cannot open a terminal")?;
     grantpt(&terminal)?;
     unlockpt(&terminal)?;
+    // The peer's end is opened by file descriptor: its path may be in another mount namespace.
     let end = ioctl_tiocgptpeer(&terminal, flags)?;
+
     let program = Command::new(std::env::current_exe()?)
         .arg("echo-program")
         .stdin(end.try_clone()?)
@@ -59,7 +61,7 @@ fn start() -> anyhow::Result<(File, Child)> {
 }
 
 /// Passes bytes both ways until one side ends.
-fn pass(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
+fn relay(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
     let mut scratch = vec![0; READ_BYTES];
     let mut unread = Vec::new();
     let mut out = Vec::new();
@@ -69,6 +71,7 @@ fn pass(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+
         let [from_client, from_program] = fds.map(|fd| !fd.revents().is_empty());
         if from_client {
             // A reset connection ends like a closed one.
@@ -76,19 +79,20 @@ fn pass(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
             if count == 0 {
                 return Ok(());
             }
+
             unread.extend_from_slice(&scratch[..count]);
             type_frames(&mut unread, &mut terminal)?;
         }
         if from_program {
             let count = terminal.read(&mut scratch).context("the program has ended")?;
             out.clear();
-            frame::write_plain(&mut out, frame::BINARY, [&scratch[..count], b"", b""]);
+            frame::write_plain(&mut out, frame::BINARY, &[&scratch[..count]]);
             stream.write_all(&out)?;
         }
     }
 }
 
-/// Writes the data of the complete frames to the program.
+/// Writes the data of complete frames to the program.
 fn type_frames(unread: &mut Vec<u8>, terminal: &mut File) -> anyhow::Result<()> {
     let mut used = 0;
     while let Some(header) = Header::read(&unread[used..]) {
@@ -101,6 +105,7 @@ fn type_frames(unread: &mut Vec<u8>, terminal: &mut File) -> anyhow::Result<()> 
             terminal.write_all(payload)?;
         }
     }
+
     unread.drain(..used);
     Ok(())
 }

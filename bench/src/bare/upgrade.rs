@@ -4,17 +4,17 @@ use anyhow::{Context as _, bail};
 use rejoin_websocket::accept_key;
 use rejoin_websocket::handshake::accept_deflate;
 
-/// The path of a request.
+/// The path of an upgrade request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Path {
     Publish,
-    /// Carries the number of the topic; 0 if the path has none.
+    /// Holds the number of the topic, 0 by default.
     Subscribe(usize),
 }
 
-/// Returns the answer to an upgrade request, and its path.
-pub(super) fn answer(request: &[u8], deflate: bool) -> anyhow::Result<(String, Path)> {
-    let request = std::str::from_utf8(request).context("the request is no text")?;
+/// Returns the response to an upgrade request, and the path of the request.
+pub(super) fn respond(request: &[u8], deflate: bool) -> anyhow::Result<(String, Path)> {
+    let request = str::from_utf8(request).context("the request is no text")?;
     let path = match request.split(' ').nth(1) {
         Some("/publish") => Path::Publish,
         Some("/subscribe") => Path::Subscribe(0),
@@ -24,16 +24,18 @@ pub(super) fn answer(request: &[u8], deflate: bool) -> anyhow::Result<(String, P
         },
         None => bail!("the request has no path"),
     };
+
     Ok((accept(request, deflate)?, path))
 }
 
-/// Returns the answer to an upgrade request, whatever its path.
+/// Returns the response to an upgrade request with any path.
 pub(super) fn accept(request: &str, deflate: bool) -> anyhow::Result<String> {
     let key = request
         .lines()
         .filter_map(|line| line.split_once(": "))
         .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
         .context("the request has no key")?;
+
     let offers: &[&[u8]] = if deflate { &[b"permessage-deflate"] } else { &[] };
     let extensions = accept_deflate(offers.iter().copied())
         .map_or_else(String::new, |agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n"));
@@ -50,11 +52,11 @@ mod tests {
 
     fn path(path: &str) -> anyhow::Result<Path> {
         let request = format!("GET {path} HTTP/1.1\r\nSec-WebSocket-Key: a\r\n\r\n");
-        Ok(answer(request.as_bytes(), false)?.1)
+        Ok(respond(request.as_bytes(), false)?.1)
     }
 
     #[test]
-    fn the_path_says_what_the_connection_is_for() {
+    fn the_path_selects_the_role_and_the_topic() {
         assert_eq!(path("/publish").unwrap(), Path::Publish);
         assert_eq!(path("/subscribe").unwrap(), Path::Subscribe(0));
         assert_eq!(path("/subscribe/12").unwrap(), Path::Subscribe(12));

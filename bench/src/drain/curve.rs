@@ -1,40 +1,41 @@
-//! The curve of those who come back: how many in each second after the stop.
+//! The curve of reconnects: their number in each second after the stop.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::clock;
 use crate::report::as_float;
 
-/// The longest bar of the plot.
+/// The columns of the longest bar of the plot.
 const COLUMNS: u64 = 60;
+const SECOND: u64 = 1_000_000_000;
 
 /// Times since the stop, in nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct Curve {
-    /// When connections were begun.
+    /// The starts of reconnects.
     pub(super) attempts: Vec<u64>,
-    /// When that failed because nobody listened.
+    /// The reconnects that failed because no process listened.
     pub(super) refused: Vec<u64>,
-    /// When a client was in its place again.
+    /// The completed subscriptions.
     pub(super) returned: Vec<u64>,
 }
 
 impl Curve {
-    /// When the last was back.
+    /// Returns the time of the last subscription.
     pub(super) fn last(&self) -> Duration {
         Duration::from_nanos(self.returned.iter().copied().max().unwrap_or(0))
     }
 
-    /// Returns in the largest second, and in the average one between the first and the last.
+    /// Returns the most subscriptions in a second, and their mean from the first to the last.
     pub(super) fn flatness(&self) -> (f64, f64) {
         let largest = by_second(&self.returned).into_iter().max().unwrap_or(0);
         let first = self.returned.iter().copied().min().unwrap_or(0);
         let span = self.last().saturating_sub(Duration::from_nanos(first)).as_secs_f64();
+        // At least a second, so that few clients do not give an enormous mean.
         (as_float(largest), as_float(self.returned.len() as u64) / span.max(1.0))
     }
 
-    /// A bar for each second.
+    /// Draws a bar for each second.
     pub(super) fn plot(&self) -> String {
         let bins = by_second(&self.returned);
         let largest = bins.iter().copied().max().unwrap_or(0).max(1);
@@ -46,14 +47,14 @@ impl Curve {
         plot
     }
 
-    /// The same, with what was tried, for other programs.
+    /// Formats the curve and the attempts as CSV, one line per second.
     pub(super) fn csv(&self) -> String {
         let columns = [&self.attempts, &self.refused, &self.returned].map(|times| by_second(times));
         let seconds = columns.iter().map(Vec::len).max().unwrap_or(0);
         let mut csv = "second,attempts,refused,returned\n".to_owned();
         for second in 0..seconds {
-            let [attempts, refused, returned] =
-                columns.each_ref().map(|column| column.get(second).copied().unwrap_or(0));
+            let count = |column: &Vec<u64>| column.get(second).copied().unwrap_or(0);
+            let [attempts, refused, returned] = columns.each_ref().map(count);
             let _ = writeln!(csv, "{second},{attempts},{refused},{returned}");
         }
         csv
@@ -63,7 +64,7 @@ impl Curve {
 fn by_second(times: &[u64]) -> Vec<u64> {
     let mut bins = Vec::new();
     for time in times {
-        let second = usize::try_from(time / clock::span(Duration::from_secs(1))).unwrap_or(0);
+        let second = usize::try_from(time / SECOND).unwrap_or(0);
         if bins.len() <= second {
             bins.resize(second + 1, 0);
         }
@@ -77,13 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn returns_are_counted_by_second_and_the_largest_stands_out() {
-        let second = 1_000_000_000;
+    fn reconnects_are_counted_per_second() {
         let curve = Curve {
-            attempts: vec![0, 1, 2, 3 * second],
-            refused: vec![second],
-            returned: vec![second / 2, second - 1, second, 5 * second / 2],
+            attempts: vec![0, 1, 2, 3 * SECOND],
+            refused: vec![SECOND],
+            returned: vec![SECOND / 2, SECOND - 1, SECOND, 5 * SECOND / 2],
         };
+
         assert_eq!(curve.flatness(), (2.0, 2.0));
         assert_eq!(curve.last(), Duration::from_millis(2500));
         let csv = "second,attempts,refused,returned\n0,3,0,2\n1,0,1,1\n2,0,0,1\n3,1,0,0\n";

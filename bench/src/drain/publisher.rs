@@ -1,76 +1,67 @@
-//! The one who publishes, before the stop and after it: the next message when one is answered.
+//! The publisher before and after the stop. It waits for the reply to each message.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use crate::clock;
-use crate::crowd::Peer;
-use crate::data::Stamp;
-use crate::frame;
-use crate::said::Said;
+use serde_json::Value;
+
+use crate::client_pool::Client;
+use crate::clock::{self, Budget};
+use crate::stamp::Stamp;
 
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) is_there: bool,
-    interval: u64,
-    due: u64,
+    /// Set while the connection is authenticated.
+    pub(super) is_ready: bool,
+    /// Set when no further message may be published.
+    pub(super) is_finished: bool,
+    budget: Budget,
     /// The number of the next message.
     pub(super) next: u64,
-    unanswered: Option<u64>,
-    /// Messages of which nobody knows whether they were published.
-    pub(super) unsure: BTreeSet<u64>,
-    pub(super) is_done: bool,
+    /// The message that waits for its reply.
+    pending: Option<u64>,
+    /// Messages without a reply, which may or may not have been published.
+    pub(super) unknown: BTreeSet<u64>,
 }
 
 impl Publisher {
+    /// Creates a publisher of this many messages a second.
     pub(super) fn new(rate: u32) -> Self {
-        Self {
-            is_there: false,
-            interval: clock::span(Duration::from_secs(1) / rate),
-            due: clock::now(),
-            next: 0,
-            unanswered: None,
-            unsure: BTreeSet::new(),
-            is_done: false,
-        }
+        let (budget, unknown) = (Budget::new(rate), BTreeSet::new());
+        Self { is_ready: false, is_finished: false, budget, next: 0, pending: None, unknown }
     }
 
-    /// Publishes, if it is time.
-    pub(super) fn publish(&mut self, peer: &mut Peer) {
-        let now = clock::now();
-        if !self.is_there || self.is_done || self.unanswered.is_some() || now < self.due {
+    /// Publishes a message if one is due.
+    pub(super) fn publish(&mut self, client: &mut Client) {
+        // One message at a time: after a broken connection at most one is unknown.
+        let may_publish = self.is_ready && !self.is_finished && self.pending.is_none();
+        if !may_publish || !self.budget.take() {
             return;
         }
-        let stamp = Stamp { time: now, number: self.next }.write();
-        let text = String::from_utf8_lossy(&stamp);
-        let message = format!(
-            r#"{{"id":"{}","type":"publish","payload":{{"topic":"bench","data":"{text}"}}}}"#,
-            self.next
-        );
-        peer.send(frame::TEXT, message.as_bytes());
-        self.unanswered = Some(self.next);
+
+        let data = Stamp { time: clock::now(), number: self.next }.write();
+        client.publish(&self.next.to_string(), "bench", &data);
+        self.pending = Some(self.next);
         self.next += 1;
-        self.due = now + self.interval;
     }
 
-    /// Takes the answer to a message.
-    pub(super) fn answered(&mut self, said: &Said<'_>) {
-        if said.reply_to.is_some_and(|id| id.parse() == Ok(self.unanswered.unwrap_or(u64::MAX))) {
-            let number = self.unanswered.take();
-            if said.kind == "error" {
-                self.unsure.extend(number);
-            }
+    /// Handles the reply to a message.
+    pub(super) fn receive(&mut self, message: &Value) {
+        let id = message["reply_to"].as_str().and_then(|id| id.parse().ok());
+        if id.is_some() && id == self.pending {
+            self.pending = None;
+            // A refused message counts as unknown, so that no subscriber has to receive it.
+            self.unknown.extend(id.filter(|_| message["type"] == "error"));
         }
     }
 
-    /// Its connection has ended.
-    pub(super) fn lost(&mut self) {
-        self.is_there = false;
-        self.unsure.extend(self.unanswered.take());
+    /// Handles the end of the connection.
+    pub(super) fn disconnected(&mut self) {
+        self.is_ready = false;
+        self.unknown.extend(self.pending.take());
     }
 
-    /// Whether nothing more will come from it.
+    /// Returns whether no message is pending or will follow.
     pub(super) fn is_silent(&self) -> bool {
-        self.is_done && self.unanswered.is_none()
+        self.is_finished && self.pending.is_none()
     }
 }

@@ -1,17 +1,17 @@
-//! Screens by the terminal engine of `rejoin-screen`.
+//! Screens backed by `rejoin-screen`.
 
 use rejoin_core::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
 use rejoin_protocol::TerminalSize;
-use rejoin_screen::{ExportFormat, Size};
+use rejoin_screen::{ExportFormat, ScreenSize};
 
-/// Makes screens that interpret what xterm does.
+/// Creates screens that interpret output like xterm.js.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineScreens;
 
 impl Screens for EngineScreens {
     fn screen(&self, size: TerminalSize, scrollback: Scrollback) -> Box<dyn Screen> {
         let Scrollback { lines, bytes } = scrollback;
-        let scrollback = rejoin_screen::Scrollback { lines, bytes };
+        let scrollback = rejoin_screen::ScrollbackLimits { lines, bytes };
         Box::new(EngineScreen(rejoin_screen::Screen::with_scrollback(convert(size), scrollback)))
     }
 }
@@ -36,7 +36,8 @@ impl Screen for EngineScreen {
     }
 
     fn snapshot(&self, max_bytes: usize) -> ScreenSnapshot {
-        let rejoin_screen::Snapshot { bytes, history_omitted } = self.0.snapshot_within(max_bytes);
+        let rejoin_screen::BoundedSnapshot { bytes, history_omitted } =
+            self.0.snapshot_within(max_bytes);
         ScreenSnapshot { bytes, history_omitted }
     }
 
@@ -50,6 +51,6 @@ impl Screen for EngineScreen {
     }
 }
 
-fn convert(size: TerminalSize) -> Size {
-    Size { cols: size.cols(), rows: size.rows() }
+fn convert(size: TerminalSize) -> ScreenSize {
+    ScreenSize { cols: size.cols(), rows: size.rows() }
 }

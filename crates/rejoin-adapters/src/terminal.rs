@@ -1,4 +1,4 @@
-//! Terminals on PTYs of this process; they end with it.
+//! Terminals on PTYs that this process owns; they end with the process.
 
 mod launch;
 mod run;
@@ -8,43 +8,47 @@ use std::{collections::BTreeMap, sync::Arc};
 use rejoin_core::{BoxFuture, Launch, LiveTerminal, Shutdown, StartError, Terminals};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-/// Output that waits for the owner, in reads of at most 64 KiB.
+/// The capacity of the output queue, in reads of at most 64 KiB.
+///
+/// A full queue pauses the program.
 const EVENTS: usize = 16;
-/// Controls that wait for the PTY's writer, which takes them at once.
+/// The capacity of the control queue; the write loop never lets controls wait for the program.
 const CONTROLS: usize = 256;
 
-/// Starts programs on PTYs of this process.
+/// A backend that starts programs on PTYs of this process.
 #[derive(Debug)]
 pub struct LocalTerminals {
-    /// What each program's environment begins with.
+    /// The base environment of each program.
     env: BTreeMap<String, String>,
     shutdown: Shutdown,
-    /// One for each terminal that may still be started.
+    /// One permit for each terminal that may still start.
     permits: Arc<Semaphore>,
-    /// The soft limit of open files of each program.
+    /// The soft limit of open files of each program; `None` inherits that of this process.
     open_files: Option<u64>,
 }
 
-/// How much terminals may take of the process.
+/// The resource limits of terminals.
 #[derive(Clone, Copy, Debug)]
 pub struct TerminalLimits {
-    /// Terminals at one time; each takes four file descriptors.
+    /// The number of concurrent terminals; each uses four file descriptors of this process.
     pub terminals: usize,
-    /// The soft limit of open files that each program gets; `None`: that of this process.
+    /// The soft limit of open files of each program; `None` inherits that of this process.
     pub open_files: Option<u64>,
 }
 
 impl LocalTerminals {
-    /// Terminals whose programs get, of the variables in `env`, the ordinary ones only:
-    /// nothing that the server was configured with reaches them.
+    /// Creates a backend without limits.
+    ///
+    /// Programs inherit only well-known variables of `env`, such as `PATH` and `LANG`, so secrets
+    /// in the server's environment never reach them.
     #[must_use]
     pub fn new(env: impl IntoIterator<Item = (String, String)>, shutdown: Shutdown) -> Self {
-        let env = env.into_iter().filter(|(name, _)| launch::is_ordinary(name)).collect();
+        let env = env.into_iter().filter(|(name, _)| launch::is_inherited(name)).collect();
         let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         Self { env, shutdown, permits, open_files: None }
     }
 
-    /// The same, with limits.
+    /// Sets the limits.
     #[must_use]
     pub fn with_limits(self, TerminalLimits { terminals, open_files }: TerminalLimits) -> Self {
         let permits = Semaphore::new(terminals.min(Semaphore::MAX_PERMITS));
@@ -56,23 +60,27 @@ impl Terminals for LocalTerminals {
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>> {
         Box::pin(async move {
             let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-                let sentence = "the server has no file descriptors for another terminal";
+                let sentence = "the server has no free file descriptors for another terminal; \
+                                end a session and try again";
                 StartError(sentence.to_owned())
             })?;
-            let started = launch::spawn(&launch, &self.env)?;
+
+            let program = launch::spawn(&launch, &self.env)?;
             if let Some(open_files) = self.open_files {
-                started.limit_open_files(open_files);
+                program.limit_open_files(open_files);
             }
+
             let (events_tx, events) = mpsc::channel(EVENTS);
             let (controls, controls_rx) = mpsc::channel(CONTROLS);
             let (hangup, hangup_rx) = watch::channel(false);
             let (written_tx, written) = watch::channel(0);
-            let orders = run::Orders { controls: controls_rx, hangup: hangup_rx };
-            let running = run::run(started, events_tx, orders, written_tx);
+            let commands = run::Commands { controls: controls_rx, hangup: hangup_rx };
+            let running = run::run(program, events_tx, commands, written_tx);
             self.shutdown.spawn(async move {
                 running.await;
                 drop(permit);
             });
+
             Ok(LiveTerminal { events, controls, hangup, written })
         })
     }

@@ -1,4 +1,4 @@
-//! Who somebody is, and what they may do.
+//! Identities, and the rights that their tokens grant.
 
 mod authority;
 mod rules;
@@ -6,49 +6,67 @@ mod rules;
 use rejoin_protocol::{ConnectionId, DeviceId, ProfileName, Role, TopicName, UserId};
 use serde::{Deserialize, Serialize};
 
-pub use authority::{Author, Authority};
+pub use authority::Authority;
 pub use rules::Rules;
+pub(crate) use rules::matches;
 
-/// What may be done with a topic.
+/// A right to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TopicRight {
-    /// Read it.
+    /// Reading messages.
     Subscribe,
-    /// Write to it.
+    /// Publishing messages.
     Publish,
-    /// See who reads it.
+    /// Seeing the subscribers.
     Presence,
 }
 
-/// What may be done with one's own sessions of a profile.
+/// A right to the user's own sessions of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionRight {
-    /// Start one.
+    /// Starting a session.
     Create,
-    /// See it.
+    /// Listing and viewing a session.
     Attach,
-    /// Type, resize, close.
+    /// Typing, resizing, signalling and closing.
     Write,
 }
 
-/// What a token allows: its claim `caps`.
+/// The rights of a token: its claim `caps`.
 ///
-/// A key is a name, or a prefix with `*` at its end; rights of all keys that match add up.
+/// A key is a name, or a prefix followed by `*`. The rights of all matching keys add up.
+///
+/// ```
+/// use rejoin_core::{Caps, TopicRight};
+/// use rejoin_protocol::TopicName;
+///
+/// let json = r#"{"topics": {"news.*": ["subscribe"], "news.sports": ["publish"]}}"#;
+/// let caps: Caps = serde_json::from_str(json).unwrap();
+///
+/// let sports = TopicName::new("news.sports").unwrap();
+/// assert!(caps.allows_topic(&sports, TopicRight::Subscribe));
+/// assert!(caps.allows_topic(&sports, TopicRight::Publish));
+///
+/// let world = TopicName::new("news.world").unwrap();
+/// assert!(!caps.allows_topic(&world, TopicRight::Publish));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caps {
-    /// By topic.
+    /// Rights by topic.
     pub topics: Rules<TopicRight>,
-    /// By profile.
+    /// Rights by profile.
     pub sessions: Rules<SessionRight>,
-    /// Whether everybody's sessions are open to it.
+    /// Grants all rights, to the sessions of all users as well.
     pub admin: bool,
 }
 
 impl Caps {
-    /// All topics, and no sessions: a terminal is the server's own user.
+    /// Returns all rights to topics and none to sessions.
+    ///
+    /// A terminal runs as the server's own user, so sessions must be granted explicitly.
     #[must_use]
     pub fn topics() -> Self {
         use TopicRight::{Presence, Publish, Subscribe};
@@ -56,55 +74,55 @@ impl Caps {
         Self { topics, ..Self::default() }
     }
 
-    /// All topics and all profiles; the sessions that the user owns.
+    /// Returns all rights to topics and to the user's own sessions of all profiles.
     #[must_use]
     pub fn user() -> Self {
         use SessionRight::{Attach, Create, Write};
         Self { sessions: Rules::everything(&[Create, Attach, Write]), ..Self::topics() }
     }
 
-    /// Everything.
+    /// Returns the rights of an administrator.
     #[must_use]
     pub fn admin() -> Self {
         Self { admin: true, ..Self::user() }
     }
 
-    /// Whether the right to a topic is there.
+    /// Returns `true` if the right to the topic is granted.
     #[must_use]
     pub fn allows_topic(&self, topic: &TopicName, right: TopicRight) -> bool {
         self.admin || self.topics.allow(topic.as_str(), right)
     }
 
-    /// Whether the right to sessions of a profile is there.
+    /// Returns `true` if the right to sessions of the profile is granted.
     #[must_use]
     pub fn allows_session(&self, profile: &ProfileName, right: SessionRight) -> bool {
         self.admin || self.sessions.allow(profile.as_str(), right)
     }
 }
 
-/// Who a verified token says that somebody is.
+/// The verified identity of a caller.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The user (C2).
+    /// The user.
     pub user: UserId,
-    /// The device that the token was made for, if it names one.
+    /// The device that the token was issued for, if it names one.
     pub device: Option<DeviceId>,
-    /// What it allows.
+    /// The rights.
     pub caps: Caps,
-    /// When it ends, in milliseconds since the epoch.
+    /// The end of the token, in milliseconds since the Unix epoch. `None`: it does not expire.
     pub expires_at: Option<u64>,
-    /// When the token was made, in milliseconds since the epoch, if it says so.
+    /// The issue of the token, in milliseconds since the Unix epoch, if the token names it.
     pub issued_at: Option<u64>,
-    /// The token's own id, if it has one.
+    /// The id of the token, if it has one.
     pub token_id: Option<Box<str>>,
-    /// What the user is to the program that made the token, if it says so (C2).
+    /// The user's role in the program that issued the token, if the token names it. Opaque here.
     pub role_context: Option<Box<str>>,
-    /// The id of the browser session that the request came with.
+    /// The browser session of the request, if it was made with a session cookie.
     pub browser_session: Option<Box<str>>,
 }
 
 impl Identity {
-    /// A user who has these rights without a token, such as the embedding program itself.
+    /// Creates the identity of a caller without a token, such as the embedding program.
     #[must_use]
     pub fn new(user: UserId, caps: Caps) -> Self {
         Self {
@@ -119,16 +137,16 @@ impl Identity {
         }
     }
 
-    /// Whether this identity has the right to a session of `owner` and `profile`.
+    /// Returns `true` if the identity has the right to a session of `owner` and `profile`.
     #[must_use]
     pub fn may(&self, owner: &UserId, profile: &ProfileName, right: SessionRight) -> bool {
         self.caps.admin || (self.user == *owner && self.caps.allows_session(profile, right))
     }
 
-    /// The role in which this identity may attach to a session of `owner` and `profile`: the one
-    /// that is wanted, or without a wish the one with the most rights. `None`: it may not.
+    /// Returns the role for an attach to a session of `owner` and `profile`; `None` if refused.
     ///
-    /// The only decision of what a connection may do with a session, for every way in.
+    /// Without a `wanted` role, it is the role with the most rights. Every way to attach must use
+    /// this method, so that the decision is made in one place.
     #[must_use]
     pub fn role(
         &self,
@@ -139,6 +157,8 @@ impl Identity {
         if !self.may(owner, profile, SessionRight::Attach) {
             return None;
         }
+
+        // A caller without the right to write may still view.
         let may_write = self.may(owner, profile, SessionRight::Write);
         match wanted {
             Some(Role::Writer) => may_write.then_some(Role::Writer),
@@ -149,12 +169,12 @@ impl Identity {
     }
 }
 
-/// A fresh id, in the order of time.
+/// Creates an id. Ids sort by the time of their creation.
 pub(crate) fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
-/// A fresh connection id.
+/// Creates a connection id.
 pub(crate) fn new_connection_id() -> ConnectionId {
     ConnectionId::new(&new_id()).expect("a UUID is a valid id")
 }

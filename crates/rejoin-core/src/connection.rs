@@ -1,4 +1,6 @@
-//! A connection: one socket from one client, as the rest of the system knows it.
+//! A connection: one socket of one client, as the rest of the server knows it.
+
+mod author;
 
 use std::{
     fmt,
@@ -10,38 +12,39 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
 use rejoin_protocol::{
     CloseCode, ConnectionId, ConnectionInfo, DeviceId, DeviceName, ErrorCode, MessageId, UserId,
     message::{self, ErrorBody, ServerMessage},
 };
 use tokio::time::Instant;
 
+pub use author::Author;
+
 use crate::{
     access::{Authority, Identity, new_connection_id},
-    outbox::{Item, Outbox},
-    presence::Member,
+    frame::{Encode, PayloadKind},
+    lock::{RwLock, level::LEAF},
+    outbox::{Outbox, OutboxItem},
     time::now_ms,
-    wire::{Encode, Kind},
 };
 
-/// What a client says of the device that it runs on.
+/// The device of a client, as the client describes it.
 #[derive(Clone, Debug, Default)]
 pub struct Device {
-    /// Its id.
+    /// The id, if the client sent one.
     pub id: Option<DeviceId>,
-    /// What the person calls it.
+    /// The name that the user gave the device.
     pub name: Option<DeviceName>,
 }
 
-/// What is known of a connection from its handshake (C1).
+/// The client of a connection, as its WebSocket handshake describes it.
 #[derive(Clone, Debug, Default)]
-pub struct Handshake {
-    /// The device that it comes from.
+pub struct ClientInfo {
+    /// The device.
     pub device: Device,
-    /// The address that it comes from.
+    /// The IP address, behind trusted proxies.
     pub address: Option<IpAddr>,
-    /// What the client's program calls itself.
+    /// The `User-Agent` header.
     pub user_agent: Option<Box<str>>,
 }
 
@@ -54,78 +57,85 @@ pub struct Connection {
 struct Shared {
     id: ConnectionId,
     user: UserId,
-    /// Replaced by a refresh, with one of the same user; held for a copy of the handle.
-    identity: RwLock<Arc<Identity>>,
-    /// The end of the token in milliseconds since the epoch, or `u64::MAX`: read before each
-    /// effect, without the lock.
+    /// Replaced by a refresh, always by an identity of the same user.
+    identity: RwLock<Arc<Identity>, LEAF>,
+    /// The end of the token in milliseconds since the Unix epoch; `u64::MAX` if it does not
+    /// expire. Read before each effect, without the lock.
     expires_at: AtomicU64,
-    handshake: Handshake,
-    /// Milliseconds since the epoch.
+    client: ClientInfo,
+    /// Milliseconds since the Unix epoch.
     connected_at: u64,
     since: Instant,
-    /// When something was read last, in milliseconds after `since`. Only ever looked at.
-    heard_after: AtomicU64,
+    /// The last receipt of data, in milliseconds after `since`. Orders nothing: relaxed access.
+    received_after: AtomicU64,
     outbox: Arc<Outbox>,
     encode: Encode,
 }
 
-/// A token that says that somebody else is at the other end.
+/// A token belongs to another user than the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token is another user's; a connection keeps its user")]
-pub struct AnotherUser;
+#[error("the token belongs to another user; open a new connection for it")]
+pub struct UserMismatch;
 
 impl Connection {
-    /// A connection of a verified identity; the token's device wins over the client's word.
+    /// Creates a connection of a verified identity.
+    ///
+    /// The device of the token takes precedence over the device that the client names.
     #[must_use]
     pub fn new(
         identity: Identity,
-        handshake: Handshake,
+        client: ClientInfo,
         outbox: Arc<Outbox>,
         encode: Encode,
     ) -> Self {
-        let Device { id, name } = handshake.device;
+        // The token is verified. The device that the client names is not.
+        let Device { id, name } = client.device;
         let device = Device { id: identity.device.clone().or(id), name };
+
         let shared = Shared {
             id: new_connection_id(),
             user: identity.user.clone(),
             expires_at: AtomicU64::new(identity.expires_at.unwrap_or(u64::MAX)),
             identity: RwLock::new(Arc::new(identity)),
-            handshake: Handshake { device, ..handshake },
+            client: ClientInfo { device, ..client },
             connected_at: now_ms(),
             since: Instant::now(),
-            heard_after: AtomicU64::new(0),
+            received_after: AtomicU64::new(0),
             outbox,
             encode,
         };
+
         Self { shared: Arc::new(shared) }
     }
 
-    /// Its id.
+    /// Returns the connection's id.
     #[must_use]
     pub fn id(&self) -> &ConnectionId {
         &self.shared.id
     }
 
-    /// Whose it is.
+    /// Returns the user, who never changes.
     #[must_use]
     pub fn user(&self) -> &UserId {
         &self.shared.user
     }
 
-    /// Whose it is and what it may do now.
+    /// Returns the identity of the newest token.
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.shared.identity.read())
     }
 
-    /// Takes over what a new token of the same user allows.
+    /// Replaces the identity by that of a new token of the same user.
     ///
     /// # Errors
-    /// [`AnotherUser`] if it is another user's; nothing has changed.
-    pub fn refresh(&self, identity: Identity) -> Result<(), AnotherUser> {
+    /// [`UserMismatch`] if the token belongs to another user; nothing changes.
+    pub fn refresh(&self, identity: Identity) -> Result<(), UserMismatch> {
         if identity.user != self.shared.user {
-            return Err(AnotherUser);
+            return Err(UserMismatch);
         }
+
+        // Both under the lock, so that two refreshes do not mix.
         let mut current = self.shared.identity.write();
         let expires_at = identity.expires_at.unwrap_or(u64::MAX);
         self.shared.expires_at.store(expires_at, Ordering::Release);
@@ -133,33 +143,36 @@ impl Connection {
         Ok(())
     }
 
-    /// When its token ends, in milliseconds since the epoch.
+    /// Returns the end of the token, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
         Some(self.shared.expires_at.load(Ordering::Acquire)).filter(|end| *end != u64::MAX)
     }
 
-    /// Whether it may have an effect now: it is open, and its token has not expired.
+    /// Checks that the connection is open and its token has not expired.
     ///
     /// # Errors
-    /// The code with which it was closed, or is to be closed.
+    /// The code with which the connection was closed, or is to be closed.
     pub fn may_act(&self) -> Result<(), CloseCode> {
         self.may_act_at(now_ms())
     }
 
-    /// The same at a time that the caller has just looked at.
+    /// Checks as [`may_act`](Self::may_act) does, for a caller that has already read the clock.
     ///
     /// # Errors
     /// As [`may_act`](Self::may_act).
     pub fn may_act_at(&self, now_ms: u64) -> Result<(), CloseCode> {
         match self.shared.outbox.close_code() {
+            // A closed connection keeps its code, even if its token has expired since.
             Some(code) => Err(CloseCode::from_code(code).unwrap_or(CloseCode::Normal)),
             None if self.has_expired(now_ms) => Err(CloseCode::TokenExpired),
             None => Ok(()),
         }
     }
 
-    /// Whether its rights were not taken back: by an administrator, or by the end of its token.
+    /// Returns `false` once the token has expired or an administrator has ended the rights.
+    ///
+    /// Unlike [`may_act`](Self::may_act), stays `true` after an ordinary close.
     pub(crate) fn has_rights(&self) -> bool {
         let code = self.shared.outbox.close_code().and_then(CloseCode::from_code);
         !code.is_some_and(CloseCode::revokes) && !self.has_expired(now_ms())
@@ -169,31 +182,33 @@ impl Connection {
         self.shared.expires_at.load(Ordering::Acquire) <= now_ms
     }
 
-    /// The device that it comes from.
+    /// Returns the device.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.shared.handshake.device
+        &self.shared.client.device
     }
 
-    /// What is known of it from its handshake.
+    /// Returns the client of the connection.
     #[must_use]
-    pub fn handshake(&self) -> &Handshake {
-        &self.shared.handshake
+    pub fn client_info(&self) -> &ClientInfo {
+        &self.shared.client
     }
 
-    /// Notes that something was read from the peer (B9).
-    pub fn hear(&self) {
+    /// Records that data was received from the peer.
+    pub fn record_received(&self) {
         let after = self.shared.since.elapsed().as_millis();
-        self.shared.heard_after.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let after = u64::try_from(after).unwrap_or(u64::MAX);
+        self.shared.received_after.store(after, Ordering::Relaxed);
     }
 
-    /// When something was read last.
+    /// Returns the time of the last receipt of data.
     #[must_use]
-    pub fn heard_at(&self) -> Instant {
-        self.shared.since + Duration::from_millis(self.shared.heard_after.load(Ordering::Relaxed))
+    pub fn last_received_at(&self) -> Instant {
+        let after = self.shared.received_after.load(Ordering::Relaxed);
+        self.shared.since + Duration::from_millis(after)
     }
 
-    /// What lists show of it.
+    /// Returns the connection's entry in lists.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         let shared = &self.shared;
@@ -203,51 +218,47 @@ impl Connection {
             device: self.device().id.clone(),
             device_name: self.device().name.clone(),
             role_context: self.identity().role_context.as_deref().map(str::to_owned),
-            address: shared.handshake.address,
-            user_agent: shared.handshake.user_agent.as_deref().map(str::to_owned),
+            address: shared.client.address,
+            user_agent: shared.client.user_agent.as_deref().map(str::to_owned),
             connected_at: shared.connected_at,
-            last_heard_at: shared.connected_at + shared.heard_after.load(Ordering::Relaxed),
+            last_heard_at: shared.connected_at + shared.received_after.load(Ordering::Relaxed),
         }
     }
 
-    /// Sends a message of the server to this connection (A3). Never waits.
+    /// Queues a message for the client. Never blocks.
     pub fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
         self.send_text(&message::text(reply_to, message));
     }
 
-    /// Sends an error.
+    /// Queues an error for the client.
     pub fn send_error(&self, reply_to: Option<&MessageId>, error: ErrorBody) {
         self.send(reply_to, &ServerMessage::Error(error));
     }
 
-    /// Sends a text as it is.
+    /// Queues a text message unchanged.
     pub fn send_text(&self, text: &str) {
-        self.push(Kind::Text, &[text.as_bytes()]);
+        self.push(PayloadKind::Text, &[text.as_bytes()]);
     }
 
-    /// Sends bytes, laid one part after another.
+    /// Queues a binary message: `parts`, concatenated.
     pub fn send_binary(&self, parts: &[&[u8]]) {
-        self.push(Kind::Binary, parts);
+        self.push(PayloadKind::Binary, parts);
     }
 
-    /// Ends it: what was queued before is sent first.
+    /// Closes the connection after the messages that are queued.
     pub fn close(&self, code: CloseCode) {
-        self.shared.outbox.push(Item::Close(code.into()));
+        self.shared.outbox.push(OutboxItem::Close(code.into()));
     }
 
-    /// Where its messages wait.
+    /// Returns the queue of the connection's messages.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.shared.outbox
     }
 
-    /// The member that it is wherever it is present.
-    pub(crate) fn member(&self) -> Member {
-        Member { user: self.shared.user.clone(), device: self.device().id.clone() }
-    }
-
-    fn push(&self, kind: Kind, parts: &[&[u8]]) {
-        self.shared.outbox.push(Item::Message((self.shared.encode)(kind, parts)));
+    fn push(&self, kind: PayloadKind, parts: &[&[u8]]) {
+        // A reply has one reader: it needs no shared frame.
+        self.shared.outbox.push(OutboxItem::Message((self.shared.encode)(kind, parts)));
     }
 }
 
@@ -258,6 +269,7 @@ impl Authority for Connection {
 
     fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
         self.may_act_at(now_ms).map_err(|code| match code {
+            // Only an expiry has an error of its own. The client gets other causes as a close code.
             CloseCode::TokenExpired => ErrorCode::TokenExpired.into(),
             _ => ErrorBody::new(ErrorCode::NotAuthenticated, "the connection is closed".to_owned()),
         })

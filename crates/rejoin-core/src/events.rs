@@ -1,13 +1,11 @@
-//! What an embedding program hears of the hub: each event once, in the order in which it happened.
+//! The events of a hub: queued in order, and delivered to the handlers by one task.
 
 use std::{
     collections::VecDeque,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
 };
 
-use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rejoin_protocol::UserId;
 use tokio::sync::Notify;
@@ -15,20 +13,21 @@ use tracing::error;
 
 use crate::{
     connection::Connection,
-    session::{Session, SessionHandler},
+    lock::{Mutex, level::LEAF},
+    presence::{ChangeKind, UserObserver},
+    session::{Session, SessionHandler, catch_panic},
     shutdown::Shutdown,
 };
 
-/// Events that may wait for a handler that is slow; what exceeds it is dropped, counted and
-/// logged.
-const MAX_WAITING: usize = 65_536;
-/// Events for which room is kept while none waits.
-const MAX_KEPT: usize = 64;
+/// The maximum number of queued events. Above it events are dropped, counted and logged.
+const MAX_QUEUED: usize = 65_536;
+/// The number of events for which the empty queue keeps memory.
+const MIN_CAPACITY: usize = 64;
 
-/// Something that happened (A5, A6, C5).
+/// An event of a hub.
 ///
-/// `UserCame` and `UserGone` of a user alternate. `SessionStarted` is a session's first event.
-/// Nobody is told to be gone because the server stops.
+/// The events `UserOnline` and `UserOffline` of a user alternate. `SessionStarted` is a session's
+/// first event. A stop of the server produces no events for users and connections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HubEvent {
@@ -43,12 +42,12 @@ pub enum HubEvent {
         connection: Connection,
     },
     /// A user's first connection was opened.
-    UserCame {
+    UserOnline {
         /// The user.
         user: UserId,
     },
-    /// A user's last connection on the last device has been gone for the grace period.
-    UserGone {
+    /// The grace period after a user's last connection is over.
+    UserOffline {
         /// The user.
         user: UserId,
     },
@@ -57,12 +56,12 @@ pub enum HubEvent {
         /// The session.
         session: Session,
     },
-    /// The last connection has left a session; perhaps after it was removed.
+    /// The last connection has left a session. May follow `SessionRemoved`.
     SessionLeft {
         /// The session.
         session: Session,
     },
-    /// A session's program has ended; `session.info()` says how.
+    /// A session's program has ended. [`Session::info`] has its exit.
     SessionEnded {
         /// The session.
         session: Session,
@@ -74,30 +73,30 @@ pub enum HubEvent {
     },
 }
 
-/// Whoever hears of events.
+/// A handler of the hub's events.
 ///
-/// A handler that panics has missed this event, and gets the next.
+/// After a panic the handler gets the next event.
 pub trait EventHandler: Send + Sync {
-    /// Something has happened.
+    /// Handles an event.
     ///
-    /// Called once for each event, by one task, in the order in which things happened, with no
-    /// lock held. A slow handler delays the events after it, and nothing else.
+    /// Called once for each event, by one task, in the order of the events, with no lock held. A
+    /// slow handler delays later events and nothing else.
     fn handle(&self, event: &HubEvent);
 
-    /// Who hears of a new session's own events from its first byte on; by default nobody.
+    /// Returns a handler for a new session's own events, from its first byte on.
     ///
-    /// Called before the session is told of and before its output is read. Must not block.
+    /// Called before `SessionStarted` and before the session's output is read. Must not block.
     fn session_handler(&self, _session: &Session) -> Option<Arc<dyn SessionHandler>> {
         None
     }
 }
 
-/// There is a handler already.
+/// The hub already has an event handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is a handler of the hub's events already")]
+#[error("the hub already has an event handler; a hub has one for its whole life")]
 pub struct EventHandlerTaken;
 
-/// Events on their way to their handler.
+/// A handle to the queue of events.
 #[derive(Clone)]
 pub(crate) struct Events {
     shared: Arc<Shared>,
@@ -105,16 +104,15 @@ pub(crate) struct Events {
 
 struct Shared {
     handler: OnceLock<Arc<dyn EventHandler>>,
-    /// Events without room.
+    /// Events that exceeded the bound of the queue.
     dropped: Counter,
-    /// Notified when an event waits; only the task of [`Events::run`] waits.
+    /// Notified when an event is queued. Only the task of [`Events::run`] waits.
     ready: Notify,
-    /// Held for a push or a pop; taken below all other locks.
-    state: Mutex<State>,
+    state: Mutex<State, LEAF>,
 }
 
-/// A call of a handler that waits for its turn.
-enum Notice {
+/// A queued call of a handler.
+enum Call {
     Event(HubEvent),
     /// The last connection has left the session, which has a handler of its own.
     LastLeft(Session),
@@ -122,12 +120,12 @@ enum Notice {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Notice>,
-    /// Handlers are being called, also for what is noted meanwhile.
-    is_telling: bool,
-    /// The task has ended: handlers are called in place.
+    queue: VecDeque<Call>,
+    /// A thread is calling handlers. It also makes the calls that are queued meanwhile.
+    is_calling: bool,
+    /// The task has ended: [`Events::deliver`] calls the handlers itself.
     has_stopped: bool,
-    /// Since the handler was called last.
+    /// Events dropped since the last call.
     dropped: u64,
 }
 
@@ -144,116 +142,131 @@ impl Events {
         self.shared.handler.set(handler).map_err(|_| EventHandlerTaken)
     }
 
-    /// The handler that a new session gets.
+    /// Returns the handler for a new session, if the event handler provides one.
     pub(crate) fn session_handler(&self, session: &Session) -> Option<Arc<dyn SessionHandler>> {
         let handler = self.shared.handler.get()?;
-        guarded(|| handler.session_handler(session)).flatten()
+        catch_panic(|| handler.session_handler(session)).flatten()
     }
 
-    /// Gives an event its place after all that was noted before. Called with the lock held under
-    /// which it happened; [`deliver`](Self::deliver) follows without it.
-    pub(crate) fn note(&self, event: HubEvent) {
+    /// Queues an event.
+    ///
+    /// Called with the lock of the changed object held, so that events have the order of the
+    /// changes. The caller calls [`deliver`](Self::deliver) after it released the lock.
+    pub(crate) fn record(&self, event: HubEvent) {
         if self.shared.handler.get().is_some() {
-            self.push(Notice::Event(event));
+            self.push(Call::Event(event));
         }
     }
 
-    /// Gives the call of [`SessionHandler::last_left`] its place among the events.
-    pub(crate) fn note_last_left(&self, session: &Session) {
+    /// Queues a call of [`SessionHandler::last_left`], in order with the events.
+    pub(crate) fn record_last_left(&self, session: &Session) {
         if session.has_handler() {
-            self.push(Notice::LastLeft(session.clone()));
+            self.push(Call::LastLeft(session.clone()));
         }
     }
 
-    fn push(&self, notice: Notice) {
+    fn push(&self, call: Call) {
         let mut state = self.shared.state.lock();
-        if state.waiting.len() >= MAX_WAITING {
+
+        // Never waits: the caller holds locks, and may be an I/O thread.
+        if state.queue.len() >= MAX_QUEUED {
             state.dropped += 1;
             self.shared.dropped.inc();
             return;
         }
-        state.waiting.push_back(notice);
+
+        state.queue.push_back(call);
     }
 
-    /// Has the task call the handlers for all that was noted. Called with no lock held.
+    /// Notifies the task that calls the handlers. Called with no lock held.
     ///
-    /// Never calls a handler itself while the task runs: the caller may be a thread that serves
-    /// sockets.
+    /// Calls no handler itself while the task runs: the caller may be an I/O thread.
     pub(crate) fn deliver(&self) {
         let state = self.shared.state.lock();
-        if state.waiting.is_empty() {
+        if state.queue.is_empty() {
             return;
         }
+
         if !state.has_stopped {
             self.shared.ready.notify_one();
             return;
         }
+
         drop(state);
         self.call_handlers();
     }
 
-    /// Calls handlers until the shutdown begins.
+    /// Queues and delivers an event. Called with no lock held.
+    pub(crate) fn notify(&self, event: HubEvent) {
+        self.record(event);
+        self.deliver();
+    }
+
+    /// Calls the handlers until the shutdown begins.
     pub(crate) async fn run(&self, shutdown: &Shutdown) {
         loop {
-            // Both branches are cancel safe: a permit that is kept, a token.
+            // Cancel safe: a stored permit, and a token.
             tokio::select! {
                 () = self.shared.ready.notified() => self.call_handlers(),
                 () = shutdown.begun() => break,
             }
         }
+
+        // From here on, callers of `deliver` call the handlers, because this task no longer does.
         self.shared.state.lock().has_stopped = true;
         self.call_handlers();
     }
 
     fn call_handlers(&self) {
         let mut state = self.shared.state.lock();
-        if std::mem::replace(&mut state.is_telling, true) {
+        // One caller at a time, so that handlers see the events in order.
+        if std::mem::replace(&mut state.is_calling, true) {
             return;
         }
-        while let Some(notice) = state.waiting.pop_front() {
+
+        while let Some(call) = state.queue.pop_front() {
             let dropped = std::mem::take(&mut state.dropped);
             drop(state);
+
             if dropped > 0 {
-                error!(dropped, "the handler of events is too slow");
+                error!(dropped, "events were dropped: the event handler is too slow");
             }
-            match &notice {
-                Notice::Event(event) => {
+            match &call {
+                Call::Event(event) => {
                     let handler = self.shared.handler.get();
-                    let handler = handler.expect("an event is noted for a handler");
-                    guarded(|| handler.handle(event));
+                    let handler = handler.expect("events are queued for a handler only");
+                    catch_panic(|| handler.handle(event));
                 }
-                Notice::LastLeft(session) => {
+                Call::LastLeft(session) => {
                     if let Some(handler) = session.handler() {
-                        guarded(|| handler.last_left(session));
+                        catch_panic(|| handler.last_left(session));
                     }
                 }
             }
-            // It holds a handle to a session or a connection, whose end may take locks.
-            drop(notice);
+
+            // Without the lock: the last handle to a session or a connection takes other locks.
+            drop(call);
             state = self.shared.state.lock();
         }
-        state.is_telling = false;
-        // A storm's room is not kept.
-        state.waiting.shrink_to(MAX_KEPT);
-    }
 
-    /// Tells the handler, after all that was told before. Called with no lock held.
-    pub(crate) fn tell(&self, event: HubEvent) {
-        self.note(event);
-        self.deliver();
+        state.is_calling = false;
+        // The memory of a burst is released.
+        state.queue.shrink_to(MIN_CAPACITY);
     }
 }
 
-/// Calls a handler of the embedding program, whose panic ends nothing of ours.
-///
-/// Handlers are called where connections end, also while their tasks panic.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    // What the handler leaves behind broken is its own; of ours it has handles only.
-    let result = catch_unwind(AssertUnwindSafe(call));
-    if result.is_err() {
-        error!("a handler of events panicked");
+impl UserObserver for Events {
+    fn record_user(&self, user: &UserId, kind: ChangeKind) {
+        let user = user.clone();
+        self.record(match kind {
+            ChangeKind::Joined => HubEvent::UserOnline { user },
+            ChangeKind::Left => HubEvent::UserOffline { user },
+        });
     }
-    result.ok()
+
+    fn deliver(&self) {
+        self.deliver();
+    }
 }
 
 impl fmt::Debug for Events {

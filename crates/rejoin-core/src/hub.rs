@@ -1,243 +1,317 @@
-//! The hub: all connections, topics and sessions, and what is said to them.
+//! The hub: the connections, topics and sessions of a server.
 
 mod budgets;
 mod changes;
 mod config;
-mod gate;
-mod own_streams;
+mod connections;
+mod emit;
+mod implicit_streams;
+mod observer;
+mod publish;
 mod registry;
 mod restore;
 mod sessions;
+mod terminals;
+mod topic;
+mod topic_stream;
 mod topics;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, atomic::AtomicU32},
-};
+use std::{fmt, mem, sync::Arc};
 
-use parking_lot::RwLock;
 use rejoin_protocol::{
-    ErrorCode, Position, RequestKey, SessionId, Subject, TopicName,
+    ErrorCode, Position, RequestKey, Subject, TopicName,
     message::{ErrorBody, PresenceState},
 };
 
 pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
-pub(crate) use gate::Gate;
-pub use registry::Membership;
-pub use sessions::CreateTerminal;
-pub(crate) use sessions::SessionTools;
-pub use topics::{Subscription, Topic};
+pub use connections::Registration;
+pub use terminals::CreateTerminal;
+pub use topic::{Subscription, Topic};
 
 use crate::{
     access::{Identity, SessionRight, TopicRight},
     events::{EventHandler, EventHandlerTaken, Events, HubEvent},
+    frame::Encode,
+    gate::Gate,
     hub::{
-        budgets::Budgets, changes::SessionChanges, own_streams::Epochs, registry::Registry,
-        sessions::Slot, topics::Topics,
+        budgets::Budgets, changes::SessionChanges, implicit_streams::ImplicitStreams,
+        registry::ConnectionRegistry, sessions::Sessions, topics::Topics,
     },
+    idempotency::IdempotencyCache,
     metrics::Metrics,
-    presence::{Following, Place, Settling, Tools, nobody},
-    recent::Recent,
-    saved::Saved,
+    presence::{PresenceContext, PresenceGroup, PresenceSubscription, empty_state},
+    saved::SavedHub,
     session::ScreenThreads,
     shutdown::Shutdown,
-    stream::Stream,
-    wire::Encode,
 };
 
-/// The topic of what is said to everyone (B10).
-const ALL: &str = "@all";
-
-/// A handle to all that lives on this server.
+/// A handle to the connections, topics and sessions of a server.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::sync::Arc;
+///
+/// use rejoin_core::{
+///     Caps, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown, TopicRight,
+/// };
+/// use rejoin_protocol::{RequestKey, TopicName, UserId};
+/// use serde_json::value::RawValue;
+///
+/// let encode = |_, parts: &[&[u8]]| parts.concat().into();
+/// let config = HubConfig::new(encode, MemoryTerminals::new(), Arc::new(MemoryScreens));
+/// let hub = Hub::new(config, &Shutdown::new());
+///
+/// // A topic is created by its first use.
+/// let ann = Identity::new(UserId::new("ann").unwrap(), Caps::user());
+/// let news = TopicName::new("news").unwrap();
+/// let data = RawValue::from_string("{\"score\":3}".into()).unwrap();
+/// let key = RequestKey::new("a-key").unwrap();
+/// let first = hub.publish(&news, &ann, &data, Some(&key)).await.unwrap();
+///
+/// // A retry with the same key publishes nothing and returns the same position.
+/// let retry = hub.publish(&news, &ann, &data, Some(&key)).await.unwrap();
+/// assert_eq!(first, retry);
+///
+/// let topic = hub.existing_topic(&news, &ann, TopicRight::Subscribe).unwrap().unwrap();
+/// assert_eq!(topic.stream().head(), first);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
 }
 
+/// The parts of a hub. Each part with a lock takes it in its own methods only.
 struct Shared {
     config: HubConfig,
     shutdown: Shutdown,
-    /// Closed when the shutdown has begun and all layers around the hub have ended.
+    /// Closed once the shutdown has begun, which is after all layers around the hub have ended.
     gate: Gate,
     metrics: Arc<Metrics>,
     events: Events,
-    tools: Arc<Tools>,
+    presence: Arc<PresenceContext>,
     screen_threads: ScreenThreads,
-    registry: Registry,
-    /// Where each connection is present: who is connected at all (C5).
-    everyone_place: Arc<Place>,
-    /// What is said to everyone.
-    everyone: Stream,
-    /// The epochs of users' and devices' streams.
-    epochs: Epochs,
-    budgets: Budgets,
-    /// Held for a look-up or a change; read by each publish.
-    topics: RwLock<Topics>,
-    /// What was published with a key.
-    published: Recent<(TopicName, RequestKey), Position>,
-    /// Held for a look-up or a change.
-    sessions: RwLock<HashMap<SessionId, Slot>>,
-    /// Sessions that changed, for those who look at lists.
+    connections: ConnectionRegistry,
+    /// The members are all connections.
+    online: Arc<PresenceGroup>,
+    implicit_streams: ImplicitStreams,
+    budgets: Arc<Budgets>,
+    topics: Topics,
+    /// The results of publishes with a key.
+    published: IdempotencyCache<(TopicName, RequestKey), Position>,
+    sessions: Sessions,
+    /// Changes for session lists.
     changes: Arc<SessionChanges>,
 }
 
 impl Hub {
-    /// A hub whose tasks belong to `shutdown`.
+    /// Creates a hub whose tasks belong to `shutdown`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
         Self::restored(config, shutdown, None)
     }
 
-    /// A hub that goes on where another process stopped.
+    /// Creates a hub that continues with the state of another process.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
-    pub fn restored(config: HubConfig, shutdown: &Shutdown, saved: Option<Saved>) -> Self {
-        let everyone = restore::everyone_config(config.encode);
-        let (everyone, epochs, away) = restore::beginnings(saved.as_ref(), everyone);
-        let tools = Arc::new(Tools {
-            encode: config.encode,
-            next_stream: AtomicU32::new(2),
-            grace: config.presence_grace,
-            settling: Settling::default(),
-        });
+    pub fn restored(
+        mut config: HubConfig,
+        shutdown: &Shutdown,
+        mut saved: Option<SavedHub>,
+    ) -> Self {
+        // First: each part restores streams by their age.
+        let away = saved.as_mut().map(restore::age).unwrap_or_default();
+        let limits = config.limits;
         let metrics = Arc::<Metrics>::default();
         let events = Events::new(metrics.events_dropped.clone());
+        let changes = Arc::<SessionChanges>::default();
+        let presence = Arc::new(PresenceContext::new(config.encode, config.presence_grace));
+        let budgets = Arc::new(Budgets::new(limits.retained_bytes_per_user));
+
+        let implicit_streams = ImplicitStreams::new(
+            limits.topics,
+            Arc::clone(&budgets),
+            Arc::clone(&presence),
+            saved.as_ref().map(|saved| (saved, away)),
+        );
+        let topics = Topics::new(
+            mem::take(&mut config.topics),
+            limits,
+            Arc::clone(&budgets),
+            Arc::clone(&presence),
+            Arc::clone(&metrics),
+        );
+        let sessions = Sessions::new(
+            limits.sessions_per_user,
+            events.clone(),
+            Arc::clone(&changes),
+            Arc::clone(&metrics),
+        );
         let shared = Shared {
             shutdown: shutdown.clone(),
             gate: Gate::default(),
-            metrics,
-            events: events.clone(),
-            registry: Registry::default(),
-            everyone_place: Place::of_users(events, Arc::clone(&tools)),
-            everyone,
-            epochs,
-            budgets: Budgets::new(config.limits.retained_bytes_per_user),
-            topics: RwLock::default(),
-            published: Recent::default(),
-            sessions: RwLock::default(),
-            changes: Arc::default(),
+            connections: ConnectionRegistry::new(limits.connections_per_user),
+            online: PresenceGroup::of_users(Arc::new(events.clone()), Arc::clone(&presence)),
+            published: IdempotencyCache::default(),
             screen_threads: ScreenThreads::default(),
-            tools,
             config,
+            metrics,
+            events,
+            presence,
+            implicit_streams,
+            budgets,
+            topics,
+            sessions,
+            changes,
         };
+
         let hub = Self { shared: Arc::new(shared) };
         if let Some(saved) = saved {
-            hub.take_over(saved, away);
+            hub.restore(saved);
         }
-        let (gate, stop) = (hub.shared.gate.clone(), shutdown.clone());
+
+        hub.start_tasks();
+        hub
+    }
+
+    fn start_tasks(&self) {
+        let shutdown = &self.shared.shutdown;
+
+        // Refuses appends as soon as the layers around the hub have ended.
+        let (gate, stop) = (self.shared.gate.clone(), shutdown.clone());
         shutdown.spawn(async move {
             stop.begun().await;
             gate.close();
         });
-        let sweeper = hub.clone();
-        shutdown.spawn(async move { sweeper.sweep_until_shutdown().await });
-        let settler = hub.clone();
-        shutdown.spawn(async move { settler.settle_until_shutdown().await });
-        let (events, stop) = (hub.shared.events.clone(), shutdown.clone());
+
+        // Drops what has expired while nothing happens.
+        let hub = self.clone();
+        shutdown.spawn(async move { hub.sweep_until_shutdown().await });
+
+        // Ends memberships after the grace period.
+        let hub = self.clone();
+        shutdown.spawn(async move { hub.run_timers_until_shutdown().await });
+
+        // Calls the handlers of the embedding program.
+        let (events, stop) = (self.shared.events.clone(), shutdown.clone());
         shutdown.spawn(async move { events.run(&stop).await });
-        let teller = hub.clone();
-        shutdown.spawn(async move { teller.tell_changes_until_shutdown().await });
-        hub
+
+        // Publishes the changes of sessions to their lists.
+        let hub = self.clone();
+        shutdown.spawn(async move { hub.publish_changes_until_shutdown().await });
     }
 
-    /// The group that the hub's tasks belong to.
+    /// Returns the group of the hub's tasks.
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.shared.shutdown
     }
 
-    /// What is counted.
+    /// Returns the metrics of the hub and of the gateway around it.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
-    /// How frames are laid out.
+    /// Returns the encoder of frames.
     #[must_use]
     pub fn encode(&self) -> Encode {
         self.shared.config.encode
     }
 
-    /// Registers who hears of what happens in the hub from here on.
+    /// Sets the handler of the hub's later events.
     ///
     /// # Errors
-    /// [`EventHandlerTaken`] if there is somebody already.
+    /// [`EventHandlerTaken`] if the hub already has a handler.
     pub fn set_handler(&self, handler: Arc<dyn EventHandler>) -> Result<(), EventHandlerTaken> {
         self.shared.events.set_handler(handler)
     }
 
-    /// Who is present, for those who may know.
+    /// Returns the presence in a topic, in a session, or of a user.
     ///
     /// # Errors
-    /// `forbidden` or `unknown_session`, without telling what exists.
+    /// `forbidden` or `unknown_session`. Neither reveals whether the subject exists.
     pub fn presence(
         &self,
         identity: &Identity,
         subject: &Subject,
     ) -> Result<PresenceState, ErrorBody> {
         let Subject::Topic(name) = subject else {
-            return Ok(self.place(identity, subject)?.state(subject));
+            return Ok(self.presence_group(identity, subject)?.state(subject));
         };
-        // Asking makes no topic.
+
+        // A query must not create the topic.
         let topic = self.existing_topic(name, identity, TopicRight::Presence)?;
-        Ok(topic.map_or_else(|| nobody(subject), |topic| topic.place().state(subject)))
+        let state = topic.map(|topic| topic.presence().state(subject));
+        Ok(state.unwrap_or_else(|| empty_state(subject)))
     }
 
-    /// Whether somebody may know who is present.
+    /// Checks that the caller may see the presence of a subject.
     ///
     /// # Errors
     /// As [`presence`](Self::presence).
-    pub fn may_see(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
+    pub fn check_presence(&self, identity: &Identity, subject: &Subject) -> Result<(), ErrorBody> {
         match subject {
             Subject::Topic(name) => {
                 self.existing_topic(name, identity, TopicRight::Presence).map(drop)
             }
-            Subject::Session(_) | Subject::User(_) => self.place(identity, subject).map(drop),
+            Subject::Session(_) | Subject::User(_) => {
+                self.presence_group(identity, subject).map(drop)
+            }
         }
     }
 
-    /// Who is present, and who comes and goes from here on.
+    /// Returns the presence of a subject, and the stream of its changes.
     ///
     /// # Errors
     /// As [`presence`](Self::presence).
-    pub fn follow_presence(
+    pub fn subscribe_presence(
         &self,
         identity: &Identity,
         subject: &Subject,
-    ) -> Result<Following, ErrorBody> {
-        Ok(self.place(identity, subject)?.follow(subject))
+    ) -> Result<PresenceSubscription, ErrorBody> {
+        Ok(self.presence_group(identity, subject)?.subscribe(subject))
     }
 
-    fn place(&self, identity: &Identity, subject: &Subject) -> Result<Arc<Place>, ErrorBody> {
+    fn presence_group(
+        &self,
+        identity: &Identity,
+        subject: &Subject,
+    ) -> Result<Arc<PresenceGroup>, ErrorBody> {
         match subject {
             Subject::Topic(name) => {
                 let topic = self.topic(name, identity, TopicRight::Presence)?;
-                Ok(Arc::clone(topic.place()))
+                Ok(Arc::clone(topic.presence()))
             }
             Subject::Session(id) => {
                 let session = self.session(id, identity, SessionRight::Attach)?;
-                Ok(Arc::clone(session.place()))
+                Ok(Arc::clone(session.presence()))
             }
             Subject::User(user) if identity.caps.admin || identity.user == *user => {
-                Ok(Arc::clone(&self.shared.everyone_place))
+                Ok(Arc::clone(&self.shared.online))
             }
             Subject::User(_) => {
-                let sentence = "only an administrator may see whether another user is there";
+                let sentence = "only an administrator may see the presence of another user";
                 Err(ErrorBody::new(ErrorCode::Forbidden, sentence))
             }
         }
     }
 
-    async fn settle_until_shutdown(&self) {
+    async fn run_timers_until_shutdown(&self) {
         tokio::select! {
-            () = self.shared.tools.settling.run() => {}
+            () = self.shared.presence.run_timers() => {}
             () = self.shared.shutdown.begun() => {}
         }
     }
 
-    /// Tells the handler of events.
-    fn tell(&self, event: HubEvent) {
-        self.shared.events.tell(event);
+    /// Queues and delivers an event. Called with no lock held.
+    fn notify(&self, event: HubEvent) {
+        self.shared.events.notify(event);
     }
 }
 

@@ -1,48 +1,56 @@
 //! Streams, readers, sessions and the hub, without sockets.
 //!
-//! A stream is a snapshot plus numbered frames; a connection is a set of readers. What is
-//! outside (terminals, screens) stands behind traits, each with an in-memory implementation.
+//! A stream is a snapshot plus numbered frames; a connection is a set of readers. Terminals and
+//! screens are traits with in-memory implementations.
 
 mod access;
+mod backend;
 mod connection;
 mod events;
+mod frame;
+mod gate;
 mod hub;
+mod idempotency;
+mod lock;
 mod metrics;
 mod outbox;
-mod outside;
 mod presence;
-mod recent;
 mod saved;
 mod session;
 mod shutdown;
 mod stream;
 mod time;
-mod wire;
+mod wake;
 
-pub use access::{Author, Authority, Caps, Identity, Rules, SessionRight, TopicRight};
-pub use connection::{AnotherUser, Connection, Device, Handshake};
+pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
+pub use backend::{
+    Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals, Screen,
+    ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError, TerminalEvent,
+    Terminals,
+};
+pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
+pub use frame::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};
+pub use futures_util::future::BoxFuture;
 pub use hub::{
-    CreateTerminal, Hub, HubConfig, HubLimits, Membership, Profile, SessionSettings, Subscription,
-    Topic, TopicRule,
+    CreateTerminal, Hub, HubConfig, HubLimits, Profile, Registration, SessionSettings,
+    Subscription, Topic, TopicRule,
 };
+pub use idempotency::{IdempotencyCache, TooManyKeys};
 pub use metrics::{DropReason, Metrics};
-pub use outbox::{Goodbye, Item, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, Wake};
-pub use outside::{
-    BoxFuture, Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
-    Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
-    TerminalEvent, Terminals,
+pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem};
+pub use presence::PresenceSubscription;
+pub use saved::{
+    SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
 };
-pub use presence::Following;
-pub use recent::{Recent, TooManyKeys};
-pub use saved::{Saved, SavedEpochs, SavedEviction, SavedFrame, SavedKey, SavedStream, Whose};
 pub use session::{
-    AttachRequest, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
+    AttachOptions, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{
-    Batch, EncodeGap, Follower, GapNotice, Holders, Lag, Progress, ReadLimit, Reader, Retention,
-    Seq, SlowReader, Snapshot, SnapshotSource, Start, Stream, StreamConfig,
+    Batch, EncodeGap, Follower, GapNotice, Holders, LagPolicy, Progress, ReadLimit, Reader,
+    Retention, Seq, SlowReaderPolicy, Snapshot, SnapshotHolder, SnapshotSource, Start, Stream,
+    StreamConfig,
 };
 pub use time::now_ms;
-pub use wire::{Encode, Form, Frame, Kind, Prepare, Reform};
+pub use wake::Wake;

@@ -1,4 +1,4 @@
-//! What is counted, and under which names Prometheus reads it (DESIGN §12).
+//! The metrics of a hub and its gateway, as OpenMetrics text.
 
 use std::{
     fmt,
@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -20,83 +19,84 @@ use prometheus_client::{
 };
 use rejoin_protocol::CloseCode;
 
-/// One label and its value.
+use crate::lock::{Mutex, level::LEAF};
+
+/// A label and its value.
 type Label = [(&'static str, &'static str); 1];
 /// An HTTP status.
 type StatusLabel = [(&'static str, u16); 1];
-/// The code of a close.
+/// A close code.
 type CodeLabel = [(&'static str, u16); 1];
-/// A session's kind and status.
+/// The kind and the status of a session.
 type SessionLabels = [(&'static str, &'static str); 2];
 
-/// All that is counted in one hub and its gateway.
+/// The metrics of a hub and its gateway.
 pub struct Metrics {
-    /// Held for writing the text.
-    registry: Mutex<Registry>,
-    /// Connections that are authenticated now.
+    registry: Mutex<Registry, LEAF>,
+    /// Authenticated connections.
     pub connections: Gauge,
-    /// Connections that were ever authenticated.
+    /// Connections that were authenticated.
     pub connections_total: Counter,
-    /// Connections that were refused or closed by the server, by reason.
+    /// Connections that the server refused or closed, by reason.
     pub refused: Family<Label, Counter>,
-    /// WebSockets that were closed, by the code of the close ([`CloseCode::code`]).
+    /// Closed WebSockets, by [close code](CloseCode::code).
     pub closed: Family<CodeLabel, Counter>,
-    /// Messages that were read from clients.
+    /// Messages received from clients.
     pub messages_received: Counter,
-    /// Bytes that were read from clients.
+    /// Bytes received from clients.
     pub bytes_received: Counter,
-    /// Frames and replies that were given to sockets.
+    /// Frames and replies written to sockets.
     pub messages_sent: Counter,
-    /// Bytes that sockets took.
+    /// Bytes that sockets accepted.
     pub bytes_sent: Counter,
-    /// Frames that a reader did not get, by reason.
+    /// Frames that were not delivered to a reader, by reason.
     pub frames_dropped: Family<Label, Counter>,
-    /// How long it took to give what is new to all readers of a stream in one shard.
+    /// The time to write new frames to all readers of a stream in one shard.
     broadcast: Histogram,
-    /// The longest of these, in seconds.
+    /// The longest broadcast, in seconds.
     broadcast_max: Gauge<f64, AtomicU64>,
-    /// Snapshots that were sent to readers that came or fell behind.
+    /// Snapshots sent to new readers and to readers that fell behind.
     pub snapshots_sent: Counter,
-    /// Tokens and tickets that were refused, by reason.
+    /// Refused tokens and tickets, by reason.
     pub auth_failures: Family<Label, Counter>,
-    /// What was refused because of a limit, by the limit.
+    /// Refusals because of a limit, by limit.
     pub rate_limited: Family<Label, Counter>,
-    /// Pings that were sent to silent peers.
+    /// Pings sent to silent peers.
     pub pings_sent: Counter,
-    /// Peers that were let go because nothing was heard from them.
+    /// Connections closed because the peer was silent.
     pub heartbeats_missed: Counter,
-    /// Sockets that were cut at a close before they had taken all that was pending.
+    /// Sockets closed by force before they had accepted all pending bytes.
     pub sockets_cut: Counter,
-    /// Messages that were published to topics.
+    /// Messages published to topics.
     pub published: Counter,
-    /// Events that were emitted to users, devices, connections and everyone.
+    /// Events emitted to users, devices, connections and everyone.
     pub emitted: Counter,
     /// HTTP requests, by status.
     pub http_requests: Family<StatusLabel, Counter>,
-    /// Events that the embedding program's handler was too slow for.
+    /// Events dropped because the event handler was too slow.
     pub events_dropped: Counter,
-    /// Webhook deliveries, by how they ended.
+    /// Webhook deliveries, by outcome.
     pub webhooks: Family<Label, Counter>,
-    /// Topics that are there now.
+    /// Topics.
     pub topics: Gauge,
-    /// Sessions that are there now, by kind and status.
+    /// Sessions, by kind and status.
     pub sessions: Family<SessionLabels, Gauge>,
 }
 
-/// Why a frame was not delivered.
+/// The reason why a frame was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// The reader was behind what the stream keeps, and was told how many are gone.
+    /// Retention had dropped the frame, and the reader got a notice.
     Retention,
-    /// The reader was given the state instead.
+    /// The reader got a snapshot instead.
     Snapshot,
-    /// The topic's readers get the newest only.
+    /// The topic's slow readers get the newest frame only.
     Latest,
-    /// The reader was let go because it is slow.
+    /// The connection was closed because it was too slow.
     Slow,
-    /// The connection ended with frames unread.
+    /// The connection closed before the frame was written.
     Closed,
-    /// Replies were not read, and thrown away with the connection.
+    /// A queued reply was dropped with the connection.
     Outbox,
 }
 
@@ -104,46 +104,53 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("rejoin");
         let mut add = Names(&mut registry);
-        // 50 µs to 1.6 s, each bound twice the one before.
+
+        // 50 µs to 1.6 s, each bound twice the previous one.
         let broadcast = Histogram::new(exponential_buckets(50e-6, 2.0, 16));
         add.0.register(
             "broadcast_seconds",
-            "Time to give what is new to all readers of a stream in one shard",
+            "Time to send the new frames of a stream to all its readers in one shard",
             broadcast.clone(),
         );
+
+        // Clones share their value with the registry.
         let metrics = Self {
-            connections: add.name("connections", "Connections that are authenticated"),
-            connections_total: add.name("connections", "Connections ever authenticated"),
+            connections: add.name("connections", "Authenticated connections"),
+            connections_total: add
+                .name("connections_opened", "Connections authenticated since the start"),
             refused: add.name("connections_refused", "Connections refused or closed, by reason"),
             closed: add.name("connections_closed", "WebSockets closed, by close code"),
-            messages_received: add.name("messages_received", "Messages read from clients"),
-            bytes_received: add.name("bytes_received", "Bytes read from clients"),
-            messages_sent: add.name("messages_sent", "Frames and replies given to sockets"),
-            bytes_sent: add.name("bytes_sent", "Bytes that sockets took"),
+            messages_received: add.name("messages_received", "Messages received from clients"),
+            bytes_received: add.name("bytes_received", "Bytes received from clients"),
+            messages_sent: add.name("messages_sent", "Frames and replies sent to clients"),
+            bytes_sent: add.name("bytes_sent", "Bytes sent to clients"),
             frames_dropped: add.name("frames_dropped", "Frames not delivered, by reason"),
             broadcast,
-            broadcast_max: add.name("broadcast_max_seconds", "The longest broadcast so far"),
+            broadcast_max: add.name("broadcast_max_seconds", "Longest broadcast since the start"),
             snapshots_sent: add.name("snapshots_sent", "Snapshots sent to readers"),
             auth_failures: add.name("auth_failures", "Tokens and tickets refused, by reason"),
-            rate_limited: add.name("rate_limited", "What a limit refused, by limit"),
+            rate_limited: add.name("rate_limited", "Messages and requests refused, by limit"),
             pings_sent: add.name("pings_sent", "Pings sent to silent peers"),
-            heartbeats_missed: add.name("heartbeats_missed", "Peers let go because of silence"),
-            sockets_cut: add.name("sockets_cut", "Sockets cut at a close, not all sent"),
+            heartbeats_missed: add
+                .name("heartbeats_missed", "Connections closed because the client was silent"),
+            sockets_cut: add.name("sockets_cut", "Sockets closed before all output was sent"),
             published: add.name("published", "Messages published to topics"),
             emitted: add.name("emitted", "Events emitted to users, devices and connections"),
             http_requests: add.name("http_requests", "HTTP requests, by status"),
-            events_dropped: add.name("events_dropped", "Events that a slow handler missed"),
+            events_dropped: add
+                .name("events_dropped", "Events dropped because the event handler was too slow"),
             webhooks: add.name("webhooks", "Webhook deliveries, by outcome"),
-            topics: add.name("topics", "Topics that are there"),
-            sessions: add.name("sessions", "Sessions that are there, by kind and status"),
+            topics: add.name("topics", "Topics"),
+            sessions: add.name("sessions", "Sessions, by kind and status"),
             registry: Mutex::default(),
         };
+
         *metrics.registry.lock() = registry;
         metrics
     }
 }
 
-/// A counter of another part of the process.
+/// A counter whose value another part of the process holds.
 struct Observed {
     name: &'static str,
     help: &'static str,
@@ -165,7 +172,7 @@ impl fmt::Debug for Observed {
     }
 }
 
-/// Metrics to be, by name.
+/// Creates and registers metrics.
 struct Names<'a>(&'a mut Registry);
 
 impl Names<'_> {
@@ -177,52 +184,53 @@ impl Names<'_> {
 }
 
 impl Metrics {
-    /// Counts a frame, or several, that a reader did not get.
+    /// Counts frames that were not delivered to a reader.
     pub fn frames_dropped(&self, reason: DropReason, count: u64) {
+        // An increment by 0 would create a sample without any dropped frame.
         if count > 0 {
             self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
         }
     }
 
-    /// Notes how long it took to give what is new to all readers of a stream in one shard.
+    /// Records the time to write new frames to all readers of a stream in one shard.
     pub fn broadcast_took(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.broadcast.observe(seconds);
-        // The bits of positive floats are in the order of the floats.
+        // The bits of positive floats have the order of the floats.
         self.broadcast_max.inner().fetch_max(seconds.to_bits(), Ordering::Relaxed);
     }
 
-    /// Counts a connection that was refused, or closed by the server.
+    /// Counts a connection that the server refused or closed.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Counts an HTTP request that was answered with this status.
+    /// Counts an HTTP request by the status of its response.
     pub fn http_request(&self, status: u16) {
         self.http_requests.get_or_create(&[("status", status)]).inc();
     }
 
-    /// Counts a WebSocket that was closed.
+    /// Counts a closed WebSocket.
     pub fn closed(&self, code: CloseCode) {
         self.closed.get_or_create(&[("code", code.code())]).inc();
     }
 
-    /// Counts a token or ticket that was refused.
+    /// Counts a refused token or ticket.
     pub fn auth_failed(&self, reason: &'static str) {
         self.auth_failures.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Counts something that was refused because of a limit.
+    /// Counts a refusal because of a limit.
     pub fn rate_limited(&self, what: &'static str) {
         self.rate_limited.get_or_create(&[("what", what)]).inc();
     }
 
-    /// Counts an attempt to call a webhook.
+    /// Counts a webhook delivery by its outcome.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Adds a counter whose value is asked for when the metrics are read.
+    /// Adds a counter whose value `count` returns whenever the metrics are read.
     pub fn observe_counter(
         &self,
         name: &'static str,
@@ -233,42 +241,13 @@ impl Metrics {
         self.registry.lock().register_collector(Box::new(observed));
     }
 
-    /// All of it as Prometheus reads it: `text/plain; version=0.0.4`.
+    /// Returns the metrics as OpenMetrics text 1.0.0.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock()).expect("writing to a string succeeds");
-        classic(&text)
+        text
     }
-}
-
-/// Makes the classic text of OpenMetrics: there a counter's family is named with `_total`, so
-/// that `connections` and `connections_total` are two names (DESIGN §12).
-fn classic(text: &str) -> String {
-    let mut classic = String::with_capacity(text.len());
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let about = |line: &str| {
-            let (name, rest) = line.split_once(' ')?;
-            Some((name.to_owned(), rest.to_owned()))
-        };
-        let help = line.strip_prefix("# HELP ").and_then(about);
-        let kind = lines.peek().and_then(|line| line.strip_prefix("# TYPE ")).and_then(about);
-        match (help, kind) {
-            (Some((name, help)), Some((_, kind))) => {
-                lines.next();
-                let suffix = if kind == "counter" { "_total" } else { "" };
-                classic += &format!("# HELP {name}{suffix} {help}\n");
-                classic += &format!("# TYPE {name}{suffix} {kind}\n");
-            }
-            _ if line == "# EOF" => {}
-            _ => {
-                classic += line;
-                classic.push('\n');
-            }
-        }
-    }
-    classic
 }
 
 impl DropReason {

@@ -1,8 +1,8 @@
-//! What a hub leaves to the next process when it stops as it should.
+//! The state that a stopping hub leaves to the next process.
 //!
-//! Positions stay good, retained messages are there, and a retry with a key is still harmless.
-//! Whoever takes it over must make sure that nobody else does: two lives of one stream would
-//! give the same position to different frames.
+//! Positions stay valid, retained messages are kept, and a retry with a key is still executed once.
+//! A saved state must be restored at most once: two hubs restored from it would give the same
+//! position to different frames.
 
 use std::time::Duration;
 
@@ -12,77 +12,79 @@ use rejoin_protocol::{DeviceId, Position, RequestKey, TopicName, UserId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tokio::time::Instant;
 
-/// All that is left.
+use crate::frame::PayloadKind;
+
+/// The state of a hub.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saved {
-    /// When, in milliseconds since the epoch.
+pub struct SavedHub {
+    /// The time of the save, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// The clock of the own streams' epochs.
+    /// The epoch clock of implicit streams.
     pub epochs: SavedEpochs,
-    /// Users to whom something was emitted that is evicted.
+    /// Users with an evicted implicit stream.
     #[serde(default)]
     pub evicted: Vec<SavedEviction>,
     /// The streams of topics, users and devices.
     pub streams: Vec<SavedStream>,
-    /// What was published with a key.
+    /// The results of publishes with a key.
     pub keys: Vec<SavedKey>,
 }
 
-/// The clock of the own streams' epochs.
+/// The epoch clock of implicit streams.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct SavedEpochs {
-    /// Where it began.
+    /// The epoch at which the clock started.
     pub process: u64,
-    /// Where it is.
+    /// The current epoch.
     pub now: u64,
-    /// The last epoch in which anything was emitted that is forgotten.
+    /// The last epoch in which a forgotten stream received an event.
     pub forgotten: u64,
 }
 
-/// A user's stream that was evicted.
+/// An evicted implicit stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SavedEviction {
-    /// The user.
+    /// The user of the stream.
     pub user: UserId,
-    /// The last epoch in which anything was emitted to it.
+    /// The last epoch in which an evicted stream of the user received an event.
     pub epoch: u64,
 }
 
-/// A stream's life so far.
+/// A stream with its retained frames.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SavedStream {
-    /// Whose it is.
+    /// The owner.
     #[serde(flatten)]
-    pub whose: Whose,
-    /// The name of its life.
+    pub owner: StreamOwner,
+    /// The epoch of the stream's positions.
     pub epoch: u64,
-    /// Frames that were ever appended, each of one unit.
+    /// The number of frames ever appended, each of one unit.
     pub head: u64,
-    /// How long ago the last one was, in milliseconds.
-    pub quiet_ms: u64,
-    /// What it still holds, oldest first.
+    /// Milliseconds since the last use of the stream.
+    pub idle_ms: u64,
+    /// The retained frames, oldest first.
     pub frames: Vec<SavedFrame>,
 }
 
-/// Whose a stream is.
+/// The owner of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case")]
-pub enum Whose {
-    /// Everyone's.
+pub enum StreamOwner {
+    /// All connections.
     Everyone,
-    /// A topic's.
+    /// A topic.
     Topic {
-        /// Its name.
+        /// The name of the topic.
         name: TopicName,
-        /// The user who used it first.
-        maker: UserId,
+        /// The user whose first use created the topic.
+        creator: UserId,
     },
-    /// A user's.
+    /// A user.
     User {
         /// The user.
         user: UserId,
     },
-    /// A device's.
+    /// A device of a user.
     Device {
         /// The user.
         user: UserId,
@@ -91,39 +93,42 @@ pub enum Whose {
     },
 }
 
-/// A frame that a stream holds.
+/// A retained frame. The next process encodes it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SavedFrame {
-    /// How old it is, in milliseconds.
+    /// The age, in milliseconds.
     pub age_ms: u64,
-    /// As it was encoded.
+    /// The kind of the payload.
+    pub kind: PayloadKind,
+    /// The payload.
     #[serde(serialize_with = "write", deserialize_with = "read")]
-    pub wire: Bytes,
+    pub payload: Bytes,
 }
 
-/// A message that was published with a key.
+/// The result of a publish with a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SavedKey {
-    /// Who published it.
+    /// The publisher.
     pub user: UserId,
-    /// Where.
+    /// The topic.
     pub topic: TopicName,
     /// The key.
     pub key: RequestKey,
-    /// The answer.
+    /// The position after the message.
     pub position: Position,
-    /// How long ago, in milliseconds.
+    /// Milliseconds since the publish.
     pub age_ms: u64,
 }
 
-/// How long ago, in milliseconds.
+/// Returns the milliseconds since `at`.
 pub(crate) fn age_ms(at: Instant) -> u64 {
     u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time so long ago, or as long ago as the clock knows.
+/// Returns the instant `age_ms` ago; now if the clock does not reach back so far.
 pub(crate) fn instant(age_ms: u64) -> Instant {
     let now = Instant::now();
+    // A monotonic clock may have started after the saved time.
     now.checked_sub(Duration::from_millis(age_ms)).unwrap_or(now)
 }
 

@@ -1,54 +1,97 @@
 //! The session: a terminal that connections attach to, with one owner task.
 //!
-//! Three parties share a session. The *owner task* alone has the screen, appends output and
-//! takes snapshots. The *state* behind a lock says who views it and which input is under way.
-//! *Attachments* are guards: dropping one leaves the session.
+//! The *owner task* alone has the screen, appends output and takes snapshots. The *state*, behind
+//! a lock, has the viewers and the pending input. An *attachment* is a guard: dropping it leaves
+//! the session.
 
 mod attachment;
+mod context;
 mod handler;
 mod input;
 mod owner;
-mod picture;
+mod render;
+mod start;
 mod viewers;
 mod worker;
 
 use std::{fmt, sync::Arc};
 
-use parking_lot::Mutex;
 use rejoin_protocol::{
-    ConnectionId, ErrorCode, Exit, MessageId, Position, ProfileName, Role, SessionId, SessionInfo,
-    SessionKind, SessionStatus, Signal, TerminalSize, UserId, WriterId,
-    message::{Attached, ErrorBody, ServerMessage, SessionUpdate, text},
+    ConnectionId, ErrorCode, Exit, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
+    Signal, TerminalSize, UserId,
+    message::{ErrorBody, ServerMessage, SessionUpdate, text},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
 pub use attachment::Attachment;
+pub(crate) use context::{SessionContext, SessionObserver};
+pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
-pub(crate) use owner::Birth;
-pub use picture::ScreenExport;
+pub use render::ScreenExport;
+pub(crate) use start::NewSession;
+pub use viewers::AttachOptions;
 pub(crate) use worker::ScreenThreads;
 
 use crate::{
-    access::{Author, Authority},
-    connection::Connection,
-    events::HubEvent,
-    hub::SessionTools,
-    outbox::Item,
-    outside::Control,
-    presence::Place,
+    backend::Control,
+    connection::{Author, Connection},
+    frame::PayloadKind,
+    lock::{
+        Mutex,
+        level::{LEAF, SESSION},
+    },
+    presence::PresenceGroup,
     session::{
-        input::{InputQueue, Typed},
+        input::{Input, InputQueue},
         owner::Command,
         viewers::Viewers,
     },
     stream::Stream,
     time::now_ms,
-    wire::Kind,
 };
 
 /// A handle to a session.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::sync::Arc;
+///
+/// use rejoin_core::{
+///     Author, Caps, CreateTerminal, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
+///     Profile, ScreenFormat, Shutdown, TerminalEvent,
+/// };
+/// use rejoin_protocol::{ProfileName, UserId};
+///
+/// let terminals = MemoryTerminals::new();
+/// let mut started = terminals.started().unwrap();
+/// let encode = |_, parts: &[&[u8]]| parts.concat().into();
+/// let mut config = HubConfig::new(encode, terminals, Arc::new(MemoryScreens));
+/// let command = vec!["sh".into()];
+/// let profile = Profile { command, cwd: None, env: vec![], install_hint: None };
+/// config.profiles.insert(ProfileName::new("terminal").unwrap(), profile);
+/// let hub = Hub::new(config, &Shutdown::new());
+///
+/// let ann = Identity::new(UserId::new("ann").unwrap(), Caps::user());
+/// let session = hub.create_terminal(&ann, CreateTerminal::default()).await.unwrap();
+///
+/// // The test plays the program: it prints a line and ends.
+/// let program = started.recv().await.unwrap();
+/// program.events.send(TerminalEvent::Output("hello".into())).await.unwrap();
+/// program.events.send(TerminalEvent::Exit(Default::default())).await.unwrap();
+///
+/// // The last screen can be exported until the session is closed.
+/// while session.info().exit.is_none() {
+///     tokio::task::yield_now().await;
+/// }
+/// let screen = session.screen(ScreenFormat::Text).await.unwrap();
+/// assert_eq!(screen.collect::<Vec<_>>().concat(), b"hello");
+///
+/// // A program that has ended takes no input.
+/// assert!(session.input("ls\n".into(), Author::Server).await.is_err());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -61,19 +104,17 @@ struct Shared {
     name: Option<String>,
     created_at: u64,
     stream: Stream,
-    /// Where those who are attached are present.
-    place: Arc<Place>,
-    tools: SessionTools,
-    /// To the owner task; bounded, the owner always goes on.
+    /// The attached members.
+    presence: Arc<PresenceGroup>,
+    context: SessionContext,
+    /// Commands for the owner task, which never waits for their senders.
     commands: mpsc::Sender<Command>,
-    /// Held for a look-up or a change, with appends of what changed, so that readers hear of
-    /// changes in their order. Taken before the stream's lock, never after it.
-    state: Mutex<State>,
-    /// Held for a look at it or a change.
-    handler: Mutex<Option<Arc<dyn SessionHandler>>>,
-    /// Screens that may be written at the same time.
+    /// Held during a change and the append of its update, so that readers receive changes in order.
+    state: Mutex<State, SESSION>,
+    handler: Mutex<Option<Arc<dyn SessionHandler>>, LEAF>,
+    /// Limits the concurrent exports of the screen.
     exports: Arc<Semaphore>,
-    /// What each line in the log about it is in.
+    /// The span of the session's log lines.
     span: Span,
 }
 
@@ -82,6 +123,7 @@ struct State {
     input: InputQueue,
     size: TerminalSize,
     title: String,
+    /// Milliseconds since the Unix epoch.
     last_activity_at: u64,
     ended: Option<Ended>,
 }
@@ -92,47 +134,32 @@ struct Ended {
     reason: Option<String>,
 }
 
-/// How a connection attaches.
-#[derive(Debug)]
-pub struct AttachRequest {
-    /// The message that asks; the answer carries its number.
-    pub reply_to: Option<MessageId>,
-    /// Where the connection was, if it comes back.
-    pub position: Option<Position>,
-    /// What it wants to do.
-    pub role: Role,
-    /// Who numbers its input.
-    pub writer: Option<WriterId>,
-    /// The size that it can show.
-    pub size: Option<TerminalSize>,
-}
-
 impl Session {
-    /// Its id.
+    /// Returns the session's id.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.shared.id
     }
 
-    /// Whose it is.
+    /// Returns the user who created the session.
     #[must_use]
     pub fn owner(&self) -> &UserId {
         &self.shared.owner
     }
 
-    /// The profile that it was started from.
+    /// Returns the profile that the session was started from.
     #[must_use]
     pub fn profile(&self) -> &ProfileName {
         &self.shared.profile
     }
 
-    /// Its stream.
+    /// Returns the stream of the session's output and changes.
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.shared.stream
     }
 
-    /// What lists and answers show of it.
+    /// Returns the session's entry in lists.
     #[must_use]
     pub fn info(&self) -> SessionInfo {
         let shared = &self.shared;
@@ -156,78 +183,27 @@ impl Session {
         }
     }
 
-    /// Attaches a connection: it is answered, given the state or the tail, and reads on.
-    ///
-    /// # Errors
-    /// `forbidden` if the connection's identity may not have this [role](crate::Identity::role);
-    /// `session_ended` if the owner is gone; the error of the connection's [`Authority::check`].
-    pub async fn attach(
-        &self,
-        connection: &Connection,
-        request: AttachRequest,
-    ) -> Result<Attachment, ErrorBody> {
-        connection.check()?;
-        let identity = connection.identity();
-        let role = identity.role(self.owner(), self.profile(), Some(request.role));
-        role.ok_or(ErrorCode::Forbidden)?;
-        let viewer = self.enter(connection, &request);
-        let attachment = Attachment {
-            session: self.clone(),
-            connection: connection.clone(),
-            viewer,
-            role: request.role,
-            _stay: self.shared.place.enter(connection),
-        };
-        let start = self.stream().start(request.position).await;
-        let start = start.ok_or(ErrorCode::SessionEnded)?;
-        let attached = {
-            let state = self.shared.state.lock();
-            Attached {
-                session: self.id().clone(),
-                stream: self.stream().number(),
-                role: request.role,
-                verdict: start.verdict,
-                replayed: start.replayed,
-                reason: start.reason,
-                position: start.position,
-                cols: state.size.cols(),
-                rows: state.size.rows(),
-                status: state.status(),
-                title: state.title.clone(),
-                input_seq: state.input.last_seq(viewer),
-                size_owner: state.viewers.size_owner(),
-                exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
-                history_omitted: start.history_omitted,
-            }
-        };
-        let attached = ServerMessage::Attached(Box::new(attached));
-        connection.send(request.reply_to.as_ref(), &attached);
-        start.holders.add(connection.outbox());
-        let stream = self.stream().clone();
-        let (preamble, reader) = (start.preamble, start.reader);
-        connection.outbox().push(Item::Read { stream, preamble, reader });
-        Ok(attachment)
-    }
-
-    /// Types bytes that come from no connection; completes when they are written.
+    /// Types bytes from a source other than a connection, and waits until they are written.
     ///
     /// # Errors
     /// `session_ended`, `input_full`, or `overloaded` once the hub stops; nothing was typed.
     pub async fn input(&self, bytes: bytes::Bytes, author: Author) -> Result<(), ErrorBody> {
-        self.shared.tools.gate.check()?;
-        let (receipt, written) = Receipt::told();
+        self.shared.context.gate.check()?;
+        let (receipt, written) = Receipt::channel();
         {
             let mut state = self.shared.state.lock();
             if state.ended.is_some() {
                 return Err(ErrorCode::SessionEnded.into());
             }
-            state.input.push_unnumbered(Typed { bytes, author, receipt })?;
+
+            state.input.push_unnumbered(Input { bytes, author, receipt })?;
             state.last_activity_at = now_ms();
         }
+
         written.await.unwrap_or_else(|_| Err(ErrorCode::SessionEnded.into()))
     }
 
-    /// Gives the terminal a size, until somebody who owns the size changes it.
+    /// Sets the size of the terminal, until a viewer changes it.
     ///
     /// # Errors
     /// `session_ended`.
@@ -236,47 +212,52 @@ impl Session {
         if state.ended.is_some() {
             return Err(ErrorCode::SessionEnded.into());
         }
+
         state.viewers.wanted = Some(size);
-        // A full queue means that other commands wait; the owner looks after each of them.
+
+        // A full queue is no error: the owner checks the size after each command.
         let _ = self.shared.commands.try_send(Command::Resize);
         Ok(())
     }
 
-    /// Sends the program a signal.
+    /// Sends a signal to the program.
     ///
     /// # Errors
-    /// `session_ended`, or `input_full` if the terminal takes nothing more now.
+    /// `session_ended`, or `input_full` if the terminal's queue is full.
     pub fn signal(&self, signal: Signal) -> Result<(), ErrorBody> {
         let mut state = self.shared.state.lock();
         if state.ended.is_some() {
             return Err(ErrorCode::SessionEnded.into());
         }
+
         state.input.control(Control::Signal(signal))
     }
 
-    /// The connections that are attached, each once, in the order in which they came.
+    /// Returns the attached connections, each once, in the order of their attachments.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionId> {
         self.shared.state.lock().viewers.connections()
     }
 
-    /// Where those who are attached are present.
-    pub(crate) fn place(&self) -> &Arc<Place> {
-        &self.shared.place
+    /// Returns the group of the attached members.
+    pub(crate) fn presence(&self) -> &Arc<PresenceGroup> {
+        &self.shared.presence
     }
 
-    /// Whether both are handles to the same session.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Returns `true` if both are handles to the same session.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Whether it was closed: nothing more will come of it.
+    /// Returns `true` once the session is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.commands.is_closed()
     }
 
-    /// Ends the program, if it runs, and waits until it is gone.
+    /// Ends the program and waits until it has ended.
+    ///
+    /// Dropping the future does not stop a close that has begun.
     pub async fn close(&self) {
         let (reply_tx, reply) = oneshot::channel();
         if self.shared.commands.send(Command::Close { reply_tx }).await.is_ok() {
@@ -284,74 +265,84 @@ impl Session {
         }
     }
 
-    fn enter(&self, connection: &Connection, request: &AttachRequest) -> u64 {
+    fn add_viewer(&self, connection: &Connection, request: &AttachOptions) -> u64 {
         let mut state = self.shared.state.lock();
-        let viewer = state.viewers.add(connection.id().clone(), request);
-        state.input.add(viewer, connection.user(), request.writer.clone());
-        let woken = (state.viewers.len() == 1).then(|| self.tell_status(&state)).flatten();
-        if state.viewers.comes_to_own(viewer) {
+        let viewer = state.viewers.add(connection, request);
+
+        // Only the first viewer changes the status.
+        let status = (state.viewers.len() == 1).then(|| self.publish_status(&state)).flatten();
+        if state.viewers.should_own_size(viewer) {
             self.take_size(&mut state, viewer);
         }
+
         drop(state);
-        self.log_status(woken, connection);
-        self.shared.tools.changes.changed(self);
+
+        self.log_status(status, connection);
+        self.shared.context.observer.record_change(self);
         viewer
     }
 
-    fn leave(&self, viewer: u64, connection: &Connection) {
+    fn remove_viewer(&self, viewer: u64, connection: &Connection) {
+        let observer = &self.shared.context.observer;
         let mut state = self.shared.state.lock();
         state.viewers.remove(viewer);
-        state.input.remove(viewer);
+        state.input.remove_viewer(viewer);
+
         if state.viewers.is_empty() {
-            let status = self.tell_status(&state);
-            let events = &self.shared.tools.events;
-            events.note(HubEvent::SessionLeft { session: self.clone() });
-            events.note_last_left(self);
+            let status = self.publish_status(&state);
+            // With the lock held, so that two departures are recorded in order.
+            observer.record_left(self);
             drop(state);
             self.log_status(status, connection);
-            events.deliver();
+            observer.deliver();
         }
-        self.shared.tools.changes.changed(self);
+
+        observer.record_change(self);
     }
 
-    /// Makes a viewer's size the session's.
+    /// Makes a viewer the owner of the size and applies its size.
     fn take_size(&self, state: &mut State, viewer: u64) {
         if state.ended.is_some() {
-            // The last screen stays as it is.
+            // The last screen keeps its size.
             return;
         }
+
         let Some(size) = state.viewers.own_size(viewer) else { return };
-        // A full queue means that other commands wait; the owner looks after each of them.
+
+        state.viewers.wanted = Some(size);
+
+        // A full queue is no error: the owner checks the size after each command.
         let _ = self.shared.commands.try_send(Command::Resize);
         let mut update = SessionUpdate::new(self.id().clone());
         update.size_owner = state.viewers.size_owner();
-        self.tell(update);
-        state.viewers.wanted = Some(size);
+        self.publish(update);
     }
 
-    /// Tells readers the status, unless that of the end was told.
-    fn tell_status(&self, state: &State) -> Option<SessionStatus> {
+    /// Publishes the status, unless the session has ended: its last status was published then.
+    fn publish_status(&self, state: &State) -> Option<SessionStatus> {
         if state.ended.is_some() {
             return None;
         }
+
         let mut update = SessionUpdate::new(self.id().clone());
         update.status = Some(state.status());
-        self.tell(update);
+        self.publish(update);
         Some(state.status())
     }
 
-    /// Logs a transition (D7), without the lock: whoever reads the log may be slow.
+    /// Logs a transition. Called without the lock: writing a log line may take time.
     fn log_status(&self, status: Option<SessionStatus>, connection: &Connection) {
         let Some(status) = status else { return };
         let (id, user) = (connection.id(), connection.user());
         self.shared.span.in_scope(|| info!(?status, connection = %id, %user, "session changed"));
     }
 
-    /// Appends a change to the stream: every reader hears of it between the right bytes.
-    fn tell(&self, update: SessionUpdate) {
-        self.shared.tools.changes.changed(self);
+    /// Appends an update to the stream. Called with the state locked, so that each reader gets it
+    /// at the same place in the output.
+    fn publish(&self, update: SessionUpdate) {
+        self.shared.context.observer.record_change(self);
         let update = text(None, &ServerMessage::Session(Box::new(update)));
-        self.stream().append(Kind::Text, 0, &[update.as_bytes()]);
+        self.stream().append(PayloadKind::Text, 0, &[update.as_bytes()]);
     }
 }
 

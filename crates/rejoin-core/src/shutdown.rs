@@ -1,13 +1,34 @@
-//! The end of tasks: each belongs to a [`Shutdown`], which tells it to stop and waits for it.
+//! Groups of tasks: each task belongs to a [`Shutdown`], which stops it and waits for it.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-/// A group of tasks that stop together, and the layers around it that stop before it.
+use crate::lock::{Mutex, level::LEAF};
+
+/// A group of tasks that stop together, after the layers around it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::time::Duration;
+///
+/// use rejoin_core::Shutdown;
+///
+/// let core = Shutdown::new();
+/// let sockets = core.layer("sockets");
+///
+/// let (stop, inner) = (sockets.clone(), core.clone());
+/// sockets.spawn(async move {
+///     stop.begun().await;
+///     assert!(!inner.has_begun(), "the layer stops first");
+/// });
+///
+/// let still_running = core.finish(Duration::from_secs(5)).await;
+/// assert_eq!(still_running, 0);
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Shutdown {
     shared: Arc<Shared>,
@@ -18,21 +39,22 @@ struct Shared {
     name: &'static str,
     token: CancellationToken,
     tracker: TaskTracker,
-    /// What uses this group, the outermost last. Held for a push or a copy.
-    layers: Mutex<Vec<Shutdown>>,
+    /// The layers that use this group, the outermost last.
+    layers: Mutex<Vec<Shutdown>, LEAF>,
 }
 
 impl Shutdown {
-    /// A group without tasks.
+    /// Creates a group without tasks.
     #[must_use]
     pub fn new() -> Self {
         let shared = Shared { name: "core", ..Shared::default() };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A group around this one: it is finished before this one begins to stop.
+    /// Creates a group around this one. It finishes before this one begins to stop.
     #[must_use]
     pub fn layer(&self, name: &'static str) -> Self {
+        // A child: a stop of the inner group stops the layer, not the other way round.
         let token = self.shared.token.child_token();
         let layer = Self { shared: Arc::new(Shared { name, token, ..Shared::default() }) };
         self.shared.layers.lock().push(layer.clone());
@@ -48,38 +70,47 @@ impl Shutdown {
         self.shared.tracker.spawn(task)
     }
 
-    /// Tells all tasks to stop, those of the layers as well.
+    /// Signals all tasks of the group and of its layers to stop.
     pub fn begin(&self) {
         self.shared.token.cancel();
     }
 
-    /// Whether the tasks were told to stop.
+    /// Returns `true` once the tasks were signalled to stop.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.shared.token.is_cancelled()
     }
 
-    /// Completes when the tasks are told to stop. Cancel safe: yes.
+    /// Waits until the tasks are signalled to stop. Cancel safe.
     pub async fn begun(&self) {
         self.shared.token.cancelled().await;
     }
 
-    /// Stops layer after layer, the outermost first, and waits for each until its deadline;
-    /// returns how many tasks were still there.
+    /// Stops the layers, the outermost first, then this group. Waits for each until `deadline`.
+    ///
+    /// Returns the number of tasks that were still running.
     pub async fn finish(&self, deadline: Duration) -> usize {
+        // In reverse: sockets close before the state that they show.
         let layers = self.shared.layers.lock().clone();
-        let mut left = 0;
+        let mut running = 0;
         for layer in layers.iter().rev() {
-            left += Box::pin(layer.finish(deadline)).await;
+            running += Box::pin(layer.finish(deadline)).await;
         }
+
         self.begin();
         self.shared.tracker.close();
         let _ = tokio::time::timeout(deadline, self.shared.tracker.wait()).await;
+
         let own = self.shared.tracker.len();
         if own > 0 {
-            warn!(layer = self.shared.name, tasks = own, "tasks are cut off at the deadline");
+            warn!(
+                layer = self.shared.name,
+                tasks = own,
+                "tasks were still running at the deadline"
+            );
         }
-        left + own
+
+        running + own
     }
 }
 

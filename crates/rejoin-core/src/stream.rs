@@ -1,110 +1,112 @@
-//! The stream: an optional snapshot plus numbered frames with bounded retention.
+//! The stream: numbered frames with bounded retention, and an optional snapshot.
 //!
-//! Producers append; shards follow, and read for their connections. A stream never knows its
-//! readers: it tells each follower once that it advanced, and no more until that one took it.
+//! Producers append. Shards follow, and read for their connections. A stream does not know its
+//! readers: it notifies each follower once that it advanced, and again only after the follower
+//! has taken all frames.
 
 mod budget;
 mod follower;
 mod holders;
+mod publish;
 mod reader;
 mod ring;
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use futures_util::future::BoxFuture;
 use rejoin_protocol::{Position, StreamNumber};
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use budget::Budget;
 pub use follower::Follower;
-pub use holders::Holders;
+pub use holders::{Holders, SnapshotHolder};
 pub use reader::{Progress, Reader, Start};
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
-    outside::BoxFuture,
-    saved::{SavedStream, Whose},
+    frame::{Encode, Frame, PayloadKind},
+    lock::{Mutex, level::STREAM},
+    saved::{SavedStream, StreamOwner},
     stream::{follower::Followers, ring::Ring},
-    wire::{Encode, Frame, Kind},
 };
 
-/// The number of a frame in its stream's life, from 0.
+/// The number of a frame in its stream; 0 for the first.
 pub type Seq = u64;
 
-/// How much a stream keeps; what exceeds any of the bounds is dropped from the old end.
+/// The bounds of a stream's retention. Above any of them the oldest frames are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Frames at most.
+    /// The maximum number of frames.
     pub frames: NonZeroUsize,
-    /// Bytes at most, as they were encoded; the newest frame stays, however large.
+    /// The maximum size of the encoded frames. The newest frame is kept, however large.
     pub bytes: NonZeroUsize,
-    /// Age at most; `None`: no bound.
+    /// The maximum age; `None`: no bound.
     pub age: Option<Duration>,
 }
 
-/// The state that a stream's frames lead to, in one turn of its owner.
+/// The state that a stream's frames lead to, taken in one turn of its owner.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Messages that give the state to a reader, encoded.
+    /// Encoded messages that give a reader the state.
     pub messages: Vec<Frame>,
     /// The first frame that is not in the state.
     pub seq: Seq,
-    /// Where that frame begins.
+    /// The position of that frame.
     pub position: Position,
-    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    /// The number of a terminal's oldest history lines that are not in the state.
     pub history_omitted: u64,
-    /// The connections that it was given to.
+    /// The connections that received the snapshot.
     pub holders: Holders,
 }
 
-/// Whoever owns the state behind a stream.
+/// The owner of the state behind a stream.
 pub trait SnapshotSource: fmt::Debug + Send + Sync {
-    /// The state now; `None` if there is none any more.
+    /// Returns the current state; `None` once the owner has ended without one.
     fn snapshot(&self) -> BoxFuture<'static, Option<Snapshot>>;
 }
 
-/// Frames that were dropped before a reader came to them.
+/// Frames that a reader does not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapNotice {
-    /// How many.
+    /// The number of missed frames.
     pub missed: u64,
-    /// Why, as the wire tells it.
+    /// The reason, as it is sent to the client.
     pub reason: &'static str,
-    /// Where the reader goes on.
+    /// The position at which the reader continues.
     pub position: Position,
 }
 
-/// Lays out a notice as one message for the wire.
+/// Encodes a notice as one message.
 pub type EncodeGap = Arc<dyn Fn(GapNotice) -> Bytes + Send + Sync>;
 
-/// What happens to a reader of a stream without a state whose connection takes too little.
+/// The policy for slow readers of a stream without snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SlowReader {
-    /// It gets all that is left; of the rest it is told how much it was.
+pub enum SlowReaderPolicy {
+    /// The reader gets all retained frames, and a notice with the number of missed ones.
     #[default]
     CatchUp,
-    /// It gets the newest frame; of those before it is told how many they were.
+    /// The reader gets the newest frame, and a notice with the number of skipped ones.
     Latest,
-    /// It is let go as soon as its next frame is gone.
+    /// The connection is closed as soon as the reader's next frame is dropped.
     Disconnect,
 }
 
-/// What a reader gets that fell behind.
+/// The policy for a reader whose next frame was dropped.
 #[derive(Clone)]
-pub enum Lag {
-    /// A notice that says how many frames are gone, then what its policy leaves to it.
+pub enum LagPolicy {
+    /// The reader gets a notice, then the frames that its policy allows.
     Gap {
-        /// Whether it gets what is left.
-        policy: SlowReader,
-        /// The notice, for the wire.
+        /// The policy.
+        policy: SlowReaderPolicy,
+        /// Encodes the notice.
         encode: EncodeGap,
     },
-    /// The state, then what comes after it.
+    /// The reader gets a snapshot, then the frames after it.
     Snapshot(Arc<dyn SnapshotSource>),
 }
 
-impl fmt::Debug for Lag {
+impl fmt::Debug for LagPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap { policy, .. } => f.debug_tuple("Gap").field(policy).finish(),
@@ -113,20 +115,61 @@ impl fmt::Debug for Lag {
     }
 }
 
-/// What a stream is made from.
+/// The parameters of a stream.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
-    /// Its number on the wire.
+    /// The stream's number on the wire.
     pub number: StreamNumber,
-    /// How much it keeps.
+    /// The retention.
     pub retention: Retention,
-    /// What a reader gets that fell behind.
-    pub lag: Lag,
-    /// How frames are laid out.
+    /// The policy for readers that fall behind.
+    pub lag: LagPolicy,
+    /// Encodes the frames.
     pub encode: Encode,
 }
 
 /// A handle to a stream.
+///
+/// ```
+/// use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+///
+/// use rejoin_core::{
+///     Batch, Frame, LagPolicy, PayloadKind, Progress, ReadLimit, Reader, Retention,
+///     SlowReaderPolicy, Stream, StreamConfig,
+/// };
+/// use rejoin_protocol::StreamNumber;
+///
+/// // The gateway passes `rejoin_gateway::encode`, which adds a WebSocket header.
+/// let encode = |_: PayloadKind, parts: &[&[u8]]| parts.concat().into();
+/// let gap = |notice: rejoin_core::GapNotice| format!("{} missed", notice.missed).into();
+/// let stream = Stream::new(StreamConfig {
+///     number: StreamNumber(1),
+///     retention: Retention {
+///         frames: NonZeroUsize::new(2).unwrap(),
+///         bytes: NonZeroUsize::new(1024).unwrap(),
+///         age: Some(Duration::from_secs(60)),
+///     },
+///     lag: LagPolicy::Gap { policy: SlowReaderPolicy::CatchUp, encode: Arc::new(gap) },
+///     encode,
+/// });
+///
+/// for text in ["a", "b", "c"] {
+///     stream.append(PayloadKind::Text, 1, &[text.as_bytes()]);
+/// }
+///
+/// // The first frame is dropped: the ring holds two.
+/// let mut batch = Batch::default();
+/// let limit = ReadLimit { frames: NonZeroUsize::new(10).unwrap(), bytes: 1024 };
+/// let Progress::Behind { oldest, notice } = stream.read(Reader { next: 0 }, limit, &mut batch)
+/// else {
+///     panic!("the reader is behind");
+/// };
+/// assert_eq!((oldest, notice.missed), (1, 1));
+///
+/// assert_eq!(stream.read(Reader { next: oldest }, limit, &mut batch), Progress::Frames);
+/// let texts: Vec<_> = batch.frames.iter().map(Frame::payload).collect();
+/// assert_eq!(texts, ["b", "c"]);
+/// ```
 #[derive(Clone)]
 pub struct Stream {
     shared: Arc<Shared>,
@@ -135,37 +178,34 @@ pub struct Stream {
 struct Shared {
     number: StreamNumber,
     epoch: u64,
-    lag: Lag,
+    lag: LagPolicy,
     encode: Encode,
-    /// Held for a push, a look-up or a copy of handles; never while anybody waits.
-    state: Mutex<State>,
-    /// Told when a follower took frames while a producer waited for that.
+    state: Mutex<State, STREAM>,
+    /// Notifies producers when a follower has made room. Notified only while producers wait.
     room: Notify,
 }
 
 struct State {
     ring: Ring,
-    /// Nothing more comes.
-    finished: bool,
+    /// Nothing more is appended.
+    is_finished: bool,
     followers: Followers,
     waiting_producers: usize,
 }
 
 impl Stream {
-    /// A stream at the beginning of a new life.
+    /// Creates an empty stream with a random epoch.
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
-        let epoch = getrandom::u64().expect("the operating system has randomness");
-        Self::build(config, epoch, None)
+        Self::build(config, random_epoch(), None)
     }
 
-    /// The same, whose frames count towards a budget that it shares with other streams.
+    /// Creates an empty stream whose frames count towards a shared budget.
     pub(crate) fn with_budget(config: StreamConfig, budget: Arc<Budget>) -> Self {
-        let epoch = getrandom::u64().expect("the operating system has randomness");
-        Self::build(config, epoch, Some(budget))
+        Self::build(config, random_epoch(), Some(budget))
     }
 
-    /// The same at the beginning of a life that the caller names; no other may have this name.
+    /// Creates an empty stream with this epoch, which no other life of the stream may have.
     pub(crate) fn with_epoch(config: StreamConfig, epoch: u64, budget: Arc<Budget>) -> Self {
         Self::build(config, epoch, Some(budget))
     }
@@ -173,179 +213,125 @@ impl Stream {
     fn build(config: StreamConfig, epoch: u64, budget: Option<Arc<Budget>>) -> Self {
         let state = State {
             ring: Ring::new(config.retention, budget.clone()),
-            finished: false,
+            is_finished: false,
             followers: Followers::default(),
             waiting_producers: 0,
         };
-        let shared = Shared {
+
+        let shared = Arc::new(Shared {
             number: config.number,
             epoch,
             lag: config.lag,
             encode: config.encode,
             state: Mutex::new(state),
             room: Notify::new(),
-        };
-        let shared = Arc::new(shared);
+        });
+
+        // The budget holds streams weakly, so it does not keep a dropped topic alive.
         if let Some(budget) = budget {
             budget.share(&shared);
         }
+
         Self { shared }
     }
 
-    /// A stream whose life goes on that another process began.
+    /// Continues a stream of another process.
     pub(crate) fn restored(
         config: StreamConfig,
         saved: &SavedStream,
         budget: Option<Arc<Budget>>,
     ) -> Self {
+        let encode = config.encode;
         let stream = Self::build(config, saved.epoch, budget);
-        stream.shared.state.lock().ring.restore(saved);
+        stream.shared.state.lock().ring.restore(saved, encode);
         stream
     }
 
-    /// What another process needs to go on. Each frame must be of one unit.
-    pub(crate) fn save(&self, whose: Whose) -> SavedStream {
+    /// Returns the state for another process. Each frame must be of one unit.
+    pub(crate) fn save(&self, owner: StreamOwner) -> SavedStream {
         let state = self.shared.state.lock();
-        let (head, quiet_ms, frames) = state.ring.save();
-        SavedStream { whose, epoch: self.shared.epoch, head, quiet_ms, frames }
+        let (head, idle_ms, frames) = state.ring.save();
+        SavedStream { owner, epoch: self.shared.epoch, head, idle_ms, frames }
     }
 
-    /// Its number on the wire.
+    /// Returns the stream's number on the wire.
     #[must_use]
     pub fn number(&self) -> StreamNumber {
         self.shared.number
     }
 
-    /// The position after the last frame.
+    /// Returns the position after the last frame.
     #[must_use]
     pub fn head(&self) -> Position {
         self.position(self.shared.state.lock().ring.head_offset())
     }
 
-    /// What a reader gets that falls behind.
+    /// Returns the policy for readers that fall behind.
     #[must_use]
-    pub fn lag(&self) -> &Lag {
+    pub fn lag_policy(&self) -> &LagPolicy {
         &self.shared.lag
     }
 
-    /// Appends a frame of `units` whose payload is `parts`, without waiting for anybody.
+    /// Appends a frame of `units` whose payload is `parts`, concatenated. Never blocks.
     ///
-    /// Returns the position after it. A frame of no units stands at the same position as the
-    /// next one, so a reader that resumes there gets it again: it must say what is, not what
-    /// changed. For what must not wait, or has waited with [`room`](Self::room).
-    pub fn append(&self, kind: Kind, units: u64, parts: &[&[u8]]) -> Position {
-        let frame = (self.shared.encode)(kind, parts).into();
+    /// Returns the position after the frame. A frame of 0 units has the same position as the next
+    /// frame, so a reader that resumes there gets it again: it must contain a state, not a change.
+    ///
+    /// For producers that must not wait, or that have waited for [`room`](Self::room).
+    ///
+    /// # Panics
+    /// In debug builds, if the stream is finished.
+    pub fn append(&self, kind: PayloadKind, units: u64, parts: &[&[u8]]) -> Position {
+        // Encoded before the lock: a large frame must not delay readers.
+        let frame = Frame::new(self.shared.encode, kind, parts);
         let mut state = self.shared.state.lock();
         state.push(frame, units, self.shared.number);
         self.position(state.ring.head_offset())
     }
 
-    /// Appends a text frame of one unit that holds its own position, as soon as there is room.
-    ///
-    /// `text` is called when there is room, immediately before the append. Cancel safe: the frame
-    /// is appended or not.
-    ///
-    /// # Errors
-    /// The error of `text`; nothing is appended.
-    pub async fn publish<E>(
-        &self,
-        text: impl Fn(Position) -> Result<String, E>,
-    ) -> Result<Position, E> {
-        // Most of the time there is room, and nothing to wait for.
-        let mut waiting = match self.try_publish(&text) {
-            Ok(result) => return result,
-            Err(waiting) => waiting,
-        };
-        loop {
-            // Made before the next try, so that no notification is missed in between.
-            let room = self.shared.room.notified();
-            drop(waiting);
-            waiting = match self.try_publish(&text) {
-                Ok(result) => return result,
-                Err(waiting) => waiting,
-            };
-            room.await;
-        }
-    }
-
-    /// Completes when the followers took enough that a producer may go on. Cancel safe: yes.
-    ///
-    /// The server's own fan-out paces a producer; a reader never does.
-    pub async fn room(&self) {
-        loop {
-            let room = self.shared.room.notified();
-            let Some(waiting) = Waiting::unless_room(self, &mut self.shared.state.lock()) else {
-                return;
-            };
-            room.await;
-            drop(waiting);
-        }
-    }
-
-    /// Says that nothing will be appended any more: a reader that has read all has finished.
+    /// Finishes the stream: a reader that has read all frames gets [`Progress::Finished`].
     pub fn finish(&self) {
         let mut state = self.shared.state.lock();
-        state.finished = true;
-        state.followers.tell(self.shared.number);
+        state.is_finished = true;
+        // No frame follows that would notify them.
+        state.followers.notify(self.shared.number);
     }
 
-    /// Drops what is older than the retention allows; returns for how long nobody has used it, if
-    /// nothing is left and nobody follows.
+    /// Drops frames that exceed the maximum age.
+    ///
+    /// Returns the time since the last use if the stream is empty and has no followers.
     pub fn expire(&self) -> Option<Duration> {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
         state.ring.expire(now);
-        (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.quiet_for(now))
+        (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.idle_for(now))
     }
 
-    /// How many frames it holds, and how long ago the last one came, or it was made.
+    /// Returns the number of retained frames, and the time since the last use.
     #[must_use]
-    pub fn held(&self) -> (usize, Duration) {
+    pub fn retained(&self) -> (usize, Duration) {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
         state.ring.expire(now);
-        (state.ring.len(), state.ring.quiet_for(now))
+        (state.ring.len(), state.ring.idle_for(now))
     }
 
-    /// The frame number and position that come next, both from one turn.
+    /// Returns the number and the position of the next frame, from one turn.
     #[must_use]
     pub fn next(&self) -> (Seq, Position) {
         let state = self.shared.state.lock();
         (state.ring.head(), self.position(state.ring.head_offset()))
     }
 
-    /// Whether nobody else holds this stream.
+    /// Returns `true` if this is the only handle to the stream.
     pub(crate) fn is_unshared(&self) -> bool {
         Arc::strong_count(&self.shared) == 1
     }
 
-    /// The oldest frame that is still there, or the next one.
+    /// Returns the oldest retained frame; the next frame if none is retained.
     #[must_use]
     pub fn oldest(&self) -> Seq {
         self.shared.state.lock().ring.oldest()
-    }
-
-    fn try_publish<E>(
-        &self,
-        text: &impl Fn(Position) -> Result<String, E>,
-    ) -> Result<Result<Position, E>, Waiting<'_>> {
-        let mut state = self.shared.state.lock();
-        if let Some(waiting) = Waiting::unless_room(self, &mut state) {
-            return Err(waiting);
-        }
-        let position = self.position(state.ring.head_offset() + 1);
-        let text = match text(position) {
-            Ok(text) => text,
-            Err(error) => return Ok(Err(error)),
-        };
-        let frame = (self.shared.encode)(Kind::Text, &[text.as_bytes()]).into();
-        state.push(frame, 1, self.shared.number);
-        let exceeded = state.ring.exceeded_budget();
-        drop(state);
-        if let Some(budget) = exceeded {
-            budget.relieve(&self.shared);
-        }
-        Ok(Ok(position))
     }
 
     fn position(&self, offset: u64) -> Position {
@@ -355,9 +341,9 @@ impl Stream {
 
 impl State {
     fn push(&mut self, frame: Frame, units: u64, number: StreamNumber) {
-        debug_assert!(!self.finished, "nothing is appended to a finished stream");
+        debug_assert!(!self.is_finished, "nothing is appended to a finished stream");
         self.ring.push(frame, units, Instant::now());
-        self.followers.tell(number);
+        self.followers.notify(number);
     }
 
     fn has_room(&self) -> bool {
@@ -371,24 +357,6 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A producer that waits for room; followers tell only if there is one.
-struct Waiting<'a> {
-    stream: &'a Stream,
-}
-
-impl<'a> Waiting<'a> {
-    /// Looks and registers in one turn, so that no follower tells in between.
-    fn unless_room(stream: &'a Stream, state: &mut State) -> Option<Self> {
-        if state.has_room() {
-            return None;
-        }
-        state.waiting_producers += 1;
-        Some(Self { stream })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.stream.shared.state.lock().waiting_producers -= 1;
-    }
+fn random_epoch() -> u64 {
+    getrandom::u64().expect("the operating system has randomness")
 }

@@ -1,8 +1,8 @@
-//! The time of day, as the wire tells it.
+//! The time of day in the units of the wire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the epoch; 0 on a clock that stands before it.
+/// Returns the milliseconds since the Unix epoch; 0 if the clock is set before it.
 #[must_use]
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

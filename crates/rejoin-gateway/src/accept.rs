@@ -1,15 +1,18 @@
-//! What becomes of an accepted socket: a WebSocket at once, or HTTP.
+//! Accepted sockets until they are WebSockets: TLS handshakes, HTTP, and first requests.
 
 mod address;
 mod body;
 mod http_socket;
-mod pending;
 mod request;
 mod service;
 
 use std::{io, net::TcpStream, sync::Arc, time::Duration};
 
-use axum::{Router, response::Response};
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+    response::Response,
+};
 use bytes::Bytes;
 use hyper::{server::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,45 +20,46 @@ use rejoin_core::Shutdown;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-pub(crate) use body::Stopping;
-pub(crate) use pending::{PendingConnections, PendingSlot};
 use request::MAX_HEAD_BYTES;
-pub(crate) use request::{Opening, Outcome};
+
+pub(crate) use body::Stopping;
+pub(crate) use request::{FirstRequest, Opening};
 
 use crate::{
     accept::{address::AddressLimit, http_socket::HttpSocket, service::ConnectionService},
-    gateway::{GatewayConfig, Shared},
+    config::GatewayConfig,
     peer::{Peer, TrustedProxies},
+    pending::{PendingConnections, PendingSlot},
+    state::Shared,
     tls::Tls,
     transport::Transport,
 };
 
-/// How long a client may take for the TLS handshake.
+/// The time that a client has for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may take while the server stops; then its socket is cut.
-const DRAIN_ANSWER: Duration = Duration::from_secs(3);
-/// The same where no request is being served: what is left of an answer, or a request that has
-/// not arrived.
-const DRAIN_REST: Duration = Duration::from_secs(1);
+/// The time that a request under way has during a stop. The socket is cut then.
+const DRAIN_BUSY: Duration = Duration::from_secs(3);
+/// The same for a connection that serves no request: the rest of a response may be unsent.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
-/// What all accepted sockets share.
+/// The state that all accepted sockets share.
 #[derive(Debug)]
 pub(crate) struct Accept {
     shared: Arc<Shared>,
     router: Router,
-    /// The path at which the shards upgrade a first request themselves.
+    /// The path of the upgrades that shards answer themselves.
     websocket_path: String,
     tls: Option<Tls>,
     trusted_proxies: TrustedProxies,
     pending: Arc<PendingConnections>,
     limit: AddressLimit,
     shutdown: Shutdown,
-    /// Where HTTP is served.
+    /// The general runtime, which serves HTTP. Shards call `spawn` from outside it.
     runtime: tokio::runtime::Handle,
 }
 
 impl Accept {
-    /// Called within the runtime that is to serve HTTP.
+    /// Creates the state. Must be called within the runtime that serves HTTP.
     pub(crate) fn new(shared: &Arc<Shared>, router: Router) -> Self {
         let config: &GatewayConfig = &shared.config;
         let metrics = Arc::clone(shared.hub.metrics());
@@ -75,40 +79,47 @@ impl Accept {
         }
     }
 
-    /// Takes a slot for a new connection.
-    pub(crate) fn enter(&self) -> PendingSlot {
-        self.pending.enter()
+    /// Returns a slot for a new connection. Evicts the oldest pending one if all are taken.
+    pub(crate) fn acquire_slot(&self) -> PendingSlot {
+        self.pending.acquire()
     }
 
-    /// Makes room where so many sockets are open, or the process has no descriptors left.
-    pub(crate) fn make_room(&self, excess: usize) {
-        let evicted = self.pending.make_room(excess);
-        self.shared.unauthenticated.make_room(excess - evicted);
+    /// Evicts up to `excess` pending connections: HTTP first, then unauthenticated WebSockets.
+    pub(crate) fn evict_oldest(&self, excess: usize) {
+        let evicted = self.pending.evict_oldest(excess);
+        self.shared.unauthenticated.evict_oldest(excess - evicted);
     }
 
-    /// By how many the sockets exceed what may be open, if so many belong to shards.
-    pub(crate) fn excess(&self, of_shards: usize) -> usize {
-        let open = of_shards.saturating_add(self.pending.len());
+    /// Returns the number of open sockets above `max_sockets`.
+    ///
+    /// `shard_load`: the number of connections of all shards. A connection in its first request is
+    /// in both numbers, so the result may be too high.
+    pub(crate) fn excess(&self, shard_load: usize) -> usize {
+        let open = shard_load.saturating_add(self.pending.len());
         open.saturating_sub(self.shared.config.max_sockets)
     }
 
-    /// Whether the sockets speak TLS: then the general runtime has them until they are upgraded.
+    /// Returns `true` if the server speaks TLS. The general runtime then has each socket until its
+    /// upgrade.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Serves TLS, and HTTP over it, on the general runtime.
+    /// Serves HTTP over TLS on the general runtime.
     pub(crate) fn serve_tls(self: &Arc<Self>, socket: TcpStream, slot: PendingSlot, peer: Peer) {
         let (accept, slot) = (Arc::clone(self), Arc::new(slot));
+
         let serving = async move {
             let Some(tls) = &accept.tls else { return };
+
             let handshake = async { tls.accept(tokio::net::TcpStream::from_std(socket)?).await };
             let result = tokio::select! {
                 result = timeout(TLS_TIMEOUT, handshake) => result,
                 () = slot.evicted() => return debug!("a pending TLS handshake is evicted"),
-                // An unfinished handshake delays no stop.
+                // A peer that does not finish its handshake must not delay a stop.
                 () = accept.shutdown.begun() => return,
             };
+
             match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(socket) => {
                     let service = ConnectionService::new(Arc::clone(&accept), slot, peer);
@@ -120,10 +131,11 @@ impl Accept {
                 }
             }
         };
+
         self.spawn(serving);
     }
 
-    /// Serves HTTP on the general runtime. `first_bytes` were read already.
+    /// Serves HTTP on the general runtime, for a connection that a shard hands over.
     pub(crate) fn serve_http(self: &Arc<Self>, socket: TcpStream, opening: Opening) {
         let accept = Arc::clone(self);
         let (slot, peer, admitted, first_bytes) = opening.into_parts();
@@ -133,7 +145,7 @@ impl Accept {
                     let service = ConnectionService::new(Arc::clone(&accept), slot.into(), peer);
                     accept.serve(socket, service.admitted(admitted)).await;
                 }
-                Err(error) => debug!(%error, "a socket cannot be served"),
+                Err(error) => debug!(%error, "cannot serve HTTP on a socket; it is closed"),
             }
         });
     }
@@ -143,7 +155,7 @@ impl Accept {
         self.shutdown.spawn(task);
     }
 
-    /// Serves HTTP until it ends, is upgraded, or has to make room.
+    /// Serves HTTP until the connection ends, is upgraded, or is evicted.
     async fn serve(&self, socket: HttpSocket, service: ConnectionService) {
         let slot = service.slot();
         let served = async {
@@ -158,17 +170,22 @@ impl Accept {
                 result = &mut connection => result,
                 () = self.shutdown.begun() => {
                     connection.as_mut().graceful_shutdown();
-                    let grace = if slot.is_busy() { DRAIN_ANSWER } else { DRAIN_REST };
+
+                    // Sockets with a request under way get longer: users wait for its response.
+                    let grace = if slot.is_busy() { DRAIN_BUSY } else { DRAIN_IDLE };
                     let Ok(result) = timeout(grace, connection).await else {
-                        return debug!("an HTTP connection is cut because the server stops");
+                        return debug!("an HTTP connection was cut because the server is stopping");
                     };
                     result
                 }
             };
+
             if let Err(error) = result {
-                debug!(%error, "an HTTP connection ended badly");
+                debug!(%error, "an HTTP connection ended with an error");
             }
         };
+
+        // An eviction drops the future of the connection, which closes its socket.
         tokio::select! {
             () = served => {}
             () = slot.evicted() => debug!("a pending connection is evicted"),
@@ -178,24 +195,30 @@ impl Accept {
     /// Counts a new WebSocket of an address.
     ///
     /// # Errors
-    /// The answer, if the address has made too many.
+    /// The response 429, if the address has made too many.
     fn admit(&self, peer: Peer) -> Result<(), Box<Response>> {
         self.limit.admit(peer.address, Instant::now()).map_err(|wait| {
             self.shared.hub.metrics().refused("connections_per_ip");
-            debug!(address = %peer.address, "too many connections of one address");
+            debug!(address = %peer.address, "too many connections from one address");
             Box::new(service::too_many(wait))
         })
     }
 }
 
-/// Returns the transport of a request that was upgraded, and the bytes that were read from it.
-pub(crate) fn take(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
+/// Returns the transport of an upgraded request, and the bytes that hyper read after the request.
+pub(crate) fn into_transport(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<HttpSocket>>().ok()?;
     match parts.io.into_inner().into_transport() {
         Ok(transport) => Some((transport, parts.read_buf)),
         Err(error) => {
-            debug!(%error, "an upgraded socket cannot be used");
+            debug!(%error, "cannot take an upgraded socket from the runtime; it is closed");
             None
         }
     }
+}
+
+/// Returns `true` if the headers request an upgrade to a WebSocket.
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }

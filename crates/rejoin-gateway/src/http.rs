@@ -1,18 +1,13 @@
-//! HTTP: the upgrade, the API, the health check, and pages behind them.
+//! The HTTP routes: WebSocket upgrades, the API, health checks and pages.
 
 mod api;
-mod cookie;
 mod cors;
 mod document;
 mod extract;
 mod health;
-mod host;
 mod idempotency;
-mod identity;
-mod origin;
 mod pages;
 mod paging;
-mod problem;
 mod reference;
 
 use std::sync::Arc;
@@ -27,35 +22,30 @@ use axum::{
 };
 use rejoin_protocol::ErrorCode;
 
-pub(crate) use extract::Caller;
-pub(crate) use host::{AllowedHosts, check_host};
-pub(crate) use idempotency::Answers;
-pub(crate) use identity::{Opener, Proofs, identify, identify_opener};
-use identity::{bearer, check_own_page};
-pub(crate) use origin::{is_allowed, is_own_origin};
 pub(crate) use pages::Pages;
 pub use pages::{FindPage, Page};
-pub(crate) use problem::Problem;
 
 use crate::{
-    gateway::Shared,
-    socket::{self, Upgrades},
+    endpoint::{self, Upgrades},
+    problem::Problem,
+    state::Shared,
 };
 
-/// The routes of the gateway below its base path, and `pages` for everything else there.
+/// Returns the routes of the gateway below its base path, with `pages` for all other paths.
 pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
     let shared = &Arc::clone(&upgrades.shared);
     let sockets = Router::new()
-        .route("/ws", get(socket::upgrade))
-        .route("/ws/{profile}/{session}", get(socket::upgrade_raw))
+        .route("/ws", get(endpoint::upgrade))
+        .route("/ws/{profile}/{session}", get(endpoint::upgrade_raw))
         .with_state(upgrades);
     let own = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .with_state(Arc::clone(shared))
         .nest("/api", api::router(shared))
         .merge(sockets);
+
     let base = shared.config.base_path.clone();
     let show = move |base: &str, method: &Method, uri: &Uri, headers: &HeaderMap| match pages {
         Some(pages) => pages.serve(base, method, uri.path(), headers),
@@ -65,23 +55,27 @@ pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
     let own = own.fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
         show(&shown, &method, &uri, &headers)
     });
-    let routes = if base == "/" { own } else { below(own, base, show) };
+
+    let routes = if base == "/" { own } else { nest_below(own, base, show) };
     routes
-        .layer(middleware::from_fn_with_state(Arc::clone(shared), known_host))
+        // The last layer is the outermost: refusals of the host check are counted, too.
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), count))
 }
 
-/// Puts all below the base; the root, and the base without its slash, lead there.
-fn below<S>(router: Router, base: String, show: S) -> Router
+/// Nests the routes below the base path. The root, and the base path without its slash, redirect
+/// to it.
+fn nest_below<S>(router: Router, base: String, show: S) -> Router
 where
     S: Fn(&str, &Method, &Uri, &HeaderMap) -> Response + Clone + Send + Sync + 'static,
 {
     let bare = base.trim_end_matches('/').to_owned();
     let shown = base.clone();
-    // What is nested has no path for the base itself.
+    // Nested routes have no path for the base path itself.
     let index = async move |method: Method, headers: HeaderMap| {
         show(&shown, &method, &Uri::from_static("/"), &headers)
     };
+
     let router = Router::new().route(&base, get(index)).nest(&bare, router).fallback(not_found);
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let path = request.uri().path();
@@ -99,15 +93,15 @@ async fn not_found() -> Problem {
     Problem::from(ErrorCode::NotFound)
 }
 
-/// Answers requests for hosts that are allowed only.
-async fn known_host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match check_host(&shared, &parts) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+/// Refuses requests whose `Host` is not allowed. Middleware.
+async fn check_host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shared.hosts.check(request.headers()) {
+        Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
+/// Counts requests by the status of their responses. Middleware.
 async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await.into_response();
     shared.hub.metrics().http_request(response.status().as_u16());

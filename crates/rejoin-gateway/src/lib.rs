@@ -13,57 +13,58 @@
 //! ```
 
 mod accept;
-mod browser_session;
-mod durable;
+mod config;
+mod credentials;
+mod endpoint;
 mod gateway;
 mod gcra;
 mod handler;
+mod host;
 mod http;
 mod log;
-mod login_code;
-mod outgoing;
+mod origin;
 mod peer;
-mod revocation;
-mod secret;
+mod pending;
+mod problem;
+mod response_cache;
 mod shard;
 mod socket;
-mod ticket;
+mod state;
 mod tls;
-mod token;
 mod transport;
-mod webhook;
 
-pub use browser_session::{BrowserSessionError, BrowserSessions};
-pub use gateway::{Gateway, GatewayConfig, HandlerExists, Readiness};
-pub use gcra::Rate;
-pub use handler::{MessageHandler, Reply};
-pub use http::{FindPage, Page};
-pub use login_code::LoginCodes;
-pub use peer::{InvalidProxy, Peer, TrustedProxies};
-pub use revocation::{Revocation, RevocationError, Revocations, Target};
-pub use socket::Rates;
-pub use ticket::{HeldTicket, Ticket, Tickets, TooMany};
-pub use tls::{Tls, TlsConfig, TlsError};
-pub use token::{Audience, Claims, InvalidKey, JwksUrl, Signer, TokenError, TokenRules, Verifier};
-pub use webhook::{
+use bytes::Bytes;
+pub use rejoin_auth::{
+    Audience, BrowserSessionError, BrowserSessions, Claims, HeldTicket, InvalidKey, JwksUrl,
+    LoginCodes, Revocation, RevocationError, Revocations, Signer, Target, Ticket, Tickets,
+    TokenError, TokenRules, TooMany, Verifier,
+};
+pub use rejoin_webhook::{
     EventKind, Webhook, WebhookError, WebhookEvents, WebhookMessages, WebhookSecret, WebhookUrl,
 };
 
-use bytes::Bytes;
+pub use config::GatewayConfig;
+pub use gateway::{Gateway, HandlerExists};
+pub use gcra::{Rate, Rates};
+pub use handler::{MessageHandler, Reply};
+pub use http::{FindPage, Page};
+pub use peer::{InvalidProxy, Peer, TrustedProxies};
+pub use state::Readiness;
+pub use tls::{Tls, TlsConfig, TlsError};
 
-/// Compresses a snapshot away from the threads of sockets, for [`rejoin_core::HubConfig`].
+/// Compresses a snapshot outside the I/O threads, for [`rejoin_core::HubConfig`].
 ///
-/// Worth it where [`GatewayConfig::compression`] is on.
+/// Useful only if [`GatewayConfig::compression`] is on.
 pub fn prepare(frame: &rejoin_core::Frame) {
     shard::prepare(frame);
 }
 
-/// Lays out a frame as one WebSocket message (RFC 6455 §5.2), for [`rejoin_core::HubConfig`].
+/// Encodes a frame as one WebSocket message (RFC 6455 §5.2), for [`rejoin_core::HubConfig`].
 #[must_use]
-pub fn encode(kind: rejoin_core::Kind, parts: &[&[u8]]) -> Bytes {
+pub fn encode(kind: rejoin_core::PayloadKind, parts: &[&[u8]]) -> Bytes {
     let kind = match kind {
-        rejoin_core::Kind::Text => rejoin_websocket::Kind::Text,
-        rejoin_core::Kind::Binary => rejoin_websocket::Kind::Binary,
+        rejoin_core::PayloadKind::Text => rejoin_websocket::MessageKind::Text,
+        rejoin_core::PayloadKind::Binary => rejoin_websocket::MessageKind::Binary,
     };
     rejoin_websocket::encode(kind, parts)
 }

@@ -1,9 +1,9 @@
-//! Shards: each is one thread that owns its connections completely.
+//! Shards: I/O threads, each of which owns its connections completely.
 //!
-//! A shard reads, decodes, executes and writes for its connections, without a lock or another
-//! thread in between. One pass of its loop reads what has arrived, handles all complete messages,
-//! and then writes once to each socket. What takes time runs on the general runtime and reports
-//! its end. A broadcast costs one notification for each shard that has readers.
+//! A shard reads, decodes, executes and writes for its connections without locks. One pass of its
+//! loop reads the sockets that have data, handles all complete messages, and then writes once to
+//! each socket. Slow work runs as a job on the general runtime and reports its result to the
+//! shard's inbox. A broadcast costs one notification per shard that has readers.
 
 mod acceptor;
 mod batch;
@@ -11,139 +11,199 @@ mod broadcast;
 mod close;
 mod connection;
 mod drain;
-mod form;
+mod event_loop;
+mod exchange;
 mod inbox;
-mod keepalive;
+mod opening;
 mod output;
-mod pass;
+mod pool;
 mod readers;
-mod run;
 #[cfg(test)]
 mod tests;
 mod timer_queue;
+mod transcode;
 
 use std::{
-    io,
-    net::TcpListener,
-    num::NonZeroUsize,
+    collections::{HashMap, VecDeque},
+    io, mem,
     sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
 };
 
 use bytes::Bytes;
-use rejoin_core::Shutdown;
-use tokio::{runtime::Handle, sync::oneshot};
-use tracing::error;
+use mio::{Poll, Token};
+use rejoin_core::Metrics;
+use rejoin_protocol::StreamNumber;
+use slab::Slab;
+use tokio::time::Instant;
 
-pub(crate) use form::prepare;
-pub(crate) use inbox::ShardHandle;
-pub(crate) use keepalive::{Duty, Keepalive, Now};
+pub(crate) use pool::{Settings, Shards};
+pub(crate) use transcode::prepare;
 
 use crate::{
     accept::Accept,
-    gateway::Shared,
-    shard::{drain::Drain, inbox::Command, run::Shard},
+    shard::{
+        acceptor::Acceptor, batch::JoinedBatch, close::ClosingQueue, connection::Connection,
+        drain::Drain, event_loop::LoadMeter, inbox::ShardHandle, readers::Readers,
+        timer_queue::TimerQueue,
+    },
     socket::{Accepted, RawAttach},
+    state::Shared,
     transport::Transport,
 };
 
-/// How shards look after connections.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    /// The longest time over which the clients of a stopping server come back.
-    pub(crate) drain_window: Duration,
-}
+/// The capacity of the read buffer: the maximum that one read takes from a socket, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+/// The poll token of the waker. Connections use their slots as tokens.
+const WAKER: Token = Token(usize::MAX);
+/// The poll token of the listener.
+const LISTENER: Token = Token(usize::MAX - 1);
 
-/// All shards of a gateway.
+/// A WebSocket that was upgraded on the general runtime.
 #[derive(Debug)]
-pub(crate) struct Shards {
-    handles: Vec<ShardHandle>,
-}
-
-/// A WebSocket that HTTP has upgraded.
-#[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct UpgradedSocket {
     pub(crate) transport: Transport,
-    /// Bytes behind the request that were read with it.
+    /// Bytes after the request's head that were read together with it.
     pub(crate) first_bytes: Bytes,
     pub(crate) accepted: Accepted,
-    /// There for a raw endpoint.
+    /// The session to attach to; `Some` for a raw endpoint.
     pub(crate) raw: Option<RawAttach>,
 }
 
-/// What a shard uses of its gateway.
+/// The parts of the gateway that all its shards share.
 #[derive(Clone, Debug)]
 struct Context {
     gateway: Arc<Shared>,
-    /// Set when the listener is given to the first shard, before any socket is accepted.
+    /// Set when the first shard receives the listener, before it accepts any socket.
     accept: Arc<OnceLock<Arc<Accept>>>,
     drain: Arc<Drain>,
-    /// All shards, this one among them.
+    /// Handles to all shards, including this one.
     shards: Arc<OnceLock<Vec<ShardHandle>>>,
 }
 
-impl Context {
-    fn new(settings: Settings, gateway: &Arc<Shared>) -> Self {
-        Self {
-            gateway: Arc::clone(gateway),
-            accept: Arc::default(),
-            drain: Arc::new(Drain::new(settings.drain_window)),
-            shards: Arc::default(),
-        }
-    }
+/// The state of one shard. Only the shard's thread accesses it.
+struct Shard {
+    context: Context,
+    metrics: Arc<Metrics>,
+    handle: ShardHandle,
+    poll: Poll,
+    /// The listener; `Some` in the first shard until a stop begins.
+    acceptor: Option<Acceptor>,
+    /// Connections by slot. A slot is also the connection's poll token.
+    connections: Slab<Connection>,
+    /// The readers of this shard's connections, grouped by stream.
+    streams: HashMap<StreamNumber, Readers>,
+    timers: TimerQueue,
+    closing: ClosingQueue,
+    work: Work,
+    meter: LoadMeter,
+    /// The first slot that the drain has not visited yet; `Some` during a stop.
+    draining: Option<usize>,
+    /// The batch of the current broadcast. Kept between broadcasts to reuse its memory.
+    joined: JoinedBatch,
+    /// The target of all reads.
+    buffer: Vec<u8>,
+    /// The memory in which small messages are joined for one write.
+    scratch: Vec<u8>,
 }
 
-impl Shards {
-    /// Starts so many threads. They end when the shutdown has begun and all sockets are closed.
-    /// Called within the general runtime.
+/// The work lists of this pass and the next.
+///
+/// A connection is in each list at most once: its flags `in_readable`, `in_dirty` and `in_behind`
+/// are set while it is listed.
+#[derive(Debug, Default)]
+struct Work {
+    /// Connections to read.
+    readable: VecDeque<usize>,
+    /// Connections with items in their outboxes, or with output to flush.
+    dirty: Vec<usize>,
+    /// Connections with readers that are behind.
+    behind: VecDeque<usize>,
+    /// Streams that may have new frames.
+    advanced: VecDeque<StreamNumber>,
+}
+
+impl Shard {
+    /// Creates a shard and its handle. The shard does nothing before `run`.
     ///
     /// # Errors
-    /// If the system has no more descriptors or threads.
-    pub(crate) fn start(
-        count: NonZeroUsize,
-        settings: Settings,
-        gateway: &Arc<Shared>,
-    ) -> io::Result<Self> {
-        let context = Context::new(settings, gateway);
-        let start = |number| start(number, context.clone(), &gateway.shutdown);
-        let handles = (0..count.get()).map(start).collect::<io::Result<Vec<_>>>()?;
-        context.shards.set(handles.clone()).expect("set once");
-        Ok(Self { handles })
+    /// If the system has no more file descriptors.
+    fn new(context: Context) -> io::Result<(Self, ShardHandle)> {
+        let poll = Poll::new()?;
+        let handle = ShardHandle::new(poll.registry(), WAKER)?;
+
+        let shard = Self {
+            metrics: Arc::clone(context.gateway.hub.metrics()),
+            context,
+            handle: handle.clone(),
+            poll,
+            acceptor: None,
+            connections: Slab::new(),
+            streams: HashMap::new(),
+            timers: TimerQueue::new(),
+            closing: ClosingQueue::default(),
+            work: Work::default(),
+            meter: LoadMeter::new(),
+            draining: None,
+            joined: JoinedBatch::default(),
+            buffer: vec![0; READ_BYTES],
+            scratch: Vec::new(),
+        };
+
+        Ok((shard, handle))
     }
 
-    /// Gives the listener to the first shard.
-    pub(crate) fn listen(&self, listener: TcpListener, accept: Arc<Accept>) {
-        self.handles[0].send(Command::Listen(listener, accept));
+    /// Sets a connection's timer, unless an earlier one is set.
+    fn set_timer(&mut self, slot: usize, at: Instant) {
+        let tick = self.timers.tick(at);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+
+        if connection.set_timer(tick) {
+            self.timers.insert(tick, slot);
+        }
     }
 
-    /// Gives a WebSocket to the shard with the fewest connections.
-    pub(crate) fn adopt(&self, arrival: Arrival) {
-        let least = self.handles.iter().min_by_key(|shard| shard.load());
-        least.expect("there is a shard").send(Command::Adopt(Box::new(arrival)));
+    /// Lists a connection for a read, if a read could make progress.
+    fn mark_readable(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.wants_read()
+            && !mem::replace(&mut connection.in_readable, true)
+        {
+            self.work.readable.push_back(slot);
+        }
+    }
+
+    /// Lists a connection whose outbox must be taken and whose output must be flushed.
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !mem::replace(&mut connection.in_dirty, true)
+        {
+            self.work.dirty.push(slot);
+        }
+    }
+
+    /// Lists a connection so that its readers catch up.
+    fn mark_behind(&mut self, slot: usize) {
+        self.work.mark_behind(&mut self.connections, slot);
     }
 }
 
-/// Starts one shard's thread, and the task by which the shutdown waits for it.
-fn start(number: usize, context: Context, shutdown: &Shutdown) -> io::Result<ShardHandle> {
-    let (shard, handle) = Shard::new(context)?;
-    let (ended_tx, ended) = oneshot::channel::<()>();
-    let runtime = Handle::current();
-    thread::Builder::new().name(format!("rejoin-io-{number}")).spawn(move || {
-        // For jobs, and for clocks that tests stop.
-        let _runtime = runtime.enter();
-        let _ended = ended_tx;
-        shard.run();
-    })?;
-    let (shard, begun) = (handle.clone(), shutdown.clone());
-    shutdown.spawn(async move {
-        begun.begun().await;
-        shard.send(Command::Drain);
-        // The sender is dropped with the thread.
-        let _ = ended.await;
-        if shard.is_open() {
-            error!("an I/O thread has panicked");
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.readable.is_empty()
+            && self.dirty.is_empty()
+            && self.behind.is_empty()
+            && self.advanced.is_empty()
+    }
+
+    /// Lists a connection so that its readers catch up.
+    ///
+    /// Takes the connections instead of the shard, because a broadcast borrows a stream's readers
+    /// from the shard while it calls this.
+    fn mark_behind(&mut self, connections: &mut Slab<Connection>, slot: usize) {
+        if let Some(connection) = connections.get_mut(slot)
+            && !mem::replace(&mut connection.in_behind, true)
+        {
+            self.behind.push_back(slot);
         }
-    });
-    Ok(handle)
+    }
 }

@@ -1,4 +1,4 @@
-//! TLS within the process, with a certificate that may change while it runs.
+//! TLS in this process, with a certificate that is reloaded when its files change.
 
 mod certificate;
 
@@ -23,26 +23,26 @@ use tracing::{error, info};
 use certificate::Stamp;
 pub use certificate::TlsError;
 
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a peer that speaks no TLS may take to hear so.
+/// The interval at which the files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The time that a peer without TLS has to read the refusal.
 const REFUSAL_GRACE: Duration = Duration::from_secs(1);
 /// The first byte of each TLS connection (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// What a peer hears that speaks HTTP instead.
-const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+/// The refusal of a peer that speaks HTTP.
+const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Content-Length: 35\r\nConnection: close\r\n\r\nThis port speaks TLS; use https://\n";
 
-/// Where a certificate and its key are, as PEM.
+/// The files of a certificate and its key, as PEM.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
-    /// The certificate, and then those that lead to its root.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate_file: PathBuf,
-    /// Its private key, not encrypted.
+    /// The private key, not encrypted.
     pub key_file: PathBuf,
 }
 
-/// A certificate in use.
+/// A certificate in use. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
     shared: Arc<Shared>,
@@ -56,7 +56,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Certificate {
-    /// Held to clone it or to replace it.
+    /// Held to clone or to replace the key.
     current: RwLock<Arc<CertifiedKey>>,
 }
 
@@ -64,7 +64,7 @@ impl Tls {
     /// Reads a certificate and its key.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// [`TlsError`] with the file and the error.
     pub fn open(files: TlsConfig) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let current = RwLock::new(Arc::new(certificate::load(&files, &provider)?));
@@ -74,15 +74,17 @@ impl Tls {
             .expect("the provider has suites for each version")
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as _);
+
+        // No HTTP/2: the upgrade to a WebSocket needs HTTP/1.1 (RFC 6455 §4.1).
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Self { shared: Arc::new(Shared { files, acceptor, certificate }) })
     }
 
-    /// Reads the files again, for connections that come from then on.
+    /// Reads the files again, for later connections.
     ///
     /// # Errors
-    /// What is wrong with which file; the certificate in use stays in use.
+    /// [`TlsError`] with the file and the error. The certificate in use stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Shared { files, acceptor, certificate } = &*self.shared;
         let key = certificate::load(files, acceptor.config().crypto_provider())?;
@@ -90,38 +92,40 @@ impl Tls {
         Ok(())
     }
 
-    /// Reloads when the files change, until the shutdown begins.
+    /// Starts a task that reloads the files when they change, until the shutdown begins.
     pub(crate) fn watch(&self, shutdown: &Shutdown) {
         let (tls, begun) = (self.clone(), shutdown.clone());
         shutdown.spawn(async move {
             let mut known = Stamp::of(&tls.shared.files);
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                    () = tokio::time::sleep(CHECK_INTERVAL) => {}
                     () = begun.begun() => return,
                 }
+                // Polled: a notification would miss files that are replaced through symbolic links.
                 let stamp = Stamp::of(&tls.shared.files);
                 if stamp != known {
                     known = stamp;
                     match tls.reload() {
-                        Ok(()) => info!("the certificate has changed"),
-                        Err(error) => error!(%error, "the certificate stays the old one"),
+                        Ok(()) => info!("the new certificate is in use"),
+                        Err(error) => error!(%error, "the new certificate cannot be used"),
                     }
                 }
             }
         });
     }
 
-    /// The handshake; a peer that speaks HTTP is told what it should speak.
+    /// Performs the handshake. Sends a peer that speaks HTTP a refusal that names the cause.
     pub(crate) async fn accept(&self, mut socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let mut first = [0];
+        // Only peeked: the handshake must read the byte again.
         if socket.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
-            socket.write_all(SPEAK_TLS).await?;
+            socket.write_all(REFUSAL).await?;
             socket.shutdown().await?;
-            // To close with bytes unread would take the answer back.
+            // A close with unread bytes sends a reset, which would discard the refusal.
             let ended = async { while socket.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {} };
             let _ = timeout(REFUSAL_GRACE, ended).await;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer speaks no TLS"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak TLS"));
         }
         self.shared.acceptor.accept(socket).await
     }

@@ -1,4 +1,4 @@
-//! A connected byte stream that never blocks: TCP, or TLS over TCP.
+//! A connected non-blocking byte stream: TCP, or TLS over TCP.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -13,20 +13,22 @@ use rustls::ServerConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tracing::debug;
 
-/// Bytes that the kernel may hold unsent for one socket: more would be old when they arrive.
+/// The maximum number of unsent bytes that the kernel holds for one socket. More would only arrive
+/// late, and would use memory for each blocked peer.
 const UNSENT_BYTES: u32 = 128 * 1024;
-/// How long a connection may be silent before TCP asks whether the peer is still there.
+/// The silence after which TCP probes the peer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Plaintext that TLS takes ahead of the socket, in bytes.
+/// The maximum plaintext that TLS buffers ahead of the socket, in bytes.
 const TLS_AHEAD_BYTES: usize = 64 * 1024;
 
-/// A socket and, with TLS, its session. One descriptor either way.
+/// A socket and, with TLS, its session. Uses one file descriptor either way.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsSocket>),
 }
 
+/// A socket with its TLS session.
 #[derive(Debug)]
 pub(crate) struct TlsSocket {
     socket: TcpStream,
@@ -34,27 +36,27 @@ pub(crate) struct TlsSocket {
 }
 
 impl Transport {
-    /// Takes a non-blocking socket whose TLS handshake is done.
+    /// Creates a transport from a non-blocking socket whose TLS handshake is done.
     pub(crate) fn tls(socket: TcpStream, mut session: ServerConnection) -> Self {
         session.set_buffer_limit(Some(TLS_AHEAD_BYTES));
         Self::Tls(Box::new(TlsSocket { socket, session }))
     }
 
-    /// Has a poll report when the socket can be read or written again (edge-triggered).
+    /// Registers the socket with a poll, edge-triggered, for reads and writes.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interests = Interest::READABLE | Interest::WRITABLE;
         registry.register(self.socket_mut(), token, interests)
     }
 
-    /// Ends [`register`](Self::register).
+    /// Reverses [`register`](Self::register).
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.deregister(self.socket_mut())
     }
 
-    /// Reads what has arrived; 0 at the end.
+    /// Reads bytes that have arrived. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing has arrived.
+    /// `WouldBlock` if nothing has arrived. Any other error means that the socket is broken.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => retry(|| socket.read(buffer)),
@@ -62,10 +64,10 @@ impl Transport {
         }
     }
 
-    /// Sends what the socket takes at once.
+    /// Sends bytes. Returns the number that the socket, or TLS ahead of it, has taken.
     ///
     /// # Errors
-    /// `WouldBlock` if it takes nothing.
+    /// `WouldBlock` if it takes none. Any other error means that the socket is broken.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => retry(|| socket.write(bytes)),
@@ -73,7 +75,7 @@ impl Transport {
         }
     }
 
-    /// Passes on what was sent and is still held; returns whether nothing is held.
+    /// Writes bytes that TLS holds to the socket. Returns `true` if TLS holds no more bytes.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
@@ -81,7 +83,7 @@ impl Transport {
         }
     }
 
-    /// Whether bytes that were sent are still held.
+    /// Returns `true` if TLS holds bytes that the socket has not taken.
     pub(crate) fn has_unsent(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -89,23 +91,24 @@ impl Transport {
         }
     }
 
-    /// Whether the peer has sent something that was not read.
+    /// Returns `true` if unread bytes wait in the socket.
     pub(crate) fn has_unread(&self) -> bool {
         let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_ok_and(|count| count > 0)
     }
 
-    /// Says that nothing more is sent. Fails if the peer has gone.
-    pub(crate) fn finish(&mut self) {
+    /// Ends the write side. Errors are ignored: the peer may have disconnected.
+    pub(crate) fn shut_down_write(&mut self) {
         if let Self::Tls(tls) = self {
             tls.session.send_close_notify();
-            // Without room it is lost; the close frame before it said the same.
+            // Lost if the socket is full. The close frame before it has the same meaning.
             let _ = tls.flush();
         }
+
         let _ = self.socket().shutdown(Shutdown::Write);
     }
 
-    /// Gives the socket back, for another owner. Only without TLS.
+    /// Returns the socket for another owner; `None` with TLS.
     pub(crate) fn into_plain(self) -> Option<StdTcpStream> {
         match self {
             Self::Plain(socket) => Some(socket.into()),
@@ -113,14 +116,16 @@ impl Transport {
         }
     }
 
-    /// Whether a read of `count` bytes into `room` took all that had arrived: less than was asked
-    /// for is all there is (epoll(7)), but TLS may hold more.
-    pub(crate) fn is_all(&self, count: usize, room: usize) -> bool {
-        count < room && matches!(self, Self::Plain(_))
+    /// Returns `true` if a read of `count` bytes into `capacity` has drained the socket.
+    ///
+    /// A read of less than the capacity has drained a plain socket (epoll(7)). With TLS the
+    /// session may hold more records, so the answer is `false`.
+    pub(crate) fn has_drained(&self, count: usize, capacity: usize) -> bool {
+        count < capacity && matches!(self, Self::Plain(_))
     }
 
-    /// The descriptor.
-    pub(crate) fn number(&self) -> RawFd {
+    /// Returns the file descriptor.
+    pub(crate) fn raw_fd(&self) -> RawFd {
         self.socket().as_raw_fd()
     }
 
@@ -143,23 +148,25 @@ impl TlsSocket {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
-                // The session has nothing decrypted: it needs more records.
+                // The session has no decrypted bytes left: it needs more records.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // Some peers close the socket without `close_notify`; the WebSocket above says
-                // whether something is missing.
+                // Some peers close the socket without `close_notify`. A truncation is detected by
+                // the WebSocket layer, which has its own close.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
+
             let read = retry(|| self.session.read_tls(&mut self.socket))?;
             if let Err(error) = self.session.process_new_packets() {
-                // The alert that says what is wrong.
+                // Sends the alert that names the cause.
                 let _ = self.flush();
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
-            // Answers of TLS itself, such as a key update.
+
+            // Sends the answers of TLS itself, such as those to a key update.
             self.flush()?;
             if read == 0 {
-                // The peer closed the socket, perhaps after a last record.
+                // The socket is at its end. The last record may have left decrypted bytes.
                 return match self.session.reader().read(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
                     Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
@@ -170,9 +177,12 @@ impl TlsSocket {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // No plaintext is taken while ciphertext waits: the backlog of a blocked peer must stay in
+        // the stream, not in the session.
         if !self.flush()? {
             return Err(ErrorKind::WouldBlock.into());
         }
+
         let taken = self.session.writer().write(bytes)?;
         self.flush()?;
         Ok(taken)
@@ -187,24 +197,29 @@ impl TlsSocket {
                 Err(error) => return Err(error),
             }
         }
+
         Ok(true)
     }
 }
 
-/// Sets the options of a listener or of a socket. A connection that is made inherits those of its
-/// listener: to set them once saves six calls for each socket.
-pub(crate) fn prepare(socket: &SockRef<'_>) {
+/// Sets the TCP options of a listener or a socket.
+///
+/// An accepted socket inherits the options of its listener. Setting them on the listener saves
+/// six system calls per socket.
+pub(crate) fn set_options(socket: &SockRef<'_>) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+
     let set = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
         .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = set {
-        // Without them, answers wait for more and a stuck peer costs more memory.
-        debug!(%error, "sockets without TCP_NODELAY, keep-alive or a bound of unsent bytes");
+        // Not fatal: replies may be delayed, and a blocked peer uses more memory.
+        debug!(%error, "cannot set TCP_NODELAY, keepalive or TCP_NOTSENT_LOWAT");
     }
 }
 
+/// Repeats a system call while signals interrupt it.
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! What a connection is, as lists show it.
+//! The description of a connection in lists.
 
 use std::net::IpAddr;
 
@@ -6,27 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionId, DeviceId, DeviceName, UserId};
 
-/// A connection as lists show it; times are milliseconds since the epoch (C1).
+/// A connection as lists show it.
+///
+/// Times are in milliseconds since the Unix epoch.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectionInfo {
-    /// Its id.
+    /// The connection's id.
     pub id: ConnectionId,
-    /// Whose it is.
+    /// The authenticated user.
     pub user: UserId,
-    /// The device that it comes from.
+    /// The device that the client named, if any.
     pub device: Option<DeviceId>,
-    /// What the person calls the device.
+    /// The device's name for people.
     pub device_name: Option<DeviceName>,
-    /// The role in which the user is here, as the token says.
+    /// The user's role, as the token states it.
     pub role_context: Option<String>,
-    /// The address that it comes from.
+    /// The client's address.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub address: Option<IpAddr>,
-    /// What the client's program calls itself.
+    /// The client's `User-Agent`.
     pub user_agent: Option<String>,
-    /// When it was opened.
+    /// The time at which the connection was opened.
     pub connected_at: u64,
-    /// When something was last read from it.
+    /// The time at which the server last received bytes from the connection.
     pub last_heard_at: u64,
 }

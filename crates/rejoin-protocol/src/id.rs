@@ -1,4 +1,4 @@
-//! Ids and names: newtypes that are validated when they are made.
+//! Ids and names: newtypes that validate their text.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits;
 
-/// Why a text is not an id of its kind; the sentence names the rule.
+/// A text that breaks the rule of its id type; the error message states the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {rule}")]
 pub struct InvalidId {
@@ -14,6 +14,8 @@ pub struct InvalidId {
     rule: &'static str,
 }
 
+// `message/published.rs` writes topics and event names into JSON without escaping them. So neither
+// of these two functions may ever accept `"`, `\` or a control character.
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-')
 }
@@ -36,23 +38,26 @@ macro_rules! text_id {
         $name:ident, $what:literal, $max:expr, $rule:literal, $valid:expr, $pattern:literal
     ) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        // Shared, because ids are cloned into many maps, tasks and messages.
         pub struct $name(Arc<str>);
 
         impl $name {
-            #[doc = concat!("Takes a text that is ", $rule, ".")]
+            #[doc = concat!("Creates the id from a text of ", $rule, ".")]
             ///
             /// # Errors
-            /// [`InvalidId`] with the rule, if the text breaks it.
+            /// [`InvalidId`] if the text breaks the rule.
             pub fn new(text: &str) -> Result<Self, InvalidId> {
+                // The annotation lets `$valid` be a closure without parameter types.
                 let valid: fn(&str) -> bool = $valid;
                 if text.is_empty() || text.len() > $max || !valid(text) {
                     return Err(InvalidId { what: $what, rule: $rule });
                 }
+
                 Ok(Self(text.into()))
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -79,7 +84,9 @@ macro_rules! text_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                // A visitor instead of `String`: it borrows the text from the input.
                 struct Visitor;
+
                 impl de::Visitor<'_> for Visitor {
                     type Value = $name;
 
@@ -91,6 +98,7 @@ macro_rules! text_id {
                         $name::new(text).map_err(E::custom)
                     }
                 }
+
                 deserializer.deserialize_str(Visitor)
             }
         }
@@ -109,82 +117,83 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Who a connection belongs to: the verified token's `sub` (C2).
+    /// A user's id: the verified token's `sub`.
     UserId, "the user id", limits::MAX_USER_ID_BYTES,
     "1 to 128 bytes without control characters", is_text,
     r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
-    /// One socket from one client, for as long as it lives.
+    /// A connection's id, assigned by the server.
     ConnectionId, "the connection id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    "1 to 64 characters: letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
     r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
-    /// A live thing that connections attach to.
+    /// A session's id.
     SessionId, "the session id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    "1 to 64 characters: letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
     r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
-    /// One of a user's devices, named by the device itself.
+    /// A device's id, chosen by the device.
     DeviceId, "the device id", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    "1 to 64 characters: letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
     r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
-    /// What a person calls a device.
+    /// A device's name for people.
     DeviceName, "the device name", limits::MAX_DEVICE_NAME_BYTES,
     "1 to 100 bytes without control characters", is_text,
     r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
-    /// A topic; names that begin with `@` are the server's own.
+    /// A topic's name; the server reserves names that begin with `@`.
     TopicName, "the topic", limits::MAX_TOPIC_BYTES,
-    "1 to 128 of letters, digits, `.`, `_`, `:`, `-`, `/`, `@`", |t| t.bytes().all(is_topic_byte),
+    "1 to 128 characters: letters, digits, `.`, `_`, `:`, `-`, `/`, `@`",
+    |t| t.bytes().all(is_topic_byte),
     r"^[A-Za-z0-9._:/@-]+$"
 );
 text_id!(
-    /// A profile that terminals start from.
-    ProfileName, "the profile", limits::MAX_PROFILE_BYTES,
-    "1 to 32 of lower-case letters, digits, `_`, `-`", |t| t.bytes().all(is_profile_byte),
+    /// The name of a profile from which terminals start.
+    ProfileName, "the profile name", limits::MAX_PROFILE_BYTES,
+    "1 to 32 characters: lower-case letters, digits, `_`, `-`", |t| t.bytes().all(is_profile_byte),
     r"^[a-z0-9_-]+$"
 );
 text_id!(
-    /// A client's number for a message, echoed as `reply_to`.
+    /// A client's id for a message, echoed as `reply_to`.
     MessageId, "the message id", limits::MAX_MESSAGE_ID_BYTES,
     "1 to 64 bytes without control characters", is_text,
     r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
-    /// Who numbers a terminal's input: a tab keeps it when it reconnects.
-    WriterId, "the writer", limits::MAX_ID_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    /// The id of a source of numbered terminal input; a tab keeps it across reconnects.
+    WriterId, "the writer id", limits::MAX_ID_BYTES,
+    "1 to 64 characters: letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
     r"^[A-Za-z0-9._:-]+$"
 );
 text_id!(
-    /// What makes a retry harmless: the same request carries the same key.
-    RequestKey, "the key", limits::MAX_KEY_BYTES,
+    /// An idempotency key: a retry carries the key of the original request.
+    RequestKey, "the idempotency key", limits::MAX_KEY_BYTES,
     "1 to 128 bytes without control characters", is_text,
     r"^[^\x00-\x1f\x7f-\x9f]+$"
 );
 text_id!(
-    /// What an emitted message is about.
-    EventName, "the event", limits::MAX_EVENT_BYTES,
-    "1 to 64 of letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
+    /// The name of an emitted event.
+    EventName, "the event name", limits::MAX_EVENT_BYTES,
+    "1 to 64 characters: letters, digits, `.`, `_`, `:`, `-`", |t| t.bytes().all(is_id_byte),
     r"^[A-Za-z0-9._:-]+$"
 );
 
 impl TopicName {
-    /// Whether the name is the server's own (`@user`, `@all`, ...).
+    /// Returns `true` if the server reserves the name (`@user`, `@all`, …).
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('@')
     }
 
-    /// Whether each connection reads it without asking.
+    /// Returns `true` if each connection reads the topic's stream without subscribing.
     #[must_use]
-    pub fn is_own(&self) -> bool {
+    pub fn is_implicit(&self) -> bool {
         matches!(&*self.0, "@all" | "@user" | "@device")
     }
 }

@@ -1,6 +1,6 @@
-//! The words of rejoin and their bytes: ids, positions, messages, codes, limits.
+//! The wire protocol of rejoin: ids, positions, messages, codes, limits.
 //!
-//! Nothing here knows async or I/O, so that a client, a server and a test can share it.
+//! The crate contains no async code and no I/O, so servers, clients and tests can share it.
 
 pub mod binary;
 pub mod code;
@@ -27,5 +27,5 @@ pub use session::{
 };
 pub use subject::Subject;
 
-/// The WebSocket subprotocol of this version.
+/// The WebSocket subprotocol of this protocol version.
 pub const SUBPROTOCOL: &str = "rejoin.v1";

@@ -1,30 +1,32 @@
-//! The bounds of the protocol, in one place.
+//! The limits of the protocol.
 
-/// Longest `id` of a message, in bytes; it is echoed as `reply_to`.
+/// The longest `id` of a message, in bytes; the server echoes it as `reply_to`.
 pub const MAX_MESSAGE_ID_BYTES: usize = 64;
-/// Longest name of a topic, in bytes.
+/// The longest topic name, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 128;
-/// Longest user id (`sub` of the token), in bytes.
+/// The longest user id (the token's `sub`), in bytes.
 pub const MAX_USER_ID_BYTES: usize = 128;
-/// Longest id of a connection, session, device or writer, in bytes.
+/// The longest id of a connection, session, device or writer, in bytes.
 pub const MAX_ID_BYTES: usize = 64;
-/// Longest name of a device, in bytes.
+/// The longest device name, in bytes.
 pub const MAX_DEVICE_NAME_BYTES: usize = 100;
-/// Longest `key` that makes a retry harmless, in bytes.
+/// The longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
-/// Longest name of an event that is emitted, in bytes.
+/// The longest event name, in bytes.
 pub const MAX_EVENT_BYTES: usize = 64;
-/// Members that one answer about presence lists; more are only counted.
+/// The most members that a presence state lists; all members are counted.
 pub const MAX_LISTED_MEMBERS: usize = 1000;
-/// Longest name of a profile, in bytes.
+/// The longest profile name, in bytes.
 pub const MAX_PROFILE_BYTES: usize = 32;
-/// Longest name that a person gives to a session, in bytes.
+/// The longest session name, in bytes.
 pub const MAX_SESSION_NAME_BYTES: usize = 100;
-/// Widest terminal, in columns.
+/// The widest terminal, in columns.
 pub const MAX_COLS: u16 = 1000;
-/// Tallest terminal, in rows.
+/// The tallest terminal, in rows.
 pub const MAX_ROWS: u16 = 500;
-/// Default bound on one WebSocket message from a client, in bytes.
+/// The default limit of one WebSocket message from a client, in bytes.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 65_536;
-/// Longest sentence of an error, in bytes; what it repeats of a request is cut.
+/// The longest error message, in bytes.
+///
+/// An error message may quote the request, so it is cut to bound the reply.
 pub const MAX_ERROR_BYTES: usize = 512;

@@ -1,19 +1,24 @@
-//! Text messages: the envelope, and what both sides say in it.
+//! Text messages of both sides: the envelope and the payloads.
 
 mod client;
-mod delivery;
+mod closing;
+mod error;
 mod presence;
+mod published;
 mod server;
 
 pub use client::{
-    Attach, Authenticate, CreateSession, Envelope, Input, OptionalSize, Positions, PresenceRequest,
-    Publish, Refresh, Request, RequiredSize, Resize, SessionRef, SignalSession, Subscribe,
-    TopicRef, is_built_in, parse,
+    AttachPayload, AuthenticatePayload, CreateSessionPayload, Envelope, ImplicitPositions,
+    InputPayload, OptionalSize, PresencePayload, PublishPayload, RefreshPayload, Request,
+    RequiredSize, ResizePayload, SessionRef, SignalPayload, SubscribePayload, TopicRef,
+    is_built_in, parse,
 };
-pub use delivery::{Event, direct_message, stream_message, topic_message};
-pub use presence::{PresenceChange, PresenceState, Present};
+pub use closing::ClosingNotice;
+pub use error::ErrorBody;
+pub use presence::{PresenceChange, PresenceMember, PresenceState};
+pub use published::{MessageBody, direct_message, stream_message, topic_message};
 pub use server::{
-    Attached, AuthRefused, AuthResult, Closing, Empty, ErrorBody, Gap, OwnStreams, Pong,
-    PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
+    Attached, AuthRefused, AuthResult, Empty, Gap, ImplicitStreamStarts, Pong, PublishAck,
+    ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
     TokenExpiring, handler_text, text,
 };

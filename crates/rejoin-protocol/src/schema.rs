@@ -1,8 +1,10 @@
-//! Schemas of texts, for the OpenAPI document of HTTP.
+//! OpenAPI schemas of the crate's text types.
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
-/// A text that is not empty, of this pattern (ECMA-262) and at most so long.
+/// Returns the schema of a non-empty text.
+///
+/// `pattern` is an ECMA-262 regular expression; `max` is the maximum length in characters.
 pub(crate) fn text(rule: &str, pattern: Option<&str>, max: Option<usize>) -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::new(Type::String))

@@ -1,4 +1,4 @@
-//! What a session is, as the wire tells it.
+//! The description of a session: kind, status, role, size, exit.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionId, ProfileName, SessionId, UserId, limits};
 
-/// A stream's number on the wire: the same for all of its readers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// A stream's number in binary messages, the same for all readers of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamNumber(pub u32);
 
@@ -17,89 +17,91 @@ impl fmt::Display for StreamNumber {
     }
 }
 
-/// A terminal's size in character cells, 1–1000 columns and 1–500 rows.
+/// A terminal's size in character cells: 1–1000 columns, 1–500 rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// The fields are private, so every size is within the limits.
 pub struct TerminalSize {
     cols: u16,
     rows: u16,
 }
 
 impl TerminalSize {
-    /// What a terminal gets when nobody says: 80 × 24.
+    /// The size of a terminal whose creator requested none: 80 × 24.
     pub const DEFAULT: Self = Self { cols: 80, rows: 24 };
 
-    /// Takes a size within the bounds; `None` outside of them.
+    /// Returns a size, or `None` if a dimension is out of range.
     #[must_use]
     pub fn new(cols: u16, rows: u16) -> Option<Self> {
-        let fits = (1..=limits::MAX_COLS).contains(&cols) && (1..=limits::MAX_ROWS).contains(&rows);
-        fits.then_some(Self { cols, rows })
+        let is_valid =
+            (1..=limits::MAX_COLS).contains(&cols) && (1..=limits::MAX_ROWS).contains(&rows);
+        is_valid.then_some(Self { cols, rows })
     }
 
-    /// Columns, 1–1000.
+    /// Returns the number of columns, 1–1000.
     #[must_use]
     pub fn cols(self) -> u16 {
         self.cols
     }
 
-    /// Rows, 1–500.
+    /// Returns the number of rows, 1–500.
     #[must_use]
     pub fn rows(self) -> u16 {
         self.rows
     }
 }
 
-/// What sort of live thing a session is.
+/// The kind of a session.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionKind {
     /// A program on a pseudo-terminal.
     Terminal,
-    /// What is published by name; exists as soon as it is used.
+    /// Messages published under a name; the first use creates the topic.
     Topic,
     /// A JSON document with a version.
     State,
 }
 
-/// Where a session is in its life.
+/// The status of a session.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionStatus {
-    /// Somebody is attached.
+    /// At least one connection is attached.
     Active,
-    /// Nobody is attached.
+    /// No connection is attached.
     Idle,
-    /// It ended as it should.
+    /// The session ended without an error.
     Terminated,
-    /// It ended, or never began, because of an error.
+    /// The session ended or failed to start because of an error.
     Error,
 }
 
 impl SessionStatus {
-    /// Whether the session will never run again.
+    /// Returns `true` if the session has ended for good.
     #[must_use]
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Terminated | Self::Error)
     }
 }
 
-/// What an attached connection may do.
+/// The rights of an attached connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees and types.
+    /// Reads output, and may type and resize.
     #[default]
     Writer,
-    /// Sees.
+    /// Reads output only.
     Viewer,
 }
 
-/// What a session's program can be sent.
+/// A signal that clients may send to a session's program.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[expect(missing_docs, reason = "the variants are POSIX's names")]
+#[expect(missing_docs, reason = "the variants are the POSIX names")]
 pub enum Signal {
     SigHup,
     SigInt,
@@ -112,63 +114,67 @@ pub enum Signal {
     SigCont,
 }
 
-/// How a program ended; both `None` where it is not known.
+/// The way a program ended; both fields are `None` if that is unknown.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// Its exit code, 0–255.
+    /// The exit code, 0–255.
     pub code: Option<i32>,
-    /// The signal that ended it, such as `SIGKILL`.
+    /// The name of the signal that ended the program, such as `SIGKILL`.
     pub signal: Option<String>,
 }
 
-/// How an attach, a subscribe or a resume went: nothing is skipped in silence.
+/// The result of an attach, a subscribe or a resume.
+///
+/// The server reports every frame that a reader misses, so clients never lose one unnoticed.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// No position was given: it begins here.
+    /// The client gave no position; reading begins at the current one.
     Fresh,
-    /// All that came after the position follows.
+    /// Every frame after the position follows.
     Resumed,
-    /// The position is too old; the state follows, then what comes after it.
+    /// The position is too old; a snapshot of the state follows, then the frames after it.
     Snapshot,
-    /// Frames after the position are gone; what is left follows.
+    /// Some frames after the position are lost; the retained ones follow.
     Gap,
 }
 
-/// A session as lists and answers show it; times are milliseconds since the epoch.
+/// A session as lists and replies show it.
+///
+/// Times are in milliseconds since the Unix epoch.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionInfo {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Its kind.
+    /// The session's kind.
     pub kind: SessionKind,
-    /// The profile that it was started from.
+    /// The profile from which the session started.
     pub profile: ProfileName,
-    /// What its maker called it.
+    /// The name that the creator gave the session.
     pub name: Option<String>,
-    /// What the program in it calls itself.
+    /// The terminal title that the program set, or an empty string.
     pub title: String,
-    /// Whose it is.
+    /// The user who owns the session.
     pub owner: UserId,
-    /// Where it is in its life.
+    /// The session's status.
     pub status: SessionStatus,
-    /// Columns.
+    /// The number of columns.
     pub cols: u16,
-    /// Rows.
+    /// The number of rows.
     pub rows: u16,
-    /// The connection whose size counts: the last one that typed.
+    /// The connection that determines the size: the last one that typed.
     pub size_owner: Option<ConnectionId>,
-    /// How many connections are attached.
+    /// The number of attached connections.
     pub connections: usize,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: u64,
-    /// When it last took input or gave output.
+    /// The time of the last input or output.
     pub last_activity_at: u64,
-    /// How its program ended, once it has.
+    /// The way the program ended, once it has.
     pub exit: Option<Exit>,
-    /// Why it is in `error`, if it is.
+    /// The cause of the status `error`.
     pub reason: Option<String>,
 }

@@ -1,12 +1,14 @@
-//! Answers each line of JSON with the snapshot that it asks for, in hexadecimal.
+//! Reads requests as lines of JSON and writes the requested snapshots in hexadecimal.
 //!
-//! `{"cols":80,"rows":24,"output":"68656c6c6f","resize":[40,12],"then":"21","history":1000}`;
-//! `resize`, `then` and `history` may be left out.
+//! `{"cols":80,"rows":24,"output":"68656c6c6f","resize":[40,12],"then":"21","history":1000}`
+//!
+//! The screen is fed `output`, resized to `resize`, and fed `then`. `resize`, `then` and `history`
+//! are optional. The tests in `xterm/` run this program.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -28,17 +30,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writeln!(out, "{}", answer(&request)?)?;
         out.flush()?;
     }
+
     Ok(())
 }
 
 fn answer(request: &Request) -> Result<String, std::num::ParseIntError> {
     const SCROLLBACK: usize = 1000;
-    let size = Size { cols: request.cols, rows: request.rows };
+
+    let size = ScreenSize { cols: request.cols, rows: request.rows };
     let mut screen = Screen::new(size, SCROLLBACK);
     screen.feed(&bytes(&request.output)?);
+
     if let Some((cols, rows)) = request.resize {
-        screen.resize(Size { cols, rows });
+        screen.resize(ScreenSize { cols, rows });
     }
+
     screen.feed(&bytes(&request.then)?);
     let snapshot = screen.snapshot(request.history.unwrap_or(SCROLLBACK));
     Ok(snapshot.iter().fold(String::new(), |mut hex, byte| {

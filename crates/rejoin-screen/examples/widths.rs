@@ -1,7 +1,7 @@
-//! Writes the table of character widths that the viewers' terminal must share.
+//! Writes the table of character widths that viewers must use (`xterm/widths.json`).
 //!
-//! JSON: for each width but one, the ranges of code points that have it, as
-//! `[first, last]`; all others are one column wide.
+//! The table is JSON. For the widths 0 and 2 it contains ranges of code points, `[first, last]`;
+//! all other characters are one column wide.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! What a terminal's cells are kept in: cells, rows, the two buffers and the history.
+//! The storage of a terminal: cells, rows, the two buffers and the history.
 
 pub(crate) mod buffer;
 pub(crate) mod cell;

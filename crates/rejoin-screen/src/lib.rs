@@ -1,27 +1,29 @@
-//! A terminal's screen from its bytes, and the exact snapshot of it.
+//! The screen of a terminal: output in, exact snapshots out.
 //!
-//! [`Screen`] follows the output of a program and writes, at any byte of it, what
-//! a fresh terminal must be sent to show the same and to go on alike. It answers
-//! the program's queries, so that nobody needs to be attached.
+//! [`Screen`] interprets the output of a program. At any byte it can write a snapshot: the bytes
+//! that bring a new terminal to the same state, including the state that only later output reveals.
+//! It also answers the program's queries, so programs work without an attached viewer.
 //!
-//! What it does not do: images, left and right margins, lines of double size,
-//! national character sets. The viewers' terminal, xterm.js, has none of them
-//! but the last, and the two are compared in `xterm/`.
+//! A *viewer* is a terminal that displays the screen: xterm.js. The tests in `xterm/` compare the
+//! two. The crate does not support images, left and right margins, double-size lines or national
+//! character sets; of these, xterm.js supports only the last.
 
+mod charsets;
 mod grid;
 mod html;
 mod parser;
 mod screen;
+mod sgr;
 mod snapshot;
 mod terminal;
 mod width;
 
-pub use screen::{Export, ExportFormat, Screen, Scrollback, Size, Snapshot};
+pub use screen::{BoundedSnapshot, Export, ExportFormat, Screen, ScreenSize, ScrollbackLimits};
 
-/// The width of every character, as JSON for the viewers' terminal.
+/// Returns the widths of all characters as JSON: `{"0":[[first,last],..],"2":[..]}`.
 ///
-/// `{"0":[[first,last],..],"2":[..]}`, ranges of code points; all others take
-/// one column. A viewer with another table has other columns.
+/// The ranges contain code points; all other characters are one column wide. Viewers must use the
+/// same table, otherwise their columns differ from the screen's.
 pub fn widths_json() -> String {
     width::json()
 }

@@ -1,45 +1,45 @@
-//! Control sequences from bytes, one byte at a time, by the state machine that viewers use.
+//! The parser of control sequences: the state machine of xterm.js.
 //!
-//! The state can be written down as bytes ([`Parser::pending`]), so that a
-//! snapshot may be taken in the middle of a sequence or of a character.
+//! [`Parser::pending`] returns the state as bytes, so a snapshot may be taken in the middle of a
+//! sequence or of a character.
 
 mod params;
 mod utf8;
 
 pub(crate) use params::Params;
 
-use utf8::Next;
+use utf8::Decoded;
 
-/// Payload of a string (OSC, DCS) that is interpreted; longer ones are ignored.
+/// The longest payload of a string (OSC, DCS), in bytes; longer strings are ignored.
 ///
-/// A viewer that joins within a longer one is given a string that it ignores to
-/// its end; nothing of it reaches the screen.
+/// A snapshot inside a longer string contains the start of a string that viewers ignore up to its
+/// end, so nothing of the string reaches the screen.
 pub(crate) const STRING_LIMIT: usize = 64 * 1024;
-/// Text that is printed in one piece, in bytes.
+/// The longest run of text that is printed at once, in bytes; it bounds a step.
 const TEXT_BYTES: usize = 4096;
-/// Intermediate bytes that are told apart; no sequence has more than two.
+/// The number of collected bytes; no known sequence has more than two.
 const INTERMEDIATES: usize = 3;
 
-/// Means nothing by itself, but no character may be combined with one before it.
+/// CAN: it has no effect, except that the next character combines with nothing.
 const CANCEL: u8 = 0x18;
 
-/// What a sequence means is decided here.
-pub(crate) trait Actions {
-    /// So much was done that the parser stops after this byte.
-    fn is_tired(&self) -> bool;
-    /// Printable ASCII, at least one byte.
+/// The receiver of parsed output.
+pub(crate) trait SequenceHandler {
+    /// Returns `true` if the step has done enough work and the parser must return.
+    fn should_pause(&self) -> bool;
+    /// Prints printable ASCII, at least one byte.
     fn print_ascii(&mut self, text: &[u8]);
     fn print(&mut self, c: char);
-    /// A control character, C0 or C1.
+    /// Executes a control character, C0 or C1.
     fn control(&mut self, code: u8);
-    /// `collected` is the private marker, if any, and the intermediates.
+    /// Executes a control sequence; `collected` is the private marker and the intermediates.
     fn csi(&mut self, collected: &[u8], params: &Params, last: u8);
     fn escape(&mut self, collected: &[u8], last: u8);
     fn osc(&mut self, payload: &str, terminator: Terminator);
     fn dcs(&mut self, collected: &[u8], params: &Params, last: u8, payload: &str);
 }
 
-/// What ended a string, since an answer is ended the same way.
+/// The terminator of a string; the answer to a query must use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Terminator {
     Bell,
@@ -56,7 +56,7 @@ enum State {
     CsiParam,
     CsiIntermediate,
     CsiIgnore,
-    /// SOS, PM and APC, which nothing is done with.
+    /// SOS, PM and APC strings, which are ignored.
     Ignored,
     Osc,
     DcsEntry,
@@ -66,83 +66,97 @@ enum State {
     DcsPayload,
 }
 
-/// The state between two bytes.
+/// The state of the parser between two bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parser {
     state: State,
-    /// The beginning of a character, at most three bytes.
+    /// The start of a character, at most three bytes.
     partial: Vec<u8>,
+    /// The private marker, if any, and the intermediates of the current sequence.
     collected: Vec<u8>,
     params: Params,
+    /// The final byte of the current DCS sequence.
     last: u8,
     payload: String,
-    /// The payload went over the limit.
+    /// True if the payload exceeded the limit.
     overlong: bool,
 }
 
 impl Parser {
-    /// Interprets bytes until there are none or the actions are tired; returns those that are left.
+    /// Interprets bytes until the end or until the handler pauses; returns the remaining bytes.
     pub(crate) fn advance<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        actions: &mut impl Actions,
+        handler: &mut impl SequenceHandler,
     ) -> &'a [u8] {
-        bytes = self.finish_partial(bytes, actions);
+        bytes = self.finish_partial(bytes, handler);
         while let Some(&first) = bytes.first()
-            && !actions.is_tired()
+            && !handler.should_pause()
         {
+            // Two fast paths, for text and for digits: they are nearly all of a program's output.
             if self.state == State::Ground && matches!(first, 0x20..=0x7e) {
                 let most = &bytes[..bytes.len().min(TEXT_BYTES)];
                 let end = most.iter().position(|byte| !matches!(byte, 0x20..=0x7e));
                 let (text, rest) = bytes.split_at(end.unwrap_or(most.len()));
-                actions.print_ascii(text);
+                handler.print_ascii(text);
                 bytes = rest;
                 continue;
             }
+
             if matches!(self.state, State::CsiEntry | State::CsiParam) && first.is_ascii_digit() {
                 self.state = State::CsiParam;
                 self.params.digit(first - b'0');
                 bytes = &bytes[1..];
                 continue;
             }
+
             match utf8::next(bytes) {
-                Next::Char(c, len) => {
-                    self.step(c, actions);
+                Decoded::Char(c, len) => {
+                    self.step(c, handler);
                     bytes = &bytes[len..];
                 }
-                Next::Skip(len) => bytes = &bytes[len..],
-                Next::Partial => {
+                Decoded::Skip(len) => bytes = &bytes[len..],
+                // At most three bytes; the next call completes the character.
+                Decoded::Partial => {
                     self.partial.extend(bytes);
                     return &[];
                 }
             }
         }
+
         bytes
     }
 
-    /// Goes on with a character that began in an earlier call; returns the bytes after it.
-    fn finish_partial<'a>(&mut self, bytes: &'a [u8], actions: &mut impl Actions) -> &'a [u8] {
+    /// Completes a character that began in an earlier call; returns the bytes after it.
+    fn finish_partial<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        handler: &mut impl SequenceHandler,
+    ) -> &'a [u8] {
         let begun = self.partial.len();
         if begun == 0 || bytes.is_empty() {
             return bytes;
         }
+
+        // Four bytes are enough for any character. Bytes beyond it are decoded again by the caller.
         self.partial.extend(bytes.iter().take(4));
         let used = match utf8::next(&self.partial) {
-            Next::Char(c, len) => {
-                self.step(c, actions);
+            Decoded::Char(c, len) => {
+                self.step(c, handler);
                 len
             }
-            Next::Skip(len) => len,
-            Next::Partial => return &[],
+            Decoded::Skip(len) => len,
+            Decoded::Partial => return &[],
         };
+
         self.partial.clear();
         &bytes[used - begun..]
     }
 
-    /// Bytes that bring a parser at rest into this state, without any effect on the screen.
+    /// Returns the bytes that bring an idle parser to this state without any other effect.
     ///
-    /// At most a little more than [`STRING_LIMIT`]. A string that ran over the
-    /// limit is represented by the beginning of one that viewers ignore.
+    /// They are at most slightly longer than [`STRING_LIMIT`]. An overlong string is replaced by
+    /// the start of a string that viewers ignore.
     pub(crate) fn pending(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self.state {
@@ -153,8 +167,10 @@ impl Parser {
             }
             State::CsiEntry => out.extend(b"\x1b["),
             State::CsiParam | State::CsiIntermediate => self.write_sequence(b"\x1b[", &mut out),
+            // A second private marker is invalid, so the sequence is ignored up to its final byte.
             State::CsiIgnore => out.extend(b"\x1b[??"),
             State::Ignored => out.extend(b"\x1b_"),
+            // An unknown number: viewers ignore the string whatever follows.
             State::Osc if self.overlong => out.extend(b"\x1b]99999;"),
             State::Osc => {
                 out.extend(b"\x1b]");
@@ -170,6 +186,7 @@ impl Parser {
                 out.extend(self.payload.as_bytes());
             }
         }
+
         out.extend(&self.partial);
         out
     }
@@ -180,30 +197,34 @@ impl Parser {
             Some((marker @ b'<'..=b'?', rest)) => (Some(*marker), rest),
             _ => (None, &self.collected[..]),
         };
+
         out.extend(marker);
+        // Something must follow the opener, otherwise the viewer's parser is in the entry state.
         if !self.params.is_initial() || marker.is_none() && intermediates.is_empty() {
             self.params.write(out);
         }
+
         out.extend(intermediates);
     }
 
-    fn step(&mut self, c: char, actions: &mut impl Actions) {
+    fn step(&mut self, c: char, handler: &mut impl SequenceHandler) {
         let code = u32::from(c);
         match (self.state, code) {
-            (State::Osc, 0x07 | 0x18 | 0x1a | 0x1b | 0x9c) => self.end_osc(code, actions),
-            (State::DcsPayload, 0x18 | 0x1a | 0x1b | 0x9c) => self.end_dcs(code, actions),
+            // The terminators of strings come first: ESC also ends a string, and then starts ST.
+            (State::Osc, 0x07 | 0x18 | 0x1a | 0x1b | 0x9c) => self.end_osc(code, handler),
+            (State::DcsPayload, 0x18 | 0x1a | 0x1b | 0x9c) => self.end_dcs(code, handler),
             (_, 0x1b) => self.begin(State::Escape),
-            (_, 0x18 | 0x1a | 0x80..=0x9f) => self.anywhere(code, actions),
-            (State::Ground, _) => self.ground(c, actions),
+            (_, 0x18 | 0x1a | 0x80..=0x9f) => self.anywhere(code, handler),
+            (State::Ground, _) => self.ground(c, handler),
             (State::Osc | State::DcsPayload, _) => self.put(c),
-            (State::Escape | State::EscapeIntermediate, _) => self.escape(code, actions),
+            (State::Escape | State::EscapeIntermediate, _) => self.escape(code, handler),
             (State::CsiIgnore, 0x40..=0x7e) => self.state = State::Ground,
             (State::CsiEntry | State::CsiParam | State::CsiIntermediate | State::CsiIgnore, _) => {
-                self.csi(code, actions);
+                self.csi(code, handler);
             }
             (State::DcsEntry | State::DcsParam | State::DcsIntermediate, _) => self.dcs(code),
             (State::DcsIgnore, _) => {}
-            // A string of this kind ends at the first character beyond ASCII.
+            // As in xterm.js, such a string also ends at the first character beyond ASCII.
             (State::Ignored, 0xa0..) => self.state = State::Ground,
             (State::Ignored, _) => {}
         }
@@ -217,8 +238,8 @@ impl Parser {
         self.overlong = false;
     }
 
-    /// Cancel, substitute, and the C1 controls, which count in every state.
-    fn anywhere(&mut self, code: u32, actions: &mut impl Actions) {
+    /// Handles CAN, SUB and the C1 controls, which are effective in every state.
+    fn anywhere(&mut self, code: u32, handler: &mut impl SequenceHandler) {
         match code {
             0x90 => self.begin(State::DcsEntry),
             0x9b => self.begin(State::CsiEntry),
@@ -227,41 +248,45 @@ impl Parser {
             0x98 | 0x9e | 0x9f => self.state = State::Ignored,
             _ => {
                 self.state = State::Ground;
-                actions.control(byte(code));
+                handler.control(byte(code));
             }
         }
     }
 
-    fn ground(&mut self, c: char, actions: &mut impl Actions) {
+    fn ground(&mut self, c: char, handler: &mut impl SequenceHandler) {
         match u32::from(c) {
-            code @ ..0x20 => actions.control(byte(code)),
+            code @ ..0x20 => handler.control(byte(code)),
             0x7f => {}
-            _ => actions.print(c),
+            _ => handler.print(c),
         }
     }
 
+    /// Appends a character to the payload of a string.
     fn put(&mut self, c: char) {
         let control = u32::from(c) < 0x20;
         if self.overlong || control && self.state == State::Osc {
             return;
         }
+
         self.payload.push(c);
         if self.payload.len() > STRING_LIMIT {
+            // Frees the memory at once, since the string may continue for any length.
             self.payload = String::new();
             self.overlong = true;
         }
     }
 
+    /// Records a private marker or an intermediate byte.
     fn collect(&mut self, code: u32) {
         if self.collected.len() < INTERMEDIATES {
             self.collected.push(byte(code));
         }
     }
 
-    fn escape(&mut self, code: u32, actions: &mut impl Actions) {
+    fn escape(&mut self, code: u32, handler: &mut impl SequenceHandler) {
         let direct = self.state == State::Escape;
         match code {
-            ..0x20 => actions.control(byte(code)),
+            ..0x20 => handler.control(byte(code)),
             0x20..=0x2f => {
                 self.collect(code);
                 self.state = State::EscapeIntermediate;
@@ -272,17 +297,17 @@ impl Parser {
             0x58 | 0x5e | 0x5f if direct => self.state = State::Ignored,
             0x30..=0x7e => {
                 self.state = State::Ground;
-                actions.escape(&self.collected, byte(code));
+                handler.escape(&self.collected, byte(code));
             }
             0x7f if direct => {}
             _ => self.state = State::Ground,
         }
     }
 
-    fn csi(&mut self, code: u32, actions: &mut impl Actions) {
+    fn csi(&mut self, code: u32, handler: &mut impl SequenceHandler) {
         use State::{CsiEntry, CsiIgnore, CsiIntermediate, CsiParam, Ground};
         match (self.state, code) {
-            (_, ..0x20) => actions.control(byte(code)),
+            (_, ..0x20) => handler.control(byte(code)),
             (CsiIgnore, _) => {}
             (_, 0x20..=0x2f) => {
                 self.collect(code);
@@ -299,7 +324,7 @@ impl Parser {
             (_, 0x30..=0x3f) => self.state = CsiIgnore,
             (_, 0x40..=0x7e) => {
                 self.state = Ground;
-                actions.csi(&self.collected, &self.params, byte(code));
+                handler.csi(&self.collected, &self.params, byte(code));
             }
             (CsiEntry | CsiParam, 0x7f) => {}
             _ => self.state = Ground,
@@ -339,26 +364,28 @@ impl Parser {
         }
     }
 
-    fn end_osc(&mut self, code: u32, actions: &mut impl Actions) {
+    fn end_osc(&mut self, code: u32, handler: &mut impl SequenceHandler) {
+        // CAN and SUB cancel the string.
         if !self.overlong && !matches!(code, 0x18 | 0x1a) {
             let terminator =
                 if code == 0x07 { Terminator::Bell } else { Terminator::StringTerminator };
-            actions.osc(&self.payload, terminator);
+            handler.osc(&self.payload, terminator);
         }
-        actions.control(CANCEL);
+
+        handler.control(CANCEL);
         self.begin(if code == 0x1b { State::Escape } else { State::Ground });
     }
 
-    fn end_dcs(&mut self, code: u32, actions: &mut impl Actions) {
+    fn end_dcs(&mut self, code: u32, handler: &mut impl SequenceHandler) {
         if !self.overlong && !matches!(code, 0x18 | 0x1a) {
-            actions.dcs(&self.collected, &self.params, self.last, &self.payload);
+            handler.dcs(&self.collected, &self.params, self.last, &self.payload);
         }
-        actions.control(CANCEL);
+        handler.control(CANCEL);
         self.begin(if code == 0x1b { State::Escape } else { State::Ground });
     }
 }
 
-/// Only called with codes below 0x100.
+/// Returns the code as a byte; callers pass codes below 0x100 only.
 fn byte(code: u32) -> u8 {
     code.to_le_bytes()[0]
 }

@@ -1,8 +1,8 @@
-//! The screen as its callers see it.
+//! The public interface of a screen.
 
 use std::fmt;
 
-use crate::grid::history::HistoryLimits;
+pub use crate::grid::history::ScrollbackLimits;
 use crate::parser::Parser;
 use crate::snapshot;
 use crate::terminal::Terminal;
@@ -11,42 +11,35 @@ pub use export::{Export, ExportFormat};
 mod export;
 mod state;
 
-/// Memory of the history of a screen that names no other bound.
+/// The default memory limit of the history.
 const DEFAULT_SCROLLBACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// A terminal's size in character cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Columns; a screen has at least 2.
+pub struct ScreenSize {
+    /// The number of columns; at least 2.
     pub cols: u16,
-    /// Rows; a screen has at least 1.
+    /// The number of rows; at least 1.
     pub rows: u16,
 }
 
-/// The most history that a screen keeps; what exceeds either bound is dropped from the old end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scrollback {
-    /// Lines.
-    pub lines: usize,
-    /// Memory of the packed lines, with the hyperlinks in them.
-    pub bytes: usize,
-}
-
-/// The bytes that give a screen to a terminal of the same size.
+/// A snapshot of limited size; see [`Screen::snapshot_within`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// They begin with a full reset, and ask no query.
+pub struct BoundedSnapshot {
+    /// The snapshot; it starts with a full reset and contains no query.
     pub bytes: Vec<u8>,
-    /// Lines of the history, the oldest ones, that are not in them.
+    /// The number of the oldest history lines that the snapshot omits.
     pub history_omitted: usize,
 }
 
-/// What a terminal shows, kept up to date from the bytes that are printed to it.
+/// The screen of a terminal, updated from a program's output.
+///
+/// A snapshot may be taken after any byte, here inside an escape sequence:
 ///
 /// ```
-/// use rejoin_screen::{Screen, Size};
+/// use rejoin_screen::{Screen, ScreenSize};
 ///
-/// let size = Size { cols: 80, rows: 24 };
+/// let size = ScreenSize { cols: 80, rows: 24 };
 /// let mut screen = Screen::new(size, 1000);
 /// screen.feed(b"\x1b[1mhello\x1b[m \x1b[");
 ///
@@ -56,16 +49,16 @@ pub struct Snapshot {
 /// assert!(late.text().starts_with("hello world"));
 /// ```
 ///
-/// It follows xterm.js 6 in every function of it, quirks included, so that a
-/// viewer that was restored and one that never left go on alike. It interprets
-/// nothing that xterm.js ignores, but for queries, which it answers.
+/// The screen behaves like xterm.js 6, quirks included, so a restored viewer continues exactly like
+/// one that never disconnected. It ignores everything that xterm.js ignores, except for queries,
+/// which it answers.
 #[derive(Clone)]
 pub struct Screen {
     parser: Parser,
     terminal: Terminal,
 }
 
-/// Shows the complete state, a line for each row.
+/// Writes the complete state, one line for each row.
 impl fmt::Debug for Screen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         state::describe(&self.parser, &self.terminal)
@@ -74,7 +67,7 @@ impl fmt::Debug for Screen {
     }
 }
 
-/// Equal screens show the same, and go on alike whatever is fed to them.
+/// Equal screens display the same, now and after any further output.
 impl PartialEq for Screen {
     fn eq(&self, other: &Self) -> bool {
         let [one, two] =
@@ -84,117 +77,133 @@ impl PartialEq for Screen {
 }
 
 impl Screen {
-    /// Creates a blank screen that keeps at most `scrollback_lines` of history.
-    pub fn new(size: Size, scrollback_lines: usize) -> Self {
-        let scrollback = Scrollback { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
+    /// Creates a blank screen with at most `scrollback_lines` of history, in at most 16 MiB.
+    pub fn new(size: ScreenSize, scrollback_lines: usize) -> Self {
+        let scrollback =
+            ScrollbackLimits { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
         Self::with_scrollback(size, scrollback)
     }
 
-    /// Creates a blank screen with this bound of its history.
-    pub fn with_scrollback(size: Size, scrollback: Scrollback) -> Self {
+    /// Creates a blank screen with these limits of the history.
+    pub fn with_scrollback(size: ScreenSize, scrollback: ScrollbackLimits) -> Self {
         let (cols, rows) = cells(size);
-        let limits = HistoryLimits { lines: scrollback.lines, bytes: scrollback.bytes };
-        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, limits) }
+        Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, scrollback) }
     }
 
-    /// Interprets output; any split of the bytes gives the same screen.
+    /// Interprets output; it may be split at any byte.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while let Some(rest) = self.step(bytes) {
             bytes = rest;
         }
     }
 
-    /// Interprets a part of the output that takes well below a millisecond.
+    /// Interprets a part of the output, for well below a millisecond.
     ///
-    /// Returns what is left for the next step, which may be needed even for no bytes; `None` when
-    /// all is done. Until then only the size and the title are known.
+    /// Returns the rest for the next step, which may be an empty slice, or `None` when everything
+    /// is done. Until then, only the size and the title are valid.
     pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        self.terminal.rest();
-        if !self.terminal.go_on() {
+        self.terminal.begin_step();
+        if !self.terminal.continue_reflow() {
             return Some(bytes);
         }
+
+        // The sweep comes after the output: between steps, all extras in use are in cells or the
+        // pen.
         let rest = self.parser.advance(bytes, &mut self.terminal);
         self.terminal.sweep();
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// Changes the size; the lines of the normal buffer are wrapped anew.
+    /// Changes the size and rewraps the lines of the normal buffer.
     ///
-    /// Viewers wrap theirs alike, but what they had beyond the screen's
-    /// scrollback may differ: send a snapshot after a change of columns.
-    pub fn resize(&mut self, size: Size) {
+    /// Viewers rewrap in the same way, but their scrollback may be longer than the screen's. Send
+    /// them a snapshot after a change of columns.
+    pub fn resize(&mut self, size: ScreenSize) {
         self.begin_resize(size);
         self.feed(b"");
     }
 
-    /// Begins to change the size; the next [steps](Self::step) do the rest.
-    pub fn begin_resize(&mut self, size: Size) {
+    /// Starts a change of size; the next [steps](Self::step) finish it.
+    pub fn begin_resize(&mut self, size: ScreenSize) {
         let (cols, rows) = cells(size);
         self.terminal.begin_resize(cols, rows);
     }
 
-    /// The size in cells.
-    pub fn size(&self) -> Size {
+    /// Returns the size.
+    pub fn size(&self) -> ScreenSize {
         let small = |cells: usize| u16::try_from(cells).unwrap_or(u16::MAX);
-        Size { cols: small(self.terminal.cols), rows: small(self.terminal.rows) }
+        ScreenSize { cols: small(self.terminal.cols), rows: small(self.terminal.rows) }
     }
 
-    /// The title that the program set last, empty if none.
+    /// Returns the title that the program set, or an empty string.
     pub fn title(&self) -> &str {
         &self.terminal.title
     }
 
-    /// Takes the answers to queries since the last call, to be written to the PTY.
+    /// Returns the answers to queries since the last call; the caller writes them to the PTY.
     ///
-    /// One for each query that is understood, whoever is attached; so viewers
-    /// must not answer any.
+    /// Each known query gets exactly one answer, so viewers must not answer any.
     pub fn take_answers(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.terminal.answers)
     }
 
-    /// Bytes that give this screen to a terminal of the same size.
+    /// Returns the bytes that bring a terminal of the same size to this state.
     ///
-    /// They begin with a full reset, ask no query, and may be taken after any
-    /// byte: what follows in the output can follow them. The cost depends on
-    /// the screen and on `history_lines`, the most lines above the screen.
+    /// The snapshot starts with a full reset and contains no query. It may be taken after any byte
+    /// of output; the rest of the output continues it. The cost depends on the screen and on
+    /// `history_lines`, not on the output so far.
     pub fn snapshot(&self, history_lines: usize) -> Vec<u8> {
-        let mut bytes = snapshot::of(&self.terminal, history_lines);
+        let mut bytes = snapshot::unbounded(&self.terminal, history_lines);
         bytes.extend(self.parser.pending());
         bytes
     }
 
-    /// The same in at most `max_bytes`, at least 128 KiB, with as much of the history as fits.
+    /// Returns a snapshot of at most `max_bytes`, with as much history as fits.
     ///
-    /// A screen that does not fit is drawn without attributes, and if need be without the ends of
-    /// its rows.
-    pub fn snapshot_within(&self, max_bytes: usize) -> Snapshot {
+    /// ```
+    /// use rejoin_screen::{Screen, ScreenSize};
+    ///
+    /// let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
+    /// screen.feed("a line\r\n".repeat(1000).as_bytes());
+    ///
+    /// let snapshot = screen.snapshot_within(128 * 1024);
+    /// assert!(snapshot.bytes.len() <= 128 * 1024);
+    /// assert_eq!(snapshot.history_omitted, 0);
+    /// ```
+    ///
+    /// `max_bytes` must be at least 128 KiB. A screen that does not fit is drawn without attributes
+    /// and, if necessary, with shortened rows.
+    pub fn snapshot_within(&self, max_bytes: usize) -> BoundedSnapshot {
         let pending = self.parser.pending();
         let (mut bytes, history_omitted) =
-            snapshot::within(&self.terminal, max_bytes.saturating_sub(pending.len()));
+            snapshot::bounded(&self.terminal, max_bytes.saturating_sub(pending.len()));
         bytes.extend(pending);
-        Snapshot { bytes, history_omitted }
+        BoundedSnapshot { bytes, history_omitted }
     }
 
-    /// The visible text, one line a row, without trailing blanks.
+    /// Returns the visible text, one line per row, without trailing blanks.
     pub fn text(&self) -> String {
         let chunks = Export::new(self.clone(), ExportFormat::Text).flatten().collect();
         String::from_utf8(chunks).unwrap_or_default()
     }
 
-    /// What is visible as a `<pre>` with styles of its own, for a page or a mail.
+    /// Returns the visible screen as a self-contained `<pre>` element, for a page or an e-mail.
     ///
-    /// Whatever was printed: it holds no script, and no link but to `http://` and `https://`.
+    /// Whatever the program printed, the element contains no script, and links only to `http://`
+    /// and `https://`.
     pub fn html(&self) -> String {
         let chunks = Export::new(self.clone(), ExportFormat::Html).flatten().collect();
         String::from_utf8(chunks).unwrap_or_default()
     }
 
-    /// A copy of the screen that is written in pieces; the history is shared, not copied.
+    /// Returns a copy of the screen that is written in pieces.
+    ///
+    /// The history is shared, not copied.
     pub fn export(&self, format: ExportFormat) -> Export {
         Export::new(self.clone(), format)
     }
 }
 
-fn cells(size: Size) -> (usize, usize) {
+fn cells(size: ScreenSize) -> (usize, usize) {
     (usize::from(size.cols).max(2), usize::from(size.rows).max(1))
 }

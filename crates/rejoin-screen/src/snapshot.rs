@@ -1,15 +1,13 @@
-//! The bytes that give a screen to a fresh terminal.
+//! Snapshots: the bytes that bring a new terminal to a screen's state.
 //!
-//! The order matters: content first, while all modes are in their initial
-//! state; then what moves the cursor (tab stops, region, origin mode); then the
-//! other modes; at last the cursor, and if need be the character before it once
-//! more, because a cursor that waits at the margin and a character that may be
-//! combined or repeated are states that only printing brings about.
+//! The order matters. First comes the content, while all modes have their initial state. Then come
+//! the settings that move the cursor (tab stops, region, origin mode), then the other modes, and at
+//! last the cursor. The character before the cursor may be printed again: a pending wrap, and a
+//! character that the next one may combine with, are states that only printing causes.
 
 mod cursor;
 mod painter;
 mod settings;
-pub(crate) mod sgr;
 
 use crate::grid::buffer::{Buffer, SavedCursor};
 use crate::grid::cell::{Attributes, Cell};
@@ -18,115 +16,127 @@ use crate::grid::row::Row;
 use crate::terminal::Terminal;
 use painter::Painter;
 
-/// Extras of the history's rows that are looked up before they are forgotten.
+/// The size of the table of history extras at which it is cleared.
 const MAX_EXTRAS: usize = 1024;
-/// What is added to a row of the history at most when it follows another one.
+/// The most bytes that separate a row from the one above.
 const ROW_BYTES: usize = 16;
+/// The most bytes that separate a continued row from the one above.
 const WRAPPED_ROW_BYTES: usize = 64;
 
-/// Cancels a sequence that the viewer may be in, and resets it.
+/// Cancels any sequence that the viewer has started, and resets the viewer.
 const RESET: &[u8] = b"\x18\x1bc";
-/// What a reset leaves in xterm.js: line feed mode and the palette.
+/// Resets what a reset of xterm.js keeps: line feed mode and the palette.
 const RESET_MORE: &[u8] = b"\x1b[20l\x1b]104\x07\x1b]110\x07\x1b]111\x07\x1b]112\x07";
 
-/// All but the bytes that the parser holds, with so many lines of history.
-pub(crate) fn of(terminal: &Terminal, history_lines: usize) -> Vec<u8> {
-    Sequence::new(terminal, history_lines, Painter::new(terminal.cols)).whole(terminal)
+/// Returns a snapshot with up to `history_lines`, without the parser's pending bytes.
+pub(crate) fn unbounded(terminal: &Terminal, history_lines: usize) -> Vec<u8> {
+    SnapshotWriter::new(terminal, history_lines, Painter::new(terminal.cols)).finish(terminal)
 }
 
-/// The same in at most `max_bytes`, with as much of the history as fits, and its lines that do not.
+/// Returns a snapshot of at most `max_bytes`, and the number of history lines that do not fit.
 ///
-/// A screen that does not fit is drawn without attributes, and if need be without the ends of
-/// its rows.
-pub(crate) fn within(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize) {
+/// A screen that does not fit is drawn without attributes and, if necessary, with shortened rows.
+pub(crate) fn bounded(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize) {
     let all = terminal.normal.history.len();
-    let bounded = |lines| {
-        Sequence::new(terminal, lines, Painter::new(terminal.cols)).bounded(terminal, max_bytes)
+    let with_history = |lines| {
+        SnapshotWriter::new(terminal, lines, Painter::new(terminal.cols))
+            .finish_within(terminal, max_bytes)
     };
-    let Some(screen) = bounded(0) else {
+
+    // Without history first: the screen itself has priority.
+    let Some(screen) = with_history(0) else {
         let rows = terminal.normal.rows.len() + terminal.alternate.rows.len();
         let around = terminal.cols * ROW_BYTES + max_bytes / 8;
         let share = max_bytes.saturating_sub(around) / rows;
         let plain = Painter::plain(terminal.cols, share);
-        return (Sequence::new(terminal, 0, plain).whole(terminal), all);
+        return (SnapshotWriter::new(terminal, 0, plain).finish(terminal), all);
     };
+
     let mut lines = fitting(terminal, max_bytes - screen.len());
+    // `fitting` is an estimate. If it was too high, fewer lines are tried.
     while lines > 0 {
-        if let Some(bytes) = bounded(lines) {
+        if let Some(bytes) = with_history(lines) {
             return (bytes, all - lines);
         }
+
         lines /= 2;
     }
+
     (screen, all)
 }
 
-/// The newest lines of the history that take about so many bytes.
+/// Returns the number of the newest history lines that take about `max_bytes`.
 fn fitting(terminal: &Terminal, max_bytes: usize) -> usize {
     let history = &terminal.normal.history;
     let mut extras = Extras::default();
     let mut bytes = 0;
+
     for line in (0..history.len()).rev() {
         let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
         let mut painter = Painter::new(terminal.cols);
         painter.row(&extras, None, &row);
         let around = if row.wrapped { WRAPPED_ROW_BYTES } else { ROW_BYTES };
         bytes += painter.take().len() + around;
+
         if bytes > max_bytes {
             return history.len() - line - 1;
         }
+
         if extras.len() > MAX_EXTRAS {
             extras = Extras::default();
         }
     }
+
     history.len()
 }
 
-/// A snapshot that is written row by row.
+/// A writer that produces a snapshot row by row.
 #[derive(Debug)]
-pub(crate) struct Sequence {
+pub(crate) struct SnapshotWriter {
     painter: Painter,
-    stage: Stage,
-    /// Lines of the history that are painted.
+    stage: SnapshotStage,
+    /// The number of history lines to paint.
     history: usize,
-    /// The row that was painted last, if the next one is painted below it.
+    /// The last painted row, if the next one is painted below it.
     above: Option<Row>,
-    /// The extras of the row above, if it is of the history.
+    /// The extras of history rows.
     extras: Extras,
 }
 
-/// What is written next.
+/// The next part to write.
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+enum SnapshotStage {
     Head,
-    /// This many lines of the history are left.
+    /// A history row; the number of remaining ones.
     History(usize),
-    /// The row of the normal buffer.
+    /// A row of the normal buffer.
     Normal(usize),
-    /// The row of the alternate buffer.
+    /// A row of the alternate buffer.
     Alternate(usize),
     Tail,
 }
 
-impl Sequence {
-    /// With at most so many lines of history.
+impl SnapshotWriter {
+    /// Creates a writer that includes at most `history_lines`.
     pub(crate) fn new(terminal: &Terminal, history_lines: usize, painter: Painter) -> Self {
         let history = history_lines.min(terminal.normal.history.len());
         let extras = Extras::default();
-        Self { painter, stage: Stage::Head, history, above: None, extras }
+        Self { painter, stage: SnapshotStage::Head, history, above: None, extras }
     }
 
-    /// All of it, history included, without bounds.
+    /// Creates a writer that includes the complete history.
     pub(crate) fn full(terminal: &Terminal) -> Self {
         Self::new(terminal, usize::MAX, Painter::new(terminal.cols))
     }
 
-    fn whole(mut self, terminal: &Terminal) -> Vec<u8> {
+    /// Writes the snapshot.
+    fn finish(mut self, terminal: &Terminal) -> Vec<u8> {
         while self.step(terminal) {}
         self.take()
     }
 
-    /// The same, unless it takes more bytes; then it stops at the row that is too much.
-    fn bounded(mut self, terminal: &Terminal, max_bytes: usize) -> Option<Vec<u8>> {
+    /// Writes the snapshot; returns `None` as soon as it exceeds `max_bytes`.
+    fn finish_within(mut self, terminal: &Terminal, max_bytes: usize) -> Option<Vec<u8>> {
         while self.step(terminal) {
             if self.painter.len() > max_bytes {
                 return None;
@@ -135,48 +145,53 @@ impl Sequence {
         Some(self.take()).filter(|bytes| bytes.len() <= max_bytes)
     }
 
-    /// What was written since the last call.
+    /// Returns the bytes written since the last call.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.painter.take()
     }
 
-    /// Writes the next row; returns whether there is more. The terminal is the same each time.
+    /// Writes the next row; returns `true` if more follow.
+    ///
+    /// The terminal must be the same, unchanged, at each call.
     pub(crate) fn step(&mut self, terminal: &Terminal) -> bool {
         match self.stage {
-            Stage::Head => {
+            SnapshotStage::Head => {
                 self.head(terminal);
-                self.stage = Stage::History(self.history);
+                self.stage = SnapshotStage::History(self.history);
             }
-            Stage::History(0) => self.stage = Stage::Normal(0),
-            Stage::History(left) => {
+            SnapshotStage::History(0) => self.stage = SnapshotStage::Normal(0),
+            SnapshotStage::History(left) => {
                 let line = terminal.normal.history.len() - left;
                 if self.extras.len() > MAX_EXTRAS {
                     self.extras = Extras::default();
                 }
+
                 let row = terminal.normal.history.row(line, terminal.cols, &mut self.extras);
                 if let Some(row) = row {
                     self.painter.row(&self.extras, self.above.as_ref(), &row);
                     self.above = Some(row);
                 }
-                self.stage = Stage::History(left - 1);
+
+                self.stage = SnapshotStage::History(left - 1);
             }
-            Stage::Normal(y) if y < painted(&terminal.normal, self.history) => {
+            SnapshotStage::Normal(y) if y < painted(&terminal.normal, self.history) => {
                 self.screen_row(terminal, &terminal.normal.rows[y]);
-                self.stage = Stage::Normal(y + 1);
+                self.stage = SnapshotStage::Normal(y + 1);
             }
-            Stage::Normal(_) => {
+            SnapshotStage::Normal(_) => {
                 self.stage = self.after_normal(terminal);
             }
-            Stage::Alternate(y) if y < painted(&terminal.alternate, 0) => {
+            SnapshotStage::Alternate(y) if y < painted(&terminal.alternate, 0) => {
                 self.screen_row(terminal, &terminal.alternate.rows[y]);
-                self.stage = Stage::Alternate(y + 1);
+                self.stage = SnapshotStage::Alternate(y + 1);
             }
-            Stage::Alternate(_) => self.stage = Stage::Tail,
-            Stage::Tail => {
+            SnapshotStage::Alternate(_) => self.stage = SnapshotStage::Tail,
+            SnapshotStage::Tail => {
                 self.tail(terminal);
                 return false;
             }
         }
+
         true
     }
 
@@ -184,9 +199,12 @@ impl Sequence {
         self.painter.bytes(RESET);
         self.painter.bytes(RESET_MORE);
         settings::title_and_palette(&mut self.painter, terminal);
+
+        // The alternate buffer's saved cursor goes first, while no content can be disturbed.
         if !terminal.modes.alternate {
             hidden_saved_cursor(&mut self.painter, terminal.alternate.saved);
         }
+
         if continues(&terminal.normal, self.history) {
             self.painter.continue_on_next_row(&terminal.extras, Cell::BLANK);
         }
@@ -197,27 +215,31 @@ impl Sequence {
         self.above = Some(row.clone());
     }
 
-    fn after_normal(&mut self, terminal: &Terminal) -> Stage {
+    fn after_normal(&mut self, terminal: &Terminal) -> SnapshotStage {
         let painter = &mut self.painter;
         if continues(&terminal.normal, self.history) {
-            // The line that row was made to continue.
+            // Drop the blank row that `head` created for the first row to continue.
             painter.bytes(b"\x1b[3J");
         }
+
         if !terminal.modes.alternate {
-            return Stage::Tail;
+            return SnapshotStage::Tail;
         }
+
         settings::of_buffer(painter, &terminal.normal);
         saved_cursor(painter, terminal.normal.saved, b"\x1b[?1049h");
         if painter.background_is_set() {
-            painter.style(Attributes::default(), Default::default(), None);
+            painter.set_pen(Attributes::default(), Default::default(), None);
             painter.bytes(b"\x1b[2J");
         }
+
         painter.bytes(b"\x1b[H");
         self.above = None;
         if continues(&terminal.alternate, 0) {
             painter.continue_on_next_row(&terminal.extras, Cell::BLANK);
         }
-        Stage::Alternate(0)
+
+        SnapshotStage::Alternate(0)
     }
 
     fn tail(&mut self, terminal: &Terminal) {
@@ -225,21 +247,25 @@ impl Sequence {
         painter.draw_attributes();
         let buffer = terminal.buffer();
         settings::of_buffer(painter, buffer);
+
         if !buffer.saved.is_initial() {
             saved_cursor(painter, buffer.saved, b"\x1b7");
         }
+
         settings::charsets(painter, terminal);
         settings::modes(painter, &terminal.modes);
         cursor::place(painter, terminal);
     }
 }
 
-/// The first row is one that continues another which is not painted.
+/// Returns `true` if the first row continues a row that is not painted.
 fn continues(buffer: &Buffer, history: usize) -> bool {
     history == 0 && buffer.rows[0].wrapped
 }
 
-/// How many rows are painted: all if others scroll out above them, else the used ones.
+/// Returns the number of rows to paint.
+///
+/// All rows are painted if history rows must scroll out above them, otherwise only the used ones.
 fn painted(buffer: &Buffer, history: usize) -> usize {
     if history > 0 || continues(buffer, history) {
         return buffer.rows.len();
@@ -248,26 +274,26 @@ fn painted(buffer: &Buffer, history: usize) -> usize {
     buffer.rows.iter().rposition(used).map_or(0, |last| last + 1)
 }
 
-/// The saved cursor of the alternate buffer outlives its rows.
+/// Saves the alternate buffer's cursor while that buffer is hidden; it outlives the buffer's rows.
 fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
     if !saved.is_initial() {
         painter.bytes(b"\x1b[?47h");
         saved_cursor(painter, saved, b"\x1b7");
-        painter.style(Attributes::default(), Default::default(), None);
+        painter.set_pen(Attributes::default(), Default::default(), None);
         painter.bytes(b"\x1b[?47l\x1b[H");
     }
 }
 
-/// Goes where the saved cursor is, and saves it by `sequence`.
+/// Moves to the saved cursor and saves it with `sequence`.
 fn saved_cursor(painter: &mut Painter, saved: SavedCursor, sequence: &[u8]) {
     painter.go_to(saved.x, saved.row());
-    painter.style(saved.attributes, Default::default(), None);
+    painter.set_pen(saved.attributes, Default::default(), None);
     painter.designate(0, saved.charset);
     painter.bytes(sequence);
     painter.designate(0, Default::default());
 }
 
-/// A buffer's own settings are those of a fresh one.
+/// Returns `true` if the scroll region is the whole screen.
 pub(crate) fn has_default_region(buffer: &Buffer, rows: usize) -> bool {
     (buffer.top, buffer.bottom) == (0, rows - 1)
 }

@@ -1,19 +1,18 @@
-//! The terminal that the parsed output acts on; it behaves as the viewers' terminal does.
+//! The terminal: the state that parsed output changes, with the behaviour of xterm.js.
 
 use std::collections::BTreeMap;
 
+use crate::charsets::Charsets;
 use crate::grid::buffer::Buffer;
 use crate::grid::cell::Cell;
 use crate::grid::extras::Extras;
-use crate::grid::history::HistoryLimits;
+use crate::grid::history::ScrollbackLimits;
 use crate::grid::reflow::Reflow;
-use crate::parser::{Actions, Params, Terminator};
-use charsets::Charsets;
+use crate::parser::{Params, SequenceHandler, Terminator};
 use modes::Modes;
 use pen::Pen;
 
 mod answers;
-pub(crate) mod charsets;
 mod cursor;
 mod edit;
 mod escape;
@@ -25,12 +24,14 @@ mod print;
 mod resize;
 mod sgr;
 
-/// Titles that programs put aside; the oldest is forgotten, as in viewers.
-const TITLES: usize = 10;
+/// The number of saved titles; xterm.js also drops the oldest.
+const MAX_SAVED_TITLES: usize = 10;
 
-/// Cells that one step of interpretation changes, roughly: well below a millisecond.
+/// The approximate number of cells that one step changes: well below a millisecond of work.
+///
+/// It bounds the delay that one terminal causes to others on the same thread.
 pub(crate) const STEP_WORK: usize = 16 * 1024;
-/// Bytes of a title; of a longer one the beginning is kept.
+/// The longest title, in bytes; longer ones are cut.
 const TITLE_LIMIT: usize = 1024;
 
 /// The state of a terminal.
@@ -45,23 +46,24 @@ pub(crate) struct Terminal {
     pub(crate) charsets: Charsets,
     pub(crate) extras: Extras,
     pub(crate) title: String,
+    /// The saved titles, the newest last.
     pub(crate) titles: Vec<String>,
-    /// Colours that programs changed, by number; 256 and on: text, background, cursor.
+    /// The changed colours by number; 256 to 258 are text, background and cursor.
     pub(crate) palette: BTreeMap<usize, [u8; 3]>,
-    /// Width of the character printed just before, 0 if anything came after it.
+    /// The width of the last printed character, or 0 if anything followed it.
     ///
-    /// Only such a character is combined with the next one, and repeated by REP.
+    /// Only while it is set can the next character combine with that one, or REP repeat it.
     pub(crate) preceding: usize,
     pub(crate) answers: Vec<u8>,
-    /// Cells that were changed since the last [`Self::rest`], roughly.
+    /// The approximate number of cells changed since the last [`Self::begin_step`].
     work: usize,
-    /// A change of columns that is under way; the normal buffer has no rows meanwhile.
+    /// A pending change of columns; it owns the rows of the normal buffer meanwhile.
     reflow: Option<Box<Reflow>>,
 }
 
 impl Terminal {
-    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
-        let mut alternate = Buffer::new(cols, rows, HistoryLimits::default());
+    pub(crate) fn new(cols: usize, rows: usize, limits: ScrollbackLimits) -> Self {
+        let mut alternate = Buffer::new(cols, rows, ScrollbackLimits::default());
         alternate.hide(cols, rows);
         Self {
             cols,
@@ -82,13 +84,14 @@ impl Terminal {
         }
     }
 
-    /// Begins the next step.
-    pub(crate) fn rest(&mut self) {
+    /// Starts a step: resets the count of work.
+    pub(crate) fn begin_step(&mut self) {
         self.work = 0;
     }
 
-    /// RIS. The title and the colours stay, as in viewers.
+    /// Executes a full reset (RIS); the title and the colours stay, as in xterm.js.
     fn reset(&mut self) {
+        // The history is dropped too, as in xterm.js.
         let limits = self.normal.history.limits();
         let fresh = Self::new(self.cols, self.rows, limits);
         let old = std::mem::replace(self, fresh);
@@ -108,38 +111,42 @@ impl Terminal {
         if self.modes.alternate { &mut self.alternate } else { &mut self.normal }
     }
 
-    /// The character that the next one may be combined with, and its column.
+    /// Returns the column and the cell of the character that the next one may combine with.
     pub(crate) fn last_printed(&self) -> Option<(usize, Cell)> {
         let buffer = self.buffer();
         let x = buffer.x.checked_sub(self.preceding).filter(|_| self.preceding > 0)?;
         let cell = buffer.rows[buffer.y].get(x);
-        // After a change of size it may be another one than was printed.
+        // After a change of size, the cell may be a different one.
         let printed = cell.width() == self.preceding
             && cell.char().is_some_and(|c| self.charsets.map(c) == c);
+
         let attributes = cell.attributes();
         let same = attributes.plain() == self.pen.attributes.plain()
             && self.extras.same_style(attributes.extra, self.pen.attributes.extra);
+
         (printed && same).then_some((x, cell))
     }
 
-    /// The cell that erasing leaves: empty, in the background of the pen.
-    fn erased(&self) -> Cell {
+    /// Returns the cell that erasing leaves: empty, with the background of the pen.
+    fn erased_cell(&self) -> Cell {
         Cell::empty(self.pen.attributes.erased())
     }
 
-    /// Frees extras that no cell has; cheap enough to be called after each piece of output.
+    /// Frees unused extras; cheap enough for a call after each piece of output.
     pub(crate) fn sweep(&mut self) {
         if !self.extras.wants_sweep(self.rows) {
             return;
         }
+
+        // The history is not visited: its packed lines do not refer to the table.
         let rows = self.normal.rows.iter().chain(&self.alternate.rows);
         let cells = rows.flat_map(|row| row.stored().iter().map(|cell| cell.extra()));
         self.extras.sweep(cells.chain([self.pen.attributes.extra]));
     }
 }
 
-impl Actions for Terminal {
-    fn is_tired(&self) -> bool {
+impl SequenceHandler for Terminal {
+    fn should_pause(&self) -> bool {
         self.work >= STEP_WORK
     }
 
@@ -164,10 +171,12 @@ impl Actions for Terminal {
             0x88 => self.set_tab(),
             _ => {}
         }
+
         self.preceding = 0;
     }
 
     fn csi(&mut self, collected: &[u8], params: &Params, last: u8) {
+        // One unit covers the parsing. Functions that touch many cells add their own.
         self.work += 1;
         self.control_sequence(collected, params, last);
         self.preceding = 0;
@@ -184,6 +193,7 @@ impl Actions for Terminal {
     }
 
     fn dcs(&mut self, collected: &[u8], params: &Params, last: u8, payload: &str) {
+        // None of the known queries has parameters.
         if params.get(0) == 0 {
             self.device_control(collected, last, payload);
         }

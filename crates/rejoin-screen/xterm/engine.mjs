@@ -1,4 +1,4 @@
-// The crate's example program as a function: from output to snapshot.
+// Snapshots from the crate's example program.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -13,12 +13,12 @@ export class Engine {
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** The snapshot of a screen that was fed `output`, then resized, then fed `then`. */
+  /** Returns the snapshot of a screen that is fed `output`, resized, and fed `then`. */
   async snapshot({ cols, rows, output, resize, then = Buffer.alloc(0), history }) {
     const request = { cols, rows, output: hex(output), resize, then: hex(then), history };
     this.#process.stdin.write(JSON.stringify(request) + '\n');
     const { value, done } = await this.#lines.next();
-    if (done) throw new Error('the engine ended');
+    if (done) throw new Error('the example program `snapshot` ended');
     return Buffer.from(value, 'hex');
   }
 

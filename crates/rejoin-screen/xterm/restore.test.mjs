@@ -1,4 +1,4 @@
-// Each named case: a terminal that was restored must equal the one that never left, then and later.
+// Each named case: a restored terminal equals the original one, at once and after more output.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -28,10 +28,10 @@ for (const named of cases) {
       if (named.resize) original.terminal.resize(cols, rows);
       await original.write(then);
       const restored = new Viewer({ cols, rows });
-      // What was shown before must leave no trace.
+      // The snapshot must remove every trace of this previous state.
       await restored.write('\x1b[?1049h\x1b[4h\x1b[31;44mold\x1b]0;old\x07\x1b]4;7;#123456\x07\x1b[?25l\x1b[?1003h\x1b[');
       await restored.write(snapshot);
-      assert.equal(restored.answers, '', 'the snapshot asks nothing');
+      assert.equal(restored.answers, '', 'the snapshot contains no query');
       await original.write(tail);
       await restored.write(tail);
       const found = differences(state(original, HISTORY), state(restored, HISTORY));

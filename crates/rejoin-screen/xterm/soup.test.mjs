@@ -1,4 +1,4 @@
-// Random output, cut anywhere: a terminal that was restored at the cut must equal the one that never left.
+// Random output, cut anywhere: a terminal restored at the cut equals the original one.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';

@@ -1,4 +1,4 @@
-// The complete state of an xterm.js terminal, as plain data that two terminals can be compared by.
+// The complete state of an xterm.js terminal as plain data, for comparison.
 
 import { readFileSync } from 'node:fs';
 import xterm from '@xterm/headless';
@@ -12,7 +12,7 @@ const HAS_EXTENDED = 0x10000000; // in the background word
 const UNDERLINE = 0x10000000; // in the foreground word
 const SEEN_ON_BLANK = [0x04000000 | 0x80000000 | UNDERLINE, 0x40000000]; // inverse, struck, underlined; overlined
 
-/** A terminal with its title and palette recorded, which the core does not keep. */
+/** A terminal that records its title and palette, which the core does not keep. */
 export class Viewer {
   constructor({ cols, rows, scrollback = 1000 }) {
     const windowOptions = { pushTitle: true, popTitle: true };
@@ -36,7 +36,7 @@ export class Viewer {
     return new Promise((resolve) => this.terminal.write(bytes, resolve));
   }
 
-  // The core forgets a link when the line that it began on is gone, even while it is open.
+  // The core drops a link with the line on which it began, even if the link is still open.
   #keepLinks() {
     const service = this.core._oscLinkService;
     const register = service.registerLink.bind(service);
@@ -57,7 +57,7 @@ export class Viewer {
   }
 }
 
-/** Everything that can change what the viewer shows or sends, now or after more output. */
+/** Returns everything that affects the display or the answers, now or after further output. */
 export function state(viewer, historyLines) {
   const core = viewer.core;
   const input = core._inputHandler;
@@ -85,10 +85,10 @@ function buffer(core, b, historyLines, active) {
   const first = Math.max(0, b.ybase - historyLines);
   const lines = [];
   for (let i = first; i < b.lines.length; i++) lines.push(line(core, b.lines.get(i)));
-  // What scrolled out before the oldest line that is compared is not there to continue.
+  // The oldest compared line has nothing to continue.
   if (lines.length > core.rows) lines[0] = lines[0].replace(/^~/, ' ');
   return {
-    // Combining characters at the margin that stand alone move xterm.js beyond it.
+    // A combining character without a base at the margin moves the cursor of xterm.js beyond it.
     cursor: active ? [Math.min(b.x, core.cols), b.y] : undefined,
     saved: [Math.min(b.savedX, core.cols - 1), Math.min(core.rows - 1, Math.max(0, b.savedY - b.ybase)), colours(b.savedCurAttrData), charset(b.savedCharset)],
     region: [b.scrollTop, b.scrollBottom],
@@ -98,7 +98,7 @@ function buffer(core, b, historyLines, active) {
   };
 }
 
-// One string a line: `~` where it continues the one above, then the cells in runs of equal attributes.
+// Returns a line as text: `~` if it continues the one above, then the cells in runs of equal attributes.
 function line(core, l) {
   let text = l.isWrapped ? '~' : ' ';
   let last = '{0 0}';
@@ -111,8 +111,9 @@ function line(core, l) {
   return text.replace(/_+$/, '').replace(/\{0 0\}$/, '');
 }
 
-// Of an empty cell only the background counts; what else can be seen on one is as good as on a space.
-// Half of a wide character, which xterm.js leaves in some cases, is as good as an empty cell.
+// Returns the visible effect of a cell. Of an empty cell only the background counts; other visible
+// attributes make it equal to a space. Half of a wide character, which xterm.js sometimes leaves, is equal
+// to an empty cell.
 function shown(core, cell, widthBefore, widthAfter) {
   const half = (cell.getWidth() === 2 && widthAfter !== 0) || (cell.getWidth() === 0 && cell.getChars() === '' && widthBefore !== 2);
   const [chars, width] = half ? ['', 1] : [cell.getChars(), cell.getWidth()];
@@ -129,7 +130,7 @@ function pen(core, attributes) {
   const parts = [colours(attributes)];
   const underlined = attributes.fg & UNDERLINE;
   const ext = attributes.bg & HAS_EXTENDED ? attributes.extended : undefined;
-  // A style of 0 is left by functions that keep no style; it is drawn as a single line.
+  // Some functions leave the style 0, which is drawn as a single line.
   if (underlined) parts.push(`u${(ext && (ext._ext >> 26) & 7) || 1}`);
   const colour = ext?.underlineColor ?? 0;
   if (underlined && colour !== COLOUR && colour & RGB) parts.push(`uc${value(colour)}`);
@@ -142,7 +143,7 @@ function colours({ fg, bg }) {
   return `${flags(fg)}:${value(fg)} ${flags(bg & ~HAS_EXTENDED)}:${value(bg)}`.replaceAll('0:', '');
 }
 
-// Only RGB uses more than eight bits; the others may have remains of one above.
+// Only RGB uses more than eight bits; in the other modes the upper bits may be left over.
 function value(word) {
   return (word & ((word & RGB) === RGB ? COLOUR : RGB | 0xff)).toString(16);
 }
@@ -158,7 +159,7 @@ function charset(set) {
 function parser(input) {
   const p = input._parser;
   const inOsc = p.currentState === 8;
-  // Of what is ignored to its end (6, 7, 11) nothing else matters.
+  // Sequences in these states (6, 7, 11) are ignored up to their end, so their content does not matter.
   const inSequence = ![0, 6, 7, 11].includes(p.currentState);
   return {
     state: p.currentState,
@@ -170,13 +171,13 @@ function parser(input) {
   };
 }
 
-// A wide character that did not fit was not printed, so there is nothing to join or to repeat.
+// Returns false for a wide character that did not fit: it was not printed, so nothing can combine with it.
 function joins(b, width) {
   const l = b.lines.get(b.ybase + b.y);
   return b.x >= width && l.getWidth(b.x - width) === width && l.hasContent(b.x - width);
 }
 
-/** The paths at which two states differ, at most `limit`. */
+/** Returns the paths at which two states differ, at most `limit`. */
 export function differences(a, b, limit = 6, path = '') {
   if (a === b) return [];
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) {

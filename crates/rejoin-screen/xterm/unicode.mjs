@@ -1,4 +1,4 @@
-// The engine's character widths as a unicode version of xterm.js.
+// The character widths of rejoin-screen as a Unicode version of xterm.js.
 
 /** For `terminal.unicode.register`; then set `activeVersion` to `rejoin`. */
 export class EngineWidths {
@@ -6,7 +6,7 @@ export class EngineWidths {
   #zero;
   #wide;
 
-  /** `table` is the content of widths.json. */
+  /** Creates the version from the content of widths.json. */
   constructor(table) {
     this.#zero = table['0'];
     this.#wide = table['2'];
@@ -19,7 +19,7 @@ export class EngineWidths {
     return within(this.#wide, code) ? 2 : 1;
   }
 
-  // Width in bits 1 and 2, in bit 0 whether the character joins the one before it.
+  // Returns the width in bits 1 and 2, and in bit 0 whether the character combines with the previous one.
   charProperties(code, preceding) {
     const width = this.wcwidth(code);
     const before = (preceding >> 1) & 3;

@@ -1,190 +1,225 @@
-//! The incremental decoder: bytes in any portions in, whole messages out.
+//! The incremental decoder: any portions of bytes in, complete messages out.
 
 mod header;
-mod held;
 mod inflate;
+mod partial;
 
 use std::{fmt, ops::Range};
 
-pub(crate) use self::header::{Control, MASKED, MAX_CONTROL_BYTES, length};
+pub(crate) use self::header::{MASKED, MAX_CONTROL_BYTES, length};
 use self::{
-    header::{Beginning, Expected, Frame, Message, Part},
-    held::Held,
+    header::{ControlKind, DataMessage, FrameType, HeaderRules, PartialHeader, PendingFrame},
+    partial::PartialPayload,
 };
-use crate::{Error, Event, Kind, mask};
+use crate::{CloseFrame, Error, Event, MessageKind, mask};
 
-/// The side of the connection that decodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Decodes a client's frames, which must be masked (RFC 6455 §5.1).
+/// The side of the connection on which the decoder runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A server: it decodes a client's frames, which must be masked (RFC 6455 §5.1).
     Server,
-    /// Decodes a server's frames, which must not be masked (RFC 6455 §5.1).
+    /// A client: it decodes a server's frames, which must not be masked (RFC 6455 §5.1).
     Client,
 }
 
-/// The decoding state of one connection.
+/// The decoder of one connection.
 ///
-/// Owns no heap memory between messages. Within one, it owns at most twice the bytes that arrived
-/// of it, whatever its header declares. A compressed message is inflated when it is whole: into at
-/// most `max_message_bytes`, by a state of about 48 kB that exists for that call only.
+/// It owns no heap memory between messages. Within a message it owns at most twice the bytes that
+/// arrived, whatever length the header declares. A complete compressed message is inflated to at
+/// most `max_message_bytes`, with a temporary state of about 48 kB.
+///
+/// ```
+/// use rejoin_websocket::{Decoder, Event, Side};
+///
+/// let mut decoder = Decoder::new(Side::Client, 64 * 1024);
+///
+/// // The input may be cut anywhere: here inside the payload of a text frame.
+/// assert_eq!(decoder.feed(&mut [0x81, 5, b'h', b'e']).next()?, None);
+/// let mut rest = *b"llo";
+/// let mut feed = decoder.feed(&mut rest);
+/// assert_eq!(feed.next()?, Some(Event::Text("hello")));
+/// assert_eq!(feed.next()?, None);
+/// # Ok::<(), rejoin_websocket::Error>(())
+/// ```
 pub struct Decoder {
-    role: Role,
-    /// Whether permessage-deflate is agreed on.
+    side: Side,
+    /// True if permessage-deflate was negotiated.
     deflate: bool,
-    life: Life,
-    /// The bound on a data message, all its fragments together; applies from the next header on.
-    /// Of a compressed one it bounds both, what arrives and what that inflates to.
+    status: Status,
+    /// The limit of a data message with all its fragments; a change applies from the next header.
+    ///
+    /// It applies to a compressed message both as received and as inflated.
     max_message_bytes: usize,
-    /// Not empty only where the input ended inside a header.
-    beginning: Beginning,
-    /// The frame whose payload the input ended in.
-    frame: Option<Frame>,
-    /// The message whose next fragment is awaited.
-    continued: Option<Message>,
-    held: Held,
+    /// The start of a header, if the input ended inside one.
+    partial_header: PartialHeader,
+    /// The frame inside whose payload the input ended.
+    frame: Option<PendingFrame>,
+    /// The message whose next fragment must follow.
+    continued: Option<DataMessage>,
+    partial: PartialPayload,
 }
 
-/// Whether there is anything left to decode.
+/// The status of a decoder.
 #[derive(Clone, Copy)]
-enum Life {
+enum Status {
     Open,
     Closed,
     Failed(Error),
 }
 
 impl Decoder {
-    /// Makes a decoder that bounds a message, all its fragments together, in bytes.
-    pub fn new(role: Role, max_message_bytes: usize) -> Self {
+    /// Creates a decoder; `max_message_bytes` limits each message with all its fragments.
+    pub fn new(side: Side, max_message_bytes: usize) -> Self {
         Self {
-            role,
+            side,
             deflate: false,
-            life: Life::Open,
+            status: Status::Open,
             max_message_bytes,
-            beginning: Beginning::default(),
+            partial_header: PartialHeader::default(),
             frame: None,
             continued: None,
-            held: Held::default(),
+            partial: PartialPayload::default(),
         }
     }
 
-    /// Accepts compressed messages: permessage-deflate is agreed on, without context takeover.
+    /// Accepts compressed messages, after the negotiation of permessage-deflate without context
+    /// takeover.
     ///
-    /// The bound on a message then holds for its compressed bytes as well as for what they inflate
-    /// to. What does not compress may be a few bytes longer compressed than plain.
+    /// The limit of a message then applies to its compressed and to its inflated bytes. Note that
+    /// incompressible data is a few bytes longer compressed than plain.
     #[must_use]
     pub fn with_deflate(self) -> Self {
         Self { deflate: true, ..self }
     }
 
-    /// Changes the bound on a message; a frame whose header has arrived is not affected.
+    /// Sets the limit of a message; a frame whose header has arrived is not affected.
     pub fn set_max_message_bytes(&mut self, max: usize) {
         self.max_message_bytes = max;
     }
 
-    /// Starts decoding `input`, the bytes that follow those of the last call.
+    /// Starts to decode `input`, the bytes that follow those of the previous call.
     ///
-    /// Payloads are unmasked in place. Drain the [`Feed`], or feed its [`rest`](Feed::rest) again
-    /// later: dropped earlier, it loses the rest of the input, and what is fed after that has no
-    /// meaning.
+    /// Payloads are unmasked in place. The caller must drain the [`Feed`], or feed its
+    /// [`rest`](Feed::rest) again before any other bytes. Otherwise the rest of the input is lost
+    /// and later bytes are misread.
     pub fn feed<'a>(&'a mut self, input: &'a mut [u8]) -> Feed<'a> {
         Feed { decoder: self, input, read: 0 }
     }
 
-    /// Tells whether no part of a message or frame is held.
+    /// Returns `true` if the decoder is between messages.
     pub fn is_idle(&self) -> bool {
-        self.beginning.len() == 0 && self.frame.is_none() && self.continued.is_none()
+        self.partial_header.len() == 0 && self.frame.is_none() && self.continued.is_none()
     }
 
-    fn end(&mut self, life: Life) {
-        *self = Self { life, ..Self::new(self.role, self.max_message_bytes) };
+    /// Ends decoding, and frees the payload of an incomplete message.
+    fn end(&mut self, status: Status) {
+        *self = Self { status, ..Self::new(self.side, self.max_message_bytes) };
     }
 }
 
 impl fmt::Debug for Decoder {
-    // Without the bytes: they may be a token, and end in a log.
+    // The bytes are omitted: they may contain a token, which must not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder")
-            .field("role", &self.role)
+            .field("side", &self.side)
             .field("max_message_bytes", &self.max_message_bytes)
             .field("idle", &self.is_idle())
             .finish_non_exhaustive()
     }
 }
 
-/// The decoding of one portion of input.
+/// An iteration over the events in one portion of input.
 pub struct Feed<'a> {
     decoder: &'a mut Decoder,
     input: &'a mut [u8],
-    /// The bytes of `input` that are decoded or held.
+    /// The number of bytes of `input` that are decoded or buffered.
     read: usize,
 }
 
-/// A whole message or control frame, and where its payload lies.
-struct Ready {
-    part: Part,
-    place: Place,
+/// A complete message or control frame.
+struct Complete {
+    frame_type: FrameType,
+    payload: PayloadLocation,
 }
 
-enum Place {
+enum PayloadLocation {
     Input(Range<usize>),
-    Held,
+    Buffer,
 }
 
 impl Feed<'_> {
-    /// Gives the next message or control frame; `None` when the input is used up.
+    /// Returns the next message or control frame, or `None` at the end of the input.
     ///
-    /// The event borrows from the input or the decoder until the next call. After a close, the
-    /// input is ignored.
+    /// The event borrows from the input or the decoder until the next call. Input after a close is
+    /// ignored.
     ///
     /// # Errors
-    /// The peer's first violation, from then on at each call. One in the middle of a message is
-    /// found as soon as its byte has arrived; one inside compressed data, when its message is whole.
-    #[expect(clippy::should_implement_trait, reason = "it lends, an iterator cannot")]
+    /// The peer's first violation; each later call returns it again. A violation is reported as
+    /// soon as its byte has arrived, but one inside compressed data only when the message is
+    /// complete.
+    #[expect(clippy::should_implement_trait, reason = "an iterator's items cannot borrow from it")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Error> {
-        let ready = match self.advance() {
-            Ok(Some(ready)) => ready,
+        let complete = match self.advance() {
+            Ok(Some(complete)) => complete,
             Ok(None) => return Ok(None),
             Err(error) => {
-                self.decoder.end(Life::Failed(error));
+                self.decoder.end(Status::Failed(error));
                 return Err(error);
             }
         };
-        let held = &self.decoder.held;
-        let event = match (ready.part, ready.place) {
-            (Part::Data { message, .. }, Place::Held) => Event::message(message.kind, held.bytes()),
-            (Part::Data { message, .. }, Place::Input(at)) => {
-                Event::message(message.kind, &self.input[at])
+
+        let buffer = &self.decoder.partial;
+        let event = match (complete.frame_type, complete.payload) {
+            (FrameType::Data { message, .. }, PayloadLocation::Buffer) => {
+                Event::message(message.kind, buffer.bytes())
             }
-            (Part::Control(control), Place::Held) => Event::control(control, held.control()),
-            (Part::Control(control), Place::Input(at)) => Event::control(control, &self.input[at]),
+            (FrameType::Data { message, .. }, PayloadLocation::Input(range)) => {
+                Event::message(message.kind, &self.input[range])
+            }
+            (FrameType::Control(kind), PayloadLocation::Buffer) => {
+                control_event(kind, buffer.control())
+            }
+            (FrameType::Control(kind), PayloadLocation::Input(range)) => {
+                control_event(kind, &self.input[range])
+            }
         };
+
+        // The event may borrow from the buffer, so only the status changes here. The next call
+        // frees the buffer.
         match event {
-            Ok(Event::Close(_)) => self.decoder.life = Life::Closed,
+            Ok(Event::Close(_)) => self.decoder.status = Status::Closed,
             Ok(_) => {}
-            Err(error) => self.decoder.life = Life::Failed(error),
+            Err(error) => self.decoder.status = Status::Failed(error),
         }
+
         event.map(Some)
     }
 
-    /// The input after the last event. A caller that stops here feeds it again, before other bytes.
+    /// Returns the input after the last event.
+    ///
+    /// A caller that stops before the end must feed it again before any other bytes.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         &self.input[self.read..]
     }
 
     /// Decodes up to the end of a message or control frame.
-    fn advance(&mut self) -> Result<Option<Ready>, Error> {
-        match self.decoder.life {
-            Life::Open => {}
-            Life::Closed => {
-                self.decoder.end(Life::Closed);
+    fn advance(&mut self) -> Result<Option<Complete>, Error> {
+        match self.decoder.status {
+            Status::Open => {}
+            Status::Closed => {
+                self.decoder.end(Status::Closed);
                 return Ok(None);
             }
-            Life::Failed(error) => return Err(error),
+            Status::Failed(error) => return Err(error),
         }
+
+        // The previous event no longer borrows from the buffer. Within a frame, though, the buffer
+        // may hold the first bytes of a control frame's payload.
         if self.decoder.frame.is_none() {
-            self.decoder.held.release();
+            self.decoder.partial.release();
         }
+
         loop {
             let frame = match self.decoder.frame.take() {
                 Some(frame) => frame,
@@ -193,110 +228,136 @@ impl Feed<'_> {
                     None => return Ok(None),
                 },
             };
-            if let Some(ready) = self.payload(frame)? {
-                return self.inflated(ready).map(Some);
+
+            if let Some(complete) = self.payload(frame)? {
+                return self.inflate(complete).map(Some);
             }
+
             if self.decoder.frame.is_some() {
                 return Ok(None);
             }
         }
     }
 
-    /// Reads a header; what there is of an incomplete one is kept.
-    fn header(&mut self) -> Result<Option<Frame>, Error> {
-        let Decoder { role, deflate, max_message_bytes, beginning, continued, held, .. } =
-            self.decoder;
-        let expected = Expected {
-            role: *role,
+    /// Reads a header; the bytes of an incomplete one are buffered.
+    fn header(&mut self) -> Result<Option<PendingFrame>, Error> {
+        let Decoder {
+            side, deflate, max_message_bytes, partial_header, continued, partial, ..
+        } = self.decoder;
+        let rules = HeaderRules {
+            side: *side,
             deflate: *deflate,
             continued: *continued,
-            room: max_message_bytes.saturating_sub(held.message_len()),
+            max_payload: max_message_bytes.saturating_sub(partial.message_len()),
         };
+
+        // Nearly every header arrives in one piece and is parsed where it is.
         let input = &self.input[self.read..];
-        let kept = beginning.len();
-        let bytes = if kept == 0 {
+        let buffered = partial_header.len();
+        let bytes = if buffered == 0 {
             input
         } else {
-            beginning.fill(input);
-            beginning.bytes()
+            partial_header.fill(input);
+            partial_header.bytes()
         };
-        if let Some((frame, len)) = header::parse(bytes, &expected)? {
-            beginning.clear();
-            self.read += len - kept;
+
+        if let Some((frame, len)) = header::parse(bytes, &rules)? {
+            // `fill` may have copied payload bytes as well. Only the header counts as read.
+            partial_header.clear();
+            self.read += len - buffered;
             return Ok(Some(frame));
         }
-        if kept == 0 {
-            beginning.fill(input);
+
+        if buffered == 0 {
+            partial_header.fill(input);
         }
+
         self.read = self.input.len();
         Ok(None)
     }
 
-    /// Reads a payload; what there is of an incomplete message is kept.
-    fn payload(&mut self, frame: Frame) -> Result<Option<Ready>, Error> {
-        let Decoder { held, continued, max_message_bytes, .. } = self.decoder;
+    /// Reads a payload; the bytes of an incomplete message are buffered.
+    fn payload(&mut self, frame: PendingFrame) -> Result<Option<Complete>, Error> {
+        let Decoder { partial, continued, max_message_bytes, .. } = self.decoder;
+        let frame_type = frame.frame_type;
         let start = self.read;
         let len = frame.missing.min(self.input.len() - start);
         self.read += len;
+
+        // A zero key means an unmasked frame, or a client that masks with zeros: nothing to do.
         let piece = &mut self.input[start..self.read];
         if frame.key != [0; 4] {
             mask::apply(piece, frame.key);
         }
-        let missing = frame.missing - len;
-        let in_place = Place::Input(start..self.read);
 
-        match frame.part {
-            Part::Control(_) => {
-                if missing == 0 && !held.has_control() {
-                    return Ok(Some(Ready { part: frame.part, place: in_place }));
+        let missing = frame.missing - len;
+        let in_input = PayloadLocation::Input(start..self.read);
+        match frame_type {
+            FrameType::Control(_) => {
+                if missing == 0 && !partial.has_control() {
+                    return Ok(Some(Complete { frame_type, payload: in_input }));
                 }
-                held.extend_control(piece, missing);
+
+                partial.extend_control(piece, missing);
                 if missing == 0 {
-                    return Ok(Some(Ready { part: frame.part, place: Place::Held }));
+                    return Ok(Some(Complete { frame_type, payload: PayloadLocation::Buffer }));
                 }
             }
-            Part::Data { message, last } => {
-                let whole = missing == 0 && last;
-                if whole {
+            FrameType::Data { message, is_final } => {
+                let is_complete = missing == 0 && is_final;
+                if is_complete {
                     *continued = None;
-                    if held.message_len() == 0 {
-                        return Ok(Some(Ready { part: frame.part, place: in_place }));
+                    if partial.message_len() == 0 {
+                        return Ok(Some(Complete { frame_type, payload: in_input }));
                     }
                 }
-                let bound = held.message_len() + len + missing;
-                held.extend_message(piece, if last { bound } else { *max_message_bytes });
-                if whole {
-                    held.finish_message();
-                    return Ok(Some(Ready { part: frame.part, place: Place::Held }));
+
+                // The last fragment determines the length of the message. Before it, only the limit
+                // bounds the growth of the buffer.
+                let bound = partial.message_len() + len + missing;
+                partial.extend_message(piece, if is_final { bound } else { *max_message_bytes });
+                if is_complete {
+                    partial.finish_message();
+                    return Ok(Some(Complete { frame_type, payload: PayloadLocation::Buffer }));
                 }
-                if message.kind == Kind::Text && !message.compressed {
-                    held.check_text()?;
+
+                // Invalid text is refused as it arrives, not after megabytes of it.
+                if message.kind == MessageKind::Text && !message.compressed {
+                    partial.check_text()?;
                 }
+
                 if missing == 0 {
                     *continued = Some(message);
                 }
             }
         }
+
         if missing > 0 {
             let key = mask::advance(frame.key, len);
-            self.decoder.frame = Some(Frame { key, missing, ..frame });
+            self.decoder.frame = Some(PendingFrame { key, missing, ..frame });
         }
+
         Ok(None)
     }
 
-    /// Inflates a message if it is compressed; what it inflates to is held.
-    fn inflated(&mut self, ready: Ready) -> Result<Ready, Error> {
-        let Part::Data { message: Message { compressed: true, .. }, .. } = ready.part else {
-            return Ok(ready);
+    /// Inflates a compressed message into the buffer; returns any other frame unchanged.
+    fn inflate(&mut self, complete: Complete) -> Result<Complete, Error> {
+        let FrameType::Data { message: DataMessage { compressed: true, .. }, .. } =
+            complete.frame_type
+        else {
+            return Ok(complete);
         };
-        let Decoder { held, max_message_bytes, .. } = self.decoder;
-        let compressed = match ready.place {
-            Place::Input(at) => &self.input[at],
-            Place::Held => held.bytes(),
+
+        let Decoder { partial, max_message_bytes, .. } = self.decoder;
+        let compressed = match complete.payload {
+            PayloadLocation::Input(range) => &self.input[range],
+            PayloadLocation::Buffer => partial.bytes(),
         };
+
         let message = inflate::inflate(compressed, *max_message_bytes)?;
-        held.replace_message(message);
-        Ok(Ready { place: Place::Held, ..ready })
+        partial.replace_message(message);
+
+        Ok(Complete { payload: PayloadLocation::Buffer, ..complete })
     }
 }
 
@@ -309,4 +370,14 @@ impl fmt::Debug for Feed<'_> {
     }
 }
 
-const _: () = assert!(size_of::<Decoder>() <= 96, "each idle connection owns a decoder");
+// Each idle connection owns a decoder, so its size counts once per connection.
+const _: () = assert!(size_of::<Decoder>() <= 96, "the decoder must stay small");
+
+/// Returns the event of a control frame.
+fn control_event(kind: ControlKind, payload: &[u8]) -> Result<Event<'_>, Error> {
+    match kind {
+        ControlKind::Ping => Ok(Event::Ping(payload)),
+        ControlKind::Pong => Ok(Event::Pong(payload)),
+        ControlKind::Close => CloseFrame::parse(payload).map(Event::Close),
+    }
+}

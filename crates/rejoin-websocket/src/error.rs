@@ -1,7 +1,7 @@
-//! What a peer can do wrong, and the close code that tells it so.
+//! Protocol violations of a peer, and their close codes.
 
-/// A violation after which a connection's bytes have no meaning any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A protocol violation; the rest of the connection's input is meaningless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A reserved bit is set without an extension that defines it (RFC 6455 §5.2).
@@ -10,11 +10,11 @@ pub enum Error {
     /// The opcode is one that RFC 6455 §5.2 reserves.
     #[error("the opcode {0} is reserved")]
     ReservedOpcode(u8),
-    /// A continuation frame arrived while no message was being continued (RFC 6455 §5.4).
-    #[error("a continuation without a message")]
+    /// A continuation frame arrived outside a fragmented message (RFC 6455 §5.4).
+    #[error("a continuation frame without a message")]
     UnexpectedContinuation,
-    /// A new data message began inside another one (RFC 6455 §5.4).
-    #[error("a new message inside an unfinished one")]
+    /// A data message began inside a fragmented message (RFC 6455 §5.4).
+    #[error("a new message inside a fragmented one")]
     ExpectedContinuation,
     /// A control frame is fragmented (RFC 6455 §5.5).
     #[error("a fragmented control frame")]
@@ -34,10 +34,10 @@ pub enum Error {
     /// A length's most significant bit is set (RFC 6455 §5.2).
     #[error("a length beyond 63 bits")]
     LengthOverflow,
-    /// A message, all its fragments together, declares or inflates to more bytes than allowed.
-    #[error("a message over the limit")]
+    /// A message with all its fragments exceeds the limit, as sent or inflated.
+    #[error("a message is longer than the limit")]
     MessageTooLong,
-    /// A compressed message is not one in DEFLATE, ended as RFC 7692 §7.2.1 says.
+    /// A compressed message is not DEFLATE data that ends as RFC 7692 §7.2.1 requires.
     #[error("a compressed message that is not DEFLATE")]
     InvalidDeflate,
     /// A text message is not UTF-8 (RFC 6455 §8.1).
@@ -55,9 +55,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// Gives the code to close the connection with: 1002, 1007 or 1009 (RFC 6455 §7.4.1).
+    /// Returns the code with which to close the connection (RFC 6455 §7.4.1).
     ///
-    /// RFC 7692 names none for what does not inflate. It is data in a frame that is right, so 1007.
+    /// The code is 1002, 1007 or 1009. RFC 7692 names none for data that does not inflate; since
+    /// the frame itself is valid, the code is 1007.
     pub fn close_code(&self) -> u16 {
         match self {
             Self::InvalidDeflate | Self::InvalidText | Self::InvalidCloseReason => 1007,

@@ -1,61 +1,48 @@
-//! A server's frames: encoded once, shared by every socket that they go to.
+//! Frames from a server: encoded once and shared by all sockets.
 
 mod deflate;
 
 use bytes::Bytes;
 
-pub use self::deflate::deflate;
-use crate::decoder::{self, MASKED, MAX_CONTROL_BYTES};
+pub use self::deflate::{deflate, deflate_payload};
+use crate::{
+    decoder::{self, MASKED, MAX_CONTROL_BYTES},
+    event::MessageKind,
+};
 
 const FINAL: u8 = 0x80;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// The kind of a data message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// UTF-8.
-    Text,
-    /// Any bytes.
-    Binary,
-}
-
-impl Kind {
-    fn opcode(self) -> u8 {
-        match self {
-            Self::Text => TEXT,
-            Self::Binary => BINARY,
-        }
-    }
-}
-
-/// Encodes one message in one frame, its payload being `parts` one after another.
+/// Encodes one message as one frame; the payload is the concatenation of `parts`.
 ///
-/// Header and payload share one allocation. That the parts of a text message are UTF-8 together is
-/// the caller's part of the contract; it is not checked.
-pub fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
+/// Header and payload share one allocation. The caller must ensure that the payload of a text
+/// message is UTF-8; this function does not check it.
+pub fn encode(kind: MessageKind, parts: &[&[u8]]) -> Bytes {
     frame(kind.opcode(), parts)
 }
 
-/// Gives the kind and the payload of a frame that [`encode`] made, without copying.
+/// Returns the kind and the payload of a frame that [`encode`] built, without copying.
 ///
-/// `None` for everything else: control frames, compressed frames, fragments, several frames.
-pub fn payload(frame: &Bytes) -> Option<(Kind, Bytes)> {
+/// Returns `None` for anything else: control frames, compressed frames, fragments, several frames.
+pub fn payload(frame: &Bytes) -> Option<(MessageKind, Bytes)> {
+    // The first byte must be exactly one that `encode` writes: final, without reserved bits.
     let &[first, second, ref extended @ ..] = frame.as_ref() else { return None };
-    let kind =
-        [Kind::Text, Kind::Binary].into_iter().find(|kind| first == FINAL | kind.opcode())?;
+    let kind = [MessageKind::Text, MessageKind::Binary]
+        .into_iter()
+        .find(|kind| first == FINAL | kind.opcode())?;
     if second & MASKED != 0 {
         return None;
     }
+
+    // Bytes after the frame mean several frames.
     let (length, header_len) = decoder::length(second, extended).ok()??;
     let payload_len = frame.len() - header_len;
     (length == payload_len as u64).then(|| (kind, frame.slice(header_len..)))
 }
 
-/// Gives the length of an unmasked frame's header: 2, 4 or 10 bytes.
+/// Returns the length of an unmasked frame's header: 2, 4 or 10 bytes.
 pub fn header_len(payload_len: usize) -> usize {
     match payload_len {
         0..=125 => 2,
@@ -64,33 +51,36 @@ pub fn header_len(payload_len: usize) -> usize {
     }
 }
 
-/// Encodes a ping; a payload over 125 bytes is cut there.
+/// Encodes a ping; the payload is cut to 125 bytes.
 pub fn ping(payload: &[u8]) -> Bytes {
     frame(PING, &[cut(payload)])
 }
 
-/// Encodes a pong; a payload over 125 bytes is cut there.
+/// Encodes a pong; the payload is cut to 125 bytes.
 pub fn pong(payload: &[u8]) -> Bytes {
     frame(PONG, &[cut(payload)])
 }
 
-/// Encodes a close; a reason over 123 bytes is cut at the character boundary before.
+/// Encodes a close; the reason is cut to at most 123 bytes, at a character boundary.
 ///
-/// `code` is one that may be sent: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4).
+/// `code` must be 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4).
 pub fn close(code: u16, reason: &str) -> Bytes {
+    // The reason must stay UTF-8 (RFC 6455 §5.5.1), so it is not cut inside a character.
     let code = code.to_be_bytes();
     let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_BYTES - code.len())];
     frame(CLOSE, &[&code, reason.as_bytes()])
 }
 
-/// Encodes a final frame; `first` is its opcode and its reserved bits.
+/// Encodes a final frame; `first` contains the opcode and the reserved bits.
 fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
     let payload_len = parts.iter().map(|part| part.len()).sum();
     let header_len = header_len(payload_len);
-    // The exact capacity: `Bytes` would copy the frame to shed any excess.
+
+    // The capacity must be exact: with spare capacity, `Bytes` reallocates and copies the frame.
     let mut frame = Vec::with_capacity(header_len + payload_len);
     let length = (payload_len as u64).to_be_bytes();
     frame.push(FINAL | first);
+
     match header_len {
         2 => frame.push(length[7]),
         4 => {
@@ -102,9 +92,11 @@ fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
             frame.extend_from_slice(&length);
         }
     }
+
     for part in parts {
         frame.extend_from_slice(part);
     }
+
     frame.into()
 }
 

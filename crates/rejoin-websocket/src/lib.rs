@@ -1,14 +1,14 @@
 //! RFC 6455 and permessage-deflate without I/O: an incremental decoder and pre-encoded frames.
 //!
-//! Bytes go in, messages come out, and frames are built as [`bytes::Bytes`] that any number of
-//! sockets can share. Sockets, time-outs and the closing handshake's order of events are the
-//! caller's.
+//! [`Decoder`] turns received bytes into messages. [`encode`] builds frames as [`bytes::Bytes`],
+//! which any number of sockets can share. The caller owns the sockets, the time-outs and the order
+//! of the closing handshake.
 //!
 //! ```
-//! use rejoin_websocket::{Decoder, Event, Role, frame};
+//! use rejoin_websocket::{Decoder, Event, Side, frame};
 //!
 //! let mut input = frame::ping(b"still there?").to_vec();
-//! let mut decoder = Decoder::new(Role::Client, 64 * 1024);
+//! let mut decoder = Decoder::new(Side::Client, 64 * 1024);
 //! let mut feed = decoder.feed(&mut input);
 //! while let Some(event) = feed.next()? {
 //!     if let Event::Ping(payload) = event {
@@ -21,28 +21,29 @@
 //!
 //! # Compression
 //!
-//! [`handshake::accept_deflate`] agrees on permessage-deflate (RFC 7692) without context takeover on
-//! either side: each message is compressed by itself. So a frame has one compressed variant, made
-//! by [`deflate`] and shared like the frame, and no connection owns a compression state.
-//! [`Decoder::with_deflate`] reads compressed messages; what one inflates to is bounded like a plain
-//! message, before memory is given to it.
+//! [`handshake::accept_deflate`] negotiates permessage-deflate (RFC 7692) without context takeover
+//! in either direction, so each message is compressed on its own. A frame therefore has one
+//! compressed variant, which [`deflate`] creates and all sockets share, and no connection owns a
+//! compression state. [`Decoder::with_deflate`] reads compressed messages. Their inflated size has
+//! the same limit as a plain message, and it is checked before the memory is allocated.
 //!
-//! What this does not do: windows under 32 kB (such offers are declined), other extensions, and
-//! deciding which of the two frames a socket gets.
+//! The crate does not support windows below 32 KiB (it declines such offers) or other extensions.
+//! The caller decides for each socket whether to send the plain or the compressed frame.
 //!
 //! ```
-//! use rejoin_websocket::{Decoder, Event, Kind, Role, deflate, encode, handshake::accept_deflate};
+//! use rejoin_websocket::handshake::accept_deflate;
+//! use rejoin_websocket::{Decoder, Event, MessageKind, Side, deflate, encode};
 //!
 //! let offer: &[u8] = b"permessage-deflate; client_max_window_bits";
 //! assert!(accept_deflate([offer]).is_some());
 //!
-//! let text = "as good as new, ".repeat(50);
-//! let plain = encode(Kind::Text, &[text.as_bytes()]);
-//! let compressed = deflate(&plain).expect("it is large and repeats");
+//! let text = "repetitive text, ".repeat(50);
+//! let plain = encode(MessageKind::Text, &[text.as_bytes()]);
+//! let compressed = deflate(&plain).expect("the text is long and repetitive");
 //! assert!(compressed.len() * 10 < plain.len());
 //!
 //! let mut input = compressed.to_vec();
-//! let mut decoder = Decoder::new(Role::Client, 64 * 1024).with_deflate();
+//! let mut decoder = Decoder::new(Side::Client, 64 * 1024).with_deflate();
 //! assert_eq!(decoder.feed(&mut input).next()?, Some(Event::Text(&text)));
 //! # Ok::<(), rejoin_websocket::Error>(())
 //! ```
@@ -56,8 +57,8 @@ pub mod frame;
 pub mod handshake;
 mod mask;
 
-pub use decoder::{Decoder, Feed, Role};
+pub use decoder::{Decoder, Feed, Side};
 pub use error::Error;
-pub use event::{Close, Event};
-pub use frame::{Kind, close, deflate, encode, header_len, payload, ping, pong};
+pub use event::{CloseFrame, Event, MessageKind};
+pub use frame::{close, deflate, deflate_payload, encode, header_len, payload, ping, pong};
 pub use handshake::accept_key;

@@ -1,71 +1,69 @@
-//! The commands, and what they share.
+//! The commands, and the arguments and output that they share.
 
+mod client;
 pub(crate) mod config;
-mod link;
+mod credentials;
 pub(crate) mod publish;
-mod secret;
 pub(crate) mod serve;
 pub(crate) mod subscribe;
 pub(crate) mod token;
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
 };
 
-use crate::config::{Config, Overrides, load};
+use crate::{
+    config::{Config, Overrides, load},
+    environment::environment,
+};
 
-/// Where the configuration is.
+/// The arguments that locate the configuration and the data.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ConfigFile {
-    /// The configuration file [default: rejoin.toml, if it is there].
+pub(crate) struct ConfigArgs {
+    /// Configuration file [default: rejoin.toml, if it exists].
     #[arg(long, value_name = "FILE", env = "REJOIN_CONFIG")]
     config: Option<PathBuf>,
-    /// Where the server keeps its data.
+    /// Data directory of the server [default: `server.data_dir` of the configuration].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
-impl ConfigFile {
-    fn load(&self, listen: Option<std::net::SocketAddr>) -> anyhow::Result<Config> {
+impl ConfigArgs {
+    fn load(&self, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
         let overrides = Overrides { listen, data_dir: self.data_dir.clone() };
         load(self.config.as_deref(), environment(), overrides)
     }
 }
 
-/// The environment's variables; what is not UTF-8 means nothing to us.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// The value of a variable.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    environment().find(|(known, _)| known == name).map(|(_, value)| value)
-}
-
-/// Prints a line; an error means that nobody reads on, which ends a command well.
-fn say(line: &str) -> io::Result<()> {
+/// Prints a line to standard output.
+///
+/// # Errors
+/// If the output is closed, such as a pipe whose reader has exited.
+fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
 }
 
-/// Prints a line to standard error.
-pub(crate) fn complain(line: &str) {
-    // With nowhere to complain there is nothing left to do.
+/// Prints a line to standard error, after the name of the program.
+pub(crate) fn print_error(line: &str) {
+    // A broken standard error leaves no place for another message.
     let _ = writeln!(io::stderr(), "rejoin: {line}");
 }
 
-/// An error and what caused it, on one line; some errors say their cause themselves.
-pub(crate) fn sentence(error: &anyhow::Error) -> String {
-    let mut sentence = String::new();
+/// Formats an error and its causes on one line.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if sentence.is_empty() {
-            sentence = cause;
-        } else if !sentence.ends_with(&cause) {
-            sentence = format!("{sentence}: {cause}");
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            // Some errors already end with the text of their cause.
+            text = format!("{text}: {cause}");
         }
     }
-    sentence.lines().collect::<Vec<_>>().join("; ")
+
+    text.lines().collect::<Vec<_>>().join("; ")
 }

@@ -3,138 +3,148 @@
 mod limits;
 mod load;
 mod log;
+mod network;
+mod quantity;
 mod value;
 mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use rejoin_core::{Caps, Profile, Retention, SlowReader, TopicRule};
+use rejoin_core::{Caps, Profile, Retention, SlowReaderPolicy, TopicRule};
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::LimitsConfig;
 pub(crate) use load::{Overrides, load};
-pub(crate) use log::{Format, Log};
-use value::{ByteSize, Count, Interval, TopicPattern};
-pub(crate) use webhooks::Webhooks;
+pub(crate) use log::{LogConfig, LogFormat};
+use quantity::{ByteSize, Count, Interval};
+use value::TopicPattern;
+pub(crate) use webhooks::WebhooksConfig;
 
-/// What to do if Claude Code is not installed.
+/// Appended to the error of the profile `claude` if its command is not installed.
 const CLAUDE_HINT: &str = "install it with `npm install -g @anthropic-ai/claude-code`, or name \
                            another command in `profiles.claude.command`";
 
-/// Everything that can be configured.
+/// The configuration of the server, one field per section.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    pub(crate) server: Server,
-    pub(crate) auth: Auth,
-    pub(crate) limits: Limits,
-    /// By topic, or by prefix with `*` at its end.
-    pub(crate) topics: BTreeMap<TopicPattern, Topic>,
-    pub(crate) sessions: Sessions,
-    /// What terminals may be started from, besides `terminal`, the login shell, and `claude`.
-    pub(crate) profiles: BTreeMap<ProfileName, ProfileEntry>,
-    pub(crate) log: Log,
-    /// Programs behind HTTP that are told, or asked.
-    pub(crate) webhooks: Webhooks,
+    pub(crate) server: ServerConfig,
+    pub(crate) auth: AuthConfig,
+    pub(crate) limits: LimitsConfig,
+    /// Rules by topic name, or by prefix with `*` at its end.
+    pub(crate) topics: BTreeMap<TopicPattern, TopicConfig>,
+    pub(crate) sessions: SessionsConfig,
+    /// Profiles in addition to `terminal` and `claude`, or in place of them.
+    pub(crate) profiles: BTreeMap<ProfileName, ProfileConfig>,
+    pub(crate) log: LogConfig,
+    pub(crate) webhooks: WebhooksConfig,
 }
 
+/// The section `server`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Server {
-    #[serde(deserialize_with = "value::address")]
+pub(crate) struct ServerConfig {
+    #[serde(deserialize_with = "network::address")]
     pub(crate) listen: SocketAddr,
     #[serde(deserialize_with = "value::path")]
     pub(crate) data_dir: PathBuf,
-    /// Origins besides the server's own.
-    #[serde(deserialize_with = "value::origins")]
+    /// Origins allowed in addition to the server's own.
+    #[serde(deserialize_with = "network::origins")]
     pub(crate) allowed_origins: Vec<String>,
-    /// Names in `Host` that a server without log-in answers to, besides its own.
-    #[serde(deserialize_with = "value::hosts")]
+    /// Values of `Host` that a server without log-in accepts in addition to its own address.
+    #[serde(deserialize_with = "network::hosts")]
     pub(crate) allowed_hosts: Vec<String>,
-    /// Relative to the data directory, both.
+    /// Relative to the data directory.
     #[serde(deserialize_with = "value::optional_path")]
     tls_certificate_file: Option<PathBuf>,
+    /// Relative to the data directory.
     #[serde(deserialize_with = "value::optional_path")]
     tls_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "value::proxies")]
+    #[serde(deserialize_with = "network::proxies")]
     pub(crate) trusted_proxies: TrustedProxies,
-    /// With a slash at both ends.
-    #[serde(deserialize_with = "value::base_path")]
+    /// Starts and ends with a slash.
+    #[serde(deserialize_with = "network::base_path")]
     pub(crate) base_path: String,
+    /// Serves `/metrics` without authentication.
     pub(crate) public_metrics: bool,
-    /// Whether messages are compressed for clients that offer it.
+    /// Compresses messages for clients that offer it.
     pub(crate) compression: bool,
-    /// How long a stopping server still accepts, while it says that it is not ready.
-    #[serde(deserialize_with = "value::drain_delay")]
+    /// Time between the failing readiness check and the stop.
+    #[serde(deserialize_with = "quantity::drain_delay")]
     pub(crate) drain_delay: Duration,
 }
 
+/// The section `auth`. At most one key is set; without one the server creates its own secret.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Auth {
+pub(crate) struct AuthConfig {
     pub(crate) required: bool,
-    /// Relative to the data directory. Without it the server makes its own secret.
+    /// Relative to the data directory.
     #[serde(deserialize_with = "value::optional_path")]
     pub(crate) hs256_secret_file: Option<PathBuf>,
-    /// Relative to the data directory: PEM, or a JWK set.
+    /// Relative to the data directory. The file is PEM or a JWK set.
     #[serde(deserialize_with = "value::optional_path")]
     pub(crate) public_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "value::jwks_url")]
+    #[serde(deserialize_with = "network::jwks_url")]
     pub(crate) jwks_url: Option<JwksUrl>,
-    /// How far the clocks of issuer and server may differ.
-    #[serde(deserialize_with = "value::leeway")]
+    /// Accepted difference between the clocks of issuer and server.
+    #[serde(deserialize_with = "quantity::leeway")]
     pub(crate) leeway: Duration,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
-    /// What a token without `caps` allows.
+    /// Rights of a token without `caps`.
     pub(crate) default_caps: Option<Caps>,
-    /// Whether sockets take a token in their address.
+    /// Accepts a token in the query of a WebSocket URL.
     pub(crate) token_in_url: bool,
 }
 
+/// The rule for the topics of one pattern.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Topic {
-    pub(crate) retain: Retain,
+pub(crate) struct TopicConfig {
+    pub(crate) retain: RetainConfig,
     #[serde(deserialize_with = "value::slow_reader")]
-    pub(crate) slow_reader: SlowReader,
+    pub(crate) slow_reader: SlowReaderPolicy,
 }
 
+/// The retention of a topic. The bound that is reached first drops the oldest frames.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table such as { frames = 256 }")]
-pub(crate) struct Retain {
+pub(crate) struct RetainConfig {
     pub(crate) frames: Option<Count>,
     pub(crate) bytes: Option<ByteSize>,
     pub(crate) age: Option<Interval>,
 }
 
+/// The section `sessions`: the history of each terminal.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Sessions {
-    #[serde(deserialize_with = "value::scrollback")]
+pub(crate) struct SessionsConfig {
+    #[serde(deserialize_with = "quantity::scrollback_lines")]
     pub(crate) scrollback_lines: usize,
-    #[serde(deserialize_with = "value::scrollback_bytes")]
+    #[serde(deserialize_with = "quantity::scrollback_bytes")]
     pub(crate) scrollback_bytes: usize,
 }
 
+/// A command that sessions may be started with.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a `command`")]
-pub(crate) struct ProfileEntry {
+pub(crate) struct ProfileConfig {
     #[serde(deserialize_with = "value::command")]
     command: Vec<String>,
     #[serde(default)]
     cwd: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// What is said to who starts it while its command does not exist.
-    #[serde(default, deserialize_with = "value::hint")]
+    /// Appended to the error of a start whose command does not exist.
+    #[serde(default, deserialize_with = "value::install_hint")]
     install_hint: Option<String>,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
@@ -152,7 +162,7 @@ impl Default for Server {
     }
 }
 
-impl Default for Auth {
+impl Default for AuthConfig {
     fn default() -> Self {
         Self {
             required: true,
@@ -168,30 +178,30 @@ impl Default for Auth {
     }
 }
 
-impl Default for Sessions {
+impl Default for SessionsConfig {
     fn default() -> Self {
         Self { scrollback_lines: 10_000, scrollback_bytes: 16 * 1024 * 1024 }
     }
 }
 
-impl Auth {
-    /// The keys of the configuration by which tokens are verified; one is right, none means the
-    /// server's own secret.
-    pub(crate) fn sources(&self) -> Vec<&'static str> {
-        let sources = [
+impl AuthConfig {
+    /// Returns the names of the keys that are set. A valid configuration has at most one; none
+    /// means the server's own secret.
+    pub(crate) fn key_settings(&self) -> Vec<&'static str> {
+        let settings = [
             ("auth.hs256_secret_file", self.hs256_secret_file.is_some()),
             ("auth.public_key_file", self.public_key_file.is_some()),
             ("auth.jwks_url", self.jwks_url.is_some()),
         ];
-        sources.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+        settings.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
 }
 
-impl Server {
-    /// The certificate and its key, if the server speaks TLS.
+impl ServerConfig {
+    /// Returns the paths of the certificate and its key, or `None` without TLS.
     ///
     /// # Errors
-    /// If there is one without the other.
+    /// If only one of them is set.
     pub(crate) fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
         match (&self.tls_certificate_file, &self.tls_key_file) {
             (Some(certificate), Some(key)) => Ok(Some(TlsConfig {
@@ -199,11 +209,13 @@ impl Server {
                 key_file: self.data_dir.join(key),
             })),
             (None, None) => Ok(None),
-            _ => bail!("set both `server.tls_certificate_file` and `server.tls_key_file`, or none"),
+            _ => bail!(
+                "set both `server.tls_certificate_file` and `server.tls_key_file`, or neither"
+            ),
         }
     }
 
-    /// Where its pages are, without a slash at the end.
+    /// Returns the URL of the pages, without a slash at the end.
     pub(crate) fn url(&self, address: SocketAddr) -> String {
         let scheme = if self.tls_certificate_file.is_some() { "https" } else { "http" };
         format!("{scheme}://{address}{}", self.base_path.trim_end_matches('/'))
@@ -211,27 +223,30 @@ impl Server {
 }
 
 impl Config {
-    /// What a log-in allows that names no rights.
+    /// Returns the rights of a token without `caps`.
     ///
-    /// A terminal is this server's user. Tokens that this server did not sign, and people who need
-    /// none, get terminals only where the configuration says so.
+    /// A terminal runs as the server's own user. Without a setting, only tokens that this server
+    /// signed may open one: tokens of an issuer, and clients without log-in, get topics only.
     pub(crate) fn default_caps(&self) -> Caps {
-        let own_tokens = self.auth.required && self.auth.sources().is_empty();
-        let default = if own_tokens { Caps::user() } else { Caps::topics() };
+        let signs_tokens = self.auth.required && self.auth.key_settings().is_empty();
+        let default = if signs_tokens { Caps::user() } else { Caps::topics() };
         self.auth.default_caps.clone().unwrap_or(default)
     }
 
-    /// The profiles: those of the configuration, the login shell and Claude Code.
+    /// Returns the configured profiles, and the defaults `terminal` and `claude` if their names
+    /// are free.
     pub(crate) fn profiles(&self) -> BTreeMap<ProfileName, Profile> {
         let mut profiles: BTreeMap<_, _> = self
             .profiles
             .iter()
             .map(|(name, entry)| {
-                let ProfileEntry { command, cwd, env, install_hint } = entry.clone();
+                let ProfileConfig { command, cwd, env, install_hint } = entry.clone();
                 let env = env.into_iter().collect();
                 (name.clone(), Profile { command, cwd, env, install_hint })
             })
             .collect();
+
+        // The session expands `$SHELL` at its start.
         let defaults: [(&str, &[&str], Option<&str>); 2] =
             [("terminal", &["$SHELL", "-l"], None), ("claude", &["claude"], Some(CLAUDE_HINT))];
         for (name, command, hint) in defaults {
@@ -246,10 +261,10 @@ impl Config {
         profiles
     }
 
-    /// The rules for topics, the longest pattern first: the most special one counts.
+    /// Returns the rules for topics, the longest pattern first: the first match applies.
     pub(crate) fn topic_rules(&self) -> Vec<TopicRule> {
         let default = Retention::default();
-        let rule = |(pattern, topic): (&TopicPattern, &Topic)| TopicRule {
+        let rule = |(pattern, topic): (&TopicPattern, &TopicConfig)| TopicRule {
             pattern: pattern.as_str().to_owned(),
             retention: Retention {
                 frames: topic.retain.frames.map_or(default.frames, Count::get),
@@ -258,6 +273,7 @@ impl Config {
             },
             slow_reader: topic.slow_reader,
         };
+
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));
         rules

@@ -1,54 +1,60 @@
-//! File descriptors: as many as the system allows, shared out before anybody is served.
+//! The budget of file descriptors: raises the limit and divides it between sockets and terminals.
 
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Limits;
+use crate::config::LimitsConfig;
 
-/// Descriptors that sockets and terminals leave: files, the listener, the shards' polls, requests
-/// of webhooks, and connections that are closing.
+/// Descriptors for everything except sockets and terminals: files, the listener, the poll of each
+/// shard, webhook requests, and half of them for closing connections.
 const RESERVE: u64 = 256;
-/// Descriptors that a terminal takes: two of its PTY, the program's process, one for its signals.
-const OF_TERMINAL: u64 = 4;
+/// Descriptors per terminal: two for its PTY, one for the process, one for the process's signals.
+const PER_TERMINAL: u64 = 4;
+/// The highest limit that macOS accepts, even if the hard limit is higher (`OPEN_MAX`).
+const MACOS_OPEN_MAX: u64 = 10_240;
 
-/// The most that macOS allows whatever it is set up for (`OPEN_MAX`).
-const MAX_OF_MACOS: u64 = 10_240;
-
-/// How the descriptors of the process are shared out.
+/// The file descriptors of the process, divided by use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Descriptors {
+pub(crate) struct DescriptorBudget {
     /// Sockets that may be open at one time.
     pub(crate) sockets: usize,
-    /// Terminals that there may be.
+    /// Terminals that may run at one time.
     pub(crate) terminals: usize,
-    /// The soft limit before it was raised; programs in terminals get it back.
+    /// The soft limit before it was raised. Programs in terminals get it back: programs that use
+    /// `select` break above 1,024.
     pub(crate) soft_before: Option<u64>,
 }
 
-/// Raises the soft limit to the hard one, and shares the descriptors out.
+/// Raises the soft limit to the hard limit, and divides the descriptors.
 ///
 /// # Errors
-/// If there are too few for the limits of the configuration.
-pub(crate) fn raise(limits: &Limits) -> anyhow::Result<Descriptors> {
+/// If the limit is too low for the configured limits.
+pub(crate) fn raise_limit(limits: &LimitsConfig) -> anyhow::Result<DescriptorBudget> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // Some systems name no hard limit, and refuse to have no soft one. If both attempts fail, the
-    // limit stays as it is, which is looked at below.
-    for soft in [maximum, Some(MAX_OF_MACOS)] {
+    // macOS reports no hard limit but refuses an unlimited soft limit, so its maximum is tried
+    // next. If both attempts fail, the limit stays, and `divide` decides whether it is enough.
+    for soft in [maximum, Some(MACOS_OPEN_MAX)] {
         let is_higher = current.is_some_and(|current| soft.is_none_or(|soft| soft > current));
         if is_higher && setrlimit(Resource::Nofile, Rlimit { current: soft, maximum }).is_ok() {
             break;
         }
     }
+
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    share_out(limits, allowed).map(|shares| Descriptors { soft_before: current, ..shares })
+    divide(limits, allowed, current)
 }
 
-fn share_out(limits: &Limits, allowed: u64) -> anyhow::Result<Descriptors> {
+fn divide(
+    limits: &LimitsConfig,
+    allowed: u64,
+    soft_before: Option<u64>,
+) -> anyhow::Result<DescriptorBudget> {
     let connections = limits.max_connections.get().get();
     let handshakes = limits.max_handshakes.get().get();
-    // As many WebSockets as pending connections may be unauthenticated.
+    // Twice: `max_handshakes` bounds the pending connections, and as many WebSockets again may be
+    // unauthenticated.
     let sockets = (connections as u64).saturating_add(2 * handshakes as u64);
-    let needed = sockets.saturating_add(RESERVE + OF_TERMINAL);
+    let needed = sockets.saturating_add(RESERVE + PER_TERMINAL);
     if allowed < needed {
         bail!(
             "limits.max_connections ({connections}) and limits.max_handshakes ({handshakes}) need \
@@ -56,14 +62,11 @@ fn share_out(limits: &Limits, allowed: u64) -> anyhow::Result<Descriptors> {
              hard limit (`ulimit -Hn`, `LimitNOFILE=`)"
         );
     }
-    let terminals = (allowed - sockets - RESERVE) / OF_TERMINAL;
-    // Connections that are closing do not count among the limits: they may use what terminals
-    // leave, and half of the reserve.
+
+    let terminals = (allowed - sockets - RESERVE) / PER_TERMINAL;
+    // Closing connections do not count against the limits. They may use the descriptors that
+    // terminals leave free, and half of the reserve.
     let sockets = allowed - RESERVE / 2;
-    let as_count = |count| usize::try_from(count).unwrap_or(usize::MAX);
-    Ok(Descriptors {
-        sockets: as_count(sockets),
-        terminals: as_count(terminals),
-        soft_before: None,
-    })
+    let to_usize = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    Ok(DescriptorBudget { sockets: to_usize(sockets), terminals: to_usize(terminals), soft_before })
 }

@@ -1,4 +1,4 @@
-//! The log: lines on standard error, and spans to a collector where that is built in.
+//! The log: lines on standard error, and spans to a collector if that is built in.
 
 mod fields;
 #[cfg(feature = "otlp")]
@@ -14,13 +14,13 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    command::variable,
-    config::{Format, Log},
+    config::{LogConfig, LogFormat},
+    environment::variable,
     log::{fields::QuotedFields, writer::Writer},
 };
 
 #[cfg(test)]
-pub(crate) use writer::PATIENCE as LOG_DEADLINE;
+pub(crate) use writer::FLUSH_TIMEOUT;
 
 /// The log of the process.
 #[derive(Debug)]
@@ -28,34 +28,38 @@ pub(crate) use writer::PATIENCE as LOG_DEADLINE;
 pub(crate) struct Logging {
     writer: Writer,
     #[cfg(feature = "otlp")]
-    spans: Option<otlp::Spans>,
+    spans: Option<otlp::SpanPipeline>,
 }
 
 impl Logging {
-    /// Begins to log. Called once, outside of a runtime.
+    /// Starts the log. Must be called once, outside of a runtime.
     ///
     /// # Errors
-    /// When `REJOIN_LOG` is no filter, or spans cannot be exported.
-    pub(crate) fn start(log: &Log) -> anyhow::Result<Self> {
-        let filter = variable("REJOIN_LOG").unwrap_or_else(|| log.level.clone());
+    /// If `REJOIN_LOG` is not a filter, or spans cannot be exported.
+    pub(crate) fn start(config: &LogConfig) -> anyhow::Result<Self> {
+        let filter = variable("REJOIN_LOG").unwrap_or_else(|| config.level.clone());
         let filter = EnvFilter::try_new(filter).context(
-            "REJOIN_LOG: write a level, such as `debug`, or `rejoin_gateway=debug,info`",
+            "REJOIN_LOG is not a log level; write for example `debug` or \
+             `rejoin_gateway=debug,info`",
         )?;
-        let writer = Writer::start(io::stderr()).context("cannot start the log's thread")?;
+        let writer = Writer::start(io::stderr()).context("cannot start the thread of the log")?;
+
         let lines = fmt::layer().with_writer(writer.sink());
-        let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-            Format::Text => {
+        let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+            LogFormat::Text => {
                 Box::new(lines.with_ansi(io::stderr().is_terminal()).fmt_fields(QuotedFields))
             }
-            Format::Json => Box::new(lines.json().flatten_event(true).with_current_span(false)),
+            LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false)),
         };
+
         #[cfg(feature = "otlp")]
-        if let Some(endpoint) = &log.otlp_endpoint {
+        if let Some(endpoint) = &config.otlp_endpoint {
             let (spans, layer) = otlp::start(endpoint)?;
+            // The filter is for the lines only: spans are exported at any log level.
             tracing_subscriber::registry().with(lines.with_filter(filter)).with(layer).init();
             return Ok(Self { writer, spans: Some(spans) });
         }
-        // Without a second reader the filter is everyone's, which is the cheapest.
+        // A global filter, not one per layer: disabled events cost the least.
         tracing_subscriber::registry().with(lines).with(filter).init();
         Ok(Self {
             writer,
@@ -64,22 +68,25 @@ impl Logging {
         })
     }
 
-    /// Shows in the metrics how many lines were lost.
-    pub(crate) fn count_in(&self, metrics: &Metrics) {
+    /// Registers the counter of lost lines.
+    pub(crate) fn register_metrics(&self, metrics: &Metrics) {
         let writer = self.writer.clone();
-        let help = "Log lines lost because standard error was not read";
+        let help = "Log lines dropped because standard error was not read";
         metrics.observe_counter("log_lines_dropped", help, move || writer.lost());
     }
 
-    /// Writes what is left, and at last the line with which the process fails. Waits for a
-    /// standard error that takes nothing for a second at most. Called outside of a runtime.
-    pub(crate) fn finish(self, complaint: Option<&str>) {
+    /// Writes the queued lines, and last the error with which the process ends.
+    ///
+    /// Waits at most one second for a standard error that accepts no bytes. Must be called outside
+    /// of a runtime.
+    pub(crate) fn finish(self, error: Option<&str>) {
+        // Before the flush: a failed export logs a warning.
         #[cfg(feature = "otlp")]
         if let Some(spans) = self.spans {
             spans.finish();
         }
-        if let Some(complaint) = complaint {
-            self.writer.push(&format!("rejoin: {complaint}\n"));
+        if let Some(error) = error {
+            self.writer.push(&format!("rejoin: {error}\n"));
         }
         self.writer.flush();
     }

@@ -3,6 +3,7 @@
 mod command;
 mod config;
 mod descriptors;
+mod environment;
 mod log;
 mod pages;
 
@@ -20,15 +21,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve terminals, topics and the pages.
+    /// Start the server: terminals, topics and the web pages.
     Serve(command::serve::Serve),
-    /// Print a token for a user.
+    /// Print a token for a user, or a link that logs in a browser.
     Token(command::token::Token),
-    /// Publish to a topic.
+    /// Publish messages to a topic.
     Publish(command::publish::Publish),
-    /// Print what is published to a topic, each message a line.
+    /// Print the messages of a topic as they are published, one per line.
     Subscribe(command::subscribe::Subscribe),
-    /// Look at the configuration.
+    /// Check the configuration.
     #[command(subcommand)]
     Config(command::config::Config),
 }
@@ -41,10 +42,11 @@ fn main() -> ExitCode {
         Command::Subscribe(subscribe) => subscribe.run().map(|()| ExitCode::SUCCESS),
         Command::Config(config) => config.run().map(|()| ExitCode::SUCCESS),
     };
+
     match result {
         Ok(code) => code,
         Err(error) => {
-            command::complain(&command::sentence(&error));
+            command::print_error(&command::one_line(&error));
             ExitCode::FAILURE
         }
     }

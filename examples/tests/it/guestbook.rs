@@ -1,4 +1,4 @@
-//! The guestbook.
+//! Tests of the guestbook, and its WebSocket client.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, connect, stream::MaybeTlsStream};
 
-/// The program, and what it says: its address, then a guest and a token in each line.
+/// The program, and its output: the address, then a guest and a token in each line.
 struct Guestbook {
     child: Child,
     url: String,
@@ -29,11 +29,11 @@ impl Guestbook {
         Self { child, url, guests: lines.take(2).map(guest).collect() }
     }
 
-    fn welcome(&self, guest: &str) -> Guest {
+    fn connect(&self, guest: &str) -> Guest {
         let (_, token) = self.guests.iter().find(|(name, _)| name == guest).unwrap();
         let mut guest = Guest(connect(&self.url).unwrap().0);
-        let answer = guest.ask("authenticate", json!({ "token": token }));
-        assert_eq!(answer["payload"]["authenticated"], true, "{answer}");
+        let reply = guest.request("authenticate", json!({ "token": token }));
+        assert_eq!(reply["payload"]["authenticated"], true, "{reply}");
         guest
     }
 }
@@ -45,16 +45,19 @@ impl Drop for Guestbook {
     }
 }
 
+/// An authenticated WebSocket of a guest.
 pub(crate) struct Guest(pub(crate) WebSocket<MaybeTlsStream<TcpStream>>);
 
 impl Guest {
-    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
-    pub(crate) fn ask(&mut self, kind: &str, payload: Value) -> Value {
+    /// Sends a request and waits for its reply.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass a literal")]
+    pub(crate) fn request(&mut self, kind: &str, payload: Value) -> Value {
         let message = json!({ "id": kind, "type": kind, "payload": payload });
         self.0.send(Message::text(message.to_string())).unwrap();
         self.until(|message| message["reply_to"] == kind)
     }
 
+    /// Waits for the first message that matches.
     fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Message::Text(text) = self.0.read().unwrap() {
@@ -68,27 +71,32 @@ impl Guest {
 }
 
 #[test]
-fn who_signs_is_read_by_all_guests() {
+fn a_signed_entry_reaches_other_guests() {
     let guestbook = Guestbook::start();
-    let (mut ann, mut bob) = (guestbook.welcome("ann"), guestbook.welcome("bob"));
-    let subscribed = ann.ask("subscribe", json!({ "topic": "guestbook" }));
+    let (mut ann, mut bob) = (guestbook.connect("ann"), guestbook.connect("bob"));
+
+    let subscribed = ann.request("subscribe", json!({ "topic": "guestbook" }));
     assert_eq!(subscribed["payload"]["verdict"], "fresh", "{subscribed}");
-    let signed = bob.ask("sign", json!({ "text": "Was here." }));
+
+    let signed = bob.request("sign", json!({ "text": "Was here." }));
     assert_eq!(signed["type"], "signed", "{signed}");
+
     let message = ann.until(|message| message["type"] == "message");
     assert_eq!(message["payload"]["data"], json!({ "from": "bob", "text": "Was here." }));
     assert_eq!(message["payload"]["position"], signed["payload"]["position"]);
 }
 
 #[test]
-fn what_does_not_belong_into_a_guestbook_is_refused() {
+fn invalid_entries_and_direct_publishes_are_refused() {
     let guestbook = Guestbook::start();
-    let mut bob = guestbook.welcome("bob");
+    let mut bob = guestbook.connect("bob");
+
     for payload in [json!({}), json!({ "text": " " }), json!({ "text": "x".repeat(281) })] {
-        let answer = bob.ask("sign", payload);
-        assert_eq!(answer["payload"]["code"], "invalid_field", "{answer}");
+        let reply = bob.request("sign", payload);
+        assert_eq!(reply["payload"]["code"], "invalid_field", "{reply}");
     }
+
     let publish = json!({ "topic": "guestbook", "data": { "from": "ann", "text": "forged" } });
-    assert_eq!(bob.ask("publish", publish)["payload"]["code"], "forbidden");
-    assert_eq!(bob.ask("sign", json!({ "text": "x".repeat(280) }))["type"], "signed");
+    assert_eq!(bob.request("publish", publish)["payload"]["code"], "forbidden");
+    assert_eq!(bob.request("sign", json!({ "text": "x".repeat(280) }))["type"], "signed");
 }

@@ -1,6 +1,6 @@
-//! The examples, run and used.
+//! Tests that run the examples and connect to them.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod doorkeeper;
+mod event_log;
 mod guestbook;

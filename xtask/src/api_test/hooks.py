@@ -1,4 +1,4 @@
-# What the API's test does to the requests that schemathesis makes.
+# The hooks that schemathesis runs before each request.
 
 import re
 import uuid
@@ -10,8 +10,11 @@ KEY = re.compile(r'([!#-~]{1,128}|"[!#-~]{1,128}")')
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Each request has a key of its own: a used one would be answered by an old answer."""
-    # What was made wrong stays as it is.
+    """Replace the idempotency key by a unique one.
+
+    The server answers a reused key with the cached response of the earlier request.
+    """
+    # Negative cases test invalid keys, which must stay invalid.
     if case.meta is not None and case.meta.generation.mode.is_negative:
         return
     headers = case.headers or {}

@@ -1,4 +1,4 @@
-//! The codes as TypeScript.
+//! The tables of codes as TypeScript.
 
 use std::fmt::Write as _;
 
@@ -10,42 +10,49 @@ const HEAD: &str = "\
 ";
 
 const TYPES: &str = r#"
-/** A number that the server closes a connection with. */
+/** The code of a close frame from the server. */
 export type CloseCode = (typeof CLOSE_CODES)[number]["code"];
 
-/** What the server answers instead of what was asked for. */
+/** The code of an error response. */
 export type ErrorCode = (typeof ERROR_CODES)[number]["code"];
 "#;
 
+/// Renders both tables as the source of a module.
 pub(super) fn render(close: &[CloseCodeRow], errors: &[ErrorCodeRow]) -> String {
     let mut out = String::from(HEAD);
-    out.push_str("\n/** Why a connection was closed, and whether to come back. */\n");
+
+    out.push_str("\n/** The reasons for a close, and whether a client reconnects. */\n");
     out.push_str("export const CLOSE_CODES = [\n");
     for row in close {
+        // All fields are named, so that a new column of the table is not forgotten here.
         let CloseCodeRow { code, name, reconnect, description } = row;
-        let (name, description) = (text(name), text(description));
+        let (name, description) = (literal(name), literal(description));
         let _ = writeln!(
             out,
             "  {{ code: {code}, name: {name}, reconnect: {reconnect}, description: {description} }},"
         );
     }
-    out.push_str("] as const;\n\n/** Why a request was refused, and whether to try again. */\n");
+
+    out.push_str(
+        "] as const;\n\n/** The reasons for an error, and whether a retry can succeed. */\n",
+    );
     out.push_str("export const ERROR_CODES = [\n");
     for row in errors {
         let ErrorCodeRow { code, number, retryable, description } = row;
-        let (code, description) = (text(code), text(description));
+        let (code, description) = (literal(code), literal(description));
         let _ = writeln!(
             out,
             "  {{ code: {code}, number: {number}, retryable: {retryable}, description: {description} }},"
         );
     }
+
     out.push_str("] as const;\n");
     out.push_str(TYPES);
     out
 }
 
-/// A string literal; JSON's is TypeScript's.
-fn text(value: &str) -> serde_json::Value {
+/// Returns a string literal; every JSON literal is one of TypeScript.
+fn literal(value: &str) -> serde_json::Value {
     value.into()
 }
 
@@ -54,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_becomes_a_literal_with_its_quotes_escaped() {
+    fn quotes_in_a_description_are_escaped() {
         let close = [CloseCodeRow {
             code: 4000,
             name: "draining",
@@ -67,7 +74,9 @@ mod tests {
             retryable: false,
             description: "No handler.",
         }];
+
         let out = render(&close, &errors);
+
         assert!(out.contains(
             r#"  { code: 4000, name: "draining", reconnect: true, description: "The server says \"later\"." },"#
         ));

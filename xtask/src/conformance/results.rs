@@ -1,13 +1,13 @@
-//! What came of the cases: a table by group, and each case that is not OK.
+//! The results of the cases: a table by group, and each case that is not OK.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::say;
+use crate::print;
 
-/// What the groups are about, in the suite's words.
+/// The groups and their subjects, in the suite's words.
 const GROUPS: [(&str, &str); 11] = [
     ("1", "framing"),
     ("2", "pings and pongs"),
@@ -31,22 +31,22 @@ const VERDICTS: [Verdict; 5] = [
     Verdict::Failed,
 ];
 
-/// What the suite says of a case, the better ones first.
+/// The suite's verdict on a case. Better verdicts come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Ok,
-    /// Allowed, though not what the suite would have.
+    /// Allowed, but not the preferred behaviour.
     NonStrict,
-    /// There is no right and wrong.
+    /// The case has no expected result.
     Informational,
-    /// The endpoint declined what the case is about.
+    /// The endpoint declined the feature under test.
     Unimplemented,
     Failed,
 }
 
 impl Verdict {
-    /// Reads the suite's word; those for closing badly, and any that is new, are failures.
-    fn read(word: &str) -> Self {
+    /// Parses the suite's word. Words for a failed close and unknown words are failures.
+    fn parse(word: &str) -> Self {
         VERDICTS.into_iter().find(|verdict| verdict.word() == word).unwrap_or(Self::Failed)
     }
 
@@ -61,35 +61,39 @@ impl Verdict {
     }
 }
 
-/// The results by case, such as `12.1.10`, in the order of their numbers.
+/// The results, ordered by the numbers of the case: `1.1.9` precedes `1.1.10`.
 pub(super) struct Results(BTreeMap<Vec<u32>, Case>);
 
 struct Case {
     name: String,
-    /// The worse of what the case came to and of how the connection was closed.
+    /// The worse of two verdicts: on the behaviour and on the close of the connection.
     verdict: Verdict,
-    /// The suite's words for both.
-    said: String,
+    /// The suite's words for both verdicts.
+    words: String,
 }
 
-/// Gives the group of a case, its first number.
+/// Returns the group of a case, its first number.
 pub(super) fn group(case: &str) -> &str {
     case.split('.').next().unwrap_or(case)
 }
 
 impl Results {
-    /// Reads the index that the suite writes.
+    /// Parses the `index.json` of the suite.
     pub(super) fn read(index: &Value, agent: &str) -> anyhow::Result<Self> {
         let cases = index[agent].as_object().context("the report has no results")?;
         let cases = cases.iter().map(|(name, result)| {
             let numbers = name.split('.').map(str::parse).collect::<Result<_, _>>();
-            let numbers = numbers.with_context(|| format!("a case is named {name:?}"))?;
+            let numbers = numbers.with_context(|| format!("the case {name:?} has no number"))?;
             let word = |key: &str| result[key].as_str().unwrap_or("nothing");
+
             let (behavior, closing) = (word("behavior"), word("behaviorClose"));
-            let verdict = Verdict::read(behavior).max(Verdict::read(closing));
-            let said = format!("{behavior}, closing: {closing}");
-            Ok((numbers, Case { name: name.clone(), verdict, said }))
+            // A case passes only if its connection also closes as it should.
+            let verdict = Verdict::parse(behavior).max(Verdict::parse(closing));
+            let words = format!("{behavior}, closing: {closing}");
+
+            Ok((numbers, Case { name: name.clone(), verdict, words }))
         });
+
         cases.collect::<anyhow::Result<_>>().map(Self)
     }
 
@@ -104,22 +108,24 @@ impl Results {
     /// Prints the table, then each case that is not OK.
     pub(super) fn print(&self) {
         for line in self.lines() {
-            say(line);
+            print(line);
         }
     }
 
     fn lines(&self) -> Vec<String> {
-        let heads = VERDICTS.map(|verdict| format!("{:>14}", verdict.word())).concat();
-        let mut lines = vec![format!("\n{:<32}{heads}", "group")];
-        for (number, about) in GROUPS {
+        let headings = VERDICTS.map(|verdict| format!("{:>14}", verdict.word())).concat();
+        let mut lines = vec![format!("\n{:<32}{headings}", "group")];
+        // A run of a few cases shows their groups only.
+        for (number, subject) in GROUPS {
             let counts = self.counts(|case| group(&case.name) == number);
             if counts != [0; VERDICTS.len()] {
-                lines.push(row(&format!("{number:>2} {about}"), counts));
+                lines.push(row(&format!("{number:>2} {subject}"), counts));
             }
         }
         lines.push(row("all", self.counts(|_| true)));
+
         let others = self.0.values().filter(|case| case.verdict != Verdict::Ok);
-        lines.extend(others.map(|case| format!("{:<9} {}", case.name, case.said)));
+        lines.extend(others.map(|case| format!("{:<9} {}", case.name, case.words)));
         lines
     }
 
@@ -147,11 +153,12 @@ mod tests {
                 ((*name).to_owned(), json!({ "behavior": behavior, "behaviorClose": closing }))
             })
             .collect();
-        Results::read(&json!({ "agent": cases }), "agent").expect("it is well formed")
+
+        Results::read(&json!({ "agent": cases }), "agent").expect("the index is well formed")
     }
 
     #[test]
-    fn a_case_is_as_good_as_the_worse_of_its_two_verdicts() {
+    fn the_worse_verdict_of_a_case_counts() {
         for (behavior, closing, failed) in [
             ("OK", "OK", 0),
             ("NON-STRICT", "INFORMATIONAL", 0),
@@ -167,25 +174,28 @@ mod tests {
     }
 
     #[test]
-    fn a_case_without_a_verdict_has_failed() {
+    fn a_case_without_a_verdict_fails() {
         let index = json!({ "agent": { "1.1.1": { "behavior": "OK" } } });
+
         assert_eq!(Results::read(&index, "agent").map(|r| r.failed()).ok(), Some(1));
         assert!(Results::read(&json!({}), "agent").is_err());
     }
 
     #[test]
-    fn the_table_counts_by_group_and_lists_what_is_not_ok_in_the_order_of_the_cases() {
+    fn the_table_counts_by_group_and_lists_imperfect_cases() {
         let results = results(&[
             ("10.1.1", "OK", "OK"),
             ("1.1.10", "NON-STRICT", "OK"),
             ("1.1.9", "OK", "UNCLEAN"),
             ("1.1.1", "OK", "OK"),
         ]);
+
         let lines: Vec<String> = results
             .lines()
             .iter()
             .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
+
         assert_eq!(
             lines,
             [

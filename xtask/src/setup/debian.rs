@@ -1,58 +1,61 @@
-//! Packages of Debian and its relatives, installed when we may.
-
-use std::path::Path;
+//! Packages of Debian and its relatives, installed if the user may.
 
 use anyhow::bail;
+use xshell::{Shell, cmd};
 
-use crate::process::{Program, is_installed};
-use crate::say;
+use super::is_installed;
+use crate::print;
 
-/// The programs are there; each is in the package of its name.
-pub(super) fn ensure(root: &Path, programs: &[&str]) -> anyhow::Result<()> {
+/// Installs the programs that are missing. Each is in the package of its name.
+pub(super) fn ensure(sh: &Shell, programs: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<&str> = programs.iter().copied().filter(|p| !is_installed(p)).collect();
-    if missing.is_empty() { Ok(()) } else { install(root, &missing) }
+    if missing.is_empty() { Ok(()) } else { install(sh, &missing) }
 }
 
-/// Installs packages, or says what to install.
-pub(super) fn install(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
+/// Installs packages.
+///
+/// # Errors
+/// If the user may not install packages. The message names the command to run.
+pub(super) fn install(sh: &Shell, packages: &[&str]) -> anyhow::Result<()> {
     let names = packages.join(" ");
-    let Some(prefix) = privilege(root) else {
+    let Some((env, prefix)) = env_as_root(sh) else {
         bail!(
             "{names} missing; install with `sudo apt-get install {names}` or your package manager"
         );
     };
-    say(format_args!("set-up: {names} missing, installing the Debian packages"));
-    // A new machine has no package lists, and an old one lists versions that are gone.
-    apt_get(root, &[prefix, &["apt-get", "update", "--quiet"]].concat())?;
+
+    print(format_args!("set-up: installing the Debian packages {names}"));
+    let frontend = "DEBIAN_FRONTEND=noninteractive";
+    // A new machine has no package lists; an old one lists versions that are no longer served.
+    cmd!(sh, "{env} {prefix...} {frontend} apt-get update --quiet").run()?;
     let install = ["apt-get", "install", "--yes", "--quiet"];
-    apt_get(root, &[prefix, &install, packages].concat())
+    cmd!(sh, "{env} {prefix...} {frontend} {install...} {packages...}").run()?;
+    Ok(())
 }
 
-/// The version of a package that could be installed.
-pub(super) fn offers(root: &Path, package: &str) -> Option<String> {
-    privilege(root)?;
-    let policy = Program::new(root, &["apt-cache", "policy", package]).output().ok()?;
-    candidate(&policy).map(str::to_owned)
+/// Returns the version of the package that `install` would install.
+pub(super) fn candidate_version(sh: &Shell, package: &str) -> Option<String> {
+    env_as_root(sh)?;
+    let policy = cmd!(sh, "apt-cache policy {package}").quiet().read().ok()?;
+    parse_candidate(&policy).map(str::to_owned)
 }
 
-/// What to put before apt-get; nothing where we may not install.
-fn privilege(root: &Path) -> Option<&'static [&'static str]> {
+/// Returns the program and first arguments that run `env` as root.
+///
+/// `None` if there is no apt-get or the user may not become root.
+fn env_as_root(sh: &Shell) -> Option<(&'static str, &'static [&'static str])> {
     if !is_installed("apt-get") {
         return None;
     }
-    let user = Program::new(root, &["id", "-u"]).output().ok()?;
-    if user.trim() == "0" {
-        return Some(&[]);
+    if cmd!(sh, "id -u").quiet().read().ok()? == "0" {
+        return Some(("env", &[]));
     }
-    Program::new(root, &["sudo", "-n", "true"]).output().ok()?;
-    Some(&["sudo", "-n"])
+    // `-n` fails instead of asking for a password.
+    cmd!(sh, "sudo -n true").quiet().ignore_stderr().run().ok()?;
+    Some(("sudo", &["-n", "env"]))
 }
 
-fn apt_get(root: &Path, line: &[&str]) -> anyhow::Result<()> {
-    Program::new(root, line).with("DEBIAN_FRONTEND", "noninteractive").run()
-}
-
-fn candidate(policy: &str) -> Option<&str> {
+fn parse_candidate(policy: &str) -> Option<&str> {
     let version = policy.lines().find_map(|l| l.trim().strip_prefix("Candidate:"))?.trim();
     (version != "(none)").then_some(version)
 }
@@ -62,10 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_candidate_is_read_from_the_policy() {
+    fn the_candidate_version_is_read_from_the_policy() {
         let policy = "nodejs:\n  Installed: (none)\n  Candidate: 20.19.2+dfsg-1\n";
-        assert_eq!(candidate(policy), Some("20.19.2+dfsg-1"));
-        assert_eq!(candidate("nodejs:\n  Candidate: (none)\n"), None);
-        assert_eq!(candidate(""), None);
+
+        assert_eq!(parse_candidate(policy), Some("20.19.2+dfsg-1"));
+        assert_eq!(parse_candidate("nodejs:\n  Candidate: (none)\n"), None);
+        assert_eq!(parse_candidate(""), None);
     }
 }

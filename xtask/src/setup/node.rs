@@ -1,34 +1,34 @@
 //! Node and npm.
 
-use std::path::Path;
-
 use anyhow::bail;
+use xshell::{Shell, cmd};
 
-use super::{debian, numbers};
-use crate::process::{Program, is_installed};
+use super::{debian, is_installed, parse_version};
 
-/// The oldest Node whose features the client, the pages and their tools use.
-const NEEDED_MAJOR: u32 = 20;
+/// The oldest Node that supports the client, the pages and their tools.
+const REQUIRED_MAJOR: u32 = 20;
 
-/// Node is new enough and npm is there.
-pub(super) fn ensure(root: &Path) -> anyhow::Result<()> {
-    let found = Program::new(root, &["node", "--version"]).output().unwrap_or_default();
+/// Installs Node and npm if they are missing or too old.
+pub(super) fn ensure(sh: &Shell) -> anyhow::Result<()> {
+    let version = cmd!(sh, "node --version").quiet().ignore_stderr();
+    let found = version.read().unwrap_or_default();
     if is_new_enough(&found) && is_installed("npm") {
         return Ok(());
     }
-    if debian::offers(root, "nodejs").is_some_and(|version| is_new_enough(&version)) {
-        debian::install(root, &["nodejs", "npm"])?;
-        return Ok(());
+
+    if debian::candidate_version(sh, "nodejs").is_some_and(|version| is_new_enough(&version)) {
+        return debian::install(sh, &["nodejs", "npm"]);
     }
-    let found = if found.is_empty() { "none was found" } else { found.trim() };
+
+    let found = if found.is_empty() { "none" } else { &found };
     bail!(
-        "Node {NEEDED_MAJOR} or newer with npm is needed to build the pages ({found}); \
+        "Node {REQUIRED_MAJOR} or newer with npm is required to build the pages, found {found}; \
          install it from https://nodejs.org/en/download or with your package manager"
     );
 }
 
 fn is_new_enough(version: &str) -> bool {
-    numbers(version).is_some_and(|(major, _)| major >= NEEDED_MAJOR)
+    parse_version(version).is_some_and(|(major, _)| major >= REQUIRED_MAJOR)
 }
 
 #[cfg(test)]

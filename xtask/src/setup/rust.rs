@@ -1,56 +1,61 @@
 //! The Rust toolchain.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use xshell::{Shell, cmd};
 
-use super::numbers;
-use crate::process::{Program, is_installed};
-use crate::say;
+use super::{is_installed, parse_version};
+use crate::print;
 
-/// The compiler is at least as new as `rust-version` in Cargo.toml.
-pub(super) fn ensure_version(root: &Path) -> anyhow::Result<()> {
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
-    let needed = needed_version(&manifest).context("Cargo.toml has no `rust-version`")?;
-    let found = Program::new(root, &["rustc", "--version"]).output()?;
-    let version = numbers(&found).with_context(|| format!("`rustc --version` says {found:?}"))?;
+/// Checks that the compiler is at least as new as `rust-version` in Cargo.toml.
+pub(super) fn ensure_version(sh: &Shell) -> anyhow::Result<()> {
+    let manifest = crate::root().join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).context("cannot read Cargo.toml")?;
+    let needed = required_version(&manifest).context("Cargo.toml has no `rust-version`")?;
+    let found = cmd!(sh, "rustc --version").quiet().read()?;
+    let version =
+        parse_version(&found).with_context(|| format!("`rustc --version` printed {found:?}"))?;
+
     if version < needed {
         bail!(
-            "Rust {}.{} or newer is needed, this is {}; run `rustup update stable`, or see https://rustup.rs",
+            "Rust {}.{} or newer is required, found {found}; run `rustup update stable`, \
+             or see https://rustup.rs",
             needed.0,
-            needed.1,
-            found.trim()
+            needed.1
         );
     }
     Ok(())
 }
 
-/// rustfmt and clippy are there.
-pub(super) fn ensure_components(root: &Path) -> anyhow::Result<()> {
-    let missing: Vec<&str> = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")]
+/// Installs rustfmt and clippy if they are missing.
+pub(super) fn ensure_components(sh: &Shell) -> anyhow::Result<()> {
+    // The search path does not show it: rustup installs a proxy even without the component.
+    let is_missing = |subcommand: &str| {
+        cmd!(sh, "cargo {subcommand} --version").quiet().ignore_stderr().read().is_err()
+    };
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
         .into_iter()
-        .filter(|(program, _)| {
-            let asked = [program.trim_start_matches("cargo-"), "--version"];
-            Program::new(root, &[&["cargo"], &asked[..]].concat()).output().is_err()
-        })
+        .filter(|(subcommand, _)| is_missing(subcommand))
         .map(|(_, component)| component)
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
+
     let names = missing.join(" ");
     if !is_installed("rustup") {
         bail!(
-            "{names} missing; install the package of your distribution, or use https://rustup.rs"
+            "{names} missing; install the package of your distribution, or see https://rustup.rs"
         );
     }
-    say(format_args!("set-up: {names} missing, installing"));
-    Program::new(root, &[&["rustup", "component", "add"], &missing[..]].concat()).run()
+    print(format_args!("set-up: installing {names}"));
+    cmd!(sh, "rustup component add {missing...}").run()?;
+    Ok(())
 }
 
-fn needed_version(manifest: &str) -> Option<(u32, u32)> {
-    manifest.lines().find(|line| line.starts_with("rust-version")).and_then(numbers)
+fn required_version(manifest: &str) -> Option<(u32, u32)> {
+    manifest.lines().find(|line| line.starts_with("rust-version")).and_then(parse_version)
 }
 
 #[cfg(test)]
@@ -58,8 +63,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_needed_version_is_that_of_the_manifest() {
-        assert_eq!(needed_version("[a]\nrust-version = \"1.95\"\n"), Some((1, 95)));
-        assert_eq!(needed_version("[a]\nversion = \"1.95\"\n"), None);
+    fn the_required_version_is_read_from_the_manifest() {
+        assert_eq!(required_version("[a]\nrust-version = \"1.95\"\n"), Some((1, 95)));
+        assert_eq!(required_version("[a]\nversion = \"1.95\"\n"), None);
     }
 }

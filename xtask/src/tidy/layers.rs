@@ -1,44 +1,41 @@
-//! Which crate may name which: the picture in ARCHITECTURE.md, as a table.
-
-use std::path::Path;
-
-use anyhow::Context as _;
-use serde_json::Value;
+//! The crates that each crate may use: the code map of ARCHITECTURE.md as a table.
 
 use super::Finding;
-use crate::process::Program;
-use crate::tree::Tree;
+use crate::packages::{Dependency, Package};
+use crate::tree::{Tree, is_below};
 
-/// One crate of ours and what it may know.
+/// A crate of the workspace and the rules for its dependencies.
 struct Layer {
     name: &'static str,
-    /// Crates of ours that it may name.
+    /// The crates of the workspace that it may depend on.
     below: &'static [&'static str],
-    /// Families of foreign crates that it must not name outside its tests.
+    /// The families of other crates that it must not depend on, except in tests.
     without: &'static [Family],
-    /// Paths of the standard library or of tokio that its source must not name.
+    /// Paths of the standard library or of tokio that its source must not contain.
     without_paths: &'static [&'static str],
 }
 
-/// Foreign crates that are one thing to know about.
+/// Crates that belong to one subject.
 struct Family {
-    what: &'static str,
+    subject: &'static str,
     crates: &'static [&'static str],
 }
 
 const ASYNC: Family = Family {
-    what: "an async runtime",
+    subject: "async runtimes",
     crates: &["tokio", "tokio-util", "tokio-stream", "futures", "futures-util", "async-trait"],
 };
 const HTTP: Family = Family {
-    what: "HTTP",
+    subject: "HTTP",
     crates: &["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http"],
 };
-const SQL: Family = Family { what: "SQL", crates: &["sqlx", "rusqlite", "tokio-postgres"] };
-const REDIS: Family = Family { what: "Redis", crates: &["redis"] };
-const OS: Family =
-    Family { what: "the operating system", crates: &["rustix", "libc", "nix", "socket2", "mio"] };
-const ARGUMENTS: Family = Family { what: "the command line", crates: &["clap"] };
+const HTTP_SERVER: Family =
+    Family { subject: "HTTP servers", crates: &["axum", "tower", "tower-http", "utoipa-axum"] };
+const OS: Family = Family {
+    subject: "the operating system",
+    crates: &["rustix", "libc", "nix", "socket2", "mio"],
+};
+const ARGUMENTS: Family = Family { subject: "the command line", crates: &["clap"] };
 
 const NO_OS: &[&str] =
     &["std::fs", "std::process", "std::os", "std::net::Tcp", "std::net::Udp", "std::io::stdin"];
@@ -59,169 +56,157 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "rejoin-protocol",
         below: &[],
-        without: &[ASYNC, HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without: &[ASYNC, HTTP, OS, ARGUMENTS],
         without_paths: NO_OS,
     },
     Layer {
         name: "rejoin-websocket",
         below: &[],
-        without: &[ASYNC, HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without: &[ASYNC, HTTP, OS, ARGUMENTS],
         without_paths: NO_OS,
     },
     Layer {
         name: "rejoin-screen",
         below: &[],
-        without: &[ASYNC, HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without: &[ASYNC, HTTP, OS, ARGUMENTS],
         without_paths: NO_OS,
-    },
-    Layer {
-        name: "rejoin-keeper",
-        below: &[],
-        without: &[ASYNC, HTTP, SQL, REDIS, ARGUMENTS],
-        without_paths: &[],
     },
     Layer {
         name: "rejoin-core",
         below: &["rejoin-protocol"],
-        without: &[HTTP, SQL, REDIS, OS, ARGUMENTS],
+        without: &[HTTP, OS, ARGUMENTS],
         without_paths: NO_OS_NO_TOKIO_OS,
     },
     Layer {
+        name: "rejoin-http-client",
+        below: &["rejoin-core"],
+        without: &[HTTP_SERVER, ARGUMENTS],
+        without_paths: &[],
+    },
+    Layer {
+        name: "rejoin-auth",
+        below: &["rejoin-core", "rejoin-http-client", "rejoin-protocol"],
+        without: &[HTTP_SERVER, ARGUMENTS],
+        without_paths: &[],
+    },
+    Layer {
+        name: "rejoin-webhook",
+        below: &["rejoin-core", "rejoin-http-client", "rejoin-protocol"],
+        without: &[HTTP_SERVER, ARGUMENTS],
+        without_paths: &[],
+    },
+    Layer {
         name: "rejoin-adapters",
-        below: &["rejoin-core", "rejoin-keeper", "rejoin-protocol", "rejoin-screen"],
+        below: &["rejoin-core", "rejoin-protocol", "rejoin-screen"],
         without: &[HTTP, ARGUMENTS],
         without_paths: &[],
     },
     Layer {
         name: "rejoin-gateway",
-        below: &["rejoin-core", "rejoin-protocol", "rejoin-websocket"],
-        without: &[SQL, REDIS, ARGUMENTS],
+        below: &[
+            "rejoin-auth",
+            "rejoin-core",
+            "rejoin-http-client",
+            "rejoin-protocol",
+            "rejoin-webhook",
+            "rejoin-websocket",
+        ],
+        without: &[ARGUMENTS],
         without_paths: &[],
     },
     Layer {
         name: "rejoin",
         below: &[
             "rejoin-adapters",
+            "rejoin-auth",
             "rejoin-core",
             "rejoin-gateway",
-            "rejoin-keeper",
             "rejoin-protocol",
+            "rejoin-webhook",
             "rejoin-websocket",
         ],
-        without: &[HTTP, SQL, REDIS],
+        without: &[HTTP],
         without_paths: &[],
     },
     Layer {
         name: "rejoin-examples",
         below: &["rejoin-adapters", "rejoin-core", "rejoin-gateway", "rejoin-protocol"],
-        without: &[HTTP, SQL, REDIS],
+        without: &[HTTP],
         without_paths: &[],
     },
     Layer {
         name: "rejoin-bench",
         below: &["rejoin-protocol", "rejoin-websocket"],
-        without: &[ASYNC, HTTP, SQL, REDIS],
+        without: &[ASYNC, HTTP],
         without_paths: &[],
     },
     Layer {
         name: "xtask",
         below: &["rejoin-protocol"],
-        without: &[ASYNC, HTTP, SQL, REDIS],
+        without: &[ASYNC, HTTP],
         without_paths: &[],
     },
 ];
 
-/// What one crate may name and no other, its tests included.
-const ONLY: &[(&str, &str)] =
-    &[("axum", "rejoin-gateway"), ("sqlx", "rejoin-adapters"), ("redis", "rejoin-adapters")];
+/// Crates that only one crate may depend on, even for tests.
+const ONLY: &[(&str, &str)] = &[("axum", "rejoin-gateway")];
 
-/// A crate of the workspace as cargo describes it.
-#[derive(Debug)]
-pub(super) struct Package {
-    name: String,
-    /// From the root.
-    manifest: String,
-    dependencies: Vec<Dependency>,
-}
-
-#[derive(Debug)]
-struct Dependency {
-    name: String,
-    for_tests: bool,
-}
-
-/// The crates of the workspace.
-pub(super) fn packages(root: &Path) -> anyhow::Result<Vec<Package>> {
-    let line = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"];
-    let metadata: Value = serde_json::from_str(&Program::new(root, &line).output()?)?;
-    let packages = metadata["packages"].as_array().context("cargo names no packages")?;
-    packages
-        .iter()
-        .map(|package| {
-            let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
-            let dependencies = package["dependencies"].as_array().into_iter().flatten();
-            Ok(Package {
-                name: package["name"].as_str().context("a package without a name")?.to_owned(),
-                manifest: manifest.strip_prefix(root).unwrap_or(manifest).display().to_string(),
-                dependencies: dependencies
-                    .map(|d| Dependency {
-                        name: d["name"].as_str().unwrap_or_default().to_owned(),
-                        for_tests: d["kind"] == "dev",
-                    })
-                    .collect(),
-            })
-        })
-        .collect()
-}
-
-/// Each crate names only what its layer may know.
+/// Checks the dependencies and paths of each package against its layer.
 pub(super) fn check(packages: &[Package], tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages {
+        let manifest = package.manifest();
         let Some(layer) = LAYERS.iter().find(|l| l.name == package.name) else {
             findings.push(Finding::new(
-                &package.manifest,
+                &manifest,
                 1,
                 format!("`{}` has no layer", package.name),
                 "a crate with a row in the table of xtask/src/tidy/layers.rs",
             ));
             continue;
         };
+
         for dependency in &package.dependencies {
-            if let Some((wrong, allowed)) = judge(layer, dependency) {
-                let line = line_of(tree, &package.manifest, &dependency.name);
-                findings.push(Finding::new(&package.manifest, line, wrong, allowed));
+            if let Some((wrong, allowed)) = problem(layer, dependency) {
+                let line = line_of(tree, &manifest, &dependency.name);
+                findings.push(Finding::new(&manifest, line, wrong, allowed));
             }
         }
-        findings.extend(paths(layer, &package.manifest, tree));
+        findings.extend(paths(layer, package, tree));
     }
     findings
 }
 
-fn judge(layer: &Layer, dependency: &Dependency) -> Option<(String, String)> {
+/// Returns what is wrong with a dependency, and the alternative.
+fn problem(layer: &Layer, dependency: &Dependency) -> Option<(String, String)> {
     let (this, name) = (layer.name, dependency.name.as_str());
     if let Some((_, owner)) = ONLY.iter().find(|(only, owner)| *only == name && *owner != this) {
-        return Some((format!("`{this}` names `{name}`"), format!("`{name}` in `{owner}` only")));
+        // This rule comes first because it has no exception for tests.
+        let wrong = format!("`{this}` depends on `{name}`");
+        return Some((wrong, format!("`{name}` in `{owner}` only")));
     }
-    if dependency.for_tests {
+    // Tests may compare with other implementations.
+    if dependency.is_dev {
         return None;
     }
+
     let ours = LAYERS.iter().any(|l| l.name == name);
     if ours && !layer.below.contains(&name) {
         let below = match layer.below {
-            [] => "no crate of ours".to_owned(),
+            [] => "no crate of the workspace".to_owned(),
             names => names.join(", "),
         };
         return Some((format!("`{this}` depends on `{name}`"), below));
     }
+
     let family = layer.without.iter().find(|f| f.crates.contains(&name))?;
     Some((
-        format!("`{this}` names `{name}`"),
-        format!("a crate that knows nothing of {}; for tests, a dev-dependency", family.what),
+        format!("`{this}` depends on `{name}`"),
+        format!("no dependency on {}, except a dev-dependency", family.subject),
     ))
 }
 
-/// The line of a dependency in its manifest.
+/// Returns the line of a dependency in its manifest, from 1.
 fn line_of(tree: &Tree, manifest: &str, dependency: &str) -> usize {
     let starts = |line: &str| {
         line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
@@ -230,19 +215,22 @@ fn line_of(tree: &Tree, manifest: &str, dependency: &str) -> usize {
     text.lines().position(starts).map_or(1, |index| index + 1)
 }
 
-fn paths(layer: &Layer, manifest: &str, tree: &Tree) -> Vec<Finding> {
-    let source = manifest.replace("Cargo.toml", "src/");
+/// Returns the uses of paths that the layer must not contain, outside of tests and comments.
+fn paths(layer: &Layer, package: &Package, tree: &Tree) -> Vec<Finding> {
+    let source = format!("{}/src", package.folder);
     let mut findings = Vec::new();
-    for (path, text) in tree.texts().filter(|(path, _)| path.starts_with(&source)) {
+    for (path, text) in tree.texts().filter(|(path, _)| is_below(path, &source)) {
+        // By convention, unit tests are last in their file.
         let code = text.lines().take_while(|l| l.trim() != super::text::TESTS);
         for (index, line) in code.enumerate() {
+            // A URL in a literal is cut too, which cannot hide a path of Rust.
             let code = line.split("//").next().unwrap_or_default();
             for banned in layer.without_paths.iter().filter(|b| code.contains(**b)) {
                 findings.push(Finding::new(
                     path,
                     index + 1,
-                    format!("`{}` names `{banned}`", layer.name),
-                    "what is outside comes in through a trait of rejoin-core",
+                    format!("`{}` uses `{banned}`", layer.name),
+                    "a trait of rejoin-core that an outer crate implements",
                 ));
             }
         }
@@ -257,10 +245,10 @@ mod tests {
     fn package(name: &str, dependencies: &[(&str, bool)]) -> Package {
         Package {
             name: name.to_owned(),
-            manifest: format!("crates/{name}/Cargo.toml"),
+            folder: format!("crates/{name}"),
             dependencies: dependencies
                 .iter()
-                .map(|&(name, for_tests)| Dependency { name: name.to_owned(), for_tests })
+                .map(|&(name, is_dev)| Dependency { name: name.to_owned(), is_dev })
                 .collect(),
         }
     }
@@ -270,20 +258,22 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_row_is_found() {
+    fn a_crate_without_a_layer_is_found() {
         let found = found(package("rejoin-extra", &[]), &[]);
+
         assert!(
             found[0].starts_with("crates/rejoin-extra/Cargo.toml:1: `rejoin-extra` has no layer")
         );
     }
 
     #[test]
-    fn a_dependency_upwards_is_found_with_its_line() {
+    fn an_upward_dependency_is_found_with_its_line() {
         let manifest = "[dependencies]\nrejoin-gateway.workspace = true\n";
         let found = found(
             package("rejoin-core", &[("rejoin-gateway", false)]),
             &[("crates/rejoin-core/Cargo.toml", manifest)],
         );
+
         assert_eq!(
             found,
             [
@@ -293,21 +283,22 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_crate_of_the_wrong_layer_is_found() {
-        for (crate_name, foreign) in [
+    fn a_dependency_outside_of_its_layer_is_found() {
+        for (crate_name, other) in [
             ("rejoin-protocol", "tokio"),
             ("rejoin-websocket", "tokio"),
             ("rejoin-core", "hyper"),
             ("rejoin-core", "rustix"),
             ("rejoin-gateway", "clap"),
-            ("rejoin", "sqlx"),
+            ("rejoin-auth", "axum"),
+            ("rejoin", "hyper"),
         ] {
-            assert_eq!(found(package(crate_name, &[(foreign, false)]), &[]).len(), 1, "{foreign}");
+            assert_eq!(found(package(crate_name, &[(other, false)]), &[]).len(), 1, "{other}");
         }
     }
 
     #[test]
-    fn tests_may_name_an_oracle_but_not_what_one_crate_keeps_to_itself() {
+    fn tests_may_depend_on_other_implementations() {
         assert!(found(package("rejoin-websocket", &[("tokio", true)]), &[]).is_empty());
         assert_eq!(found(package("rejoin-core", &[("axum", true)]), &[]).len(), 1);
     }
@@ -317,6 +308,7 @@ mod tests {
         let source = "//! X.\n// std::fs is fine here\nuse std::fs;\n#[cfg(test)]\nuse std::fs;\n";
         let found =
             found(package("rejoin-core", &[]), &[("crates/rejoin-core/src/lib.rs", source)]);
+
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("crates/rejoin-core/src/lib.rs:3: "));
     }

@@ -1,35 +1,38 @@
-//! Links between the documents lead somewhere.
+//! Links between the pages lead to files and headings that exist.
 
 use super::Finding;
 use crate::tree::Tree;
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let documents = tree.texts().filter(|(path, _)| path.ends_with(".md"));
-    documents.flat_map(|(path, text)| check_document(tree, path, text)).collect()
+    let pages = tree.texts().filter(|(path, _)| path.ends_with(".md"));
+    pages.flat_map(|(path, text)| check_page(tree, path, text)).collect()
 }
 
-fn check_document(tree: &Tree, path: &str, text: &str) -> Vec<Finding> {
+fn check_page(tree: &Tree, path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in prose(text) {
         for target in targets(line) {
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            // `#anchor` alone is a heading of this page.
             let file = if file.is_empty() { Some(path.to_owned()) } else { resolve(path, file) };
             let Some(file) = file.filter(|file| tree.has(file)) else {
                 findings.push(Finding::new(
                     path,
                     number,
                     format!("the link `{target}` leads to no file"),
-                    "a path that exists, from this document",
+                    "an existing path, relative to this page",
                 ));
                 continue;
             };
+
+            // Anchors of source files are line numbers, which are not checked.
             let page = tree.text(&file).filter(|_| file.ends_with(".md"));
             if !anchor.is_empty() && page.is_some_and(|page| !has_heading(page, anchor)) {
                 findings.push(Finding::new(
                     path,
                     number,
                     format!("the link `{target}` leads to no heading"),
-                    format!("an anchor made of a heading in {file}"),
+                    format!("the anchor of a heading in {file}"),
                 ));
             }
         }
@@ -37,8 +40,8 @@ fn check_document(tree: &Tree, path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// The numbered lines outside of code blocks.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Returns the lines outside of code blocks, numbered from 1.
+pub(super) fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_code = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let fence = line.trim_start().starts_with("```");
@@ -47,29 +50,31 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What the links of a line lead to, as far as it is in the repository.
+/// Returns the targets of a line's links into the repository.
 fn targets(line: &str) -> Vec<&str> {
     let mut targets = Vec::new();
-    // Odd pieces are code: a link in there is an example.
     let mut rest = line;
     while let Some(at) = rest.find("](") {
+        // A link after an odd number of backticks is an example.
         let in_code = line[..line.len() - rest.len() + at].matches('`').count() % 2 == 1
             && rest[at..].contains('`');
         rest = &rest[at + 2..];
         let Some(end) = rest.find(')') else { break };
+
         let target = rest[..end].split_whitespace().next().unwrap_or_default();
-        let outside = target.contains("://") || target.starts_with("mailto:");
-        if !in_code && !outside && !target.is_empty() {
+        let is_external = target.contains("://") || target.starts_with("mailto:");
+        if !in_code && !is_external && !target.is_empty() {
             targets.push(target);
         }
     }
     targets
 }
 
-/// The path from the root, of a path from a document.
-fn resolve(document: &str, target: &str) -> Option<String> {
-    let mut parts: Vec<&str> = document.split('/').collect();
+/// Returns the path from the root of a target on `page`. `None` if it leaves the root.
+fn resolve(page: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
+
     for part in target.split('/') {
         match part {
             "" | "." => {}
@@ -79,6 +84,7 @@ fn resolve(document: &str, target: &str) -> Option<String> {
             name => parts.push(name),
         }
     }
+
     Some(parts.join("/"))
 }
 
@@ -89,7 +95,7 @@ fn has_heading(page: &str, anchor: &str) -> bool {
     })
 }
 
-/// The anchor that code hosts make of a heading.
+/// Returns the anchor of a heading, as code hosts derive it.
 fn slug(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
@@ -110,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_found() {
+    fn broken_links_are_found() {
         assert_eq!(found("x\nsee [b](c.md)"), ["the link `c.md` leads to no file"]);
         assert_eq!(found("[up](../../README.md)"), ["the link `../../README.md` leads to no file"]);
         assert_eq!(found("[b](b.md#second)"), ["the link `b.md#second` leads to no heading"]);
@@ -119,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_somewhere_are_not() {
+    fn valid_links_are_accepted() {
         let good = "# Here\n[b](b.md#first-code-2nd) [up](../README.md) [d](./) ![p](c.png)\n\
                     [h](#here) [web](https://example.org/x.md)\n`[code](x.md)`\n```\n[c](x.md)\n```\n";
         assert_eq!(found(good), [""; 0]);

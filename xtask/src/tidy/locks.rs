@@ -1,4 +1,4 @@
-//! Lock files say what is used, not from which host it came.
+//! Lock files pin packages and do not name the hosts of registries.
 
 use super::Finding;
 use crate::tree::Tree;
@@ -9,14 +9,16 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.texts() {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let judge: fn(&str) -> Option<(String, &'static str)> = match name {
+        // By line, not by parser: each of the three files keeps a source on a line of its own.
+        let problem: fn(&str) -> Option<(String, &'static str)> = match name {
             "package-lock.json" => npm_lock,
             "Cargo.lock" => cargo_lock,
             ".npmrc" => npm_settings,
             _ => continue,
         };
+
         for (index, line) in text.lines().enumerate() {
-            if let Some((wrong, allowed)) = judge(line.trim()) {
+            if let Some((wrong, allowed)) = problem(line.trim()) {
                 findings.push(Finding::new(path, index + 1, wrong, allowed));
             }
         }
@@ -36,12 +38,12 @@ fn npm_lock(line: &str) -> Option<(String, &'static str)> {
 
 fn cargo_lock(line: &str) -> Option<(String, &'static str)> {
     let source = line.strip_prefix("source = ")?.trim_matches('"');
-    (source != CRATES_IO).then(|| (format!("a crate from {source}"), "crates of crates.io"))
+    (source != CRATES_IO).then(|| (format!("a crate from {source}"), "crates from crates.io"))
 }
 
 fn npm_settings(line: &str) -> Option<(String, &'static str)> {
     line.contains("registry=").then(|| {
-        ("names a package registry".to_owned(), "the registry that each machine is set up with")
+        ("names a package registry".to_owned(), "the registry of the machine's own settings")
     })
 }
 
@@ -56,13 +58,15 @@ mod tests {
     #[test]
     fn a_registry_host_in_an_npm_lock_is_found() {
         let lock = "{\n\"resolved\": \"https://registry.npmjs.org/ws/-/ws-8.0.0.tgz\",\n\"resolved\": \"client\",\n";
+
         assert_eq!(found("package-lock.json", lock), [2]);
         assert_eq!(found("crates/rejoin-screen/xterm/package-lock.json", lock), [2]);
     }
 
     #[test]
-    fn a_crate_from_elsewhere_is_found() {
+    fn a_crate_from_another_source_is_found() {
         let lock = format!("source = \"{CRATES_IO}\"\nsource = \"git+https://example.org/a\"\n");
+
         assert_eq!(found("Cargo.lock", &lock), [2]);
     }
 

@@ -1,13 +1,13 @@
-//! Names of files and folders, and what the root holds.
+//! The names of files and folders, and the entries of the root.
 
 use super::Finding;
 use crate::tree::Tree;
 
-/// Words that say nothing about what is inside.
+/// Names that do not describe their content.
 const EMPTY_WORDS: [&str; 8] =
     ["common", "helper", "helpers", "manager", "misc", "types", "util", "utils"];
 
-/// Documents, settings and folders; hidden files are settings.
+/// The pages, settings and folders of the root. Hidden files are settings.
 const ROOT: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -19,6 +19,7 @@ const ROOT: &[&str] = &[
     "README.md",
     "SECURITY.md",
     "bench",
+    "biome.json",
     "client",
     "clippy.toml",
     "crates",
@@ -41,24 +42,27 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for file in tree.files() {
         let path = file.path.as_str();
         let top = path.split('/').next().unwrap_or_default();
+        // Each entry once, not once per file below it.
         if !top.starts_with('.') && !ROOT.contains(&top) && !seen.contains(&top) {
             seen.push(top);
             findings.push(Finding::new(
                 top,
                 1,
-                "not something for the root",
-                "documents and settings, listed in xtask/src/tidy/names.rs",
+                "unknown in the root",
+                "pages and settings, listed in xtask/src/tidy/names.rs",
             ));
         }
+
         if path.ends_with("/mod.rs") {
-            findings.push(Finding::new(path, 1, "a `mod.rs`", "`foo.rs` beside `foo/`"));
+            findings.push(Finding::new(path, 1, "a `mod.rs`", "`foo.rs` next to `foo/`"));
         }
+
         if let Some(word) = empty_word(path) {
             findings.push(Finding::new(
                 path,
                 1,
-                format!("`{word}` says nothing about what is inside"),
-                "the name of the one thing that it is",
+                format!("`{word}` does not describe the content"),
+                "the name of its one subject",
             ));
         }
     }
@@ -66,6 +70,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn empty_word(path: &str) -> Option<&str> {
+    // The stem up to the first dot: `types.d.ts` is `types`.
     path.split('/')
         .map(|part| part.split('.').next().unwrap_or(part))
         .flat_map(|stem| [stem, stem.trim_start_matches("rejoin-")])
@@ -81,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_words_are_found_as_file_folder_and_crate() {
+    fn empty_names_are_found_at_all_levels() {
         for path in [
             "crates/rejoin-core/src/utils.rs",
             "crates/rejoin-core/src/helpers/a.rs",
@@ -100,8 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_file_in_the_root_is_found_once() {
-        assert_eq!(found("notes.txt"), ["not something for the root"]);
+    fn an_unknown_entry_of_the_root_is_found_once() {
+        assert_eq!(found("notes.txt"), ["unknown in the root"]);
+
         let tree = Tree::of(&[("tmp/a", ""), ("tmp/b", ""), ("README.md", ""), (".ci/run", "")]);
         assert_eq!(check(&tree).len(), 1);
     }

@@ -1,19 +1,20 @@
-//! What source files say: a first line, no notes to oneself, and not too much.
+//! The first lines, notes and lengths of files.
 
 use super::Finding;
 use crate::tree::Tree;
 
-/// From here on a Rust file is tests.
+/// The line that starts the tests of a Rust file.
 pub(super) const TESTS: &str = "#[cfg(test)]";
 
 const MAX_LINES: usize = 400;
-/// Where each Rust file says what it is.
+const MAX_PAGE_LINES: usize = 300;
+/// The folders whose Rust files start with a `//!` line.
 const WITH_FIRST_LINE: [&str; 4] = ["crates/", "bench/", "examples/", "xtask/"];
-/// Files that people write.
+/// The endings of files that are not generated.
 const WRITTEN: [&str; 12] =
     [".css", ".html", ".js", ".md", ".mjs", ".py", ".rs", ".sh", ".toml", ".ts", ".tsx", ".yml"];
 const CODE: [&str; 3] = [".rs", ".ts", ".tsx"];
-/// Written so that this file does not find itself.
+/// Split, so that this file passes its own check.
 const NOTES: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("HA", "CK")];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -26,10 +27,25 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             findings.extend(notes(path, text));
         }
         if path.ends_with(".rs") && WITH_FIRST_LINE.iter().any(|w| path.starts_with(w)) {
-            findings.extend(no_first_line(path, text));
+            findings.extend(missing_first_line(path, text));
         }
     }
     findings
+}
+
+/// Returns the pages that are too long: a page has one subject.
+pub(super) fn check_pages(tree: &Tree) -> Vec<Finding> {
+    let pages = tree.texts().filter(|(path, _)| path.ends_with(".md"));
+    // A change log only grows.
+    let pages = pages.filter(|(path, _)| !path.ends_with("CHANGELOG.md"));
+    pages
+        .filter(|(_, text)| text.lines().count() > MAX_PAGE_LINES)
+        .map(|(path, text)| {
+            let wrong = format!("{} lines", text.lines().count());
+            let allowed = format!("{MAX_PAGE_LINES}; move one subject to a page of its own");
+            Finding::new(path, MAX_PAGE_LINES + 1, wrong, allowed)
+        })
+        .collect()
 }
 
 fn is_one_of(path: &str, endings: &[&str]) -> bool {
@@ -37,6 +53,7 @@ fn is_one_of(path: &str, endings: &[&str]) -> bool {
 }
 
 fn too_long(path: &str, text: &str) -> Option<Finding> {
+    // Unit tests do not count: splitting a file for them helps no reader.
     let lines = text.lines().take_while(|line| line.trim() != TESTS).count();
     (lines > MAX_LINES).then(|| {
         Finding::new(
@@ -55,8 +72,8 @@ fn notes(path: &str, text: &str) -> Vec<Finding> {
             findings.push(Finding::new(
                 path,
                 index + 1,
-                format!("a note to oneself: {word}"),
-                "an issue in the tracker, or doing it",
+                format!("the note {word}"),
+                "an issue in the tracker, or the change itself",
             ));
         }
     }
@@ -65,17 +82,18 @@ fn notes(path: &str, text: &str) -> Vec<Finding> {
 
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
+        // An underscore is a boundary, so that names of constants are found.
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
         !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
     })
 }
 
-fn no_first_line(path: &str, text: &str) -> Option<Finding> {
+fn missing_first_line(path: &str, text: &str) -> Option<Finding> {
     let first = text.lines().next().unwrap_or_default();
-    let says = first.strip_prefix("//! ").is_some_and(|said| !said.trim().is_empty());
-    (!says).then(|| {
-        Finding::new(path, 1, "does not say what it is", "a first line `//! ...`, one sentence")
+    let has_doc = first.strip_prefix("//! ").is_some_and(|doc| !doc.trim().is_empty());
+    (!has_doc).then(|| {
+        Finding::new(path, 1, "lacks a description", "a first line `//! ...`, one sentence")
     })
 }
 
@@ -88,31 +106,46 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_is_found_but_its_tests_do_not_count() {
+    fn long_files_are_found_without_their_tests() {
         let long = format!("//! X.\n{}", "x\n".repeat(400));
         let found_long = found("crates/a/src/lib.rs", &long);
+
         assert_eq!(found_long.len(), 1);
         assert!(found_long[0].starts_with("crates/a/src/lib.rs:401: 401 lines"));
         assert_eq!(found("web/src/a.tsx", &long).len(), 1);
+
         let tested = format!("//! X.\n{TESTS}\n{}", "x\n".repeat(500));
         assert!(found("crates/a/src/lib.rs", &tested).is_empty());
     }
 
     #[test]
-    fn notes_to_oneself_are_found_with_their_line() {
+    fn notes_are_found_with_their_line() {
         for note in NOTES {
             let text = format!("fine\n// {note}: later\n");
             let found = found("client/src/a.ts", &text);
+
             assert_eq!(found.len(), 1);
             assert!(found[0].starts_with("client/src/a.ts:2: "), "{}", found[0]);
         }
+
         assert!(found("docs/a.md", concat!("a HA", "CKER, MASTO", "DON")).is_empty());
     }
 
     #[test]
-    fn a_rust_file_without_a_first_line_is_found() {
+    fn a_rust_file_without_a_description_is_found() {
         assert_eq!(found("bench/src/main.rs", "fn main() {}\n").len(), 1);
         assert_eq!(found("crates/a/src/b.rs", "//!\n//! Late.\n").len(), 1);
         assert!(found("examples/src/main.rs", "//! An example.\n").is_empty());
+    }
+
+    #[test]
+    fn long_pages_are_found() {
+        let found = |path: &str, lines: usize| {
+            check_pages(&Tree::of(&[(path, &"x\n".repeat(lines))])).len()
+        };
+
+        assert_eq!(found("docs/a.md", 301), 1);
+        assert_eq!(found("docs/a.md", 300), 0);
+        assert_eq!(found("CHANGELOG.md", 301), 0);
     }
 }

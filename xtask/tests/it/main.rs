@@ -1,12 +1,10 @@
-//! The repository against its own rules.
+//! The rules of `cargo xtask tidy`, applied to the repository.
 
-/// The checks of `cargo xtask tidy`.
 #[test]
 fn the_tree_is_tidy() {
-    let findings: Vec<String> = xtask::tidy::findings(&xtask::root())
-        .expect("the tree can be read")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let sh = xtask::shell().expect("the process has a current directory");
+    let findings = xtask::tidy::findings(&sh).expect("the tree can be read");
+
+    let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }

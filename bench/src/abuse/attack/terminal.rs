@@ -1,148 +1,136 @@
-//! Attacks by what a terminal's program prints, or by what a viewer asks of it.
+//! Attacks by the output of a terminal's program, or by requests of its viewers.
 //!
 //! The program is a mirror: it prints each byte that is typed.
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Attack, Opening, Plan};
-use crate::crowd::Peer;
+use super::{Attack, Plan};
+use crate::client_pool::Client;
 use crate::report::Counts;
-use crate::said::Said;
 
-/// A profile whose program prints what is typed, byte for byte.
+/// A profile whose program prints its input byte for byte.
 pub(super) const MIRROR: &str =
     "[profiles.mirror]\ncommand = [\"sh\", \"-c\", \"stty raw -echo; exec cat\"]\n";
-/// The widest screen, and the highest.
+/// The largest size of a terminal.
 const COLS: u16 = 1000;
 const ROWS: u16 = 500;
-/// Bytes that are typed at once; the server takes 64 KiB of one message.
-const TYPED_BYTES: usize = 16 * 1024;
+/// Bytes per input message. The server's limit is 64 KiB.
+const INPUT_BYTES: usize = 16 * 1024;
 const LINK_BYTES: usize = 6_000;
-/// Connections that start a terminal each, and type.
-const TYPISTS: usize = 3;
-/// Connections that attach to the first of these and do not read.
+/// Connections that create a terminal each and type.
+const WRITERS: usize = 3;
+/// Connections that view the first terminal and do not read.
 const VIEWERS: usize = 5;
 
 /// The output of the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Print {
-    /// A cell with 64 combining marks, repeated as often as can be said.
+    /// A cell with 64 combining marks, repeated as often as one sequence allows.
     Repeats,
     /// The alternate screen, on and off.
     Screens,
-    /// Links of 6 kB, a new one for each cell.
+    /// A new link of 6 kB for each cell.
     Links,
-    /// A colour of its own for each cell.
+    /// A different colour for each cell.
     Colours,
     /// Colours, while the size changes between the widest and the narrowest.
     Resizes,
 }
 
 /// Terminals that print, and viewers that do not read.
-pub(super) struct Terminal {
+pub(super) struct Terminals {
     print: Print,
+    /// The input of one act; each `N` stands for a number that grows.
     text: String,
-    /// By the number of the connection that types.
+    /// Session ids by the number of the writer.
     sessions: HashMap<usize, String>,
-    /// Connections that attach to one of them and do not read.
-    stuck: HashSet<usize>,
+    /// Viewers that have attached.
+    attached: HashSet<usize>,
     number: u64,
-    narrow: bool,
+    is_narrow: bool,
 }
 
-/// The part of an answer that names a session.
-#[derive(Deserialize)]
-struct Created {
-    session: Named,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
-}
-
-impl Terminal {
-    pub(super) fn new(print: Print) -> Self {
-        let text = text(print);
-        Self {
+impl Terminals {
+    /// Returns the attack by this output, with its plan.
+    pub(super) fn attack(print: Print) -> (Plan, Box<dyn Attack>) {
+        let connections = WRITERS + VIEWERS;
+        let terminals = Self {
             print,
-            text,
+            text: text(print),
             sessions: HashMap::new(),
-            stuck: HashSet::new(),
+            attached: HashSet::new(),
             number: 0,
-            narrow: false,
-        }
+            is_narrow: false,
+        };
+
+        (Plan::hold(connections, 8).act(connections, 160), Box::new(terminals))
     }
 }
 
-impl Attack for Terminal {
-    fn plan(&self) -> Plan {
-        let (connections, opening) = (TYPISTS + VIEWERS, Opening::Proper);
-        Plan {
-            connections,
-            opens_per_second: 8,
-            actors: connections,
-            acts_per_second: 160,
-            opening,
-        }
-    }
-
-    fn enter(&mut self, number: usize, peer: &mut Peer) {
-        self.stuck.remove(&number);
-        if number >= TYPISTS {
+impl Attack for Terminals {
+    fn on_ready(&mut self, number: usize, client: &mut Client) {
+        self.attached.remove(&number);
+        if number >= WRITERS {
             return;
         }
+
         let create = json!({"kind": "terminal", "profile": "mirror", "cols": COLS, "rows": ROWS});
-        peer.ask(&format!("create {number}"), "create_session", &create);
+        // The reply names the session but not the writer, so the id of the request does.
+        client.request(&format!("create {number}"), "create_session", &create);
     }
 
-    fn act(&mut self, number: usize, peer: &mut Peer, what: &mut Counts) {
-        if number >= TYPISTS {
+    fn act(&mut self, number: usize, client: &mut Client, counts: &mut Counts) {
+        if number >= WRITERS {
+            // Attaches only once there is a session, and then reads neither snapshot nor output.
             if let Some(session) = self.sessions.get(&0)
-                && self.stuck.insert(number)
+                && self.attached.insert(number)
             {
-                peer.ask("t", "attach", &json!({"session": session, "role": "viewer"}));
-                peer.stop_reading();
+                let attach = json!({"session": session, "role": "viewer"});
+                client.request("attach", "attach", &attach);
+                client.pause_reading();
             }
             return;
         }
+
         let Some(session) = self.sessions.get(&number) else { return };
-        if !peer.is_free() {
-            what.add("held back");
+
+        // Bounds the queued input: the program may be slower than the rate of acts.
+        if !client.is_writable() {
+            counts.add("held back");
             return;
         }
+
         if matches!(self.print, Print::Resizes) {
-            self.narrow = !self.narrow;
-            let cols = if self.narrow { 2 } else { COLS };
+            self.is_narrow = !self.is_narrow;
+            let cols = if self.is_narrow { 2 } else { COLS };
             let resize = json!({"session": session, "cols": cols, "rows": ROWS});
-            peer.ask("r", "resize", &resize);
-            what.add("resizes");
+            client.request("resize", "resize", &resize);
+            counts.add("resizes");
         }
         let text = self.text.replace('N', &self.number.to_string());
-        peer.ask("i", "input", &json!({"session": session, "data": text}));
+        client.request("input", "input", &json!({"session": session, "data": text}));
         self.number += 1;
-        what.add_many("bytes printed", text.len() as u64);
+        counts.add_many("bytes printed", text.len() as u64);
     }
 
-    fn hear(&mut self, said: &Said<'_>, peer: &mut Peer) {
-        let Some(number) = said.reply_to.and_then(|id| id.strip_prefix("create ")) else { return };
-        let (Ok(number), Ok(created)) = (number.parse(), said.payload::<Created>()) else { return };
-        let attach = json!({"session": created.session.id, "cols": COLS, "rows": ROWS});
-        peer.ask("t", "attach", &attach);
-        self.sessions.insert(number, created.session.id);
+    fn on_message(&mut self, message: &Value, client: &mut Client) {
+        let id = message["reply_to"].as_str().and_then(|id| id.strip_prefix("create "));
+        if let Some(number) = id.and_then(|number| number.parse().ok())
+            && let Some(session) = message["payload"]["session"]["id"].as_str()
+        {
+            let attach = json!({"session": session, "cols": COLS, "rows": ROWS});
+            client.request("attach", "attach", &attach);
+            self.sessions.insert(number, session.to_owned());
+        }
     }
 }
 
-/// Returns the output of one turn; each `N` stands for a number that grows.
+/// Returns the input of one act.
 fn text(print: Print) -> String {
     let unit = match print {
-        Print::Repeats => {
-            let marks: String = std::iter::repeat_n('\u{301}', 64).collect();
-            format!("e{marks}\x1b[65535b")
-        }
+        Print::Repeats => format!("e{}\x1b[65535b", "\u{301}".repeat(64)),
         Print::Screens => "\x1b[?1049h\x1b[?1049l".to_owned(),
         Print::Links => {
             format!("\x1b]8;;http://{}/N\x1b\\x\x1b[1my\x1b[0mz", "a".repeat(LINK_BYTES))
@@ -151,5 +139,6 @@ fn text(print: Print) -> String {
             .map(|n| format!("\x1b[38;2;{n};{};7m#\x1b[48;2;9;{n};{n}m#", 255 - n))
             .collect::<String>(),
     };
-    unit.repeat((TYPED_BYTES / unit.len()).max(1))
+
+    unit.repeat((INPUT_BYTES / unit.len()).max(1))
 }

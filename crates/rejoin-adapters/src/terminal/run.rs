@@ -1,4 +1,4 @@
-//! The life of a program on a PTY: one loop that reads, one that writes, and its end.
+//! The two loops of a running program: one reads its PTY, one writes to it.
 
 use std::{
     collections::VecDeque,
@@ -20,20 +20,22 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::terminal::launch::Started;
+use crate::terminal::launch::StartedProgram;
 
-/// The most that one read takes, in bytes.
+/// The largest read, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// How long a program has to go after a hang-up before it is killed.
+/// The time between a hang-up and the kill of a program that ignores it.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
-/// More than a terminal holds: what comes after it was written after the exit.
-const HELD_BYTES: usize = 64 * 1024;
-/// Children that the program leaves behind are heard until none printed for so long,
-const LAST_WORDS_QUIET: Duration = Duration::from_millis(50);
-/// and for no longer than this.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The most output to read after the program's exit.
+///
+/// It exceeds what a terminal can hold, so any further output was written after the exit.
+const MAX_REMAINING_BYTES: usize = 64 * 1024;
+/// The silence after which output of left-behind children is no longer awaited.
+const LATE_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
+/// The total time for which output of left-behind children is read.
+const LATE_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
-/// What ends programs; their numbers differ between systems.
+/// The names of signals that end programs; their numbers differ between systems.
 const SIGNALS: &[(Signal, &str)] = &[
     (Signal::HUP, "SIGHUP"),
     (Signal::INT, "SIGINT"),
@@ -55,107 +57,125 @@ const SIGNALS: &[(Signal, &str)] = &[
     (Signal::SYS, "SIGSYS"),
 ];
 
-/// The session's side of a program.
-pub(super) struct Orders {
+/// The commands from the session.
+pub(super) struct Commands {
     pub(super) controls: mpsc::Receiver<Control>,
-    /// Hangs up once it is true or its sender is gone.
+    /// The program is hung up once this is true or its sender is dropped.
+    ///
+    /// It is not a control, so that a full queue of controls cannot delay it.
     pub(super) hangup: watch::Receiver<bool>,
 }
 
-/// Runs until the program has ended and all its output was told.
+/// Runs until the program has ended and all its output was sent.
 pub(super) async fn run(
-    started: Started,
+    program: StartedProgram,
     events: mpsc::Sender<TerminalEvent>,
-    orders: Orders,
+    commands: Commands,
     written: watch::Sender<u64>,
 ) {
-    let Started { pty, rest, open, child } = started;
+    let StartedProgram { pty, direct, keep_open, child } = program;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (ended_tx, ended_rx) = watch::channel(());
     let (read_pty, write_pty) = pty.into_split();
-    let programs = Programs { terminal: rest.try_clone().ok(), group };
-    let write = write_loop(write_pty, programs, orders, written, ended_rx);
+    let targets = SignalTargets { terminal: direct.try_clone().ok(), group };
+
+    let write = write_loop(write_pty, targets, commands, written, ended_rx);
     let read = async move {
-        let exit = read_loop(Terminal { pty: read_pty, rest, open }, child, &events).await;
-        debug!(?exit, "program reaped");
+        let source = OutputSource { pty: read_pty, direct, keep_open };
+        let exit = read_loop(source, child, &events).await;
+        debug!(?exit, "program exited");
+        // A failure means that the session is gone, so no receiver needs the exit.
         let _ = events.send(TerminalEvent::Exit(exit)).await;
+        // Ends the write loop.
         drop(ended_tx);
     };
+
     tokio::join!(read, write);
 }
 
-/// The read side of a terminal.
-struct Terminal {
+/// The read side of a PTY; the fields are those of [`StartedProgram`].
+struct OutputSource {
     pty: OwnedReadPty,
-    rest: OwnedFd,
-    open: OwnedFd,
+    direct: OwnedFd,
+    keep_open: OwnedFd,
 }
 
-/// Reads until the program's end. Not reading while nobody takes the output pauses the program.
+/// Reads until the program ends, and returns how it ended.
+///
+/// A full event queue stops the reads, so the terminal fills up and the kernel pauses the program.
 async fn read_loop(
-    terminal: Terminal,
+    source: OutputSource,
     mut child: Child,
     events: &mpsc::Sender<TerminalEvent>,
 ) -> Exit {
-    let Terminal { mut pty, rest, open } = terminal;
+    let OutputSource { mut pty, direct, keep_open } = source;
     let mut buffer = vec![0; READ_BYTES];
+
     let status = loop {
+        // Both branches are cancel safe: a cancelled read or wait loses nothing.
         tokio::select! {
             read = pty.read(&mut buffer) => match read {
-                Ok(length @ 1..) => tell(events, &buffer[..length]).await,
-                // The terminal was hung up: it is kept open while the program runs.
+                Ok(length @ 1..) => send_output(events, &buffer[..length]).await,
+                // `keep_open` is still open, so this is a hang-up. The exit follows.
                 Ok(0) | Err(_) => break child.wait().await,
             },
             exited = child.wait() => break exited,
         }
     };
-    // From here on the children that it left behind decide how long the terminal is open.
-    drop(open);
-    // What the program left in its terminal: a read gets all that was written before it, while
-    // the notice that there is something to read may come at any time.
-    let mut taken = 0;
-    while taken < HELD_BYTES
-        && let Ok(length @ 1..) = rustix::io::read(&rest, &mut buffer[..])
+
+    // From here on, only children that the program left behind keep the terminal open.
+    drop(keep_open);
+
+    // Direct reads return everything that was written before the exit. `pty.read` could miss it,
+    // because the readiness event may arrive later.
+    let mut total = 0;
+    while total < MAX_REMAINING_BYTES
+        && let Ok(length @ 1..) = rustix::io::read(&direct, &mut buffer[..])
     {
-        taken += length;
-        tell(events, &buffer[..length]).await;
+        total += length;
+        send_output(events, &buffer[..length]).await;
     }
-    let _ = timeout(LAST_WORDS, last_words(&mut pty, &mut buffer, events)).await;
+
+    let _ = timeout(LATE_OUTPUT_LIMIT, send_late_output(&mut pty, &mut buffer, events)).await;
     status.map(exit).unwrap_or_default()
 }
 
-/// Hears children that the program left behind. Cancel safe: what was read is told.
-async fn last_words(
+/// Sends the output of children that the program left behind, until they are silent.
+///
+/// Cancel safe: all output that was read has been sent, because a place in the queue is reserved
+/// before each read.
+async fn send_late_output(
     pty: &mut OwnedReadPty,
     buffer: &mut [u8],
     events: &mpsc::Sender<TerminalEvent>,
 ) {
-    while let Ok(place) = events.reserve().await
-        && let Ok(Ok(length @ 1..)) = timeout(LAST_WORDS_QUIET, pty.read(buffer)).await
+    while let Ok(permit) = events.reserve().await
+        && let Ok(Ok(length @ 1..)) = timeout(LATE_OUTPUT_SILENCE, pty.read(buffer)).await
     {
-        place.send(TerminalEvent::Output(Bytes::copy_from_slice(&buffer[..length])));
+        permit.send(TerminalEvent::Output(Bytes::copy_from_slice(&buffer[..length])));
     }
 }
 
-async fn tell(events: &mpsc::Sender<TerminalEvent>, output: &[u8]) {
-    // Without a listener the program is being hung up; its last words go nowhere.
+async fn send_output(events: &mpsc::Sender<TerminalEvent>, output: &[u8]) {
+    // Without a receiver the session is gone and the program is being hung up: the output is lost.
     let _ = events.send(TerminalEvent::Output(Bytes::copy_from_slice(output))).await;
 }
 
-/// Whom signals go to.
-struct Programs {
-    /// Tells who runs in the foreground.
+/// The process groups that receive signals.
+struct SignalTargets {
+    /// The terminal, which knows the foreground process group.
     terminal: Option<OwnedFd>,
-    /// The program itself, and what it started without giving it a group.
+    /// The process group of the program.
     group: Option<Pid>,
 }
 
-impl Programs {
-    /// Sends a signal to whoever runs in the foreground, as the terminal's own keys would.
+impl SignalTargets {
+    /// Sends a signal to the foreground process group, as the terminal's own keys would.
     fn send(&self, signal: protocol::Signal) {
         let terminal = self.terminal.as_ref();
         let foreground = terminal.and_then(|fd| rustix::termios::tcgetpgrp(fd).ok());
         let Some(group) = foreground.or(self.group) else { return };
+
         let signal = match signal {
             protocol::Signal::SigHup => Signal::HUP,
             protocol::Signal::SigInt => Signal::INT,
@@ -167,65 +187,74 @@ impl Programs {
             protocol::Signal::SigTstp => Signal::TSTP,
             protocol::Signal::SigCont => Signal::CONT,
         };
+
         if let Err(error) = kill_process_group(group, signal) {
-            debug!(%error, "nobody took the signal");
+            debug!(%error, "cannot send the signal");
         }
     }
 }
 
-/// Input that waits for the program.
-struct Input {
+/// Input that the program has not read yet.
+struct PendingInput {
+    /// The input's number, reported in `written`.
     number: u64,
     bytes: Bytes,
     author: Author,
 }
 
-/// Writes input and obeys until the program has ended.
+/// Writes input and executes controls until the program has ended.
 async fn write_loop(
     mut pty: OwnedWritePty,
-    programs: Programs,
-    Orders { mut controls, mut hangup }: Orders,
+    targets: SignalTargets,
+    Commands { mut controls, mut hangup }: Commands,
     written: watch::Sender<u64>,
     mut ended: watch::Receiver<()>,
 ) {
-    // Bounded by the session, which counts what was not acknowledged.
-    let mut queue: VecDeque<Input> = VecDeque::new();
+    // The session bounds this queue: it counts the input that is not yet reported in `written`.
+    let mut queue: VecDeque<PendingInput> = VecDeque::new();
     loop {
-        // Checked before each write: the program may have let the input wait for hours.
+        // Checked before each write: the program may leave input unread for hours, and its author
+        // may lose the right to type meanwhile.
         while queue.front().is_some_and(|input| !input.author.may_write()) {
             advance(&mut queue, usize::MAX, &written);
         }
+
+        // Every branch is cancel safe. Controls are received while a write waits, so a program that
+        // does not read still gets resizes, signals and the hang-up.
         let front = queue.front().map_or(&[][..], |input| &input.bytes[..]);
         tokio::select! {
             control = controls.recv() => match control {
                 Some(Control::Input { number, bytes, author }) => {
-                    queue.push_back(Input { number, bytes, author });
+                    queue.push_back(PendingInput { number, bytes, author });
                 }
                 Some(Control::Resize(size)) => {
                     if let Err(error) = pty.resize(Size::new(size.rows(), size.cols())) {
-                        debug!(%error, "the terminal keeps its size");
+                        debug!(%error, "cannot resize the terminal");
                     }
                 }
-                Some(Control::Signal(signal)) => programs.send(signal),
+                Some(Control::Signal(signal)) => targets.send(signal),
                 None => break,
             },
             _ = hangup.wait_for(|hung_up| *hung_up) => break,
             count = pty.write(front), if !front.is_empty() => match count {
                 Ok(count) => advance(&mut queue, count, &written),
-                // The terminal was hung up; the program's exit follows.
+                // The terminal was hung up. The program's exit follows.
                 Err(_) => queue.clear(),
             },
             _ = ended.changed() => return,
         }
+
+        // Empty input has nothing to write but must be reported.
         while queue.front().is_some_and(|input| input.bytes.is_empty()) {
             advance(&mut queue, 0, &written);
         }
     }
-    hang_up(programs.group, &mut ended).await;
+
+    hang_up(targets.group, &mut ended).await;
 }
 
-/// Takes `count` bytes, or all that is left, from the first input; reports it when it is done.
-fn advance(queue: &mut VecDeque<Input>, count: usize, written: &watch::Sender<u64>) {
+/// Removes up to `count` bytes from the first input; reports the input once it is empty.
+fn advance(queue: &mut VecDeque<PendingInput>, count: usize, written: &watch::Sender<u64>) {
     let Some(input) = queue.front_mut() else { return };
     input.bytes.advance(count.min(input.bytes.len()));
     if input.bytes.is_empty() {
@@ -234,9 +263,10 @@ fn advance(queue: &mut VecDeque<Input>, count: usize, written: &watch::Sender<u6
     }
 }
 
+/// Hangs up the program, kills it after [`HANGUP_GRACE`], and waits for its end.
 async fn hang_up(group: Option<Pid>, ended: &mut watch::Receiver<()>) {
     let Some(group) = group else { return };
-    // A failure means that the group is gone, which is what is wanted.
+    // A failure means that the group has already ended.
     let _ = kill_process_group(group, Signal::HUP);
     if timeout(HANGUP_GRACE, ended.changed()).await.is_err() {
         let _ = kill_process_group(group, Signal::KILL);

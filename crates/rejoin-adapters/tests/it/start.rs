@@ -1,56 +1,57 @@
-//! How a program is started, and why not.
+//! The start of programs, and the errors if they cannot start.
 
 use std::{collections::BTreeMap, fs};
 
-use crate::support::{Program, SERVER_ENV, code, launch, refusal, start_in};
+use crate::support::{Program, SERVER_ENV, code, launch, start_error, start_in};
 
 #[tokio::test]
-async fn a_command_that_does_not_exist_is_said() {
-    let sentence = refusal(launch(&["no-such-program", "-l"])).await;
-    assert_eq!(sentence, "the command `no-such-program` does not exist on the server");
+async fn a_missing_command_is_reported() {
+    let message = start_error(launch(&["no-such-program", "-l"])).await;
+    assert_eq!(message, "the command `no-such-program` does not exist on the server");
 }
 
 #[tokio::test]
-async fn a_command_that_may_not_be_run_is_said() {
+async fn a_command_without_permission_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("plain");
     fs::write(&file, "#!/bin/sh\n").unwrap();
     let file = file.to_str().unwrap();
-    let sentence = refusal(launch(&[file])).await;
-    assert_eq!(sentence, format!("the command `{file}` may not be run on the server"));
+    let message = start_error(launch(&[file])).await;
+    assert_eq!(message, format!("the command `{file}` may not be run on the server"));
 }
 
 #[tokio::test]
-async fn an_empty_command_is_said() {
-    assert_eq!(refusal(launch(&[])).await, "its command is empty");
+async fn an_empty_command_is_reported() {
+    assert_eq!(start_error(launch(&[])).await, "its command is empty");
 }
 
 #[tokio::test]
-async fn a_variable_that_is_not_set_is_said() {
-    let sentence = refusal(launch(&["$AGENT"])).await;
-    assert_eq!(sentence, "its command names `$AGENT`, which is not set");
+async fn an_unset_variable_is_reported() {
+    let message = start_error(launch(&["$AGENT"])).await;
+    assert_eq!(message, "its command names `$AGENT`, which is not set");
 }
 
 #[tokio::test]
-async fn variables_stand_for_whole_words_and_a_shell_is_always_there() {
+async fn variables_replace_whole_words_and_shell_has_a_default() {
     let program = Program::start(launch(&["$SHELL", "-c", "echo $0 $1", "$HOME", "a$HOME"])).await;
     assert_eq!(program.end().await.0, "/ a$HOME\r\n");
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_said() {
+async fn a_missing_directory_is_reported() {
     let mut launch = launch(&["pwd"]);
     launch.cwd = Some("/no/such/place".to_owned());
-    assert_eq!(refusal(launch).await, "there is no directory `/no/such/place`");
+    assert_eq!(start_error(launch).await, "there is no directory `/no/such/place`");
 }
 
 #[tokio::test]
-async fn directories_begin_at_home() {
+async fn relative_directories_start_at_home() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path().canonicalize().unwrap();
     fs::create_dir(home.join("work")).unwrap();
     let home = home.to_str().unwrap();
     let env = [("HOME", home), ("PATH", "/usr/bin:/bin")];
+
     for (cwd, expected) in [
         (None, home.to_owned()),
         (Some("~"), home.to_owned()),
@@ -66,7 +67,7 @@ async fn directories_begin_at_home() {
 }
 
 #[tokio::test]
-async fn the_environment_is_the_ordinary_one_and_the_profiles() {
+async fn a_program_gets_inherited_and_profile_variables_only() {
     let mut server_env = SERVER_ENV.to_vec();
     server_env.extend([
         ("LANG", "C.UTF-8"),
@@ -95,11 +96,12 @@ async fn the_environment_is_the_ordinary_one_and_the_profiles() {
             ("REJOIN_SESSION", "s1"),
         ])
         .collect();
+
     assert_eq!(seen, expected);
 }
 
 #[tokio::test]
-async fn the_program_leads_a_session_of_its_own_on_its_terminal() {
+async fn a_program_leads_its_own_session_on_its_terminal() {
     let script = "test -t 0 && test -t 1 && test -t 2 && ps -o sid= -p $$ | tr -d ' '; echo $$";
     let (output, _) = Program::shell(script).await.end().await;
     let ids: Vec<_> = output.lines().collect();

@@ -1,4 +1,4 @@
-//! A program on a PTY, and what a test does with it.
+//! Programs on PTYs, for tests.
 
 use bytes::Bytes;
 use rejoin_adapters::LocalTerminals;
@@ -8,11 +8,11 @@ use rejoin_core::{
 use rejoin_protocol::{Exit, SessionId, TerminalSize};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// What the server's environment is in these tests.
+/// The environment of the server.
 pub(crate) const SERVER_ENV: &[(&str, &str)] =
     &[("HOME", "/"), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
 
-/// What to start: a command without anything special.
+/// Returns a launch of a command with default settings.
 pub(crate) fn launch(command: &[&str]) -> Launch {
     Launch {
         session: SessionId::new("s1").unwrap(),
@@ -24,7 +24,7 @@ pub(crate) fn launch(command: &[&str]) -> Launch {
     }
 }
 
-/// Starts a program in a server of this environment.
+/// Starts a program with this environment of the server.
 pub(crate) async fn start_in(
     server_env: &[(&str, &str)],
     launch: Launch,
@@ -34,15 +34,15 @@ pub(crate) async fn start_in(
     Ok(Program { live: terminals.start(launch).await?, output: Vec::new(), last_input: 0 })
 }
 
-/// Why a program cannot be started.
-pub(crate) async fn refusal(launch: Launch) -> String {
-    start_in(SERVER_ENV, launch).await.err().expect("a refusal").to_string()
+/// Returns the error of a program that cannot start.
+pub(crate) async fn start_error(launch: Launch) -> String {
+    start_in(SERVER_ENV, launch).await.err().expect("the start fails").to_string()
 }
 
-/// A program that runs.
+/// A running program.
 pub(crate) struct Program {
     pub(crate) live: LiveTerminal,
-    /// What it has printed.
+    /// The output so far.
     pub(crate) output: Vec<u8>,
     /// The number of the last input.
     last_input: u64,
@@ -53,7 +53,7 @@ impl Program {
         start_in(SERVER_ENV, launch).await.unwrap()
     }
 
-    /// A shell that runs a script.
+    /// Starts a shell that runs a script.
     pub(crate) async fn shell(script: &str) -> Self {
         Self::start(launch(&["sh", "-c", script])).await
     }
@@ -62,20 +62,23 @@ impl Program {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// Reads until the program has printed this.
+    /// Reads output until it contains `text`.
     pub(crate) async fn prints(&mut self, text: &str) {
         while !self.text().contains(text) {
             match self.live.events.recv().await {
                 Some(TerminalEvent::Output(bytes)) => self.output.extend_from_slice(&bytes),
-                other => unreachable!("{text:?} was not printed, but {:?}; {other:?}", self.text()),
+                other => unreachable!(
+                    "expected {text:?}, but the output is {:?}; {other:?}",
+                    self.text()
+                ),
             }
         }
     }
 
-    /// Reads to the end.
+    /// Reads all output; returns it and the exit.
     pub(crate) async fn end(mut self) -> (String, Exit) {
         loop {
-            match self.live.events.recv().await.expect("an exit") {
+            match self.live.events.recv().await.expect("the exit precedes the end of the events") {
                 TerminalEvent::Output(bytes) => self.output.extend_from_slice(&bytes),
                 TerminalEvent::Exit(exit) => return (self.text(), exit),
             }
@@ -90,7 +93,7 @@ impl Program {
         self.live.hangup.send_replace(true);
     }
 
-    /// Types something; returns the input's number.
+    /// Sends input; returns its number.
     pub(crate) async fn types(&mut self, bytes: impl Into<Bytes>) -> u64 {
         self.last_input += 1;
         self.control(Control::Input {
@@ -102,7 +105,7 @@ impl Program {
         self.last_input
     }
 
-    /// The number after `name=` in what it has printed.
+    /// Returns the number after `name=` in the output.
     pub(crate) fn number(&self, name: &str) -> i32 {
         let text = self.text();
         let (_, rest) = text.split_once(&format!("{name}=")).unwrap();
@@ -110,22 +113,22 @@ impl Program {
     }
 }
 
-/// A process of a test that is killed with it.
-pub(crate) struct Bystander(pub(crate) i32);
+/// A process that is killed at the end of the test.
+pub(crate) struct KillOnDrop(pub(crate) i32);
 
-impl Drop for Bystander {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let pid = Pid::from_raw(self.0).expect("a process id");
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// An exit with a code.
+/// Returns an exit with a code.
 pub(crate) fn code(code: i32) -> Exit {
     Exit { code: Some(code), signal: None }
 }
 
-/// An exit by a signal.
+/// Returns an exit by a signal.
 pub(crate) fn signal(name: &str) -> Exit {
     Exit { code: None, signal: Some(name.to_owned()) }
 }

@@ -1,4 +1,4 @@
-//! Rules: rights by name or by prefix.
+//! Rights by name or by prefix.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,10 +7,10 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-/// Rights by name, or by prefix with `*` at its end. Written as a JSON object.
+/// Rights by name, or by prefix followed by `*`. Serialized as a JSON object.
 ///
-/// Each connection holds its token's rules, and they are few: a list is smaller than a map, and
-/// rights in place smaller than a list.
+/// Each connection holds the rules of its token, and there are few: a list takes less memory than
+/// a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules<R> {
     rules: Box<[Rule<R>]>,
@@ -19,7 +19,7 @@ pub struct Rules<R> {
 /// A pattern and its rights.
 type Rule<R> = (Box<str>, Rights<R>);
 
-/// A set of rights. Of each kind there are three.
+/// A set of rights, stored inline. Both kinds of rights have three values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rights<R>([Option<R>; 3]);
 
@@ -27,12 +27,14 @@ impl<R: Copy + PartialEq> Rights<R> {
     fn new(list: &[R]) -> Self {
         let mut rights = Self([None; 3]);
         for right in list {
+            // A token may list a right twice. The array has room for each once.
             if !rights.contains(*right)
-                && let Some(place) = rights.0.iter_mut().find(|place| place.is_none())
+                && let Some(free) = rights.0.iter_mut().find(|slot| slot.is_none())
             {
-                *place = Some(*right);
+                *free = Some(*right);
             }
         }
+
         rights
     }
 
@@ -42,25 +44,29 @@ impl<R: Copy + PartialEq> Rights<R> {
 }
 
 impl<R: Copy + PartialEq> Rules<R> {
-    /// These rights, whatever the name.
+    /// Grants `rights` for every name.
     #[must_use]
     pub fn everything(rights: &[R]) -> Self {
         Self { rules: [("*".into(), Rights::new(rights))].into() }
     }
 
-    /// Whether any rule that matches the name has the right.
+    /// Returns `true` if a rule that matches `name` grants `right`.
     #[must_use]
     pub fn allow(&self, name: &str, right: R) -> bool {
-        let matches = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == pattern,
-        };
-        self.rules.iter().any(|(pattern, rights)| matches(pattern) && rights.contains(right))
+        self.rules.iter().any(|(pattern, rights)| matches(pattern, name) && rights.contains(right))
+    }
+}
+
+/// Returns `true` if `pattern` is `name`, or a prefix of it followed by `*`.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
     }
 }
 
 impl<R> Default for Rules<R> {
-    /// No rights.
+    /// Grants nothing.
     fn default() -> Self {
         Self { rules: Box::default() }
     }
@@ -88,6 +94,7 @@ impl<'de, R: Deserialize<'de> + Copy + PartialEq> Deserialize<'de> for Rules<R> 
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rules<R>, A::Error> {
+                // Repeated keys stay: their rights add up.
                 let mut rules = Vec::new();
                 while let Some((pattern, rights)) = map.next_entry::<Box<str>, Vec<R>>()? {
                     rules.push((pattern, Rights::new(&rights)));

@@ -1,45 +1,49 @@
-//! What the streams of each user may retain together.
+//! The budgets for the bytes that each user's streams retain.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
 };
 
-use parking_lot::Mutex;
 use rejoin_protocol::UserId;
 
-use crate::stream::Budget;
+use crate::{
+    lock::{Mutex, level::BUDGETS},
+    stream::Budget,
+};
 
-/// The budgets of the users that have streams.
+/// The budgets of all users with streams.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    /// Bytes of one user.
+    /// The limit of each budget, in bytes.
     limit: u64,
-    /// Held for a look-up or a change; taken below the maps of topics and connections. The
-    /// streams of a user hold its budget.
-    of_user: Mutex<HashMap<UserId, Weak<Budget>>>,
+    /// Weak: the streams of a user hold the user's budget.
+    by_user: Mutex<HashMap<UserId, Weak<Budget>>, BUDGETS>,
 }
 
 impl Budgets {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, of_user: Mutex::default() }
+        Self { limit, by_user: Mutex::default() }
     }
 
-    /// The budget of all streams that this user causes.
+    /// Returns the budget of all streams that `user` is accountable for.
     pub(super) fn of(&self, user: &UserId) -> Arc<Budget> {
-        let mut of_user = self.of_user.lock();
-        if let Some(budget) = of_user.get(user).and_then(Weak::upgrade) {
+        let mut by_user = self.by_user.lock();
+
+        // The last stream of the user may have just been dropped.
+        if let Some(budget) = by_user.get(user).and_then(Weak::upgrade) {
             return budget;
         }
+
         let budget = Budget::new(self.limit);
-        of_user.insert(user.clone(), Arc::downgrade(&budget));
+        by_user.insert(user.clone(), Arc::downgrade(&budget));
         budget
     }
 
-    /// Forgets users without streams.
+    /// Drops the budgets of users without streams.
     pub(super) fn sweep(&self) {
-        let mut of_user = self.of_user.lock();
-        of_user.retain(|_, budget| budget.strong_count() > 0);
-        of_user.shrink_to_fit();
+        let mut by_user = self.by_user.lock();
+        by_user.retain(|_, budget| budget.strong_count() > 0);
+        by_user.shrink_to_fit();
     }
 }

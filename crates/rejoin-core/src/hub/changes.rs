@@ -1,87 +1,106 @@
-//! Changes of sessions, told to those of their owner's devices that look at a list.
+//! Changes of sessions for the session lists of their owners.
 
 use std::{collections::HashMap, time::Duration};
 
-use parking_lot::Mutex;
-use rejoin_protocol::{EventName, SessionId, message::Event};
+use rejoin_protocol::{EventName, SessionId, message::MessageBody};
 use tokio::sync::Notify;
 
-use crate::{hub::Hub, session::Session};
+use crate::{
+    hub::Hub,
+    lock::{Mutex, level::LEAF},
+    session::Session,
+};
 
-/// How often one session's changes are told at most: a list is for people.
+/// The minimum time between two events of one session: a list is read by people.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Sessions that changed since it was told. Each is here once: it is told as it is then.
+/// Sessions that changed since the last events. A session is listed once, with its latest state.
 #[derive(Debug, Default)]
-pub(crate) struct SessionChanges {
-    /// Held for a note or a take; taken below the hub's map and a session's lock.
-    changed: Mutex<HashMap<SessionId, (Session, What)>>,
-    noted: Notify,
+pub(super) struct SessionChanges {
+    changed: Mutex<HashMap<SessionId, (Session, ListChange)>, LEAF>,
+    /// Notified when a change is recorded.
+    ready: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum ListChange {
     Created,
     Changed,
     Removed,
 }
 
+impl ListChange {
+    /// Returns the name of the event.
+    fn name(self) -> EventName {
+        let name = match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        };
+        EventName::new(name).expect("a valid name")
+    }
+}
+
 impl SessionChanges {
-    pub(super) fn created(&self, session: &Session) {
-        self.note(session, What::Created);
+    pub(super) fn record_created(&self, session: &Session) {
+        self.record(session, ListChange::Created);
     }
 
-    /// Notes that what a list shows of a session is different.
-    pub(crate) fn changed(&self, session: &Session) {
-        self.note(session, What::Changed);
+    pub(super) fn record_changed(&self, session: &Session) {
+        self.record(session, ListChange::Changed);
     }
 
-    pub(super) fn removed(&self, session: &Session) {
-        self.note(session, What::Removed);
+    pub(super) fn record_removed(&self, session: &Session) {
+        self.record(session, ListChange::Removed);
     }
 
-    fn note(&self, session: &Session, what: What) {
+    fn record(&self, session: &Session, kind: ListChange) {
         let mut changed = self.changed.lock();
-        // A session that is closed is removed once; whoever leaves it later changes no list.
-        if what != What::Removed && session.is_closed() {
+
+        // A closed session is removed once. The detaches after it change no list.
+        if kind != ListChange::Removed && session.is_closed() {
             return;
         }
-        let noted = changed.get(session.id()).map(|(_, noted)| *noted);
-        // Who has not heard of it yet hears first that it is there.
-        if noted.is_none() || what != What::Changed {
-            changed.insert(session.id().clone(), (session.clone(), what));
+
+        // A change must not replace an unpublished "created".
+        let mut replaced = None;
+        if kind != ListChange::Changed || !changed.contains_key(session.id()) {
+            replaced = changed.insert(session.id().clone(), (session.clone(), kind));
         }
+
         drop(changed);
-        self.noted.notify_one();
+
+        // Without the lock: the last handle to an earlier session takes other locks.
+        drop(replaced);
+        self.ready.notify_one();
+    }
+
+    fn take(&self) -> HashMap<SessionId, (Session, ListChange)> {
+        std::mem::take(&mut *self.changed.lock())
     }
 }
 
 impl Hub {
-    pub(super) async fn tell_changes_until_shutdown(&self) {
+    pub(super) async fn publish_changes_until_shutdown(&self) {
         loop {
             tokio::select! {
-                () = self.shared.changes.noted.notified() => {}
+                () = self.shared.changes.ready.notified() => {}
                 () = self.shared.shutdown.begun() => return,
             }
-            let changed = std::mem::take(&mut *self.shared.changes.changed.lock());
-            for (session, what) in changed.into_values() {
-                self.tell_change(&session, what).await;
+
+            // Taken out of the lock: publishing may wait for the fan-out.
+            for (session, kind) in self.shared.changes.take().into_values() {
+                self.publish_change(&session, kind).await;
             }
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
-    async fn tell_change(&self, session: &Session, what: What) {
-        let name = match what {
-            What::Created => "created",
-            What::Changed => "changed",
-            What::Removed => "removed",
-        };
-        // Most users look at no list.
-        let Some(list) = self.list_of(session.owner()) else { return };
-        let name = EventName::new(name).expect("a valid name");
+    async fn publish_change(&self, session: &Session, kind: ListChange) {
+        // Most users have no open session list.
+        let Some(list) = self.session_list(session.owner()) else { return };
         let info = serde_json::value::to_raw_value(&session.info());
         let data = info.expect("a session has string keys and finite numbers");
-        list.publish(Event { name: Some(&name), data: &data }).await;
+        list.publish(MessageBody { name: Some(&kind.name()), data: &data }).await;
     }
 }

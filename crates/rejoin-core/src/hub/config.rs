@@ -1,40 +1,40 @@
-//! What a hub is made from.
+//! The configuration of a hub.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use rejoin_protocol::ProfileName;
 
 use crate::{
-    outside::{Screens, Scrollback, Terminals},
-    stream::{Retention, SlowReader},
-    wire::{Encode, Prepare},
+    backend::{Screens, Scrollback, Terminals},
+    frame::{Encode, Prepare},
+    stream::{Retention, SlowReaderPolicy},
 };
 
-/// What a hub is made from.
+/// The configuration of a hub.
 #[derive(Debug)]
 pub struct HubConfig {
-    /// What a terminal may be started from.
+    /// The profiles that terminals are started from.
     pub profiles: BTreeMap<ProfileName, Profile>,
-    /// How much topics keep: the first rule whose pattern matches; else the default.
+    /// The rules for topics. The first rule with a matching pattern applies, else the default.
     pub topics: Vec<TopicRule>,
-    /// What all sessions share.
+    /// The settings of all sessions.
     pub sessions: SessionSettings,
-    /// How much there may be.
+    /// The limits.
     pub limits: HubLimits,
-    /// How long somebody may be away before others are told that they left.
+    /// The time between the end of a member's last connection and the member's departure.
     pub presence_grace: Duration,
-    /// How frames are laid out.
+    /// Encodes frames.
     pub encode: Encode,
-    /// Which other forms of snapshots are made before anybody asks for them.
+    /// Computes other encodings of a snapshot as soon as it is taken.
     pub prepare: Prepare,
-    /// Where terminals run.
+    /// Starts terminals.
     pub terminals: Arc<dyn Terminals>,
-    /// What interprets them.
+    /// Interprets the output of terminals.
     pub screens: Arc<dyn Screens>,
 }
 
 impl HubConfig {
-    /// No profiles, no rules for topics, the default limits.
+    /// Creates a configuration without profiles and rules, with the default limits.
     #[must_use]
     pub fn new(encode: Encode, terminals: Arc<dyn Terminals>, screens: Arc<dyn Screens>) -> Self {
         Self {
@@ -42,6 +42,7 @@ impl HubConfig {
             topics: Vec::new(),
             sessions: SessionSettings::default(),
             limits: HubLimits::default(),
+            // Longer than a page reload or a change of the network.
             presence_grace: Duration::from_secs(10),
             encode,
             prepare: |_| {},
@@ -51,19 +52,19 @@ impl HubConfig {
     }
 }
 
-/// How much there may be in a hub.
+/// The limits of a hub.
 #[derive(Clone, Copy, Debug)]
 pub struct HubLimits {
-    /// Connections of one user; `None`: no limit of its own.
+    /// The maximum number of connections of one user; `None`: unlimited.
     pub connections_per_user: Option<NonZeroUsize>,
-    /// Topics, and as many streams of users and devices.
+    /// The maximum number of topics, and of implicit streams.
     pub topics: usize,
-    /// Topics that one user made by using their names first.
+    /// The maximum number of topics that one user created.
     pub topics_per_user: usize,
-    /// Bytes that all topics that one user made may retain together; what exceeds it is dropped
-    /// from the old end of the topic that is published to. The newest message of each stays.
+    /// The maximum number of bytes that all streams of one user retain together. Above it the topic
+    /// of the publish drops its oldest messages, except for the newest.
     pub retained_bytes_per_user: u64,
-    /// Sessions of one user that were not removed.
+    /// The maximum number of sessions of one user.
     pub sessions_per_user: usize,
 }
 
@@ -79,34 +80,34 @@ impl Default for HubLimits {
     }
 }
 
-/// How a terminal is started.
+/// A command for terminals.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// The program and its arguments; `$NAME` stands for an environment variable.
     pub command: Vec<String>,
-    /// Where it starts, if the request does not say.
+    /// The working directory, if the request names none.
     pub cwd: Option<String>,
-    /// Environment variables besides the ordinary ones.
+    /// Environment variables in addition to the usual ones.
     pub env: Vec<(String, String)>,
-    /// What to do about a command that does not exist, such as "install it with `…`".
+    /// Advice for the user if the command does not exist, such as "install it with `…`".
     pub install_hint: Option<String>,
 }
 
-/// What topics of a name keep.
+/// The retention of topics by name.
 #[derive(Clone, Debug)]
 pub struct TopicRule {
-    /// A name, or a prefix with `*` at its end.
+    /// A name, or a prefix followed by `*`.
     pub pattern: String,
-    /// How much they keep.
+    /// The retention.
     pub retention: Retention,
-    /// What happens to a reader that is slow.
-    pub slow_reader: SlowReader,
+    /// The policy for slow readers.
+    pub slow_reader: SlowReaderPolicy,
 }
 
-/// What all sessions share.
+/// The settings of all sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSettings {
-    /// How much history a terminal keeps.
+    /// The history that a terminal retains.
     pub scrollback: Scrollback,
 }
 
@@ -117,7 +118,7 @@ impl Default for SessionSettings {
 }
 
 impl Default for Retention {
-    /// What a topic keeps without a rule: 256 frames, 1 MiB, 5 minutes.
+    /// Returns the retention of a topic without a rule: 256 frames, 1 MiB, 5 minutes.
     fn default() -> Self {
         Self {
             frames: NonZeroUsize::new(256).expect("not zero"),

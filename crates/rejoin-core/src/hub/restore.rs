@@ -1,123 +1,75 @@
-//! A hub's state to the next process, and back.
+//! The save of a hub's state, and its restore in the next process.
 
 use std::time::Duration;
 
-use rejoin_protocol::{StreamNumber, TopicName};
-
 use crate::{
-    hub::{
-        ALL, Hub,
-        own_streams::{Epochs, OwnStream},
-        topics::{self, Topic},
-    },
-    saved::{Saved, SavedKey, SavedStream, Whose, instant},
-    stream::{Stream, StreamConfig},
+    hub::{Hub, implicit_streams::ImplicitStreamKey},
+    saved::{SavedHub, SavedKey, SavedStream, StreamOwner, instant},
     time::now_ms,
 };
 
 impl Hub {
-    /// What the next process needs so that nobody misses anything. For when all tasks have ended.
+    /// Returns the state for the next process. Call it after all tasks have ended.
     ///
-    /// Whatever is published, emitted or typed from here on is refused with `overloaded`, so
-    /// that no position is given twice.
+    /// Later publishes, emits and input are refused with `overloaded`, so that no position is
+    /// given twice.
     #[must_use]
-    pub fn save(&self) -> Saved {
+    pub fn save(&self) -> SavedHub {
         let shared = &self.shared;
+
+        // First: an append either precedes the save of its stream or is refused.
         shared.gate.close();
-        let mut streams = vec![shared.everyone.save(Whose::Everyone)];
-        for topic in shared.topics.read().all() {
-            let (name, maker) = (topic.name().clone(), topic.maker().clone());
-            streams.push(topic.stream().save(Whose::Topic { name, maker }));
-        }
-        let registry = shared.registry.state.lock();
-        for (whose, stream) in registry.own_streams.iter() {
-            let whose = match whose.clone() {
-                OwnStream::User(user) => Whose::User { user },
-                OwnStream::Device(user, device) => Whose::Device { user, device },
-                // Whoever looks at a list gets it anew from the next process.
-                OwnStream::Sessions(_) => continue,
-            };
-            streams.push(stream.save(whose));
-        }
-        let evicted = registry.own_streams.save_evicted();
-        drop(registry);
+
+        let (epochs, evicted, mut streams) = shared.implicit_streams.save();
+        streams.extend(shared.topics.save());
         let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
             let (topic, key) = key;
             SavedKey { user, topic, key, position, age_ms }
         });
-        let epochs = shared.epochs.save();
-        Saved { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
+
+        SavedHub { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
     }
 
-    /// Takes over what another process left. For a hub that nobody uses yet.
-    pub(super) fn take_over(&self, saved: Saved, away: Duration) {
-        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+    /// Restores a state, whose ages are up to date. For a new hub only.
+    pub(super) fn restore(&self, saved: SavedHub) {
         for stream in saved.streams {
-            self.take_over_stream(stream, away_ms);
+            self.restore_stream(&stream);
         }
-        self.shared.registry.state.lock().own_streams.restore_evicted(saved.evicted);
+
+        self.shared.implicit_streams.restore_evicted(saved.evicted);
+
         for SavedKey { user, topic, key, position, age_ms } in saved.keys {
-            let at = instant(age_ms.saturating_add(away_ms));
-            self.shared.published.remember(&user, (topic, key), position, at);
+            self.shared.published.restore(&user, (topic, key), position, instant(age_ms));
         }
     }
 
-    fn take_over_stream(&self, mut saved: SavedStream, away_ms: u64) {
-        saved.age(away_ms);
-        let (name, maker) = match saved.whose.clone() {
-            // It was taken over when the hub was made.
-            Whose::Everyone => return,
-            Whose::Topic { name, maker } => (name, maker),
-            Whose::User { user } => return self.take_over_own(OwnStream::User(user), &saved),
-            Whose::Device { user, device } => {
-                return self.take_over_own(OwnStream::Device(user, device), &saved);
+    fn restore_stream(&self, saved: &SavedStream) {
+        let key = match saved.owner.clone() {
+            // The hub's constructor has restored it.
+            StreamOwner::Everyone => return,
+            StreamOwner::Topic { name, creator } => {
+                return self.shared.topics.restore(name, creator, saved);
             }
+            StreamOwner::User { user } => ImplicitStreamKey::User(user),
+            StreamOwner::Device { user, device } => ImplicitStreamKey::Device(user, device),
         };
-        let config = self.topic_config(&name);
-        let mut topics = self.shared.topics.write();
-        let budget = self.shared.budgets.of(&maker);
-        let stream = Stream::restored(config, &saved, Some(budget));
-        topics.insert(Topic::new(name, stream, maker, &self.shared.tools));
-    }
 
-    fn take_over_own(&self, whose: OwnStream, saved: &SavedStream) {
-        let config = self.own_config(&whose);
-        let budget = self.shared.budgets.of(whose.user());
-        let stream = Stream::restored(config, saved, Some(budget));
-        self.shared.registry.state.lock().own_streams.insert(whose, stream);
+        self.shared.implicit_streams.restore_stream(key, saved);
     }
 }
 
-impl SavedStream {
-    fn age(&mut self, away_ms: u64) {
-        self.quiet_ms = self.quiet_ms.saturating_add(away_ms);
-        for frame in &mut self.frames {
-            frame.age_ms = frame.age_ms.saturating_add(away_ms);
-        }
+/// Adds the time since the save to all ages, and returns it.
+pub(super) fn age(saved: &mut SavedHub) -> Duration {
+    // If the clock was set back meanwhile, the time is unknown: nothing ages.
+    let away_ms = now_ms().saturating_sub(saved.at);
+    // Saturating: the file may hold any number.
+    let age = |ms: &mut u64| *ms = ms.saturating_add(away_ms);
+
+    for stream in &mut saved.streams {
+        age(&mut stream.idle_ms);
+        stream.frames.iter_mut().for_each(|frame| age(&mut frame.age_ms));
     }
-}
 
-/// Everyone's stream and the clock of epochs: those that were left, or new ones.
-pub(super) fn beginnings(
-    saved: Option<&Saved>,
-    config: StreamConfig,
-) -> (Stream, Epochs, Duration) {
-    let Some(saved) = saved else { return (Stream::new(config), Epochs::new(), Duration::ZERO) };
-    // A clock that was set back meanwhile tells nothing: then no time has passed.
-    let away = Duration::from_millis(now_ms().saturating_sub(saved.at));
-    let everyone = saved.streams.iter().find(|stream| stream.whose == Whose::Everyone);
-    let stream = match everyone.cloned() {
-        Some(mut everyone) => {
-            everyone.age(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
-            Stream::restored(config, &everyone, None)
-        }
-        None => Stream::new(config),
-    };
-    (stream, Epochs::restored(saved.epochs, away), away)
-}
-
-/// What everyone's stream is made from.
-pub(super) fn everyone_config(encode: crate::wire::Encode) -> StreamConfig {
-    let all = TopicName::new(ALL).expect("a valid name");
-    topics::config(&all, topics::default_rule(), StreamNumber(1), encode)
+    saved.keys.iter_mut().for_each(|key| age(&mut key.age_ms));
+    Duration::from_millis(away_ms)
 }

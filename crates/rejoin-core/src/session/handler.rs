@@ -1,51 +1,60 @@
-//! The handler of a session: what an embedding program hears of it.
+//! The handler of a session's events in the embedding program.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use rejoin_protocol::Exit;
+use tracing::error;
 
 use crate::session::Session;
 
-/// What an embedding program hears of one session (A5).
+/// A handler of one session's events in the embedding program.
 ///
-/// Called with no lock held. `output` and `exit` must not block: the session waits for them. A
-/// handler that panics misses this call and gets the next.
+/// Called with no lock held. `output` and `exit` must not block: the session waits for them.
+/// After a panic the handler gets the next call.
 pub trait SessionHandler: Send + Sync {
-    /// The program said something. Called in order, each byte once, before `exit`.
+    /// Handles output of the program. Called in order, once for each byte, before `exit`.
     fn output(&self, _session: &Session, _bytes: &[u8]) {}
-    /// The program has ended.
+
+    /// Handles the end of the program.
     fn exit(&self, _session: &Session, _exit: &Exit) {}
-    /// The last connection has left (A6).
+
+    /// Handles the departure of the last connection.
     fn last_left(&self, _session: &Session) {}
 }
 
-/// The session has a handler already.
+/// The session already has a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session has a handler already; there is one, however many connections attach")]
+#[error("the session already has a handler; remove it first")]
 pub struct HandlerTaken;
 
 impl Session {
-    /// Registers who hears of this session's events from here on; from its first byte on:
-    /// [`EventHandler::session_handler`](crate::EventHandler::session_handler).
+    /// Sets the handler of the session's later events.
+    ///
+    /// [`EventHandler::session_handler`](crate::EventHandler::session_handler) sets a handler that
+    /// gets all events, from the first byte on.
     ///
     /// # Errors
-    /// [`HandlerTaken`] if there is one already.
+    /// [`HandlerTaken`] if the session already has a handler.
     pub fn set_handler(&self, handler: Arc<dyn SessionHandler>) -> Result<(), HandlerTaken> {
         let mut current = self.shared.handler.lock();
         if current.is_some() {
             return Err(HandlerTaken);
         }
+
         *current = Some(handler);
         Ok(())
     }
 
-    /// Whether a handler hears of this session's events.
+    /// Returns `true` if the session has a handler.
     #[must_use]
     pub fn has_handler(&self) -> bool {
         self.shared.handler.lock().is_some()
     }
 
-    /// Takes the handler away; a call that has begun goes on. Another one may be set.
+    /// Removes and returns the handler. A call in progress continues.
     pub fn remove_handler(&self) -> Option<Arc<dyn SessionHandler>> {
         self.shared.handler.lock().take()
     }
@@ -53,4 +62,17 @@ impl Session {
     pub(crate) fn handler(&self) -> Option<Arc<dyn SessionHandler>> {
         self.shared.handler.lock().clone()
     }
+}
+
+/// Calls a handler of the embedding program. Returns `None` if it panicked.
+///
+/// Handlers are called while connections end, also during the unwinding of a panic: a second
+/// panic would abort the process.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // Unwind safe: handlers get handles only, whose state no panic leaves half changed.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        error!("a handler of the embedding program panicked");
+    }
+    result.ok()
 }

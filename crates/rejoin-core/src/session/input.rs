@@ -1,115 +1,111 @@
-//! Input on its way to a terminal: numbered, bounded, acknowledged once written.
+//! The input of a terminal: numbered, bounded, and acknowledged once it is written.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rejoin_protocol::{
-    ErrorCode, MessageId, StreamNumber, UserId, WriterId,
-    binary::{BinaryKind, Head},
+    ErrorCode, MessageId, StreamNumber,
+    binary::{BinaryHeader, BinaryKind},
     message::{Empty, ErrorBody, ServerMessage},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{access::Author, connection::Connection, outside::Control};
+use crate::{
+    backend::Control,
+    connection::{Author, Connection},
+    session::viewers::WriterKey,
+};
 
-/// Bytes that may wait for a program that does not read.
-const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// Inputs that may wait for a program that does not read.
-const MAX_WAITING: usize = 4096;
-/// Writers whose last number is remembered after they left; the oldest is forgotten first.
+/// The maximum size of input that waits for a program that does not read.
+const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// The maximum number of inputs that wait for a program that does not read.
+const MAX_PENDING: usize = 4096;
+/// The number of writers whose last number is retained. The one idle for longest is dropped.
 const MAX_WRITERS: usize = 256;
 
-/// Whom to tell when input is written.
+/// The receiver of an input's acknowledgement.
 #[derive(Debug)]
 pub struct Receipt {
-    form: Form,
+    route: Route,
 }
 
-/// Input that is about to be passed on.
+/// Input with its author and the receiver of its acknowledgement.
 #[derive(Debug)]
-pub(super) struct Typed {
+pub(super) struct Input {
     pub(super) bytes: Bytes,
     pub(super) author: Author,
     pub(super) receipt: Receipt,
 }
 
 #[derive(Debug)]
-enum Form {
+enum Route {
     Text { connection: Connection, reply_to: Option<MessageId> },
     Binary { connection: Connection, stream: StreamNumber, seq: u64 },
-    Told(oneshot::Sender<Result<(), ErrorBody>>),
+    Channel(oneshot::Sender<Result<(), ErrorBody>>),
 }
 
 impl Receipt {
-    /// For input that came as a text message.
+    /// Creates a receipt for input of a text message. The answer is a text message.
     #[must_use]
     pub fn text(connection: Connection, reply_to: Option<MessageId>) -> Self {
-        Self { form: Form::Text { connection, reply_to } }
+        Self { route: Route::Text { connection, reply_to } }
     }
 
-    /// For input that came as a binary message.
+    /// Creates a receipt for input of a binary message. The answer is a binary message.
     #[must_use]
     pub(super) fn binary(connection: Connection, stream: StreamNumber, seq: u64) -> Self {
-        Self { form: Form::Binary { connection, stream, seq } }
+        Self { route: Route::Binary { connection, stream, seq } }
     }
 
-    /// For input that came in another way: whoever waits is told.
+    /// Creates a receipt with a channel for its result.
     #[must_use]
-    pub fn told() -> (Self, oneshot::Receiver<Result<(), ErrorBody>>) {
-        let (told_tx, told) = oneshot::channel();
-        (Self { form: Form::Told(told_tx) }, told)
+    pub fn channel() -> (Self, oneshot::Receiver<Result<(), ErrorBody>>) {
+        let (result_tx, result) = oneshot::channel();
+        (Self { route: Route::Channel(result_tx) }, result)
     }
 
-    fn settle(self, result: Result<(), ErrorBody>) {
-        match (result, self.form) {
-            (Ok(()), Form::Text { connection, reply_to }) => {
+    fn resolve(self, result: Result<(), ErrorBody>) {
+        match (result, self.route) {
+            (Ok(()), Route::Text { connection, reply_to }) => {
                 connection.send(reply_to.as_ref(), &ServerMessage::Ack(Empty {}));
             }
-            // Input without a number is typed without an answer.
-            (Ok(()), Form::Binary { seq: 0, .. }) => {}
-            (Ok(()), Form::Binary { connection, stream, seq }) => {
-                let head = Head { kind: BinaryKind::InputAck, stream, offset: seq };
+            // Input without a number has no acknowledgement.
+            (Ok(()), Route::Binary { seq: 0, .. }) => {}
+            (Ok(()), Route::Binary { connection, stream, seq }) => {
+                let head = BinaryHeader { kind: BinaryKind::InputAck, stream, offset: seq };
                 connection.send_binary(&[&head.to_bytes()]);
             }
-            (Err(error), Form::Text { connection, reply_to }) => {
+            (Err(error), Route::Text { connection, reply_to }) => {
                 connection.send_error(reply_to.as_ref(), error);
             }
-            (Err(error), Form::Binary { connection, .. }) => connection.send_error(None, error),
-            // Whoever asked may have gone.
-            (result, Form::Told(told_tx)) => drop(told_tx.send(result)),
+            (Err(error), Route::Binary { connection, .. }) => connection.send_error(None, error),
+            // The receiver may have been dropped.
+            (result, Route::Channel(result_tx)) => drop(result_tx.send(result)),
         }
     }
 }
 
-/// Who numbers input: a tab across its reconnects, or one stay of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Writer {
-    Named { user: UserId, writer: WriterId },
-    Viewer(u64),
-}
-
+/// Input that was sent to the terminal and is not acknowledged.
 #[derive(Debug)]
-struct Waiting {
+struct Pending {
     number: u64,
     bytes: usize,
-    /// `None` for an answer to the program itself.
+    /// `None` for an answer to the program's own query.
     receipt: Option<Receipt>,
 }
 
-/// Input between a session's viewers and its terminal.
+/// The input between a session's viewers and its terminal.
 #[derive(Debug)]
 pub(super) struct InputQueue {
     controls: mpsc::Sender<Control>,
-    /// The number of the last input that went to the terminal.
+    /// The number of the last input that was sent to the terminal.
     last_number: u64,
     /// The number of the last input that was written.
-    settled: u64,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
-    /// Each attached viewer's writer.
-    viewers: Vec<(u64, Writer)>,
-    /// The last number that was taken from each writer, the most recent writer at the end.
-    writers: Vec<(Writer, u64)>,
+    written: u64,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    /// The last number accepted from each writer, the most recent writer at the end.
+    writers: Vec<(WriterKey, u64)>,
 }
 
 impl InputQueue {
@@ -117,94 +113,97 @@ impl InputQueue {
         Self {
             controls,
             last_number: 0,
-            settled: 0,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            viewers: Vec::new(),
+            written: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
             writers: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, viewer: u64, user: &UserId, writer: Option<WriterId>) {
-        let writer = match writer {
-            Some(writer) => Writer::Named { user: user.clone(), writer },
-            None => Writer::Viewer(viewer),
-        };
-        self.viewers.push((viewer, writer));
+    /// Drops the numbers of an attachment that ended. Those of named writers are retained.
+    pub(super) fn remove_viewer(&mut self, viewer: u64) {
+        self.writers.retain(|(writer, _)| *writer != WriterKey::Viewer(viewer));
     }
 
-    pub(super) fn remove(&mut self, viewer: u64) {
-        self.viewers.retain(|(number, _)| *number != viewer);
-        self.writers.retain(|(writer, _)| *writer != Writer::Viewer(viewer));
+    /// Returns the last number accepted from a writer; 0 if none was.
+    pub(super) fn last_seq(&self, writer: &WriterKey) -> u64 {
+        let entry = self.writers.iter().rev().find(|(known, _)| known == writer);
+        entry.map_or(0, |(_, seq)| *seq)
     }
 
-    /// The last number that was taken from a viewer's writer; 0 if none.
-    pub(super) fn last_seq(&self, viewer: u64) -> u64 {
-        let writer = self.viewers.iter().find(|(number, _)| *number == viewer);
-        writer.map_or(0, |(_, writer)| self.last_seq_of(writer))
-    }
+    /// Sends input to the terminal. A number that was accepted before is acknowledged only.
+    ///
+    /// # Errors
+    /// `input_full`, `input_out_of_order` or `session_ended`; nothing was typed.
+    pub(super) fn push(
+        &mut self,
+        writer: &WriterKey,
+        seq: u64,
+        input: Input,
+    ) -> Result<(), ErrorBody> {
+        let is_numbered = seq != 0;
+        let last = self.last_seq(writer);
 
-    /// Passes input on; a number that was taken before is acknowledged and not typed again.
-    pub(super) fn push(&mut self, viewer: u64, seq: u64, typed: Typed) -> Result<(), ErrorBody> {
-        let numbered = seq != 0;
-        let writer = self.viewers.iter().find(|(number, _)| *number == viewer);
-        let writer = writer.map(|(_, writer)| writer.clone()).ok_or(ErrorCode::NotAttached)?;
-        let last = self.last_seq_of(&writer);
-        if numbered && seq <= last {
-            if self.waiting.len() >= MAX_WAITING {
+        // A repeat after a reconnect: the first one was accepted.
+        if is_numbered && seq <= last {
+            if self.pending.len() >= MAX_PENDING {
                 return Err(ErrorCode::InputFull.into());
             }
-            self.wait(0, Some(typed.receipt));
-            // It may have been written long ago.
-            self.settle(self.settled);
+
+            self.push_pending(0, Some(input.receipt));
+            // The original may be written already, and then no event would acknowledge this one.
+            self.acknowledge(self.written);
             return Ok(());
         }
-        if numbered && seq != last + 1 {
+
+        if is_numbered && seq != last + 1 {
             let sentence = format!("the next `seq` is {}, not {seq}", last + 1);
             return Err(ErrorBody::new(ErrorCode::InputOutOfOrder, sentence));
         }
-        self.push_unnumbered(typed)?;
-        if numbered {
-            self.remember(writer, seq);
+
+        self.push_unnumbered(input)?;
+        if is_numbered {
+            self.record(writer.clone(), seq);
         }
+
         Ok(())
     }
 
-    /// Passes input on that no viewer typed.
-    pub(super) fn push_unnumbered(&mut self, typed: Typed) -> Result<(), ErrorBody> {
-        self.send(typed.bytes, typed.author, Some(typed.receipt))
+    /// Sends input without a number to the terminal.
+    pub(super) fn push_unnumbered(&mut self, input: Input) -> Result<(), ErrorBody> {
+        self.send(input.bytes, input.author, Some(input.receipt))
     }
 
-    /// Tells the terminal something that is not input.
+    /// Sends a control that is not input to the terminal.
     pub(super) fn control(&mut self, control: Control) -> Result<(), ErrorBody> {
         self.controls.try_send(control).map_err(refused)
     }
 
-    /// Types an answer to what the program asked; a program that does not read gets none.
+    /// Types the answer to a query of the program. Drops it if the program does not read.
     pub(super) fn answer(&mut self, bytes: Bytes) {
         let _ = self.send(bytes, Author::Server, None);
     }
 
-    /// Settles what is written, up to and with `number`.
-    pub(super) fn settle(&mut self, number: u64) {
-        self.settled = number;
-        while self.waiting.front().is_some_and(|waiting| waiting.number <= number) {
-            self.settle_first(Ok(()));
+    /// Acknowledges all input up to and including `number`.
+    pub(super) fn acknowledge(&mut self, number: u64) {
+        self.written = number;
+        while self.pending.front().is_some_and(|pending| pending.number <= number) {
+            self.resolve_first(Ok(()));
         }
     }
 
-    /// Settles what will never be written.
+    /// Fails all pending input: the terminal has ended.
     pub(super) fn end(&mut self) {
-        while !self.waiting.is_empty() {
-            self.settle_first(Err(ErrorCode::SessionEnded.into()));
+        while !self.pending.is_empty() {
+            self.resolve_first(Err(ErrorCode::SessionEnded.into()));
         }
     }
 
-    fn settle_first(&mut self, result: Result<(), ErrorBody>) {
-        if let Some(waiting) = self.waiting.pop_front() {
-            self.waiting_bytes -= waiting.bytes;
-            if let Some(receipt) = waiting.receipt {
-                receipt.settle(result);
+    fn resolve_first(&mut self, result: Result<(), ErrorBody>) {
+        if let Some(pending) = self.pending.pop_front() {
+            self.pending_bytes -= pending.bytes;
+            if let Some(receipt) = pending.receipt {
+                receipt.resolve(result);
             }
         }
     }
@@ -216,27 +215,26 @@ impl InputQueue {
         receipt: Option<Receipt>,
     ) -> Result<(), ErrorBody> {
         let length = bytes.len();
-        if self.waiting_bytes + length > MAX_WAITING_BYTES || self.waiting.len() >= MAX_WAITING {
+        if self.pending_bytes + length > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
             return Err(ErrorCode::InputFull.into());
         }
+
         let number = self.last_number + 1;
+
+        // A refusal leaves the numbers unchanged, so that the client can retry.
         self.control(Control::Input { number, bytes, author })?;
         self.last_number = number;
-        self.wait(length, receipt);
+        self.push_pending(length, receipt);
         Ok(())
     }
 
-    fn wait(&mut self, bytes: usize, receipt: Option<Receipt>) {
-        self.waiting_bytes += bytes;
-        self.waiting.push_back(Waiting { number: self.last_number, bytes, receipt });
+    fn push_pending(&mut self, bytes: usize, receipt: Option<Receipt>) {
+        self.pending_bytes += bytes;
+        self.pending.push_back(Pending { number: self.last_number, bytes, receipt });
     }
 
-    fn last_seq_of(&self, writer: &Writer) -> u64 {
-        let entry = self.writers.iter().rev().find(|(known, _)| known == writer);
-        entry.map_or(0, |(_, seq)| *seq)
-    }
-
-    fn remember(&mut self, writer: Writer, seq: u64) {
+    fn record(&mut self, writer: WriterKey, seq: u64) {
+        // At the end: the list drops the writer idle for longest.
         self.writers.retain(|(known, _)| *known != writer);
         self.writers.push((writer, seq));
         if self.writers.len() > MAX_WRITERS {

@@ -1,8 +1,8 @@
-//! The owner task: it alone has the screen, appends the output and takes snapshots.
+//! The owner task: it alone has the screen, appends output and takes snapshots.
 
 mod generations;
+mod pending;
 mod snapshots;
-mod waiting;
 
 use std::{
     mem,
@@ -10,44 +10,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rejoin_protocol::{
-    Exit, ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
-    binary::{BinaryKind, Head},
+    Exit, SessionStatus,
+    binary::{BinaryHeader, BinaryKind},
     message::SessionUpdate,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, info};
 
 use generations::Generations;
-use snapshots::AskOwner;
-use waiting::Waiting;
+use pending::PendingWork;
+pub(super) use snapshots::OwnerSource;
 
 use crate::{
-    events::{HubEvent, guarded},
-    hub::SessionTools,
-    outside::{
-        Control, LiveTerminal, ScreenFormat, ScreenPieces, Screens, Scrollback, TerminalEvent,
-    },
-    presence::Place,
-    session::{
-        Ended, InputQueue, Session, Shared, State, Viewers, picture::EXPORTS, worker::ScreenWorker,
-    },
+    backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
+    frame::{Encode, PayloadKind},
+    session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
     shutdown::Shutdown,
-    stream::{Lag, Retention, Snapshot, Stream, StreamConfig},
+    stream::{Snapshot, Stream},
     time::now_ms,
-    wire::{Encode, Kind},
 };
 
-/// Commands that may wait for the owner.
-const COMMANDS: usize = 256;
-/// Output that becomes one frame while readers are behind, in bytes.
+/// The maximum number of queued commands, and of commands that wait for the screen.
+pub(super) const COMMANDS: usize = 256;
+/// The maximum size of a frame. While readers are behind, output is joined up to it.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// What the owner is told.
+/// A command for the owner.
 pub(super) enum Command {
     Snapshot {
         reply_tx: oneshot::Sender<Snapshot>,
@@ -56,117 +48,58 @@ pub(super) enum Command {
         format: ScreenFormat,
         reply_tx: oneshot::Sender<ScreenPieces>,
     },
-    /// The viewers want another size.
+    /// Wakes the owner: the viewers want another size.
     Resize,
     Close {
         reply_tx: oneshot::Sender<()>,
     },
 }
 
-/// What a session begins with.
-pub(crate) struct Birth {
-    pub(crate) id: SessionId,
-    pub(crate) owner: UserId,
-    pub(crate) profile: ProfileName,
-    pub(crate) name: Option<String>,
-    pub(crate) size: TerminalSize,
-    pub(crate) number: StreamNumber,
-    pub(crate) retention: Retention,
-    pub(crate) scrollback: Scrollback,
-    pub(crate) tools: SessionTools,
-}
-
-/// A session's owner, about to run.
+/// The owner of a session's screen and terminal.
 pub(crate) struct Owner {
     session: Session,
     commands: mpsc::Receiver<Command>,
     terminal: LiveTerminal,
     worker: ScreenWorker,
-    /// What waits for the screen to come back, in this order.
-    waiting: Waiting,
+    pending: PendingWork,
     encode: Encode,
-    /// Where the next output begins.
+    /// The offset of the next output.
     offset: u64,
-    running: bool,
-    /// Who waits for the program's end.
+    is_running: bool,
+    /// The callers that wait for the program's end.
     closing: Vec<oneshot::Sender<()>>,
-    /// Left at the end, for readers that are behind.
+    /// The last snapshot, for readers that are behind when the owner ends.
     last: Arc<OnceLock<Snapshot>>,
     generations: Generations,
-    /// The screen's last work was a change of its size.
+    /// The last work on the screen was a change of its size.
     has_resized: bool,
 }
 
-impl Session {
-    /// Makes a session of a live terminal. Nothing is read of it until its owner is started.
-    pub(crate) fn new(
-        birth: Birth,
+impl Owner {
+    pub(super) fn new(
+        session: Session,
+        commands: mpsc::Receiver<Command>,
         terminal: LiveTerminal,
-        screens: &dyn Screens,
-    ) -> (Self, Owner) {
-        let (commands_tx, commands) = mpsc::channel(COMMANDS);
-        let last = Arc::default();
-        let source = AskOwner::new(commands_tx.clone(), Arc::clone(&last));
-        let stream = Stream::new(StreamConfig {
-            number: birth.number,
-            retention: birth.retention,
-            lag: Lag::Snapshot(Arc::new(source)),
-            encode: birth.tools.places.encode,
-        });
-        let state = State {
-            viewers: Viewers::default(),
-            input: InputQueue::new(terminal.controls.clone()),
-            size: birth.size,
-            title: String::new(),
-            last_activity_at: now_ms(),
-            ended: None,
-        };
-        let encode = birth.tools.places.encode;
-        let screen = screens.screen(birth.size, birth.scrollback);
-        let (threads, shutdown) = (birth.tools.threads.clone(), birth.tools.shutdown.clone());
-        let worker = ScreenWorker::new(screen, threads, shutdown);
-        let place = Place::new(Subject::Session(birth.id.clone()), Arc::clone(&birth.tools.places));
-        let span = info_span!(parent: None, "session", id = %birth.id, profile = %birth.profile);
-        let shared = Shared {
-            place,
-            tools: birth.tools,
-            id: birth.id,
-            owner: birth.owner,
-            profile: birth.profile,
-            name: birth.name,
-            created_at: now_ms(),
-            stream,
-            commands: commands_tx,
-            state: Mutex::new(state),
-            handler: Mutex::default(),
-            exports: Arc::new(Semaphore::new(EXPORTS)),
-            span,
-        };
-        let session = Self { shared: Arc::new(shared) };
-        let owner = Owner {
-            session: session.clone(),
+        (worker, last): (ScreenWorker, Arc<OnceLock<Snapshot>>),
+    ) -> Self {
+        let encode = session.shared.context.presence.encode;
+        Self {
+            session,
             commands,
             terminal,
             worker,
-            waiting: Waiting::default(),
+            pending: PendingWork::default(),
             encode,
             offset: 0,
-            running: true,
+            is_running: true,
             closing: Vec::new(),
             last,
-            has_resized: false,
             generations: Generations::default(),
-        };
-        // Before anybody can attach, which is the next that is logged of it.
-        session.shared.span.in_scope(|| {
-            info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
-        });
-        (session, owner)
+            has_resized: false,
+        }
     }
-}
 
-impl Owner {
-    /// Starts the task.
+    /// Starts the owner task.
     pub(crate) fn start(self, shutdown: &Shutdown) {
         let span = self.session.shared.span.clone();
         shutdown.spawn(self.run(shutdown.clone()).instrument(span));
@@ -174,79 +107,91 @@ impl Owner {
 
     async fn run(mut self, shutdown: Shutdown) {
         loop {
-            let stale_at = self.generations.stale_at();
-            let has_screen = !self.worker.is_away();
-            // Each branch is cancel safe: channels, a notice, a timer, a task's end.
+            let check_at = self.generations.check_at();
+            let is_idle = !self.worker.is_busy();
+            // Each branch is cancel safe: channels, a notification, a timer, the end of a task.
             tokio::select! {
-                command = self.commands.recv(), if self.waiting.has_room() => match command {
-                    Some(Command::Close { reply_tx }) => {
-                        self.closing.push(reply_tx);
-                        // Not by `controls`: the owner never waits for a queue whose reader may
-                        // wait for the owner.
-                        self.terminal.hangup.send_replace(true);
-                    }
-                    Some(command) => self.obey(command),
+                command = self.commands.recv(), if self.pending.has_room() => match command {
+                    Some(command) => self.handle_command(command),
                     None => break,
                 },
-                done = self.worker.done(), if !has_screen => match done {
-                    Some(snapshot) => self.snapshot_made(snapshot),
-                    // Dropping the terminal hangs up. Viewers hear of the end.
+                finished = self.worker.finished(), if !is_idle => match finished {
+                    Some(snapshot) => self.handle_snapshot(snapshot),
+                    // Returning drops the terminal, which hangs up.
                     None if shutdown.has_begun() => return,
-                    None => return self.end(&Exit::default()),
+                    None => return self.handle_exit(&Exit::default()),
                 },
-                event = next_event(&self.session.shared.stream, &mut self.terminal.events),
-                    if self.running && has_screen => self.hear(event),
-                Ok(()) = self.terminal.written.changed(), if self.running => self.settle(),
-                () = sleep_until(stale_at.unwrap_or_else(Instant::now)), if stale_at.is_some() => {
-                    self.generations.forget_unused();
+                event = next_event(self.session.stream(), &mut self.terminal.events),
+                    if self.is_running && is_idle => self.handle_event(event),
+                Ok(()) = self.terminal.written.changed(), if self.is_running => {
+                    self.acknowledge_written();
                 }
-                // Dropping the terminal hangs up.
+                () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
+                    self.generations.drop_unused();
+                }
+                // Returning drops the terminal, which hangs up.
                 () = shutdown.begun() => return,
             }
-            self.go_on();
-            if !self.running && !self.closing.is_empty() && !self.worker.is_away() {
+
+            self.process_pending();
+            if !self.is_running && !self.closing.is_empty() && !self.worker.is_busy() {
                 break;
             }
         }
-        if !self.leave_last_snapshot().await {
+
+        if !self.keep_last_snapshot().await {
             return;
         }
-        // Who is told of the end finds the session closed.
+
+        // First: a caller that waits for the end must find the session closed.
         self.commands.close();
+        // Callers of `close` wait for this answer.
         for reply_tx in self.closing.drain(..) {
             let _ = reply_tx.send(());
         }
+
         info!("session closed");
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Snapshot { reply_tx } => self.waiting.snapshots.push(reply_tx),
-            Command::Export { format, reply_tx } => self.waiting.exports.push((format, reply_tx)),
-            Command::Resize | Command::Close { .. } => {}
+            Command::Snapshot { reply_tx } => self.pending.snapshots.push(reply_tx),
+            Command::Export { format, reply_tx } => self.pending.exports.push((format, reply_tx)),
+            // The size is checked after every command.
+            Command::Resize => {}
+            Command::Close { reply_tx } => {
+                self.closing.push(reply_tx);
+                // Not through `controls`: the owner never waits for a queue whose receiver may
+                // wait for the owner.
+                self.terminal.hangup.send_replace(true);
+            }
         }
     }
 
-    /// Does what waits for the screen, as long as it is here.
-    fn go_on(&mut self) {
-        if mem::take(&mut self.waiting.output) {
-            self.waiting.output = !self.told_output();
+    /// Does the pending work while the screen is idle.
+    fn process_pending(&mut self) {
+        if mem::take(&mut self.pending.has_output) {
+            self.pending.has_output = !self.publish_output();
         }
-        // Whatever the command: a full queue may have refused the one that says "resize". Sizes
-        // that change all the time do not keep the others waiting.
-        if !mem::take(&mut self.has_resized) || self.waiting.is_empty() {
+
+        // After any command: a full queue may have refused `Command::Resize`. Between two changes
+        // of the size other work gets its turn.
+        if !mem::take(&mut self.has_resized) || self.pending.is_empty() {
             self.resize();
         }
-        if !self.worker.is_away()
-            && let Some(exit) = self.waiting.exit.take()
+
+        if !self.worker.is_busy()
+            && let Some(exit) = self.pending.exit.take()
         {
-            self.end(&exit);
+            self.handle_exit(&exit);
         }
-        if !self.worker.is_away() && !self.waiting.snapshots.is_empty() {
+
+        if !self.worker.is_busy() && !self.pending.snapshots.is_empty() {
             self.answer_snapshots();
         }
-        if !self.worker.is_away() && !self.waiting.exports.is_empty() {
-            let exports = mem::take(&mut self.waiting.exports);
+
+        if !self.worker.is_busy() && !self.pending.exports.is_empty() {
+            let exports = mem::take(&mut self.pending.exports);
             self.worker.start(Box::new(move |screen| {
                 for (format, reply_tx) in exports {
                     let _ = reply_tx.send(screen.export(format));
@@ -256,7 +201,7 @@ impl Owner {
         }
     }
 
-    fn hear(&mut self, event: Option<TerminalEvent>) {
+    fn handle_event(&mut self, event: Option<TerminalEvent>) {
         let mut chunks = Vec::new();
         let mut exit = match event {
             Some(TerminalEvent::Output(bytes)) => {
@@ -264,10 +209,11 @@ impl Owner {
                 None
             }
             Some(TerminalEvent::Exit(exit)) => Some(exit),
-            // The adapter went away without a word: the end is unknown.
+            // The backend was dropped without an exit, which stays unknown.
             None => Some(Exit::default()),
         };
-        // What came while readers were behind becomes one frame.
+
+        // Output that arrived while readers were behind becomes one frame.
         let mut length: usize = chunks.iter().map(Bytes::len).sum();
         while exit.is_none() && length < MAX_FRAME_BYTES {
             match self.terminal.events.try_recv() {
@@ -279,115 +225,137 @@ impl Owner {
                 Err(_) => break,
             }
         }
-        self.waiting.exit = exit;
+
+        self.pending.exit = exit;
         if !chunks.is_empty() {
-            self.output(chunks);
+            self.append_output(chunks);
         }
     }
 
-    fn output(&mut self, chunks: Vec<Bytes>) {
-        let stream = &self.session.shared.stream;
-        let head = Head { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
+    fn append_output(&mut self, chunks: Vec<Bytes>) {
+        let stream = self.session.stream();
+        let head =
+            BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
         let head = head.to_bytes();
         let parts: Vec<&[u8]> =
             std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();
         let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        // Readers first: the screen is for those who come later.
-        stream.append(Kind::Binary, length, &parts);
+
+        // Readers first. Only later viewers need the screen.
+        stream.append(PayloadKind::Binary, length, &parts);
         self.offset += length;
         if let Some(handler) = self.session.handler() {
             for chunk in &chunks {
-                guarded(|| handler.output(&self.session, chunk));
+                catch_panic(|| handler.output(&self.session, chunk));
             }
         }
+
         self.worker.feed(chunks);
-        self.waiting.output = true;
+        self.pending.has_output = true;
     }
 
-    /// Passes on what the screen made of the output; false while it is away.
-    fn told_output(&mut self) -> bool {
+    /// Publishes the answers and the title that result from output. Returns `false` while the
+    /// screen is busy.
+    fn publish_output(&mut self) -> bool {
         let Some(screen) = self.worker.screen() else { return false };
         let answers = screen.take_answers();
         let mut state = self.session.shared.state.lock();
         state.last_activity_at = now_ms();
+
+        // Before the title: the program may wait for the answer.
         if !answers.is_empty() {
             state.input.answer(answers.into());
         }
+
         if state.title != screen.title() {
             screen.title().clone_into(&mut state.title);
             let mut update = SessionUpdate::new(self.session.id().clone());
             update.title = Some(state.title.clone());
-            self.session.tell(update);
+            self.session.publish(update);
         }
+
         true
     }
 
-    /// Gives the terminal and the screen the size that is wanted, if the screen is here.
+    /// Applies the wanted size to the terminal and the screen, if the screen is idle.
     fn resize(&mut self) {
-        if self.worker.is_away() {
+        if self.worker.is_busy() {
             return;
         }
+
         let mut state = self.session.shared.state.lock();
         let wanted = state.viewers.wanted.take().filter(|size| *size != state.size);
-        // The last screen stays as it is, also for a size that was asked for just before.
+
+        // The last screen keeps its size, even if another one was wanted just before.
         let Some(size) = wanted.filter(|_| state.ended.is_none()) else { return };
-        // Without room for the control, the size stays wanted until the next one who asks.
         if self.terminal.controls.try_send(Control::Resize(size)).is_err() {
+            // The queue is full: `acknowledge_written` tries again.
             state.viewers.wanted = Some(size);
             return;
         }
+
         state.size = size;
         self.worker.resize(size);
         self.has_resized = true;
-        self.generations.end_newest();
+        self.generations.retire_newest();
+
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.cols = Some(size.cols());
         update.rows = Some(size.rows());
-        self.session.tell(update);
+        self.session.publish(update);
     }
 
-    fn settle(&mut self) {
+    fn acknowledge_written(&mut self) {
         let number = *self.terminal.written.borrow_and_update();
-        self.session.shared.state.lock().input.settle(number);
-        // There may have been no room for the size before.
+        self.session.shared.state.lock().input.acknowledge(number);
+        // The queue of controls may have room again.
         self.resize();
     }
 
-    fn end(&mut self, exit: &Exit) {
-        self.settle();
-        self.running = false;
-        let asked_for = !self.closing.is_empty();
-        let reason = match (&exit.signal, exit.code) {
-            _ if asked_for => None,
-            (Some(signal), _) => Some(format!("the program was ended by {signal}")),
-            (None, Some(0)) => None,
-            (None, Some(code)) => Some(format!("the program exited with code {code}")),
-            (None, None) => Some("how the program ended is not known".to_owned()),
-        };
+    fn handle_exit(&mut self, exit: &Exit) {
+        self.acknowledge_written();
+        // No further event of the terminal is read.
+        self.is_running = false;
+
+        // An exit after a close is expected, whatever its code.
+        let reason = if self.closing.is_empty() { exit_reason(exit) } else { None };
         let status =
             if reason.is_some() { SessionStatus::Error } else { SessionStatus::Terminated };
         info!(?status, code = exit.code, signal = exit.signal, "program ended");
+
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.status = Some(status);
         update.exit = Some(exit.clone());
         update.reason.clone_from(&reason);
-        let events = &self.session.shared.tools.events;
+        let observer = &self.session.shared.context.observer;
         {
             let mut state = self.session.shared.state.lock();
             state.input.end();
             state.ended = Some(Ended { status, exit: exit.clone(), reason });
-            self.session.tell(update);
+            self.session.publish(update);
             self.session.stream().finish();
-            events.note(HubEvent::SessionEnded { session: self.session.clone() });
+            observer.record_ended(&self.session);
         }
+
         if let Some(handler) = self.session.handler() {
-            guarded(|| handler.exit(&self.session, exit));
+            catch_panic(|| handler.exit(&self.session, exit));
         }
-        events.deliver();
+
+        observer.deliver();
     }
 }
 
-/// The next event, once the fan-out has room for it.
+/// Returns the reason of an unexpected exit, as a sentence for users.
+fn exit_reason(exit: &Exit) -> Option<String> {
+    match (&exit.signal, exit.code) {
+        (Some(signal), _) => Some(format!("the program was ended by {signal}")),
+        (None, Some(0)) => None,
+        (None, Some(code)) => Some(format!("the program exited with code {code}")),
+        (None, None) => Some("the program ended, but its exit status is unknown".to_owned()),
+    }
+}
+
+/// Returns the next event once the fan-out has room for it. Cancel safe.
 async fn next_event(
     stream: &Stream,
     events: &mut mpsc::Receiver<TerminalEvent>,

@@ -1,19 +1,45 @@
-//! Who views a session, and whose size counts.
+//! The viewers of a session, and the one that owns its size.
 
-use rejoin_protocol::{ConnectionId, Role, TerminalSize, WriterId};
+use rejoin_protocol::{ConnectionId, MessageId, Position, Role, TerminalSize, UserId, WriterId};
 
-use crate::session::AttachRequest;
+use crate::connection::Connection;
+
+/// A request to attach a connection.
+#[derive(Debug)]
+pub struct AttachOptions {
+    /// The id of the request, for the answer.
+    pub reply_to: Option<MessageId>,
+    /// The last position of a client that resumes.
+    pub position: Option<Position>,
+    /// The wanted role.
+    pub role: Role,
+    /// The id under which the client numbers its input.
+    pub writer: Option<WriterId>,
+    /// The size that the client can show.
+    pub size: Option<TerminalSize>,
+}
+
+/// The author of numbered input: a tab across its reconnects, or one attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WriterKey {
+    Named {
+        /// Part of the key, so that no user continues the numbers of another one.
+        user: UserId,
+        writer: WriterId,
+    },
+    Viewer(u64),
+}
 
 /// The connections that are attached to a session.
 #[derive(Debug, Default)]
 pub(super) struct Viewers {
     viewers: Vec<Viewer>,
-    next: u64,
-    /// The viewer whose size is the session's, while it is here.
+    last_number: u64,
+    /// The viewer whose size is the session's, while it is attached.
     size_owner: Option<u64>,
-    /// Who typed last: it gets the size back when it comes back.
-    typist: Option<Typist>,
-    /// The size that the terminal should have next.
+    /// The writer that typed last. It owns the size again when it reconnects.
+    last_writer: Option<WriterKey>,
+    /// The size that the terminal should get next.
     pub(super) wanted: Option<TerminalSize>,
 }
 
@@ -22,30 +48,31 @@ struct Viewer {
     number: u64,
     connection: ConnectionId,
     role: Role,
-    typist: Typist,
-    /// What it can show, if it said.
+    writer: WriterKey,
+    /// The size that the client can show, if it sent one.
     size: Option<TerminalSize>,
 }
 
-/// A tab across its reconnects, or one stay of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Typist {
-    Writer(WriterId),
-    Viewer(u64),
-}
-
 impl Viewers {
-    pub(super) fn add(&mut self, connection: ConnectionId, request: &AttachRequest) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        let writer = request.writer.clone();
-        let typist = writer.map_or(Typist::Viewer(number), Typist::Writer);
-        let AttachRequest { role, size, .. } = *request;
-        self.viewers.push(Viewer { number, connection, role, typist, size });
+    /// Adds a viewer and returns its number.
+    pub(super) fn add(&mut self, connection: &Connection, request: &AttachOptions) -> u64 {
+        // Never reused: an old attachment must not act for another viewer.
+        self.last_number += 1;
+        let number = self.last_number;
+
+        let writer = match request.writer.clone() {
+            Some(writer) => WriterKey::Named { user: connection.user().clone(), writer },
+            None => WriterKey::Viewer(number),
+        };
+
+        let AttachOptions { role, size, .. } = *request;
+        let connection = connection.id().clone();
+        self.viewers.push(Viewer { number, connection, role, writer, size });
         number
     }
 
     pub(super) fn remove(&mut self, number: u64) {
+        // `last_writer` stays: the same tab may reconnect.
         self.viewers.retain(|viewer| viewer.number != number);
         if self.size_owner == Some(number) {
             self.size_owner = None;
@@ -60,7 +87,7 @@ impl Viewers {
         self.viewers.is_empty()
     }
 
-    /// The connections, each once.
+    /// Returns the connections, each once, in the order of their attachments.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         let mut connections = Vec::new();
         for Viewer { connection, .. } in &self.viewers {
@@ -69,6 +96,10 @@ impl Viewers {
             }
         }
         connections
+    }
+
+    pub(super) fn writer(&self, number: u64) -> Option<&WriterKey> {
+        self.find(number).map(|viewer| &viewer.writer)
     }
 
     pub(super) fn set_size(&mut self, number: u64, size: TerminalSize) {
@@ -81,25 +112,29 @@ impl Viewers {
         self.size_owner == Some(number)
     }
 
-    /// The connection whose size counts.
+    /// Returns the connection that owns the size.
     pub(super) fn size_owner(&self) -> Option<ConnectionId> {
         Some(self.find(self.size_owner?)?.connection.clone())
     }
 
-    /// Whether a viewer that comes gets the size: it typed last, or there is nobody else to ask.
-    pub(super) fn comes_to_own(&self, number: u64) -> bool {
-        let typed_last = self.find(number).map(|viewer| &viewer.typist) == self.typist.as_ref();
-        let nobody_typed = self.size_owner.is_none() && self.typist.is_none();
-        typed_last || nobody_typed || self.len() == 1
+    /// Returns `true` if a new viewer should own the size: it typed last, it is the only viewer,
+    /// or no viewer owns the size and none has typed.
+    pub(super) fn should_own_size(&self, number: u64) -> bool {
+        let typed_last = self.writer(number) == self.last_writer.as_ref();
+        let is_unowned = self.size_owner.is_none() && self.last_writer.is_none();
+        typed_last || is_unowned || self.len() == 1
     }
 
-    /// Notes that a viewer typed.
-    pub(super) fn typed(&mut self, number: u64) {
-        self.typist = self.find(number).map(|viewer| viewer.typist.clone());
+    /// Records that a viewer typed.
+    pub(super) fn record_typing(&mut self, number: u64) {
+        // The key, not the number: it survives a reconnect.
+        self.last_writer = self.writer(number).cloned();
     }
 
-    /// Makes a writer the size's owner; its size, if it said one.
+    /// Makes a viewer the owner of the size. Returns its size; `None` if it may not own the size
+    /// or sent none.
     pub(super) fn own_size(&mut self, number: u64) -> Option<TerminalSize> {
+        // A read-only viewer never changes the size for others.
         let viewer = self.find(number).filter(|viewer| viewer.role == Role::Writer)?;
         let size = viewer.size?;
         self.size_owner = Some(number);

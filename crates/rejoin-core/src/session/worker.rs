@@ -1,4 +1,4 @@
-//! The screen of a session, and the thread that works on it when that takes long.
+//! The screen of a session, and the threads that work on screens.
 
 use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Duration};
 
@@ -11,18 +11,18 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{outside::Screen, shutdown::Shutdown, stream::Snapshot};
+use crate::{backend::Screen, shutdown::Shutdown, stream::Snapshot};
 
-/// The longest that one screen is worked on before others have their turn.
+/// The longest work on one screen before other screens get their turn.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Work on a screen that has interpreted all output.
-pub(super) type Job = Box<dyn FnOnce(&dyn Screen) -> Option<Snapshot> + Send>;
+/// A job on a screen that has interpreted all output.
+pub(super) type ScreenJob = Box<dyn FnOnce(&dyn Screen) -> Option<Snapshot> + Send>;
 
-/// The threads that work on screens, for all sessions together.
+/// The threads that work on the screens of all sessions.
 ///
-/// There are fewer than processors, so that screens leave one to the rest of the server. Waiting
-/// sessions have their turns in the order in which they came.
+/// One fewer than processors, so that screens leave one to the rest of the server. Sessions get
+/// their turns in the order of their requests.
 #[derive(Clone, Debug)]
 pub(crate) struct ScreenThreads {
     turns: Arc<Semaphore>,
@@ -35,53 +35,54 @@ impl Default for ScreenThreads {
     }
 }
 
-/// A screen that is here, or away on a thread.
+/// A screen, with the task that works on it.
 pub(super) struct ScreenWorker {
     threads: ScreenThreads,
     shutdown: Shutdown,
-    place: Place,
+    phase: ScreenPhase,
 }
 
-enum Place {
-    Here(Box<dyn Screen>),
-    Away(JoinHandle<Option<Done>>),
-    /// Its thread has failed, or the server stops.
+enum ScreenPhase {
+    Idle(Box<dyn Screen>),
+    Busy(JoinHandle<Option<Finished>>),
+    /// The work panicked, or the server is stopping.
     Lost,
 }
 
-/// A screen after its work, and what came of it.
-type Done = (Box<dyn Screen>, Option<Snapshot>);
+/// A screen after its work, and the result of the job.
+type Finished = (Box<dyn Screen>, Option<Snapshot>);
 
-/// What a screen has to do, in this order.
+/// The work on a screen, in the order of the fields.
 #[derive(Default)]
 struct Work {
     size: Option<TerminalSize>,
     output: VecDeque<Bytes>,
-    job: Option<Job>,
+    job: Option<ScreenJob>,
 }
 
 impl ScreenWorker {
     pub(super) fn new(screen: Box<dyn Screen>, threads: ScreenThreads, shutdown: Shutdown) -> Self {
-        Self { threads, shutdown, place: Place::Here(screen) }
+        Self { threads, shutdown, phase: ScreenPhase::Idle(screen) }
     }
 
-    /// The screen, unless it is away.
+    /// Returns the screen if it is idle.
     pub(super) fn screen(&mut self) -> Option<&mut dyn Screen> {
-        match &mut self.place {
-            Place::Here(screen) => Some(&mut **screen),
-            Place::Away(_) | Place::Lost => None,
+        match &mut self.phase {
+            ScreenPhase::Idle(screen) => Some(&mut **screen),
+            ScreenPhase::Busy(_) | ScreenPhase::Lost => None,
         }
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        matches!(self.place, Place::Away(_))
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.phase, ScreenPhase::Busy(_))
     }
 
-    /// Interprets output: a little at once, more away from here. The screen must be here.
+    /// Interprets output: one step at once, the rest on a thread. The screen must be idle.
     pub(super) fn feed(&mut self, output: Vec<Bytes>) {
         let Some(screen) = self.screen() else { return };
         let mut output = VecDeque::from(output);
-        // The echo of a key takes less than handing it to a thread.
+
+        // The echo of a key takes less time than its transfer to a thread.
         if let Some(first) = output.pop_front()
             && let Some(rest) = screen.step(&first)
         {
@@ -89,79 +90,86 @@ impl ScreenWorker {
         } else if output.is_empty() {
             return;
         }
-        self.send(Work { output, ..Work::default() });
+
+        self.start_work(Work { output, ..Work::default() });
     }
 
-    /// Changes the size away from here. The screen must be here.
+    /// Changes the size on a thread. The screen must be idle.
     pub(super) fn resize(&mut self, size: TerminalSize) {
-        // The change goes on in the steps for no output.
+        // Steps of empty output continue the change.
         let output = VecDeque::from([Bytes::new()]);
-        self.send(Work { size: Some(size), output, ..Work::default() });
+        self.start_work(Work { size: Some(size), output, ..Work::default() });
     }
 
-    /// Does a job away from here. The screen must be here.
-    pub(super) fn start(&mut self, job: Job) {
-        self.send(Work { job: Some(job), ..Work::default() });
+    /// Runs a job on a thread. The screen must be idle.
+    pub(super) fn start(&mut self, job: ScreenJob) {
+        self.start_work(Work { job: Some(job), ..Work::default() });
     }
 
-    /// Waits for the screen to come back, with what came of its job; `None` if it is lost.
+    /// Waits until the screen is idle, and returns the job's result; `None` if the screen is lost.
     ///
-    /// Cancel safe. Waits forever if the screen is here.
-    pub(super) async fn done(&mut self) -> Option<Option<Snapshot>> {
-        let Place::Away(task) = &mut self.place else { return std::future::pending().await };
-        let done = task.await;
-        self.place = Place::Lost;
-        match done {
+    /// Cancel safe. Waits forever if the screen is not busy.
+    pub(super) async fn finished(&mut self) -> Option<Option<Snapshot>> {
+        let ScreenPhase::Busy(task) = &mut self.phase else { return std::future::pending().await };
+        let finished = task.await;
+
+        // If the work has panicked, the screen is gone with it.
+        self.phase = ScreenPhase::Lost;
+        match finished {
             Ok(Some((screen, snapshot))) => {
-                self.place = Place::Here(screen);
+                self.phase = ScreenPhase::Idle(screen);
                 return Some(snapshot);
             }
             Ok(None) => {}
-            Err(error) => error!(%error, "a screen was lost"),
+            Err(error) => error!(%error, "the work on a screen panicked"),
         }
+
         None
     }
 
-    fn send(&mut self, work: Work) {
-        match mem::replace(&mut self.place, Place::Lost) {
-            Place::Here(screen) => {
+    fn start_work(&mut self, work: Work) {
+        match mem::replace(&mut self.phase, ScreenPhase::Lost) {
+            ScreenPhase::Idle(screen) => {
                 let (threads, shutdown) = (self.threads.clone(), self.shutdown.clone());
                 let task = self.shutdown.spawn(take_turns(screen, work, threads, shutdown));
-                self.place = Place::Away(task);
+                self.phase = ScreenPhase::Busy(task);
             }
-            other => self.place = other,
+            other => self.phase = other,
         }
     }
 }
 
 impl fmt::Debug for ScreenWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScreenWorker").field("is_away", &self.is_away()).finish_non_exhaustive()
+        f.debug_struct("ScreenWorker").field("is_busy", &self.is_busy()).finish_non_exhaustive()
     }
 }
 
-/// Works on a screen turn by turn until all is done, or the server stops.
+/// Works on a screen turn by turn until the work is done or the server stops.
 async fn take_turns(
     mut screen: Box<dyn Screen>,
     mut work: Work,
     threads: ScreenThreads,
     shutdown: Shutdown,
-) -> Option<Done> {
+) -> Option<Finished> {
     loop {
         if shutdown.has_begun() {
             return None;
         }
-        // Given back after each turn, so that those who wait come first.
+
+        // Released after each turn, so that waiting sessions are next.
         let _turn = threads.turns.acquire().await.ok()?;
+        // Interpreting is CPU work: on a runtime thread it would delay connections.
         let turn = spawn_blocking(move || {
             let result = work.turn(&mut *screen);
             (screen, work, result)
         });
+
         let result;
         (screen, work, result) = match turn.await {
             Ok(outcome) => outcome,
             Err(error) => {
-                error!(%error, "a screen was lost");
+                error!(%error, "the work on a screen panicked");
                 return None;
             }
         };
@@ -172,12 +180,14 @@ async fn take_turns(
 }
 
 impl Work {
-    /// Works for a turn; returns the outcome when all is done.
+    /// Works for one turn. Returns the job's result once all work is done.
     fn turn(&mut self, screen: &mut dyn Screen) -> Option<Option<Snapshot>> {
+        // Checked between steps, each of which is short.
         let until = Instant::now() + TURN;
         if let Some(size) = self.size.take() {
             screen.resize(size);
         }
+
         while let Some(output) = self.output.pop_front() {
             if let Some(rest) = screen.step(&output) {
                 self.output.push_front(output.slice_ref(rest));
@@ -186,6 +196,7 @@ impl Work {
                 return None;
             }
         }
+
         let job = self.job.take();
         Some(job.and_then(|job| job(screen)))
     }

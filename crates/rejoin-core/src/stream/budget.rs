@@ -1,73 +1,79 @@
-//! Bytes that several streams may retain together.
+//! A bound for the bytes that several streams retain together.
 
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::stream::Shared;
+use crate::{
+    lock::{Mutex, level::LEAF},
+    stream::Shared,
+};
 
-/// The part of a budget that is freed beyond its limit, so that not each publish looks for
-/// something to drop: a sixteenth.
-const FREED: u64 = 16;
+/// The part of the limit that is freed in addition (one sixteenth), so that not every publish
+/// has to search for frames to drop.
+const FREED_PART: u64 = 16;
 
-/// Bytes that several streams may retain together.
+/// A bound for the bytes that several streams retain together.
 ///
-/// The stream that is published to gives way first, except for its newest frame. Where that is
-/// not enough, the quietest of the others lose all that they hold.
+/// The stream that receives a message drops its own frames first, except for the newest. If that
+/// is not enough, the streams idle for longest drop all their frames.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: u64,
-    /// Exactly what the rings hold: changed with each frame that comes or goes.
-    held: AtomicU64,
-    /// The streams that share it. Held for a push or a copy; no lock is taken below it.
-    streams: Mutex<Vec<Weak<Shared>>>,
+    /// The exact size of the frames in all rings: changed with every push and drop.
+    retained: AtomicU64,
+    /// The streams that share the budget. A leaf lock: no lock is taken below it.
+    streams: Mutex<Vec<Weak<Shared>>, LEAF>,
 }
 
 impl Budget {
     pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: AtomicU64::new(0), streams: Mutex::default() })
+        Arc::new(Self { limit, retained: AtomicU64::new(0), streams: Mutex::default() })
     }
 
     pub(super) fn add(&self, bytes: usize) {
-        self.held.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.retained.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes as u64, Ordering::Relaxed);
+    pub(super) fn release(&self, bytes: usize) {
+        self.retained.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn is_exceeded(&self) -> bool {
-        self.held() > self.limit
+        self.retained() > self.limit
     }
 
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+    pub(super) fn retained(&self) -> u64 {
+        self.retained.load(Ordering::Relaxed)
     }
 
-    /// Adds a stream whose ring counts.
+    /// Adds a stream to those that share the budget.
     pub(super) fn share(&self, stream: &Arc<Shared>) {
         let mut streams = self.streams.lock();
         if streams.len() == streams.capacity() {
+            // Only when the list would grow: each stream is checked a constant number of times.
             streams.retain(|stream| stream.strong_count() > 0);
         }
         streams.push(Arc::downgrade(stream));
     }
 
-    /// Drops what the quietest streams hold, all but this one, until there is room again. Called
-    /// with no stream's lock held.
-    pub(super) fn relieve(&self, but: &Arc<Shared>) {
+    /// Clears the streams idle for longest, except `published`, until the budget has room.
+    ///
+    /// The caller must hold no stream's lock.
+    pub(super) fn make_room(&self, published: &Arc<Shared>) {
         let streams: Vec<_> = self.streams.lock().iter().filter_map(Weak::upgrade).collect();
         let now = Instant::now();
-        let others = streams.iter().filter(|stream| !Arc::ptr_eq(stream, but));
-        let quiet = |stream: &Arc<Shared>| stream.state.lock().ring.quiet_for(now);
-        let mut others: Vec<_> = others.map(|stream| (quiet(stream), stream)).collect();
-        others.sort_by_key(|(quiet, _)| std::cmp::Reverse(*quiet));
+        let idle = |stream: &Arc<Shared>| stream.state.lock().ring.idle_for(now);
+        let others = streams.iter().filter(|stream| !Arc::ptr_eq(stream, published));
+        // Measured once: the times change while the locks are free.
+        let mut others: Vec<_> = others.map(|stream| (idle(stream), stream)).collect();
+        others.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+
         for (_, stream) in others {
-            if self.held() <= self.limit - self.limit / FREED {
+            if self.retained() <= self.limit - self.limit / FREED_PART {
                 return;
             }
             stream.state.lock().ring.clear();

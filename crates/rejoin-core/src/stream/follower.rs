@@ -1,4 +1,4 @@
-//! Followers: the shards that read a stream for their connections.
+//! The followers of a stream: the shards that read it for their connections.
 
 use std::{fmt, sync::Arc};
 
@@ -6,11 +6,11 @@ use rejoin_protocol::StreamNumber;
 use tokio::time::Instant;
 
 use crate::{
-    outbox::Wake,
     stream::{Batch, Progress, ReadLimit, Seq, Stream},
+    wake::Wake,
 };
 
-/// Who follows a stream. A handful: one for each shard with a reader.
+/// The followers of a stream: at most one per shard.
 #[derive(Default)]
 pub(super) struct Followers {
     entries: Vec<Entry>,
@@ -20,9 +20,9 @@ pub(super) struct Followers {
 struct Entry {
     id: u64,
     wake: Arc<dyn Wake>,
-    /// Told of an advance that it has not taken: not told again.
-    told: bool,
-    /// It has taken all frames before this one.
+    /// The follower was notified and has not taken all frames since: no second notification.
+    is_notified: bool,
+    /// The follower has taken all frames before this one.
     taken: Seq,
 }
 
@@ -31,27 +31,30 @@ impl Followers {
         self.entries.is_empty()
     }
 
-    /// How far the slowest has taken; `None` if nobody follows.
+    /// Returns the first frame that the slowest follower has not taken; `None` without followers.
     pub(super) fn slowest(&self) -> Option<Seq> {
         self.entries.iter().map(|entry| entry.taken).min()
     }
 
-    pub(super) fn tell(&mut self, stream: StreamNumber) {
-        for entry in self.entries.iter_mut().filter(|entry| !entry.told) {
-            entry.told = true;
+    pub(super) fn notify(&mut self, stream: StreamNumber) {
+        for entry in self.entries.iter_mut().filter(|entry| !entry.is_notified) {
+            entry.is_notified = true;
             entry.wake.stream_advanced(stream);
         }
     }
 }
 
-/// A shard's hold on a stream; dropping it ends the following.
+/// A shard's registration with a stream; dropping it ends the registration.
 pub struct Follower {
     stream: Stream,
     id: u64,
 }
 
 impl Stream {
-    /// Follows from frame `from` on: `wake` is told when there is more than was taken.
+    /// Registers a follower that has taken all frames before `from`.
+    ///
+    /// `wake` is notified once when there are frames to take, and again only after the follower
+    /// has taken all of them.
     #[must_use]
     pub fn follow(&self, wake: Arc<dyn Wake>, from: Seq) -> Follower {
         let mut state = self.shared.state.lock();
@@ -59,35 +62,42 @@ impl Stream {
         let followers = &mut state.followers;
         let id = followers.next_id;
         followers.next_id += 1;
-        let told = from < head;
-        if told {
+
+        // Otherwise these frames would wait for the next append.
+        let is_notified = from < head;
+        if is_notified {
             wake.stream_advanced(self.number());
         }
-        followers.entries.push(Entry { id, wake, told, taken: from });
+
+        followers.entries.push(Entry { id, wake, is_notified, taken: from });
         Follower { stream: self.clone(), id }
     }
 }
 
 impl Follower {
-    /// The stream that is followed.
+    /// Returns the followed stream.
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// Takes the frames from `from` on; producers may fill their place while they are passed on.
+    /// Takes the frames from `from` on. Producers may append as many again.
     pub fn take(&self, from: Seq, limit: ReadLimit, batch: &mut Batch) -> Progress {
         let shared = &self.stream.shared;
         let mut state = shared.state.lock();
         let progress = self.stream.progress(&state, from, limit, batch);
+
         let entry = state.followers.entries.iter_mut().find(|entry| entry.id == self.id);
-        let entry = entry.expect("a follower is listed until it is dropped");
+        let entry = entry.expect("a follower is registered until it is dropped");
         entry.taken = batch.end();
-        // Whoever took something comes again by itself.
-        entry.told = matches!(progress, Progress::Frames | Progress::Behind { .. });
+
+        // A follower that took something calls again without a notification.
+        entry.is_notified = matches!(progress, Progress::Frames | Progress::Behind { .. });
+
         if state.waiting_producers > 0 && state.has_room() {
             shared.room.notify_waiters();
         }
+
         progress
     }
 }
@@ -96,8 +106,8 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.stream.shared.state.lock();
         state.followers.entries.retain(|entry| entry.id != self.id);
-        state.ring.unfollow(Instant::now());
-        // It may have been the slowest.
+        state.ring.touch(Instant::now());
+        // This follower may have been the slowest, for which producers wait.
         self.stream.shared.room.notify_waiters();
     }
 }

@@ -1,83 +1,84 @@
-//! The reader: a position that moves forward on behalf of one connection.
+//! The reader: a cursor into a stream on behalf of one connection.
 
 use rejoin_protocol::{Position, Verdict};
 use tokio::time::Instant;
 
 use crate::{
+    frame::Frame,
     stream::{
-        Batch, GapNotice, Holders, Lag, ReadLimit, Seq, SlowReader, State, Stream,
-        ring::{Place, Ring},
+        Batch, GapNotice, Holders, LagPolicy, ReadLimit, Seq, SlowReaderPolicy, State, Stream,
+        ring::Location,
     },
-    wire::Frame,
 };
 
-/// Why frames after a position are gone: retention has dropped them.
+/// Retention dropped the frames after the position.
 const REASON_RETENTION: &str = "retention";
-/// Why frames are skipped: the reader was slow, and only the newest counts.
+/// The reader was slow and skipped to the newest frame.
 const REASON_LATEST: &str = "latest";
-/// Why frames after a position are gone: the position is from another life of the stream.
+/// The position has the epoch of another life of the stream.
 const REASON_EPOCH: &str = "epoch";
-/// Why a position means nothing: no frame begins or ends there.
+/// No frame begins at the position.
 const REASON_UNKNOWN: &str = "unknown_position";
 
-/// The next frame that one connection gets of one stream.
+/// A cursor into a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// The number of that frame.
+    /// The next frame to read.
     pub next: Seq,
 }
 
-/// What a reading found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is nothing new.
+    /// The reader has read all frames.
     UpToDate,
-    /// There is nothing new, and never will be.
+    /// The reader has read all frames, and the stream is finished.
     Finished,
     /// The batch holds the next frames.
     Frames,
-    /// The next frames were dropped; reading may go on at `oldest`.
+    /// The next frames were dropped; the reader may continue at `oldest`.
     Behind {
-        /// The oldest frame that is left.
+        /// The oldest retained frame.
         oldest: Seq,
-        /// What is told to the reader if it goes on there.
+        /// The notice for a reader that continues there.
         notice: GapNotice,
     },
 }
 
-/// Where a reader begins, and what is told and given to it before its first frame.
+/// The start of a reader: the verdict, the reader, and the messages before its first frame.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// How it went.
+    /// The answer to the client.
     pub verdict: Verdict,
-    /// How many frames follow that were there before.
+    /// The number of retained frames that follow.
     pub replayed: u64,
-    /// With a gap: how many units are gone, if that can be known.
+    /// After a gap: the number of missed units, if it is known.
     pub missed: Option<u64>,
-    /// With a gap or a snapshot instead of a resume: why.
+    /// The reason for a gap or a snapshot instead of a resume.
     pub reason: Option<&'static str>,
-    /// Where reading begins.
+    /// The position of the reader.
     pub position: Position,
     /// Messages that give the state at the position.
     pub preamble: Vec<Frame>,
-    /// Lines of a terminal's history, the oldest ones, that are not in the state.
+    /// The number of a terminal's oldest history lines that are not in the state.
     pub history_omitted: u64,
-    /// The connections that were given the same preamble.
+    /// The connections that received the same preamble.
     pub holders: Holders,
-    /// The reader, at the position.
+    /// The reader.
     pub reader: Reader,
 }
 
+/// A position that cannot be resumed.
 struct Gone {
     missed: Option<u64>,
     reason: &'static str,
 }
 
 impl Stream {
-    /// Decides where a reader begins that comes with `position`, or fresh without one.
+    /// Starts a reader at `position`, or at the present without one.
     ///
-    /// Verdict, preamble and reader come from one turn of whoever owns the state, so that
-    /// nothing is missed or repeated. `None` if the owner is no more.
+    /// Verdict, preamble and reader come from one turn of the state's owner, so nothing is missed
+    /// or repeated. Returns `None` if the owner has ended. Cancel safe.
     pub async fn start(&self, position: Option<Position>) -> Option<Start> {
         let gone = match position {
             None => None,
@@ -86,11 +87,13 @@ impl Stream {
                 Err(gone) => Some(gone),
             },
         };
-        match self.lag() {
-            Lag::Gap { .. } => Some(self.start_without_state(gone)),
-            Lag::Snapshot(source) => {
+
+        match self.lag_policy() {
+            LagPolicy::Gap { .. } => Some(self.start_without_snapshot(gone)),
+            LagPolicy::Snapshot(source) => {
                 let snapshot = source.snapshot().await?;
                 let verdict = if gone.is_some() { Verdict::Snapshot } else { Verdict::Fresh };
+                // Frames appended since the snapshot follow it.
                 let (head, _) = self.next();
                 Some(Start {
                     verdict,
@@ -107,26 +110,32 @@ impl Stream {
         }
     }
 
-    /// The same for a stream without a state, which needs to wait for nobody.
+    /// Starts a reader of a stream without snapshots. Never blocks.
     pub fn start_now(&self, position: Option<Position>) -> Start {
         match position.map(|position| self.resume(position)) {
-            None => self.start_without_state(None),
+            None => self.start_without_snapshot(None),
             Some(Ok(start)) => start,
-            Some(Err(gone)) => self.start_without_state(Some(gone)),
+            Some(Err(gone)) => self.start_without_snapshot(Some(gone)),
         }
     }
 
-    /// Takes the reader's next frames.
+    /// Reads the next frames into `batch`.
     pub fn read(&self, reader: Reader, limit: ReadLimit, batch: &mut Batch) -> Progress {
         self.progress(&self.shared.state.lock(), reader.next, limit, batch)
     }
 
-    /// Where a reader goes on whose connection took nothing for a while, and what it is told of
-    /// what it skips; `None` if it just goes on.
+    /// Skips a slow reader to the newest frame, under [`SlowReaderPolicy::Latest`].
+    ///
+    /// Returns the new reader and the gap to report; `None` if the reader skips nothing.
     #[must_use]
     pub fn skip(&self, reader: Reader) -> Option<(Reader, GapNotice)> {
-        let Lag::Gap { policy: SlowReader::Latest, .. } = self.lag() else { return None };
+        let LagPolicy::Gap { policy: SlowReaderPolicy::Latest, .. } = self.lag_policy() else {
+            return None;
+        };
+
         let ring = &self.shared.state.lock().ring;
+
+        // In an empty ring this is the head, and the reader skips nothing.
         let newest = ring.head().saturating_sub(1).max(ring.oldest());
         let missed = newest.checked_sub(reader.next).filter(|missed| *missed > 0)?;
         let position = self.position(ring.offset_of(newest));
@@ -150,7 +159,8 @@ impl Stream {
             };
             return Progress::Behind { oldest, notice };
         }
-        match (batch.frames.is_empty(), state.finished) {
+
+        match (batch.frames.is_empty(), state.is_finished) {
             (false, _) => Progress::Frames,
             (true, false) => Progress::UpToDate,
             (true, true) => Progress::Finished,
@@ -161,10 +171,16 @@ impl Stream {
         if position.epoch != self.shared.epoch {
             return Err(Gone { missed: None, reason: REASON_EPOCH });
         }
+
         let mut state = self.shared.state.lock();
-        state.ring.begin(Instant::now());
+        let now = Instant::now();
+
+        // First: a reader must not start at a frame that is too old.
+        state.ring.expire(now);
+        state.ring.touch(now);
+
         match state.ring.locate(position.offset) {
-            Place::At(next) => Ok(Start {
+            Location::At(next) => Ok(Start {
                 verdict: Verdict::Resumed,
                 replayed: state.ring.head() - next,
                 missed: None,
@@ -175,18 +191,21 @@ impl Stream {
                 holders: Holders::default(),
                 reader: Reader { next },
             }),
-            Place::Gone { missed: Some(missed) } => {
+            Location::Gone { missed: Some(missed) } => {
                 Err(Gone { missed: Some(missed), reason: REASON_RETENTION })
             }
-            Place::Gone { missed: None } => Err(Gone { missed: None, reason: REASON_UNKNOWN }),
+            Location::Gone { missed: None } => Err(Gone { missed: None, reason: REASON_UNKNOWN }),
         }
     }
 
-    fn start_without_state(&self, gone: Option<Gone>) -> Start {
+    fn start_without_snapshot(&self, gone: Option<Gone>) -> Start {
         let mut state = self.shared.state.lock();
-        state.ring.begin(Instant::now());
-        let ring: &Ring = &state.ring;
-        // After a gap all that is left is new to the reader; a fresh one begins here.
+        let now = Instant::now();
+        state.ring.expire(now);
+        state.ring.touch(now);
+
+        // After a gap every retained frame is new to the reader. A fresh reader starts at the head.
+        let ring = &state.ring;
         let next = if gone.is_some() { ring.oldest() } else { ring.head() };
         Start {
             verdict: if gone.is_some() { Verdict::Gap } else { Verdict::Fresh },

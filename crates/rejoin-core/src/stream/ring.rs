@@ -1,40 +1,40 @@
-//! The frames that a stream still holds.
+//! The retained frames of a stream.
 
 use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
+    frame::{Encode, Frame},
     saved::{SavedFrame, SavedStream, age_ms, instant},
     stream::{Retention, Seq, budget::Budget},
-    wire::Frame,
 };
 
-/// Frames that producers may be ahead of the slowest shard: enough for full batches.
+/// The number of frames that producers may be ahead of the slowest shard: several full batches.
 const MAX_PACE_FRAMES: usize = 1024;
-/// Bytes that producers may be ahead of the slowest shard: what one write takes well.
+/// The bytes that producers may be ahead of the slowest shard: about one write to a socket.
 const MAX_PACE_BYTES: usize = 256 * 1024;
 
-/// How much one reading takes.
+/// The bounds of one read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimit {
-    /// Frames at most.
+    /// The maximum number of frames.
     pub frames: NonZeroUsize,
-    /// Bytes at most, as they were encoded; one frame is always taken.
+    /// The maximum size of the encoded frames. The first frame is read regardless of its size.
     pub bytes: usize,
 }
 
-/// Consecutive frames, taken from a stream.
+/// Consecutive frames of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// The number of the first of them.
+    /// The number of the first frame.
     pub first: Seq,
-    /// They themselves.
+    /// The frames.
     pub frames: Vec<Frame>,
 }
 
 impl Batch {
-    /// The number after the last frame.
+    /// Returns the number of the frame after the last one.
     #[must_use]
     pub fn end(&self) -> Seq {
         self.first + self.frames.len() as Seq
@@ -44,36 +44,36 @@ impl Batch {
 #[derive(Debug)]
 struct Entry {
     frame: Frame,
-    /// Where it begins, in the stream's units.
+    /// The offset at which the frame begins, in the stream's units.
     offset: u64,
-    /// Bytes of all frames before it, in the stream's whole life.
+    /// Bytes of all earlier frames, dropped ones included.
     bytes_before: u64,
     at: Instant,
 }
 
-/// A bounded queue of frames; the old end gives way.
+/// A bounded queue of frames that drops the oldest.
 #[derive(Debug)]
 pub(super) struct Ring {
     entries: VecDeque<Entry>,
     /// The number of the oldest entry, or of the next frame if there is none.
     first: Seq,
     head_offset: u64,
-    /// Where the frame that was dropped last began.
+    /// The offset of the frame that was dropped last.
     dropped_offset: Option<u64>,
-    /// Bytes of all frames in the stream's whole life.
+    /// Bytes of all frames ever pushed.
     total_bytes: u64,
     retention: Retention,
-    /// Shared with other rings, if their sum is bounded, too.
+    /// The budget shared with other rings, if any.
     budget: Option<Arc<Budget>>,
     last_use: Instant,
 }
 
-/// What a position means to a ring.
+/// The result of the search for an offset in a ring.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The frame that comes next.
+pub(super) enum Location {
+    /// The next frame is retained, or is the head.
     At(Seq),
-    /// The frames after it are gone, so many as is known.
+    /// Frames after the offset were dropped; `missed` counts their units, if known.
     Gone { missed: Option<u64> },
 }
 
@@ -91,24 +91,27 @@ impl Ring {
         }
     }
 
-    /// Takes over another life, whose frames are of one unit each.
-    pub(super) fn restore(&mut self, saved: &SavedStream) {
+    /// Restores a saved stream, whose frames are of one unit each.
+    pub(super) fn restore(&mut self, saved: &SavedStream, encode: Encode) {
+        // The dropped frames were of one unit each as well.
         self.head_offset = saved.head.saturating_sub(saved.frames.len() as u64);
-        for SavedFrame { age_ms, wire } in &saved.frames {
-            self.push(wire.clone().into(), 1, instant(*age_ms));
+        for SavedFrame { age_ms, kind, payload } in &saved.frames {
+            self.push(Frame::new(encode, *kind, &[payload]), 1, instant(*age_ms));
         }
-        self.last_use = instant(saved.quiet_ms);
+        self.last_use = instant(saved.idle_ms);
     }
 
-    /// The head, how long ago the last frame was, and what is held.
+    /// Returns the head offset, the milliseconds since the last use, and the frames.
     pub(super) fn save(&self) -> (u64, u64, Vec<SavedFrame>) {
-        let frames = self.entries.iter().map(|entry| {
-            let (age_ms, wire) = (age_ms(entry.at), entry.frame.plain().clone());
-            SavedFrame { age_ms, wire }
+        let frames = self.entries.iter().map(|Entry { frame, at, .. }| SavedFrame {
+            age_ms: age_ms(*at),
+            kind: frame.kind(),
+            payload: frame.payload(),
         });
         (self.head_offset, age_ms(self.last_use), frames.collect())
     }
 
+    /// Appends a frame, then drops the oldest ones above the bounds. The new frame stays.
     pub(super) fn push(&mut self, frame: Frame, units: u64, now: Instant) {
         let (offset, bytes_before) = (self.head_offset, self.total_bytes);
         self.total_bytes += frame.plain().len() as u64;
@@ -117,14 +120,18 @@ impl Ring {
         if let Some(budget) = &self.budget {
             budget.add(frame.plain().len());
         }
+
         self.entries.push_back(Entry { frame, offset, bytes_before, at: now });
+
+        // The new frame always stays, so that each reader has something to continue with.
         while self.entries.len() > 1
             && (self.entries.len() > self.retention.frames.get()
-                || self.held_bytes() > self.retention.bytes.get() as u64
+                || self.retained_bytes() > self.retention.bytes.get() as u64
                 || self.budget.as_ref().is_some_and(|budget| budget.is_exceeded()))
         {
             self.drop_oldest();
         }
+
         self.expire(now);
     }
 
@@ -136,34 +143,30 @@ impl Ring {
         self.entries.shrink_to_fit();
     }
 
-    /// The budget, if the rings that share it hold too much together.
+    /// Returns the budget if its rings retain too much together.
     pub(super) fn exceeded_budget(&self) -> Option<Arc<Budget>> {
         self.budget.as_ref().filter(|budget| budget.is_exceeded()).cloned()
     }
 
+    /// Drops the frames above the maximum age.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(age) = self.retention.age else { return };
         while self.entries.front().is_some_and(|entry| now.duration_since(entry.at) > age) {
             self.drop_oldest();
         }
+
         if self.entries.is_empty() {
             self.entries.shrink_to_fit();
         }
     }
 
-    /// Looks for a reader, who is told a position and may come back with it.
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.expire(now);
+    /// Records a use: a client may resume from a position that it learns now.
+    pub(super) fn touch(&mut self, now: Instant) {
         self.last_use = now;
     }
 
-    /// Notes that somebody has stopped to follow, and may come back.
-    pub(super) fn unfollow(&mut self, now: Instant) {
-        self.last_use = now;
-    }
-
-    /// How long ago the last frame came, a reader began, or the last follower left.
-    pub(super) fn quiet_for(&self, now: Instant) -> Duration {
+    /// Returns the time since the last push, the last start of a reader, or the last unfollow.
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
         now.duration_since(self.last_use)
     }
 
@@ -175,44 +178,49 @@ impl Ring {
         self.entries.is_empty()
     }
 
-    /// The number of the next frame.
+    /// Returns the number of the next frame.
     pub(super) fn head(&self) -> Seq {
         self.first + self.entries.len() as Seq
     }
 
-    /// The offset after the last frame.
+    /// Returns the offset after the last frame.
     pub(super) fn head_offset(&self) -> u64 {
         self.head_offset
     }
 
-    /// The number of the oldest frame that is still there.
+    /// Returns the oldest retained frame; the next frame if none is retained.
     pub(super) fn oldest(&self) -> Seq {
         self.first
     }
 
-    /// The offset where the frame `seq` begins.
+    /// Returns the offset at which the frame `seq` begins; the head offset if it is not retained.
     pub(super) fn offset_of(&self, seq: Seq) -> u64 {
         self.entry(seq).map_or(self.head_offset, |entry| entry.offset)
     }
 
-    /// Finds the first frame that begins at or after `offset`.
-    pub(super) fn locate(&self, offset: u64) -> Place {
+    /// Finds the first frame that begins at `offset`.
+    pub(super) fn locate(&self, offset: u64) -> Location {
+        // Offsets ascend; frames of 0 units share the offset of the next one.
         let index = self.entries.partition_point(|entry| entry.offset < offset);
         let begins = self.entries.get(index).map_or(self.head_offset, |entry| entry.offset);
-        // A frame of no units that stood here may be gone, though the next one is there.
+
+        // A frame of 0 units at this offset may be dropped although the next frame is retained.
         if begins == offset && self.dropped_offset != Some(offset) {
-            return Place::At(self.first + index as Seq);
+            return Location::At(self.first + index as Seq);
         }
-        // In an older frame, in the middle of one, or ahead of all: no frame begins there.
+
+        // The offset is in a dropped frame, within a frame, or beyond the head.
         let oldest = self.entries.front().map_or(self.head_offset, |entry| entry.offset);
-        Place::Gone { missed: oldest.checked_sub(offset) }
+        Location::Gone { missed: oldest.checked_sub(offset) }
     }
 
-    /// Takes frames from `from` on; `false` if that frame is gone.
+    /// Copies the handles of the frames from `from` on; returns `false` if `from` was dropped.
     pub(super) fn read(&self, from: Seq, limit: ReadLimit, batch: &mut Batch) -> bool {
         batch.frames.clear();
         batch.first = from;
         let Some(start) = from.checked_sub(self.first) else { return false };
+
+        // At the head the batch stays empty.
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.entries.len());
         let mut bytes = 0;
         for entry in self.entries.range(start..).take(limit.frames.get()) {
@@ -222,16 +230,20 @@ impl Ring {
             }
             batch.frames.push(entry.frame.clone());
         }
+
         true
     }
 
-    /// Whether a producer may go on when the slowest follower took all before `taken`.
+    /// Returns `true` if a producer may continue while the slowest follower is at `taken`.
     ///
-    /// At most half of the ring is ever untaken, so pacing alone never loses a frame.
+    /// At most half of the ring is ever untaken, so pacing alone never drops an untaken frame.
     pub(super) fn has_room(&self, taken: Seq) -> bool {
         let frames = (self.retention.frames.get() / 2).clamp(1, MAX_PACE_FRAMES);
         let bytes = (self.retention.bytes.get() / 2).clamp(1, MAX_PACE_BYTES);
+
         let behind = self.head().saturating_sub(taken);
+
+        // A follower behind the ring has lost frames. Only retained ones count.
         let taken_bytes = self.entry(taken.max(self.first)).map(|entry| entry.bytes_before);
         let untaken_bytes = self.total_bytes - taken_bytes.unwrap_or(self.total_bytes);
         behind < frames as u64 && untaken_bytes < bytes as u64
@@ -241,7 +253,7 @@ impl Ring {
         self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
     }
 
-    fn held_bytes(&self) -> u64 {
+    fn retained_bytes(&self) -> u64 {
         self.total_bytes - self.entries.front().map_or(self.total_bytes, |e| e.bytes_before)
     }
 
@@ -250,7 +262,7 @@ impl Ring {
             self.dropped_offset = Some(entry.offset);
             self.first += 1;
             if let Some(budget) = &self.budget {
-                budget.give_back(entry.frame.plain().len());
+                budget.release(entry.frame.plain().len());
             }
         }
     }
@@ -258,8 +270,9 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        // The budget outlives the ring: the user's other streams share it.
         if let Some(budget) = &self.budget {
-            budget.give_back(self.entries.iter().map(|entry| entry.frame.plain().len()).sum());
+            budget.release(self.entries.iter().map(|entry| entry.frame.plain().len()).sum());
         }
     }
 }
@@ -268,23 +281,21 @@ impl Drop for Ring {
 mod tests {
     use proptest::prelude::*;
 
-    use bytes::Bytes;
-
     use super::*;
+    use crate::frame::PayloadKind;
 
-    /// A ring drops nothing without a push to it, so the newest frame of each ring may stay.
     #[derive(Clone, Debug)]
     enum Step {
         Push { ring: usize, bytes: usize },
         Wait { seconds: u64 },
-        Forget { ring: usize },
+        Replace { ring: usize },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             8 => (0..4usize, 0..600usize).prop_map(|(ring, bytes)| Step::Push { ring, bytes }),
             1 => (1..40u64).prop_map(|seconds| Step::Wait { seconds }),
-            1 => (0..4usize).prop_map(|ring| Step::Forget { ring }),
+            1 => (0..4usize).prop_map(|ring| Step::Replace { ring }),
         ]
     }
 
@@ -293,21 +304,25 @@ mod tests {
         Retention { frames, bytes, age: Some(Duration::from_secs(60)) }
     }
 
+    fn frame(bytes: usize) -> Frame {
+        Frame::new(|_, parts| parts.concat().into(), PayloadKind::Binary, &[&vec![0; bytes]])
+    }
+
     proptest! {
         #[test]
-        fn a_budget_is_at_all_times_the_sum_of_what_its_rings_hold(
-            steps in prop::collection::vec(step(), 1..120),
-        ) {
+        fn a_budget_is_the_sum_of_its_rings(steps in prop::collection::vec(step(), 1..120)) {
             const LIMIT: u64 = 3000;
             let budget = Budget::new(LIMIT);
             let new = || Ring::new(retention(), Some(Arc::clone(&budget)));
             let mut rings: [Ring; 4] = std::array::from_fn(|_| new());
             let mut now = Instant::now();
+
             for step in steps {
                 match step {
                     Step::Push { ring, bytes } => {
                         let ring = &mut rings[ring];
-                        ring.push(Bytes::from(vec![0; bytes]).into(), 1, now);
+                        ring.push(frame(bytes), 1, now);
+                        // Only the pushed ring drops frames, and its newest frame stays.
                         prop_assert!(!budget.is_exceeded() || ring.entries.len() == 1);
                         prop_assert!(!ring.entries.is_empty());
                     }
@@ -315,27 +330,31 @@ mod tests {
                         now += Duration::from_secs(seconds);
                         rings.iter_mut().for_each(|ring| ring.expire(now));
                     }
-                    Step::Forget { ring } => rings[ring] = new(),
+                    Step::Replace { ring } => rings[ring] = new(),
                 }
-                let held = rings.iter().map(Ring::held_bytes).sum::<u64>();
-                prop_assert_eq!(budget.held(), held);
+
+                let retained = rings.iter().map(Ring::retained_bytes).sum::<u64>();
+                prop_assert_eq!(budget.retained(), retained);
             }
+
             drop(rings);
-            prop_assert_eq!(budget.held(), 0);
+            prop_assert_eq!(budget.retained(), 0);
         }
     }
 
     #[test]
-    fn without_a_push_to_it_a_ring_keeps_what_it_has() {
+    fn a_push_drops_frames_of_its_own_ring_only() {
         let budget = Budget::new(100);
         let [mut one, mut other] =
             [(); 2].map(|()| Ring::new(retention(), Some(Arc::clone(&budget))));
         let now = Instant::now();
-        one.push(Bytes::from(vec![0; 60]).into(), 1, now);
-        one.push(Bytes::from(vec![0; 30]).into(), 1, now);
-        other.push(Bytes::from(vec![0; 20]).into(), 1, now);
+
+        one.push(frame(60), 1, now);
+        one.push(frame(30), 1, now);
+        other.push(frame(20), 1, now);
         assert_eq!((one.entries.len(), other.entries.len()), (2, 1));
-        one.push(Bytes::from(vec![0; 1]).into(), 1, now);
+
+        one.push(frame(1), 1, now);
         assert_eq!((one.oldest(), one.head()), (1, 3));
     }
 }

@@ -1,4 +1,4 @@
-//! What a token allows.
+//! The rights of a token.
 
 use rejoin_core::{Caps, SessionRight, TopicRight};
 use rejoin_protocol::{ProfileName, TopicName, UserId};
@@ -24,7 +24,7 @@ fn rights_of_all_rules_that_match_add_up() {
 }
 
 #[test]
-fn what_is_not_said_is_not_allowed() {
+fn rights_that_are_not_granted_are_refused() {
     let caps = caps("{}");
     let terminal = ProfileName::new("terminal").unwrap();
     assert!(!caps.allows_topic(&topic("news"), TopicRight::Subscribe));
@@ -33,14 +33,14 @@ fn what_is_not_said_is_not_allowed() {
 }
 
 #[test]
-fn a_mistake_in_caps_is_an_error_and_not_a_right() {
+fn a_mistake_in_caps_is_an_error_not_a_right() {
     let error = serde_json::from_str::<Caps>(r#"{"topics":{"a":["read"]}}"#).unwrap_err();
     assert!(error.to_string().contains("`subscribe`"), "{error}");
     assert!(serde_json::from_str::<Caps>(r#"{"topic":{}}"#).is_err());
 }
 
 #[test]
-fn caps_survive_their_json() {
+fn caps_survive_serialization() {
     for caps in [Caps::user(), Caps::admin(), Caps::default()] {
         let json = serde_json::to_string(&caps).unwrap();
         assert_eq!(serde_json::from_str::<Caps>(&json).unwrap(), caps);
@@ -48,12 +48,14 @@ fn caps_survive_their_json() {
 }
 
 #[test]
-fn sessions_are_their_owners_and_an_administrators() {
+fn sessions_belong_to_their_owner_and_to_administrators() {
     let terminal = ProfileName::new("terminal").unwrap();
     let ann = UserId::new("ann").unwrap();
     assert!(identity("ann").may(&ann, &terminal, SessionRight::Write));
     assert!(!identity("bob").may(&ann, &terminal, SessionRight::Attach));
+
     let mut root = identity("root");
     root.caps = Caps::admin();
+
     assert!(root.may(&ann, &terminal, SessionRight::Write));
 }

@@ -1,25 +1,27 @@
-//! The promises of streams, readers, sessions and the hub.
+//! Tests of streams, readers, sessions and the hub.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod access;
+mod client;
+mod event_handlers;
 mod events;
 mod hub;
-mod keys;
-mod lag;
+mod idempotency;
+mod implicit_streams;
 mod limits;
-mod listener;
-mod lists;
 mod metrics;
 mod outbox;
 mod output;
-mod own_streams;
 mod pacing;
 mod presence;
-mod promise;
 mod registry;
 mod restore;
+mod resume;
 mod retention;
 mod session;
+mod session_lists;
+mod sizes;
+mod slow_readers;
 mod support;
 mod users;

@@ -1,10 +1,10 @@
-//! The names under which Prometheus reads what is counted.
+//! The names and the text of the metrics.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use rejoin_core::{DropReason, Metrics};
 
-/// The text once everything has been counted: without a label's value there is no sample.
+/// Returns the text after each labelled metric was used: an unused label has no sample.
 fn text() -> String {
     let metrics = Metrics::default();
     metrics.refused("connections");
@@ -19,16 +19,17 @@ fn text() -> String {
     for millis in [1, 250, 2] {
         metrics.broadcast_took(Duration::from_millis(millis));
     }
+
     metrics.text()
 }
 
-/// Each metric's name and type, as the text says.
+/// Returns the name and the type of each metric.
 fn types(text: &str) -> Vec<(&str, &str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     lines.map(|line| line.split_once(' ').unwrap()).collect()
 }
 
-/// The names of the samples that there can be.
+/// Returns the names of all possible samples.
 fn samples(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (name, kind) in types(text) {
@@ -36,46 +37,51 @@ fn samples(text: &str) -> BTreeSet<String> {
             "histogram" => {
                 names.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}")));
             }
+            "counter" => {
+                names.insert(format!("{name}_total"));
+            }
             _ => {
                 names.insert(name.to_owned());
             }
         }
     }
+
     names
 }
 
 #[test]
-fn the_names_of_the_design_are_there() {
+fn the_documented_metrics_exist() {
     let text = text();
     for expected in [
         ("rejoin_connections", "gauge"),
-        ("rejoin_connections_total", "counter"),
-        ("rejoin_messages_sent_total", "counter"),
-        ("rejoin_frames_dropped_total", "counter"),
+        ("rejoin_connections_opened", "counter"),
+        ("rejoin_messages_sent", "counter"),
+        ("rejoin_frames_dropped", "counter"),
         ("rejoin_broadcast_seconds", "histogram"),
         ("rejoin_sessions", "gauge"),
-        ("rejoin_auth_failures_total", "counter"),
-        ("rejoin_rate_limited_total", "counter"),
+        ("rejoin_auth_failures", "counter"),
+        ("rejoin_rate_limited", "counter"),
     ] {
         assert!(types(&text).contains(&expected), "{expected:?} in {text}");
     }
 }
 
 #[test]
-fn each_name_is_there_once_with_one_type() {
+fn each_metric_has_one_name_and_type() {
     let text = text();
     let names: Vec<_> = types(&text).into_iter().map(|(name, _)| name).collect();
     let different: BTreeSet<_> = names.iter().collect();
     assert_eq!(different.len(), names.len(), "{text}");
     assert!(names.iter().all(|name| name.starts_with("rejoin_")), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
 #[test]
-fn what_is_counted_is_in_the_text_with_its_labels() {
+fn counts_are_written_with_their_labels() {
     let text = text();
     for expected in [
         "rejoin_connections 3",
-        "rejoin_connections_total 7",
+        "rejoin_connections_opened_total 7",
         "rejoin_frames_dropped_total{reason=\"retention\"} 2",
         "rejoin_auth_failures_total{reason=\"expired\"} 1",
         "rejoin_rate_limited_total{what=\"messages\"} 1",
@@ -88,14 +94,14 @@ fn what_is_counted_is_in_the_text_with_its_labels() {
     }
 }
 
-/// Words that begin with `rejoin_` in what a dashboard asks for.
+/// Returns the metrics in a dashboard's expression.
 fn named(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("rejoin_"))
 }
 
 #[test]
-fn the_dashboard_names_only_metrics_that_are_there() {
+fn the_dashboard_names_existing_metrics_only() {
     let dashboard = include_str!("../../../../packaging/grafana-dashboard.json");
     let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
     let there = samples(&text());
@@ -108,5 +114,6 @@ fn the_dashboard_names_only_metrics_that_are_there() {
             }
         }
     }
+
     assert!(asked > 15, "{asked} names");
 }

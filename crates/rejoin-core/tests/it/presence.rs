@@ -1,4 +1,4 @@
-//! Presence: joined and left once, and what a follower knows is what is true.
+//! Presence: members join and leave once, and subscribers have the true state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,13 +6,15 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{AttachRequest, Caps, CreateTerminal, Following, Hub, Item, Subscription};
+use rejoin_core::{
+    AttachOptions, Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription,
+};
 use rejoin_protocol::{Role, Subject, TopicName, message::ServerMessage};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    listener::Listener,
+    client::TestClient,
     support::{connection, connection_from, hub, identity, paused},
 };
 
@@ -31,14 +33,14 @@ fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
 }
 
-/// What a follower makes of what it is told.
+/// The state that a subscriber derives from its messages.
 #[derive(Debug, Default)]
 struct View {
     members: BTreeSet<(String, Option<String>)>,
-    /// Changes since the last state, to which there were so many.
+    /// The number of changes.
     changes: usize,
     states: usize,
-    /// It was told how many there are, but not who.
+    /// The last state had counts and no members.
     is_counted: bool,
     users: u64,
 }
@@ -51,6 +53,7 @@ fn member(present: &Value) -> (String, Option<String>) {
 impl View {
     fn fold(&mut self, message: &Value) {
         assert_eq!(message["type"], "presence", "{message}");
+
         let payload = &message["payload"];
         self.users = payload["users"].as_u64().unwrap();
         let of = |view: &Self, user: &str| view.members.iter().any(|(of, _)| of == user);
@@ -62,7 +65,7 @@ impl View {
             self.changes += 1;
         } else if payload["left"].is_object() {
             let left = member(&payload["left"]);
-            assert!(self.members.remove(&left), "left without being there: {payload}");
+            assert!(self.members.remove(&left), "left without having joined: {payload}");
             assert_eq!(payload["whole_user"], !of(self, &left.0), "{payload}");
             self.changes += 1;
         } else if let Some(members) = payload["members"].as_array() {
@@ -74,6 +77,7 @@ impl View {
             self.is_counted = true;
             self.states += 1;
         }
+
         if !self.is_counted {
             let users: BTreeSet<_> = self.members.iter().map(|(user, _)| user).collect();
             assert_eq!(self.users, users.len() as u64, "{payload}");
@@ -81,25 +85,26 @@ impl View {
     }
 }
 
-/// Follows a subject as a client does.
-struct Follower {
-    listener: Listener,
+/// Subscribes to a subject as a client does.
+struct Subscriber {
+    client: TestClient,
     view: View,
 }
 
-impl Follower {
+impl Subscriber {
     fn new(hub: &Hub, subject: &Subject) -> Self {
         let connection = connection("watcher");
         let mut watcher = identity("watcher");
         watcher.caps = Caps::admin();
-        let Following { state, stream, reader } = hub.follow_presence(&watcher, subject).unwrap();
+        let PresenceSubscription { state, stream, reader } =
+            hub.subscribe_presence(&watcher, subject).unwrap();
         connection.send(None, &ServerMessage::Presence(state));
-        connection.outbox().push(Item::Read { stream, preamble: Vec::new(), reader });
-        Self { listener: Listener::new(connection), view: View::default() }
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
+        Self { client: TestClient::new(connection), view: View::default() }
     }
 
     fn read(&mut self) -> &View {
-        for message in self.listener.hear() {
+        for message in self.client.receive() {
             self.view.fold(&message);
         }
         &self.view
@@ -117,12 +122,12 @@ enum Step {
     Wait {
         millis: u64,
     },
-    Follow,
+    Subscribe,
     Read {
         which: prop::sample::Index,
     },
-    /// So many come and go that whoever does not read falls behind.
-    Bustle,
+    /// Many members come and go, so that subscribers that do not read fall behind.
+    Burst,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -130,13 +135,13 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..MEMBERS.len()).prop_map(|member| Step::Enter { member }),
         5 => any::<prop::sample::Index>().prop_map(|which| Step::Leave { which }),
         4 => (0..14_000u64).prop_map(|millis| Step::Wait { millis }),
-        1 => Just(Step::Follow),
+        1 => Just(Step::Subscribe),
         2 => any::<prop::sample::Index>().prop_map(|which| Step::Read { which }),
-        1 => Just(Step::Bustle),
+        1 => Just(Step::Burst),
     ]
 }
 
-/// Who is there by the rules: somebody is connected, or was so less than a grace period ago.
+/// The expected members, each with its connections and its last change.
 #[derive(Default)]
 struct Model(BTreeMap<(String, Option<String>), (usize, Instant)>);
 
@@ -158,11 +163,12 @@ async fn run(steps: Vec<Step>) {
     let subject = Subject::Topic(room.clone());
     let mut model = Model::default();
     let mut there: Vec<(usize, Subscription)> = Vec::new();
-    let mut followers = vec![Follower::new(&hub, &subject)];
+    let mut subscribers = vec![Subscriber::new(&hub, &subject)];
     let enter = |user: &str, device: Option<&str>| {
         let connection = connection_from(user, device);
         hub.subscribe(&connection, &room, None).unwrap().1.unwrap()
     };
+
     for step in steps {
         match step {
             Step::Enter { member } => {
@@ -179,12 +185,12 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Leave { .. } => {}
             Step::Wait { millis } => sleep(Duration::from_millis(millis)).await,
-            Step::Follow => followers.push(Follower::new(&hub, &subject)),
+            Step::Subscribe => subscribers.push(Subscriber::new(&hub, &subject)),
             Step::Read { which } => {
-                let index = which.index(followers.len());
-                followers[index].read();
+                let index = which.index(subscribers.len());
+                subscribers[index].read();
             }
-            Step::Bustle => {
+            Step::Burst => {
                 for number in 0..140 {
                     drop(enter(&format!("guest-{number}"), None));
                 }
@@ -192,11 +198,14 @@ async fn run(steps: Vec<Step>) {
             }
         }
     }
+
     sleep(GRACE + SECOND).await;
-    for follower in &mut followers {
-        assert_eq!(follower.read().members, model.there());
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.read().members, model.there());
     }
+
     let state = hub.presence(&identity("ann"), &subject).unwrap();
+
     assert_eq!(state.members.unwrap().len(), model.there().len());
     assert_eq!(state.connections, there.len());
 }
@@ -205,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn state_and_changes_are_who_is_there_whenever_one_began_to_follow(
+    fn a_subscriber_has_the_true_state_from_any_start(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         paused(run(steps));
@@ -213,47 +222,50 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_in_time_has_not_left_and_who_does_not_has_left_once() {
+async fn a_member_that_reconnects_in_time_has_not_left() {
     let (hub, _programs, _shutdown) = hub();
     let room = topic("room");
-    let mut follower = Follower::new(&hub, &Subject::Topic(room.clone()));
+    let mut subscriber = Subscriber::new(&hub, &Subject::Topic(room.clone()));
     let ann = connection_from("ann", Some("phone"));
     let enter = || hub.subscribe(&ann, &room, None).unwrap().1.unwrap();
     for _ in 0..5 {
-        let _stay = enter();
-        assert_eq!(follower.read().changes, 1, "she joined, and nothing else");
+        let _subscription = enter();
+        assert_eq!(subscriber.read().changes, 1, "ann joined, and nothing else");
         sleep(Duration::from_secs(9)).await;
     }
+
     sleep(GRACE - TICK).await;
     let again = enter();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(follower.read().changes, 1, "she joined, and nothing else");
+
+    assert_eq!(subscriber.read().changes, 1, "ann joined, and nothing else");
     drop(again);
     sleep(GRACE - TICK).await;
-    assert_eq!(follower.read().changes, 1);
+    assert_eq!(subscriber.read().changes, 1);
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(follower.read().changes, 2);
-    assert!(follower.view.members.is_empty());
+    assert_eq!(subscriber.read().changes, 2);
+    assert!(subscriber.view.members.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grace_period_counts_from_the_last_time_that_somebody_left() {
+async fn the_grace_period_starts_at_the_last_disconnect() {
     let (hub, _programs, _shutdown) = hub();
     let room = topic("room");
-    let mut follower = Follower::new(&hub, &Subject::Topic(room.clone()));
+    let mut subscriber = Subscriber::new(&hub, &Subject::Topic(room.clone()));
     let ann = connection_from("ann", Some("phone"));
     let enter = || hub.subscribe(&ann, &room, None).unwrap().1.unwrap();
     drop(enter());
     sleep(GRACE / 2).await;
     drop(enter());
     sleep(GRACE - TICK).await;
-    assert_eq!(follower.read().changes, 1);
+
+    assert_eq!(subscriber.read().changes, 1);
     sleep(2 * TICK).await;
-    assert_eq!(follower.read().changes, 2);
+    assert_eq!(subscriber.read().changes, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_crowd_counts_are_told_once_a_second_and_who_is_there_when_it_is_small_again() {
+async fn large_groups_get_counts_until_they_shrink() {
     let (hub, _programs, _shutdown) = hub();
     let room = topic("room");
     let subject = Subject::Topic(room.clone());
@@ -261,45 +273,60 @@ async fn of_a_crowd_counts_are_told_once_a_second_and_who_is_there_when_it_is_sm
         let connection = connection(&format!("user-{number:04}"));
         hub.subscribe(&connection, &room, None).unwrap().1.unwrap()
     };
+
     let mut there: Vec<_> = (0..500).map(enter).collect();
-    let mut follower = Follower::new(&hub, &subject);
-    assert_eq!(follower.read().members.len(), 500);
+    let mut subscriber = Subscriber::new(&hub, &subject);
+
+    assert_eq!(subscriber.read().members.len(), 500);
     there.extend((500..2000).map(enter));
-    assert_eq!((follower.read().states, follower.view.changes), (1, 0), "nothing is told at once");
+    assert_eq!(
+        (subscriber.read().states, subscriber.view.changes),
+        (1, 0),
+        "no message is sent at once"
+    );
     sleep(SECOND + TICK).await;
-    assert!(follower.read().is_counted);
-    assert_eq!((follower.view.states, follower.view.users), (2, 2000));
-    // Whoever asks gets what it costs nothing to know.
+    assert!(subscriber.read().is_counted);
+    assert_eq!((subscriber.view.states, subscriber.view.users), (2, 2000));
+
+    // A query returns the counts only.
     let state = hub.presence(&identity("ann"), &subject).unwrap();
+
     assert_eq!((state.users, state.connections, state.truncated), (2000, 2000, true));
     assert!(state.members.is_none());
-    let mut late = Follower::new(&hub, &subject);
+
+    let mut late = Subscriber::new(&hub, &subject);
+
     assert!(late.read().is_counted);
-    let told = || hub.follow_presence(&identity("eve"), &subject).unwrap().stream.next().0;
-    assert_eq!(told(), 1);
-    // One by one, within 14 seconds and their grace period.
+
+    let published = || hub.subscribe_presence(&identity("eve"), &subject).unwrap().stream.next().0;
+
+    assert_eq!(published(), 1);
+
+    // One by one, within 14 seconds and the grace period.
     for _ in 0..1400 {
         there.pop();
         sleep(TICK).await;
     }
+
     sleep(GRACE + 2 * SECOND).await;
-    assert!((10..=27).contains(&told()), "{}", told());
-    assert_eq!(follower.read().users, 600);
+    assert!((10..=27).contains(&published()), "{}", published());
+    assert_eq!(subscriber.read().users, 600);
     there.truncate(300);
     sleep(GRACE + 2 * SECOND).await;
-    for follower in [&mut follower, &mut late] {
-        let view = follower.read();
+    for subscriber in [&mut subscriber, &mut late] {
+        let view = subscriber.read();
         assert!(!view.is_counted);
         assert_eq!(view.members.len(), 300);
     }
+
     drop(there.pop());
     sleep(GRACE + 2 * SECOND).await;
-    assert_eq!(follower.read().members.len(), 299);
-    assert_eq!(late.read().members, follower.view.members);
+    assert_eq!(subscriber.read().members.len(), 299);
+    assert_eq!(late.read().members, subscriber.view.members);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_of_many_devices_is_not_told_of_by_single_changes_to_who_has_no_list() {
+async fn many_devices_get_counts_instead_of_changes() {
     let (hub, _programs, _shutdown) = hub();
     let room = topic("room");
     let enter = |number: usize| {
@@ -307,31 +334,34 @@ async fn a_room_of_many_devices_is_not_told_of_by_single_changes_to_who_has_no_l
         let connection = connection_from(&user, Some(&format!("device-{number}")));
         hub.subscribe(&connection, &room, None).unwrap().1.unwrap()
     };
+
     let mut there: Vec<_> = (0..1001).map(enter).collect();
-    let mut follower = Follower::new(&hub, &Subject::Topic(room.clone()));
-    assert!(follower.read().is_counted);
+    let mut subscriber = Subscriber::new(&hub, &Subject::Topic(room.clone()));
+
+    assert!(subscriber.read().is_counted);
     there.pop();
     sleep(GRACE + 2 * SECOND).await;
-    assert_eq!(follower.read().members.len(), 1000);
-    assert_eq!(follower.view.changes, 0);
+    assert_eq!(subscriber.read().members.len(), 1000);
+    assert_eq!(subscriber.view.changes, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_follows_a_quiet_topic_hears_of_it_after_hours() {
+async fn a_subscription_to_an_idle_topic_survives_hours() {
     let (hub, _programs, _shutdown) = hub();
     let room = topic("room");
-    let mut follower = Follower::new(&hub, &Subject::Topic(room.clone()));
-    follower.read();
+    let mut subscriber = Subscriber::new(&hub, &Subject::Topic(room.clone()));
+    subscriber.read();
     sleep(Duration::from_secs(3 * 3600)).await;
-    let _stay = hub.subscribe(&connection("ann"), &room, None).unwrap();
-    assert_eq!(follower.read().members.len(), 1);
-    drop(follower);
+    let _subscription = hub.subscribe(&connection("ann"), &room, None).unwrap();
+
+    assert_eq!(subscriber.read().members.len(), 1);
+    drop(subscriber);
     sleep(Duration::from_secs(2 * 3600)).await;
-    assert_eq!(hub.topic_count(), 1, "ann is there");
+    assert_eq!(hub.topic_count(), 1, "ann is subscribed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_ask_who_is_there_makes_no_topic() {
+async fn a_presence_query_creates_no_topic() {
     let (hub, _programs, _shutdown) = hub();
     let state = hub.presence(&identity("ann"), &Subject::Topic(topic("room"))).unwrap();
     assert_eq!((state.users, state.members), (0, Some(Vec::new())));
@@ -339,25 +369,27 @@ async fn to_ask_who_is_there_makes_no_topic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_tells_who_is_attached_and_nobody_when_it_is_gone() {
+async fn a_session_lists_attached_members_until_it_is_removed() {
     let (hub, mut programs, _shutdown) = hub();
     let ann = identity("ann");
     let session = hub.create_terminal(&ann, CreateTerminal::default()).await.unwrap();
     let program = programs.recv().await.unwrap();
-    let mut follower = Follower::new(&hub, &Subject::Session(session.id().clone()));
-    let request = AttachRequest {
+    let mut subscriber = Subscriber::new(&hub, &Subject::Session(session.id().clone()));
+    let request = AttachOptions {
         reply_to: None,
         position: None,
         role: Role::Viewer,
         writer: None,
         size: None,
     };
+
     let tab = connection_from("ann", Some("laptop"));
     let attachment = session.attach(&tab, request).await.unwrap();
-    assert_eq!(follower.read().members.len(), 1);
+
+    assert_eq!(subscriber.read().members.len(), 1);
     drop(program);
     hub.close_session(&session).await;
     drop((attachment, session));
     sleep(GRACE + SECOND).await;
-    assert_eq!(follower.read().members.len(), 0);
+    assert_eq!(subscriber.read().members.len(), 0);
 }

@@ -1,4 +1,4 @@
-//! The registry: who is connected, by user and by device, and how many may be.
+//! The registry of connections: lookups, and the limit per user.
 
 use std::{
     num::NonZeroUsize,
@@ -7,10 +7,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{Connection, Hub, Membership};
+use rejoin_core::{Connection, Hub, Registration};
 use rejoin_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
 
-use crate::support::{connection, connection_from, hub, hub_with, join, paused};
+use crate::support::{connection, connection_from, hub, hub_with, paused, register};
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 const DEVICES: [Option<&str>; 3] = [None, Some("laptop"), Some("phone")];
@@ -36,10 +36,11 @@ fn ids(connections: &[Connection]) -> Vec<String> {
     ids
 }
 
-fn agrees(hub: &Hub, there: &[Membership], gone: &[Connection]) {
-    let all: Vec<_> = there.iter().map(|m| m.connection().clone()).collect();
+fn assert_lookups(hub: &Hub, registered: &[Registration], removed: &[Connection]) {
+    let all: Vec<_> = registered.iter().map(|m| m.connection().clone()).collect();
     assert_eq!(hub.connection_count(), all.len());
     assert_eq!(ids(&hub.connections(None, usize::MAX)), ids(&all));
+
     let mut users = 0;
     for name in USERS {
         let user = UserId::new(name).unwrap();
@@ -54,10 +55,12 @@ fn agrees(hub: &Hub, there: &[Membership], gone: &[Connection]) {
             assert_eq!(ids(&hub.connections_of_device(&user, &device)), ids(&from));
         }
     }
+
     assert_eq!(hub.user_count(), users);
     assert!(all.iter().all(|c| hub.connection(c.id()).is_some_and(|found| found.id() == c.id())));
-    assert!(gone.iter().all(|c| hub.connection(c.id()).is_none()));
-    // Pages are the whole, in order.
+    assert!(removed.iter().all(|c| hub.connection(c.id()).is_none()));
+
+    // The pages together are the sorted list.
     let (mut pages, mut after) = (Vec::new(), None);
     loop {
         let page = hub.connections(after.as_ref(), 2);
@@ -65,12 +68,13 @@ fn agrees(hub: &Hub, there: &[Membership], gone: &[Connection]) {
         after = Some(last.id().clone());
         pages.extend(page);
     }
+
     assert_eq!(pages.iter().map(|c| c.id().to_string()).collect::<Vec<_>>(), ids(&all));
 }
 
 proptest! {
     #[test]
-    fn each_look_up_finds_exactly_those_who_are_there(
+    fn each_lookup_finds_exactly_the_registered_connections(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         paused(async {
@@ -80,16 +84,16 @@ proptest! {
                 match step {
                     Step::Join { user, device } => {
                         let connection = connection_from(USERS[user], DEVICES[device]);
-                        there.push(join(&hub, &connection).unwrap());
+                        there.push(register(&hub, &connection).unwrap());
                     }
                     Step::Leave { which } if !there.is_empty() => {
-                        let membership: Membership = there.remove(which.index(there.len()));
-                        gone.push(membership.connection().clone());
+                        let registration: Registration = there.remove(which.index(there.len()));
+                        gone.push(registration.connection().clone());
                     }
                     Step::Leave { .. } => {}
                     Step::Disconnect { user } => {
                         let user = UserId::new(USERS[user]).unwrap();
-                        // Whoever chooses may look at the hub.
+                        // The filter may call the hub.
                         let chosen =
                             |c: &Connection| *c.user() == user && hub.connection(c.id()).is_some();
                         let count = hub.disconnect(CloseCode::Disconnected, chosen);
@@ -98,21 +102,21 @@ proptest! {
                         assert!(of_user.iter().all(|c| c.outbox().is_closed()));
                     }
                 }
-                agrees(&hub, &there, &gone);
+                assert_lookups(&hub, &there, &gone);
             }
         });
     }
 }
 
 #[tokio::test]
-async fn of_many_who_race_exactly_so_many_get_in_as_a_user_may_have_connections() {
+async fn racing_connections_stop_exactly_at_the_users_limit() {
     const RACERS: usize = 200;
     const LIMIT: usize = 7;
     for _ in 0..20 {
         let limit = NonZeroUsize::new(LIMIT);
         let (hub, _programs, _shutdown) =
             hub_with(|config| config.limits.connections_per_user = limit);
-        let _bob = join(&hub, &connection("bob")).unwrap();
+        let _bob = register(&hub, &connection("bob")).unwrap();
         let start = Arc::new(Barrier::new(RACERS));
         let results: Vec<_> = thread::scope(|scope| {
             let racers: Vec<_> = (0..RACERS)
@@ -121,7 +125,7 @@ async fn of_many_who_race_exactly_so_many_get_in_as_a_user_may_have_connections(
                     scope.spawn(move || {
                         let ann = connection("ann");
                         start.wait();
-                        join(hub, &ann)
+                        register(hub, &ann)
                     })
                 })
                 .collect();
@@ -133,9 +137,10 @@ async fn of_many_who_race_exactly_so_many_get_in_as_a_user_may_have_connections(
         let refused = results.iter().filter_map(|result| result.as_ref().err());
         assert!(refused.clone().all(|error| error.code == ErrorCode::ConnectionLimit));
         drop(results);
-        // All places are free again.
-        let again: Vec<_> = (0..LIMIT).map(|_| join(&hub, &connection("ann")).unwrap()).collect();
-        assert!(join(&hub, &connection("ann")).is_err());
+        // Dropping the registrations frees the whole limit.
+        let again: Vec<_> =
+            (0..LIMIT).map(|_| register(&hub, &connection("ann")).unwrap()).collect();
+        assert!(register(&hub, &connection("ann")).is_err());
         drop(again);
     }
 }

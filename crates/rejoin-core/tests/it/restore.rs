@@ -1,14 +1,14 @@
-//! A hub that goes on where another one stopped, and the order in which layers stop.
+//! The restore of a saved hub, and the order in which layers stop.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rejoin_core::{
-    Hub, HubConfig, Item, MemoryScreens, MemoryTerminals, Saved, Shutdown, TopicRight,
+    Hub, HubConfig, MemoryScreens, MemoryTerminals, OutboxItem, SavedHub, Shutdown, TopicRight,
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
-    message::{Event, OwnStreams, Positions},
+    message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
 };
 use serde_json::value::RawValue;
 
@@ -22,27 +22,29 @@ fn config() -> HubConfig {
     HubConfig::new(encode, MemoryTerminals::new(), Arc::new(MemoryScreens))
 }
 
-/// Another process: what is left goes through the file's form.
+/// Restores a hub in another process, `away` later. The state passes through JSON.
 fn next(hub: &Hub, away: Duration) -> Hub {
     let json = serde_json::to_string(&hub.save()).unwrap();
-    let mut saved: Saved = serde_json::from_str(&json).unwrap();
+    let mut saved: SavedHub = serde_json::from_str(&json).unwrap();
     saved.at -= u64::try_from(away.as_millis()).unwrap();
     Hub::restored(config(), &Shutdown::new(), Some(saved))
 }
 
-fn streams(hub: &Hub, positions: &Positions) -> (OwnStreams, usize) {
+fn streams(hub: &Hub, positions: &ImplicitPositions) -> (ImplicitStreamStarts, usize) {
     let ann = connection("ann");
-    let told = Mutex::new(None);
-    let _membership = hub.join(ann.clone(), positions, |streams| *told.lock() = Some(streams));
+    let received = Mutex::new(None);
+    let _registration =
+        hub.register(ann.clone(), positions, |streams| *received.lock() = Some(streams));
     let mut reads = 0;
     for item in ann.outbox().take() {
-        reads += usize::from(matches!(item, Item::Read { .. }));
+        reads += usize::from(matches!(item, OutboxItem::StartReading { .. }));
     }
-    (told.into_inner().expect("told"), reads)
+
+    (received.into_inner().expect("a registration calls `welcome`"), reads)
 }
 
 #[tokio::test]
-async fn positions_messages_and_keys_are_as_good_as_before() {
+async fn positions_messages_and_keys_survive_a_restart() {
     let hub = Hub::new(config(), &Shutdown::new());
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
     let key = RequestKey::new("k").unwrap();
@@ -50,31 +52,38 @@ async fn positions_messages_and_keys_are_as_good_as_before() {
     let second = hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap();
     let user = UserId::new("ann").unwrap();
     let event = raw("3");
-    let event = Event { name: None, data: &event };
+    let event = MessageBody { name: None, data: &event };
     let emitted = hub.emit_to_user(&user, event).await.unwrap();
-    let said = hub.broadcast(event).await.unwrap();
+    let broadcast = hub.broadcast(event).await.unwrap();
 
     let hub = next(&hub, Duration::ZERO);
+
     assert_eq!(hub.publish(&news, &ann, &raw("2"), Some(&key)).await.unwrap(), second);
+
     let topic = hub.topic(&news, &ann, TopicRight::Subscribe).unwrap();
     let start = topic.stream().start_now(Some(first));
+
     assert_eq!((start.verdict, start.replayed), (Verdict::Resumed, 1));
+
     let third = hub.publish(&news, &ann, &raw("3"), None).await.unwrap();
+
     assert_eq!(third, Position { offset: second.offset + 1, ..second });
-    let positions = Positions { all: Some(said), user: Some(emitted), device: None };
-    let (told, reads) = streams(&hub, &positions);
-    assert_eq!((told.all.verdict, told.all.replayed), (Verdict::Resumed, 0));
-    assert_eq!((told.user.verdict, told.user.replayed), (Verdict::Resumed, 0));
+
+    let positions = ImplicitPositions { all: Some(broadcast), user: Some(emitted), device: None };
+    let (received, reads) = streams(&hub, &positions);
+
+    assert_eq!((received.all.verdict, received.all.replayed), (Verdict::Resumed, 0));
+    assert_eq!((received.user.verdict, received.user.replayed), (Verdict::Resumed, 0));
     assert_eq!(reads, 2);
 }
 
 #[tokio::test]
-async fn what_comes_after_the_save_is_refused_and_may_be_retried() {
+async fn appends_after_the_save_are_refused_and_retryable() {
     let hub = Hub::new(config(), &Shutdown::new());
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
     let (key, data) = (RequestKey::new("k").unwrap(), raw("1"));
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     let first = hub.publish(&news, &ann, &data, None).await.unwrap();
 
     let after = next(&hub, Duration::ZERO);
@@ -89,12 +98,14 @@ async fn what_comes_after_the_save_is_refused_and_may_be_retried() {
         let error = result.unwrap_err();
         assert!(error.code == ErrorCode::Overloaded && error.retryable, "{error:?}");
     }
+
     let retried = after.publish(&news, &ann, &data, Some(&key)).await.unwrap();
+
     assert_eq!(retried, Position { offset: first.offset + 1, ..first });
 }
 
 #[tokio::test]
-async fn what_grew_too_old_between_two_processes_is_a_gap() {
+async fn messages_that_expire_between_two_processes_are_a_gap() {
     let hub = Hub::new(config(), &Shutdown::new());
     let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
     let stream = hub.topic(&news, &ann, TopicRight::Subscribe).unwrap();
@@ -102,36 +113,47 @@ async fn what_grew_too_old_between_two_processes_is_a_gap() {
     hub.publish(&news, &ann, &raw("1"), None).await.unwrap();
     let topic = next(&hub, Duration::from_secs(299));
     let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();
+
     assert_eq!(topic.stream().start_now(Some(before)).verdict, Verdict::Resumed);
+
     let topic = next(&hub, Duration::from_secs(301));
     let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();
     let start = topic.stream().start_now(Some(before));
+
     assert_eq!((start.verdict, start.missed), (Verdict::Gap, Some(1)));
 }
 
 #[tokio::test]
-async fn nothing_before_this_moment_stays_true_in_the_next_process() {
+async fn a_position_before_any_event_survives_a_restart() {
     let hub = Hub::new(config(), &Shutdown::new());
-    let (told, _) = streams(&hub, &Positions::default());
-    let before = Positions { user: Some(told.user.position), ..Positions::default() };
+    let (received, _) = streams(&hub, &ImplicitPositions::default());
+    let before =
+        ImplicitPositions { user: Some(received.user.position), ..ImplicitPositions::default() };
     let soon = next(&hub, Duration::from_secs(60));
+
     assert_eq!(streams(&soon, &before).0.user.verdict, Verdict::Resumed);
+
     let late = next(&hub, Duration::from_secs(7200));
+
     assert_eq!(streams(&late, &before).0.user.verdict, Verdict::Resumed, "nothing was emitted");
+
     let hub = next(&hub, Duration::ZERO);
     let data = raw("1");
     let (user, device) = (UserId::new("ann").unwrap(), DeviceId::new("d").unwrap());
-    let event = Event { name: None, data: &data };
+    let event = MessageBody { name: None, data: &data };
     hub.emit_to_user(&user, event).await.unwrap();
     hub.emit_to_device(&user, &device, event).await.unwrap();
-    let (told, reads) = streams(&next(&hub, Duration::from_secs(60)), &before);
-    assert_eq!((told.user.verdict, told.user.replayed, reads), (Verdict::Resumed, 1, 2));
-    let (told, _) = streams(&next(&hub, Duration::from_secs(7200)), &before);
-    assert_eq!((told.user.verdict, told.user.missed), (Verdict::Gap, Some(1)));
+    let (received, reads) = streams(&next(&hub, Duration::from_secs(60)), &before);
+
+    assert_eq!((received.user.verdict, received.user.replayed, reads), (Verdict::Resumed, 1, 2));
+
+    let (received, _) = streams(&next(&hub, Duration::from_secs(7200)), &before);
+
+    assert_eq!((received.user.verdict, received.user.missed), (Verdict::Gap, Some(1)));
 }
 
 #[tokio::test]
-async fn outer_layers_have_stopped_before_inner_ones_begin_to() {
+async fn outer_layers_stop_before_inner_ones() {
     let core = Shutdown::new();
     let layer = core.layer("sockets");
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -143,12 +165,13 @@ async fn outer_layers_have_stopped_before_inner_ones_begin_to() {
             order.lock().push(name);
         });
     }
+
     assert_eq!(core.finish(Duration::from_secs(5)).await, 0);
     assert_eq!(*order.lock(), ["sockets", "core"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_does_not_stop_is_counted_whatever_its_layer() {
+async fn running_tasks_of_all_layers_are_counted_at_the_deadline() {
     let core = Shutdown::new();
     let layer = core.layer("sockets");
     layer.spawn(std::future::pending::<()>());

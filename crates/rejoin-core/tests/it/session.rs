@@ -1,29 +1,29 @@
-//! Sessions: attach, type, see, leave, end.
+//! Sessions: attachments, input, sizes and the end.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    AttachRequest, Batch, Connection, Control, CreateTerminal, Hub, MemoryTerminal, Receipt,
+    AttachOptions, Batch, Connection, Control, CreateTerminal, Hub, MemoryTerminal, Receipt,
     Session, SessionHandler, SessionRight, TerminalEvent,
 };
 use rejoin_protocol::{ErrorCode, Exit, MessageId, Role, SessionStatus, TerminalSize, WriterId};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::support::{connection, hub, identity, limit, told};
+use crate::support::{connection, hub, identity, limit, received};
 
 pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
-pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachRequest {
-    AttachRequest { reply_to: None, position: None, role, writer: None, size }
+pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachOptions {
+    AttachOptions { reply_to: None, position: None, role, writer: None, size }
 }
 
-fn named(writer: &str) -> AttachRequest {
-    AttachRequest { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
+pub(crate) fn named(writer: &str) -> AttachOptions {
+    AttachOptions { writer: Some(WriterId::new(writer).unwrap()), ..request(Role::Writer, None) }
 }
 
 pub(crate) async fn start(
@@ -47,7 +47,7 @@ async fn typed(program: &mut MemoryTerminal) -> (u64, Bytes) {
     }
 }
 
-/// Reads until a message for which `done` is true, and returns all.
+/// Reads frames until one matches `done`, and returns all of them.
 pub(crate) async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
     let stream = session.stream();
     let (mut batch, mut all) = (Batch::default(), Vec::new());
@@ -63,23 +63,24 @@ pub(crate) async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) 
     }
 }
 
-/// Until the owner has looked at all that was sent to it before.
+/// Waits until the owner has handled all earlier commands.
 pub(crate) async fn fence(session: &Session) {
     session.stream().start(None).await.unwrap();
 }
 
 #[tokio::test]
-async fn who_attaches_is_answered_then_reads() {
+async fn an_attach_is_answered_before_the_stream() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, program) = start(&hub, &mut programs).await;
     program.events.send(TerminalEvent::Output("hello".into())).await.unwrap();
     read_until(&session, |frame| frame.ends_with(b"hello")).await;
     let ann = connection("ann");
     let _attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
-    let told = told(&ann);
-    assert_eq!(told[0]["type"], "attached");
-    assert_eq!(told[0]["payload"]["verdict"], "fresh");
-    assert_eq!(told[1], "read");
+    let messages = received(&ann);
+
+    assert_eq!(messages[0]["type"], "attached");
+    assert_eq!(messages[0]["payload"]["verdict"], "fresh");
+    assert_eq!(messages[1], "read");
 }
 
 #[tokio::test]
@@ -89,13 +90,15 @@ async fn output_is_numbered_by_its_bytes_and_cut_nowhere() {
     for part in ["abc", "de", "f"] {
         program.events.send(TerminalEvent::Output(part.into())).await.unwrap();
     }
+
     let frames = read_until(&session, |frame| frame.ends_with(b"f")).await;
     let mut output = Vec::new();
     for frame in frames.iter().filter(|frame| frame[0] == b'b') {
-        let (head, bytes) = rejoin_protocol::binary::Head::read(&frame[1..]).unwrap();
+        let (head, bytes) = rejoin_protocol::binary::BinaryHeader::read(&frame[1..]).unwrap();
         assert_eq!(head.offset, output.len() as u64);
         output.extend_from_slice(bytes);
     }
+
     assert_eq!(output, b"abcdef");
     assert_eq!(session.stream().head().offset, 6);
 }
@@ -106,26 +109,28 @@ async fn input_is_acknowledged_when_it_is_written() {
     let (session, mut program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
     let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
-    told(&ann);
+    received(&ann);
     attachment.input(1, "ls\r".into(), text_receipt(&ann, "i")).unwrap();
     let (number, bytes) = typed(&mut program).await;
+
     assert_eq!(bytes, "ls\r");
     fence(&session).await;
-    assert!(told(&ann).is_empty(), "it is not written yet");
+    assert!(received(&ann).is_empty(), "it is not written yet");
     program.written.send(number).unwrap();
     let acked = async {
         loop {
-            if let Some(ack) = told(&ann).pop() {
+            if let Some(ack) = received(&ann).pop() {
                 return ack;
             }
             tokio::task::yield_now().await;
         }
     };
+
     assert_eq!(acked.await["reply_to"], "i");
 }
 
 #[tokio::test]
-async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
+async fn a_key_resent_after_a_reconnect_is_typed_once() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let before = connection("ann");
@@ -135,26 +140,30 @@ async fn a_key_that_is_sent_again_after_a_reconnect_is_typed_once() {
     drop(attachment);
     let after = connection("ann");
     let attachment = session.attach(&after, named("tab")).await.unwrap();
-    assert_eq!(told(&after)[0]["payload"]["input_seq"], 2);
+
+    assert_eq!(received(&after)[0]["payload"]["input_seq"], 2);
     attachment.input(2, "b".into(), text_receipt(&after, "2")).unwrap();
     attachment.input(3, "c".into(), text_receipt(&after, "3")).unwrap();
     let mut keys = Vec::new();
     for _ in 0..3 {
         keys.push(typed(&mut program).await);
     }
+
     assert_eq!(keys, [(1, "a".into()), (2, "b".into()), (3, "c".into())]);
     assert!(program.controls.try_recv().is_err());
-    // Another user's writer of the same name is another writer.
+
+    // The same writer id of another user is another writer.
     let mut root = identity("root");
     root.caps = rejoin_core::Caps::admin();
     let other = connection("root");
     other.refresh(root).unwrap();
     session.attach(&other, named("tab")).await.unwrap();
-    assert_eq!(told(&other)[0]["payload"]["input_seq"], 0);
+
+    assert_eq!(received(&other)[0]["payload"]["input_seq"], 0);
 }
 
 #[tokio::test]
-async fn a_repeated_key_that_was_written_long_ago_is_acknowledged_at_once() {
+async fn a_repeated_key_that_was_written_is_acknowledged_at_once() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
@@ -162,20 +171,23 @@ async fn a_repeated_key_that_was_written_long_ago_is_acknowledged_at_once() {
     attachment.input(1, "a".into(), text_receipt(&ann, "first")).unwrap();
     let (number, _) = typed(&mut program).await;
     program.written.send(number).unwrap();
-    while !told(&ann).iter().any(|message| message["reply_to"] == "first") {
+    while !received(&ann).iter().any(|message| message["reply_to"] == "first") {
         tokio::task::yield_now().await;
     }
+
     attachment.input(1, "a".into(), text_receipt(&ann, "again")).unwrap();
-    assert_eq!(told(&ann)[0]["reply_to"], "again");
+
+    assert_eq!(received(&ann)[0]["reply_to"], "again");
 }
 
 #[tokio::test]
-async fn a_hole_in_the_numbers_is_refused_with_the_number_that_is_next() {
+async fn a_gap_in_numbers_is_refused_with_the_next_number() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
     let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
     let error = attachment.input(2, "b".into(), text_receipt(&ann, "2")).unwrap_err();
+
     assert_eq!(error.code, ErrorCode::InputOutOfOrder);
     assert!(error.message.contains("is 1, not 2"), "{error}");
 }
@@ -195,11 +207,12 @@ async fn input_for_a_program_that_does_not_read_is_bounded() {
         }
         typed(&mut program).await;
     };
+
     assert_eq!((refused.code, refused.retryable, taken), (ErrorCode::InputFull, true, 10));
 }
 
 #[tokio::test]
-async fn a_number_that_is_sent_again_and_again_is_bounded_too() {
+async fn repeats_of_one_number_are_bounded() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
@@ -207,74 +220,15 @@ async fn a_number_that_is_sent_again_and_again_is_bounded_too() {
     attachment.input(1, "x".into(), text_receipt(&ann, "x")).unwrap();
     let refused =
         (0..5_000).find_map(|_| attachment.input(1, "x".into(), text_receipt(&ann, "x")).err());
+
     assert_eq!(refused.unwrap().code, ErrorCode::InputFull);
 }
 
 #[tokio::test]
-async fn a_viewer_sees_and_does_not_type() {
-    let (hub, mut programs, _shutdown) = hub();
-    let (session, _program) = start(&hub, &mut programs).await;
-    let ann = connection("ann");
-    let attachment = session.attach(&ann, request(Role::Viewer, Some(size(10, 5)))).await.unwrap();
-    let typed = attachment.input(1, "x".into(), text_receipt(&ann, "1"));
-    assert_eq!(typed.unwrap_err().code, ErrorCode::ReadOnly);
-    assert_eq!(attachment.resize(size(20, 5)).unwrap_err().code, ErrorCode::ReadOnly);
-    fence(&session).await;
-    assert_eq!((session.info().cols, session.info().size_owner), (80, None));
-}
-
-#[tokio::test]
-async fn the_last_one_who_typed_owns_the_size() {
-    let (hub, mut programs, _shutdown) = hub();
-    let (session, mut program) = start(&hub, &mut programs).await;
-    let (desk, phone) = (connection("ann"), connection("ann"));
-    let at_desk = session.attach(&desk, request(Role::Writer, Some(size(120, 40)))).await.unwrap();
-    let on_phone = session.attach(&phone, request(Role::Writer, Some(size(40, 20)))).await.unwrap();
-    fence(&session).await;
-    assert_eq!((session.info().cols, session.info().size_owner.as_ref()), (120, Some(desk.id())));
-    on_phone.resize(size(42, 20)).unwrap();
-    fence(&session).await;
-    assert_eq!(session.info().cols, 120, "the phone only looks");
-    on_phone.input(0, "x".into(), text_receipt(&phone, "1")).unwrap();
-    fence(&session).await;
-    assert_eq!((session.info().cols, session.info().size_owner.as_ref()), (42, Some(phone.id())));
-    drop(on_phone);
-    at_desk.resize(size(100, 30)).unwrap();
-    fence(&session).await;
-    assert_eq!(session.info().cols, 100, "nobody else owns it");
-    let mut sizes = Vec::new();
-    while let Ok(control) = program.controls.try_recv() {
-        if let Control::Resize(size) = control {
-            sizes.push(size.cols());
-        }
-    }
-    assert_eq!(sizes, [120, 42, 100]);
-}
-
-#[tokio::test]
-async fn who_typed_last_gets_the_size_back_whoever_comes_back_first() {
-    let (hub, mut programs, _shutdown) = hub();
-    let (session, _program) = start(&hub, &mut programs).await;
-    let sized = |writer, cols| AttachRequest { size: Some(size(cols, 24)), ..named(writer) };
-    let desk = connection("ann");
-    let at_desk = session.attach(&desk, sized("desk", 120)).await.unwrap();
-    let on_phone = session.attach(&connection("ann"), sized("phone", 40)).await.unwrap();
-    at_desk.input(1, "x".into(), text_receipt(&desk, "1")).unwrap();
-    drop((at_desk, on_phone));
-    let on_phone = session.attach(&connection("ann"), sized("phone", 40)).await.unwrap();
-    fence(&session).await;
-    assert_eq!(session.info().cols, 40, "it is alone");
-    let at_desk = session.attach(&connection("ann"), sized("desk", 120)).await.unwrap();
-    fence(&session).await;
-    assert_eq!(session.info().cols, 120);
-    drop((at_desk, on_phone));
-}
-
-#[tokio::test]
-async fn a_session_is_idle_when_the_last_one_has_left() {
+async fn a_session_is_idle_after_the_last_connection_left() {
     #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
-    impl SessionHandler for Heard {
+    struct Recorder(Mutex<Vec<String>>);
+    impl SessionHandler for Recorder {
         fn output(&self, _session: &Session, bytes: &[u8]) {
             self.0.lock().push(String::from_utf8_lossy(bytes).into_owned());
         }
@@ -285,15 +239,22 @@ async fn a_session_is_idle_when_the_last_one_has_left() {
             self.0.lock().push("last left".to_owned());
         }
     }
+
     let (hub, mut programs, _shutdown) = hub();
     let (session, program) = start(&hub, &mut programs).await;
-    let heard = Arc::new(Heard::default());
-    session.set_handler(Arc::clone(&heard) as _).unwrap();
-    assert!(session.set_handler(Arc::new(Heard::default())).is_err(), "twice is noticed");
+    let recorder = Arc::new(Recorder::default());
+    session.set_handler(Arc::clone(&recorder) as _).unwrap();
+
+    assert!(
+        session.set_handler(Arc::new(Recorder::default())).is_err(),
+        "a session has one handler"
+    );
     assert!(session.has_handler());
+
     let (one, two) = (connection("ann"), connection("ann"));
     let first = session.attach(&one, request(Role::Writer, None)).await.unwrap();
     let second = session.attach(&two, request(Role::Writer, None)).await.unwrap();
+
     assert_eq!((session.info().status, session.info().connections), (SessionStatus::Active, 2));
     program.events.send(TerminalEvent::Output("hi".into())).await.unwrap();
     read_until(&session, |frame| frame.ends_with(b"hi")).await;
@@ -301,10 +262,12 @@ async fn a_session_is_idle_when_the_last_one_has_left() {
     assert_eq!(session.info().status, SessionStatus::Active);
     drop(second);
     assert_eq!((session.info().status, session.info().connections), (SessionStatus::Idle, 0));
+
     let exit = Exit { code: Some(0), signal: None };
     program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
     read_until(&session, |frame| contains(frame, "terminated")).await;
-    assert_eq!(*heard.0.lock(), ["hi", "last left", "exit Some(0)"]);
+
+    assert_eq!(*recorder.0.lock(), ["hi", "last left", "exit Some(0)"]);
 }
 
 pub(crate) fn contains(frame: &[u8], part: &str) -> bool {
@@ -312,7 +275,7 @@ pub(crate) fn contains(frame: &[u8], part: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_exit_comes_after_the_last_output_and_says_how_it_ended() {
+async fn the_exit_follows_the_last_output() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
@@ -322,36 +285,45 @@ async fn an_exit_comes_after_the_last_output_and_says_how_it_ended() {
     let exit = Exit { code: Some(3), signal: None };
     program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
     let frames = read_until(&session, |frame| contains(frame, "exit")).await;
+
     assert!(frames[frames.len() - 2].ends_with(b"last words"));
+
     let info = session.info();
+
     assert_eq!(info.status, SessionStatus::Error);
     assert_eq!(info.reason.unwrap(), "the program exited with code 3");
-    let refused: Vec<Value> = told(&ann);
+
+    let refused: Vec<Value> = received(&ann);
     let refused = refused.iter().find(|message| message["reply_to"] == "late").unwrap();
+
     assert_eq!(refused["payload"]["code"], "session_ended");
+
     let typed = attachment.input(2, "x".into(), text_receipt(&ann, "2")).unwrap_err();
+
     assert_eq!(typed.code, ErrorCode::SessionEnded);
-    // The last screen stays readable, in its size.
+
+    // The last screen stays readable and keeps its size.
     let late = connection("ann");
     drop(attachment);
     let narrow = request(Role::Writer, Some(size(20, 5)));
     let _attachment = session.attach(&late, narrow).await.unwrap();
-    assert_eq!(told(&late)[0]["payload"]["exit"]["code"], 3);
+
+    assert_eq!(received(&late)[0]["payload"]["exit"]["code"], 3);
     fence(&session).await;
     assert_eq!(session.info().cols, 80);
 }
 
 #[tokio::test]
-async fn an_adapter_that_goes_away_without_a_word_is_an_unknown_end() {
+async fn a_dropped_terminal_is_an_unknown_exit() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, program) = start(&hub, &mut programs).await;
     drop(program);
-    read_until(&session, |frame| contains(frame, "not known")).await;
+    read_until(&session, |frame| contains(frame, "exit status is unknown")).await;
     assert_eq!(session.info().exit, Some(Exit::default()));
 }
 
 #[tokio::test]
-async fn closing_hangs_up_waits_for_the_end_and_forgets() {
+async fn a_close_hangs_up_and_waits_for_the_exit() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let play = async {
@@ -360,38 +332,49 @@ async fn closing_hangs_up_waits_for_the_end_and_forgets() {
         let exit = TerminalEvent::Exit(Exit { code: None, signal });
         program.events.send(exit).await.unwrap();
     };
+
     tokio::join!(hub.close_session(&session), play);
+
     assert_eq!(session.info().status, SessionStatus::Terminated);
+
     let found = hub.session(session.id(), &identity("ann"), SessionRight::Attach);
+
     assert_eq!(found.unwrap_err().code, ErrorCode::UnknownSession);
 }
 
 #[tokio::test]
-async fn a_hangup_comes_after_however_much_input_and_the_last_state_is_left() {
+async fn a_hangup_overtakes_pending_input_and_keeps_the_last_state() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, mut program) = start(&hub, &mut programs).await;
     let ann = connection("ann");
     let attachment = session.attach(&ann, request(Role::Writer, None)).await.unwrap();
-    // The queue to the program is full when the session is closed.
+
+    // The queue of the program is full when the session is closed.
     while attachment.input(0, "x".into(), text_receipt(&ann, "x")).is_ok() {}
     let play = async {
         program.hung_up().await;
         drop(program);
     };
+
     tokio::join!(hub.close_session(&session), play);
+
     assert!(session.is_closed());
-    // Who is behind is told of the end, though nobody is there to ask.
+
+    // A reader that is behind gets the end, although the owner task has ended.
     let start = session.stream().start(None).await.unwrap();
+
     assert!(contains(start.preamble[0].plain(), "terminated"), "{:?}", start.preamble);
 }
 
 #[tokio::test]
-async fn somebody_elses_session_is_as_unknown_as_one_that_is_not_there() {
+async fn a_session_of_another_user_looks_like_a_missing_one() {
     let (hub, mut programs, _shutdown) = hub();
     let (session, _program) = start(&hub, &mut programs).await;
     let mine = hub.session(session.id(), &identity("ann"), SessionRight::Write);
     assert!(mine.is_ok());
+
     let theirs = hub.session(session.id(), &identity("bob"), SessionRight::Attach);
+
     assert_eq!(theirs.unwrap_err().code, ErrorCode::UnknownSession);
     assert_eq!(hub.sessions(&identity("ann")).len(), 1);
     assert!(hub.sessions(&identity("bob")).is_empty());

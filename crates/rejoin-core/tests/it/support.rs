@@ -1,4 +1,4 @@
-//! What the tests stand on: streams of numbers, connections without sockets.
+//! Helpers: streams of numbers, connections without sockets.
 
 use std::{
     num::NonZeroUsize,
@@ -8,20 +8,21 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, Connection, Device, Handshake, Holders, Hub, HubConfig, Identity, Item, Kind,
-    Lag, Membership, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, Profile, ReadLimit,
-    Retention, Shutdown, SlowReader, Snapshot, SnapshotSource, Stream, StreamConfig, Wake,
+    BoxFuture, Caps, ClientInfo, Connection, Device, Frame, Holders, Hub, HubConfig, Identity,
+    LagPolicy, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, OutboxItem, PayloadKind,
+    Profile, ReadLimit, Registration, Retention, Shutdown, SlowReaderPolicy, Snapshot,
+    SnapshotSource, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
     DeviceId, ProfileName, StreamNumber, UserId,
-    message::{ErrorBody, Positions},
+    message::{ErrorBody, ImplicitPositions},
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// Frames as they are: the first byte says whether they are text.
-pub(crate) fn encode(kind: Kind, parts: &[&[u8]]) -> Bytes {
-    let kind: &[u8] = if kind == Kind::Text { b"t" } else { b"b" };
+/// Encodes a frame as its kind, `t` or `b`, and its payload.
+pub(crate) fn encode(kind: PayloadKind, parts: &[&[u8]]) -> Bytes {
+    let kind: &[u8] = if kind == PayloadKind::Text { b"t" } else { b"b" };
     [&[kind], parts].concat().concat().into()
 }
 
@@ -33,20 +34,20 @@ pub(crate) fn limit(frames: usize) -> ReadLimit {
     ReadLimit { frames: NonZeroUsize::new(frames).unwrap(), bytes: usize::MAX }
 }
 
-/// A stream that says of a gap how many frames are missing.
+/// Creates a stream that reports the number of missed frames.
 pub(crate) fn topic(retention: Retention) -> Stream {
-    topic_with(retention, SlowReader::CatchUp)
+    topic_with(retention, SlowReaderPolicy::CatchUp)
 }
 
-/// The same, with a policy for slow readers.
-pub(crate) fn topic_with(retention: Retention, policy: SlowReader) -> Stream {
+/// Creates such a stream with a policy for slow readers.
+pub(crate) fn topic_with(retention: Retention, policy: SlowReaderPolicy) -> Stream {
     let gap = |notice: rejoin_core::GapNotice| Bytes::from(format!("gap {}", notice.missed));
     let number = StreamNumber(1);
-    let lag = Lag::Gap { policy, encode: Arc::new(gap) };
+    let lag = LagPolicy::Gap { policy, encode: Arc::new(gap) };
     Stream::new(StreamConfig { number, retention, lag, encode })
 }
 
-/// What frames lead to: those with units are listed, one without says what is.
+/// The state that frames lead to. A frame with units adds a number, one without sets the status.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct State {
     pub(crate) listed: Vec<u64>,
@@ -56,7 +57,7 @@ pub(crate) struct State {
 /// A state and the stream of its changes.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// Changed and snapshot in one turn: that is what the lock is.
+    /// Held over a change and its append, and over a snapshot.
     state: Mutex<State>,
     stream: OnceLock<Stream>,
 }
@@ -67,7 +68,7 @@ struct Source(std::sync::Weak<Numbers>);
 impl Numbers {
     pub(crate) fn new(retention: Retention) -> Arc<Self> {
         let numbers = Arc::new(Self { state: Mutex::default(), stream: OnceLock::new() });
-        let lag = Lag::Snapshot(Arc::new(Source(Arc::downgrade(&numbers))));
+        let lag = LagPolicy::Snapshot(Arc::new(Source(Arc::downgrade(&numbers))));
         let number = StreamNumber(1);
         let stream = Stream::new(StreamConfig { number, retention, lag, encode });
         numbers.stream.set(stream).unwrap();
@@ -82,11 +83,12 @@ impl Numbers {
         let mut state = self.state.lock();
         let kind = if units == 0 {
             state.status = number;
-            Kind::Binary
+            PayloadKind::Binary
         } else {
             state.listed.push(number);
-            Kind::Text
+            PayloadKind::Text
         };
+
         self.stream().append(kind, units, &[number.to_string().as_bytes()]);
     }
 
@@ -102,9 +104,9 @@ impl SnapshotSource for Source {
             let numbers = numbers?;
             let state = numbers.state.lock();
             let (seq, position) = numbers.stream().next();
-            let text = format!("s{}", serde_json::to_string(&*state).unwrap());
+            let text = serde_json::to_string(&*state).unwrap();
             Some(Snapshot {
-                messages: vec![Bytes::from(text).into()],
+                messages: vec![snapshot_frame(&text)],
                 seq,
                 position,
                 history_omitted: 0,
@@ -114,11 +116,16 @@ impl SnapshotSource for Source {
     }
 }
 
-/// Nobody to wake.
-#[derive(Debug)]
-pub(crate) struct Asleep;
+fn snapshot_frame(text: &str) -> Frame {
+    let encode = |_, parts: &[&[u8]]| [b"s", parts[0]].concat().into();
+    Frame::new(encode, PayloadKind::Text, &[text.as_bytes()])
+}
 
-impl Wake for Asleep {
+/// Ignores all notifications.
+#[derive(Debug)]
+pub(crate) struct NoWake;
+
+impl Wake for NoWake {
     fn stream_advanced(&self, _stream: StreamNumber) {}
 
     fn outbox_filled(&self, _slot: usize) {}
@@ -130,53 +137,55 @@ pub(crate) fn identity(user: &str) -> Identity {
 }
 
 pub(crate) fn connection(user: &str) -> Connection {
-    let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
-    Connection::new(identity(user), Handshake::default(), outbox, encode)
+    let outbox = Arc::new(Outbox::new(Arc::new(NoWake), 0));
+    Connection::new(identity(user), ClientInfo::default(), outbox, encode)
 }
 
-/// Joins, with nothing to resume.
-pub(crate) fn join(hub: &Hub, connection: &Connection) -> Result<Membership, ErrorBody> {
-    hub.join(connection.clone(), &Positions::default(), |_| {})
+/// Registers a connection without positions.
+pub(crate) fn register(hub: &Hub, connection: &Connection) -> Result<Registration, ErrorBody> {
+    hub.register(connection.clone(), &ImplicitPositions::default(), |_| {})
 }
 
-/// What waits for a connection: messages as JSON, binary ones as text after their first bytes.
-pub(crate) fn told(connection: &Connection) -> Vec<Value> {
-    let mut told = Vec::new();
+/// Takes the queued items of a connection. Text messages are parsed as JSON.
+pub(crate) fn received(connection: &Connection) -> Vec<Value> {
+    let mut received = Vec::new();
     for item in connection.outbox().take() {
         match item {
-            Item::Message(bytes) if bytes[0] == b't' => {
-                told.push(serde_json::from_slice(&bytes[1..]).unwrap());
+            OutboxItem::Message(bytes) if bytes[0] == b't' => {
+                received.push(serde_json::from_slice(&bytes[1..]).unwrap());
             }
-            Item::Message(bytes) => told.push(Value::from(&bytes[1..])),
-            Item::Read { .. } => told.push("read".into()),
-            Item::Unread(_) => told.push("unread".into()),
-            Item::Close(goodbye) => told.push(goodbye.code.row().name.into()),
+            OutboxItem::Message(bytes) => received.push(Value::from(&bytes[1..])),
+            OutboxItem::StartReading { .. } => received.push("read".into()),
+            OutboxItem::StopReading(_) => received.push("stop".into()),
+            OutboxItem::Control(_) => {}
+            OutboxItem::Close(notice) => received.push(notice.code.row().name.into()),
         }
     }
-    told
+
+    received
 }
 
-/// A connection from a device.
+/// Creates a connection from a device.
 pub(crate) fn connection_from(user: &str, device: Option<&str>) -> Connection {
-    let outbox = Arc::new(Outbox::new(Arc::new(Asleep), 0));
+    let outbox = Arc::new(Outbox::new(Arc::new(NoWake), 0));
     let id = device.map(|device| DeviceId::new(device).unwrap());
     let device = Device { id, name: None };
-    let handshake = Handshake { device, ..Handshake::default() };
-    Connection::new(identity(user), handshake, outbox, encode)
+    let client = ClientInfo { device, ..ClientInfo::default() };
+    Connection::new(identity(user), client, outbox, encode)
 }
 
-/// A clock that stands still until all tasks wait.
+/// Runs a test with a clock that advances only while all tasks wait.
 pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().start_paused(true).build().unwrap().block_on(test)
 }
 
-/// A hub whose programs the test plays.
+/// Creates a hub whose programs the test plays.
 pub(crate) fn hub() -> (Hub, mpsc::Receiver<MemoryTerminal>, Shutdown) {
     hub_with(|_| {})
 }
 
-/// The same, with other settings.
+/// Creates such a hub with a changed configuration.
 pub(crate) fn hub_with(
     configure: impl FnOnce(&mut HubConfig),
 ) -> (Hub, mpsc::Receiver<MemoryTerminal>, Shutdown) {
@@ -189,6 +198,7 @@ pub(crate) fn hub_with(
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
         ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
     };
+
     configure(&mut config);
     (Hub::new(config, &shutdown), programs, shutdown)
 }

@@ -1,4 +1,4 @@
-//! How many new connections an address may make.
+//! The rate of new WebSockets per client address.
 
 use std::{
     collections::HashMap,
@@ -11,27 +11,29 @@ use tokio::time::Instant;
 
 use crate::gcra::{Gcra, Rate};
 
-/// Addresses that are known at one time, at most.
+/// The maximum number of addresses in the table. Bounds the memory that an attacker can use.
 const MAX_ADDRESSES: usize = 65_536;
-/// Fewer than this are not worth a cleaning.
+/// The size below which the table is not swept.
 const MIN_SWEEP: usize = 1024;
-/// How often a full table is cleaned at most: whoever fills it must not keep it busy too.
+/// The minimum time between two sweeps. An attacker that fills the table must not make each new
+/// connection pay for a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
-/// One rate for each address (B8).
+/// A rate limit per address.
 #[derive(Debug)]
 pub(crate) struct AddressLimit {
     rate: Option<Rate>,
-    /// Held for one look-up, or for a cleaning.
+    /// Held for one lookup or one sweep.
     table: Mutex<Table>,
 }
 
 #[derive(Debug)]
 struct Table {
     addresses: HashMap<IpAddr, Gcra>,
-    /// What all share who came when it was full.
-    others: Gcra,
-    /// It is cleaned at this size: after each cleaning at least as many come as it has kept.
+    /// The limit that all further addresses share while the table is full.
+    overflow: Gcra,
+    /// The size at which the next sweep is due. Twice the size after the last one, so that the
+    /// cost of sweeps is constant per insertion.
     sweep_at: usize,
     swept: Option<Instant>,
 }
@@ -40,48 +42,56 @@ impl AddressLimit {
     pub(crate) fn new(rate: Option<Rate>) -> Self {
         let table = Table {
             addresses: HashMap::new(),
-            others: Gcra::default(),
+            overflow: Gcra::default(),
             sweep_at: MIN_SWEEP,
             swept: None,
         };
+
         Self { rate, table: Mutex::new(table) }
     }
 
     /// Counts a new connection of an address.
     ///
     /// # Errors
-    /// When to try again.
+    /// The time after which the address may connect again.
     pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let Some(rate) = &self.rate else { return Ok(()) };
+
         let mut table = self.table.lock();
-        table.of(network(address), now).take(rate, now, 1)
+        table.entry(network(address), now).take(rate, now, 1)
     }
 }
 
 impl Table {
-    fn of(&mut self, address: IpAddr, now: Instant) -> &mut Gcra {
+    /// Returns the entry of an address, or the shared one if the table is full.
+    fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Gcra {
         if !self.addresses.contains_key(&address) {
             self.sweep(now);
             if self.addresses.len() >= MAX_ADDRESSES {
-                return &mut self.others;
+                return &mut self.overflow;
             }
         }
+
         self.addresses.entry(address).or_default()
     }
 
+    /// Removes the addresses whose limits are unused, if a sweep is due.
     fn sweep(&mut self, now: Instant) {
         let is_soon = self.swept.is_some_and(|swept| now < swept + SWEEP_PAUSE);
         if self.addresses.len() < self.sweep_at || is_soon {
             return;
         }
-        self.addresses.retain(|_, gcra| !gcra.is_whole(now));
+
+        self.addresses.retain(|_, gcra| !gcra.is_full(now));
         self.sweep_at = (self.addresses.len() * 2).clamp(MIN_SWEEP, MAX_ADDRESSES);
         self.addresses.shrink_to(self.sweep_at);
         self.swept = Some(now);
     }
 }
 
-/// Whom an address stands for: of IPv6, one subscriber has a whole /64.
+/// Returns the address under which a client is counted.
+///
+/// For IPv6 it is the /64 network: a single customer of a provider has all of its addresses.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -111,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_count_and_then_waits() {
+    fn an_address_that_used_its_count_must_wait() {
         let (limit, now) = (limit(2), Instant::now());
         let address = numbered(1);
         assert_eq!(limit.admit(address, now), Ok(()));
@@ -125,12 +135,13 @@ mod tests {
     fn without_a_rate_there_is_no_limit() {
         let limit = AddressLimit::new(None);
         let now = Instant::now();
+
         assert!((0..10_000).all(|_| limit.admit(numbered(1), now).is_ok()));
         assert!(limit.table.lock().addresses.is_empty());
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let (limit, now) = (limit(1), Instant::now());
         let admit = |address: &str| limit.admit(address.parse().unwrap(), now).is_ok();
         assert!(admit("2001:db8:0:1::1"));
@@ -139,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_together_take_no_more_than_the_count() {
+    fn threads_together_never_exceed_the_count() {
         let (limit, now) = (limit(100), Instant::now());
         let admitted = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -150,31 +161,35 @@ mod tests {
                 });
             }
         });
+
         assert_eq!(admitted.into_inner(), 100);
     }
 
     #[test]
-    fn a_full_table_gives_newcomers_one_share_and_is_cleaned_when_its_entries_are_spent() {
+    fn a_full_table_shares_one_limit_until_it_is_swept() {
         let (limit, now) = (limit(3), Instant::now());
         let full = u32::try_from(MAX_ADDRESSES).unwrap();
         assert!((0..full).all(|number| limit.admit(numbered(number), now).is_ok()));
+
         let newcomers = (full..full + 10).filter(|n| limit.admit(numbered(*n), now).is_ok());
         assert_eq!(newcomers.count(), 3);
-        assert_eq!(limit.admit(numbered(1), now), Ok(()), "who is known keeps what is left");
+        assert_eq!(limit.admit(numbered(1), now), Ok(()), "a known address keeps its own limit");
         assert_eq!(limit.table.lock().addresses.len(), MAX_ADDRESSES);
+
         let later = now + WINDOW;
         assert_eq!(limit.admit(numbered(full), later), Ok(()));
         assert_eq!(limit.table.lock().addresses.len(), 1);
     }
 
     #[test]
-    fn addresses_that_never_come_back_are_forgotten_in_passing() {
+    fn addresses_that_do_not_return_are_removed() {
         let (limit, start) = (limit(60), Instant::now());
         for number in 0..50_000_u32 {
-            // Each is whole again after a second: a thousand are at most live at one time.
+            // Each limit is full again after a second, so at most a thousand are in use.
             let now = start + Duration::from_millis(u64::from(number));
             assert_eq!(limit.admit(numbered(number), now), Ok(()));
         }
+
         assert!(limit.table.lock().addresses.len() <= 4 * MIN_SWEEP);
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body that must arrive in time, and before the server stops.
+//! The body of a request, with a deadline.
 
 use std::{
     fmt, io,
@@ -12,22 +12,24 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use rejoin_core::Shutdown;
 use tokio::time::{Sleep, sleep};
 
-/// A body with a deadline; hyper has one for a request's head only.
+/// A body that fails after a timeout or when a stop begins.
+///
+/// hyper has a timeout for the head of a request only.
 pub(super) struct TimedBody {
     body: Incoming,
-    /// There if the request has a body.
+    /// `None` if the request has no body.
     limits: Option<Limits>,
 }
 
 struct Limits {
     deadline: Pin<Box<Sleep>>,
-    /// Completes when the server stops.
+    /// Completes when a stop begins.
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// The server stops, and the body is incomplete.
+/// The error of a body that is incomplete when a stop begins.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the server is stopping; try again with the next one")]
+#[error("the server is stopping; try again after its restart")]
 pub(crate) struct Stopping;
 
 impl TimedBody {
@@ -37,6 +39,7 @@ impl TimedBody {
             let stop = Box::pin(async move { shutdown.begun().await });
             Limits { deadline: Box::pin(sleep(timeout)), stop }
         });
+
         Self { body, limits }
     }
 }
@@ -49,15 +52,17 @@ impl Body for TimedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // First, because a peer that trickles always has something to say.
+        // Polled before the body: a client that sends a byte at a time always has a frame ready.
         if let Some(Limits { deadline, .. }) = &mut self.limits
             && deadline.as_mut().poll(cx).is_ready()
         {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the body took too long");
+            let error = io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
             return Poll::Ready(Some(Err(error.into())));
         }
+
         let frame = Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into);
-        // Last, because a body that has arrived completely is served.
+
+        // Polled after the body: a request that has arrived completely is served.
         if frame.is_pending()
             && let Some(Limits { stop, .. }) = &mut self.limits
             && stop.as_mut().poll(cx).is_ready()

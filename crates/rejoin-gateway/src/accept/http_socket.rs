@@ -1,4 +1,4 @@
-//! A socket that speaks HTTP, on the general runtime.
+//! A socket on the general runtime, plain or with TLS, that hyper reads and writes.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::transport::Transport;
 
-/// A plain socket, with the bytes that were read before, or one with TLS.
+/// A plain or TLS socket. Its reads begin with the bytes that a shard has read from it.
 #[derive(Debug)]
 pub(super) struct HttpSocket {
     first_bytes: Bytes,
@@ -29,10 +29,10 @@ enum Stream {
 }
 
 impl HttpSocket {
-    /// Takes a non-blocking socket.
+    /// Registers a non-blocking socket with the current runtime.
     ///
     /// # Errors
-    /// If the runtime cannot watch it.
+    /// If the runtime cannot poll it.
     pub(super) fn plain(socket: std::net::TcpStream, first_bytes: Bytes) -> io::Result<Self> {
         Ok(Self { first_bytes, stream: Stream::Plain(TcpStream::from_std(socket)?) })
     }
@@ -41,23 +41,23 @@ impl HttpSocket {
         Self { first_bytes: Bytes::new(), stream: Stream::Tls(Box::new(stream)) }
     }
 
-    /// Leaves the runtime.
+    /// Removes the socket from the runtime, for a shard.
     ///
     /// # Errors
-    /// If the runtime does not let the socket go.
+    /// If the runtime cannot deregister the socket.
     pub(super) fn into_transport(self) -> io::Result<Transport> {
         match self.stream {
-            Stream::Plain(socket) => Ok(Transport::Plain(leave(socket)?)),
+            Stream::Plain(socket) => Ok(Transport::Plain(deregister(socket)?)),
             Stream::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
-                Ok(Transport::tls(leave(socket)?, session))
+                Ok(Transport::tls(deregister(socket)?, session))
             }
         }
     }
 }
 
-/// Takes a socket, which is non-blocking, from the runtime.
-fn leave(socket: TcpStream) -> io::Result<mio::net::TcpStream> {
+/// Removes a socket from the runtime. It stays non-blocking.
+fn deregister(socket: TcpStream) -> io::Result<mio::net::TcpStream> {
     Ok(mio::net::TcpStream::from_std(socket.into_std()?))
 }
 
@@ -73,6 +73,7 @@ impl AsyncRead for HttpSocket {
             buffer.put_slice(&this.first_bytes.split_to(count));
             return Poll::Ready(Ok(()));
         }
+
         match &mut this.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),

@@ -1,4 +1,4 @@
-//! The HTTP service of one connection: what happens to each request before the router.
+//! The HTTP service of one connection: limits and client addresses, before the router.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Router,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use hyper::{Request, body::Incoming, service::Service};
@@ -21,9 +21,10 @@ use rejoin_protocol::ErrorCode;
 use tracing::debug;
 
 use crate::{
-    accept::{Accept, body::TimedBody, pending::PendingSlot},
-    http::Problem,
+    accept::{Accept, body::TimedBody, is_upgrade},
     peer::Peer,
+    pending::PendingSlot,
+    problem::Problem,
 };
 
 /// Serves the requests of one socket.
@@ -31,9 +32,10 @@ pub(super) struct ConnectionService {
     router: TowerToHyperService<Router>,
     accept: Arc<Accept>,
     slot: Arc<PendingSlot>,
-    /// The socket's other end.
+    /// The other end of the socket, which may be a proxy.
     socket: Peer,
-    /// The first request was counted by the address limit before it came here.
+    /// The next request is counted by the address limit already. `true` for the first request at
+    /// most.
     admitted: AtomicBool,
 }
 
@@ -47,7 +49,7 @@ impl ConnectionService {
         Arc::clone(&self.slot)
     }
 
-    /// Does not count the first request: it was counted already.
+    /// Sets whether a shard has counted the first request.
     pub(super) fn admitted(self, admitted: bool) -> Self {
         Self { admitted: AtomicBool::new(admitted), ..self }
     }
@@ -60,38 +62,39 @@ impl Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let peer = self.accept.trusted_proxies.client(self.socket, request.headers());
-        // The path only: what stands after it may be a secret.
+
+        // The path without the query, which may contain a ticket or a token.
         let (address, path) = (peer.address, request.uri().path());
-        debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "asked");
+        debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "request");
+
+        // Only the request that a shard has counted is exempt: later ones of this connection count.
         let admitted = self.admitted.swap(false, Ordering::Relaxed);
-        if asks_for_websocket(request.headers())
+        if is_upgrade(request.headers())
             && !admitted
             && let Err(refusal) = self.accept.admit(peer)
         {
             return Box::pin(std::future::ready(Ok(*refusal)));
         }
         request.extensions_mut().insert(peer);
+
         let Accept { shared, shutdown, .. } = &*self.accept;
         let timeout = shared.config.body_timeout;
-        let busy = self.slot.busy();
+        let busy = self.slot.mark_busy();
         let timed = |body| TimedBody::new(body, timeout, shutdown);
         let response = self.router.call(request.map(timed));
         Box::pin(async move {
             let response = response.await;
+            // Before the body is sent: a client that does not read it must be evictable.
             drop(busy);
             response
         })
     }
 }
 
-pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-}
-
+/// Returns the response 429 to an address that must wait.
 pub(super) fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
-    let detail = format!("too many new connections of this address; try again in {seconds} s");
+    let detail = format!("too many new connections from this address; try again in {seconds} s");
     let problem = Problem::new(ErrorCode::RateLimited, &detail);
     let mut response = problem.with_status(StatusCode::TOO_MANY_REQUESTS).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

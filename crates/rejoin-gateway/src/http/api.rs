@@ -1,6 +1,6 @@
-//! The API: all its routes, each with its description.
+//! The API: all its routes, each with its description for OpenAPI.
 
-#![expect(unused_qualifications, reason = "the description's macros write whole paths")]
+#![expect(unused_qualifications, reason = "the macros of utoipa write whole paths")]
 
 mod account;
 mod administration;
@@ -27,20 +27,22 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    gateway::Shared,
-    http::{Problem, cors, document, idempotency, reference},
+    http::{cors, document, idempotency, reference},
+    problem::Problem,
+    state::Shared,
 };
 
-/// How much longer than a message a body may be: what stands around the message's data.
+/// The bytes that a body may be longer than a message: the fields around the message's data.
 const BODY_EXTRA_BYTES: usize = 1024;
 
-/// All below `/api`.
+/// Returns the routes below `/api`.
 pub(super) fn router(shared: &Arc<Shared>) -> Router {
     let (routes, openapi) = routes(shared);
     let document = document::finish(openapi, &shared.config.base_path);
     let reference = reference::page(&document);
     let json = document.to_string();
     let of_document = move || async move { document_response(json) };
+
     let own = Router::new()
         .route("/v1/openapi.json", get(of_document))
         .route("/docs", get(move || async move { reference.clone() }));
@@ -50,9 +52,11 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .merge(own)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
+
+    // CORS is the outermost layer, so that pages of allowed origins can read errors, too.
     api.layer(DefaultBodyLimit::max(limit))
-        .layer(middleware::from_fn(never_stored))
-        .layer(middleware::from_fn_with_state(Arc::clone(shared), cors::answer))
+        .layer(middleware::from_fn(forbid_caching))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), cors::allow_origins))
 }
 
 fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
@@ -87,9 +91,10 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(administration::lift_token))
         .routes(routes!(administration::stats))
         .route_layer(once);
-    let routes = OpenApiRouter::with_openapi(document::begin())
+
+    let routes = OpenApiRouter::with_openapi(document::base())
         .merge(repeatable)
-        // A ticket stands for the token that asks, so no answer is given twice.
+        // Not repeatable: a ticket and a cookie are secrets, which must not be cached.
         .routes(routes!(account::ticket))
         .routes(routes!(login::log_in))
         .routes(routes!(login::check))
@@ -99,8 +104,8 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
     (router.with_state(Arc::clone(shared)), openapi)
 }
 
-/// Nothing of the API is for a cache: it is somebody's, and of this moment.
-async fn never_stored(request: Request, next: Next) -> Response {
+/// Forbids caching: responses belong to one user and change at any time. Middleware.
+async fn forbid_caching(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -108,12 +113,12 @@ async fn never_stored(request: Request, next: Next) -> Response {
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
-    let detail = format!("there is nothing at `{}`; see /api/docs", uri.path());
+    let detail = format!("there is no route `{}`; see /api/docs", uri.path());
     Problem::new(ErrorCode::NotFound, &detail)
 }
 
 async fn method_not_allowed() -> Problem {
-    let detail = "the path does not take this method; `Allow` has those that it takes";
+    let detail = "the path does not support this method; `Allow` lists the supported ones";
     Problem::new(ErrorCode::MethodNotAllowed, detail)
 }
 

@@ -1,4 +1,4 @@
-//! The OpenAPI document: what is the same for all routes, said once.
+//! The OpenAPI document, with the parts that all routes share.
 
 use rejoin_protocol::{code::ERROR_CODES, limits};
 use serde_json::{Value, json};
@@ -11,36 +11,37 @@ use utoipa::{
     },
 };
 
-use crate::http::problem::{PROBLEM_JSON, ProblemBody};
+use crate::problem::{PROBLEM_JSON, ProblemBody};
 
 const ABOUT: &str = "\
-Everything but the WebSockets themselves: sessions, topics, connections and users, and who may do \
-what.\n\n\
-A request carries its token as `Authorization: Bearer TOKEN`; this server's own pages have it in a \
-cookie. Administrators may do everything, others what concerns themselves. What somebody may not \
-see looks like what is not there.\n\n\
-Times are milliseconds since the epoch. Lists come in pages: send a page's `next` as `after` to \
-get the one after it. Errors are problem details (RFC 9457); their `code` is for programs. In \
-paths, what is not a letter, a digit or one of `-._~` is percent-encoded: the topic \
-`room/7` is `room%2F7`.\n\n\
-A POST with an `Idempotency-Key` is done once: within five minutes the same user's same request \
-gets the same answer, with `Idempotent-Replayed: true`.";
+Everything but the WebSockets themselves: sessions, topics, connections, users, log-ins and \
+revocations.\n\n\
+Send a token as `Authorization: Bearer TOKEN`. This server's own pages use a cookie instead. \
+Administrators may do everything, other users what concerns themselves. An object that the caller \
+may not see is reported as missing.\n\n\
+Times are milliseconds since the epoch. Lists come in pages: send the `next` of a page as `after` \
+to get the page that follows. Errors are problem details (RFC 9457); their `code` is for programs. \
+In paths, percent-encode all characters but letters, digits and `-._~`: the topic `room/7` is \
+`room%2F7`.\n\n\
+A POST with an `Idempotency-Key` is executed once: within five minutes, the same request of the \
+same user gets the same response, with `Idempotent-Replayed: true`.";
 
 const TAGS: [(&str, &str); 6] = [
     ("sessions", "Live terminals that any number of connections attach to."),
-    ("topics", "What is published by name and kept for those who come back."),
-    ("connections", "WebSockets, each of one user and perhaps one device."),
-    ("users", "Users and their devices, whatever their connections."),
-    ("account", "The caller."),
-    ("administration", "For administrators."),
+    ("topics", "Named streams of messages, retained for clients that reconnect."),
+    ("connections", "WebSockets, each of one user and at most one device."),
+    ("users", "Users and their devices, across all connections."),
+    ("account", "The caller: identity, tickets, log-in and log-out."),
+    ("administration", "Revocations and statistics, for administrators."),
 ];
 
-/// The document before its routes.
-pub(super) fn begin() -> OpenApi {
+/// Returns the document without routes.
+pub(super) fn base() -> OpenApi {
     let mut info = Info::new("rejoin", env!("CARGO_PKG_VERSION"));
     info.description = Some(ABOUT.to_owned());
     let mut schemas = vec![(ProblemBody::name().into_owned(), ProblemBody::schema())];
     ProblemBody::schemas(&mut schemas);
+
     let mut components = Components::new();
     components.schemas.extend(schemas);
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -57,12 +58,14 @@ fn tag((name, description): (&str, &str)) -> Tag {
     TagBuilder::new().name(name).description(Some(description)).build()
 }
 
-/// The document with its routes, and with what each of them may answer besides.
+/// Adds to each route the parts and responses that routes share.
 pub(super) fn finish(document: OpenApi, base: &str) -> Value {
     let mut document = serde_json::to_value(document).expect("a document is JSON");
     document["servers"] = json!([{ "url": format!("{base}api/v1") }]);
-    let reference = json!({ "url": format!("{base}api/docs"), "description": "To be read" });
+    let reference =
+        json!({ "url": format!("{base}api/docs"), "description": "The reference for people" });
     document["externalDocs"] = reference;
+
     let paths = document["paths"].as_object_mut().expect("a document has paths");
     for item in paths.values_mut() {
         let methods = item.as_object_mut().expect("a path has methods");
@@ -73,26 +76,29 @@ pub(super) fn finish(document: OpenApi, base: &str) -> Value {
     document
 }
 
-/// Adds what follows from a route's parts.
+/// Completes a route: its id, the parameter for keys, and the shared responses.
 fn complete(method: &str, operation: &mut Value) {
     let summary = operation["summary"].as_str().unwrap_or_default().to_lowercase();
     let words: Vec<String> = summary
         .split_whitespace()
         .map(|word| word.chars().filter(char::is_ascii_alphanumeric).collect())
         .collect();
+    // From the summary: two routes with the same summary fail a test.
     operation["operationId"] = words.join("_").into();
+
     let needs_token = operation["security"].is_null();
     let has_body = !operation["requestBody"].is_null();
-    // Logging in and out may be repeated anyway; a ticket stands for one request.
+    // Log-in and log-out are idempotent, and each ticket is for one request.
     let takes_key = method == "post" && operation["tags"][0] != "account";
     if takes_key {
         add_key(operation);
     }
+
     let has_input = has_body || operation["parameters"].is_array();
     let responses = operation["responses"].as_object_mut().expect("a route has answers");
     let standard = [
-        (has_input, "400", "`malformed_json`, `missing_field` or `invalid_field`, and where."),
-        (needs_token, "401", "There is no token, or it is not good."),
+        (has_input, "400", "`malformed_json`, `missing_field` or `invalid_field`, with the field."),
+        (needs_token, "401", "The token is missing or not valid."),
         (needs_token, "403", "`forbidden`: the token does not allow this."),
         (has_body, "413", "The body is too long."),
         (has_body, "415", "The body is not `application/json`."),
@@ -104,12 +110,14 @@ fn complete(method: &str, operation: &mut Value) {
         (takes_key, "429", "`rate_limited`: too many idempotency keys."),
         (true, "503", "`keys_unavailable` or `overloaded`: try again later."),
     ];
+    // A description of the route itself is kept.
     for (_, status, description) in standard.into_iter().filter(|(applies, ..)| *applies) {
         let answer = responses.entry(status).or_insert_with(|| json!({}));
         if answer["description"].is_null() {
             answer["description"] = description.into();
         }
     }
+
     for (status, answer) in responses {
         if status.as_str() >= "400" {
             describe_problem(status, answer);
@@ -121,14 +129,13 @@ fn add_key(operation: &mut Value) {
     let parameters = operation
         .as_object_mut()
         .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
-    let schema = json!({
-        "type": "string",
-        "pattern": format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$", max = limits::MAX_KEY_BYTES),
-    });
+    let max = limits::MAX_KEY_BYTES;
+    let pattern = format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$");
+    let schema = json!({ "type": "string", "pattern": pattern });
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Makes a retry within five minutes harmless: any text, new for each request.",
+        "description": "Any text, new for each request. A retry gets the same response.",
         "required": false,
         "schema": schema,
     });
@@ -140,21 +147,25 @@ fn add_key(operation: &mut Value) {
 fn describe_problem(status: &str, answer: &mut Value) {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     answer["content"] = json!({ PROBLEM_JSON: { "schema": schema } });
-    let header = |name: &str, description: &str, schema: Value| json!({ name: { "description": description, "schema": schema } });
     match status {
         "401" => {
             let text = json!({ "type": "string" });
-            answer["headers"] = header("WWW-Authenticate", "`Bearer`.", text);
+            answer["headers"] = header("WWW-Authenticate", "`Bearer`.", &text);
         }
         "429" | "503" => {
             let seconds = json!({ "type": "integer", "minimum": 0 });
-            answer["headers"] = header("Retry-After", "When to try again, in seconds.", seconds);
+            answer["headers"] =
+                header("Retry-After", "The time to wait before a retry, in seconds.", &seconds);
         }
         _ => {}
     }
 }
 
-/// What the codes of errors mean, for the reference.
+fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ name: { "description": description, "schema": schema } })
+}
+
+/// Returns each error code, its meaning, and whether a retry may succeed.
 pub(super) fn codes() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
     ERROR_CODES.iter().map(|row| (row.code, row.description, row.retryable))
 }

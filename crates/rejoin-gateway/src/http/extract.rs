@@ -1,4 +1,4 @@
-//! What handlers take from a request, with problems that name the field.
+//! Extractors of paths, queries and bodies, with problems that name the field.
 
 use std::{error::Error, ops::RangeInclusive, sync::Arc};
 
@@ -11,101 +11,23 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use rejoin_core::{Authority, Identity};
-use rejoin_protocol::{ErrorCode, UserId, message::ErrorBody};
+use rejoin_core::Authority;
+use rejoin_protocol::ErrorCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{
-    accept::Stopping,
-    gateway::Shared,
-    http::{Problem, identify},
-    token::{TokenError, Verifier},
-};
+use crate::{accept::Stopping, credentials::Caller, problem::Problem, state::Shared};
 
-/// Who sends the request.
-///
-/// Stands before all else that a handler takes: whoever is nobody hears nothing but that.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(super) identity: Arc<Identity>,
-    /// Says later whether the identity is still valid.
-    verifier: Verifier,
-}
-
-/// What the path names.
+/// The parameters in the path.
 pub(super) struct InPath<T>(pub(super) T);
 
-/// What stands after the `?`.
+/// The parameters in the query.
 pub(super) struct InQuery<T>(pub(super) T);
 
 /// A body of JSON.
 pub(super) struct Json<T>(pub(super) T);
 
-/// A body of JSON that may be left out.
+/// An optional body of JSON.
 pub(super) struct OptionalJson<T>(pub(super) T);
-
-impl Caller {
-    pub(crate) fn new(shared: &Shared, identity: Identity) -> Self {
-        let verifier = shared.config.verifier.clone();
-        Self { identity: identity.into(), verifier }
-    }
-
-    pub(super) fn is_admin(&self) -> bool {
-        self.identity.caps.admin
-    }
-
-    /// Whether it is an administrator.
-    ///
-    /// # Errors
-    /// `forbidden`.
-    pub(super) fn check_admin(&self) -> Result<(), Problem> {
-        if self.is_admin() {
-            return Ok(());
-        }
-        Err(Problem::new(ErrorCode::Forbidden, "only an administrator may do this"))
-    }
-
-    /// Whether it is this user, or an administrator.
-    ///
-    /// # Errors
-    /// `forbidden`, whether or not there is such a user.
-    pub(super) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
-        if self.is_admin() || self.identity.user == *user {
-            return Ok(());
-        }
-        let detail = "only an administrator may do this with another user";
-        Err(Problem::new(ErrorCode::Forbidden, detail))
-    }
-}
-
-impl Authority for Caller {
-    fn identity(&self) -> Arc<Identity> {
-        Arc::clone(&self.identity)
-    }
-
-    fn check_at(&self, now_ms: u64) -> Result<(), ErrorBody> {
-        let Self { identity, verifier } = self;
-        let refused = |error: TokenError| ErrorBody::new(error.codes().0, error.to_string());
-        verifier.recheck_at(identity, now_ms).map_err(refused)
-    }
-}
-
-impl FromRequestParts<Arc<Shared>> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        shared: &Arc<Shared>,
-    ) -> Result<Self, Self::Rejection> {
-        // Verified once, whoever asks first.
-        if let Some(caller) = parts.extensions.get::<Self>() {
-            return Ok(caller.clone());
-        }
-        let caller = Self::new(shared, identify(shared, parts).await?);
-        parts.extensions.insert(caller.clone());
-        Ok(caller)
-    }
-}
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
     type Rejection = Problem;
@@ -120,6 +42,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
 }
 
 fn invalid_path(error: &PathRejection) -> Problem {
+    // The library's text names neither the parameter nor the rule.
     let detail = match error {
         PathRejection::FailedToDeserializePathParams(error) => match error.kind() {
             ErrorKind::DeserializeError { key, message, .. } => format!("`{key}`: {message}"),
@@ -159,12 +82,14 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let type_is_right = check_content_type(request.headers());
+        let content_type = check_content_type(request.headers());
         let body = body(request, shared).await?;
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        type_is_right?;
+
+        // A request without a body needs no content type.
+        content_type?;
         if body.trim_ascii() == b"null" {
             return Ok(Self(T::default()));
         }
@@ -172,24 +97,28 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
     }
 }
 
-/// Reads the whole body, if it is not too long.
+/// Reads the whole body, up to the limit.
 ///
-/// A body may take its time. The caller's token is checked again when it is there: what comes
-/// next is the effect.
+/// Then checks the caller again: the token may have been revoked while the body arrived, and the
+/// effect of the request comes next.
 pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
+    // Present if a handler or a middleware has extracted it; `POST /login` has no caller.
     let caller = request.extensions().get::<Caller>().cloned();
+    // Bounded by `DefaultBodyLimit` of the router.
     let body = Bytes::from_request(request, shared).await;
-    let body = body.map_err(|error| too_long_or_broken(&error))?;
+    let body = body.map_err(|error| invalid_body(&error))?;
+
     if let Some(caller) = caller {
         caller.check()?;
     }
     Ok(body)
 }
 
-fn too_long_or_broken(error: &BytesRejection) -> Problem {
+fn invalid_body(error: &BytesRejection) -> Problem {
     if is_caused_by::<Stopping>(error) {
         return Problem::new(ErrorCode::Overloaded, &Stopping.to_string());
     }
+
     let status = error.status();
     let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
         "the body is longer than `limits.max_message_bytes` allows".to_owned()
@@ -205,6 +134,7 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // A form of another site cannot send this type without a preflight (CSRF).
     let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -215,45 +145,48 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    // Serde would take an array's elements for fields.
+    // Serde would accept an array, with its elements as the fields.
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(Problem::new(ErrorCode::MalformedJson, "the body must be a JSON object"));
     }
+
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        refused(error.inner(), if path == "." { "" } else { &path })
+        invalid_json(error.inner(), if path == "." { "" } else { &path })
     })?;
-    deserializer.end().map_err(|error| refused(&error, ""))?;
+    // Rejects trailing text after the object.
+    deserializer.end().map_err(|error| invalid_json(&error, ""))?;
     Ok(value)
 }
 
-/// What is wrong, and where: a field by its name, what is no JSON by its line and column.
-fn refused(error: &serde_json::Error, path: &str) -> Problem {
+/// Returns the problem of a body. Names the field, or the line and column of a syntax error.
+fn invalid_json(error: &serde_json::Error, path: &str) -> Problem {
     if error.classify() != serde_json::error::Category::Data {
         return Problem::new(ErrorCode::MalformedJson, &error.to_string());
     }
-    let sentence = error.to_string();
-    let sentence = sentence.split(" at line ").next().unwrap_or(&sentence);
-    let code = if sentence.starts_with("missing field") {
+
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    let code = if message.starts_with("missing field") {
         ErrorCode::MissingField
     } else {
         ErrorCode::InvalidField
     };
-    let detail =
-        if path.is_empty() { sentence.to_owned() } else { format!("`{path}`: {sentence}") };
+    let detail = if path.is_empty() { message.to_owned() } else { format!("`{path}`: {message}") };
     Problem::new(code, &detail)
 }
 
-/// A whole number, also one that is written with a fraction of zero (JSON Schema, `integer`).
+/// Deserializes a whole number in a range. Accepts `1.0`, as `integer` of JSON Schema does.
 pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
     allowed: RangeInclusive<u32>,
 ) -> Result<u32, D::Error> {
     let number = f64::deserialize(deserializer).ok();
     let number = number.filter(|number| number.fract() == 0.0);
+    // Through `i64`, which has all whole numbers of the range exactly.
     let whole = number.and_then(|number| {
-        #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 stops at the ends")]
+        #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
         let number = number as i64;
         u32::try_from(number).ok()
     });
@@ -263,7 +196,7 @@ pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// A number from 1 to 1000 of things on one page.
+/// The maximum number of items on one page: 1 to 1000, by default 100.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit(pub(super) usize);
 
@@ -280,7 +213,7 @@ impl Default for Limit {
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // `parse` takes a leading `+`, too.
+        // `parse` alone would accept a leading `+`.
         let number = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
         number.filter(|number| (1..=Self::MAX).contains(number)).map(Self).ok_or_else(|| {
             serde::de::Error::custom(format!("must be a number from 1 to {}", Self::MAX))
@@ -292,7 +225,7 @@ impl utoipa::PartialSchema for Limit {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         utoipa::openapi::schema::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::Integer)
-            .description(Some("How many items a page has at most."))
+            .description(Some("The maximum number of items on the page."))
             .minimum(Some(1))
             .maximum(Some(Self::MAX))
             .default(Some(Self::default().0.into()))

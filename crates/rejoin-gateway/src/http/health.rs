@@ -1,4 +1,4 @@
-//! How the server is: alive, ready, and in numbers.
+//! Health checks and metrics.
 
 use std::sync::Arc;
 
@@ -10,13 +10,10 @@ use axum::{
 use rejoin_core::{Caps, Identity, Session};
 use rejoin_protocol::{SessionKind, SessionStatus, UserId};
 
-use crate::{
-    gateway::Shared,
-    http::{Problem, extract::Caller},
-};
+use crate::{credentials::Caller, problem::Problem, state::Shared};
 
-/// What Prometheus is told.
-const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of OpenMetrics text, the format that the library writes.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const STATUSES: [(SessionStatus, &str); 4] = [
     (SessionStatus::Active, "active"),
@@ -25,21 +22,22 @@ const STATUSES: [(SessionStatus, &str); 4] = [
     (SessionStatus::Error, "error"),
 ];
 
-/// `GET /healthz`: the process answers.
-pub(super) async fn alive() -> impl IntoResponse {
+/// Serves `GET /healthz`: the process is alive.
+pub(super) async fn healthz() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "ok\n")
 }
 
-/// `GET /readyz`: new connections are welcome.
-pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+/// Serves `GET /readyz`: the server accepts connections.
+pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
+    // Fails before the listener closes, so that a load balancer loses no request.
     if shared.readiness.has_ended() || shared.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "stopping\n").into_response();
     }
     (headers, "ready\n").into_response()
 }
 
-/// `GET /metrics`: for administrators, unless the configuration opens it.
+/// Serves `GET /metrics`, for administrators unless `public_metrics` is set.
 pub(super) async fn metrics(
     State(shared): State<Arc<Shared>>,
     caller: Result<Caller, Problem>,
@@ -47,16 +45,19 @@ pub(super) async fn metrics(
     if !shared.config.public_metrics {
         caller?.check_admin()?;
     }
+
     count_sessions(&shared);
-    let headers = [(header::CONTENT_TYPE, METRICS_TEXT), (header::CACHE_CONTROL, "no-store")];
+    let headers = [(header::CONTENT_TYPE, OPEN_METRICS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, shared.hub.metrics().text()).into_response())
 }
 
-/// Sets the gauge of sessions: they change their status too often to count each time.
+/// Sets the gauge of sessions by status. Sessions change their status too often to count each
+/// change.
 fn count_sessions(shared: &Shared) {
     let reader = UserId::new("metrics").expect("a valid user id");
     let sessions = shared.hub.sessions(&Identity::new(reader, Caps::admin()));
     let infos: Vec<_> = sessions.iter().map(Session::info).collect();
+
     for (status, name) in STATUSES {
         let matches = |kind, status_of| kind == SessionKind::Terminal && status_of == status;
         let count = infos.iter().filter(|info| matches(info.kind, info.status)).count();

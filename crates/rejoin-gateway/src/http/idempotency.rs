@@ -1,50 +1,31 @@
-//! Requests that may be repeated: done once, and answered alike each time.
+//! Idempotency keys: a repeated request is executed once and gets the same response.
 //!
-//! As in draft-ietf-httpapi-idempotency-key-header. What failed in a way that may pass (429, 5xx)
-//! is not remembered: its retry is tried.
+//! As in draft-ietf-httpapi-idempotency-key-header. A response that may change (429, 5xx) is not
+//! cached: its retry is executed.
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::{
-    body::{Body, Bytes, to_bytes},
+    body::Body,
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use rejoin_core::Recent;
 use rejoin_protocol::{ErrorCode, RequestKey};
 
 use crate::{
-    gateway::Shared,
-    http::{
-        Problem,
-        extract::{Caller, body},
-    },
+    credentials::Caller, http::extract::body, problem::Problem, response_cache::CachedResponse,
+    state::Shared,
 };
 
-/// What carries the key.
+/// The request header with the key.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Says that an answer was given before.
+/// The response header that marks a cached response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Longest answer that is remembered, in bytes; no answer to a POST comes near.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Answers by the hash of the path, whose length is the client's choice, and the key.
-pub(crate) type Answers = Recent<([u8; 32], RequestKey), Done>;
-
-/// A request that was done, and its answer.
-#[derive(Debug)]
-pub(crate) struct Done {
-    /// The hash of the body and the caller's rights: others make another request.
-    request: [u8; 32],
-    status: StatusCode,
-    headers: HeaderMap,
-    answer: Bytes,
-}
-
-/// Does a POST with a key once.
+/// Executes a POST with a key once. Middleware.
 pub(super) async fn once(
     State(shared): State<Arc<Shared>>,
     request: Request,
@@ -53,13 +34,13 @@ pub(super) async fn once(
     let Some(key) = request.headers().get(KEY).filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };
-    match read_key(key) {
-        Ok(key) => answer(shared, key, request, next).await.unwrap_or_else(|error| error),
+    match parse_key(key) {
+        Ok(key) => execute_once(shared, key, request, next).await.unwrap_or_else(|error| error),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn answer(
+async fn execute_once(
     shared: Arc<Shared>,
     key: RequestKey,
     request: Request,
@@ -68,73 +49,47 @@ async fn answer(
     let (mut parts, rest) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &shared).await;
     let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
+    // The query is not part of it: no POST of the API has one.
     let path = hash(&[parts.uri.path().as_bytes()]);
     let head = parts.clone();
     let bytes = body(Request::from_parts(parts, rest), &shared).await;
     let bytes = bytes.map_err(IntoResponse::into_response)?;
-    // An answer is for those who could have caused it.
+
+    // The rights are part of the request: a token with fewer rights must not read a response
+    // that it could not have caused.
     let rights = serde_json::to_vec(&(&identity.caps, &identity.device));
     let request = hash(&[&rights.expect("rights have text keys"), &bytes]);
-    let cell = shared.answers.result(&identity.user, (path, key.clone())).map_err(|error| {
+    // One cell per key: concurrent retries wait for the first request.
+    let cell = shared.responses.result(&identity.user, (path, key.clone())).map_err(|error| {
         shared.hub.metrics().rate_limited("keys");
         Problem::new(ErrorCode::RateLimited, &error.to_string()).into_response()
     })?;
     let is_repeated = cell.initialized();
-    // In a task of its own: who goes away and comes back finds it done, not half done.
-    let answers = Arc::clone(&shared);
+
+    // In a task of its own: if the client disconnects, the request completes, and the retry gets
+    // its response.
+    let cache = Arc::clone(&shared);
     let task = async move {
-        let done = async || {
+        let execute = async || {
             let again = Request::from_parts(head, Body::from(bytes));
-            let done = remember(request, next.run(again).await).await?;
-            answers.answers.charge(&identity.user, (path, key), done.bytes());
-            Ok(done)
+            let cached = CachedResponse::read(request, next.run(again).await).await?;
+            // The bytes count towards the user's share, which bounds the memory of the cache.
+            cache.responses.charge(&identity.user, (path, key), cached.bytes());
+            Ok(cached)
         };
-        cell.get_or_try_init(done).await.map(|done| done.response(request))
+        cell.get_or_try_init(execute).await.map(|cached| cached.response(request))
     };
     let response = shared.hub.shutdown().spawn(task).await;
     let mut response =
         response.map_err(|_| Problem::from(ErrorCode::Internal).into_response())??;
+
     if is_repeated && response.status() != StatusCode::UNPROCESSABLE_ENTITY {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
 
-/// Keeps an answer; one that may be another the next time is handed back.
-async fn remember(request: [u8; 32], response: Response) -> Result<Done, Response> {
-    let status = response.status();
-    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        return Err(response);
-    }
-    let (parts, answer) = response.into_parts();
-    let answer = to_bytes(answer, MAX_ANSWER_BYTES).await;
-    let answer = answer.map_err(|_| Problem::from(ErrorCode::Internal).into_response())?;
-    Ok(Done { request, status, headers: parts.headers, answer })
-}
-
-impl Done {
-    /// Bytes that it takes.
-    fn bytes(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
-        headers + self.answer.len()
-    }
-
-    /// The answer for this request.
-    fn response(&self, request: [u8; 32]) -> Response {
-        if self.request != request {
-            let detail = "the key was used with another body or by a token with other rights; a \
-                          new request needs a new key";
-            return Problem::new(ErrorCode::KeyReused, detail).into_response();
-        }
-        let mut response = Response::new(Body::from(self.answer.clone()));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers.clone();
-        response
-    }
-}
-
-/// SHA-256 of these parts, each behind its length.
+/// Returns the SHA-256 hash of these parts, each preceded by its length.
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -144,8 +99,8 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// The key, as a structured field has it (`"key"`), or as it is.
-fn read_key(value: &HeaderValue) -> Result<RequestKey, Problem> {
+/// Parses a key: a structured field (`"key"`), or the bare text.
+fn parse_key(value: &HeaderValue) -> Result<RequestKey, Problem> {
     let key = value.to_str().ok().and_then(|text| {
         let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let key = inner.unwrap_or(text);
@@ -153,8 +108,8 @@ fn read_key(value: &HeaderValue) -> Result<RequestKey, Problem> {
         RequestKey::new(key).ok().filter(|_| is_plain)
     });
     key.ok_or_else(|| {
-        let detail = "`Idempotency-Key` must be 1 to 128 visible ASCII characters, no `\"` among \
-                      them; the whole may stand in `\"`";
+        let detail = "`Idempotency-Key` must be 1 to 128 visible ASCII characters without `\"`; \
+                      the whole key may be in double quotes";
         Problem::new(ErrorCode::InvalidField, detail)
     })
 }

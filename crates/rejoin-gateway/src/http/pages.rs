@@ -1,4 +1,4 @@
-//! Pages: files that an embedding program brings, with the headers that they need.
+//! Pages: files of an embedding program, with security and cache headers.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,52 +9,54 @@ use axum::{
 };
 use rejoin_protocol::ErrorCode;
 
-use crate::http::Problem;
+use crate::problem::Problem;
 
-/// Only what this server serves runs in its pages; xterm.js writes its own style elements.
+/// Allows the server's own files only. xterm.js creates style elements, hence `unsafe-inline`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; connect-src 'self' ws: wss:; frame-ancestors 'none'; \
      base-uri 'self'; form-action 'self'";
-/// What stands in the pages for the path below which they are served.
+/// The placeholder for the base path in `index.html`.
 const BASE: &str = "<base href=\"/\" />";
-/// What `/` shows, and each address that the pages themselves make sense of.
+/// The page of `/`, and of each URL that the pages route themselves.
 const INDEX: &str = "index.html";
-/// Where the files are whose names have their hashes.
+/// The folder of files whose names contain a hash of their content.
 const ASSETS: &str = "assets/";
-/// Compressed forms, the smallest first: the content coding, and the end of the file's name.
-const FORMS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
+/// The compressed variants, the smallest first: the content coding, and the file extension.
+const VARIANTS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
 /// A file of the pages.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Its bytes.
+    /// The bytes.
     pub content: Cow<'static, [u8]>,
-    /// Its media type.
+    /// The media type.
     pub content_type: String,
-    /// A tag of its content, such as a hash: visible ASCII without `"`. Another content must have
-    /// another tag.
+    /// A tag that differs for different content, such as a hash: visible ASCII without `"`.
     pub tag: String,
 }
 
-/// Finds a page by its path without the leading slash; `index.html` is what `/` shows.
+/// Finds a page by its path without the leading slash. `index.html` is the page of `/`.
 ///
-/// In `index.html`, `<base href="/" />` is replaced by the path below which the server serves.
-/// Files below `assets/` must have a hash of their content in their name: they are cached for ever.
-/// Beside such a file `PATH`, `PATH.br` and `PATH.gz` may be the same file compressed; they are
-/// served in its place to clients that accept that.
+/// Called on the async runtime, so it must not block.
+///
+/// In `index.html`, `<base href="/" />` is replaced by the base path of the server. The names of
+/// files below `assets/` must contain a hash of their content, because browsers cache them forever.
+/// For such a file, `PATH.br` and `PATH.gz` may be compressed variants, which are served to clients
+/// that accept them.
 pub type FindPage = fn(&str) -> Option<Page>;
 
+/// The pages of an embedding program.
 #[derive(Clone, Copy)]
 pub(crate) struct Pages(pub(crate) FindPage);
 
 impl Pages {
-    /// Serves a path below the base.
+    /// Serves a path below the base path.
     pub(super) fn serve(
         self,
         base: &str,
         method: &Method,
         path: &str,
-        asked: &HeaderMap,
+        request: &HeaderMap,
     ) -> Response {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Problem::from(ErrorCode::NotFound).into_response();
@@ -64,16 +66,20 @@ impl Pages {
             path => path,
         };
         let Self(find) = self;
-        // A browser that is sent to an address within the pages finds the pages.
+
+        // The pages route their own URLs, so a browser that opens one gets the index.
         let (path, page) = match find(path) {
             Some(page) => (path, Some(page)),
-            None if is_address(path, asked) => (INDEX, find(INDEX)),
+            None if is_navigation(path, request) => (INDEX, find(INDEX)),
             None => (path, None),
         };
+
         match page {
-            Some(page) if path == INDEX => answer(based(page, base), "no-cache", None, asked),
-            Some(page) if path.starts_with(ASSETS) => self.asset(path, page, asked),
-            Some(page) => answer(page, "no-cache", None, asked),
+            Some(page) if path == INDEX => {
+                respond(with_base(page, base), "no-cache", None, request)
+            }
+            Some(page) if path.starts_with(ASSETS) => self.asset(path, page, request),
+            Some(page) => respond(page, "no-cache", None, request),
             None => {
                 let text = if path == INDEX {
                     "This program was built without its pages; build it with `cargo xtask run`.\n"
@@ -85,33 +91,35 @@ impl Pages {
         }
     }
 
-    /// Serves a file whose name has its hash, in the smallest form that the client accepts.
-    fn asset(self, path: &str, page: Page, asked: &HeaderMap) -> Response {
+    /// Serves a file whose name contains a hash, as the smallest variant that the client accepts.
+    fn asset(self, path: &str, page: Page, request: &HeaderMap) -> Response {
         let Self(find) = self;
-        let compressed = FORMS.into_iter().find_map(|(coding, ending)| {
-            let form = find(&format!("{path}.{ending}")).filter(|_| accepts(asked, coding))?;
-            Some((coding, Page { content_type: page.content_type.clone(), ..form }))
+        let compressed = VARIANTS.into_iter().find_map(|(coding, extension)| {
+            let variant =
+                find(&format!("{path}.{extension}")).filter(|_| accepts(request, coding))?;
+            Some((coding, Page { content_type: page.content_type.clone(), ..variant }))
         });
         let (coding, page) = match compressed {
-            Some((coding, form)) => (Some(coding), form),
+            Some((coding, variant)) => (Some(coding), variant),
             None => (None, page),
         };
-        let mut response = answer(page, "public, max-age=31536000, immutable", coding, asked);
+
+        let mut response = respond(page, "public, max-age=31536000, immutable", coding, request);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
 }
 
-/// A page with its headers, or 304 if the client has it.
-fn answer(
+/// Returns a page with its headers, or 304 if the client has it.
+fn respond(
     page: Page,
     cache: &'static str,
     coding: Option<&'static str>,
-    asked: &HeaderMap,
+    request: &HeaderMap,
 ) -> Response {
     let Page { content, content_type, tag } = page;
     let tag = format!("\"{tag}\"");
-    let is_known = is_known(asked, &tag);
+    let is_known = is_known(request, &tag);
     let content_type = HeaderValue::from_str(&content_type);
     let headers = [
         (header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("text/plain"))),
@@ -120,6 +128,8 @@ fn answer(
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
+
+    // A 304 repeats the headers: browsers update the stored policy from it.
     let mut response = if is_known {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
@@ -135,9 +145,9 @@ fn answer(
     response
 }
 
-/// Whether the client has the content with this tag (RFC 9110 §13.1.2).
-fn is_known(asked: &HeaderMap, tag: &str) -> bool {
-    let lists = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+/// Returns `true` if the client has the content with this tag (RFC 9110 §13.1.2).
+fn is_known(request: &HeaderMap, tag: &str) -> bool {
+    let lists = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(','));
     tags.any(|known| {
         let known = known.trim();
@@ -145,9 +155,10 @@ fn is_known(asked: &HeaderMap, tag: &str) -> bool {
     })
 }
 
-/// Whether a client takes a content coding (RFC 9110 §12.5.3).
-fn accepts(asked: &HeaderMap, coding: &str) -> bool {
-    let lists = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
+/// Returns `true` if the client accepts a content coding (RFC 9110 §12.5.3).
+fn accepts(request: &HeaderMap, coding: &str) -> bool {
+    let lists =
+        request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
     let items = lists.flat_map(|list| list.split(',')).map(|item| {
         let (name, weight) = item.split_once(';').unwrap_or((item, ""));
         let weight = weight.trim().strip_prefix("q=").map(|weight| weight.parse() == Ok(0.0_f32));
@@ -158,18 +169,18 @@ fn accepts(asked: &HeaderMap, coding: &str) -> bool {
     of(coding).or_else(|| of("*")).is_some_and(|(_, accepted)| *accepted)
 }
 
-/// Whether somebody asks for a page by an address, and not for a file by its name.
-fn is_address(path: &str, asked: &HeaderMap) -> bool {
-    let accepts = asked.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+/// Returns `true` if a browser opens a URL of the pages, not a file.
+fn is_navigation(path: &str, request: &HeaderMap) -> bool {
+    let accepts = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
     !is_file && accepts.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// The page with the base that it is served under.
-fn based(page: Page, base: &str) -> Page {
+/// Returns the page with the server's base path.
+fn with_base(page: Page, base: &str) -> Page {
     match str::from_utf8(&page.content) {
         Ok(text) if base != "/" => {
-            // A base path has no character that means anything to HTML.
+            // A base path has no characters with a meaning in HTML.
             let text = text.replacen(BASE, &format!("<base href=\"{base}\" />"), 1);
             let content = Cow::Owned(text.into_bytes());
             Page { content, tag: format!("{}{base}", page.tag), ..page }
@@ -189,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_coding_is_accepted_as_the_weights_say() {
+    fn a_content_coding_is_accepted_by_its_weight() {
         let cases = [
             ("gzip, deflate, br, zstd", true, true),
             ("gzip", false, true),
@@ -202,10 +213,12 @@ mod tests {
             ("xgzip, brotli", false, false),
             ("", false, false),
         ];
+
         for (list, br, gzip) in cases {
             let value = HeaderValue::from_static(list);
-            let asked = [(header::ACCEPT_ENCODING, value)].into_iter().collect();
-            assert_eq!((accepts(&asked, "br"), accepts(&asked, "gzip")), (br, gzip), "{list}");
+            let request = [(header::ACCEPT_ENCODING, value)].into_iter().collect();
+            let accepted = (accepts(&request, "br"), accepts(&request, "gzip"));
+            assert_eq!(accepted, (br, gzip), "{list}");
         }
         assert!(!accepts(&HeaderMap::new(), "gzip"));
     }

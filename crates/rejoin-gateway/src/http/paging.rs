@@ -1,6 +1,6 @@
-//! Lists in pages: each begins after what the page before ended with.
+//! Lists in pages. Each page starts after the last item of the page before.
 
-/// The first items of a list, and what the next page is asked for with, if there is one.
+/// Returns the first `limit` items, and the cursor of the next page if there is one.
 pub(super) fn page<T, C>(
     items: impl IntoIterator<Item = T>,
     limit: usize,
@@ -8,6 +8,7 @@ pub(super) fn page<T, C>(
 ) -> (Vec<T>, Option<C>) {
     let mut items = items.into_iter();
     let page: Vec<T> = items.by_ref().take(limit).collect();
+    // A further item decides: a full last page has no next one.
     let next = items.next().and_then(|_| page.last().map(cursor));
     (page, next)
 }
@@ -15,7 +16,7 @@ pub(super) fn page<T, C>(
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_page_says_where_the_next_begins_if_there_is_one() {
+    fn only_a_page_with_a_next_one_has_a_cursor() {
         let page = |count, limit| super::page(0..count, limit, |item| *item);
         assert_eq!(page(0, 2), (vec![], None));
         assert_eq!(page(2, 2), (vec![0, 1], None));

@@ -1,4 +1,4 @@
-//! The reference to be read: a page without scripts, made of the OpenAPI document.
+//! The API reference for people: a page without scripts, from the OpenAPI document.
 
 mod schema;
 
@@ -16,16 +16,17 @@ use crate::http::{document::codes, reference::schema::Schemas};
 
 const STYLE: &str = include_str!("reference.css");
 
-/// The page, ready to be sent.
+/// The reference page with its policy.
 #[derive(Clone, Debug)]
 pub(super) struct Reference {
     html: Arc<str>,
     policy: Arc<str>,
 }
 
-/// Writes the page.
+/// Returns the page for a document.
 pub(super) fn page(document: &Value) -> Reference {
     let hash = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    // The hash allows exactly this style element. Scripts are not allowed at all.
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
@@ -46,7 +47,7 @@ impl IntoResponse for Reference {
     }
 }
 
-/// An operation with the path and the method that it stands under.
+/// An operation with its path and method.
 struct Route<'a> {
     path: &'a str,
     method: &'a str,
@@ -68,6 +69,7 @@ fn html(document: &Value) -> String {
     let info = &document["info"];
     let (title, version) = (text(&info["title"]), text(&info["version"]));
     let (mut nav, mut body) = (String::new(), String::new());
+    // In the order of the tags, which groups the routes by subject.
     for tag in document["tags"].as_array().into_iter().flatten() {
         let name = text(&tag["name"]);
         let _ = write!(nav, "<strong>{name}</strong>");
@@ -78,8 +80,10 @@ fn html(document: &Value) -> String {
             write_route(&mut body, &route, &schemas);
         }
     }
+
     let _ = write!(nav, "<strong>More</strong><a href=\"#codes\">Error codes</a>");
     write_codes(&mut body);
+
     let about = prose(&info["description"]);
     let server = text(&document["servers"][0]["url"]);
     format!(
@@ -87,18 +91,19 @@ fn html(document: &Value) -> String {
          API</title><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <style>{STYLE}</style></head><body><nav aria-label=\"Routes\"><strong>{title} \
          {version}</strong>{nav}</nav><main><h1>The HTTP API</h1>{about}<p>All paths are below \
-         <code>{server}</code>. For programs there is the <a href=\"v1/openapi.json\">OpenAPI \
-         document</a> that this page is made of.</p>{body}</main></body></html>"
+         <code>{server}</code>. Programs can use the <a href=\"v1/openapi.json\">OpenAPI \
+         document</a>, from which this page is generated.</p>{body}</main></body></html>"
     )
 }
 
-/// The routes of a tag: first those below a path of its name, each path's in the order of a life.
+/// Returns the routes of a tag: those below a path of its name first, then by path and method.
 fn routes<'a>(document: &'a Value, tag: &str) -> Vec<Route<'a>> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let routes = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flatten();
         methods.map(move |(method, operation)| Route { path, method, operation })
     });
+
     let mut routes: Vec<_> = routes.filter(|route| route.operation["tags"][0] == tag).collect();
     routes.sort_by_key(|route| {
         let begins = route.path.trim_start_matches('/').starts_with(tag);
@@ -120,6 +125,7 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
         escape(path),
         prose(&operation["description"]),
     );
+
     write_parameters(out, operation, schemas);
     for (media_type, content) in
         operation["requestBody"]["content"].as_object().into_iter().flatten()
@@ -127,7 +133,8 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
         let _ = write!(out, "<h4>Body <span class=\"kind\">{}</span></h4>", escape(media_type));
         out.push_str(&schemas.body(content));
     }
-    out.push_str("<h4>Answers</h4><table class=\"answers\">");
+
+    out.push_str("<h4>Responses</h4><table class=\"answers\">");
     for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
         let _ = write!(
             out,
@@ -170,8 +177,8 @@ fn write_parameters(out: &mut String, operation: &Value, schemas: &Schemas<'_>) 
 
 fn write_codes(out: &mut String) {
     out.push_str(
-        "<h2 id=\"codes\">Error codes</h2><p>The <code>code</code> of a problem. Some of them \
-         stand in WebSocket messages only.</p><table>",
+        "<h2 id=\"codes\">Error codes</h2><p>The <code>code</code> of a problem. Some \
+         codes occur in WebSocket messages only.</p><table>",
     );
     for (code, description, retryable) in codes() {
         let retry = if retryable { "<span class=\"kind\">may succeed later</span>" } else { "" };
@@ -189,13 +196,13 @@ fn text(value: &Value) -> String {
     escape(text_of(value))
 }
 
-/// Paragraphs.
+/// Returns text as paragraphs.
 fn prose(value: &Value) -> String {
     let paragraphs = text_of(value).split("\n\n").filter(|text| !text.trim().is_empty());
     paragraphs.map(|text| format!("<p>{}</p>", inline(text))).collect()
 }
 
-/// Text in which what stands between backticks is code.
+/// Returns text as HTML. Text in backticks becomes code.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {

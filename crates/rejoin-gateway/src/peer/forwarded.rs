@@ -1,4 +1,8 @@
-//! What proxies say: `Forwarded` (RFC 7239), and `X-Forwarded-For` with `X-Forwarded-Proto`.
+//! Parsers for `Forwarded` (RFC 7239), and for `X-Forwarded-For` with `X-Forwarded-Proto`.
+//!
+//! Written here because the crates `rfc7239` 0.1 and `trusted-proxies` 0.3 split at commas and
+//! semicolons within quoted strings. A client could then forge an entry through a quoted value
+//! that its proxy adds, such as `host="a, for=1.2.3.4"`.
 
 use std::{
     borrow::Cow,
@@ -7,64 +11,72 @@ use std::{
 
 use axum::http::{HeaderMap, header};
 
-/// What one proxy says of whoever it got a request from.
+/// One entry: the sender from which a proxy received the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hop {
-    /// Nothing if it is malformed, or hidden on purpose.
+    /// `None` if the entry is malformed or hides the address.
     pub(super) address: Option<IpAddr>,
-    /// Whether that one spoke TLS, if it is said.
+    /// `Some(true)` if the sender spoke TLS; `None` if the entry does not state it.
     pub(super) is_secure: Option<bool>,
 }
 
-/// The hops of `Forwarded`, the latest last.
-pub(super) fn hops(headers: &HeaderMap) -> Vec<Hop> {
+/// Returns the hops of `Forwarded`, the latest last.
+pub(super) fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let lines = headers.get_all(header::FORWARDED);
     let elements = lines.iter().flat_map(|line| match line.to_str() {
-        Ok(line) => pieces(line, b',').filter(|piece| *piece != Some("")).collect(),
+        Ok(line) => split_unquoted(line, b',').filter(|part| *part != Some("")).collect(),
         Err(_) => vec![None],
     });
+
     elements.map(|element| element.and_then(hop).unwrap_or_default()).collect()
 }
 
-/// The hops of `X-Forwarded-For`, the latest last.
-pub(super) fn x_hops(headers: &HeaderMap) -> Vec<Hop> {
+/// Returns the hops of `X-Forwarded-For`, the latest last.
+pub(super) fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let list = |name: &str| {
         let lines = headers.get_all(name).iter();
         let texts = lines.flat_map(|line| line.to_str().unwrap_or("unreadable").split(','));
         texts.map(str::trim).filter(|text| !text.is_empty()).collect::<Vec<_>>()
     };
+
     let addresses = list("x-forwarded-for");
     let schemes = list("x-forwarded-proto");
     let hop = |(index, text)| {
-        // As a rule only the outermost proxy says it, whatever the number of the others.
+        // Usually only one proxy sets the scheme, regardless of the number of addresses.
         let scheme =
             if schemes.len() == addresses.len() { schemes.get(index) } else { schemes.last() };
-        Hop { address: node(text), is_secure: scheme.map(|scheme| is_secure(scheme)) }
+        Hop { address: parse_node(text), is_secure: scheme.map(|scheme| is_secure(scheme)) }
     };
+
     addresses.iter().copied().enumerate().map(hop).collect()
 }
 
-/// `for=…;proto=…`.
+/// Parses one element, such as `for=192.0.2.1;proto=https`.
 fn hop(element: &str) -> Option<Hop> {
     let (mut node_text, mut scheme) = (None, None);
-    for pair in pieces(element, b';') {
+    for pair in split_unquoted(element, b';') {
         let (name, value) = pair?.split_once('=')?;
         let slot = match name.trim_end() {
             name if name.eq_ignore_ascii_case("for") => &mut node_text,
             name if name.eq_ignore_ascii_case("proto") => &mut scheme,
             _ => continue,
         };
+
+        // A parameter must occur once (RFC 7239 §4). Otherwise which one counts is ambiguous.
         if slot.replace(unquote(value.trim_start())?).is_some() {
             return None;
         }
     }
+
     let is_secure = scheme.map(|scheme| is_secure(&scheme));
-    Some(Hop { address: node(&node_text?), is_secure })
+    Some(Hop { address: parse_node(&node_text?), is_secure })
 }
 
-/// What stands between separators that are not within quotes, without the space around it; a
-/// piece whose quote stays open is nothing.
-fn pieces(text: &str, separator: u8) -> impl Iterator<Item = Option<&str>> {
+/// Splits at separators outside of quoted strings, and trims the parts.
+///
+/// A part whose quote is not closed is `None`. It ends with the text, so it cannot hide a header
+/// line that a proxy adds.
+fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = Option<&str>> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;
@@ -81,27 +93,28 @@ fn pieces(text: &str, separator: u8) -> impl Iterator<Item = Option<&str>> {
                 _ => {}
             }
         }
+
         Some((!is_quoted).then_some(text.trim()))
     })
 }
 
-/// A token, or what a quoted string says.
+/// Returns a token as it is, or the contents of a quoted string; `None` if it is malformed.
 fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let Some(quoted) = value.strip_prefix('"') else {
         return (!value.contains('"')).then_some(value.into());
     };
-    let (mut text, mut bytes) = (String::new(), quoted.chars());
+    let (mut text, mut chars) = (String::new(), quoted.chars());
     loop {
-        match bytes.next()? {
-            '"' => return bytes.as_str().is_empty().then_some(text.into()),
-            '\\' => text.push(bytes.next()?),
+        match chars.next()? {
+            '"' => return chars.as_str().is_empty().then_some(text.into()),
+            '\\' => text.push(chars.next()?),
             other => text.push(other),
         }
     }
 }
 
-/// An address, with or without a port and brackets.
-fn node(text: &str) -> Option<IpAddr> {
+/// Parses an address, with or without a port and brackets.
+fn parse_node(text: &str) -> Option<IpAddr> {
     let address = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (address, port) = bracketed.split_once(']')?;
@@ -113,10 +126,11 @@ fn node(text: &str) -> Option<IpAddr> {
             is_port(port).then_some(address.parse().ok()?)
         }),
     };
+
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// A number, or a name that hides it (RFC 7239 §6.2).
+/// Returns `true` if the text is a port number, or a name that hides it (RFC 7239 §6.2).
 fn is_port(text: &str) -> bool {
     let is_name =
         |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

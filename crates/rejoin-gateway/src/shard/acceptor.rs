@@ -1,4 +1,4 @@
-//! New sockets: the first shard accepts them and hands out those that others have room for.
+//! New sockets: the first shard accepts them and distributes them among the shards.
 
 use std::{io, mem, net::TcpListener as StdTcpListener, sync::Arc, time::Duration};
 
@@ -11,76 +11,88 @@ use crate::{
     accept::Accept,
     peer::Peer,
     shard::{
-        ShardHandle,
-        inbox::Command,
-        run::{LISTENER, Shard},
+        LISTENER, Shard,
+        inbox::{Command, ShardHandle},
     },
-    transport::prepare,
+    transport::set_options,
 };
 
-/// Connections that one shard takes before others get any, unless it is busy: threads that wake
-/// each other cost more than one that has time.
-const PACKED: usize = 1024;
-/// Sockets that are accepted in one pass.
-const TURN_SOCKETS: usize = 64;
-/// How long to wait when the process has no more file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The number of connections that one shard takes before the next one gets any, unless it is
+/// busy. A message between two threads that wake each other costs more than one within a thread.
+const PACKED_CONNECTIONS: usize = 1024;
+/// The maximum number of sockets that are accepted in one pass.
+const SOCKETS_PER_PASS: usize = 64;
+/// The pause after the process has run out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The listener of a gateway.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
     accept: Arc<Accept>,
-    /// Sockets may wait that were connected before the listener had its options.
+    /// Sockets may be queued that connected before the listener had its options, which they
+    /// therefore did not inherit.
     has_early: bool,
-    /// The alarm is set that goes on with accepting.
-    has_alarm: bool,
+    /// A timer is set that resumes accepting.
+    has_timer: bool,
 }
 
 impl Acceptor {
-    /// The slot of the acceptor's alarm: no connection has it.
-    pub(super) const ALARM: usize = u32::MAX as usize;
+    /// The slot of the acceptor's timer. No connection has it: slots start at 0.
+    pub(super) const TIMER_SLOT: usize = u32::MAX as usize;
 }
 
 impl Shard {
-    /// Begins to accept sockets.
+    /// Starts accepting sockets.
     pub(super) fn listen(&mut self, listener: StdTcpListener, accept: Arc<Accept>) {
-        // All shards read first requests with it.
+        // Shared with all shards: each of them reads first requests.
         let accept = Arc::clone(self.context.accept.get_or_init(|| accept));
-        prepare(&SockRef::from(&listener));
+        set_options(&SockRef::from(&listener));
         let mut listener = TcpListener::from_std(listener);
+
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut listener, LISTENER, Interest::READABLE) {
             return error!(%error, "cannot accept connections");
         }
-        self.acceptor = Some(Acceptor { listener, accept, has_early: true, has_alarm: false });
+
+        self.acceptor = Some(Acceptor { listener, accept, has_early: true, has_timer: false });
+
+        // Sockets that connected before the registration cause no event.
         self.accept();
     }
 
-    /// Accepts the sockets that wait, as far as its turn goes.
+    /// Accepts queued sockets, at most `SOCKETS_PER_PASS`.
     pub(super) fn accept(&mut self) {
         let Some(acceptor) = &self.acceptor else { return };
+
         let accept = Arc::clone(&acceptor.accept);
-        for _ in 0..TURN_SOCKETS {
+
+        for _ in 0..SOCKETS_PER_PASS {
             let Some(acceptor) = &mut self.acceptor else { return };
+
             match acceptor.listener.accept() {
                 Ok((socket, address)) => {
                     if acceptor.has_early {
-                        prepare(&SockRef::from(&socket));
+                        set_options(&SockRef::from(&socket));
                     }
+
                     let peer = Peer { address: address.ip(), is_secure: accept.is_tls() };
-                    let slot = accept.enter();
-                    let excess = accept.excess(self.load_of_all());
+                    let slot = accept.acquire_slot();
+                    let excess = accept.excess(self.total_load());
                     if excess > 0 {
-                        accept.make_room(excess);
+                        accept.evict_oldest(excess);
                     }
+
                     if accept.is_tls() {
                         accept.serve_tls(socket.into(), slot, peer);
                         continue;
                     }
-                    let shard = self.least_loaded();
+
+                    let shard = self.choose_shard();
+
+                    // Counted before the socket arrives there, or a burst would go to one shard.
                     shard.add_load();
-                    if shard.is(&self.handle) {
+                    if shard.is_same(&self.handle) {
                         self.open(socket, slot, peer);
                     } else {
                         shard.send(Command::Open(socket, slot, peer));
@@ -90,50 +102,59 @@ impl Shard {
                     acceptor.has_early = false;
                     return;
                 }
-                Err(error) if is_of_one_client(&error) => debug!(%error, "a client went away"),
+                Err(error) if is_client_error(&error) => {
+                    debug!(%error, "a client disconnected before it was accepted");
+                }
                 Err(error) => {
-                    warn!(%error, "cannot accept connections, trying again");
-                    accept.make_room(TURN_SOCKETS);
-                    return self.accept_later(PAUSE);
+                    warn!(%error, "cannot accept connections; trying again in 100 ms");
+
+                    // Most likely the process has no more file descriptors: these free some.
+                    accept.evict_oldest(SOCKETS_PER_PASS);
+                    return self.accept_later(ACCEPT_PAUSE);
                 }
             }
         }
-        // The poll reports a listener once, however many sockets wait.
+
+        // The poll is edge-triggered: it does not report the remaining sockets again.
         self.accept_later(Duration::ZERO);
     }
 
-    /// Goes on with accepting, after its alarm.
-    pub(super) fn accept_again(&mut self) {
+    /// Resumes accepting when the acceptor's timer fires.
+    pub(super) fn resume_accepting(&mut self) {
         if let Some(acceptor) = &mut self.acceptor {
-            acceptor.has_alarm = false;
+            acceptor.has_timer = false;
         }
         self.accept();
     }
 
     fn accept_later(&mut self, pause: Duration) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        if !mem::replace(&mut acceptor.has_alarm, true) {
+
+        if !mem::replace(&mut acceptor.has_timer, true) {
             let tick = self.timers.tick(Instant::now() + pause);
-            self.timers.insert(tick, Acceptor::ALARM);
+            self.timers.insert(tick, Acceptor::TIMER_SLOT);
         }
     }
 
-    /// Connections of all shards.
-    fn load_of_all(&self) -> usize {
+    /// Returns the number of connections of all shards.
+    fn total_load(&self) -> usize {
         let shards = self.context.shards.get().map_or(&[][..], Vec::as_slice);
         shards.iter().map(ShardHandle::load).sum()
     }
 
-    /// The shard that takes the next socket.
-    fn least_loaded(&self) -> ShardHandle {
+    /// Returns the shard for the next socket: the first one with room, else the least loaded.
+    fn choose_shard(&self) -> ShardHandle {
         let Some(shards) = self.context.shards.get() else { return self.handle.clone() };
-        let idle = shards.iter().find(|shard| shard.load() < PACKED && !shard.is_busy());
-        let chosen = idle.or_else(|| shards.iter().min_by_key(|shard| shard.load()));
+
+        let has_room = |shard: &&ShardHandle| shard.load() < PACKED_CONNECTIONS && !shard.is_busy();
+        let chosen = shards.iter().find(has_room);
+        let chosen = chosen.or_else(|| shards.iter().min_by_key(|shard| shard.load()));
         chosen.unwrap_or(&self.handle).clone()
     }
 }
 
-fn is_of_one_client(error: &io::Error) -> bool {
+/// Returns `true` if an error of `accept` concerns only one client, which has disconnected.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

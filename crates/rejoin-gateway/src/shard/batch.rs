@@ -1,92 +1,108 @@
-//! Frames laid one after another, so that many of them are one write.
+//! Frames joined in one buffer, so that many of them take one write.
 
 use bytes::Bytes;
-use rejoin_core::{Batch, Form, Frame, ReadLimit, Seq};
+use rejoin_core::{Batch, Frame, FrameEncoding, ReadLimit, Seq};
 
-use crate::shard::form;
+use crate::shard::transcode;
 
-/// Frames that one write takes at most.
+/// The maximum number of frames in one write.
 const MAX_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).expect("not zero");
-/// Bytes that one write takes at most, if it takes more than one frame.
+/// The maximum size of one write of more than one frame, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// How much a write takes from a stream.
+/// The limit of one read from a stream.
 pub(super) const LIMIT: ReadLimit = ReadLimit { frames: MAX_FRAMES, bytes: MAX_BYTES };
 
-/// Frames taken from a stream, and their bytes in one piece for each form that is asked for.
+/// A batch of frames, and their joined bytes in each encoding that was requested.
 ///
-/// One copy for each shard saves each socket's write the walk over many small pieces.
+/// The frames are copied once per shard and encoding, so that the write of each socket does not
+/// have to walk many small pieces.
 #[derive(Debug, Default)]
-pub(super) struct Joined {
+pub(super) struct JoinedBatch {
     pub(super) batch: Batch,
-    layouts: [Layout; Form::ALL.len()],
+    /// One layout per encoding, made on demand.
+    layouts: [Layout; FrameEncoding::ALL.len()],
 }
 
-/// The bytes of a batch in one form.
+/// The joined bytes of a batch in one encoding.
 #[derive(Debug, Default)]
 struct Layout {
     bytes: Vec<u8>,
-    /// Where each frame ends in `bytes`; empty until the layout is asked for.
+    /// The end of each frame in `bytes`. Empty until the layout is requested.
     ends: Vec<usize>,
 }
 
-impl Joined {
-    /// Forgets what was laid out: the batch is another one.
-    pub(super) fn renew(&mut self) {
+impl JoinedBatch {
+    /// Discards the layouts. Must be called after each change of the batch.
+    pub(super) fn clear_layouts(&mut self) {
         for layout in &mut self.layouts {
             layout.ends.clear();
         }
     }
 
-    /// The frames from frame `from` on.
+    /// Returns the frames from `from` on.
     pub(super) fn frames_from(&self, from: Seq) -> &[Frame] {
         &self.batch.frames[self.index(from)..]
     }
 
-    /// The bytes from frame `from` on; empty if there is none.
-    pub(super) fn bytes_from(&mut self, form: Form, from: Seq) -> &[u8] {
+    /// Returns the bytes of the frames from `from` on. Empty if there are none.
+    pub(super) fn bytes_from(&mut self, encoding: FrameEncoding, from: Seq) -> &[u8] {
         let index = self.index(from);
         if index == self.batch.frames.len() {
             return &[];
         }
-        // A single frame is written from where it is.
+
+        // A single frame needs no copy.
         if let [frame] = self.batch.frames.as_slice() {
-            return form::of(frame, form);
+            return transcode::frame(frame, encoding);
         }
-        let layout = &mut self.layouts[form as usize];
+
+        let layout = &mut self.layouts[encoding as usize];
         if layout.ends.is_empty() {
             layout.bytes.clear();
             for frame in &self.batch.frames {
-                layout.bytes.extend_from_slice(form::of(frame, form));
+                layout.bytes.extend_from_slice(transcode::frame(frame, encoding));
                 layout.ends.push(layout.bytes.len());
             }
         }
+
         &layout.bytes[layout.start_of(index)..]
     }
 
-    /// After `written` of the bytes from frame `from` on: the frame that comes next, and what is
-    /// left of the one that was cut.
-    pub(super) fn after(&self, form: Form, from: Seq, written: usize) -> (Seq, Option<Bytes>) {
+    /// Returns the next frame to send and the rest of a cut one.
+    ///
+    /// `written` is the number of bytes that the socket took of those from frame `from` on.
+    pub(super) fn after_write(
+        &self,
+        encoding: FrameEncoding,
+        from: Seq,
+        written: usize,
+    ) -> (Seq, Option<Bytes>) {
         let frames = &self.batch.frames;
         let index = self.index(from);
         let (done, cut) = match frames.as_slice() {
             [] | [_] => (index, written),
             _ => {
-                let layout = &self.layouts[form as usize];
+                let layout = &self.layouts[encoding as usize];
                 let at = layout.start_of(index) + written;
-                // Frames of which this form has nothing end where the one before them ends.
+
+                // A frame that is empty in this encoding ends where the frame before it ends.
+                // Counting all ends up to `at` skips such frames.
                 let done = layout.ends.partition_point(|end| *end <= at);
                 (done, at - layout.start_of(done))
             }
         };
+
         let next = self.batch.first + done as Seq;
-        match frames.get(done).map(|frame| form::of(frame, form)) {
+        match frames.get(done).map(|frame| transcode::frame(frame, encoding)) {
             Some(bytes) if cut == bytes.len() => (next + 1, None),
             Some(bytes) if cut > 0 => (next + 1, Some(bytes.slice(cut..))),
             Some(_) | None => (next, None),
         }
     }
 
+    /// Returns the index of a frame in the batch; the length of the batch if the frame comes after
+    /// it.
     fn index(&self, from: Seq) -> usize {
         let index = from.saturating_sub(self.batch.first);
         usize::try_from(index).unwrap_or(usize::MAX).min(self.batch.frames.len())
@@ -94,6 +110,7 @@ impl Joined {
 }
 
 impl Layout {
+    /// Returns the offset of a frame in `bytes`.
     fn start_of(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
@@ -101,66 +118,72 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use proptest::prelude::*;
-    use rejoin_core::Frame;
+    use rejoin_core::{Frame, PayloadKind};
     use rejoin_protocol::{
         StreamNumber,
-        binary::{BinaryKind, Head},
+        binary::{BinaryHeader, BinaryKind},
     };
-    use rejoin_websocket::{Kind, encode};
 
-    use super::*;
-
-    /// A text, an output, or an acknowledgement: long ones are worth compressing.
+    /// Returns a text, an output or an acknowledgement. Long ones are large enough to compress.
     fn frame() -> impl Strategy<Value = Frame> {
         let length = prop_oneof![0usize..20, 300usize..900];
-        (0u8..3, length, any::<u8>()).prop_map(|(what, length, byte)| {
+        (0u8..3, length, any::<u8>()).prop_map(|(kind, length, byte)| {
             let bytes = vec![byte % 128; length];
-            let head = |kind| Head { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
-            let frame = match what {
-                0 => encode(Kind::Text, &[&bytes]),
-                1 => encode(Kind::Binary, &[&head(BinaryKind::Output), &bytes]),
-                _ => encode(Kind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
-            };
-            frame.into()
+            let head =
+                |kind| BinaryHeader { kind, stream: StreamNumber(3), offset: 300 }.to_bytes();
+            let frame = |kind, parts: &[&[u8]]| Frame::new(crate::encode, kind, parts);
+
+            match kind {
+                0 => frame(PayloadKind::Text, &[&bytes]),
+                1 => frame(PayloadKind::Binary, &[&head(BinaryKind::Output), &bytes]),
+                _ => frame(PayloadKind::Binary, &[&head(BinaryKind::InputAck), &bytes]),
+            }
         })
     }
 
     proptest! {
         #[test]
-        fn a_write_that_is_cut_anywhere_goes_on_with_exactly_what_was_not_taken(
+        fn a_write_cut_anywhere_resumes_at_the_exact_byte(
             frames in prop::collection::vec(frame(), 1..12),
-            form in prop::sample::select(&Form::ALL[..]),
+            encoding in prop::sample::select(&FrameEncoding::ALL[..]),
             from in any::<prop::sample::Index>(),
             cut in any::<prop::sample::Index>(),
         ) {
             let from = from.index(frames.len());
             let expected: Vec<u8> =
-                frames[from..].iter().flat_map(|frame| form::of(frame, form).to_vec()).collect();
-            let mut joined = Joined { batch: Batch { first: 7, frames }, ..Joined::default() };
-            joined.renew();
+                frames[from..].iter().flat_map(|frame| transcode::frame(frame, encoding).to_vec()).collect();
+            let mut joined = JoinedBatch { batch: Batch { first: 7, frames }, ..JoinedBatch::default() };
+            joined.clear_layouts();
+
             let from = 7 + from as Seq;
-            prop_assert_eq!(joined.bytes_from(form, from), &expected[..]);
+            prop_assert_eq!(joined.bytes_from(encoding, from), &expected[..]);
+
             let written = cut.index(expected.len() + 1);
-            let (next, rest) = joined.after(form, from, written);
+            let (next, rest) = joined.after_write(encoding, from, written);
+
             let mut sent = expected[..written].to_vec();
             sent.extend(rest.unwrap_or_default());
-            sent.extend(joined.bytes_from(form, next));
+            sent.extend(joined.bytes_from(encoding, next));
+
             prop_assert_eq!(sent, expected);
-            if written == joined.bytes_from(form, from).len() {
+
+            if written == joined.bytes_from(encoding, from).len() {
                 prop_assert_eq!(next, joined.batch.end());
             }
         }
     }
 
     #[test]
-    fn a_layout_of_an_earlier_batch_is_not_written_again() {
-        let text = |text: &str| Frame::from(encode(Kind::Text, &[text.as_bytes()]));
-        let mut joined = Joined::default();
+    fn the_layout_of_an_earlier_batch_is_not_reused() {
+        let text = |text: &str| Frame::new(crate::encode, PayloadKind::Text, &[text.as_bytes()]);
+        let mut joined = JoinedBatch::default();
+
         for words in [["a", "b"], ["c", "d"]] {
             joined.batch = Batch { first: 0, frames: words.map(text).to_vec() };
-            joined.renew();
-            assert_eq!(joined.bytes_from(Form::Plain, 1)[2..], *words[1].as_bytes());
+            joined.clear_layouts();
+            assert_eq!(joined.bytes_from(FrameEncoding::Plain, 1)[2..], *words[1].as_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Frames to sockets: the broadcast to readers that are up to date, and the catching up of others.
+//! Frames to sockets: broadcasts to up-to-date readers, and catching up for the others.
 
 use std::{
     io, mem,
@@ -6,255 +6,298 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rejoin_core::{DropReason, Form, Lag, Progress, ReadLimit, SlowReader};
+use rejoin_core::{DropReason, FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use slab::Slab;
 use tracing::{debug, warn};
 
 use crate::shard::{
-    batch::{Joined, LIMIT},
+    Shard,
+    batch::{JoinedBatch, LIMIT},
     connection::{Connection, Phase},
     inbox::Command,
-    readers::{Entry, Readers},
-    run::{Shard, mark_behind},
+    readers::{ReaderEntry, Readers},
 };
 
-/// Sockets whose outputs are loaded together, before the first of them is written.
-const LOOK_AHEAD: usize = 16;
-/// Bytes that one broadcast writes to all readers together, if each gets more than a little: the
-/// other connections of the shard wait for it.
+/// The number of outputs that are prefetched before the first of them is written.
+const PREFETCH: usize = 16;
+/// The target for the bytes that one broadcast writes to all readers together. The other
+/// connections of the shard wait meanwhile.
 const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes that each reader gets however many there are.
+/// The minimum number of bytes that a broadcast takes, however many readers there are.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
-/// Batches that one reader catches up before the next one gets its turn.
+/// The number of batches that one reader writes in a pass while it catches up.
 const CATCH_UP_BATCHES: usize = 2;
-/// Bytes of a batch that may be appended behind a connection's replies. If the socket takes less,
-/// they wait with the connection; of a larger batch, the reader catches up instead.
+/// The maximum size of a batch that is appended to pending replies, in bytes, and stays in memory
+/// if the socket is full. A larger one stays in the ring; the reader catches up after the replies.
 const MAX_APPENDED_BYTES: usize = 16 * 1024;
-/// A broadcast that takes longer is logged (A2).
+/// The duration above which a broadcast is logged.
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
 
-/// How far a reader came.
+/// The result of one reader's turn to catch up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Caught {
-    /// It has read all there is.
-    Up,
-    /// It waits for its socket, or for a snapshot.
-    Waits,
-    /// It has had its turn, and there is more.
-    Turn,
-    /// Its next frame is gone, and slow readers of its stream are closed.
+enum CatchUp {
+    /// The reader has read all frames.
+    UpToDate,
+    /// The reader waits for its socket or for a snapshot.
+    Waiting,
+    /// The turn is used up, and frames are left.
+    TurnOver,
+    /// The reader's next frame is gone, and its topic disconnects slow readers.
     TooSlow,
-    /// It has read all there ever will be, and its connection has nothing else to do.
-    End,
+    /// The stream is finished and read to its end; a raw connection serves no other purpose.
+    Finished,
 }
 
-/// What became of the readers of one broadcast.
+/// The result of writing one batch to all readers of a stream.
 #[derive(Debug, Default)]
-struct Outcome {
+struct WriteSummary {
     messages: u64,
     bytes: u64,
+    /// Connections whose sockets are broken.
     failed: Vec<(usize, io::Error)>,
-    /// Connections to which frames were appended behind other messages.
+    /// Connections with output to flush at the end of the pass.
     appended: Vec<usize>,
-    /// Connections whose replies must be sent before so many frames.
+    /// Connections whose readers must catch up after their replies are sent.
     behind: Vec<usize>,
-    /// Frames that readers behind can never get.
+    /// The number of frames that readers have lost since they were last counted.
     lost: u64,
-    /// Readers whose next frame is gone while their sockets are blocked.
+    /// Connections of readers that lost frames of a topic that disconnects slow readers.
     too_slow: Vec<usize>,
 }
 
 impl Shard {
-    /// Gives a stream's next frames to all of its readers that are up to date.
+    /// Writes the next frames of a stream to all of its readers that are up to date.
     pub(super) fn broadcast(&mut self, number: StreamNumber) {
         let Some(readers) = self.streams.get_mut(&number) else { return };
+
         let mut joined = mem::take(&mut self.joined);
-        let limit = limit(readers.entries.len());
+        let limit = batch_limit(readers.entries.len());
+
         match readers.follower.take(readers.cursor, limit, &mut joined.batch) {
             Progress::UpToDate => {}
             Progress::Finished => {
-                // Each reader that ends with it is looked at by itself: it may be behind.
+                // Raw connections close with their stream, but each reads the rest first.
                 let connections = &self.connections;
-                let is_raw = |slot: &usize| connections[*slot].output.form() == Form::Raw;
+                let is_raw =
+                    |slot: &usize| connections[*slot].output.encoding() == FrameEncoding::Raw;
                 let slots = readers.entries.iter().map(|entry| entry.slot).filter(is_raw);
                 for slot in slots.collect::<Vec<_>>() {
                     self.mark_behind(slot);
                 }
             }
             Progress::Behind { oldest, .. } => {
-                // Appends that do not wait outran the shard: each reader gets its own gap or snapshot.
+                // Appends that do not wait outran the shard. Each reader receives its own gap or
+                // snapshot while it catches up.
                 readers.cursor = oldest;
                 for entry in &readers.entries {
-                    mark_behind(&mut self.connections, &mut self.work.behind, entry.slot);
+                    self.work.mark_behind(&mut self.connections, entry.slot);
                 }
                 self.work.advanced.push_back(number);
             }
             Progress::Frames => {
-                joined.renew();
-                let begun = Instant::now();
-                let outcome = write_all(&mut self.connections, readers, &mut joined);
-                let took = begun.elapsed();
-                self.metrics.broadcast_took(took);
-                self.metrics.messages_sent.inc_by(outcome.messages);
-                self.metrics.bytes_sent.inc_by(outcome.bytes);
+                joined.clear_layouts();
+                let start = Instant::now();
+                let summary = write_all(&mut self.connections, readers, &mut joined);
+                let duration = start.elapsed();
+
+                self.metrics.broadcast_took(duration);
+                self.metrics.messages_sent.inc_by(summary.messages);
+                self.metrics.bytes_sent.inc_by(summary.bytes);
                 let reason = readers.drop_reason();
-                self.metrics.frames_dropped(reason, outcome.lost);
-                if took > SLOW_BROADCAST {
+                self.metrics.frames_dropped(reason, summary.lost);
+                if duration > SLOW_BROADCAST {
                     let (frames, readers) = (joined.batch.frames.len(), readers.entries.len());
-                    warn!(stream = %number, frames, readers, ?took, "slow broadcast");
+                    warn!(stream = %number, frames, readers, ?duration, "slow broadcast");
                 }
+
                 readers.cursor = joined.batch.end();
+
+                // The stream may have more. The follower is notified again only once the shard has
+                // taken everything, so the shard must ask.
                 self.work.advanced.push_back(number);
-                self.finish_broadcast(outcome);
+                self.finish_broadcast(summary);
             }
         }
+
         joined.batch.frames.clear();
         self.joined = joined;
     }
 
-    /// Not before all readers were visited: a removal moves another reader to its place.
-    fn finish_broadcast(&mut self, outcome: Outcome) {
-        for slot in outcome.appended {
+    /// Acts on the result of a broadcast.
+    ///
+    /// Separate from the writes: closing a connection removes its reader, which moves another
+    /// entry to its index while the entries are walked.
+    fn finish_broadcast(&mut self, summary: WriteSummary) {
+        for slot in summary.appended {
             self.mark_dirty(slot);
         }
-        for slot in outcome.behind {
+        for slot in summary.behind {
             self.mark_behind(slot);
         }
-        for (slot, error) in outcome.failed {
+        for (slot, error) in summary.failed {
             self.fail(slot, &error);
         }
-        for slot in outcome.too_slow {
+        for slot in summary.too_slow {
             self.close(slot, CloseCode::TooSlow.into());
         }
     }
 
-    /// Brings a connection's readers up to date, as far as its turn and its socket allow.
+    /// Lets the readers of a connection catch up, as far as their turns and the socket allow.
     pub(super) fn catch_up(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
+
         connection.in_behind = false;
-        match self.try_catch_up(slot) {
-            Ok(true) => self.say_goodbye(slot),
+
+        match self.catch_up_readers(slot) {
+            Ok(true) => self.send_close_notice(slot),
             Ok(false) => {}
             Err(error) => return self.fail(slot, &error),
         }
         self.mark_dirty(slot);
     }
 
-    /// The same; returns whether all of its readers are up to date.
-    fn try_catch_up(&mut self, slot: usize) -> io::Result<bool> {
+    /// Lets the readers of a connection catch up. Returns `true` if all are up to date.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    fn catch_up_readers(&mut self, slot: usize) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(slot) else { return Ok(false) };
         if !connection.output.is_open() {
             return Ok(false);
         }
-        // A reader holds no frames: what the socket does not take stays in the ring. So replies
-        // go first, and frames straight to the socket.
+
+        // Frames are written straight to the socket, so that those that do not fit stay in the
+        // ring. Pending replies therefore have to be written before.
         let count = connection.output.flush(&mut self.scratch)?;
         self.metrics.bytes_sent.inc_by(count as u64);
-        if connection.output.take_late() {
+        if connection.output.take_was_blocked() {
             for index in 0..connection.reads().len() {
-                self.skip(slot, index)?;
+                self.skip_to_latest(slot, index)?;
             }
         }
 
-        let (mut is_up, mut index) = (true, 0);
+        // By index: a reader's turn may close the connection or change its list of readers.
+        let (mut is_up_to_date, mut index) = (true, 0);
         while let Some(&(stream, _)) =
             self.connections.get(slot).and_then(|connection| connection.reads().get(index))
         {
             match self.catch_up_reader(slot, index)? {
-                Caught::Up => {}
-                Caught::Waits => is_up = false,
-                Caught::Turn => {
-                    is_up = false;
+                CatchUp::UpToDate => {}
+                CatchUp::Waiting => is_up_to_date = false,
+                CatchUp::TurnOver => {
+                    is_up_to_date = false;
                     self.mark_behind(slot);
                 }
-                Caught::TooSlow => {
+                CatchUp::TooSlow => {
                     self.remove_reader(slot, stream, DropReason::Slow);
                     self.close(slot, CloseCode::TooSlow.into());
                     return Ok(false);
                 }
-                Caught::End => {
+                CatchUp::Finished => {
                     self.close(slot, CloseCode::Normal.into());
                     return Ok(false);
                 }
             }
             index += 1;
         }
-        Ok(is_up)
+
+        Ok(is_up_to_date)
     }
 
-    fn catch_up_reader(&mut self, slot: usize, index: usize) -> io::Result<Caught> {
+    /// Lets one reader, at `index` of the connection's list, catch up for one turn.
+    fn catch_up_reader(&mut self, slot: usize, index: usize) -> io::Result<CatchUp> {
         for _ in 0..CATCH_UP_BATCHES {
-            let Some(connection) = self.connections.get_mut(slot) else { return Ok(Caught::Up) };
+            let Some(connection) = self.connections.get_mut(slot) else {
+                return Ok(CatchUp::UpToDate);
+            };
             if !connection.output.is_clear() {
-                return Ok(Caught::Waits);
+                return Ok(CatchUp::Waiting);
             }
-            let (number, place) = connection.reads()[index];
-            let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
+
+            let (number, entry_index) = connection.reads()[index];
+            let readers =
+                self.streams.get_mut(&number).expect("a stream with a reader is registered");
             let stream = readers.follower.stream();
-            let entry = &mut readers.entries[place];
-            if entry.waits {
-                // A connection that closes does not wait for a snapshot.
+            let entry = &mut readers.entries[entry_index];
+            if entry.awaits_snapshot {
+                // A closing connection does not wait for a snapshot.
                 let is_open = matches!(connection.phase, Phase::Open(_));
-                return Ok(if is_open { Caught::Waits } else { Caught::Up });
+                return Ok(if is_open { CatchUp::Waiting } else { CatchUp::UpToDate });
             }
 
             let output = &mut connection.output;
-            let form = output.form();
+            let encoding = output.encoding();
             match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::Finished if form == Form::Raw => return Ok(Caught::End),
-                Progress::UpToDate | Progress::Finished => return Ok(Caught::Up),
+                Progress::Finished if encoding == FrameEncoding::Raw => {
+                    return Ok(CatchUp::Finished);
+                }
+                Progress::UpToDate | Progress::Finished => return Ok(CatchUp::UpToDate),
                 Progress::Frames => {
-                    self.joined.renew();
+                    self.joined.clear_layouts();
                     let from = entry.reader.next;
-                    let written = output.write(self.joined.bytes_from(form, from))?;
-                    let (next, rest) = self.joined.after(form, from, written);
+                    let written = output.write(self.joined.bytes_from(encoding, from))?;
+                    let (next, rest) = self.joined.after_write(encoding, from, written);
                     entry.reader.next = next;
                     output.push_rest(rest);
                     self.metrics.messages_sent.inc_by(next - from);
                     self.metrics.bytes_sent.inc_by(written as u64);
                 }
-                Progress::Behind { oldest, notice } => match stream.lag() {
-                    Lag::Gap { policy: SlowReader::Disconnect, .. } => return Ok(Caught::TooSlow),
-                    Lag::Gap { encode, .. } => {
+                Progress::Behind { oldest, notice } => match stream.lag_policy() {
+                    LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. } => {
+                        return Ok(CatchUp::TooSlow);
+                    }
+                    LagPolicy::Gap { encode, .. } => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        self.metrics.frames_dropped(DropReason::Retention, entry.lose(oldest));
+                        self.metrics
+                            .frames_dropped(DropReason::Retention, entry.count_lost(oldest));
                         entry.reader.next = oldest;
                         output.push(encode(notice));
                         output.flush(&mut self.scratch)?;
                     }
-                    Lag::Snapshot(source) => {
+                    LagPolicy::Snapshot(source) => {
                         debug!(slot, stream = %number, missed = notice.missed, "reader skips");
-                        entry.waits = true;
+                        entry.awaits_snapshot = true;
                         let snapshot = source.snapshot();
-                        let Some(client) = connection.client() else { return Ok(Caught::Up) };
+                        let Some(client) = connection.client() else {
+                            return Ok(CatchUp::UpToDate);
+                        };
                         let outbox = Arc::clone(client.outbox());
                         let shard = self.handle.clone();
                         self.context.gateway.shutdown.spawn(async move {
                             let snapshot = snapshot.await;
-                            if let Some(snapshot) = &snapshot {
-                                snapshot.holders.add(&outbox);
+                            let holders = snapshot.as_ref().map(|it| it.holders.clone());
+                            shard.send(Command::Snapshot(outbox.clone(), number, snapshot));
+
+                            // A holder keeps the snapshot in memory. The owner closes the holders of
+                            // old snapshots that do not read, so it must know them.
+                            if let Some(holders) = holders {
+                                holders.add(&outbox);
                             }
-                            shard.send(Command::Snapshot(outbox, number, snapshot));
                         });
-                        return Ok(Caught::Waits);
+
+                        return Ok(CatchUp::Waiting);
                     }
                 },
             }
         }
-        Ok(Caught::Turn)
+
+        Ok(CatchUp::TurnOver)
     }
 
-    /// Lets a reader skip to the newest frame, if that is what its stream does with slow ones.
-    fn skip(&mut self, slot: usize, index: usize) -> io::Result<()> {
+    /// Skips a reader to the newest frame if its topic has the policy `latest`.
+    fn skip_to_latest(&mut self, slot: usize, index: usize) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
-        let (number, place) = connection.reads()[index];
-        let readers = self.streams.get_mut(&number).expect("a stream that is read is there");
-        let (stream, entry) = (readers.follower.stream(), &mut readers.entries[place]);
-        let Lag::Gap { encode, .. } = stream.lag() else { return Ok(()) };
+
+        let (number, entry_index) = connection.reads()[index];
+        let readers = self.streams.get_mut(&number).expect("a stream with a reader is registered");
+        let (stream, entry) = (readers.follower.stream(), &mut readers.entries[entry_index]);
+
+        let LagPolicy::Gap { encode, .. } = stream.lag_policy() else { return Ok(()) };
         let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
+
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
-        self.metrics.frames_dropped(DropReason::Latest, entry.lose(reader.next));
+        self.metrics.frames_dropped(DropReason::Latest, entry.count_lost(reader.next));
         entry.reader = reader;
         connection.output.push(encode(notice));
         connection.output.flush(&mut self.scratch)?;
@@ -266,80 +309,91 @@ impl Shard {
 fn write_all(
     connections: &mut Slab<Connection>,
     readers: &mut Readers,
-    joined: &mut Joined,
-) -> Outcome {
-    let mut outcome = Outcome::default();
+    joined: &mut JoinedBatch,
+) -> WriteSummary {
+    let mut summary = WriteSummary::default();
     let end = joined.batch.end();
     let stream = readers.follower.stream().clone();
-    let is_strict = matches!(stream.lag(), Lag::Gap { policy: SlowReader::Disconnect, .. });
+    let is_strict =
+        matches!(stream.lag_policy(), LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. });
+
+    // Looked up once, and only if a reader is behind: it takes the stream's lock.
     let (count, mut oldest) = (readers.entries.len(), None);
+
     for index in 0..count {
-        if index % LOOK_AHEAD == 0 {
-            look_ahead(connections, &readers.entries[index..(index + LOOK_AHEAD).min(count)]);
+        if index % PREFETCH == 0 {
+            prefetch(connections, &readers.entries[index..(index + PREFETCH).min(count)]);
         }
         let entry = &mut readers.entries[index];
-        let Entry { slot, reader, waits, .. } = entry;
+        let ReaderEntry { slot, reader, awaits_snapshot, .. } = entry;
         let output = &mut connections[*slot].output;
         let from = reader.next;
-        if *waits || !output.is_open() || from < joined.batch.first || from >= end {
-            // It catches up when its socket, its snapshot or its turn comes, unless its stream
-            // closes slow readers.
+
+        // A reader that is behind or ahead catches up when its socket, its snapshot or its turn
+        // is ready. Frames that it has lost meanwhile are counted now, not when it catches up: it
+        // may never do so.
+        if *awaits_snapshot || !output.is_open() || from < joined.batch.first || from >= end {
             let oldest = *oldest.get_or_insert_with(|| stream.oldest());
             if is_strict && output.is_blocked() && from < oldest {
-                outcome.too_slow.push(*slot);
+                summary.too_slow.push(*slot);
             } else {
-                outcome.lost += entry.lose(oldest);
+                summary.lost += entry.count_lost(oldest);
             }
             continue;
         }
+
+        // Pending replies are flushed at the end of the pass. The frames join the same write.
         if !output.is_clear() {
             let frames = joined.frames_from(from);
             if frames.iter().map(|frame| frame.plain().len()).sum::<usize>() > MAX_APPENDED_BYTES {
-                outcome.behind.push(*slot);
+                summary.behind.push(*slot);
                 continue;
             }
-            // Its replies are sent at the end of the pass, and these frames with them.
+
             output.push_frames(frames);
-            outcome.appended.push(*slot);
-            outcome.messages += end - from;
+            summary.appended.push(*slot);
+            summary.messages += end - from;
             reader.next = end;
             continue;
         }
-        outcome.messages += end - from;
+
+        summary.messages += end - from;
         reader.next = end;
-        let form = output.form();
-        let bytes = joined.bytes_from(form, from);
+        let encoding = output.encoding();
+        let bytes = joined.bytes_from(encoding, from);
         match output.write(bytes) {
             Ok(written) => {
-                outcome.bytes += written as u64;
+                summary.bytes += written as u64;
                 if written < bytes.len() {
-                    let (next, rest) = joined.after(form, from, written);
-                    outcome.messages -= end - next;
+                    // The connection keeps the rest of the cut frame.
+                    let (next, rest) = joined.after_write(encoding, from, written);
+                    summary.messages -= end - next;
                     reader.next = next;
                     output.push_rest(rest);
                 } else if output.has_unsent() {
-                    outcome.appended.push(*slot);
+                    summary.appended.push(*slot);
                 }
             }
-            Err(error) => outcome.failed.push((*slot, error)),
+            Err(error) => summary.failed.push((*slot, error)),
         }
     }
-    outcome
+
+    summary
 }
 
-/// How much a broadcast to so many readers takes.
-fn limit(readers: usize) -> ReadLimit {
+/// Returns the limit of one batch for a broadcast to `readers` readers.
+fn batch_limit(readers: usize) -> ReadLimit {
     let share = BROADCAST_BYTES / readers.max(1);
     let bytes = share.clamp(MIN_BATCH_BYTES, LIMIT.bytes);
     ReadLimit { bytes, ..LIMIT }
 }
 
-/// Loads the outputs that are written next into the processor's cache.
+/// Loads the outputs of these readers into the processor's cache.
 ///
-/// An output, its socket and the socket's number are lines of memory that nothing has looked at
-/// since the last broadcast. For one output after the other, each `send` would wait for them;
-/// asked for together they arrive together.
-fn look_ahead(connections: &Slab<Connection>, entries: &[Entry]) {
+/// No output was accessed since the last broadcast, so each `send` would wait for three cache
+/// misses in turn: the output, the socket, and the socket's descriptor. Requested together, they
+/// are loaded in parallel.
+fn prefetch(connections: &Slab<Connection>, entries: &[ReaderEntry]) {
     for entry in entries {
         connections[entry.slot].output.prefetch();
     }

@@ -1,155 +1,170 @@
-//! The end of connections: the decision, the last messages, and the socket's end.
+//! The end of connections: the decision, the last messages, and the end of the socket.
 
 use std::{collections::VecDeque, io, mem, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{DropReason, Goodbye, Item};
+use rejoin_core::{CloseNotice, DropReason, OutboxItem};
 use rejoin_protocol::{
     CloseCode,
-    message::{Closing as ClosingMessage, ServerMessage, text},
+    message::{ClosingNotice, ServerMessage, text},
 };
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
     log,
-    shard::{connection::Phase, run::Shard},
+    shard::{
+        Shard,
+        connection::{ClosingState, Connection, Phase},
+    },
     socket::Client,
 };
 
-/// How long a peer may take to accept what is pending at a close.
+/// The time that a peer has to take the pending output after a close.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
-/// The same while the server stops.
+/// The same during a stop of the server.
 const DRAIN_FLUSH_DEADLINE: Duration = Duration::from_secs(3);
-/// How long a peer may take to close its side after that. Reading on lets the last messages
-/// arrive: a close with unread bytes would reset the line.
+/// The time that a peer has to close its side after the last message. The shard keeps reading
+/// meanwhile: a socket that is closed with unread bytes sends a TCP reset, which would destroy
+/// the last messages.
 const LINGER: Duration = Duration::from_secs(5);
-/// The same while the server stops.
+/// The same during a stop of the server.
 const DRAIN_LINGER: Duration = Duration::from_secs(1);
-/// Connections of a shard that may be closing at one time; for one more, the oldest is cut.
+/// The maximum number of connections of a shard in the phase `Closing`. Above it, the oldest is
+/// cut.
 const MAX_CLOSING: usize = 1024;
-/// Bytes that may be pending for them together; above it, the oldest are cut.
+/// The maximum size of the pending output of all these connections, in bytes. Above it, the oldest
+/// are cut.
 const MAX_CLOSING_BYTES: usize = 64 * 1024 * 1024;
 
-/// A connection between the decision to close and its last message.
-#[derive(Debug)]
-pub(super) struct Closing {
-    /// The last message, once the readers have read what their streams held.
-    goodbye: Option<Goodbye>,
-    until: Instant,
-}
-
-/// Closing connections of a shard, the oldest first: slots, deadlines, pending bytes.
+/// The closing connections of a shard, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ClosingQueue {
+    /// Slots, deadlines and pending bytes. An entry may be outdated: a deadline that differs from
+    /// the connection's own shows that the slot was reused.
     entries: VecDeque<(usize, Instant, usize)>,
+    /// The sum of the entries' pending bytes.
     bytes: usize,
 }
 
-impl Closing {
-    /// When the socket is cut.
-    pub(super) fn until(&self) -> Instant {
-        self.until
-    }
-}
-
 impl Shard {
-    /// Decides to close a connection: nothing that arrives is executed any more, and what it
-    /// holds is released. What is pending is sent, until a deadline.
-    pub(super) fn close(&mut self, slot: usize, goodbye: Goodbye) {
+    /// Decides to close a connection.
+    ///
+    /// From here on, nothing that arrives is executed, and everything that the connection holds
+    /// is released. Pending output is sent until a deadline. Does nothing unless the connection
+    /// is open.
+    pub(super) fn close(&mut self, slot: usize, notice: CloseNotice) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let is_draining = goodbye.code == CloseCode::Draining;
+
+        let is_draining = notice.code == CloseCode::Draining;
         let grace = if self.draining.is_some() { DRAIN_FLUSH_DEADLINE } else { FLUSH_DEADLINE };
         let until = Instant::now() + grace;
-        let closing = Closing { goodbye: is_draining.then_some(goodbye), until };
+
+        let closing = ClosingState { notice: is_draining.then_some(notice), until };
         let client = match mem::replace(&mut connection.phase, Phase::Closing(closing)) {
             Phase::Open(client) => client,
             other => return connection.phase = other,
         };
 
-        // Replies to messages that were executed before.
+        // Replies to messages that were executed before the close are still sent.
         for item in client.outbox().take() {
-            if let Item::Message(message) = item {
-                self.metrics.messages_sent.inc();
-                connection.output.push(message);
+            match item {
+                OutboxItem::Message(message) => connection.output.push(message),
+                OutboxItem::Control(frame) => connection.output.push_control(frame),
+                _ => continue,
             }
+            self.metrics.messages_sent.inc();
         }
+
         if is_draining {
-            // It gets what its streams hold now, and then the goodbye.
+            // The readers first catch up with their streams. `send_close_notice` follows then.
             self.mark_behind(slot);
         } else {
-            connection.output.seal(last_messages(goodbye));
-            let slow = goodbye.code == CloseCode::TooSlow;
-            self.end_reads(slot, if slow { DropReason::Slow } else { DropReason::Closed });
+            let (last, close) = last_messages(notice);
+            connection.output.seal(last, Some(close));
+            let is_slow = notice.code == CloseCode::TooSlow;
+            self.end_reads(slot, if is_slow { DropReason::Slow } else { DropReason::Closed });
         }
-        self.note_release(&client, goodbye.code);
+
+        // The client is dropped now, not after the flush: its presence, its attachments and its
+        // permit must not depend on a peer that does not read.
+        self.record_close(&client, notice.code);
         drop(client);
+
         self.mark_dirty(slot);
-        self.set_alarm(slot, until);
+        self.set_timer(slot, until);
         self.bound_closing(slot, until);
     }
 
-    /// Counts and logs the end of an open connection.
-    fn note_release(&self, client: &Client, code: CloseCode) {
+    /// Counts and logs the close of an open connection.
+    fn record_close(&self, client: &Client, code: CloseCode) {
         let _span = client.span().entered();
-        self.context.drain.leave();
+        self.context.drain.connection_closed();
         self.metrics.closed(code);
-        let dropped = client.outbox().end();
+        let dropped = client.outbox().abort();
         self.metrics.frames_dropped(DropReason::Outbox, dropped as u64);
+
         if let Some(connection) = client.connection() {
             let (id, user) = (connection.id(), connection.user());
-            let device = log::device(connection.handshake());
-            let address = log::address(connection.handshake());
+            let device = log::device(connection.client_info());
+            let address = log::address(connection.client_info());
             let (code, reason) = (code.code(), code.row().name);
             info!(%id, %user, device, address, code, reason, "disconnected");
         } else {
-            let address = log::address(client.handshake());
+            let address = log::address(client.client_info());
             let (code, reason) = (code.code(), code.row().name);
-            debug!(address, code, reason, "disconnected before it was authenticated");
+            debug!(address, code, reason, "disconnected before authentication");
         }
     }
 
-    /// Sends the goodbye of a connection whose readers are up to date.
-    pub(super) fn say_goodbye(&mut self, slot: usize) {
+    /// Sends the last message of a closing connection whose readers are up to date.
+    pub(super) fn send_close_notice(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Phase::Closing(closing) = &mut connection.phase else { return };
-        if let Some(goodbye) = closing.goodbye.take() {
-            connection.output.seal(last_messages(goodbye));
+
+        if let Some(notice) = closing.notice.take() {
+            let (last, close) = last_messages(notice);
+            connection.output.seal(last, Some(close));
             self.end_reads(slot, DropReason::Closed);
             self.mark_dirty(slot);
         }
     }
 
-    /// Closes a connection after an answer to its first request.
-    pub(super) fn finish_closing(&mut self, slot: usize) {
+    /// Closes a connection whose first request was refused, once the answer is sent.
+    pub(super) fn close_refused(&mut self, slot: usize) {
         let until = Instant::now() + FLUSH_DEADLINE;
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        connection.phase = Phase::Closing(Closing { goodbye: None, until });
+
+        connection.phase = Phase::Closing(ClosingState { notice: None, until });
         self.mark_dirty(slot);
-        self.set_alarm(slot, until);
+        self.set_timer(slot, until);
         self.bound_closing(slot, until);
     }
 
-    /// All is sent: ends the write side, and waits for the peer's end.
+    /// Ends the write side after the last message, and waits for the peer to end its own.
     pub(super) fn linger(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if matches!(connection.phase, Phase::Lingering(_)) {
             return;
         }
+
         let grace = if self.draining.is_some() { DRAIN_LINGER } else { LINGER };
         let until = Instant::now() + grace;
-        connection.output.transport().finish();
+        connection.output.transport().shut_down_write();
         connection.phase = Phase::Lingering(until);
-        connection.clear_alarm();
+
+        // The deadline of the flush may be earlier than the new one; it no longer counts.
+        connection.clear_timer();
         connection.set_readable(false);
-        self.set_alarm(slot, until);
+        self.set_timer(slot, until);
         self.mark_readable(slot);
     }
 
-    /// Shortens the deadline of a connection that was closed before the server stops.
-    pub(super) fn hurry(&mut self, slot: usize) {
+    /// Shortens the deadline of a connection that was closed before the stop began.
+    pub(super) fn shorten_deadline(&mut self, slot: usize) {
         let now = Instant::now();
         let Some(connection) = self.connections.get_mut(slot) else { return };
+
         let until = match &mut connection.phase {
             Phase::Closing(closing) => {
                 closing.until = closing.until.min(now + DRAIN_FLUSH_DEADLINE);
@@ -161,40 +176,56 @@ impl Shard {
             }
             Phase::Opening(_) | Phase::Open(_) => return,
         };
-        self.set_alarm(slot, until);
+
+        self.set_timer(slot, until);
     }
 
-    /// A deadline has passed: removes the connection, whatever the peer does.
+    /// Removes a connection whose deadline has passed, even if output is pending.
     pub(super) fn cut(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get(slot)
             && matches!(connection.phase, Phase::Closing(_))
         {
-            debug!("a peer did not take its last messages");
+            debug!("a socket is cut: the peer did not read its last messages in time");
             self.metrics.sockets_cut.inc();
         }
+
         self.remove(slot);
     }
 
-    /// A socket is broken.
+    /// Removes a connection whose socket is broken.
     pub(super) fn fail(&mut self, slot: usize, error: &io::Error) {
         debug!(%error, "a socket failed");
+        // Releases and counts an open connection before it is removed.
         self.close(slot, CloseCode::Normal.into());
         self.remove(slot);
     }
 
-    /// Forgets a connection and closes its socket.
+    /// Removes a connection, if the slot has one, and closes its socket.
     pub(super) fn remove(&mut self, slot: usize) {
         if self.connections.contains(slot) {
             drop(self.take_out(slot));
         }
     }
 
-    /// Cuts the oldest closing connections while there are too many.
+    /// Removes and returns a connection, without its readers. The socket stays open.
+    pub(super) fn take_out(&mut self, slot: usize) -> Connection {
+        let mut connection = self.connections.remove(slot);
+        for (stream, index) in connection.take_reads() {
+            self.remove_reader_at(stream, index, DropReason::Closed);
+        }
+        self.handle.remove_load();
+        connection
+    }
+
+    /// Adds a closing connection to the queue, and cuts the oldest above the bounds.
     fn bound_closing(&mut self, slot: usize, until: Instant) {
         let bytes = self.connections[slot].output.pending_bytes();
         self.closing.push(slot, until, bytes);
+
         while let Some((slot, until)) = self.closing.pop_excess() {
             let Some(connection) = self.connections.get(slot) else { continue };
+
+            // Another connection may have the slot by now: its deadline differs.
             if matches!(&connection.phase, Phase::Closing(closing) if closing.until == until) {
                 self.cut(slot);
             }
@@ -204,18 +235,20 @@ impl Shard {
 
 impl ClosingQueue {
     fn push(&mut self, slot: usize, until: Instant, bytes: usize) {
-        // Those whose deadlines have passed are gone by now.
+        // Connections whose deadlines have passed are removed already.
         let now = Instant::now();
         while self.entries.front().is_some_and(|(_, until, _)| *until < now) {
             self.pop();
         }
+
         self.entries.push_back((slot, until, bytes));
         self.bytes += bytes;
     }
 
+    /// Removes the oldest entry if the queue exceeds its bounds.
     fn pop_excess(&mut self) -> Option<(usize, Instant)> {
         let is_excess = self.entries.len() > MAX_CLOSING || self.bytes > MAX_CLOSING_BYTES;
-        // The newest stays, however large it is.
+        // The newest stays, however many bytes are pending for it.
         (is_excess && self.entries.len() > 1).then(|| self.pop()).flatten()
     }
 
@@ -226,18 +259,20 @@ impl ClosingQueue {
     }
 }
 
-/// The last messages of a connection.
-fn last_messages(goodbye: Goodbye) -> impl Iterator<Item = Bytes> {
-    let Goodbye { code, reconnect_after, window } = goodbye;
-    // Codes below 4000 are the WebSocket's own: the peer broke it, or said goodbye itself.
-    let announced = code.code() >= 4000;
-    let closing = announced.then(|| {
+/// Returns the last messages of a connection: the `closing` message and the close frame.
+fn last_messages(notice: CloseNotice) -> (Option<Bytes>, Bytes) {
+    let CloseNotice { code, reconnect_after, window } = notice;
+
+    // Codes below 4000 belong to the WebSocket protocol: the peer violated it, or closed first.
+    let is_announced = code.code() >= 4000;
+    let closing = is_announced.then(|| {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let closing = ClosingMessage::new(code, ms(reconnect_after), ms(window));
+        let closing = ClosingNotice::new(code, ms(reconnect_after), ms(window));
         let closing = text(None, &ServerMessage::Closing(closing));
-        rejoin_websocket::encode(rejoin_websocket::Kind::Text, &[closing.as_bytes()])
+        rejoin_websocket::encode(rejoin_websocket::MessageKind::Text, &[closing.as_bytes()])
     });
-    closing.into_iter().chain([rejoin_websocket::close(code.code(), code.row().name)])
+
+    (closing, rejoin_websocket::close(code.code(), code.row().name))
 }
 
 #[cfg(test)]
@@ -248,13 +283,16 @@ mod tests {
     fn the_oldest_closing_connections_are_cut_above_the_bounds() {
         let until = Instant::now() + FLUSH_DEADLINE;
         let mut queue = ClosingQueue::default();
+
         for slot in 0..MAX_CLOSING {
             queue.push(slot, until, 1);
             assert_eq!(queue.pop_excess(), None);
         }
+
         queue.push(7000, until, 1);
         assert_eq!(queue.pop_excess(), Some((0, until)));
         assert_eq!(queue.pop_excess(), None);
+
         queue.push(7001, until, 2 * MAX_CLOSING_BYTES);
         let cut = std::iter::from_fn(|| queue.pop_excess()).count();
         assert_eq!((cut, queue.entries.len()), (MAX_CLOSING, 1));

@@ -1,65 +1,75 @@
 //! One connection: its socket, its phase, and its readers.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::{fmt, io::ErrorKind, mem, sync::Arc};
 
-use rejoin_core::Outbox;
+use rejoin_core::{CloseNotice, Outbox};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use tokio::time::Instant;
 
 use crate::{
     accept::Opening,
-    shard::{close::Closing, keepalive::Now, output::Output, timer_queue::Tick},
-    socket::{Client, Flow, SocketState},
+    shard::{output::Output, timer_queue::Tick},
+    socket::{Client, Flow, Now, SocketState},
 };
 
-/// Bytes that one connection may read before others get a turn.
+/// The maximum number of bytes that one connection reads per pass. Bounds the time that the other
+/// connections of the shard wait for it.
 const READ_BUDGET: usize = 64 * 1024;
 
-/// A socket and all that belongs to it. Only its shard touches it.
+/// A socket and everything that belongs to it. Only its shard accesses it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// First, because broadcasts look at nothing else.
+    /// First in memory: a broadcast accesses this field only.
     pub(super) output: Output,
     pub(super) phase: Phase,
-    /// Streams that it reads, and the place of its reader among a stream's.
+    /// The streams that it reads, each with the index of its entry among the stream's readers.
     reads: Vec<(StreamNumber, usize)>,
-    /// The tick of its alarm.
-    alarm: Option<Tick>,
-    /// The socket has bytes, or its end, that were not read.
+    /// The tick of the timer that counts. Later entries in the timer queue are ignored.
+    timer: Option<Tick>,
+    /// The socket may have unread bytes, or its end. The poll is edge-triggered: it does not
+    /// report them again.
     readable: bool,
-    /// The peer sends nothing more; what it sent before may be unread.
+    /// The peer sends nothing more. Bytes that it sent before may be unread.
     ended: bool,
-    /// Set while it is in the shard's list of connections to read.
+    /// `true` while the connection is in the shard's list `readable`.
     pub(super) in_readable: bool,
-    /// Set while it is in the list of connections to flush.
+    /// `true` while the connection is in the shard's list `dirty`.
     pub(super) in_dirty: bool,
-    /// Set while it is in the list of connections whose readers are behind.
+    /// `true` while the connection is in the shard's list `behind`.
     pub(super) in_behind: bool,
 }
 
-/// The state machine of a connection. Each transition goes to a later phase.
+/// The phase of a connection. Each transition goes to a later phase.
 pub(super) enum Phase {
-    /// The head of its first request is being read.
+    /// The shard reads the head of the first request.
     Opening(Box<Opening>),
-    /// A WebSocket. Messages are executed in this phase only.
+    /// A WebSocket. The only phase that executes messages.
     Open(Box<Client>),
-    /// The close is decided: nothing is executed, and the client is released. What is pending is
-    /// sent, until a deadline.
-    Closing(Closing),
-    /// All is sent. The peer may say goodbye, until a deadline.
+    /// The close is decided and the client released. Pending output is sent until a deadline.
+    Closing(ClosingState),
+    /// All output is sent. The peer may send its close frame until this deadline.
     Lingering(Instant),
 }
 
-/// How a turn of reading ended.
+/// The state of a connection between the decision to close and its last message.
+#[derive(Debug)]
+pub(super) struct ClosingState {
+    /// The last message, while the readers still catch up. `None` once it is in the output.
+    pub(super) notice: Option<CloseNotice>,
+    /// The deadline. The socket is cut then, even if output is pending.
+    pub(super) until: Instant,
+}
+
+/// The reason why a connection stopped reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// Nothing is left to read now, or nothing more may be read now.
+    /// No bytes are left, or no more may be read now.
     Enough,
-    /// There is more to read in the next pass.
+    /// The budget is used up. The next pass continues.
     More,
-    /// The connection is to be closed.
+    /// The connection must be closed with this code.
     Close(CloseCode),
-    /// The peer has ended, or the socket is broken.
+    /// The peer has ended the stream, or the socket is broken.
     End,
 }
 
@@ -69,7 +79,8 @@ impl Connection {
             output,
             phase,
             reads: Vec::new(),
-            alarm: None,
+            timer: None,
+            // Bytes that arrived before the registration cause no event.
             readable: true,
             ended: false,
             in_readable: false,
@@ -78,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// The client, while the connection is open.
+    /// Returns the client while the connection is open.
     pub(super) fn client(&mut self) -> Option<&mut Client> {
         match &mut self.phase {
             Phase::Open(client) => Some(client),
@@ -86,23 +97,23 @@ impl Connection {
         }
     }
 
-    /// Whether this outbox is that of the connection, and the connection is open.
+    /// Returns `true` if the connection is open and `outbox` is its outbox.
     pub(super) fn has_outbox(&mut self, outbox: &Arc<Outbox>) -> bool {
         self.client().is_some_and(|client| Arc::ptr_eq(client.outbox(), outbox))
     }
 
-    /// Notes that the socket has something to read, and whether the peer sends nothing more.
+    /// Records that the socket has something to read. `ended`: the peer sends nothing more.
     pub(super) fn set_readable(&mut self, ended: bool) {
         self.readable = true;
         self.ended |= ended;
     }
 
-    /// Notes that all was read, except the end if it has come.
+    /// Records that all bytes were read. An end that the poll has reported is still to be read.
     pub(super) fn clear_readable(&mut self) {
         self.readable = self.ended;
     }
 
-    /// Whether a turn of reading would find something to do.
+    /// Returns `true` if a read could make progress.
     pub(super) fn wants_read(&self) -> bool {
         match &self.phase {
             Phase::Open(client) => client.may_read() && (self.readable || client.has_unread()),
@@ -111,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// Reads and handles what has arrived, until it is enough for one turn.
+    /// Reads and executes messages until the socket is empty or the budget is used up.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Read {
         let mut budget = READ_BUDGET;
         while self.wants_read() {
@@ -119,6 +130,8 @@ impl Connection {
                 return Read::More;
             }
             let Phase::Open(client) = &mut self.phase else { return Read::Enough };
+
+            // Bytes after a message that became a job come first, because they arrived first.
             let flow = if client.has_unread() {
                 budget = budget.saturating_sub(buffer.len());
                 client.receive_unread()
@@ -132,27 +145,32 @@ impl Connection {
                     }
                     Err(_) => return Read::End,
                 };
-                if self.output.transport().is_all(count, buffer.len()) {
+
+                // Saves the read that would only return `WouldBlock`.
+                if self.output.transport().has_drained(count, buffer.len()) {
                     self.readable = self.ended;
                 }
                 budget = budget.saturating_sub(count);
                 client.receive(&mut buffer[..count])
             };
+
             match flow {
+                // The pass takes the outbox later and closes the connection then.
                 Flow::Continue if client.outbox().is_closed() => return Read::Enough,
                 Flow::Continue => {}
                 Flow::Close(code) => return Read::Close(code),
             }
         }
+
         Read::Enough
     }
 
-    /// Notes whether the client is not read because it leaves its replies unread.
+    /// Updates whether reading is paused because the peer does not read its replies.
     ///
-    /// Called after each read and each flush: replies that are queued behind a full socket are
-    /// announced once only. Frames of streams that wait do not count: a slow viewer may still
-    /// type.
-    pub(super) fn note_stall(&mut self) {
+    /// Called after each read and each flush, because the outbox does not notify the shard again
+    /// while replies are queued behind a full socket. Pending frames of streams do not pause
+    /// reading: a user whose viewer is slow can still type.
+    pub(super) fn update_stall(&mut self) {
         let is_blocked = self.output.is_blocked();
         if let Some(client) = self.client() {
             let stalled = is_blocked && client.outbox().is_busy();
@@ -160,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// Reads and drops what the peer still sends; returns whether it has ended.
+    /// Reads and discards bytes from the peer. Returns `true` if the peer has ended.
     pub(super) fn discard(&mut self, buffer: &mut [u8]) -> bool {
         let mut budget = READ_BUDGET;
         while budget > 0 {
@@ -174,74 +192,82 @@ impl Connection {
                 Err(_) => return true,
             }
         }
+
         false
     }
 
-    /// Does what is due for an open connection; returns when it has its next duty.
-    pub(super) fn look_after(&mut self, now: Now) -> Result<Instant, CloseCode> {
+    /// Acts on the deadlines of an open connection. Returns the next deadline.
+    ///
+    /// # Errors
+    /// The code with which the connection must be closed.
+    pub(super) fn check_deadlines(&mut self, now: Now) -> Result<Instant, CloseCode> {
         let is_blocked = self.output.is_blocked();
         let Phase::Open(client) = &mut self.phase else { return Ok(now.at) };
+
         let transport = self.output.transport();
-        client.look_after(now, SocketState { is_blocked, has_unread: &|| transport.has_unread() })
+        let has_unread = || transport.has_unread();
+        client.check_deadlines(now, SocketState { is_blocked, has_unread: &has_unread })
     }
 
-    /// Replaces its alarm if this one is sooner; returns whether it did.
-    pub(super) fn set_alarm(&mut self, tick: Tick) -> bool {
-        let is_sooner = self.alarm.is_none_or(|set| tick < set);
+    /// Sets the timer unless an earlier one is set. Returns `true` if it was set.
+    pub(super) fn set_timer(&mut self, tick: Tick) -> bool {
+        let is_sooner = self.timer.is_none_or(|set| tick < set);
         if is_sooner {
-            self.alarm = Some(tick);
+            self.timer = Some(tick);
         }
         is_sooner
     }
 
-    /// Forgets its alarm: the next one counts, also if it is later.
-    pub(super) fn clear_alarm(&mut self) {
-        self.alarm = None;
+    /// Clears the timer, so that a later one can be set.
+    pub(super) fn clear_timer(&mut self) {
+        self.timer = None;
     }
 
-    /// Whether an alarm that rings is the one that counts; it is cleared then.
-    pub(super) fn take_alarm(&mut self, tick: Tick) -> bool {
-        self.alarm.take_if(|set| *set == tick).is_some()
+    /// Returns `true` if the expired `tick` is the timer that counts, and clears it.
+    pub(super) fn take_timer(&mut self, tick: Tick) -> bool {
+        self.timer.take_if(|set| *set == tick).is_some()
     }
 
-    /// Its readers: streams, and places among the streams' readers.
+    /// Returns the connection's readers: streams, and indices among the streams' readers.
     pub(super) fn reads(&self) -> &[(StreamNumber, usize)] {
         &self.reads
     }
 
-    /// The place of its reader of a stream.
-    pub(super) fn place(&self, stream: StreamNumber) -> Option<usize> {
+    /// Returns the index of the connection's entry among the readers of `stream`.
+    pub(super) fn reader_index(&self, stream: StreamNumber) -> Option<usize> {
         let read = self.reads.iter().find(|(number, _)| *number == stream);
-        read.map(|(_, place)| *place)
+        read.map(|(_, index)| *index)
     }
 
-    pub(super) fn add_read(&mut self, stream: StreamNumber, place: usize) {
+    pub(super) fn add_read(&mut self, stream: StreamNumber, index: usize) {
         if self.reads.is_empty() {
-            // Most connections read one stream, and there are many connections.
+            // `push` would reserve four. Most connections read one stream, and there are many
+            // connections.
             self.reads.reserve_exact(1);
         }
-        self.reads.push((stream, place));
+
+        self.reads.push((stream, index));
     }
 
     pub(super) fn remove_read(&mut self, stream: StreamNumber) {
         self.reads.retain(|(number, _)| *number != stream);
     }
 
-    /// Takes all its readers.
+    /// Removes and returns all readers of the connection.
     pub(super) fn take_reads(&mut self) -> Vec<(StreamNumber, usize)> {
-        std::mem::take(&mut self.reads)
+        mem::take(&mut self.reads)
     }
 
-    /// Notes that its reader of a stream has another place.
-    pub(super) fn move_to(&mut self, stream: StreamNumber, place: usize) {
+    /// Records that the connection's entry among the readers of `stream` has moved to `index`.
+    pub(super) fn set_reader_index(&mut self, stream: StreamNumber, index: usize) {
         if let Some(read) = self.reads.iter_mut().find(|(number, _)| *number == stream) {
-            read.1 = place;
+            read.1 = index;
         }
     }
 }
 
-impl std::fmt::Debug for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Opening(_) => "Opening",
             Self::Open(_) => "Open",

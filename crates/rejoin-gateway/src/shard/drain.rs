@@ -1,4 +1,4 @@
-//! The drain: all connections are closed, and each client gets its time to reconnect.
+//! The drain: closes all connections and assigns each client a time to reconnect.
 
 use std::{
     sync::{
@@ -8,26 +8,26 @@ use std::{
     time::Duration,
 };
 
-use rejoin_core::Goodbye;
+use rejoin_core::CloseNotice;
 use rejoin_protocol::CloseCode;
 
-use crate::shard::{connection::Phase, run::Shard};
+use crate::shard::{Shard, connection::Phase};
 
-/// Connections of a shard that are closed in one pass.
-const TURN_SOCKETS: usize = 100;
-/// The time between two that come back, where the window is not too short for that: a hundred
-/// a second are nothing to a server, and the few of a small one come back at once.
+/// The number of connections of a shard that are closed in one pass.
+const SLOTS_PER_PASS: usize = 100;
+/// The longest time between two reconnects. A server takes a hundred per second easily, and the
+/// clients of a small server should not wait for a whole window.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What the shards of a gateway share to spread the return of all their clients.
+/// The state by which all shards spread the reconnects of their clients over one window.
 #[derive(Debug)]
 pub(super) struct Drain {
     window: Duration,
-    /// Connections that there are.
+    /// The number of open connections.
     open: AtomicUsize,
-    /// How many there were when the first was closed.
+    /// The number of open connections when the first was closed.
     total: OnceLock<usize>,
-    /// Whose turn it is to come back.
+    /// The rank of the next connection to close. Ranks are unique across shards.
     next: AtomicUsize,
 }
 
@@ -37,64 +37,75 @@ impl Drain {
         Self { window, open, total: OnceLock::new(), next }
     }
 
-    pub(super) fn arrive(&self) {
+    /// Counts an open connection.
+    pub(super) fn connection_opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn leave(&self) {
+    /// Counts the close of a connection.
+    pub(super) fn connection_closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     #[cfg(test)]
-    pub(super) fn open(&self) -> usize {
+    pub(super) fn open_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The goodbye for the next connection.
-    pub(super) fn goodbye(&self) -> Goodbye {
+    /// Returns the close notice for the next connection.
+    pub(super) fn next_notice(&self) -> CloseNotice {
         let total = *self.total.get_or_init(|| self.open.load(Ordering::Relaxed).max(1));
-        goodbye(self.window, total, self.next.fetch_add(1, Ordering::Relaxed))
+        notice(self.window, total, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// The goodbye for the connection of this rank; who comes after the last begins at the front.
-fn goodbye(window: Duration, total: usize, rank: usize) -> Goodbye {
+/// Returns the close notice for the connection of this rank.
+///
+/// Each client reconnects at a random time within its own step of the window. Connections that
+/// opened after `total` was counted wrap around to the first steps.
+fn notice(window: Duration, total: usize, rank: usize) -> CloseNotice {
     let total = u32::try_from(total).unwrap_or(u32::MAX);
     let rank = u32::try_from(rank).unwrap_or(u32::MAX) % total;
     let step = (window / total).min(STEP);
-    Goodbye { code: CloseCode::Draining, reconnect_after: step * rank, window: step }
+    CloseNotice { code: CloseCode::Draining, reconnect_after: step * rank, window: step }
 }
 
 impl Shard {
-    /// Begins to close all connections.
+    /// Starts the drain. `drain_next` closes the connections.
     pub(super) fn drain(&mut self) {
-        // The listener is closed: the system refuses the next client.
+        // Closes the listener: the system refuses new clients.
         self.acceptor = None;
         self.draining.get_or_insert(0);
     }
 
-    /// Whether connections are left that were not closed.
-    pub(super) fn has_unclosed(&self) -> bool {
+    /// Returns `true` if the drain has slots left to visit.
+    pub(super) fn has_undrained(&self) -> bool {
         self.draining.is_some_and(|next| next < self.connections.capacity())
     }
 
-    /// Closes the next few connections while the server stops.
-    pub(super) fn drain_some(&mut self) {
+    /// Closes the connections in the next slots, if the drain has started.
+    ///
+    /// A few per pass, so that the notices of the first connections are sent before the last
+    /// connections are closed.
+    pub(super) fn drain_next(&mut self) {
         let Some(begin) = self.draining else { return };
-        let end = (begin + TURN_SOCKETS).min(self.connections.capacity());
+
+        // Up to the capacity, not the length: free slots lie between connections.
+        let end = (begin + SLOTS_PER_PASS).min(self.connections.capacity());
         for slot in begin..end {
             match self.connections.get(slot).map(|connection| &connection.phase) {
                 Some(Phase::Open(_)) => {
-                    let goodbye = self.context.drain.goodbye();
-                    self.close(slot, goodbye);
+                    let notice = self.context.drain.next_notice();
+                    self.close(slot, notice);
                 }
-                // A request that has not arrived is not waited for.
+                // The drain does not wait for a request that has not arrived.
                 Some(Phase::Opening(_)) => self.remove(slot),
-                Some(Phase::Closing(_) | Phase::Lingering(_)) => self.hurry(slot),
+                Some(Phase::Closing(_) | Phase::Lingering(_)) => self.shorten_deadline(slot),
                 None => {}
             }
         }
+
         self.draining = Some(end);
     }
 }
@@ -107,23 +118,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn clients_come_back_evenly_within_the_window_and_never_slower_than_they_need(
+        fn reconnects_are_spread_evenly_and_no_slower_than_necessary(
             window_ms in 1u64..100_000,
             total in 1usize..200_000,
             at in any::<prop::sample::Index>(),
         ) {
             let window = Duration::from_millis(window_ms);
             let rank = at.index(total);
-            let this = goodbye(window, total, rank);
-            let next = goodbye(window, total, rank + 1);
+            let this = notice(window, total, rank);
+            let next = notice(window, total, rank + 1);
+
             prop_assert!(this.reconnect_after + this.window <= window);
             prop_assert!(this.window <= STEP);
+
             if rank + 1 < total {
-                // The random part fills the time to the next one, and no more.
+                // The random part fills exactly the time until the next client.
                 prop_assert_eq!(this.reconnect_after + this.window, next.reconnect_after);
             } else {
                 prop_assert_eq!(next.reconnect_after, Duration::ZERO);
-                // The whole window is used, where that is not too slow.
+
+                // The whole window is used, unless the step is at its maximum.
                 let used = this.reconnect_after + this.window;
                 let rounding = Duration::from_nanos(1) * u32::try_from(total).unwrap();
                 prop_assert!(used + rounding >= window.min(STEP * u32::try_from(total).unwrap()));

@@ -1,4 +1,4 @@
-//! What other threads tell a shard.
+//! The inbox of a shard: commands and notifications from other threads.
 
 use std::{
     fmt, io, mem,
@@ -15,64 +15,71 @@ use rejoin_core::{Outbox, Snapshot, Wake};
 use rejoin_protocol::StreamNumber;
 
 use crate::{
-    accept::{Accept, PendingSlot},
+    accept::Accept,
     peer::Peer,
-    shard::Arrival,
-    socket::Done,
+    pending::{PendingSlot, SlotOwner},
+    shard::UpgradedSocket,
+    socket::{JobListener, JobResult},
 };
 
 /// A handle to a shard.
 #[derive(Clone)]
-pub(crate) struct ShardHandle {
+pub(super) struct ShardHandle {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// Held for a push or a swap; taken with a stream's lock held, never the other way round.
+    /// Held for one push or one swap. Taken while a stream's lock is held, never the reverse.
     ///
-    /// Bounded by what it tells of: each stream and each outbox is in it once, each connection
-    /// has one job and one snapshot for each reader under way, and each socket arrives once.
+    /// Bounded by the things it refers to: each stream and each outbox is in it at most once,
+    /// each connection has one job and one pending snapshot per reader, and each socket enters
+    /// once.
     inbox: Mutex<Inbox>,
     waker: Waker,
-    /// Connections of the shard, those on their way to it included.
+    /// The number of the shard's connections, including those on their way to it.
     load: AtomicUsize,
-    /// Whether it works for more than three quarters of its time.
+    /// `true` if the shard worked for more than three quarters of the last measured window.
     is_busy: AtomicBool,
 }
 
+/// The contents of an inbox.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Streams that advanced; each is here once until the shard takes from it.
+    /// Streams with new frames. A stream notifies once until the shard has taken all its frames.
     pub(super) streams: Vec<StreamNumber>,
-    /// Slots whose outboxes have items; each is here once until the shard empties it, or closes.
+    /// Slots of filled outboxes. An outbox notifies once until it is emptied, and at its close.
     pub(super) outboxes: Vec<usize>,
     pub(super) commands: Vec<Command>,
-    /// The shard waits for its poll: the next push wakes it.
+    /// The shard waits in its poll. The next push wakes it.
     is_asleep: bool,
-    /// The shard has ended: what is pushed is dropped.
+    /// The shard has ended. Pushes are dropped.
     is_closed: bool,
 }
 
-/// One thing to do.
+/// A command to a shard.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Accept sockets.
+    /// Accept sockets from this listener.
     Listen(TcpListener, Arc<Accept>),
     /// Own a socket whose first request has not arrived.
     Open(TcpStream, PendingSlot, Peer),
-    /// Own a socket that is upgraded.
-    Adopt(Box<Arrival>),
+    /// Own an upgraded socket.
+    Adopt(Box<UpgradedSocket>),
     /// A job of a connection has ended.
-    Done(Arc<Outbox>, Box<Done>),
-    /// A reader that fell behind gets the state; `None` if there is none any more.
+    JobEnded(Arc<Outbox>, Box<JobResult>),
+    /// The snapshot for a reader that fell behind; `None` if the stream has no owner any more.
     Snapshot(Arc<Outbox>, StreamNumber, Option<Snapshot>),
-    /// A connection whose first request has not arrived makes room.
+    /// Close the connection in this slot if it is evicted.
     Evict(usize),
     /// Close all connections.
     Drain,
 }
 
 impl ShardHandle {
+    /// Creates the handle. `token` is reported by the poll when a push wakes the shard.
+    ///
+    /// # Errors
+    /// If the system has no more file descriptors.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = Waker::new(registry, token)?;
         let (inbox, load) = (Mutex::default(), AtomicUsize::new(0));
@@ -80,26 +87,17 @@ impl ShardHandle {
         Ok(Self { shared: Arc::new(Shared { inbox, waker, load, is_busy }) })
     }
 
-    /// Reports the end of a connection's job.
-    pub(crate) fn report(&self, outbox: &Arc<Outbox>, done: Done) {
-        self.send(Command::Done(Arc::clone(outbox), Box::new(done)));
-    }
-
-    /// Closes the connection in a slot if it is evicted.
-    pub(crate) fn evict(&self, slot: usize) {
-        self.send(Command::Evict(slot));
-    }
-
+    /// Sends a command. Dropped if the shard has ended.
     pub(super) fn send(&self, command: Command) {
-        self.shared.push(|inbox| inbox.commands.push(command));
+        self.shared.send(command);
     }
 
-    /// Whether the shard still takes commands.
+    /// Returns `true` if the shard still takes commands.
     pub(super) fn is_open(&self) -> bool {
         !self.shared.inbox.lock().is_closed
     }
 
-    /// How many connections it has.
+    /// Returns the number of the shard's connections.
     pub(super) fn load(&self) -> usize {
         self.shared.load.load(Ordering::Relaxed)
     }
@@ -112,7 +110,7 @@ impl ShardHandle {
         self.shared.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether it worked for more than three quarters of its time lately.
+    /// Returns `true` if the shard worked for more than three quarters of the last measured window.
     pub(super) fn is_busy(&self) -> bool {
         self.shared.is_busy.load(Ordering::Relaxed)
     }
@@ -121,12 +119,24 @@ impl ShardHandle {
         self.shared.is_busy.store(busy, Ordering::Relaxed);
     }
 
-    /// The handle as streams and outboxes use it.
+    /// Returns the handle through which streams and outboxes notify the shard.
     pub(super) fn wake(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.shared) as _
     }
 
-    /// Swaps what has come into an empty inbox.
+    /// Returns the handle through which an eviction closes a connection of the shard.
+    pub(super) fn slot_owner(&self) -> Arc<dyn SlotOwner> {
+        Arc::clone(&self.shared) as _
+    }
+
+    /// Returns the handle through which jobs report their ends.
+    pub(super) fn job_listener(&self) -> Arc<dyn JobListener> {
+        Arc::clone(&self.shared) as _
+    }
+
+    /// Swaps the contents of the inbox with `into`, whose lists must be empty.
+    ///
+    /// The two inboxes alternate, so that neither allocates in a steady state.
     pub(super) fn take(&self, into: &mut Inbox) {
         let mut inbox = self.shared.inbox.lock();
         mem::swap(&mut inbox.streams, &mut into.streams);
@@ -134,27 +144,29 @@ impl ShardHandle {
         mem::swap(&mut inbox.commands, &mut into.commands);
     }
 
-    /// Prepares to wait. Returns `false` if something has come meanwhile.
+    /// Prepares for a wait. Returns `false` if the inbox has contents: the shard must not wait.
+    ///
+    /// The check and the flag share one lock, so a push either is seen here or wakes the poll.
     pub(super) fn fall_asleep(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
         inbox.is_asleep = inbox.is_empty();
         inbox.is_asleep
     }
 
-    /// Ends the wait: pushes do not wake the shard any more.
+    /// Ends the wait. Pushes no longer wake the shard, which saves them a system call.
     pub(super) fn wake_up(&self) {
         self.shared.inbox.lock().is_asleep = false;
     }
 
-    /// Takes no more commands, unless some have come. Returns whether it is closed.
+    /// Closes the inbox unless it has commands. Returns `true` if it is closed.
     pub(super) fn close(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
         inbox.is_closed = inbox.commands.is_empty();
         inbox.is_closed
     }
 
-    /// Whether both are handles to the same shard.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    /// Returns `true` if both are handles to the same shard.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
@@ -166,15 +178,22 @@ impl Inbox {
 }
 
 impl Shared {
+    fn send(&self, command: Command) {
+        self.push(|inbox| inbox.commands.push(command));
+    }
+
     fn push(&self, push: impl FnOnce(&mut Inbox)) {
         let mut inbox = self.inbox.lock();
         if inbox.is_closed {
             return;
         }
+
         push(&mut inbox);
         if mem::take(&mut inbox.is_asleep) {
+            // Released first: the shard takes this lock as soon as it wakes.
             drop(inbox);
-            // It fails only if the poll is gone, and the shard with it.
+
+            // Fails only if the poll is gone, and the shard with it.
             let _ = self.waker.wake();
         }
     }
@@ -187,6 +206,18 @@ impl Wake for Shared {
 
     fn outbox_filled(&self, slot: usize) {
         self.push(|inbox| inbox.outboxes.push(slot));
+    }
+}
+
+impl SlotOwner for Shared {
+    fn evict(&self, slot: usize) {
+        self.send(Command::Evict(slot));
+    }
+}
+
+impl JobListener for Shared {
+    fn job_ended(&self, outbox: &Arc<Outbox>, result: JobResult) {
+        self.send(Command::JobEnded(Arc::clone(outbox), Box::new(result)));
     }
 }
 

@@ -6,44 +6,43 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use rejoin_core::{Form, Frame};
+use rejoin_core::{Frame, FrameEncoding};
 
-use crate::{shard::form, transport::Transport};
+use crate::{shard::transcode, transport::Transport};
 
-/// Pending messages that are laid side by side for one write, in bytes.
+/// The maximum size of the pending messages that are joined for one write, in bytes.
 const GATHER_BYTES: usize = 64 * 1024;
 
-/// A socket and the bytes that it must take before anything else.
+/// A socket and its pending output.
 ///
-/// A broadcast looks at each of many outputs. All that it looks at lies on one cache line: a
-/// second line for each costs a tenth of a delivery.
+/// A broadcast accesses many outputs. All fields share one cache line, because a second cache
+/// line per output costs a tenth of a delivery.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Output {
     transport: Transport,
-    /// Messages, the first of them perhaps cut.
+    /// Messages to send before anything else. The first may be the rest of a cut one.
     pending: VecDeque<Bytes>,
-    form: Form,
-    /// The socket takes nothing; an event says when it does again.
+    encoding: FrameEncoding,
+    /// The socket is full. The poll reports when it is writable again.
     blocked: bool,
-    /// The close frame is pending, or sent: nothing follows it.
+    /// The close frame is pending or sent. Nothing may follow it.
     sealed: bool,
-    /// The socket takes bytes again after it was blocked: a reader that only wants the latest
-    /// frame skips to it.
-    late: bool,
+    /// The socket was blocked and is writable again. Readers of `latest` topics skip then.
+    was_blocked: bool,
 }
 
-const _: () = assert!(size_of::<Output>() <= 64, "a broadcast looks at one cache line");
+const _: () = assert!(size_of::<Output>() <= 64, "an output must fit one cache line");
 
 impl Output {
-    pub(super) fn new(transport: Transport, form: Form) -> Self {
+    pub(super) fn new(transport: Transport, encoding: FrameEncoding) -> Self {
         Self {
             transport,
             pending: VecDeque::new(),
-            form,
+            encoding,
             blocked: false,
             sealed: false,
-            late: false,
+            was_blocked: false,
         }
     }
 
@@ -55,89 +54,103 @@ impl Output {
         self.transport
     }
 
-    pub(super) fn form(&self) -> Form {
-        self.form
+    pub(super) fn encoding(&self) -> FrameEncoding {
+        self.encoding
     }
 
-    pub(super) fn set_form(&mut self, form: Form) {
-        self.form = form;
+    pub(super) fn set_encoding(&mut self, encoding: FrameEncoding) {
+        self.encoding = encoding;
     }
 
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Whether the close frame is pending, or sent.
+    /// Returns `true` if the close frame is pending or sent.
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed
     }
 
-    /// Whether all that was pushed has been sent.
+    /// Returns `true` if all pushed messages are sent.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && !self.blocked
     }
 
-    /// Bytes that wait for the socket.
+    /// Returns the number of pending bytes.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending.iter().map(Bytes::len).sum()
     }
 
-    /// Whether frames may be written straight to the socket.
+    /// Returns `true` if a part of one of these frames is pending.
+    pub(super) fn holds(&self, frames: &[Frame]) -> bool {
+        self.pending.iter().any(|bytes| frames.iter().any(|frame| frame.contains(bytes)))
+    }
+
+    /// Returns `true` if frames may be written straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
         !self.blocked && !self.sealed && self.pending.is_empty()
     }
 
-    /// Whether frames may be appended to what is pending, to be sent with it.
+    /// Returns `true` if frames may be appended to the pending messages.
     pub(super) fn is_open(&self) -> bool {
         !self.blocked && !self.sealed
     }
 
-    /// The socket takes bytes again.
+    /// Records that the socket is writable again.
     pub(super) fn unblock(&mut self) {
-        self.late |= std::mem::take(&mut self.blocked);
+        self.was_blocked |= std::mem::take(&mut self.blocked);
     }
 
-    /// Whether TLS holds bytes that the socket has not taken.
+    /// Returns `true` if TLS holds bytes that the socket has not taken.
     pub(super) fn has_unsent(&self) -> bool {
         self.transport.has_unsent()
     }
 
-    /// Whether the socket was blocked, and takes bytes again.
-    pub(super) fn has_late(&self) -> bool {
-        self.late
+    /// Returns `true` if the socket was blocked since the last [`take_was_blocked`].
+    ///
+    /// [`take_was_blocked`]: Self::take_was_blocked
+    pub(super) fn was_blocked(&self) -> bool {
+        self.was_blocked
     }
 
-    /// Whether the socket was blocked since the last call.
-    pub(super) fn take_late(&mut self) -> bool {
-        std::mem::take(&mut self.late)
+    /// Returns `true` if the socket was blocked since the last call.
+    pub(super) fn take_was_blocked(&mut self) -> bool {
+        std::mem::take(&mut self.was_blocked)
     }
 
-    /// Appends a message that is for this connection alone.
+    /// Appends a message for this connection alone.
     pub(super) fn push(&mut self, message: Bytes) {
-        self.pending.extend(form::of_reply(message, self.form));
+        self.pending.extend(transcode::reply(message, self.encoding));
     }
 
-    /// Appends frames, in the form that the connection reads.
+    /// Appends a WebSocket control frame, which is the same in every encoding.
+    pub(super) fn push_control(&mut self, frame: Bytes) {
+        self.pending.push_back(frame);
+    }
+
+    /// Appends frames, in the encoding of this connection.
     pub(super) fn push_frames(&mut self, frames: &[Frame]) {
-        let bytes = frames.iter().map(|frame| form::of(frame, self.form));
+        let bytes = frames.iter().map(|frame| transcode::frame(frame, self.encoding));
         self.pending.extend(bytes.filter(|bytes| !bytes.is_empty()).cloned());
     }
 
-    /// Appends the rest of a message that was cut.
+    /// Appends the rest of a cut message.
     pub(super) fn push_rest(&mut self, rest: Option<Bytes>) {
         self.pending.extend(rest);
     }
 
-    /// Appends the last messages; nothing follows them.
-    pub(super) fn seal(&mut self, last: impl IntoIterator<Item = Bytes>) {
-        for message in last {
-            self.push(message);
+    /// Appends the last message and the close frame, if any. Nothing is accepted afterwards.
+    pub(super) fn seal(&mut self, last: Option<Bytes>, close: Option<Bytes>) {
+        if let Some(last) = last {
+            self.push(last);
         }
+        self.pending.extend(close);
         self.sealed = true;
     }
 
-    /// Writes bytes past what is pending, which must be nothing; returns how many the socket took.
-    /// Fewer than all means that it is blocked.
+    /// Writes bytes straight to the socket. Returns the number of bytes that it took.
+    ///
+    /// No message may be pending. A count below the length means that the socket is blocked.
     ///
     /// # Errors
     /// If the socket is broken.
@@ -154,10 +167,11 @@ impl Output {
                 Err(error) => return Err(error),
             }
         }
+
         Ok(written)
     }
 
-    /// Writes what is pending, many messages in one write; returns how many bytes the socket took.
+    /// Writes the pending messages, many in one write. Returns the number of bytes written.
     ///
     /// # Errors
     /// If the socket is broken.
@@ -170,18 +184,21 @@ impl Output {
             self.blocked = true;
         }
         if self.pending.is_empty() {
-            // An idle connection holds no buffer.
+            // Frees the memory: an idle connection holds no buffer.
             self.pending = VecDeque::new();
         }
+
         Ok(taken)
     }
 
+    /// Makes one write of one or more pending messages. Returns the number of bytes written.
     fn flush_some(&mut self, scratch: &mut Vec<u8>) -> io::Result<usize> {
         let mut pending = self.pending.iter();
         let Some(first) = pending.next() else { return Ok(0) };
+
         let is_alone = pending.next().is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
         let mut written = if is_alone {
-            // Taken out while it is written, which is cheaper than another handle to it.
+            // Moved out for the write because of the borrow; cheaper than a clone of the handle.
             let first = self.pending.pop_front().unwrap_or_default();
             let written = self.write(&first);
             self.pending.push_front(first);
@@ -194,22 +211,27 @@ impl Output {
                 }
                 scratch.extend_from_slice(message);
             }
+
             self.write(scratch)?
         };
+
+        // Removes what was written. A cut message keeps its rest.
         let total = written;
         while let Some(message) = self.pending.front_mut() {
             if written < message.len() {
                 message.advance(written);
                 break;
             }
+
             written -= message.len();
             self.pending.pop_front();
         }
+
         Ok(total)
     }
 
-    /// Loads what a broadcast looks at into the processor's cache.
+    /// Loads the output and the socket's descriptor into the processor's cache.
     pub(super) fn prefetch(&self) {
-        std::hint::black_box((self.sealed, self.transport.number()));
+        std::hint::black_box((self.sealed, self.transport.raw_fd()));
     }
 }

@@ -1,37 +1,39 @@
-//! The readers that one shard has of one stream.
+//! The readers that the connections of one shard have on one stream.
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, Lag, Outbox, Reader, Seq, Snapshot, Stream};
+use rejoin_core::{DropReason, Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
 use rejoin_protocol::StreamNumber;
 
-use crate::shard::run::Shard;
+use crate::shard::Shard;
 
-/// A shard's readers of one stream, and how far all that are up to date have come.
+/// A shard's readers of one stream, and the shared cursor of those that are up to date.
 #[derive(Debug)]
 pub(super) struct Readers {
+    /// The shard's registration with the stream. Dropped with the last reader.
     pub(super) follower: Follower,
-    /// Where readers are that are neither behind nor ahead.
+    /// The next frame that a broadcast takes.
     pub(super) cursor: Seq,
-    /// Side by side, because each broadcast walks them.
-    pub(super) entries: Vec<Entry>,
+    /// The readers, contiguous in memory because each broadcast walks them.
+    pub(super) entries: Vec<ReaderEntry>,
 }
 
-/// One connection's reader.
+/// The reader of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct ReaderEntry {
     pub(super) slot: usize,
     pub(super) reader: Reader,
-    /// A snapshot was asked for; nothing is read until it is there.
-    pub(super) waits: bool,
-    /// Frames before this one that it did not get are counted as dropped.
+    /// A snapshot is on its way. The reader reads nothing until it arrives.
+    pub(super) awaits_snapshot: bool,
+    /// The frame up to which lost frames are counted in the metrics.
     counted: Seq,
 }
 
-impl Entry {
-    /// The number of frames before `oldest` that the reader cannot get any more, those that were
-    /// counted before not among them.
-    pub(super) fn lose(&mut self, oldest: Seq) -> u64 {
+impl ReaderEntry {
+    /// Counts the frames before `oldest` that the reader did not read and can no longer read.
+    ///
+    /// Returns only those that no earlier call has counted.
+    pub(super) fn count_lost(&mut self, oldest: Seq) -> u64 {
         let from = self.reader.next.max(self.counted);
         self.counted = oldest.max(from);
         self.counted - from
@@ -43,18 +45,18 @@ impl Readers {
         Self { follower, cursor, entries: Vec::new() }
     }
 
-    /// Why a reader that is behind misses frames.
+    /// Returns the reason under which frames are counted that a reader has lost by being behind.
     pub(super) fn drop_reason(&self) -> DropReason {
-        match self.follower.stream().lag() {
-            Lag::Gap { .. } => DropReason::Retention,
-            Lag::Snapshot(_) => DropReason::Snapshot,
+        match self.follower.stream().lag_policy() {
+            LagPolicy::Gap { .. } => DropReason::Retention,
+            LagPolicy::Snapshot(_) => DropReason::Snapshot,
         }
     }
 }
 
 impl Shard {
-    /// Gives a reader that fell behind the state instead.
-    pub(super) fn skip_to(
+    /// Skips a reader that fell behind to a snapshot. `None` ends the reader.
+    pub(super) fn apply_snapshot(
         &mut self,
         outbox: &Arc<Outbox>,
         stream: StreamNumber,
@@ -62,30 +64,39 @@ impl Shard {
     ) {
         let slot = outbox.slot();
         let Some(connection) = self.connections.get_mut(slot) else { return };
+
+        // Another connection may have the slot by now.
         if !connection.has_outbox(outbox) {
             return;
         }
-        let Some(place) = connection.place(stream) else { return };
+
+        let Some(index) = connection.reader_index(stream) else { return };
         let Some(readers) = self.streams.get_mut(&stream) else { return };
-        let entry = readers.entries.get_mut(place);
-        // It may have stopped reading, or begun anew, while the snapshot was made.
-        let Some(entry) = entry.filter(|entry| entry.waits) else { return };
+
+        let entry = readers.entries.get_mut(index);
+
+        // While the snapshot was made, the reader may have been replaced by a new one, which does
+        // not wait for this snapshot.
+        let Some(entry) = entry.filter(|entry| entry.awaits_snapshot) else { return };
+
         let Some(snapshot) = snapshot else {
-            // Without an owner there is nothing more to read.
+            // The stream has no owner any more: nothing is left to read.
             return self.remove_reader(slot, stream, DropReason::Snapshot);
         };
-        self.metrics.frames_dropped(DropReason::Snapshot, entry.lose(snapshot.seq));
+
+        self.metrics.frames_dropped(DropReason::Snapshot, entry.count_lost(snapshot.seq));
         self.metrics.snapshots_sent.inc();
-        entry.waits = false;
+        entry.awaits_snapshot = false;
         entry.reader = Reader { next: snapshot.seq };
         connection.output.push_frames(&snapshot.messages);
         self.mark_behind(slot);
     }
 
-    /// Lets a connection read a stream; an earlier reader of it ends.
+    /// Adds a connection's reader of a stream. Replaces an earlier one.
     pub(super) fn add_reader(&mut self, slot: usize, stream: &Stream, reader: Reader) {
         let number = stream.number();
         self.remove_reader(slot, number, DropReason::Closed);
+
         let readers = match self.streams.entry(number) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
@@ -93,39 +104,56 @@ impl Shard {
                 entry.insert(Readers::new(follower, reader.next))
             }
         };
+
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.add_read(number, readers.entries.len());
-            readers.entries.push(Entry { slot, reader, waits: false, counted: 0 });
+            let entry = ReaderEntry { slot, reader, awaits_snapshot: false, counted: 0 };
+            readers.entries.push(entry);
+
+            // Its position may differ from the shared cursor.
             self.mark_behind(slot);
         }
     }
 
-    /// Ends the reading of a stream; what was not read is counted.
-    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, why: DropReason) {
+    /// Removes a connection's reader of a stream. Frames that it did not read are counted.
+    pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, reason: DropReason) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(place) = connection.place(stream) {
+
+        if let Some(index) = connection.reader_index(stream) {
             connection.remove_read(stream);
-            self.remove_entry(stream, place, why);
+            self.remove_reader_at(stream, index, reason);
         }
     }
 
-    /// Ends all reading of a connection.
-    pub(super) fn end_reads(&mut self, slot: usize, why: DropReason) {
+    /// Removes all readers of a connection.
+    pub(super) fn end_reads(&mut self, slot: usize, reason: DropReason) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        for (stream, place) in connection.take_reads() {
-            self.remove_entry(stream, place, why);
+
+        for (stream, index) in connection.take_reads() {
+            self.remove_reader_at(stream, index, reason);
         }
     }
 
-    pub(super) fn remove_entry(&mut self, stream: StreamNumber, place: usize, why: DropReason) {
+    /// Removes the entry at `index` from the readers of a stream.
+    ///
+    /// The last entry takes its index, so the connection of that entry is updated.
+    pub(super) fn remove_reader_at(
+        &mut self,
+        stream: StreamNumber,
+        index: usize,
+        reason: DropReason,
+    ) {
         let hash_map::Entry::Occupied(mut readers) = self.streams.entry(stream) else { return };
+
         let Readers { follower, entries, .. } = readers.get_mut();
-        let mut removed = entries.swap_remove(place);
+
+        let mut removed = entries.swap_remove(index);
         let (head, _) = follower.stream().next();
-        self.metrics.frames_dropped(why, removed.lose(head));
-        if let Some(moved) = entries.get(place) {
+        self.metrics.frames_dropped(reason, removed.count_lost(head));
+
+        if let Some(moved) = entries.get(index) {
             if let Some(connection) = self.connections.get_mut(moved.slot) {
-                connection.move_to(stream, place);
+                connection.set_reader_index(stream, index);
             }
         } else if entries.is_empty() {
             readers.remove();

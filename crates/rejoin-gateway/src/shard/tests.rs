@@ -1,6 +1,6 @@
-//! A shard that a test turns by itself, with real sockets and a clock that the test moves.
+//! A shard without a thread, for tests: real sockets, a paused clock, and turns on demand.
 
-mod life;
+mod lifecycle;
 mod readers;
 
 use std::{
@@ -12,46 +12,57 @@ use std::{
 
 use mio::Events;
 use rejoin_core::{
-    Caps, Form, Handshake, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals, Shutdown,
+    Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
+    Retention, Shutdown, SlowReaderPolicy, TopicRule,
 };
 use rejoin_protocol::UserId;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::{
-    Gateway, GatewayConfig, Signer, encode,
-    gateway::Shared,
-    http::Opener,
-    shard::{Arrival, Context, Settings, inbox::Inbox, run::Shard},
+    Gateway, GatewayConfig, Signer,
+    credentials::AuthOutcome,
+    encode,
+    shard::{Context, Settings, Shard, UpgradedSocket, inbox::Inbox},
     socket::Accepted,
+    state::Shared,
     transport::Transport,
 };
 
-/// Connections that the gateway of a test may have.
+/// The connection limit of the test gateway.
 pub(super) const MAX_CONNECTIONS: usize = 100;
 
-/// A shard without a thread.
-pub(super) struct Stage {
+/// A shard that runs only when a test turns it.
+pub(super) struct TestShard {
     pub(super) gateway: Arc<Shared>,
     pub(super) shard: Shard,
     events: Events,
     inbox: Inbox,
 }
 
-/// The far end of a connection.
-pub(super) struct Peer {
+/// The client side of a connection.
+pub(super) struct TestPeer {
     socket: TcpStream,
-    /// What the socket has not taken.
+    /// Bytes that the socket has not taken.
     unsent: Vec<u8>,
 }
 
-impl Stage {
+impl TestShard {
     pub(super) fn new(configure: impl FnOnce(&mut GatewayConfig)) -> Self {
         let terminals = MemoryTerminals::new();
+        // Messages must not expire: a test that advances the clock counts them to see what was
+        // executed.
+        let rule = TopicRule {
+            pattern: "all".to_owned(),
+            retention: Retention { age: None, ..Retention::default() },
+            slow_reader: SlowReaderPolicy::default(),
+        };
         let config = HubConfig {
             presence_grace: Duration::ZERO,
+            topics: vec![rule],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
+
         let hub = Hub::new(config, &Shutdown::new());
         let signer = Signer::hs256(b"at least thirty-two bytes of secret").unwrap();
         let mut config = GatewayConfig::new(signer.verifier());
@@ -64,8 +75,8 @@ impl Stage {
         Self { gateway, shard, events, inbox }
     }
 
-    /// A connection of this user, whose sockets hold little.
-    pub(super) fn connect(&mut self, user: &str) -> Peer {
+    /// Connects as `user`, with small socket buffers so that a few messages fill them.
+    pub(super) fn connect(&mut self, user: &str) -> TestPeer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (near, _) = listener.accept().unwrap();
@@ -73,25 +84,31 @@ impl Stage {
             SockRef::from(end).set_recv_buffer_size(4096).unwrap();
             SockRef::from(end).set_send_buffer_size(4096).unwrap();
         }
+
         socket.set_nonblocking(true).unwrap();
         near.set_nonblocking(true).unwrap();
         socket.set_nodelay(true).unwrap();
 
         let identity = Identity::new(UserId::new(user).unwrap(), Caps::user());
         let permit = Arc::clone(&self.gateway.permits).try_acquire_owned().unwrap();
-        let accepted =
-            Accepted::new(Opener::Known(identity), Handshake::default(), Form::Plain, permit);
-        self.shard.adopt(Arrival {
+        let accepted = Accepted::new(
+            AuthOutcome::Known(identity),
+            ClientInfo::default(),
+            FrameEncoding::Plain,
+            permit,
+        );
+        self.shard.adopt(UpgradedSocket {
             transport: Transport::Plain(mio::net::TcpStream::from_std(near)),
             first_bytes: bytes::Bytes::new(),
             accepted,
             raw: None,
         });
-        Peer { socket, unsent: Vec::new() }
+
+        TestPeer { socket, unsent: Vec::new() }
     }
 
-    /// Lets the shard and its jobs do all they can now.
-    pub(super) async fn settle(&mut self) {
+    /// Turns the shard, and runs its jobs, until no work is left.
+    pub(super) async fn run_until_idle(&mut self) {
         for _ in 0..8 {
             self.shard.turn(&mut self.events, &mut self.inbox, Some(Duration::ZERO));
             for _ in 0..4 {
@@ -100,42 +117,45 @@ impl Stage {
         }
     }
 
-    /// Lets the shard wait for its sockets, for a moment of real time: small windows of TCP open
-    /// slowly.
+    /// Makes one turn that waits for sockets, for up to 50 ms of real time.
+    ///
+    /// Small TCP windows open slowly, so several turns may be needed.
     pub(super) fn wait_for_sockets(&mut self) {
-        const MOMENT: Duration = Duration::from_millis(50);
-        self.shard.turn(&mut self.events, &mut self.inbox, Some(MOMENT));
+        const MAX_WAIT: Duration = Duration::from_millis(50);
+        self.shard.turn(&mut self.events, &mut self.inbox, Some(MAX_WAIT));
     }
 
-    /// Moves the clock on, a little at a time.
+    /// Advances the paused clock by `duration`, in small steps.
     pub(super) async fn advance(&mut self, duration: Duration) {
         let step = Duration::from_millis(500);
         for _ in 0..duration.as_millis().div_ceil(step.as_millis()) {
             tokio::time::advance(step).await;
-            self.settle().await;
+            self.run_until_idle().await;
         }
     }
 
-    /// The messages of a topic.
+    /// Returns the data of all messages of a topic.
     pub(super) fn published(&self, topic: &str) -> Vec<Value> {
         use rejoin_core::{Batch, ReadLimit, Reader, TopicRight};
         let admin = Identity::new(UserId::new("admin").unwrap(), Caps::admin());
         let name = rejoin_protocol::TopicName::new(topic).unwrap();
         let topic = self.gateway.hub.existing_topic(&name, &admin, TopicRight::Subscribe);
         let Some(topic) = topic.unwrap() else { return Vec::new() };
+
         let mut batch = Batch::default();
         let limit = ReadLimit { frames: std::num::NonZeroUsize::MAX, bytes: usize::MAX };
         topic.stream().read(Reader { next: 0 }, limit, &mut batch);
         let payload = |frame: &rejoin_core::Frame| {
-            let (_, payload) = rejoin_websocket::payload(frame.plain()).unwrap();
-            serde_json::from_slice::<Value>(&payload).unwrap()["payload"]["data"].clone()
+            let payload = serde_json::from_slice::<Value>(&frame.payload()).unwrap();
+            payload["payload"]["data"].clone()
         };
+
         batch.frames.iter().map(payload).collect()
     }
 }
 
-impl Peer {
-    /// Sends bytes, as far as the socket takes them.
+impl TestPeer {
+    /// Sends bytes. Those that the socket does not take wait for `flush`.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
         self.flush();
@@ -151,11 +171,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn ask(&mut self, kind: &str, payload: &Value) {
+    /// Sends a request without an id.
+    pub(super) fn request(&mut self, kind: &str, payload: &Value) {
         self.send(&text(&json!({ "type": kind, "payload": payload }).to_string()));
     }
 
-    /// Reads what has arrived.
+    /// Reads all bytes that have arrived.
     pub(super) fn read(&mut self) -> Vec<u8> {
         let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
         while let Ok(count @ 1..) = self.socket.read(&mut buffer) {
@@ -164,20 +185,21 @@ impl Peer {
         all
     }
 
-    /// Sends nothing more.
+    /// Ends the write side.
     pub(super) fn half_close(&mut self) {
         let _ = self.socket.shutdown(How::Write);
     }
 }
 
-/// A masked text frame, whose mask changes nothing.
+/// Returns a text frame with a zero mask, which leaves the payload as it is.
 pub(super) fn text(payload: &str) -> Vec<u8> {
     let length = match payload.len() {
         short @ 0..126 => vec![0x80 | u8::try_from(short).unwrap()],
         long => [&[0xfe], &u16::try_from(long).unwrap().to_be_bytes()[..]].concat(),
     };
+
     [&[0x81], &length[..], &[0; 4], payload.as_bytes()].concat()
 }
 
-/// A masked close frame with the code 1000.
+/// A close frame with the code 1000 and a zero mask.
 pub(super) const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];

@@ -1,107 +1,118 @@
-//! The protocol side of one connection: bytes in, effects out.
+//! The protocol side of one connection: decodes bytes and executes messages.
 //!
 //! A client belongs to its connection's shard, which calls it from one thread. Dropping it
-//! releases all that the connection holds: its place in the hub, its presence, its attachments
-//! and its permit.
+//! releases everything that the connection holds: its entry in the hub, its presence, its
+//! attachments and its permit.
+
+mod deadlines;
+mod job;
+mod login;
+mod rate_limit;
+mod raw;
+mod request;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use bytes::Bytes;
 use rejoin_core::{
-    Attachment, Connection, Handshake, Item, Membership, Outbox, Subscription, now_ms,
+    Attachment, ClientInfo, Connection, Outbox, OutboxItem, Registration, Subscription, now_ms,
 };
 use rejoin_protocol::{
     CloseCode, ErrorCode, MessageId, SessionId, StreamNumber, Subject, TopicName,
-    binary::{BinaryKind, Head},
+    binary::{BinaryHeader, BinaryKind},
     message::{self, Envelope, ErrorBody, Request, ServerMessage},
 };
-use rejoin_websocket::{Decoder, Event, Feed, Role};
+use rejoin_websocket::{Decoder, Event, Feed, Side};
 use tokio::time::Instant;
-use tracing::{Instrument, Span, debug};
+use tracing::{Span, debug};
+
+use rate_limit::ClientRateLimiter;
+use raw::RawInput;
+
+pub(crate) use deadlines::SocketState;
+pub(crate) use job::{JobListener, JobResult, Jobs};
+pub(crate) use raw::RawAttach;
 
 use crate::{
-    gateway::Shared,
     log,
-    shard::Keepalive,
-    socket::{
-        job::{Done, Job, Jobs},
-        pace::Pace,
-        raw::Raw,
-        upgrade::Room,
-    },
+    socket::{keepalive::Keepalive, upgrade::Admission},
+    state::Shared,
 };
 
-/// One client, from the upgrade to the decision to close.
+/// The client of one WebSocket, from the upgrade to the decision to close.
 pub(crate) struct Client {
-    pub(super) shared: Arc<Shared>,
-    pub(super) outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
     decoder: Decoder,
-    pub(super) stage: Stage,
-    /// `None` for an implicit stream to which nothing was emitted yet.
-    pub(super) subscriptions: BTreeMap<TopicName, Option<Subscription>>,
-    pub(super) attachments: Vec<Attachment>,
+    auth: AuthState,
+    /// Subscriptions by topic; `None` for an implicit stream that does not exist yet, because
+    /// nothing was emitted to it.
+    subscriptions: BTreeMap<TopicName, Option<Subscription>>,
+    attachments: Vec<Attachment>,
     /// Subjects whose presence it follows.
-    pub(super) following: Vec<(Subject, StreamNumber)>,
-    pub(super) pace: Pace,
-    /// There for a connection to a raw endpoint.
-    pub(super) raw: Option<Box<Raw>>,
-    /// Bytes that were read behind a message that is still being handled.
+    following: Vec<(Subject, StreamNumber)>,
+    rate_limiter: ClientRateLimiter,
+    /// `Some` for a connection to a raw endpoint.
+    raw: Option<Box<RawInput>>,
+    /// Bytes that were read after a message whose job is still running.
     unread: Vec<u8>,
-    pub(super) jobs: Jobs,
-    /// When the message began whose end has not come.
-    pub(super) unfinished_since: Option<Instant>,
-    /// Since when nothing is read because the peer leaves its replies unread.
-    pub(super) stalled_since: Option<Instant>,
-    /// One of the deadlines above is new.
-    pub(super) has_new_deadline: bool,
+    jobs: Jobs,
+    /// The time at which the incomplete message began; `None` between messages.
+    unfinished_since: Option<Instant>,
+    /// The time since which reading is paused because the peer does not read its replies.
+    stalled_since: Option<Instant>,
+    /// A deadline was added that may be earlier than the connection's timer.
+    has_new_deadline: bool,
     span: Span,
-    pub(super) room: Room,
+    admission: Admission,
 }
 
-/// How far a client has come.
-pub(super) enum Stage {
-    /// The request says what the handshake holds; `authenticate` may name the device.
+/// The progress of authentication.
+enum AuthState {
+    /// The client has not authenticated yet. `handshake` holds the values of the request;
+    /// `authenticate` may replace the device.
     Authenticating {
         deadline: Instant,
-        handshake: Box<Handshake>,
+        handshake: Box<ClientInfo>,
     },
     Authenticated {
-        membership: Membership,
+        membership: Registration,
         keepalive: Keepalive,
     },
 }
 
-/// What follows from bytes, from a job, or from the time.
+/// The consequence of a call for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// Go on.
+    /// The connection stays open.
     Continue,
-    /// Close the connection.
+    /// The connection must be closed.
     Close(CloseCode),
 }
 
-/// The result of a request that is answered here; the caller sends the error.
-pub(super) type Answer = Result<(), ErrorBody>;
+/// The result of a request. The caller sends the error to the client.
+type RequestResult = Result<(), ErrorBody>;
 
 impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,
         outbox: Arc<Outbox>,
         jobs: Jobs,
-        handshake: Handshake,
-        room: Room,
+        handshake: ClientInfo,
+        admission: Admission,
     ) -> Self {
         let deadline = Instant::now() + shared.config.auth_timeout;
         let (span, handshake) = (log::span(&handshake), Box::new(handshake));
+
         Self {
-            decoder: Decoder::new(Role::Server, shared.config.max_message_bytes),
+            decoder: Decoder::new(Side::Server, shared.config.max_message_bytes),
             shared,
             outbox,
-            stage: Stage::Authenticating { deadline, handshake },
+            auth: AuthState::Authenticating { deadline, handshake },
             subscriptions: BTreeMap::new(),
             attachments: Vec::new(),
             following: Vec::new(),
-            pace: Pace::default(),
+            rate_limiter: ClientRateLimiter::default(),
             raw: None,
             unread: Vec::new(),
             jobs,
@@ -109,56 +120,59 @@ impl Client {
             stalled_since: None,
             has_new_deadline: false,
             span,
-            room,
+            admission,
         }
     }
 
-    /// Takes compressed messages, as it was agreed.
-    pub(crate) fn inflate(&mut self) {
+    /// Accepts compressed messages, as negotiated in the handshake.
+    pub(crate) fn enable_inflate(&mut self) {
         let max = self.shared.config.max_message_bytes;
-        self.decoder = Decoder::new(Role::Server, max).with_deflate();
+        self.decoder = Decoder::new(Side::Server, max).with_deflate();
     }
 
-    /// The connection, once it is authenticated.
+    /// Returns the connection once it is authenticated.
     pub(crate) fn connection(&self) -> Option<&Connection> {
-        match &self.stage {
-            Stage::Authenticating { .. } => None,
-            Stage::Authenticated { membership, .. } => Some(membership.connection()),
+        match &self.auth {
+            AuthState::Authenticating { .. } => None,
+            AuthState::Authenticated { membership, .. } => Some(membership.connection()),
         }
     }
 
-    /// The span of its log lines.
+    /// Returns the span of the connection's log lines.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// The queue of its replies.
+    /// Returns the queue of replies.
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
-    /// What is known of the client from its request.
-    pub(crate) fn handshake(&self) -> &Handshake {
-        match &self.stage {
-            Stage::Authenticating { handshake, .. } => handshake,
-            Stage::Authenticated { membership, .. } => membership.connection().handshake(),
+    /// Returns the device, address and program that the client named in its request.
+    pub(crate) fn client_info(&self) -> &ClientInfo {
+        match &self.auth {
+            AuthState::Authenticating { handshake, .. } => handshake,
+            AuthState::Authenticated { membership, .. } => membership.connection().client_info(),
         }
     }
 
-    /// Whether more bytes may be read: no message is being handled, and replies are read.
+    /// Returns `true` if more messages may be executed now.
+    ///
+    /// Not while a job runs, while raw input waits for the program, or while the peer does not
+    /// read its replies.
     pub(crate) fn may_read(&self) -> bool {
         !self.jobs.is_busy()
-            && !self.is_typing()
+            && !self.has_pending_input()
             && self.stalled_since.is_none()
             && !self.outbox.is_busy()
     }
 
-    /// Whether bytes wait that were read already.
+    /// Returns `true` if bytes that were read already are waiting.
     pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
-    /// Notes whether reading waits for the peer to take its replies.
+    /// Records whether reading is paused because the peer does not read its replies.
     pub(crate) fn set_stalled(&mut self, stalled: bool) {
         if !stalled {
             self.stalled_since = None;
@@ -168,18 +182,20 @@ impl Client {
         }
     }
 
-    /// Whether it has a deadline that it did not have at the last call.
+    /// Returns `true` if a deadline was added since the last call.
     pub(crate) fn take_new_deadline(&mut self) -> bool {
         mem::take(&mut self.has_new_deadline)
     }
 
-    /// Handles bytes that have arrived.
+    /// Executes the messages in bytes that the socket has received.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
         self.shared.hub.metrics().bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
-            connection.hear();
+            connection.record_received();
         }
+
         let flow = self.decode(bytes);
+
         if self.decoder.is_idle() {
             self.unfinished_since = None;
         } else if self.unfinished_since.is_none() {
@@ -189,37 +205,41 @@ impl Client {
         flow
     }
 
-    /// Goes on with bytes that were read before.
+    /// Executes the messages in bytes that were read before.
     pub(crate) fn receive_unread(&mut self) -> Flow {
         let mut unread = mem::take(&mut self.unread);
         self.decode(&mut unread)
     }
 
     fn decode(&mut self, bytes: &mut [u8]) -> Flow {
-        // Taken while it decodes, because events borrow from it.
-        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0));
+        // Moved out while it decodes, because events borrow from it.
+        let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Side::Server, 0));
         let flow = self.handle_all(decoder.feed(bytes));
         self.decoder = decoder;
         flow
     }
 
     fn handle_all(&mut self, mut feed: Feed<'_>) -> Flow {
-        // One look at the clock for the messages of one read; what waits looks again.
+        // One time for all messages of a read saves a clock call per message. Bytes that wait for
+        // a job are handled with a new time.
         let now = now_ms();
         loop {
-            // Before each message: a connection that was closed meanwhile executes nothing more.
+            // Checked before each message: a connection that another thread has closed meanwhile
+            // must execute nothing more.
             if self.outbox.is_closed() {
                 return Flow::Continue;
             }
+
             if !self.may_read() {
                 self.unread = feed.rest().to_vec();
                 return Flow::Continue;
             }
+
             let flow = match feed.next() {
-                Ok(Some(event)) => self.handle(event, now),
+                Ok(Some(event)) => self.handle_event(event, now),
                 Ok(None) => return Flow::Continue,
                 Err(error) => {
-                    debug!(%error, "a broken frame");
+                    debug!(%error, "received an invalid frame");
                     Flow::Close(match error.close_code() {
                         1007 => CloseCode::InvalidText,
                         1009 => CloseCode::MessageTooBig,
@@ -227,32 +247,37 @@ impl Client {
                     })
                 }
             };
+
             if flow != Flow::Continue {
                 return flow;
             }
         }
     }
 
-    fn handle(&mut self, event: Event<'_>, now: u64) -> Flow {
+    /// Executes one message or control frame. `now`: milliseconds since the Unix epoch.
+    fn handle_event(&mut self, event: Event<'_>, now: u64) -> Flow {
         if let Some(connection) = self.connection()
             && let Err(code) = connection.may_act_at(now)
         {
-            return self.end_token(code);
+            return self.refuse_expired(code);
         }
+
         if matches!(event, Event::Text(_) | Event::Binary(_)) {
-            // What is unfinished after this is another message.
+            // This message is complete. Bytes after it begin another one, with its own deadline.
             self.unfinished_since = None;
         }
-        if let Err(too_fast) = self.admit(&event) {
-            return self.refuse(&event, too_fast);
+
+        if let Err(exceeded) = self.check_rate(&event) {
+            return self.refuse_rate(&event, exceeded);
         }
+
         match event {
-            Event::Text(text) if self.raw.is_some() => self.type_in(text.as_bytes()),
-            Event::Binary(bytes) if self.raw.is_some() => self.type_in(bytes),
-            Event::Text(text) => self.text(text),
-            Event::Binary(bytes) => self.binary(bytes),
+            Event::Text(text) if self.raw.is_some() => self.write_input(text.as_bytes()),
+            Event::Binary(bytes) if self.raw.is_some() => self.write_input(bytes),
+            Event::Text(text) => self.handle_text(text),
+            Event::Binary(bytes) => self.handle_binary(bytes),
             Event::Ping(payload) => {
-                self.outbox.push(Item::Message(rejoin_websocket::pong(payload)));
+                self.outbox.push(OutboxItem::Control(rejoin_websocket::pong(payload)));
                 Flow::Continue
             }
             Event::Pong(_) => Flow::Continue,
@@ -260,17 +285,19 @@ impl Client {
         }
     }
 
-    fn text(&mut self, text: &str) -> Flow {
+    fn handle_text(&mut self, text: &str) -> Flow {
         self.shared.hub.metrics().messages_received.inc();
         let envelope = match Envelope::parse(text) {
             Ok(envelope) => envelope,
             Err(error) => return self.send_error(None, error),
         };
+
         let reply_to = envelope.id.clone();
         let request = match message::parse(&envelope) {
             Ok(request) => request,
             Err(error) => return self.send_error(reply_to.as_ref(), error),
         };
+
         let result = match (request, self.connection().cloned()) {
             (Some(Request::Authenticate(authenticate)), None) => {
                 return self.authenticate(reply_to, authenticate);
@@ -279,23 +306,31 @@ impl Client {
             (Some(request), Some(connection)) => {
                 self.request(&connection, reply_to.as_ref(), request)
             }
-            (None, Some(connection)) => self.custom(&connection, reply_to.as_ref(), &envelope),
+            // Not a built-in type: a handler of the embedding program may take it.
+            (None, Some(connection)) => {
+                self.call_handler(&connection, reply_to.as_ref(), &envelope)
+            }
         };
+
         match result {
             Ok(()) => Flow::Continue,
             Err(error) => self.send_error(reply_to.as_ref(), error),
         }
     }
 
-    fn binary(&mut self, message: &[u8]) -> Flow {
+    /// Executes a binary message, which carries numbered input for an attachment.
+    fn handle_binary(&mut self, message: &[u8]) -> Flow {
         self.shared.hub.metrics().messages_received.inc();
         let Some(connection) = self.connection() else {
             return Flow::Close(CloseCode::ProtocolError);
         };
-        let (head, bytes) = match Head::read(message) {
+
+        // A binary message has no id to which an error could refer, so the connection is closed.
+        let (head, bytes) = match BinaryHeader::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
             Ok(_) | Err(_) => return Flow::Close(CloseCode::ProtocolError),
         };
+
         let attachment = self.attachments.iter().find(|a| a.stream() == head.stream);
         let result = match attachment {
             Some(attachment) => {
@@ -304,57 +339,36 @@ impl Client {
             }
             None => Err(ErrorCode::NotAttached.into()),
         };
+
         if let Err(error) = result {
             connection.send_error(None, error);
         }
         Flow::Continue
     }
 
-    /// The attachment to a session.
-    pub(super) fn attachment(&self, session: &SessionId) -> Result<&Attachment, ErrorBody> {
+    /// Returns the attachment to a session.
+    ///
+    /// # Errors
+    /// `not_attached`.
+    fn attachment(&self, session: &SessionId) -> Result<&Attachment, ErrorBody> {
         let attachment = self.attachments.iter().find(|a| a.session().id() == session);
         attachment.ok_or_else(|| ErrorCode::NotAttached.into())
     }
 
-    /// Leaves a session, if it is attached.
-    pub(super) fn detach(&mut self, session: &SessionId) -> bool {
+    /// Ends the attachment to a session. Returns `true` if there was one.
+    fn detach(&mut self, session: &SessionId) -> bool {
         let index = self.attachments.iter().position(|a| a.session().id() == session);
         let attachment = index.map(|index| self.attachments.swap_remove(index));
         attachment.map(Attachment::detach).is_some()
     }
 
-    /// Runs a job; no other message is handled before its end.
-    pub(super) fn start(&mut self, reply_to: Option<&MessageId>, job: Job) {
-        let job = Box::pin(job.instrument(self.span.clone()));
-        self.jobs.start(&self.shared.shutdown, &self.outbox, reply_to, job);
-    }
-
-    /// Goes on after the end of its job.
-    pub(crate) fn finish(&mut self, done: Done) -> Flow {
-        self.jobs.finish();
-        match done {
-            Done::Handled => Flow::Continue,
-            Done::Attached(attachment) => {
-                self.attachments.push(attachment);
-                Flow::Continue
-            }
-            Done::Authenticated { reply_to, message, result } => {
-                self.authenticated(reply_to.as_ref(), message, result)
-            }
-            Done::Refreshed { reply_to, result } => self.refreshed(reply_to.as_ref(), result),
-            Done::Failed { reply_to } => {
-                self.send_error(reply_to.as_ref(), ErrorCode::Internal.into())
-            }
-        }
-    }
-
-    pub(super) fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
+    fn send(&self, reply_to: Option<&MessageId>, message: &ServerMessage) {
         let text = message::text(reply_to, message);
-        let wire = (self.shared.hub.encode())(rejoin_core::Kind::Text, &[text.as_bytes()]);
-        self.outbox.push(Item::Message(wire));
+        let wire = (self.shared.hub.encode())(rejoin_core::PayloadKind::Text, &[text.as_bytes()]);
+        self.outbox.push(OutboxItem::Message(wire));
     }
 
-    pub(super) fn send_error(&self, reply_to: Option<&MessageId>, error: ErrorBody) -> Flow {
+    fn send_error(&self, reply_to: Option<&MessageId>, error: ErrorBody) -> Flow {
         self.send(reply_to, &ServerMessage::Error(error));
         Flow::Continue
     }

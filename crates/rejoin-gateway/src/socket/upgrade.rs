@@ -1,4 +1,7 @@
-//! The opening handshake on HTTP's side: who may open a socket, and the answer (RFC 6455 §4.2).
+//! The opening handshake: the checks of an upgrade, and the response (RFC 6455 §4.2).
+//!
+//! [`check`] serves both kinds of upgrades: those that a shard reads itself, and those that hyper
+//! reads on the general runtime.
 
 use std::sync::Arc;
 
@@ -7,71 +10,78 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use rejoin_core::{Device, Form, Handshake};
+use rejoin_core::{ClientInfo, Device, FrameEncoding};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
-use rejoin_websocket::handshake::{self, Refusal};
+use rejoin_websocket::handshake::{self, HandshakeError};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    accept::PendingSlot,
-    gateway::Shared,
-    http::{Opener, Problem, Proofs, check_host, identify_opener, is_allowed},
+    credentials::{AuthOutcome, UrlCredentials, identify_upgrade},
+    origin::is_allowed,
     peer::Peer,
+    pending::PendingSlot,
+    problem::Problem,
+    state::Shared,
 };
 
-/// The longest name of a client's program that is kept, in bytes.
+/// The length to which a `User-Agent` is cut, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// The endpoint that a request asks for.
+/// The kind of endpoint that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// `rejoin.v1`; the client names the subprotocol, or none.
+    /// An endpoint that speaks `rejoin.v1`. The client offers this subprotocol, or none.
     Protocol,
-    /// A terminal's bytes; the subprotocol does not matter.
+    /// A raw endpoint. Subprotocols are ignored.
     Raw,
 }
 
-/// A request that may become a socket.
+/// An upgrade that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    /// The headers of the answer.
+    /// The headers of the response.
     headers: HeaderMap,
-    /// Who opens it.
-    pub(crate) opener: Opener,
-    /// What is known of the client.
-    pub(crate) handshake: Handshake,
-    /// How messages look to it.
-    pub(crate) form: Form,
-    /// What it is counted among.
-    pub(crate) room: Room,
+    /// The result of the request's credentials.
+    pub(crate) auth: AuthOutcome,
+    /// The device, address and program that the client named.
+    pub(crate) handshake: ClientInfo,
+    /// The encoding of the frames that it receives.
+    pub(crate) encoding: FrameEncoding,
+    /// The capacity that it holds.
+    pub(crate) admission: Admission,
 }
 
-/// What a WebSocket is counted among.
+/// The capacity that a WebSocket holds until it is dropped.
 #[derive(Debug)]
-pub(crate) enum Room {
-    /// One of the connections that there may be.
+pub(crate) enum Admission {
+    /// A connection permit: one of `max_connections`.
     Connection { _permit: OwnedSemaphorePermit },
-    /// Those that have not authenticated, which are evicted by newer ones.
+    /// A slot among the unauthenticated connections, which newer ones may evict.
     Unauthenticated(PendingSlot),
 }
 
-/// What a client may say in the address, besides what an endpoint takes.
+/// The query parameters of every upgrade.
 #[derive(Default, Deserialize)]
-struct Address {
+struct UpgradeQuery {
     device_id: Option<DeviceId>,
     device_name: Option<DeviceName>,
     ticket: Option<String>,
     token: Option<String>,
 }
 
-/// Checks a request, from what costs nothing to what costs a look-up.
+/// Checks an upgrade request, the cheapest checks first.
+///
+/// Waits only if keys must be fetched to verify a token.
+///
+/// # Errors
+/// The response that refuses the upgrade.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     parts: &mut Parts,
     endpoint: Endpoint,
 ) -> Result<Accepted, Response> {
-    check_host(shared, parts).map_err(IntoResponse::into_response)?;
+    shared.hosts.check(&parts.headers).map_err(IntoResponse::into_response)?;
     let headers = &parts.headers;
     let pairs = headers.iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
     let key = handshake::accept(pairs).map_err(refuse)?;
@@ -79,53 +89,69 @@ pub(crate) async fn check(
         let detail = "this origin may not connect; add it to `server.allowed_origins`";
         return Err(Problem::new(ErrorCode::Forbidden, detail).into_response());
     }
+
     let subprotocol = match endpoint {
         Endpoint::Protocol => subprotocol(headers).map_err(IntoResponse::into_response)?,
         Endpoint::Raw => false,
     };
-    let Address { device_id, device_name, ticket, token } = query(parts).await?;
-    // Before the credentials: a server without room looks at none.
+
+    let UpgradeQuery { device_id, device_name, ticket, token } = query(parts).await?;
+
+    // Before the credentials: a full server must not spend time on signatures.
     if shared.permits.available_permits() == 0 {
-        return Err(no_room(shared).into_response());
+        return Err(overloaded(shared).into_response());
     }
-    let proofs = Proofs { ticket, token };
-    let opener = identify_opener(shared, parts, proofs);
-    let opener = opener.await.map_err(IntoResponse::into_response)?;
-    let room = match &opener {
-        Opener::Known(_) | Opener::Ticket(_) => {
+
+    let credentials = UrlCredentials { ticket, token };
+    let auth = identify_upgrade(shared, parts, credentials);
+    let auth = auth.await.map_err(IntoResponse::into_response)?;
+
+    // An unauthenticated socket takes no permit: it could keep users out until its deadline.
+    let admission = match &auth {
+        AuthOutcome::Known(_) | AuthOutcome::Ticket(_) => {
             let permit = Arc::clone(&shared.permits).try_acquire_owned();
-            Room::Connection { _permit: permit.map_err(|_| no_room(shared).into_response())? }
+            Admission::Connection {
+                _permit: permit.map_err(|_| overloaded(shared).into_response())?,
+            }
         }
-        Opener::Unknown | Opener::Refused(_) => {
-            Room::Unauthenticated(shared.unauthenticated.enter())
+        AuthOutcome::Unknown | AuthOutcome::Refused(_) => {
+            Admission::Unauthenticated(shared.unauthenticated.acquire())
         }
     };
-    let handshake = Handshake {
+
+    let handshake = ClientInfo {
         device: Device { id: device_id, name: device_name },
         address: parts.extensions.get::<Peer>().map(|peer| peer.address),
         user_agent: user_agent(&parts.headers),
     };
-    let mut answer = answer(&key, subprotocol);
-    let form = match (endpoint, extension(shared, &parts.headers)) {
-        (Endpoint::Raw, _) => Form::Raw,
-        (Endpoint::Protocol, None) => Form::Plain,
+
+    let mut response_headers = response_headers(&key, subprotocol);
+    let encoding = match (endpoint, extension(shared, &parts.headers)) {
+        (Endpoint::Raw, _) => FrameEncoding::Raw,
+        (Endpoint::Protocol, None) => FrameEncoding::Plain,
         (Endpoint::Protocol, Some(extension)) => {
             let extension = HeaderValue::from_static(extension);
-            answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
-            Form::Compressed
+            response_headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+            FrameEncoding::Compressed
         }
     };
-    Ok(Accepted { headers: answer, opener, handshake, form, room })
+
+    Ok(Accepted { headers: response_headers, auth, handshake, encoding, admission })
 }
 
-fn no_room(shared: &Shared) -> Problem {
+/// Counts and returns the refusal of a server without free connections.
+fn overloaded(shared: &Shared) -> Problem {
     shared.hub.metrics().refused("connections");
-    let detail = format!("the server has its {} connections", shared.config.max_connections);
+    let max = shared.config.max_connections;
+    let detail = format!("all {max} connections are in use; try again later");
     Problem::new(ErrorCode::Overloaded, &detail)
 }
 
-/// What the address says, with an error that names the field.
-pub(super) async fn query<T>(parts: &mut Parts) -> Result<T, Response>
+/// Parses the query of a request.
+///
+/// # Errors
+/// The response `invalid_field`, which names the parameter.
+pub(crate) async fn query<T>(parts: &mut Parts) -> Result<T, Response>
 where
     T: for<'de> Deserialize<'de> + Send + 'static,
 {
@@ -136,45 +162,50 @@ where
 }
 
 impl Accepted {
-    /// A connection without a request, for tests of shards.
+    /// Creates a connection without a request, for tests of shards.
     #[cfg(test)]
     pub(crate) fn new(
-        opener: Opener,
-        handshake: Handshake,
-        form: Form,
+        auth: AuthOutcome,
+        handshake: ClientInfo,
+        encoding: FrameEncoding,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        let room = Room::Connection { _permit: permit };
-        Self { headers: HeaderMap::new(), opener, handshake, form, room }
+        let admission = Admission::Connection { _permit: permit };
+        Self { headers: HeaderMap::new(), auth, handshake, encoding, admission }
     }
 
-    /// The answer that makes a WebSocket of the request.
+    /// Takes the response that switches to the WebSocket protocol.
     pub(crate) fn response(&mut self) -> Response {
         (StatusCode::SWITCHING_PROTOCOLS, std::mem::take(&mut self.headers)).into_response()
     }
 }
 
-/// Whether the client asks for `rejoin.v1`, or for nothing.
+/// Returns `true` if the client offers `rejoin.v1`; `false` if it offers no subprotocol.
+///
+/// # Errors
+/// If it offers other subprotocols only.
 fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).peekable();
-    let is_silent = offered.peek().is_none();
+    let has_none = offered.peek().is_none();
     let is_ours = offered.flat_map(|list| list.split(',')).any(|n| n.trim() == SUBPROTOCOL);
-    if !is_silent && !is_ours {
-        let detail = format!("the subprotocol must be `{SUBPROTOCOL}`");
+    if !has_none && !is_ours {
+        let detail = format!("offer the subprotocol `{SUBPROTOCOL}`, or none");
         return Err(Problem::new(ErrorCode::InvalidField, &detail));
     }
+
     Ok(is_ours)
 }
 
-/// The extension that is agreed on: permessage-deflate, if the client offers it.
+/// Returns the negotiated extension: permessage-deflate, if offered and enabled.
 fn extension(shared: &Shared, headers: &HeaderMap) -> Option<&'static str> {
     let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
     let agreed = handshake::accept_deflate(offers.map(HeaderValue::as_bytes));
     agreed.filter(|_| shared.config.compression)
 }
 
-fn answer(key: &str, subprotocol: bool) -> HeaderMap {
+/// Returns the headers of a response with status 101.
+fn response_headers(key: &str, subprotocol: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -184,10 +215,11 @@ fn answer(key: &str, subprotocol: bool) -> HeaderMap {
         let name = HeaderValue::from_static(SUBPROTOCOL);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
+
     headers
 }
 
-/// Returns the name of the client's program, cut and without control characters.
+/// Returns the `User-Agent`, cut and without control characters.
 pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let name = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
     let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
@@ -195,11 +227,14 @@ pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     Some(name.into())
 }
 
-fn refuse(refusal: Refusal) -> Response {
+/// Returns the response to a request that is no valid upgrade.
+fn refuse(refusal: HandshakeError) -> Response {
     let problem = Problem::new(ErrorCode::InvalidField, &refusal.to_string());
-    if refusal == Refusal::Key {
+    if refusal == HandshakeError::Key {
         return problem.into_response();
     }
+
+    // Status 426 names the expected protocol (RFC 9110 §15.5.22) and version (RFC 6455 §4.4).
     let mut response = problem.with_status(StatusCode::UPGRADE_REQUIRED).into_response();
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -1,4 +1,4 @@
-//! A certificate's files: what is in them, and what is wrong with them.
+//! The files of a certificate and its key.
 
 use std::{
     fs, io,
@@ -15,7 +15,7 @@ use rustls::{
 
 use crate::tls::TlsConfig;
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -24,30 +24,30 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// There is no certificate in the certificate's file, or a broken one.
+    /// The certificate's file has no certificate, or a malformed one.
     #[error("{} holds no certificate: {reason}; write PEM, the server's own first", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error in the content.
         reason: String,
     },
-    /// There is no private key in the key's file, or one that cannot be used.
+    /// The key's file has no private key, or one that cannot be used.
     #[error("{} holds no private key: {reason}; write PEM of PKCS#8, PKCS#1 or SEC1", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error in the content.
         reason: String,
     },
     /// The private key is encrypted.
     #[error("the private key in {} is encrypted; write it without a passphrase", .0.display())]
     Encrypted(PathBuf),
-    /// The certificate is for another key.
-    #[error("the key in {} is not that of the certificate in {}", key.display(), certificate.display())]
+    /// The key does not belong to the certificate.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -56,11 +56,12 @@ pub enum TlsError {
     },
 }
 
-/// What tells that a file was replaced or written, without reading it.
+/// The time and size of both files, which change when a file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp([Option<(SystemTime, u64)>; 2]);
 
 impl Stamp {
+    /// Returns the current stamp of the files.
     pub(super) fn of(files: &TlsConfig) -> Self {
         let stamp = |path: &Path| {
             let data = fs::metadata(path).ok()?;
@@ -70,7 +71,7 @@ impl Stamp {
     }
 }
 
-/// Reads a certificate and its key, and sees that they belong together.
+/// Reads a certificate and its key, and checks that they belong together.
 pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let TlsConfig { certificate_file, key_file } = files;
     let no_certificate = |reason: String| {
@@ -83,8 +84,9 @@ pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<Certi
     if chain.is_empty() {
         return Err(no_certificate("there is no `BEGIN CERTIFICATE`".to_owned()));
     }
+
     let pem = read(key_file)?;
-    // Of old keys only a header within the PEM says it (RFC 1421 §4.6.1.1).
+    // Old formats have only a header within the PEM (RFC 1421 §4.6.1.1).
     if String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
         return Err(TlsError::Encrypted(key_file.clone()));
     }
@@ -95,7 +97,9 @@ pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<Certi
     })?;
     let key = provider.key_provider.load_private_key(key);
     let key = key.map_err(|error| no_key(error.to_string()))?;
+
     let certified = CertifiedKey::new(chain, key);
+    // Checked here: with another key, each handshake would fail later.
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(Error::InconsistentKeys(_)) => {

@@ -8,7 +8,7 @@ use crate::{
     support::{Client, TestServer, claims},
 };
 
-/// A connection of a user's device, and its id.
+/// Opens a connection of a user's device. Returns it with its id.
 async fn connect(server: &TestServer, user: &str, device: &str) -> (Client, String) {
     let mut client = server.connect().await;
     let payload = json!({ "token": server.token(user), "device_id": device });
@@ -31,11 +31,12 @@ async fn post(server: &TestServer, user: &str, path: &str, body: Value) -> Answe
 }
 
 #[tokio::test]
-async fn an_event_reaches_the_connection_the_device_the_user_or_everyone() {
+async fn an_event_reaches_its_connection_device_user_or_all() {
     let server = TestServer::start().await;
     let (mut phone, phone_id) = connect(&server, "ann", "phone").await;
     let (mut laptop, _) = connect(&server, "ann", "laptop").await;
     let body = |data: &str| json!({ "event": "e", "data": data });
+
     let direct = post(&server, "ann", &format!("/connections/{phone_id}/emit"), body("one")).await;
     assert_eq!(direct.status, 204);
     let got = message(&mut phone).await;
@@ -43,14 +44,17 @@ async fn an_event_reaches_the_connection_the_device_the_user_or_everyone() {
         (&got["topic"], &got["data"], &got["event"]),
         (&"@connection".into(), &"one".into(), &"e".into())
     );
+
     let device = post(&server, "ann", "/users/ann/devices/laptop/emit", body("two")).await;
     assert!(device.json()["position"].is_string());
     assert_eq!(message(&mut laptop).await["topic"], "@device");
+
     assert_eq!(post(&server, "ann", "/users/ann/emit", body("three")).await.status, 200);
     for client in [&mut phone, &mut laptop] {
         let got = message(client).await;
         assert_eq!((&got["topic"], &got["data"]), (&"@user".into(), &"three".into()));
     }
+
     let all = server.ask("POST", "/api/v1/broadcast").bearer(&server.admin()).json(body("four"));
     assert_eq!(all.send().await.status, 200);
     assert_eq!(message(&mut phone).await["topic"], "@all");
@@ -59,7 +63,7 @@ async fn an_event_reaches_the_connection_the_device_the_user_or_everyone() {
 }
 
 #[tokio::test]
-async fn a_connection_is_listed_with_the_role_context_of_its_token_until_a_refresh_replaces_it() {
+async fn a_refresh_replaces_the_listed_role_context() {
     let server = TestServer::start().await;
     let with = |context: Option<&str>| {
         let role_context = context.map(str::to_owned);
@@ -72,6 +76,7 @@ async fn a_connection_is_listed_with_the_role_context_of_its_token_until_a_refre
         list["connections"][0]["role_context"].clone()
     };
     assert_eq!(listed().await, "teacher of room 7");
+
     client.ask("refresh", json!({ "token": with(Some("headmaster")) })).await;
     assert_eq!(listed().await, "headmaster");
     client.ask("refresh", json!({ "token": with(None) })).await;
@@ -79,7 +84,7 @@ async fn a_connection_is_listed_with_the_role_context_of_its_token_until_a_refre
 }
 
 #[tokio::test]
-async fn connections_are_listed_by_user_and_device_and_ended() {
+async fn connections_are_listed_and_closed_by_user_and_device() {
     let server = TestServer::start().await;
     let (mut phone, id) = connect(&server, "ann", "phone").await;
     let (mut laptop, _) = connect(&server, "ann", "laptop").await;
@@ -91,21 +96,26 @@ async fn connections_are_listed_by_user_and_device_and_ended() {
     };
     assert_eq!(count("ann", "/users/ann/connections").await, 2);
     assert_eq!(count("ann", "/users/ann/devices/phone/connections").await, 1);
+
     let all = server.ask("GET", "/api/v1/connections?limit=2").bearer(&server.admin()).send().await;
     let all = all.json();
     assert_eq!(all["connections"].as_array().unwrap().len(), 2);
     assert!(all["next"].is_string());
+
     let one = server.api("ann", "GET", &format!("/connections/{id}")).send().await.json();
     assert_eq!((&one["device"], &one["address"]), (&"phone".into(), &"127.0.0.1".into()));
+
     let presence = server.api("ann", "GET", "/users/ann/presence").send().await.json();
     assert_eq!((&presence["users"], &presence["connections"]), (&1.into(), &2.into()));
 
     let end = server.api("ann", "DELETE", &format!("/connections/{id}")).send().await;
     assert_eq!(end.status, 204);
     assert_eq!(phone.until_closed().await.1, Some(4504));
+
     let gone = post(&server, "ann", "/users/ann/disconnect", json!({ "device": "laptop" })).await;
     assert_eq!(gone.json(), json!({ "disconnected": 1 }));
     assert_eq!(laptop.until_closed().await.1, Some(4504));
+
     let other = server.api("ann", "DELETE", &format!("/connections/{bobs}")).send().await;
     assert_eq!(other.problem(), (404, "unknown_connection".into()));
 }
@@ -114,7 +124,7 @@ async fn connections_are_listed_by_user_and_device_and_ended() {
 async fn other_users_are_forbidden_whether_or_not_they_exist() {
     let server = TestServer::start().await;
     let (_bob, _) = connect(&server, "bob", "phone").await;
-    for user in ["bob", "nobody"] {
+    for user in ["bob", "missing"] {
         for path in ["connections", "devices/phone/connections", "presence"] {
             let answer = server.api("ann", "GET", &format!("/users/{user}/{path}")).send().await;
             assert_eq!(answer.problem(), (403, "forbidden".into()), "{path}");
@@ -128,6 +138,7 @@ async fn other_users_are_forbidden_whether_or_not_they_exist() {
         let answer = server.api("ann", "POST", &format!("/users/{user}/disconnect")).send().await;
         assert_eq!(answer.problem(), (403, "forbidden".into()));
     }
+
     for path in ["/connections", "/stats", "/revocations"] {
         let answer = server.api("ann", "GET", path).send().await;
         assert_eq!(answer.problem(), (403, "forbidden".into()), "{path}");
@@ -137,13 +148,14 @@ async fn other_users_are_forbidden_whether_or_not_they_exist() {
 }
 
 #[tokio::test]
-async fn a_revocation_ends_what_it_is_about_and_nothing_else() {
+async fn a_revocation_ends_its_targets_connections_only() {
     let server = TestServer::start().await;
     let (mut ann, _) = connect(&server, "ann", "phone").await;
     let (mut bob, _) = connect(&server, "bob", "phone").await;
     let admin = server.admin();
     let ask =
         |method: &str, path: &str| server.ask(method, &format!("/api/v1{path}")).bearer(&admin);
+
     let revoked = ask("POST", "/revocations").json(json!({ "user": "ann", "for_seconds": 60 }));
     let revoked = revoked.send().await;
     assert_eq!((revoked.status, &revoked.json()["user"]), (201, &"ann".into()));
@@ -151,12 +163,14 @@ async fn a_revocation_ends_what_it_is_about_and_nothing_else() {
     let refused = server.api("ann", "GET", "/me").send().await;
     assert_eq!(refused.problem(), (401, "token_revoked".into()));
     assert_eq!(bob.ask("ping", json!({})).await["type"], "pong");
+
     let list = ask("GET", "/revocations").send().await.json();
     assert_eq!((&list["revocations"][0]["user"], &list["next"]), (&"ann".into(), &Value::Null));
     assert_eq!(ask("DELETE", "/revocations/users/ann").send().await.status, 204);
     assert_eq!(server.api("ann", "GET", "/me").send().await.status, 200);
     let again = ask("DELETE", "/revocations/users/ann").send().await;
     assert_eq!(again.problem(), (404, "not_found".into()));
+
     for (body, code) in [
         (json!({}), "missing_field"),
         (json!({ "user": "a", "token": "b" }), "invalid_field"),
@@ -170,7 +184,7 @@ async fn a_revocation_ends_what_it_is_about_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_ticket_lets_its_owner_in_once() {
+async fn a_ticket_authenticates_one_websocket() {
     let server = TestServer::start().await;
     let ticket = server.api("ann", "POST", "/tickets").send().await;
     assert_eq!(ticket.status, 201);
@@ -181,8 +195,10 @@ async fn a_ticket_lets_its_owner_in_once() {
         let mut client = Client::new(tokio_tungstenite::connect_async(url).await.unwrap().0);
         client.next_json().await
     };
+
     assert_eq!(open().await["payload"]["user_id"], "ann");
     assert_eq!(open().await["payload"]["authenticated"], false);
+
     for _ in 0..64 {
         assert_eq!(server.api("bob", "POST", "/tickets").send().await.status, 201);
     }

@@ -1,4 +1,4 @@
-//! Sessions and topics over HTTP, and whose they are.
+//! Sessions and topics over HTTP, and the rights to them.
 
 use rejoin_core::{Caps, Control, TerminalEvent};
 use rejoin_gateway::Claims;
@@ -21,11 +21,12 @@ impl TestServer {
 }
 
 #[tokio::test]
-async fn a_session_is_started_seen_typed_into_and_closed() {
+async fn a_session_is_started_used_and_closed() {
     let mut server = TestServer::start().await;
     let id = server.new_session("ann", json!({ "name": "build", "cols": 100.0 })).await;
     let mut program = server.programs.recv().await.unwrap();
     let path = format!("/sessions/{id}");
+
     let info = server.api("ann", "GET", &path).send().await.json();
     assert_eq!(
         (&info["name"], &info["cols"], &info["rows"]),
@@ -69,6 +70,7 @@ async fn a_session_is_started_seen_typed_into_and_closed() {
         program.hung_up().await;
         drop(program.events);
     };
+    // The request waits for the program's end, so both run at the same time.
     let (answer, ()) = tokio::join!(close, ends);
     assert_eq!(answer.status, 204);
     let gone = server.api("ann", "GET", &path).send().await;
@@ -76,10 +78,11 @@ async fn a_session_is_started_seen_typed_into_and_closed() {
 }
 
 #[tokio::test]
-async fn what_is_not_yours_looks_like_what_is_not_there() {
+async fn another_users_session_looks_like_a_missing_one() {
     let mut server = TestServer::start().await;
     let id = server.new_session("ann", json!({})).await;
     let _program = server.programs.recv().await.unwrap();
+
     for (method, rest, body) in [
         ("GET", "", None),
         ("DELETE", "", None),
@@ -99,25 +102,27 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
             assert_eq!(answer.problem(), (404, "unknown_session".into()), "{method} {rest}");
             answer.body.replace(id, "ID")
         };
-        assert_eq!(ask(&id).await, ask("made-up").await, "{method} {rest}");
+        assert_eq!(ask(&id).await, ask("missing").await, "{method} {rest}");
     }
+
     let list = server.ask("GET", "/api/v1/sessions?user=ann").bearer(&server.admin()).send().await;
-    assert_eq!(list.json()["sessions"][0]["id"], id.as_str(), "an administrator sees it");
+    assert_eq!(list.json()["sessions"][0]["id"], id.as_str(), "an administrator gets all sessions");
     let list = server.api("bob", "GET", "/sessions?user=ann").send().await;
     assert_eq!(list.problem(), (403, "forbidden".into()));
 }
 
 #[tokio::test]
-async fn lists_come_in_pages_that_join_without_gap_or_repeat() {
+async fn pages_have_no_gaps_and_no_repeats() {
     let mut server = TestServer::start().await;
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for number in 0..5 {
-        made.push(server.new_session("ann", json!({ "id": format!("s{number}") })).await);
+        created.push(server.new_session("ann", json!({ "id": format!("s{number}") })).await);
     }
     let mut programs = Vec::new();
     for _ in 0..5 {
         programs.push(server.programs.recv().await.unwrap());
     }
+
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let page =
@@ -128,8 +133,9 @@ async fn lists_come_in_pages_that_join_without_gap_or_repeat() {
         assert_eq!(sessions.len(), 2);
         after = format!("&after={next}");
     }
-    made.reverse();
-    assert_eq!(seen, made, "newest first");
+    created.reverse();
+    assert_eq!(seen, created, "newest first");
+
     let none = server.api("ann", "GET", "/sessions?status=active").send().await.json();
     assert_eq!(none, json!({ "sessions": [], "next": null }));
     for query in [
@@ -149,18 +155,20 @@ async fn lists_come_in_pages_that_join_without_gap_or_repeat() {
 }
 
 #[tokio::test]
-async fn an_id_is_taken_once() {
+async fn an_id_cannot_be_used_twice() {
     let mut server = TestServer::start().await;
     server.new_session("ann", json!({ "id": "build" })).await;
     let _program = server.programs.recv().await.unwrap();
+
     let again = server.api("bob", "POST", "/sessions").json(json!({ "id": "build" })).send().await;
     assert_eq!(again.problem(), (409, "session_exists".into()));
+
     let unknown = server.api("ann", "POST", "/sessions").json(json!({ "profile": "other" }));
     assert_eq!(unknown.send().await.problem(), (404, "unknown_profile".into()));
 }
 
 #[tokio::test]
-async fn what_was_published_is_read_again_from_a_position() {
+async fn history_is_read_from_a_position() {
     let server = TestServer::start().await;
     let publish = async |data: Value| {
         let body = json!({ "topic": "room/7@b", "data": data });
@@ -174,28 +182,33 @@ async fn what_was_published_is_read_again_from_a_position() {
         let path = format!("/topics/room%2F7%40b/history{query}");
         server.api("ann", "GET", &path).send().await.json()
     };
+
     let all = history("").await;
     assert_eq!((&all["verdict"], &all["next"]), (&"fresh".into(), &Value::Null));
     assert_eq!(all["messages"][0]["data"], json!({ "a": [1, "ü"] }));
     assert_eq!(all["messages"][0]["position"], first.as_str());
     assert_eq!(all["messages"].as_array().unwrap().len(), 3);
+
     let page = history(&format!("?after={first}&limit=1")).await;
     assert_eq!((&page["verdict"], &page["next"]), (&"resumed".into(), &second.as_str().into()));
     let last = history(&format!("?after={second}")).await;
     assert_eq!((&last["position"], &last["next"]), (&third.as_str().into(), &Value::Null));
+
     let gap = history("?after=1.0").await;
     assert_eq!((&gap["verdict"], &gap["reason"]), (&"gap".into(), &"epoch".into()));
     assert_eq!(gap["messages"].as_array().unwrap().len(), 3);
+
     let none = server.api("ann", "GET", "/topics/nothing/history").send().await.json();
     assert_eq!((&none["messages"], &none["position"]), (&json!([]), &Value::Null));
+
     let topics = server.api("ann", "GET", "/topics").send().await.json();
     let topic = &topics["topics"][0];
     assert_eq!((&topic["name"], &topic["frames"]), (&"room/7@b".into(), &3.into()));
-    assert_eq!(topics["topics"].as_array().unwrap().len(), 1, "a look makes no topic");
+    assert_eq!(topics["topics"].as_array().unwrap().len(), 1, "reading creates no topic");
 }
 
 #[tokio::test]
-async fn history_says_how_many_messages_retention_dropped() {
+async fn history_reports_the_messages_that_retention_dropped() {
     let server = TestServer::start().await;
     let mut positions = Vec::new();
     for number in 0..6 {
@@ -203,6 +216,7 @@ async fn history_says_how_many_messages_retention_dropped() {
         let answer = server.api("ann", "POST", "/publish").json(body).send().await;
         positions.push(answer.json()["position"].as_str().unwrap().to_owned());
     }
+
     let path = format!("/topics/short/history?after={}", positions[0]);
     let history = server.api("ann", "GET", &path).send().await.json();
     assert_eq!((&history["verdict"], &history["missed"]), (&"gap".into(), &1.into()));
@@ -210,7 +224,7 @@ async fn history_says_how_many_messages_retention_dropped() {
 }
 
 #[tokio::test]
-async fn topics_are_for_those_whose_token_says_so() {
+async fn topics_require_the_rights_of_the_token() {
     let server = TestServer::start().await;
     let caps = json!({ "topics": { "news.*": ["subscribe"] } });
     let caps = Some(serde_json::from_value(caps).unwrap());
@@ -221,12 +235,14 @@ async fn topics_are_for_those_whose_token_says_so() {
     }
     let ask =
         |method: &str, path: &str| server.ask(method, &format!("/api/v1{path}")).bearer(&token);
+
     let topics = ask("GET", "/topics").send().await.json();
     assert_eq!(topics["topics"].as_array().unwrap().len(), 1);
     assert_eq!(ask("GET", "/topics/news.a/history").send().await.status, 200);
-    for path in ["/topics/other/history", "/topics/made-up/history", "/topics/news.a/presence"] {
+    for path in ["/topics/other/history", "/topics/missing/history", "/topics/news.a/presence"] {
         assert_eq!(ask("GET", path).send().await.problem(), (403, "forbidden".into()), "{path}");
     }
+
     let publish =
         ask("POST", "/publish").json(json!({ "topic": "news.a", "data": 1 })).send().await;
     assert_eq!(publish.problem(), (403, "forbidden".into()));

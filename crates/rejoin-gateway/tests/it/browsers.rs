@@ -1,4 +1,4 @@
-//! Browsers: cookies, pages of other origins, the base path, and what probes ask.
+//! Browsers: log-in, cookies, origins, the base path, pages; and metrics.
 
 use std::borrow::Cow;
 
@@ -20,52 +20,58 @@ fn find(path: &str) -> Option<Page> {
     Some(Page { content, content_type: kind.to_owned(), tag: format!("tag-of-{path}") })
 }
 
-async fn based(base: &'static str) -> TestServer {
+async fn server_below(base: &'static str) -> TestServer {
     let configure = move |config: &mut GatewayConfig| config.base_path = base.to_owned();
     TestServer::start_with(configure, |gateway| gateway.pages(find)).await
 }
 
 #[tokio::test]
-async fn a_token_becomes_a_browser_session_that_no_script_reads() {
+async fn a_log_in_sets_a_cookie_that_scripts_cannot_read() {
     let server = TestServer::start().await;
     let origin = format!("http://{}", server.address);
     let login = server.ask("POST", "/api/v1/login").header("Origin", &origin);
     let login = login.bearer(&server.token("ann")).send().await;
+
     assert_eq!(login.status, 204);
     let cookie = login.header("set-cookie").to_owned();
     assert!(cookie.starts_with("rejoin_session="), "{cookie}");
     assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
+
+    // The cookie alone authenticates the browser.
     let me = server.ask("GET", "/api/v1/me").header("Cookie", cookie).send().await;
-    assert!(me.header("set-cookie").starts_with(cookie), "it lasts longer with each answer");
+    assert!(me.header("set-cookie").starts_with(cookie), "each response extends the cookie");
     let me = me.json();
     assert_eq!((&me["user_id"], &me["admin"]), (&"ann".into(), &false.into()));
     let now = rejoin_core::now_ms();
     let left = me["expires_at"].as_u64().unwrap() - now;
     assert!((2_591_000_000..=2_592_000_000).contains(&left), "{left}");
+
     let body = server.ask("POST", "/api/v1/login").json(json!({ "token": server.token("bob") }));
     assert_eq!(body.send().await.status, 204);
     let bad = server.ask("POST", "/api/v1/login").json(json!({ "token": "x" })).send().await;
     assert_eq!(bad.problem(), (401, "authentication_failed".into()));
     let none = server.ask("POST", "/api/v1/login").send().await;
     assert_eq!(none.problem(), (401, "not_authenticated".into()));
+
     let logout = server.ask("POST", "/api/v1/logout").header("Origin", &origin).send().await;
     assert!(logout.header("set-cookie").starts_with("rejoin_session=; Path=/; Max-Age=0;"));
 }
 
 #[tokio::test]
-async fn a_cookie_ends_with_its_token() {
+async fn a_cookie_expires_with_its_token() {
     let server = TestServer::start().await;
     let exp = Some(rejoin_core::now_ms() / 1000 + 600);
     let token = server.key.sign(&Claims { exp, ..claims("ann") }).unwrap();
     let login = server.ask("POST", "/api/v1/login").bearer(&token).send().await;
+
     let seconds = login.header("set-cookie").split("Max-Age=").nth(1).unwrap();
     let seconds: u64 = seconds.split(';').next().unwrap().parse().unwrap();
     assert!((540..=600).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test]
-async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
+async fn pages_of_other_origins_change_nothing_with_a_cookie() {
     let server = TestServer::start().await;
     let login = server.ask("POST", "/api/v1/login").bearer(&server.token("ann")).send().await;
     let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
@@ -77,8 +83,10 @@ async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
         }
         request.send().await.status
     };
+
     assert_eq!(post(&[("Origin", &own)]).await, 201);
     assert_eq!(post(&[("Sec-Fetch-Site", "same-origin")]).await, 201);
+    // Also without headers: an old browser sends neither.
     for headers in [
         &[][..],
         &[("Origin", "https://evil.example")],
@@ -88,6 +96,7 @@ async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
     ] {
         assert_eq!(post(headers).await, 403, "{headers:?}");
     }
+
     for path in ["/api/v1/login", "/api/v1/logout"] {
         let request = server.ask("POST", path).header("Origin", "https://evil.example");
         let answer = request.bearer(&server.token("eve")).send().await;
@@ -97,7 +106,7 @@ async fn a_cookie_changes_nothing_for_a_page_of_another_origin() {
 }
 
 #[tokio::test]
-async fn only_listed_origins_may_read_answers_and_none_with_a_cookie() {
+async fn only_listed_origins_may_read_responses() {
     let configure =
         |config: &mut GatewayConfig| config.allowed_origins = vec!["https://app.example".into()];
     let server = TestServer::start_with(configure, |gateway| gateway).await;
@@ -105,6 +114,7 @@ async fn only_listed_origins_may_read_answers_and_none_with_a_cookie() {
         let request = server.ask("OPTIONS", "/api/v1/publish").header("Origin", origin);
         request.header("Access-Control-Request-Method", "POST").send().await
     };
+
     let allowed = preflight("https://app.example").await;
     assert_eq!(allowed.status, 204);
     assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example");
@@ -112,9 +122,11 @@ async fn only_listed_origins_may_read_answers_and_none_with_a_cookie() {
     assert!(allowed.header("access-control-allow-headers").contains("authorization"));
     assert_eq!(allowed.header("access-control-max-age"), "7200");
     assert_eq!(allowed.header("access-control-allow-credentials"), "");
+
     let other = preflight("https://evil.example").await;
     assert_eq!(other.header("access-control-allow-origin"), "");
     assert_eq!(other.header("access-control-allow-methods"), "");
+
     let answer =
         server.api("ann", "GET", "/me").header("Origin", "https://app.example").send().await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
@@ -123,13 +135,14 @@ async fn only_listed_origins_may_read_answers_and_none_with_a_cookie() {
         server.ask("GET", "/api/v1/me").header("Origin", "https://app.example").send().await;
     assert_eq!(refused.status, 401);
     assert_eq!(refused.header("access-control-allow-origin"), "https://app.example");
+
     let plain = server.api("ann", "GET", "/me").send().await;
     assert_eq!((plain.header("access-control-allow-origin"), plain.header("vary")), ("", "origin"));
 }
 
 #[tokio::test]
-async fn all_is_below_the_base_path_and_the_root_leads_there() {
-    let server = based("/a/rejoin/").await;
+async fn all_routes_are_below_the_base_path() {
+    let server = server_below("/a/rejoin/").await;
     for path in ["/", "/a/rejoin"] {
         let answer = server.ask("GET", path).send().await;
         assert_eq!((answer.status, answer.header("location")), (307, "/a/rejoin/"), "{path}");
@@ -141,24 +154,29 @@ async fn all_is_below_the_base_path_and_the_root_leads_there() {
     for path in ["/healthz", "/api/v1/me", "/ws", "/assets/a.js", "/a/rejoinhealthz", "/a"] {
         assert_eq!(get(path).await.problem(), (404, "not_found".into()), "{path}");
     }
+
     let document = get("/a/rejoin/api/v1/openapi.json").await.json();
     assert_eq!(document["servers"][0]["url"], "/a/rejoin/api/v1");
-    let lost = get("/a/rejoin/api/v1/nothing").await;
-    assert!(lost.json()["detail"].as_str().unwrap().contains("`/a/rejoin/api/v1/nothing`"));
+
+    let missing = get("/a/rejoin/api/v1/nothing").await;
+    assert!(missing.json()["detail"].as_str().unwrap().contains("`/a/rejoin/api/v1/nothing`"));
+
     let login =
         server.ask("POST", "/a/rejoin/api/v1/login").bearer(&server.token("ann")).send().await;
     assert!(login.header("set-cookie").contains("; Path=/a/rejoin/;"));
+
     let url = format!("ws://{}/a/rejoin/ws", server.address);
     assert!(tokio_tungstenite::connect_async(url).await.is_ok());
 }
 
 #[tokio::test]
-async fn an_address_within_the_pages_is_the_pages_business() {
-    let server = based("/").await;
+async fn urls_of_the_pages_get_the_index() {
+    let server = server_below("/").await;
     let get = async |path: &str, accept: &str| {
         server.ask("GET", path).header("Accept", accept).send().await
     };
     let html = "text/html,application/xhtml+xml";
+
     let index = get("/s/abc", html).await;
     assert_eq!((index.status, index.body.as_str()), (200, "<base href=\"/\" />"));
     assert!(index.header("content-security-policy").contains("base-uri 'self'"));
@@ -169,11 +187,12 @@ async fn an_address_within_the_pages_is_the_pages_business() {
 }
 
 #[tokio::test]
-async fn an_asset_comes_in_the_smallest_form_that_the_browser_takes() {
-    let server = based("/").await;
+async fn an_asset_is_served_as_the_smallest_accepted_variant() {
+    let server = server_below("/").await;
     let get = async |path: &str, accepted: &str| {
         server.ask("GET", path).header("Accept-Encoding", accepted).send().await
     };
+
     for (accepted, coding, body) in [
         ("gzip, deflate, br, zstd", "br", "brotli"),
         ("gzip, br;q=0", "gzip", "gzipped"),
@@ -188,22 +207,25 @@ async fn an_asset_comes_in_the_smallest_form_that_the_browser_takes() {
         let again = ask.header("If-None-Match", &format!("\"other\", W/{tag}")).send().await;
         assert_eq!((again.status, again.header("etag"), &*again.body), (304, &*tag, ""));
         let other = get("/assets/b.js", "br").await;
-        assert_eq!(other.header("etag") == tag, coding == "br", "each form has its own tag");
+        assert_eq!(other.header("etag") == tag, coding == "br", "each variant has its own tag");
     }
+
     assert_eq!(get("/assets/a.js", "br, gzip").await.header("content-encoding"), "");
-    let (index, below) = (get("/", "").await, based("/rejoin/").await);
+    // The base path is part of the page, so the tags must differ.
+    let (index, below) = (get("/", "").await, server_below("/rejoin/").await);
     let below = below.ask("GET", "/rejoin/").send().await;
     assert_ne!(index.header("etag"), below.header("etag"), "their contents differ");
 }
 
 #[tokio::test]
-async fn metrics_are_for_administrators_unless_they_are_open() {
+async fn metrics_are_for_administrators_unless_public() {
     let mut server = TestServer::start().await;
     let start = server.api("ann", "POST", "/sessions").json(json!({})).send().await;
     assert_eq!(start.status, 201);
     let _program = server.programs.recv().await.unwrap();
+
     let metrics = server.ask("GET", "/metrics").bearer(&server.admin()).send().await;
-    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(metrics.header("content-type"), content_type);
     for line in [
         "rejoin_sessions{kind=\"terminal\",status=\"idle\"} 1",
@@ -212,18 +234,21 @@ async fn metrics_are_for_administrators_unless_they_are_open() {
     ] {
         assert!(metrics.body.lines().any(|it| it == line), "{line}: {}", metrics.body);
     }
+
     let ann = server.ask("GET", "/metrics").bearer(&server.token("ann")).send().await;
     assert_eq!(ann.problem(), (403, "forbidden".into()));
     assert_eq!(server.ask("GET", "/metrics").send().await.status, 401);
+
     let open = |config: &mut GatewayConfig| config.public_metrics = true;
     let server = TestServer::start_with(open, |gateway| gateway).await;
     assert_eq!(server.ask("GET", "/metrics").send().await.status, 200);
 }
 
 #[tokio::test]
-async fn numbers_are_for_administrators() {
+async fn statistics_are_for_administrators() {
     let server = TestServer::start().await;
     let _ann = server.log_in("ann").await;
+
     let stats = server.ask("GET", "/api/v1/stats").bearer(&server.admin()).send().await.json();
     assert_eq!((&stats["connections"], &stats["users"]), (&1.into(), &1.into()));
     assert_eq!(stats["sessions"]["active"], 0);

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and the page that is made of it.
+//! The OpenAPI document, and the reference page that is generated from it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ async fn document(server: &TestServer) -> Value {
     answer.json()
 }
 
-/// Each path of the document with its methods.
+/// Returns each path of the document with its methods.
 fn routes(document: &Value) -> Vec<(String, BTreeSet<String>)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let methods =
@@ -20,19 +20,20 @@ fn routes(document: &Value) -> Vec<(String, BTreeSet<String>)> {
     paths.map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
-/// The path with something in its braces.
+/// Returns a path with its parameters filled in.
 fn filled(path: &str) -> String {
     let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]
-async fn each_path_takes_exactly_the_methods_of_its_description() {
+async fn each_path_has_the_methods_of_its_description() {
     let server = TestServer::start().await;
     let document = document(&server).await;
     let routes = routes(&document);
     assert!(routes.len() > 25, "{routes:?}");
     for (path, mut methods) in routes {
+        // No route has `PATCH`, so the response lists the methods that exist.
         let answer = server.ask("PATCH", &format!("/api/v1{}", filled(&path))).send().await;
         assert_eq!(answer.problem(), (405, "method_not_allowed".into()), "{path}");
         let allowed: BTreeSet<_> =
@@ -45,7 +46,7 @@ async fn each_path_takes_exactly_the_methods_of_its_description() {
 }
 
 #[tokio::test]
-async fn what_needs_a_token_says_so_and_asks_for_one() {
+async fn routes_that_need_a_token_document_it() {
     let server = TestServer::start().await;
     let document = document(&server).await;
     for (path, methods) in routes(&document) {
@@ -63,19 +64,21 @@ async fn what_needs_a_token_says_so_and_asks_for_one() {
 }
 
 #[tokio::test]
-async fn the_document_is_whole() {
+async fn the_document_is_complete() {
     let server = TestServer::start().await;
     let document = document(&server).await;
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["servers"][0]["url"], "/api/v1");
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    // Whatever is referred to is there.
+
+    // Each reference has its schema.
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1) {
         let reference = reference.split('"').next().unwrap();
         let name = reference.strip_prefix("#/components/schemas/").unwrap();
         assert!(schemas.contains_key(name), "{name}");
     }
+
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -91,7 +94,7 @@ async fn the_document_is_whole() {
 }
 
 #[tokio::test]
-async fn the_reference_names_each_route_and_loads_nothing() {
+async fn the_reference_lists_each_route_and_loads_nothing() {
     let server = TestServer::start().await;
     let document = document(&server).await;
     let answer = server.ask("GET", "/api/docs").send().await;
@@ -101,12 +104,14 @@ async fn the_reference_names_each_route_and_loads_nothing() {
             .header("content-security-policy")
             .starts_with("default-src 'none'; style-src 'sha256-")
     );
+
     for (path, _) in routes(&document) {
         assert!(answer.body.contains(&format!("<code>{path}</code>")), "{path}");
     }
     for forbidden in ["<script", "src=", "http://", "https://", "url("] {
         assert!(!answer.body.contains(forbidden), "{forbidden}");
     }
+
     for opened in ["table", "section", "td", "tr", "code", "p", "pre", "details", "span"] {
         let count = |tag: &str| answer.body.matches(tag).count();
         let starts = count(&format!("<{opened}>")) + count(&format!("<{opened} "));

@@ -1,4 +1,4 @@
-//! Programs that embed the gateway.
+//! Handlers of programs that embed the gateway.
 
 use std::{
     num::NonZeroUsize,
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::support::TestServer;
 
-/// Says who asks, and what.
+/// A handler that replies with the user and the payload.
 struct Echo;
 
 impl MessageHandler for Echo {
@@ -27,14 +27,14 @@ impl MessageHandler for Echo {
     ) -> BoxFuture<'a, Result<Option<Reply>, ErrorBody>> {
         Box::pin(async move {
             let payload = payload.map_or("null", RawValue::get);
-            let payload: Value = serde_json::from_str(payload).expect("JSON was read");
+            let payload: Value = serde_json::from_str(payload).expect("the payload is JSON");
             match payload.as_str() {
                 Some("nothing") => Ok(None),
                 Some("fail") => Err(ErrorBody::new(ErrorCode::Forbidden, "not for you")),
-                Some("panic") => panic!("as the test wants it"),
+                Some("panic") => panic!("requested by the test"),
                 _ => Ok(Some(Reply {
                     kind: "echoed".to_owned(),
-                    payload: json!({ "from": connection.user(), "said": payload }),
+                    payload: json!({ "from": connection.user(), "payload": payload }),
                 })),
             }
         })
@@ -42,45 +42,51 @@ impl MessageHandler for Echo {
 }
 
 #[tokio::test]
-async fn a_handler_answers_its_type() {
+async fn a_handler_replies_to_its_message_type() {
     let server =
         TestServer::start_with(|_| {}, |gateway| gateway.handle("echo", Echo).unwrap()).await;
     let mut client = server.log_in("ann").await;
+
     let answer = client.ask("echo", json!({ "x": 1 })).await;
     assert_eq!(answer["type"], "echoed");
-    assert_eq!(answer["payload"], json!({ "from": "ann", "said": { "x": 1 } }));
+    assert_eq!(answer["payload"], json!({ "from": "ann", "payload": { "x": 1 } }));
+
     let refused = client.ask("echo", json!("fail")).await;
     assert_eq!(refused["payload"]["code"], "forbidden");
     assert_eq!(refused["payload"]["message"], "not for you");
+
     client.send(json!({ "type": "echo", "payload": "nothing" }).to_string()).await;
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
 }
 
 #[tokio::test]
-async fn a_type_has_one_handler_and_built_in_types_have_none() {
+async fn a_message_type_has_at_most_one_handler() {
     let server = TestServer::start().await;
     let config = GatewayConfig::new(server.key.verifier());
     let gateway = Gateway::new(server.hub.clone(), config).handle("echo", Echo).unwrap();
     let error = gateway.handle("echo", Echo).unwrap_err();
     assert!(error.to_string().contains("`echo`"), "{error}");
+
     let config = GatewayConfig::new(server.key.verifier());
     assert!(Gateway::new(server.hub.clone(), config).handle("subscribe", Echo).is_err());
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_answered_and_the_connection_goes_on() {
+async fn a_panicking_handler_keeps_the_connection() {
     let server =
         TestServer::start_with(|_| {}, |gateway| gateway.handle("echo", Echo).unwrap()).await;
     let mut client = server.log_in("ann").await;
+
     let answer = client.ask("echo", json!("panic")).await;
+
     assert_eq!(answer["payload"]["code"], "internal", "{answer}");
-    assert_eq!(client.ask("echo", json!("hello")).await["payload"]["said"], "hello");
+    assert_eq!(client.ask("echo", json!("hello")).await["payload"]["payload"], "hello");
 }
 
-/// Answers when the test lets it, and counts how often it was called.
+/// A handler that waits for the test, and counts its calls.
 struct Slow {
     calls: Arc<AtomicUsize>,
-    may_answer: Arc<Notify>,
+    release: Arc<Notify>,
 }
 
 impl MessageHandler for Slow {
@@ -91,21 +97,23 @@ impl MessageHandler for Slow {
     ) -> BoxFuture<'a, Result<Option<Reply>, ErrorBody>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::Relaxed);
-            self.may_answer.notified().await;
+            self.release.notified().await;
             Ok(None)
         })
     }
 }
 
 #[tokio::test]
-async fn a_slow_handler_delays_its_own_connection_only_and_ends_with_it() {
-    let (calls, may_answer) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
-    let slow = Slow { calls: Arc::clone(&calls), may_answer: Arc::clone(&may_answer) };
+async fn a_slow_handler_delays_only_its_own_connection() {
+    let (calls, release) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+    let slow = Slow { calls: Arc::clone(&calls), release: Arc::clone(&release) };
+    // One I/O thread for both connections, so that a blocked one would block the other.
     let one_shard = |config: &mut GatewayConfig| {
         config.shards = NonZeroUsize::MIN;
     };
     let handle = |gateway: Gateway| gateway.handle("slow", slow).unwrap();
     let server = TestServer::start_with(one_shard, handle).await;
+
     let mut waiting = server.log_in("ann").await;
     for _ in 0..3 {
         waiting.send(json!({ "type": "slow" }).to_string()).await;
@@ -114,7 +122,8 @@ async fn a_slow_handler_delays_its_own_connection_only_and_ends_with_it() {
     while calls.load(Ordering::Relaxed) == 0 {
         assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
     }
-    may_answer.notify_one();
+
+    release.notify_one();
     while calls.load(Ordering::Relaxed) == 1 {
         assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
     }
@@ -123,7 +132,7 @@ async fn a_slow_handler_delays_its_own_connection_only_and_ends_with_it() {
     let ann = UserId::new("ann").unwrap();
     server.hub.disconnect(CloseCode::Disconnected, |it| *it.user() == ann);
     assert_eq!(waiting.until_closed().await.1, Some(4504));
-    may_answer.notify_one();
+    release.notify_one();
     assert_eq!(other.ask("ping", json!({})).await["type"], "pong");
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }

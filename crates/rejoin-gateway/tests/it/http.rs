@@ -1,4 +1,4 @@
-//! Plain HTTP requests to the server under test.
+//! A client for single HTTP requests to the test server.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use tokio::{
 
 use crate::support::TestServer;
 
-/// An answer, its body whole.
+/// A response with its whole body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// By lower-case name; those that come more than once are joined.
+    /// The headers by lower-case name. Repeated ones are joined.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
@@ -28,7 +28,7 @@ impl Answer {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// The status and the problem's code.
+    /// Returns the status and the code of a problem.
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -42,8 +42,8 @@ impl Answer {
     }
 }
 
-/// A request to be.
-pub(crate) struct Asking<'a> {
+/// A builder of a request.
+pub(crate) struct RequestBuilder<'a> {
     server: &'a TestServer,
     line: String,
     headers: Vec<(String, String)>,
@@ -51,19 +51,19 @@ pub(crate) struct Asking<'a> {
 }
 
 impl TestServer {
-    /// A request without a token; the path is below the server's root.
-    pub(crate) fn ask(&self, method: &str, path: &str) -> Asking<'_> {
+    /// Starts a request without a token. The path starts at the server's root.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> RequestBuilder<'_> {
         let line = format!("{method} {path} HTTP/1.1");
-        Asking { server: self, line, headers: Vec::new(), body: Vec::new() }
+        RequestBuilder { server: self, line, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A request of a user to the API.
-    pub(crate) fn api(&self, user: &str, method: &str, path: &str) -> Asking<'_> {
+    /// Starts a request of a user to the API.
+    pub(crate) fn api(&self, user: &str, method: &str, path: &str) -> RequestBuilder<'_> {
         self.ask(method, &format!("/api/v1{path}")).bearer(&self.token(user))
     }
 }
 
-impl Asking<'_> {
+impl RequestBuilder<'_> {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -73,7 +73,7 @@ impl Asking<'_> {
         self.header("Authorization", &format!("Bearer {token}"))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
+    #[expect(clippy::needless_pass_by_value, reason = "callers build the value in place")]
     pub(crate) fn json(self, body: Value) -> Self {
         self.header("Content-Type", "application/json").raw(&body.to_string())
     }
@@ -92,18 +92,20 @@ impl Asking<'_> {
         }
         head += &format!("Content-Length: {}\r\n\r\n", self.body.len());
         socket.write_all(head.as_bytes()).await.unwrap();
-        // A server that refuses the head need not read the rest.
+
+        // A server that refuses the head may not read the body.
         let _ = socket.write_all(&self.body).await;
         let mut bytes = Vec::new();
         let _ = socket.read_to_end(&mut bytes).await;
-        read(&String::from_utf8(bytes).unwrap())
+        parse(&String::from_utf8(bytes).unwrap())
     }
 }
 
-fn read(text: &str) -> Answer {
+fn parse(text: &str) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let mut lines = head.lines();
     let status = lines.next().unwrap()[9..12].parse().unwrap();
+
     let mut headers = BTreeMap::<String, String>::new();
     for line in lines {
         let (name, value) = line.split_once(':').unwrap();

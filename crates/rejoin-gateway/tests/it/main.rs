@@ -2,33 +2,28 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
-mod alive;
 mod api_errors;
 mod api_people;
 mod api_sessions;
 mod bad_input;
 mod browsers;
-mod caps;
+mod connection_limits;
 mod description;
-mod door;
 mod embedding;
 mod http;
 mod identity;
-mod jwks;
-mod lobby;
-mod pace;
+mod keepalive;
+mod pending_connections;
 mod people;
 mod program;
+mod rate_limits;
+mod raw_endpoint;
 mod refresh;
 mod resume;
-mod revocations;
-mod signing;
-mod slow;
+mod slow_readers;
 mod support;
-mod terminal;
-mod tickets;
+mod terminals;
 mod tls;
-mod tokens;
 mod topics;
-mod upgrade;
+mod upgrades;
 mod webhooks;

@@ -1,4 +1,4 @@
-//! People, their devices and tabs: what is known of them, and how they are reached.
+//! Users, their devices and tabs: recorded fields, events, presence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use rejoin_core::{EventHandler, HubEvent};
 use rejoin_gateway::{GatewayConfig, TrustedProxies};
 use rejoin_protocol::{
     ConnectionId, DeviceId, UserId,
-    message::{Event, direct_message},
+    message::{MessageBody, direct_message},
 };
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
@@ -18,11 +18,12 @@ use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::support::{Client, TestServer};
 
-struct Gone(mpsc::Sender<UserId>);
+/// A handler that records the users that go offline.
+struct OfflineUsers(mpsc::Sender<UserId>);
 
-impl EventHandler for Gone {
+impl EventHandler for OfflineUsers {
     fn handle(&self, event: &HubEvent) {
-        if let HubEvent::UserGone { user } = event {
+        if let HubEvent::UserOffline { user } = event {
             self.0.try_send(user.clone()).unwrap();
         }
     }
@@ -38,31 +39,35 @@ async fn data(client: &mut Client) -> Value {
 }
 
 #[tokio::test]
-async fn two_devices_with_three_tabs_each_are_reached_by_user_device_and_tab_and_gone_once() {
+async fn events_reach_tabs_and_the_user_goes_offline_once() {
     let configure = |config: &mut rejoin_core::HubConfig| {
+        // Short, so that the test need not wait for the default of some seconds.
         config.presence_grace = Duration::from_millis(50);
     };
     let server = TestServer::start_hub_with(configure, |_| {}, |gateway| gateway).await;
-    let (gone_tx, mut gone) = mpsc::channel(8);
-    server.hub.set_handler(Arc::new(Gone(gone_tx))).unwrap();
+    let (offline_tx, mut offline) = mpsc::channel(8);
+    server.hub.set_handler(Arc::new(OfflineUsers(offline_tx))).unwrap();
     let mut tabs = Vec::new();
     for device in ["laptop", "phone"] {
         for _ in 0..3 {
-            let (client, told) = server.log_in_with("ann", json!({ "device_id": device })).await;
-            let id = ConnectionId::new(told["connection_id"].as_str().unwrap()).unwrap();
+            let (client, hello) = server.log_in_with("ann", json!({ "device_id": device })).await;
+            let id = ConnectionId::new(hello["connection_id"].as_str().unwrap()).unwrap();
             tabs.push((device, client, id));
         }
     }
+
     let mut bob = server.log_in("bob").await;
     let follow = json!({ "user": "bob", "follow": true });
     assert_eq!(bob.ask("presence", follow).await["type"], "presence");
+
     let ann = UserId::new("ann").unwrap();
     let raw = |text: &str| RawValue::from_string(format!("\"{text}\"")).unwrap();
     let [to_phone, to_user, to_tab] = ["phone", "user", "tab"].map(raw);
-    let event = |data| Event { name: None, data };
+    let event = |data| MessageBody { name: None, data };
     let phone = DeviceId::new("phone").unwrap();
     server.hub.emit_to_device(&ann, &phone, event(&to_phone)).await.unwrap();
     server.hub.emit_to_user(&ann, event(&to_user)).await.unwrap();
+
     let mut reached = [0; 2];
     for (device, client, _) in &mut tabs {
         if *device == "phone" {
@@ -73,26 +78,29 @@ async fn two_devices_with_three_tabs_each_are_reached_by_user_device_and_tab_and
         reached[0] += 1;
     }
     assert_eq!(reached, [6, 3]);
+
     let chosen = server.hub.connection(&tabs[4].2).unwrap();
     chosen.send_text(&direct_message(event(&to_tab), 0));
     assert_eq!(data(&mut tabs[4].1).await, "tab");
-    // A fence: all others hear this next.
+
+    // A fence: the next event of all other connections.
     let fence = raw("fence");
     server.hub.broadcast(event(&fence)).await.unwrap();
     for (_, client, _) in &mut tabs {
         assert_eq!(data(client).await, "fence");
     }
     assert_eq!(data(&mut bob).await, "fence");
+
     while let Some((_, client, _)) = tabs.pop() {
-        assert!(gone.try_recv().is_err(), "a tab is there");
+        assert!(offline.try_recv().is_err(), "a tab is still open");
         drop(client);
     }
-    assert_eq!(gone.recv().await.unwrap(), ann);
+    assert_eq!(offline.recv().await.unwrap(), ann);
     drop(bob);
-    assert_eq!(gone.recv().await.unwrap().as_str(), "bob", "nobody is gone twice");
+    assert_eq!(offline.recv().await.unwrap().as_str(), "bob", "each user goes offline once");
 }
 
-/// Opens a socket with these lines in its head; returns the socket and the answer's head.
+/// Opens a socket with these header lines. Returns the socket and the head of the response.
 async fn open(server: &TestServer, path: &str, lines: &[u8]) -> (TcpStream, String) {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     let token = server.token("ann");
@@ -110,11 +118,11 @@ async fn open(server: &TestServer, path: &str, lines: &[u8]) -> (TcpStream, Stri
     (socket, String::from_utf8(answer).unwrap())
 }
 
-/// What is known of the only connection.
+/// Returns the recorded fields of the only connection.
 async fn info(server: &TestServer, path: &str, lines: &[u8]) -> Value {
     let (mut socket, answer) = open(server, path, lines).await;
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    // The hello says that it has joined.
+    // The hello is sent after the connection is registered.
     socket.read_u8().await.unwrap();
     let there = server.hub.connections(None, 9);
     assert_eq!(there.len(), 1);
@@ -126,11 +134,11 @@ async fn info(server: &TestServer, path: &str, lines: &[u8]) -> Value {
     info
 }
 
-/// C1.
 #[tokio::test]
-async fn a_connection_records_who_and_what_is_at_the_other_end() {
+async fn a_connection_records_its_user_device_and_client() {
     let server = TestServer::start().await;
     let path = "/ws?device_id=phone-1&device_name=Ann%27s%20phone";
+
     let info = info(&server, path, b"User-Agent: Firefox/1\r\n").await;
     assert_eq!(info["user"], "ann");
     assert_eq!(info["device"], "phone-1");
@@ -143,7 +151,7 @@ async fn a_connection_records_who_and_what_is_at_the_other_end() {
 }
 
 #[tokio::test]
-async fn a_user_agent_of_any_bytes_is_cut_and_cleaned() {
+async fn a_user_agent_is_truncated_and_cleaned() {
     let server = TestServer::start().await;
     let cases: [(&[u8], &str); 4] = [
         ("Fünf/5 \u{9b}31m red".as_bytes(), "Fünf/5 31m red"),
@@ -155,21 +163,23 @@ async fn a_user_agent_of_any_bytes_is_cut_and_cleaned() {
         let line = [b"User-Agent: ", sent, b"\r\n"].concat();
         assert_eq!(info(&server, "/ws", &line).await["user_agent"], kept);
     }
+
     let long = format!("User-Agent: x{}\r\n", "ü".repeat(400));
     let info = info(&server, "/ws", long.as_bytes()).await;
     assert_eq!(info["user_agent"].as_str().unwrap(), format!("x{}", "ü".repeat(127)));
 }
 
 #[tokio::test]
-async fn a_device_is_refused_with_the_rule_that_it_breaks() {
+async fn an_invalid_device_is_refused_with_the_rule() {
     let server = TestServer::start().await;
     let long = "x".repeat(101);
     let cases = [
-        ("device_id=a%20b", "1 to 64 of letters"),
-        ("device_id=", "1 to 64 of letters"),
+        ("device_id=a%20b", "1 to 64 characters"),
+        ("device_id=", "1 to 64 characters"),
         ("device_name=a%00b", "1 to 100 bytes"),
         (&format!("device_name={long}"), "1 to 100 bytes"),
     ];
+
     for (query, rule) in cases {
         let (mut socket, answer) = open(&server, &format!("/ws?{query}"), b"").await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{query}: {answer}");
@@ -178,11 +188,12 @@ async fn a_device_is_refused_with_the_rule_that_it_breaks() {
         let body = String::from_utf8_lossy(&body[..length]);
         assert!(body.contains(rule), "{query}: {body}");
     }
-    let said = [json!({ "device_id": "a b" }), json!({ "device_name": "a\u{7}b" })];
-    for (mut said, rule) in said.into_iter().zip(["1 to 64 of letters", "1 to 100 bytes"]) {
-        said["token"] = server.token("ann").into();
+
+    let payloads = [json!({ "device_id": "a b" }), json!({ "device_name": "a\u{7}b" })];
+    for (mut payload, rule) in payloads.into_iter().zip(["1 to 64 characters", "1 to 100 bytes"]) {
+        payload["token"] = server.token("ann").into();
         let mut client = server.connect().await;
-        let answer = client.ask("authenticate", said).await;
+        let answer = client.ask("authenticate", payload).await;
         assert_eq!(answer["payload"]["code"], "invalid_field");
         assert!(answer["payload"]["message"].as_str().unwrap().contains(rule), "{answer}");
     }
@@ -190,13 +201,13 @@ async fn a_device_is_refused_with_the_rule_that_it_breaks() {
 }
 
 #[tokio::test]
-async fn the_message_says_which_device_it_is_and_else_the_address() {
+async fn the_device_in_the_message_overrides_the_url() {
     let server = TestServer::start().await;
-    for (said, id) in [(json!({}), "phone"), (json!({ "device_id": "laptop" }), "laptop")] {
+    for (fields, id) in [(json!({}), "phone"), (json!({ "device_id": "laptop" }), "laptop")] {
         let url = format!("ws://{}/ws?device_id=phone&device_name=Mine", server.address);
         let mut client = Client::new(connect_async(url).await.unwrap().0);
         let mut payload = json!({ "token": server.token("ann") });
-        payload.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        payload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let answer = client.ask("authenticate", payload).await;
         let connection = answer["payload"]["connection_id"].as_str().unwrap();
         let info = server.hub.connection(&ConnectionId::new(connection).unwrap()).unwrap().info();
@@ -206,27 +217,29 @@ async fn the_message_says_which_device_it_is_and_else_the_address() {
 }
 
 #[tokio::test]
-async fn who_is_no_trusted_proxy_speaks_for_nobody() {
+async fn only_trusted_proxies_name_the_clients_address() {
     let forged = b"X-Forwarded-For: 203.0.113.7\r\nForwarded: for=203.0.113.7\r\n";
     let server = TestServer::start().await;
     assert_eq!(info(&server, "/ws", forged).await["address"], "127.0.0.1");
+
     let configure = |config: &mut GatewayConfig| {
         config.trusted_proxies = TrustedProxies::new(["127.0.0.1"]).unwrap();
     };
     let server = TestServer::start_with(configure, |gateway| gateway).await;
-    let told = b"X-Forwarded-For: 203.0.113.7\r\n";
-    assert_eq!(info(&server, "/ws", told).await["address"], "203.0.113.7");
-    // What the client itself wrote stands before what the proxy wrote.
-    let told = b"X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n";
-    assert_eq!(info(&server, "/ws", told).await["address"], "203.0.113.7");
+    let header = b"X-Forwarded-For: 203.0.113.7\r\n";
+    assert_eq!(info(&server, "/ws", header).await["address"], "203.0.113.7");
+
+    // The proxy appends to the addresses that the client sent.
+    let header = b"X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n";
+    assert_eq!(info(&server, "/ws", header).await["address"], "203.0.113.7");
 }
 
 #[tokio::test]
-async fn a_token_in_the_address_is_refused_with_what_to_do_instead() {
+async fn a_token_in_the_url_is_refused_with_alternatives() {
     let server = TestServer::start().await;
     let url = format!("ws://{}/ws?token={}", server.address, server.token("ann"));
     let Err(tungstenite::Error::Http(response)) = connect_async(url).await else {
-        panic!("it is refused");
+        panic!("the upgrade succeeded");
     };
     assert_eq!(response.status(), 401);
     let body = String::from_utf8_lossy(response.body().as_ref().unwrap()).into_owned();
@@ -235,21 +248,23 @@ async fn a_token_in_the_address_is_refused_with_what_to_do_instead() {
 }
 
 #[tokio::test]
-async fn who_follows_a_session_that_is_gone_may_stop_to_follow() {
+async fn presence_of_a_removed_session_can_be_unfollowed() {
     let mut server =
         TestServer::start_with(|config| config.max_subscriptions = 1, |gateway| gateway).await;
     let mut ann = server.log_in("ann").await;
     let session = ann.create_session().await;
     drop(server.programs.recv().await.unwrap());
+
     ann.ask("presence", json!({ "session": session, "follow": true })).await;
     ann.ask("close_session", json!({ "session": session })).await;
+
     let answer = ann.ask("presence", json!({ "session": session, "follow": false })).await;
     assert_eq!(answer["payload"]["code"], "unknown_session");
     assert_eq!(ann.ask("subscribe", json!({ "topic": "a" })).await["type"], "ack");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn to_subscribe_to_what_is_read_already_skips_nothing_of_it() {
+async fn subscribing_again_skips_no_message() {
     const COUNT: u64 = 200;
     let server = TestServer::start().await;
     let ann = UserId::new("ann").unwrap();
@@ -258,8 +273,9 @@ async fn to_subscribe_to_what_is_read_already_skips_nothing_of_it() {
     for number in 0..COUNT {
         client.send(subscribe.to_string()).await;
         let raw = RawValue::from_string(number.to_string()).unwrap();
-        server.hub.emit_to_user(&ann, Event { name: None, data: &raw }).await.unwrap();
+        server.hub.emit_to_user(&ann, MessageBody { name: None, data: &raw }).await.unwrap();
     }
+
     for number in 0..COUNT {
         assert_eq!(data(&mut client).await, number);
     }

@@ -1,4 +1,4 @@
-//! A program behind HTTP that answers webhooks as a test wants it.
+//! A test program that receives webhooks and answers as a test configures it.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -16,14 +16,14 @@ use tokio::{
 
 const SECRET: [u8; 32] = *b"thirty-two bytes that are random";
 
-/// What a program does with a request.
+/// The reaction to a request.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    /// Says this, whatever it is, and hangs up.
+    /// Sends these bytes and closes the connection.
     Says(Vec<u8>),
-    /// Says this and goes on listening.
+    /// Sends these bytes and keeps the connection open.
     Keeps(Vec<u8>),
-    /// Says nothing.
+    /// Sends nothing.
     Hangs,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn body(status: &str, body: &Value) -> Answer {
     Answer::Keeps(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").into())
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug)]
 pub(crate) struct Called {
     head: String,
@@ -50,25 +50,25 @@ impl Called {
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).expect(name).1
     }
 
-    /// The body, of a request that is signed well.
+    /// Verifies the signature of the request. Returns its body.
     pub(crate) fn verified(&self) -> Value {
         let (id, seconds) = (self.header("webhook-id"), self.header("webhook-timestamp"));
         let signed = [format!("{id}.{seconds}.").as_bytes(), &self.body].concat();
         let signature = self.header("webhook-signature").strip_prefix("v1,").unwrap();
         let signature = BASE64_STANDARD.decode(signature).unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
-        hmac::verify(&key, &signed, &signature).expect("a good signature");
+        hmac::verify(&key, &signed, &signature).expect("a valid signature");
         let body: Value = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(body["id"], id);
         body
     }
 }
 
-/// A program that ends with the test.
+/// A program that stops when it is dropped.
 pub(crate) struct Program {
     pub(crate) own: Shutdown,
     url: String,
-    /// The next answers; the last one stays.
+    /// The next answers. The last one is repeated.
     answers: Arc<Mutex<VecDeque<Answer>>>,
     pub(crate) called: mpsc::Receiver<Called>,
 }
@@ -87,10 +87,12 @@ impl Program {
                     accepted = listener.accept() => accepted.unwrap(),
                     () = own.begun() => return,
                 };
+
                 let (answers, called_tx) = (Arc::clone(&answers), called_tx.clone());
                 own.spawn(async move { serve(socket, &answers, &called_tx).await });
             }
         });
+
         program
     }
 
@@ -102,16 +104,17 @@ impl Program {
         }
     }
 
-    /// The next request.
+    /// Returns the next request.
     pub(crate) async fn next(&mut self) -> Called {
         self.called.recv().await.unwrap()
     }
 
-    /// The type of the next event.
+    /// Returns the type of the next event.
     pub(crate) async fn next_kind(&mut self) -> String {
         self.next().await.verified()["type"].as_str().unwrap().to_owned()
     }
 
+    /// Replaces the next answers.
     pub(crate) fn answers(&self, answers: impl IntoIterator<Item = Answer>) {
         *self.answers.lock() = answers.into_iter().collect();
     }
@@ -140,6 +143,7 @@ async fn serve(
                 return;
             }
         }
+
         assert!(head.starts_with("POST /hook?a=b HTTP/1.1\r\n"), "{head}");
         let mut request = Called { head, body: Vec::new() };
         request.body.resize(request.header("content-length").parse().unwrap(), 0);
@@ -148,8 +152,8 @@ async fn serve(
             let mut answers = answers.lock();
             if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }
         };
+
         called.send(request).await.unwrap();
-        // Who has heard enough hangs up.
         match answer.expect("an answer") {
             Answer::Says(bytes) => {
                 let _ = socket.write_all(&bytes).await;

@@ -1,4 +1,4 @@
-//! Coming back: the missing messages, exactly.
+//! Resuming: a reconnected client receives exactly the missing messages.
 
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::{Client, TestServer};
 
 #[tokio::test]
-async fn who_comes_back_gets_the_missing_messages_exactly() {
+async fn a_resumed_subscriber_receives_exactly_the_missing_messages() {
     let server = TestServer::start().await;
     let mut publisher = server.log_in("ann").await;
     let mut away = server.log_in("ann").await;
@@ -23,17 +23,19 @@ async fn who_comes_back_gets_the_missing_messages_exactly() {
     }
     let mut back = server.log_in("ann").await;
     let ack = back.ask("subscribe", json!({ "topic": "news", "position": position })).await;
+
     assert_eq!(
         (&ack["payload"]["verdict"], &ack["payload"]["replayed"]),
         (&"resumed".into(), &3.into())
     );
+
     for number in 1..=3 {
         assert_eq!(back.next_json().await["payload"]["data"], number);
     }
 }
 
 #[tokio::test]
-async fn a_gap_is_told_with_its_size_when_retention_has_passed() {
+async fn a_position_older_than_retention_gets_a_sized_gap() {
     let server = TestServer::start().await;
     let mut publisher = server.log_in("ann").await;
     let first = publisher.ask("publish", json!({ "topic": "short", "data": 0 })).await;
@@ -44,15 +46,17 @@ async fn a_gap_is_told_with_its_size_when_retention_has_passed() {
     let position = &first["payload"]["position"];
     let ack = back.ask("subscribe", json!({ "topic": "short", "position": position })).await;
     let payload = &ack["payload"];
+
     assert_eq!(payload["verdict"], "gap");
     assert_eq!(payload["reason"], "retention");
     assert_eq!((&payload["missed"], &payload["replayed"]), (&6.into(), &4.into()));
+
     for number in 7..=10 {
         assert_eq!(back.next_json().await["payload"]["data"], number);
     }
 }
 
-/// Reads messages until `count` are there or the connection is cut.
+/// Reads `count` messages. Appends their data to `seen` and updates `position`.
 async fn collect(client: &mut Client, seen: &mut Vec<u64>, position: &mut Value, count: usize) {
     for _ in 0..count {
         let message = client.next_json().await;
@@ -64,7 +68,7 @@ async fn collect(client: &mut Client, seen: &mut Vec<u64>, position: &mut Value,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_gap_and_no_repeat_over_a_hundred_disconnects_under_load() {
+async fn a_hundred_disconnects_under_load_cause_no_gap_or_repeat() {
     const DISCONNECTS: usize = 100;
     let server = TestServer::start().await;
     let mut publisher = server.log_in("ann").await;
@@ -78,21 +82,27 @@ async fn no_gap_and_no_repeat_over_a_hundred_disconnects_under_load() {
             publisher.ask("publish", json!({ "topic": "long", "data": number })).await;
             number += 1;
         }
+
         number
     });
+
     let mut seen = Vec::new();
-    // Cut at places that differ from run to run: after none, one, or many messages.
+
+    // Disconnects after a number of messages that differs between runs.
     let mut cuts = TestRunner::default();
     for _ in 0..DISCONNECTS {
         let count = (0usize..40).new_tree(&mut cuts).unwrap().current();
         collect(&mut client, &mut seen, &mut position, count).await;
-        // Without a goodbye: what was under way is lost.
+
+        // Without a close frame: messages on their way are lost.
         drop(client);
         client = server.log_in("ann").await;
         let subscribe = json!({ "topic": "long", "position": position });
         let ack = client.ask("subscribe", subscribe).await;
+
         assert_eq!(ack["payload"]["verdict"], "resumed", "{ack}");
     }
+
     stop_tx.send(true).unwrap();
     let published = load.await.unwrap();
     while (seen.len() as u64) < published {
@@ -102,13 +112,15 @@ async fn no_gap_and_no_repeat_over_a_hundred_disconnects_under_load() {
 }
 
 #[tokio::test]
-async fn a_ping_frame_is_answered_and_a_goodbye_is_returned() {
+async fn ping_and_close_frames_are_answered() {
     let server = TestServer::start().await;
     let mut client = server.log_in("ann").await;
     client.send(Message::Ping("are you there".into())).await;
     assert_eq!(client.next().await.unwrap(), Message::Pong("are you there".into()));
+
     client.send(Message::Close(None)).await;
     assert_eq!(client.until_closed().await.1, Some(1000));
+
     while server.hub.connection_count() > 0 {
         tokio::task::yield_now().await;
     }

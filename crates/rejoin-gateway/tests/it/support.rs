@@ -1,11 +1,11 @@
-//! A server on a free port, and a client that speaks to it.
+//! A test server on a free port, and a test client.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use rejoin_core::{
     Caps, Hub, HubConfig, MemoryScreens, MemoryTerminal, MemoryTerminals, Profile, Retention,
-    Shutdown, SlowReader, TopicRule,
+    Shutdown, SlowReaderPolicy, TopicRule,
 };
 use rejoin_gateway::{Claims, Gateway, GatewayConfig, Signer, TokenRules, encode};
 use rejoin_protocol::{ProfileName, UserId};
@@ -25,12 +25,13 @@ use tokio_tungstenite::{
     },
 };
 
-pub(crate) const SECRET: &[u8] = b"thirty-two bytes that nobody guesses";
+pub(crate) const SECRET: &[u8] = b"thirty-two bytes, hard to guess!";
 
-/// A server that ends with the test.
+/// A server that stops when it is dropped.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
+    /// The terminals that sessions start.
     pub(crate) programs: mpsc::Receiver<MemoryTerminal>,
     pub(crate) key: Signer,
 }
@@ -60,6 +61,7 @@ impl TestServer {
             env: Vec::new(),
             install_hint: None,
         };
+
         let rule = |pattern: &str, count, slow_reader| TopicRule {
             pattern: pattern.into(),
             retention: Retention {
@@ -69,16 +71,18 @@ impl TestServer {
             },
             slow_reader,
         };
+
         let mut config = HubConfig {
             profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
             topics: vec![
-                rule("short", 4, SlowReader::CatchUp),
-                rule("long", 100_000, SlowReader::CatchUp),
-                rule("latest", 4, SlowReader::Latest),
-                rule("strict", 4, SlowReader::Disconnect),
+                rule("short", 4, SlowReaderPolicy::CatchUp),
+                rule("long", 100_000, SlowReaderPolicy::CatchUp),
+                rule("latest", 4, SlowReaderPolicy::Latest),
+                rule("strict", 4, SlowReaderPolicy::Disconnect),
             ],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
         };
+
         configure_hub(&mut config);
         let hub = Hub::new(config, &Shutdown::new());
         let key = Signer::hs256(SECRET).unwrap();
@@ -96,7 +100,7 @@ impl TestServer {
         self.key.sign(&claims(user)).unwrap()
     }
 
-    /// A request for the upgrade, with headers.
+    /// Returns an upgrade request with these additional headers.
     pub(crate) fn request(&self, headers: &[(&str, &str)]) -> Request {
         let url = format!("ws://{}/ws", self.address);
         let mut request = url.into_client_request().unwrap();
@@ -104,16 +108,17 @@ impl TestServer {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
         }
+
         request
     }
 
-    /// A connection that has not said anything yet.
+    /// Opens a connection without authentication.
     pub(crate) async fn connect(&self) -> Client {
         let request = self.request(&[("sec-websocket-protocol", "rejoin.v1")]);
         Client { socket: connect_async(request).await.unwrap().0, next_id: 0 }
     }
 
-    /// An authenticated connection.
+    /// Opens an authenticated connection.
     pub(crate) async fn log_in(&self, user: &str) -> Client {
         let mut client = self.connect().await;
         let answer = client.ask("authenticate", json!({ "token": self.token(user) })).await;
@@ -121,16 +126,18 @@ impl TestServer {
         client
     }
 
-    /// An authenticated connection that says more of itself.
-    pub(crate) async fn log_in_with(&self, user: &str, mut said: Value) -> (Client, Value) {
-        said["token"] = self.token(user).into();
+    /// Opens an authenticated connection with additional fields of `authenticate`.
+    ///
+    /// Returns the client and the payload of the answer.
+    pub(crate) async fn log_in_with(&self, user: &str, mut fields: Value) -> (Client, Value) {
+        fields["token"] = self.token(user).into();
         let mut client = self.connect().await;
-        let answer = client.ask("authenticate", said).await;
+        let answer = client.ask("authenticate", fields).await;
         assert_eq!(answer["type"], "auth_result", "{answer}");
         (client, answer["payload"].clone())
     }
 
-    /// A plain TCP connection after the handshake, for frames that no library sends.
+    /// Opens a WebSocket as a plain TCP socket, for frames that no library sends.
     pub(crate) async fn raw(&self) -> TcpStream {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
@@ -158,7 +165,7 @@ pub(crate) fn claims(user: &str) -> Claims {
     Claims { exp: Some(4_000_000_000), ..Claims::new(UserId::new(user).unwrap()) }
 }
 
-/// A client of `rejoin.v1`.
+/// A client that speaks `rejoin.v1`.
 #[derive(Debug)]
 pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
     pub(crate) socket: WebSocketStream<S>,
@@ -174,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.socket.send(message.into()).await.unwrap();
     }
 
-    /// Sends a message and returns its answer, passing over what else comes.
+    /// Sends a request and returns its answer. Skips all other messages.
     pub(crate) async fn ask(&mut self, kind: &str, payload: Value) -> Value {
         self.next_id += 1;
         let id = self.next_id.to_string();
@@ -191,12 +198,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// The next message; `None` at the end.
+    /// Returns the next message; `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.socket.next().await.transpose().expect("the connection is not broken")
     }
 
-    /// The next text message.
+    /// Returns the next text message.
     pub(crate) async fn next_json(&mut self) -> Value {
         loop {
             match self.next().await.expect("a message") {
@@ -207,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// What is said until the end: texts, and the close code.
+    /// Reads until the close. Returns the text messages and the close code.
     pub(crate) async fn until_closed(&mut self) -> (Vec<Value>, Option<u16>) {
         let mut texts = Vec::new();
         while let Some(message) = self.next().await {
@@ -217,6 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 _ => {}
             }
         }
+
         (texts, None)
     }
 

@@ -1,4 +1,4 @@
-//! TLS: the same server behind a handshake, and a certificate that changes.
+//! TLS: sockets, handshakes, and a certificate that is replaced.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{Client, TestServer};
 
-/// A certificate of its own making for `localhost`, and where it is.
+/// The files of a self-signed certificate for `localhost`.
 struct Files {
     directory: TempDir,
     certificate: CertificateDer<'static>,
@@ -34,11 +34,12 @@ impl Files {
         Self { directory, certificate }
     }
 
-    /// Replaces the certificate, as if some time had passed.
+    /// Replaces the certificate with a later modification time.
     fn replace(&mut self) {
         self.certificate = write(self.directory.path());
         let file = fs::File::options().append(true).open(self.config().certificate_file).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
+        // File systems with coarse timestamps could hide the change.
         file.set_modified(modified + Duration::from_secs(1)).unwrap();
     }
 
@@ -71,7 +72,7 @@ async fn serve(tls: &Tls) -> TestServer {
     .await
 }
 
-/// A TLS connection to a server that must show this certificate.
+/// Opens a TLS connection to a server that must present this certificate.
 async fn connect(
     server: &TestServer,
     certificate: &CertificateDer<'static>,
@@ -84,6 +85,7 @@ async fn connect(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // The client prefers HTTP/2, which the server does not speak.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let socket = TcpStream::connect(server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
@@ -101,7 +103,7 @@ async fn log_in(server: &TestServer, files: &Files) -> Client<TlsStream<TcpStrea
 }
 
 #[tokio::test]
-async fn a_websocket_over_tls_is_served_like_any_other_to_its_goodbye() {
+async fn a_websocket_over_tls_closes_with_close_notify() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
     let mut client = log_in(&server, &files).await;
@@ -111,19 +113,21 @@ async fn a_websocket_over_tls_is_served_like_any_other_to_its_goodbye() {
     let mut other = log_in(&server, &files).await;
     other.ask("publish", json!({ "topic": "news", "data": 2 })).await;
     server.hub.shutdown().begin();
+
     let (texts, code) = client.until_closed().await;
     assert_eq!(texts.last().unwrap()["type"], "closing");
     assert_eq!(code, Some(4000));
+
     let mut rest = Vec::new();
     let socket = client.socket.get_mut();
-    // Without `close_notify` this would be an error.
+    // Without `close_notify`, this is an error.
     socket.read_to_end(&mut rest).await.unwrap();
     drop((client, other));
     assert_eq!(server.hub.shutdown().finish(Duration::from_secs(60)).await, 0);
 }
 
 #[tokio::test]
-async fn large_messages_pass_both_ways_at_once() {
+async fn large_messages_pass_in_both_directions() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
     let mut client = log_in(&server, &files).await;
@@ -143,8 +147,8 @@ async fn large_messages_pass_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_reader_behind_tls_that_does_not_read_is_told_of_its_gap() {
-    /// 20 MB: more than the kernel, the pair and the relay hold between them.
+async fn a_blocked_tls_reader_gets_a_gap() {
+    /// 20 MB: more than both ends buffer.
     const COUNT: u64 = 400;
     let files = Files::new();
     let server = serve(&files.tls()).await;
@@ -156,6 +160,7 @@ async fn a_reader_behind_tls_that_does_not_read_is_told_of_its_gap() {
         let data = json!([number, large]);
         publisher.ask("publish", json!({ "topic": "short", "data": data })).await;
     }
+
     let mut messages = 0;
     let mut gaps = 0;
     loop {
@@ -170,11 +175,11 @@ async fn a_reader_behind_tls_that_does_not_read_is_told_of_its_gap() {
             _ => gaps += 1,
         }
     }
-    assert!(gaps > 0, "so much is between the server and its reader: {messages} messages");
+    assert!(gaps > 0, "all messages fit into buffers: {messages}");
 }
 
 #[tokio::test]
-async fn a_blocked_client_behind_tls_is_removed_when_it_is_disconnected_and_when_it_is_silent() {
+async fn a_blocked_tls_client_is_removed() {
     let files = Files::new();
     let configure = |config: &mut GatewayConfig| {
         config.tls = Some(files.tls());
@@ -183,10 +188,11 @@ async fn a_blocked_client_behind_tls_is_removed_when_it_is_disconnected_and_when
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let mut publisher = log_in(&server, &files).await;
     let large = "x".repeat(50_000);
+
     for (removals, reason) in ["a disconnect", "missed heartbeats"].into_iter().enumerate() {
         let mut blocked = log_in(&server, &files).await;
         blocked.ask("subscribe", json!({ "topic": "short" })).await;
-        // 20 MB: more than both ends hold.
+        // 20 MB: more than both ends buffer.
         for _ in 0..400 {
             publisher.ask("publish", json!({ "topic": "short", "data": large })).await;
         }
@@ -195,9 +201,10 @@ async fn a_blocked_client_behind_tls_is_removed_when_it_is_disconnected_and_when
             let newest = server.hub.connections_of(&user).pop().unwrap();
             newest.close(CloseCode::Disconnected);
         }
+
         let removed = async {
             while server.hub.connection_count_of(&user) > 1 {
-                // The publisher answers its own heartbeats meanwhile.
+                // Each request keeps the publisher's own connection alive.
                 publisher.ask("ping", json!({})).await;
             }
         };
@@ -207,23 +214,25 @@ async fn a_blocked_client_behind_tls_is_removed_when_it_is_disconnected_and_when
 }
 
 #[tokio::test]
-async fn http_over_tls_ends_with_a_goodbye() {
+async fn http_over_tls_closes_with_close_notify() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
     let mut socket = connect(&server, &files.certificate).await.unwrap();
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     socket.write_all(request).await.unwrap();
+
     let mut response = String::new();
     socket.read_to_string(&mut response).await.unwrap();
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
 }
 
 #[tokio::test]
-async fn who_speaks_http_to_it_is_told_what_to_speak() {
+async fn a_plain_http_request_is_refused_with_the_cause() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+
     let mut response = String::new();
     socket.read_to_string(&mut response).await.unwrap();
     assert!(response.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{response}");
@@ -233,20 +242,21 @@ async fn who_speaks_http_to_it_is_told_what_to_speak() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stalls_in_the_handshake_is_let_go() {
+async fn a_stalled_handshake_is_closed_after_ten_seconds() {
     let files = Files::new();
     let server = serve(&files.tls()).await;
+    // Silent from the start, and silent within the first record.
     for begin in [&b""[..], &[22, 3, 1, 0, 100]] {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(begin).await.unwrap();
         let begun = tokio::time::Instant::now();
         let _ = socket.read_to_end(&mut Vec::new()).await;
-        assert!(begun.elapsed() >= Duration::from_secs(10), "it had time");
+        assert!(begun.elapsed() >= Duration::from_secs(10), "the handshake has ten seconds");
     }
 }
 
 #[tokio::test]
-async fn silent_tls_sockets_make_room_for_new_ones_and_delay_no_stop() {
+async fn silent_tls_sockets_are_evicted_and_delay_no_stop() {
     let files = Files::new();
     let tls = files.tls();
     let configure = |config: &mut GatewayConfig| {
@@ -258,6 +268,7 @@ async fn silent_tls_sockets_make_room_for_new_ones_and_delay_no_stop() {
     for _ in 0..12 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
+
     let mut client = log_in(&server, &files).await;
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
     for mut socket in silent.drain(..8) {
@@ -267,7 +278,7 @@ async fn silent_tls_sockets_make_room_for_new_ones_and_delay_no_stop() {
 }
 
 #[tokio::test]
-async fn a_reload_counts_for_those_who_come_and_leaves_the_others_alone() {
+async fn a_reload_affects_new_connections_only() {
     let mut files = Files::new();
     let tls = files.tls();
     let server = serve(&tls).await;
@@ -275,7 +286,9 @@ async fn a_reload_counts_for_those_who_come_and_leaves_the_others_alone() {
     let old = files.certificate.clone();
     files.replace();
     connect(&server, &old).await.unwrap();
+
     tls.reload().unwrap();
+
     connect(&server, &old).await.unwrap_err();
     let mut late = log_in(&server, &files).await;
     assert_eq!(early.ask("ping", json!({})).await["type"], "pong");
@@ -283,21 +296,23 @@ async fn a_reload_counts_for_those_who_come_and_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn a_broken_certificate_is_not_taken() {
+async fn a_malformed_certificate_keeps_the_old_one() {
     let files = Files::new();
     let tls = files.tls();
     let server = serve(&tls).await;
     fs::write(files.config().certificate_file, "half of a cert").unwrap();
+
     tls.reload().unwrap_err();
+
     connect(&server, &files.certificate).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_change_are_noticed() {
+async fn changed_files_are_reloaded() {
     let mut files = Files::new();
     let server = serve(&files.tls()).await;
     let old = files.certificate.clone();
-    // The first look is taken before the change.
+    // After the handshake, the task has recorded the first stamp.
     connect(&server, &old).await.unwrap();
     files.replace();
     tokio::time::advance(Duration::from_secs(11)).await;
@@ -306,7 +321,7 @@ async fn files_that_change_are_noticed() {
 }
 
 #[test]
-fn what_is_wrong_with_the_files_is_said() {
+fn errors_name_the_file_and_the_problem() {
     let files = Files::new();
     let TlsConfig { certificate_file, key_file } = files.config();
     let (certificate, key) = (certificate_file.display(), key_file.display());
@@ -317,7 +332,7 @@ fn what_is_wrong_with_the_files_is_said() {
     let good_certificate = fs::read(&certificate_file).unwrap();
 
     fs::write(&key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    wrong(format!("the key in {key} is not that of the certificate in {certificate}"));
+    wrong(format!("the key in {key} does not belong to the certificate in {certificate}"));
     fs::write(&key_file, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
     wrong(format!("the private key in {key} is encrypted; write it without a passphrase"));
     fs::write(&key_file, &good_certificate).unwrap();

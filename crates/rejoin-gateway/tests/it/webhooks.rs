@@ -1,4 +1,4 @@
-//! Webhooks: programs behind HTTP, good ones and those that hang, lie or are away.
+//! Webhooks to programs behind HTTP that answer, hang, fail or are unreachable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::{
     support::TestServer,
 };
 
-/// A server that tells the program of all events.
-async fn telling(program: &Program) -> (TestServer, Arc<WebhookEvents>) {
+/// Starts a server that sends all events to the program.
+async fn server_with_events(program: &Program) -> (TestServer, Arc<WebhookEvents>) {
     let server = TestServer::start().await;
     let events = WebhookEvents::start(program.webhook(), EventKind::ALL, &server.hub).unwrap();
     let events = Arc::new(events);
@@ -24,8 +24,8 @@ async fn telling(program: &Program) -> (TestServer, Arc<WebhookEvents>) {
     (server, events)
 }
 
-fn came(user: &str) -> HubEvent {
-    HubEvent::UserCame { user: UserId::new(user).unwrap() }
+fn online(user: &str) -> HubEvent {
+    HubEvent::UserOnline { user: UserId::new(user).unwrap() }
 }
 
 fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {
@@ -33,24 +33,31 @@ fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {
 }
 
 #[tokio::test]
-async fn events_arrive_signed_and_in_their_order() {
+async fn events_arrive_signed_and_in_order() {
     let mut program = Program::start([status("204 No Content")]).await;
-    let (server, _events) = telling(&program).await;
+    let (server, _events) = server_with_events(&program).await;
+    // The log-in causes two events.
     let mut client = server.log_in("ann").await;
     let connected = program.next().await.verified();
     assert_eq!(connected["type"], "connected");
     assert_eq!(connected["data"]["user"], "ann");
     assert_eq!(connected["data"]["address"], "127.0.0.1");
     assert!(connected["time"].as_u64().unwrap() > 1_700_000_000_000);
-    let came = program.next().await.verified();
-    assert_eq!((&came["type"], &came["data"]), (&json!("user_came"), &json!({ "user": "ann" })));
-    assert_ne!(came["id"], connected["id"]);
+
+    let online = program.next().await.verified();
+    assert_eq!(
+        (&online["type"], &online["data"]),
+        (&json!("user_online"), &json!({ "user": "ann" }))
+    );
+    assert_ne!(online["id"], connected["id"]);
+
     let session = client.create_session().await;
     let started = program.next().await.verified();
     assert_eq!(
         (&started["type"], &started["data"]["id"]),
         (&json!("session_started"), &json!(session))
     );
+
     drop(client);
     let gone = program.next().await.verified();
     assert_eq!(gone["type"], "disconnected");
@@ -58,19 +65,21 @@ async fn events_arrive_signed_and_in_their_order() {
 }
 
 #[tokio::test]
-async fn only_what_is_asked_for_arrives() {
+async fn only_configured_events_arrive() {
     let mut program = Program::start([status("200 OK")]).await;
     let server = TestServer::start().await;
-    let kinds = [EventKind::UserCame, EventKind::Disconnected];
+    let kinds = [EventKind::UserOnline, EventKind::Disconnected];
     let events = WebhookEvents::start(program.webhook(), kinds, &server.hub).unwrap();
     server.hub.set_handler(Arc::new(events)).unwrap();
+
     drop(server.log_in("ann").await);
-    assert_eq!(program.next_kind().await, "user_came");
+
+    assert_eq!(program.next_kind().await, "user_online");
     assert_eq!(program.next_kind().await, "disconnected");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_bad_program_answers_is_tried_again_until_it_arrives() {
+async fn a_failed_event_is_retried_until_it_arrives() {
     let redirect = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
     let mut program = Program::start([
         status("500 Internal Server Error"),
@@ -81,15 +90,17 @@ async fn what_a_bad_program_answers_is_tried_again_until_it_arrives() {
         status("200 OK"),
     ])
     .await;
-    let (server, events) = telling(&program).await;
+    let (server, events) = server_with_events(&program).await;
     let begun = Instant::now();
-    events.handle(&came("ann"));
-    events.handle(&came("bob"));
+    events.handle(&online("ann"));
+    events.handle(&online("bob"));
+
     let first = program.next().await.verified();
     for _ in 0..5 {
-        assert_eq!(program.next().await.verified(), first, "the same again, not the next one");
+        assert_eq!(program.next().await.verified(), first, "the same event again");
     }
     assert_eq!(program.next().await.verified()["data"]["user"], "bob");
+
     // 1, 2, 4, 8 and 16 seconds, each at least half, and the time-out.
     let pauses = begun.elapsed().as_secs_f64() - 10.0;
     assert!((15.5..31.5).contains(&pauses), "{pauses}");
@@ -97,84 +108,92 @@ async fn what_a_bad_program_answers_is_tried_again_until_it_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_told_for_an_hour_is_given_up() {
+async fn an_event_is_given_up_after_an_hour() {
     let mut program = Program::start([status("503 Service Unavailable")]).await;
-    let (server, events) = telling(&program).await;
+    let (server, events) = server_with_events(&program).await;
     let begun = Instant::now();
-    events.handle(&came("ann"));
+    events.handle(&online("ann"));
     while outcomes(&server, "given_up") == 0 {
         program.next().await.verified();
         tokio::task::yield_now().await;
     }
     assert!(begun.elapsed() >= Duration::from_secs(3600), "{:?}", begun.elapsed());
+
     program.answers([status("200 OK")]);
-    events.handle(&came("bob"));
+    events.handle(&online("bob"));
     while program.next().await.verified()["data"]["user"] != "bob" {}
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_program_that_is_gone_is_left_alone() {
+async fn a_target_that_is_gone_is_not_called_again() {
     let mut program = Program::start([status("410 Gone")]).await;
-    let (server, events) = telling(&program).await;
-    events.handle(&came("ann"));
-    events.handle(&came("bob"));
+    let (server, events) = server_with_events(&program).await;
+    events.handle(&online("ann"));
+    events.handle(&online("bob"));
     assert_eq!(program.next().await.verified()["data"]["user"], "ann");
     while outcomes(&server, "dropped") < 2 {
         tokio::task::yield_now().await;
     }
-    events.handle(&came("bob"));
+
+    events.handle(&online("bob"));
     assert_eq!(outcomes(&server, "dropped"), 3);
     assert_eq!(outcomes(&server, "retried"), 0);
     assert!(program.called.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_end_holds_up_nothing() {
+async fn an_endless_response_delays_no_event() {
+    // The head is a success; the announced body never arrives.
     let endless = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\nand so on".to_vec();
     let mut program = Program::start([Answer::Keeps(endless)]).await;
-    let (server, events) = telling(&program).await;
+    let (server, events) = server_with_events(&program).await;
     for user in ["ann", "bob", "cat"] {
-        events.handle(&came(user));
+        events.handle(&online(user));
         assert_eq!(program.next().await.verified()["data"]["user"], user);
     }
     assert_eq!(outcomes(&server, "retried"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_is_full_drops_what_comes_and_counts_it() {
+async fn a_full_queue_drops_and_counts_events() {
     let mut program = Program::start([Answer::Hangs]).await;
-    let (server, events) = telling(&program).await;
-    events.handle(&came("first"));
+    let (server, events) = server_with_events(&program).await;
+    events.handle(&online("first"));
     program.next().await;
+    // More than the queue holds.
     for number in 0..5000 {
-        events.handle(&came(&format!("user{number}")));
+        events.handle(&online(&format!("user{number}")));
     }
     assert_eq!(outcomes(&server, "dropped"), 5000 - 4096);
+
     program.answers([status("200 OK")]);
     while program.next().await.verified()["data"]["user"] == "first" {}
     for number in 1..4096 {
-        let told = program.next().await.verified();
-        assert_eq!(told["data"]["user"], format!("user{number}"));
+        let event = program.next().await.verified();
+        assert_eq!(event["data"]["user"], format!("user{number}"));
     }
-    events.handle(&came("last"));
+
+    events.handle(&online("last"));
     assert_eq!(program.next().await.verified()["data"]["user"], "last");
 }
 
 #[tokio::test]
-async fn what_happens_while_the_server_stops_is_told_before_it_ends() {
+async fn events_during_a_stop_are_delivered() {
     let mut program = Program::start([status("200 OK")]).await;
-    let (server, _events) = telling(&program).await;
+    let (server, _events) = server_with_events(&program).await;
     let client = server.log_in("ann").await;
     assert_eq!(program.next_kind().await, "connected");
-    assert_eq!(program.next_kind().await, "user_came");
+    assert_eq!(program.next_kind().await, "user_online");
+
     let shutdown = server.hub.shutdown().clone();
     let reading = Shutdown::new();
     reading.spawn(async move {
-        // Somebody who answers the goodbye.
+        // A client that answers the close.
         let mut client = client;
         while client.next().await.is_some() {}
     });
     assert_eq!(shutdown.finish(Duration::from_secs(60)).await, 0);
+
     let mut kinds = Vec::new();
     while let Ok(called) = program.called.try_recv() {
         kinds.push(called.verified()["type"].clone());
@@ -183,21 +202,22 @@ async fn what_happens_while_the_server_stops_is_told_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_does_not_hold_up_the_servers_stop() {
+async fn a_hanging_program_does_not_delay_a_stop() {
     let mut program = Program::start([Answer::Hangs]).await;
-    let (server, events) = telling(&program).await;
+    let (server, events) = server_with_events(&program).await;
     for user in ["ann", "bob", "cat"] {
-        events.handle(&came(user));
+        events.handle(&online(user));
     }
     program.next().await;
+
     let begun = Instant::now();
     assert_eq!(server.hub.shutdown().finish(Duration::from_secs(60)).await, 0);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(outcomes(&server, "dropped"), 3);
 }
 
-/// A server whose messages `move` go to the program.
-async fn asking(webhook: Webhook) -> TestServer {
+/// Starts a server that sends messages of type `move` to the program.
+async fn server_with_messages(webhook: Webhook) -> TestServer {
     let mut server = TestServer::start().await;
     let moves = WebhookMessages::start(webhook, "move", &server.hub).unwrap();
     let config = GatewayConfig::new(server.key.verifier());
@@ -213,10 +233,11 @@ async fn asking(webhook: Webhook) -> TestServer {
 async fn a_program_answers_a_message() {
     let reply = body("200 OK", &json!({ "type": "moved", "payload": { "x": 2 } }));
     let mut program = Program::start([reply]).await;
-    let server = asking(program.webhook()).await;
+    let server = server_with_messages(program.webhook()).await;
     let mut client = server.log_in("ann").await;
     let answer = client.ask("move", json!({ "x": 1 })).await;
     assert_eq!((&answer["type"], &answer["payload"]), (&json!("moved"), &json!({ "x": 2 })));
+
     let call = program.next().await.verified();
     assert_eq!(call["type"], "message");
     let data = &call["data"];
@@ -225,6 +246,7 @@ async fn a_program_answers_a_message() {
     assert_eq!((&data["user"], &data["device"]), (&json!("ann"), &Value::Null));
     let ann = UserId::new("ann").unwrap();
     assert_eq!(data["connection"], json!(server.hub.connections_of(&ann)[0].id()));
+
     program.answers([status("204 No Content")]);
     client.send(json!({ "type": "move" }).to_string()).await;
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
@@ -232,13 +254,14 @@ async fn a_program_answers_a_message() {
 }
 
 #[tokio::test]
-async fn what_a_program_refuses_is_an_error_to_the_client() {
+async fn a_refusal_of_the_program_reaches_the_client() {
     let refusal = json!({ "error": { "message": "not your turn" } });
     let forbidden = json!({ "error": { "message": "not your game", "code": "forbidden" } });
     let answers = [body("409 Conflict", &refusal), body("403 Forbidden", &forbidden)];
     let program = Program::start(answers).await;
-    let server = asking(program.webhook()).await;
+    let server = server_with_messages(program.webhook()).await;
     let mut client = server.log_in("ann").await;
+
     for (code, message) in [("invalid_field", "not your turn"), ("forbidden", "not your game")] {
         let answer = client.ask("move", json!({})).await;
         assert_eq!(answer["type"], "error");
@@ -250,7 +273,7 @@ async fn what_a_program_refuses_is_an_error_to_the_client() {
 }
 
 #[tokio::test]
-async fn what_a_broken_program_answers_is_an_error_of_the_server() {
+async fn an_invalid_response_is_an_internal_error() {
     let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n{}", " ".repeat(70_000));
     let answers = [
         status("500 Internal Server Error"),
@@ -265,35 +288,39 @@ async fn what_a_broken_program_answers_is_an_error_of_the_server() {
     ];
     let count = answers.len();
     let program = Program::start(answers).await;
-    let server = asking(program.webhook()).await;
+    let server = server_with_messages(program.webhook()).await;
     let mut client = server.log_in("ann").await;
+
     for number in 0..count {
         let answer = client.ask("move", json!({})).await;
         assert_eq!(answer["payload"]["code"], "internal", "{number}: {answer}");
         assert_eq!(answer["payload"]["retryable"], true);
     }
-    // Nobody listens there any more.
+
+    // The program no longer accepts connections.
     let webhook = program.webhook();
     drop(program);
-    let server = asking(webhook).await;
+    let server = server_with_messages(webhook).await;
     let answer = server.log_in("ann").await.ask("move", json!({})).await;
     assert_eq!(answer["payload"]["code"], "internal");
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_is_told_of_as_timed_out() {
+async fn a_hanging_program_times_out() {
     let program = Program::start([Answer::Hangs]).await;
     let webhook = Webhook { timeout: Duration::from_millis(50), ..program.webhook() };
-    let server = asking(webhook).await;
+    let server = server_with_messages(webhook).await;
     let mut client = server.log_in("ann").await;
+
     let answer = client.ask("move", json!({})).await;
+
     assert_eq!(answer["payload"]["code"], "timed_out");
     assert_eq!(client.ask("ping", json!({})).await["type"], "pong");
     assert_eq!(outcomes(&server, "timed_out"), 1);
 }
 
 #[tokio::test]
-async fn a_program_that_has_enough_to_do_is_not_called() {
+async fn the_concurrent_calls_of_a_program_are_limited() {
     let mut program = Program::start([Answer::Hangs]).await;
     let server = TestServer::start().await;
     let _client = server.log_in("ann").await;
@@ -304,9 +331,11 @@ async fn a_program_that_has_enough_to_do_is_not_called() {
         let (moves, ann) = (Arc::clone(&moves), ann.clone());
         program.own.spawn(async move { moves.handle(&ann, None).await });
     }
+
     for _ in 0..256 {
         program.next().await;
     }
+
     let error = moves.handle(&ann, None).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Overloaded);
 }

@@ -1,60 +1,62 @@
-//! Who is there, as the server tells it.
+//! Presence as the server reports it.
 
 use serde::Serialize;
 
 use crate::{DeviceId, DeviceName, Subject, UserId};
 
-/// Who is there: the answer to `presence`, and what a follower gets that fell behind.
+/// The members of a subject.
+///
+/// It answers `presence`, and it replaces the changes that a slow follower missed.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Serialize)]
 pub struct PresenceState {
-    /// Where.
+    /// The topic, session or user.
     #[serde(flatten)]
     pub subject: Subject,
-    /// How many users.
+    /// The number of users.
     pub users: usize,
-    /// How many connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Each device that is there, by user; at most 1000, and none in a change of large numbers.
+    /// The devices, sorted by user, at most 1,000; absent in updates of a large group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<Vec<Present>>,
-    /// Whether there are more members than are listed.
+    pub members: Option<Vec<PresenceMember>>,
+    /// True if `members` is incomplete.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 
-/// A device of a user, as presence shows it.
+/// A user's device as presence shows it.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Present {
+pub struct PresenceMember {
     /// The user.
     pub user: UserId,
-    /// The device; null for connections that name none.
+    /// The device; null for connections without a device id.
     pub device: Option<DeviceId>,
-    /// What the person calls it.
+    /// The device's name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_name: Option<DeviceName>,
-    /// How many connections it has there; 0 while it may still come back.
+    /// The number of the device's connections; 0 during the grace period after the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
 }
 
-/// A device that came or has gone; `joined` or `left` is there, not both.
+/// A device that joined or left; exactly one of `joined` and `left` is set.
 #[derive(Debug, Serialize)]
 pub struct PresenceChange {
-    /// Where.
+    /// The topic, session or user.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Who came.
+    /// The device that joined.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub joined: Option<Present>,
-    /// Who has gone.
+    pub joined: Option<PresenceMember>,
+    /// The device that left.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<Present>,
-    /// Whether the user came with it, or is gone with it: it is the first or the last device.
+    pub left: Option<PresenceMember>,
+    /// True if it was the user's first device to join or last one to leave.
     pub whole_user: bool,
-    /// How many users are there after it.
+    /// The number of users after the change.
     pub users: usize,
-    /// How many connections are there after it.
+    /// The number of connections after the change.
     pub connections: usize,
 }

@@ -1,4 +1,4 @@
-//! Messages of clients.
+//! Messages from clients.
 
 use rejoin_protocol::{
     ErrorCode,
@@ -12,13 +12,16 @@ fn read(text: &str) -> Result<String, ErrorBody> {
 }
 
 #[test]
-fn each_golden_message_of_a_client_is_read() {
+fn each_golden_client_message_is_read() {
+    // `client/test/golden.test.ts` writes the same messages.
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
+
     assert_eq!(messages.len(), 16);
     for entry in messages {
         let text = entry["json"].to_string();
         let envelope = Envelope::parse(&text).unwrap();
+
         assert_eq!(envelope.kind, entry["name"].as_str().unwrap());
         assert!(message::parse(&envelope).unwrap().is_some(), "{text}");
         assert!(message::is_built_in(&envelope.kind));
@@ -26,7 +29,7 @@ fn each_golden_message_of_a_client_is_read() {
 }
 
 #[test]
-fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
+fn invalid_input_gets_an_error_that_names_the_field() {
     let cases = [
         ("{", ErrorCode::MalformedJson, "EOF"),
         ("", ErrorCode::MalformedJson, "JSON object"),
@@ -102,6 +105,7 @@ fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
             "`seq`",
         ),
     ];
+
     for (text, code, part) in cases {
         let error = read(text).expect_err(text);
         assert_eq!(error.code, code, "{text}: {error}");
@@ -110,11 +114,13 @@ fn bad_input_gets_a_code_and_a_sentence_that_names_the_field() {
 }
 
 #[test]
-fn unknown_fields_are_ignored_and_unknown_types_are_left_to_handlers() {
+fn unknown_fields_are_ignored_and_unknown_types_are_returned() {
     assert!(read(r#"{"type":"ping","new":1,"payload":{"newer":2}}"#).unwrap().contains("Ping"));
+
     let authenticate =
         r#"{"type":"authenticate","payload":{"token":"t","positions":{"@everywhere":"1.0"}}}"#;
     assert!(read(authenticate).is_ok());
+
     assert_eq!(read(r#"{"type":"get_state","payload":{}}"#).unwrap(), "None");
     assert!(!message::is_built_in("get_state"));
 }

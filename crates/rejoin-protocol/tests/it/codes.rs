@@ -1,4 +1,4 @@
-//! The tables of codes.
+//! The tables of close codes and error codes.
 
 use std::collections::HashSet;
 
@@ -8,23 +8,24 @@ use rejoin_protocol::{
 };
 
 #[test]
-fn each_code_stands_once() {
+fn each_code_is_unique() {
     let closes: HashSet<_> = CLOSE_CODES.iter().map(|row| row.code).collect();
     assert_eq!(closes.len(), CLOSE_CODES.len());
+
     let numbers: HashSet<_> = ERROR_CODES.iter().map(|row| row.number).collect();
     let names: HashSet<_> = ERROR_CODES.iter().map(|row| row.code).collect();
     assert_eq!((numbers.len(), names.len()), (ERROR_CODES.len(), ERROR_CODES.len()));
 }
 
 #[test]
-fn the_range_of_a_close_code_says_whether_to_come_back() {
+fn the_range_of_a_close_code_decides_the_reconnect() {
     for row in CLOSE_CODES {
         assert_eq!(row.reconnect, (4000..4500).contains(&row.code), "{}", row.name);
     }
 }
 
 #[test]
-fn a_code_finds_its_row() {
+fn a_code_returns_its_row() {
     assert_eq!(ErrorCode::UnknownSession.row().code, "unknown_session");
     assert_eq!(serde_json::to_value(ErrorCode::UnknownSession).unwrap(), "unknown_session");
     assert_eq!(CloseCode::TokenExpired.row().code, CloseCode::TokenExpired.code());

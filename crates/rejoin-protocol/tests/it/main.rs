@@ -1,4 +1,4 @@
-//! What the wire looks like, and what bad input gets.
+//! Wire format, validation and error messages.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 

@@ -1,14 +1,14 @@
-//! Messages of the server, against the same golden file that the TypeScript client reads.
+//! Messages from the server, compared with the golden file that the TypeScript client reads too.
 
 use rejoin_protocol::{
     ConnectionId, DeviceId, DeviceName, ErrorCode, EventName, Exit, MessageId, Position,
     ProfileName, Role, SessionId, SessionInfo, SessionKind, SessionStatus, StreamNumber, Subject,
     TopicName, UserId, Verdict,
     message::{
-        Attached, AuthRefused, AuthResult, Closing, Empty, ErrorBody, Event, Gap, OwnStreams, Pong,
-        PresenceChange, PresenceState, Present, PublishAck, ServerMessage, SessionAck,
-        SessionUpdate, StreamStart, SubscribeAck, Subscriptions, TokenExpiring, direct_message,
-        stream_message, text, topic_message,
+        Attached, AuthRefused, AuthResult, ClosingNotice, Empty, ErrorBody, Gap,
+        ImplicitStreamStarts, MessageBody, Pong, PresenceChange, PresenceMember, PresenceState,
+        PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck,
+        Subscriptions, TokenExpiring, direct_message, stream_message, text, topic_message,
     },
 };
 use serde_json::{Value, value::RawValue};
@@ -80,7 +80,7 @@ fn attached() -> Attached {
     }
 }
 
-fn authenticated(streams: Option<OwnStreams>) -> ServerMessage {
+fn authenticated(streams: Option<ImplicitStreamStarts>) -> ServerMessage {
     ServerMessage::AuthResult(AuthResult {
         authenticated: true,
         user_id: UserId::new("ann").unwrap(),
@@ -95,8 +95,8 @@ fn started(verdict: Verdict, offset: u64, replayed: u64) -> StreamStart {
     StreamStart { verdict, replayed, missed: None, reason: None, position: at(offset) }
 }
 
-fn present(user: &str, device: Option<&str>, connections: Option<usize>) -> Present {
-    Present {
+fn present(user: &str, device: Option<&str>, connections: Option<usize>) -> PresenceMember {
+    PresenceMember {
         user: UserId::new(user).unwrap(),
         device: device.map(|device| DeviceId::new(device).unwrap()),
         device_name: None,
@@ -110,12 +110,14 @@ fn presence(name: &str) -> Option<ServerMessage> {
         let change = PresenceChange { subject, joined, left, whole_user, users, connections };
         Some(ServerMessage::PresenceChanged(change))
     };
+
     match name {
         "presence" => {
-            let named = Present {
+            let named = PresenceMember {
                 device_name: Some(DeviceName::new("My phone").unwrap()),
                 ..present("ann", Some("phone-1"), Some(2))
             };
+
             Some(ServerMessage::Presence(PresenceState {
                 subject: Subject::Topic(topic()),
                 users: 2,
@@ -150,7 +152,7 @@ fn message(name: &str) -> Option<ServerMessage> {
             let error = ErrorBody::new(ErrorCode::TokenExpired, "the token has expired");
             ServerMessage::AuthRefused(AuthRefused::new(error))
         }
-        "auth_result_with_streams" => authenticated(Some(OwnStreams {
+        "auth_result_with_streams" => authenticated(Some(ImplicitStreamStarts {
             all: started(Verdict::Fresh, 3, 0),
             user: started(Verdict::Resumed, 7, 2),
             device: Some(StreamStart {
@@ -194,31 +196,35 @@ fn message(name: &str) -> Option<ServerMessage> {
             reason: Some("the program exited with code 3".to_owned()),
             ..update()
         })),
-        "closing" => {
-            ServerMessage::Closing(Closing::new(rejoin_protocol::CloseCode::Draining, 0, 5000))
-        }
+        "closing" => ServerMessage::Closing(ClosingNotice::new(
+            rejoin_protocol::CloseCode::Draining,
+            0,
+            5000,
+        )),
         "error" => ServerMessage::Error(ErrorBody::from(ErrorCode::InputFull)),
         _ => return None,
     })
 }
 
 #[test]
-fn each_golden_message_of_the_server_is_written() {
+fn each_golden_server_message_is_written() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     for entry in golden.iter().filter(|entry| entry["direction"] == "server") {
         let name = entry["name"].as_str().unwrap();
         let reply_to = entry["json"]["reply_to"].as_str().map(|id| MessageId::new(id).unwrap());
         let data = RawValue::from_string(r#"{ "text": "hello" }"#.to_owned()).unwrap();
         let mail = EventName::new("mail.new").unwrap();
-        let event = Event { name: Some(&mail), data: &data };
+        let body = MessageBody { name: Some(&mail), data: &data };
         let user = TopicName::new("@user").unwrap();
+
         let written = match (name, message(name).or_else(|| presence(name))) {
             (_, Some(message)) => text(reply_to.as_ref(), &message),
             ("message", None) => topic_message(&topic(), at(42), &data, TIME),
-            ("emitted", None) => stream_message(&user, at(42), event, TIME),
-            ("emitted_to_connection", None) => direct_message(event, TIME),
-            (_, None) => panic!("no message is written for `{name}`"),
+            ("emitted", None) => stream_message(&user, at(42), body, TIME),
+            ("emitted_to_connection", None) => direct_message(body, TIME),
+            (_, None) => panic!("this test builds no message for `{name}`"),
         };
+
         let written: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(written, entry["json"], "{name}");
     }

@@ -1,55 +1,57 @@
-//! One of the two buffers of a terminal: rows, cursor, scroll region, tab stops, history.
+//! A screen buffer, normal or alternate: rows, cursor, scroll region, tab stops, history.
 
 use std::collections::VecDeque;
 
 use super::cell::{Attributes, Cell};
 use super::extras::Extras;
-use super::history::{History, HistoryLimits};
+use super::history::{History, ScrollbackLimits};
 use super::row::Row;
-use crate::terminal::charsets::Charset;
+use crate::charsets::Charset;
 
 const TAB_WIDTH: usize = 8;
 
-/// What DECSC keeps and DECRC brings back.
+/// The state that DECSC saves and DECRC restores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SavedCursor {
     pub(crate) x: usize,
-    /// Scrolls with the lines, as in viewers, even to above the screen.
+    /// The row; as in xterm.js, it scrolls with the lines, even above the screen.
     pub(crate) y: isize,
     pub(crate) attributes: Attributes,
     pub(crate) charset: Charset,
 }
 
-/// Rows and what belongs to them.
+/// A buffer of a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
-    /// Exactly the screen's rows; none while the alternate buffer is not shown.
+    /// The rows of the screen; none while the alternate buffer is hidden.
     pub(crate) rows: VecDeque<Row>,
     pub(crate) history: History,
-    /// Column; equals the number of columns while the next character will wrap.
+    /// The cursor's column; the number of columns stands for a pending wrap.
     pub(crate) x: usize,
     pub(crate) y: usize,
     pub(crate) saved: SavedCursor,
-    /// First and last row of the scroll region.
+    /// The first row of the scroll region.
     pub(crate) top: usize,
+    /// The last row of the scroll region.
     pub(crate) bottom: usize,
+    /// True for each column with a tab stop.
     pub(crate) tabs: Vec<bool>,
 }
 
 impl SavedCursor {
-    /// The row that DECRC goes to, if the screen has it.
+    /// Returns the row to which DECRC moves; 0 if the saved row is above the screen.
     pub(crate) fn row(self) -> usize {
         usize::try_from(self.y).unwrap_or(0)
     }
 
-    /// Nothing was saved, or what is the same.
+    /// Returns `true` if nothing was saved, or a state equal to the initial one.
     pub(crate) fn is_initial(self) -> bool {
         Self { y: self.y.max(0), ..self } == Self::default()
     }
 }
 
 impl Buffer {
-    pub(crate) fn new(cols: usize, rows: usize, limits: HistoryLimits) -> Self {
+    pub(crate) fn new(cols: usize, rows: usize, limits: ScrollbackLimits) -> Self {
         Self {
             rows: blank_rows(cols, rows, Cell::BLANK),
             history: History::new(limits),
@@ -62,7 +64,7 @@ impl Buffer {
         }
     }
 
-    /// Drops the rows of a buffer that is not shown.
+    /// Drops the rows and settings of a buffer that becomes hidden; the saved cursor stays.
     pub(crate) fn hide(&mut self, cols: usize, rows: usize) {
         self.rows = VecDeque::new();
         (self.x, self.y) = (0, 0);
@@ -74,36 +76,40 @@ impl Buffer {
         &mut self.rows[self.y]
     }
 
-    /// Scrolls the region up by one; what leaves at the top of the screen goes to the history.
+    /// Scrolls the region up by one row; a row that leaves the screen enters the history.
     ///
-    /// Returns how many cells that took.
+    /// Returns the work, in cells.
     pub(crate) fn scroll(&mut self, fill: Cell, extras: &Extras) -> usize {
         let mut work = 1;
         if self.top == 0 {
             work += self.rows[0].stored().len();
+            // The saved row counts from the history's start, which moves once the history is full.
             if !self.history.is_full() {
                 self.saved.y -= 1;
             }
+
             self.history.push(&self.rows[0], extras);
         }
+
         self.shift_up(self.top, self.bottom, 1, fill);
         work
     }
 
-    /// Moves rows up within `top..=bottom` and blanks those at the end; the history is left alone.
+    /// Moves rows up within `top..=bottom` and clears the last ones; the history does not change.
     pub(crate) fn shift_up(&mut self, top: usize, bottom: usize, count: usize, fill: Cell) {
         let height = bottom + 1 - top;
         let count = count.min(height);
         if height == self.rows.len() {
-            // Moves no row when it is one line: the case of nearly all output.
+            // Rotating the deque by one row moves no other row. Nearly all output scrolls so.
             self.rows.rotate_left(count);
         } else {
             self.rows.make_contiguous()[top..=bottom].rotate_left(count);
         }
+
         self.rows.range_mut(bottom + 1 - count..=bottom).for_each(|row| row.clear(fill));
     }
 
-    /// Moves rows down within `top..=bottom` and blanks those at the beginning.
+    /// Moves rows down within `top..=bottom` and clears the first ones.
     pub(crate) fn shift_down(&mut self, top: usize, bottom: usize, count: usize, fill: Cell) {
         let height = bottom + 1 - top;
         let count = count.min(height);
@@ -112,6 +118,7 @@ impl Buffer {
         } else {
             self.rows.make_contiguous()[top..=bottom].rotate_right(count);
         }
+
         self.rows.range_mut(top..top + count).for_each(|row| row.clear(fill));
     }
 
@@ -124,7 +131,7 @@ impl Buffer {
         (0..self.x).rev().find(|&x| self.tabs[x]).unwrap_or(0)
     }
 
-    /// Tab stops of a new width: those there are, and from the last one on every eighth column.
+    /// Changes the width: keeps the tab stops and sets one every eighth column after the last.
     pub(crate) fn resize_tabs(&mut self, cols: usize) {
         let first = self.tabs.iter().take(cols).rposition(|&stop| stop).unwrap_or(0);
         self.tabs.resize(cols, false);
@@ -132,7 +139,7 @@ impl Buffer {
     }
 }
 
-/// A screenful of equal rows.
+/// Returns a screen of equal rows.
 pub(crate) fn blank_rows(cols: usize, rows: usize, fill: Cell) -> VecDeque<Row> {
     std::iter::repeat_n(Row::new(cols, fill), rows).collect()
 }

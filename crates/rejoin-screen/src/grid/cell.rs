@@ -1,9 +1,9 @@
-//! One cell of the screen, sixteen bytes, and the attributes it is drawn with.
+//! One cell of the screen (16 bytes) and its attributes.
 
-/// A colour: the mode in bits 24 and 25 (none, 16, 256, RGB), the value below.
+/// A colour: the mode in bits 24 and 25 (default, 16, 256, RGB), the value below.
 ///
-/// The 16 colours and the first 16 of the 256 are kept apart because viewers
-/// draw bold text of the former in the bright colour.
+/// The 16 basic colours and the first 16 of the 256 are different, because viewers draw bold text
+/// in the bright variant of a basic colour only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Colour(pub(crate) u32);
 
@@ -23,7 +23,7 @@ impl Colour {
         Self(3 << 24 | (r & 255) << 16 | (g & 255) << 8 | (b & 255))
     }
 
-    /// The mode: 0 the default colour, 1 one of 16, 2 one of 256, 3 RGB.
+    /// Returns the mode: 0 default, 1 one of 16, 2 one of 256, 3 RGB.
     pub(crate) fn mode(self) -> u32 {
         self.0 >> 24
     }
@@ -33,7 +33,7 @@ impl Colour {
     }
 }
 
-/// The attributes that are on or off, and in the upper three bits the underline style.
+/// The flags of attributes and, in the upper three bits, the underline style.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(pub(crate) u32);
 
@@ -46,11 +46,11 @@ impl Flags {
     pub(crate) const HIDDEN: Self = Self(1 << 5);
     pub(crate) const STRIKE: Self = Self(1 << 6);
     pub(crate) const OVERLINE: Self = Self(1 << 7);
-    /// Not erased by the selective erase functions (DECSCA).
+    /// Selective erasure spares the cell (DECSCA).
     pub(crate) const PROTECTED: Self = Self(1 << 8);
     const UNDERLINE_SHIFT: u32 = 9;
     const UNDERLINE_MASK: u32 = 7 << Self::UNDERLINE_SHIFT;
-    /// What can be seen on a cell that shows no character.
+    /// The flags that are visible on a cell without a character.
     const SEEN_ON_BLANK: u32 =
         Self::INVERSE.0 | Self::STRIKE.0 | Self::OVERLINE.0 | Self::UNDERLINE_MASK;
 
@@ -66,7 +66,7 @@ impl Flags {
         self.0 &= !other.0;
     }
 
-    /// 0 none, 1 single, 2 double, 3 curly, 4 dotted, 5 dashed.
+    /// Returns the underline style: 0 none, 1 single, 2 double, 3 curly, 4 dotted, 5 dashed.
     pub(crate) fn underline(self) -> u32 {
         self.0 >> Self::UNDERLINE_SHIFT
     }
@@ -76,12 +76,12 @@ impl Flags {
     }
 }
 
-/// How a cell is drawn: two words, each a colour with six flags above it, and an extra.
+/// The attributes of a cell: two words, each a colour with six flags above it, and an extra.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
     fg: u32,
     bg: u32,
-    /// Index of a hyperlink, an underline colour or combining characters, 0 for none.
+    /// The index in the table of extras; 0 for none.
     pub(crate) extra: u32,
 }
 
@@ -95,12 +95,12 @@ impl Attributes {
         Self { fg: fg.0 | low << Self::FLAG_SHIFT, bg: bg.0 | high << Self::FLAG_SHIFT, extra }
     }
 
-    /// What an erased cell keeps of the pen: its background.
+    /// Returns the attributes of a cell that the pen erases: the background only.
     pub(crate) fn erased(self) -> Self {
         Self { fg: 0, bg: self.bg & Colour::BITS, extra: 0 }
     }
 
-    /// Without the extra.
+    /// Returns the attributes without the extra.
     pub(crate) fn plain(self) -> Self {
         Self { extra: 0, ..self }
     }
@@ -118,7 +118,7 @@ impl Attributes {
     }
 }
 
-/// One cell; all zero is a cell that nothing was ever written to.
+/// One cell; a cell of zeros was never written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     content: u32,
@@ -131,25 +131,27 @@ impl Cell {
     const CHAR_BITS: u32 = 0x1f_ffff;
     const WIDTH_SHIFT: u32 = 21;
 
-    /// A cell with the first character that it shows; `width` is 0, 1 or 2.
+    /// Creates a cell with its first character; `width` is 0, 1 or 2.
     pub(crate) fn new(c: char, width: usize, attributes: Attributes) -> Self {
+        // Width 1 is stored as 0, so that a blank cell consists of zeros.
         let width = match width {
             0 => 2,
             1 => 0,
             _ => 1,
         };
+
         Self { content: u32::from(c) | width << Self::WIDTH_SHIFT, attributes }
     }
 
-    /// The right half of a wide character.
+    /// Creates the right half of a wide character.
     pub(crate) fn tail(attributes: Attributes) -> Self {
         Self { content: 2 << Self::WIDTH_SHIFT, attributes }
     }
 
-    /// An empty cell with a background.
+    /// Creates an empty cell with a background.
     ///
-    /// What else can be seen on an empty cell (inverse, lines) cannot be sent to
-    /// a viewer as such, so a space bears it.
+    /// Other visible attributes (inverse, lines) turn it into a space, because no sequence gives
+    /// them to an empty cell of a viewer.
     pub(crate) fn empty(attributes: Attributes) -> Self {
         if attributes.flags().0 & Flags::SEEN_ON_BLANK != 0 {
             return Self::new(' ', 1, attributes);
@@ -157,12 +159,12 @@ impl Cell {
         Self { content: 0, attributes: attributes.erased() }
     }
 
-    /// The character, or none for an empty cell and for the right half of a wide one.
+    /// Returns the character; `None` for an empty cell and for the right half of a wide one.
     pub(crate) fn char(self) -> Option<char> {
         char::from_u32(self.content & Self::CHAR_BITS).filter(|&c| c != '\0')
     }
 
-    /// The character if it is ASCII with nothing combined.
+    /// Returns the character if it is ASCII and the cell has no extra.
     pub(crate) fn ascii(self) -> Option<u8> {
         let plain = matches!(self.content, 0x20..=0x7e) && self.attributes.extra == 0;
         plain.then(|| self.content.to_le_bytes()[0])
@@ -172,7 +174,7 @@ impl Cell {
         self.content & Self::CHAR_BITS != 0
     }
 
-    /// 0 for the right half of a wide character and for a combining one that stands alone.
+    /// Returns the width; 0 for the right half of a wide character and for a lone combining one.
     pub(crate) fn width(self) -> usize {
         match self.content >> Self::WIDTH_SHIFT {
             0 => 1,

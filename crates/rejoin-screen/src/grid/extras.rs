@@ -1,4 +1,4 @@
-//! What few cells have: hyperlinks, underline colours and combining characters, in one table.
+//! The table of rare cell data: hyperlinks, underline colours and combining characters.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,36 +8,37 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 
-/// Combining characters that one cell keeps; more are dropped, so that a
-/// stream of nothing else cannot grow a cell without end.
+/// The most combining characters of one cell; more are dropped.
+///
+/// Without it, a stream of combining characters would grow a cell without bound.
 const COMBINING_LIMIT: usize = 8;
-/// Entries of the table. Cells beyond it are drawn without extras.
+/// The most entries of the table; further cells are drawn without extras.
 const MAX_ENTRIES: usize = 32 * 1024;
-/// Bytes of all distinct hyperlinks of one screen. Text beyond it is drawn without a link.
+/// The most bytes of a screen's distinct hyperlinks; further text is drawn without a link.
 const MAX_LINK_BYTES: usize = 4 * 1024 * 1024;
-/// Entries below which the table is not swept.
+/// The number of entries below which the table is never swept.
 const SWEEP_FLOOR: usize = 256;
-/// Bytes of hyperlinks below which they are not swept.
+/// The size of hyperlinks below which they are never swept, in bytes.
 const SWEEP_FLOOR_BYTES: usize = 256 * 1024;
-/// Rough memory of one entry of a table besides its text.
+/// The approximate memory of a table entry besides its text, in bytes.
 const ENTRY_BYTES: usize = 128;
 
 /// A hyperlink (OSC 8).
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
-    /// Joins cells that are apart into one link, empty for none.
+    /// The id that joins separate cells into one link, or an empty string.
     pub(crate) id: String,
     pub(crate) uri: String,
 }
 
 impl Link {
-    /// Memory that it takes.
+    /// Returns the memory of the link, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.id.len() + self.uri.len() + ENTRY_BYTES
     }
 }
 
-/// A hyperlink of one screen, of which equal ones are the same object.
+/// A shared hyperlink of one screen; equal links of a screen are one object.
 #[derive(Clone)]
 pub(crate) struct LinkRef(Arc<Link>);
 
@@ -48,7 +49,7 @@ impl fmt::Debug for LinkRef {
 }
 
 impl LinkRef {
-    /// Differs between the links of one screen.
+    /// Returns a number that is unique among the links of a screen.
     pub(crate) fn number(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -62,6 +63,8 @@ impl Deref for LinkRef {
     }
 }
 
+// `Extras::link` returns one object for equal links, so comparing and hashing the pointer suffices,
+// whatever the length of the URI.
 impl PartialEq for LinkRef {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -80,48 +83,55 @@ impl Hash for LinkRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extra {
     pub(crate) link: Option<LinkRef>,
-    /// The colour of the underline, 0 for that of the text.
+    /// The underline colour; 0 is the text colour.
     pub(crate) underline: u32,
-    /// Characters of no width on top of the cell's own.
+    /// The combining characters after the cell's own character.
     pub(crate) combining: String,
 }
 
-/// The entries that cells refer to by index; 0 is "nothing extra".
+/// The table of extras; cells refer to an entry by its index, and 0 means no extra.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extras {
     entries: Vec<Option<Arc<Extra>>>,
     index: HashMap<Arc<Extra>, u32>,
     free: Vec<u32>,
-    /// In use after the last sweep; at twice as many comes the next.
+    /// The number of entries after the last sweep; twice as many trigger the next one.
     kept: usize,
     links: HashMap<Arc<Link>, ()>,
     link_bytes: usize,
-    /// Bytes of links in use after their last sweep.
+    /// The size of the links after their last sweep, in bytes.
     kept_link_bytes: usize,
 }
 
 impl Extras {
+    /// Returns the entry with this index.
     pub(crate) fn get(&self, extra: u32) -> Option<&Extra> {
         let index = usize::try_from(extra).ok()?.checked_sub(1)?;
         self.entries.get(index)?.as_deref()
     }
 
-    /// Entries in the table.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// The index of an equal entry, which is made if there is none and there is room for it.
+    /// Returns the index of an entry, which is added if it is new.
+    ///
+    /// Returns 0 if the table is full.
     pub(crate) fn intern(&mut self, extra: Extra) -> u32 {
         if extra == Extra::default() {
             return 0;
         }
+
         if let Some(&known) = self.index.get(&extra) {
             return known;
         }
+
+        // The text stays readable without its extra; an error or more memory would be worse.
         if self.index.len() >= MAX_ENTRIES {
             return 0;
         }
+
         let extra = Arc::new(extra);
         let id = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -129,32 +139,39 @@ impl Extras {
         });
         self.entries[id as usize - 1] = Some(Arc::clone(&extra));
         self.index.insert(extra, id);
+
         id
     }
 
-    /// The link as this screen's cells refer to it; `None` if there is no room for it.
+    /// Returns the shared object of a link, or `None` if the links of the screen are too large.
     pub(crate) fn link(&mut self, link: Link) -> Option<LinkRef> {
         if let Some((known, ())) = self.links.get_key_value(&link) {
             return Some(LinkRef(Arc::clone(known)));
         }
+
+        // Links are swept at twice the size that was in use, so a sweep costs little per link.
         if self.link_bytes > SWEEP_FLOOR_BYTES.max(2 * self.kept_link_bytes).min(MAX_LINK_BYTES) {
             self.sweep_links();
         }
+
         if self.link_bytes + link.bytes() > MAX_LINK_BYTES {
             return None;
         }
+
         self.link_bytes += link.bytes();
         let link = Arc::new(link);
         self.links.insert(Arc::clone(&link), ());
+
         Some(LinkRef(link))
     }
 
-    /// The cell with one more combining character.
+    /// Returns the cell with one more combining character.
     pub(crate) fn combine(&mut self, cell: Cell, c: char) -> Cell {
         let mut extra = self.get(cell.extra()).cloned().unwrap_or_default();
         if extra.combining.chars().count() >= COMBINING_LIMIT {
             return cell;
         }
+
         extra.combining.push(c);
         match self.intern(extra) {
             0 => cell,
@@ -162,7 +179,7 @@ impl Extras {
         }
     }
 
-    /// Equal but for combining characters.
+    /// Returns `true` if two extras differ at most in combining characters.
     pub(crate) fn same_style(&self, one: u32, other: u32) -> bool {
         let [one, other] = [one, other].map(|extra| {
             self.get(extra).map_or((None, 0), |extra| (extra.link.as_ref(), extra.underline))
@@ -170,33 +187,40 @@ impl Extras {
         one == other
     }
 
+    /// Returns the combining characters of a cell.
     pub(crate) fn combining(&self, cell: Cell) -> &str {
         self.get(cell.extra()).map_or("", |extra| &extra.combining)
     }
 
-    /// So many entries that those out of use should be swept, on a screen of so many rows.
+    /// Returns `true` if the table is so large that unused entries should be swept.
+    ///
+    /// `rows` is the height of the screen: a sweep looks at all cells, so it must stay rare.
     pub(crate) fn wants_sweep(&self, rows: usize) -> bool {
         self.index.len() > SWEEP_FLOOR.max(8 * rows).max(2 * self.kept).min(MAX_ENTRIES - 1)
     }
 
-    /// Drops all entries but those in use.
+    /// Drops all entries except those in use.
     pub(crate) fn sweep(&mut self, in_use: impl Iterator<Item = u32>) {
         let mut used = vec![false; self.entries.len() + 1];
         in_use.for_each(|id| used[id as usize] = true);
+
         for (entry, id) in self.entries.iter_mut().zip(1..) {
             if used[id as usize] {
                 continue;
             }
+
             if let Some(extra) = entry.take() {
                 self.index.remove(&extra);
                 self.free.push(id);
             }
         }
+
         self.kept = self.index.len();
     }
 
-    /// Drops all links but those that cells, the pen or the history refer to.
+    /// Drops all links except those that an entry, the pen or the history uses.
     fn sweep_links(&mut self) {
+        // The map itself holds one reference.
         self.links.retain(|link, ()| Arc::strong_count(link) > 1);
         self.link_bytes = self.links.keys().map(|link| link.bytes()).sum();
         self.kept_link_bytes = self.link_bytes;

@@ -1,4 +1,4 @@
-//! The lines that scrolled out at the top, packed to little more than their text.
+//! The history: lines that scrolled out at the top, packed to little more than their text.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,52 +9,56 @@ use packed::{Packer, Segment, unpack};
 
 mod packed;
 
-/// What all histories keep at least in one piece, in bytes.
+/// The smallest full segment, in bytes, whatever the limits.
 const MIN_SEGMENT_BYTES: usize = 1024;
+/// The largest full segment, in bytes.
 const MAX_SEGMENT_BYTES: usize = 64 * 1024;
-/// Pieces of a history that is full: the oldest is dropped whole.
+/// The number of segments of a full history; the oldest segment is dropped as a whole.
 const SEGMENTS: usize = 64;
 
-/// The most that a history keeps; what exceeds any of the bounds is dropped from the old end.
+/// The bounds of a screen's history; the oldest lines beyond either bound are dropped.
+///
+/// The default keeps no history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HistoryLimits {
-    pub(crate) lines: usize,
-    /// Memory of the packed lines, with the hyperlinks in them.
-    pub(crate) bytes: usize,
+pub struct ScrollbackLimits {
+    /// The maximum number of lines.
+    pub lines: usize,
+    /// The maximum memory of the packed lines and their hyperlinks, in bytes.
+    pub bytes: usize,
 }
 
-/// Rows above the screen, the newest ones within the limits.
+/// The rows above the screen: the newest ones within the limits.
 ///
-/// Packing keeps ten thousand lines in one megabyte instead of twenty, and makes
-/// the lines independent of the table of extras, which serves the screen only.
-/// Copies share the segments.
+/// Packed, ten thousand lines take 1 MB instead of 20 MB. Packed lines contain their extras, so the
+/// table of extras serves the screen only. Clones share the segments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// Oldest first; none is empty.
-    pieces: VecDeque<Piece>,
-    /// The numbers of the oldest line and of the next one; they only ever grow.
+    /// The segments, oldest first; none is empty.
+    segments: VecDeque<NumberedSegment>,
+    /// The number of the oldest line; numbers only grow.
     oldest: usize,
+    /// The number of the next line.
     next: usize,
     bytes: usize,
-    limits: HistoryLimits,
+    limits: ScrollbackLimits,
     packer: Packer,
 }
 
 /// A segment and the number of its first line.
 #[derive(Clone, Debug)]
-struct Piece {
+struct NumberedSegment {
     start: usize,
     segment: Arc<Segment>,
 }
 
-impl Piece {
+impl NumberedSegment {
     fn end(&self) -> usize {
         self.start + self.segment.len()
     }
 }
 
 impl History {
-    pub(crate) fn new(limits: HistoryLimits) -> Self {
+    pub(crate) fn new(limits: ScrollbackLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
@@ -62,7 +66,7 @@ impl History {
         self.next - self.oldest
     }
 
-    /// Memory of the packed lines, with the hyperlinks in them.
+    /// Returns the memory of the packed lines and their hyperlinks, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -71,12 +75,12 @@ impl History {
         self.len() >= self.limits.lines
     }
 
-    pub(crate) fn limits(&self) -> HistoryLimits {
+    pub(crate) fn limits(&self) -> ScrollbackLimits {
         self.limits
     }
 
-    /// Changes the limits and drops what exceeds them.
-    pub(crate) fn set_limits(&mut self, limits: HistoryLimits) {
+    /// Sets the limits and drops the oldest lines beyond them.
+    pub(crate) fn set_limits(&mut self, limits: ScrollbackLimits) {
         self.limits = limits;
         self.trim();
     }
@@ -85,11 +89,15 @@ impl History {
         *self = Self::new(self.limits);
     }
 
+    /// Appends a row, and drops the oldest lines beyond the limits.
     pub(crate) fn push(&mut self, row: &Row, extras: &Extras) {
         if self.limits.lines == 0 {
             return;
         }
-        let segment = last_with_room(&mut self.pieces, self.limits.bytes, &mut self.bytes);
+
+        // A segment that a clone shares is never extended: the clone must not change, and a copy of
+        // the segment would cost more than a new one.
+        let segment = last_with_room(&mut self.segments, self.limits.bytes, &mut self.bytes);
         if let Some(segment) = segment {
             self.bytes -= segment.bytes();
             self.packer.pack(row, extras, segment);
@@ -98,8 +106,10 @@ impl History {
             let mut segment = Segment::default();
             self.packer.pack(row, extras, &mut segment);
             self.bytes += segment.bytes();
-            self.pieces.push_back(Piece { start: self.next, segment: Arc::new(segment) });
+            self.segments
+                .push_back(NumberedSegment { start: self.next, segment: Arc::new(segment) });
         }
+
         self.next += 1;
         self.trim();
     }
@@ -108,95 +118,102 @@ impl History {
         while self.len() > self.limits.lines {
             self.drop_oldest();
         }
-        while self.bytes > self.limits.bytes && !self.pieces.is_empty() {
-            self.drop_piece();
+        // Memory is freed by whole segments, because a line has no memory of its own.
+        while self.bytes > self.limits.bytes && !self.segments.is_empty() {
+            self.drop_segment();
         }
     }
 
     fn drop_oldest(&mut self) {
         self.oldest += 1;
-        if self.pieces.front().is_some_and(|first| first.end() <= self.oldest) {
-            self.drop_piece();
+        if self.segments.front().is_some_and(|first| first.end() <= self.oldest) {
+            self.drop_segment();
         }
     }
 
-    fn drop_piece(&mut self) {
-        if let Some(first) = self.pieces.pop_front() {
+    fn drop_segment(&mut self) {
+        if let Some(first) = self.segments.pop_front() {
             self.oldest = self.oldest.max(first.end());
             self.bytes -= first.segment.bytes();
         }
     }
 
-    /// Takes the newest line back.
+    /// Removes and returns the newest line.
     pub(crate) fn pop(&mut self, cols: usize, extras: &mut Extras) -> Option<Row> {
         let row = self.row(self.len().checked_sub(1)?, cols, extras);
         self.drop_newest();
         row
     }
 
-    /// Drops the newest line, of which there must be one.
+    /// Drops the newest line; the history must not be empty.
     pub(crate) fn drop_newest(&mut self) {
-        let Some(last) = self.pieces.back_mut() else { return };
+        let Some(last) = self.segments.back_mut() else { return };
         self.bytes -= last.segment.bytes();
+        // Copies the segment if a clone shares it. That is rare: only a change of size gets here.
         let segment = Arc::make_mut(&mut last.segment);
         segment.pop();
         self.next -= 1;
+
         if segment.is_empty() || self.next == self.oldest {
-            self.pieces.pop_back();
+            self.segments.pop_back();
             self.packer.forget_links();
         } else {
             self.bytes += segment.bytes();
         }
     }
 
-    /// Takes the oldest line out.
+    /// Removes and returns the oldest line.
     pub(crate) fn pop_oldest(&mut self, cols: usize, extras: &mut Extras) -> Option<Row> {
         let row = self.row(0, cols, extras)?;
         self.drop_oldest();
         Some(row)
     }
 
-    /// Whether each line continues the one before it, oldest first.
+    /// Returns whether each line continues the previous one, oldest first.
     pub(crate) fn wrapped(&self) -> impl Iterator<Item = bool> {
-        let lines = |piece: &Piece| self.oldest.saturating_sub(piece.start)..piece.segment.len();
-        let all = self
-            .pieces
-            .iter()
-            .flat_map(move |piece| lines(piece).map(|line| piece.segment.is_wrapped(line)));
-        // The first line continues nothing that could be shown.
+        let lines = |numbered: &NumberedSegment| {
+            self.oldest.saturating_sub(numbered.start)..numbered.segment.len()
+        };
+
+        let all = self.segments.iter().flat_map(move |numbered| {
+            lines(numbered).map(|line| numbered.segment.is_wrapped(line))
+        });
+        // The line before the first one was dropped, so the first one continues nothing.
         all.enumerate().map(|(line, wrapped)| wrapped && line > 0)
     }
 
-    /// The newest `count` lines, oldest first; extras go into the table given.
+    /// Returns the newest `count` lines, oldest first; adds their extras to `extras`.
     pub(crate) fn newest(&self, count: usize, cols: usize, extras: &mut Extras) -> Vec<Row> {
         let lines = self.len().saturating_sub(count)..self.len();
         lines.filter_map(|line| self.row(line, cols, extras)).collect()
     }
 
-    /// One line, counted from the oldest; extras go into the table given.
+    /// Returns a line, counted from the oldest; adds its extras to `extras`.
     pub(crate) fn row(&self, line: usize, cols: usize, extras: &mut Extras) -> Option<Row> {
         let number = self.oldest + line;
-        let index = self.pieces.partition_point(|piece| piece.end() <= number);
-        let piece = self.pieces.get(index)?;
-        let at = number - piece.start;
-        let mut row = Row::from_cells(unpack(&piece.segment, at, cols, extras), cols);
-        // The first line continues nothing that could be shown.
-        row.wrapped = piece.segment.is_wrapped(at) && line > 0;
+        let index = self.segments.partition_point(|numbered| numbered.end() <= number);
+        let numbered = self.segments.get(index)?;
+        let at = number - numbered.start;
+        let mut row = Row::from_cells(unpack(&numbered.segment, at, cols, extras), cols);
+        // The line before the first one was dropped, so the first one continues nothing.
+        row.wrapped = numbered.segment.is_wrapped(at) && line > 0;
         Some(row)
     }
 }
 
-/// The last segment if nobody shares it and it has room for another line.
+/// Returns the last segment if it has room for another line and no clone shares it.
 fn last_with_room<'a>(
-    pieces: &'a mut VecDeque<Piece>,
+    segments: &'a mut VecDeque<NumberedSegment>,
     max_bytes: usize,
     bytes: &mut usize,
 ) -> Option<&'a mut Segment> {
     let full = (max_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
-    let last = Arc::get_mut(&mut pieces.back_mut()?.segment)?;
+    let last = Arc::get_mut(&mut segments.back_mut()?.segment)?;
     if last.bytes() < full {
         return Some(last);
     }
+
+    // The segment is full and will not grow again.
     *bytes -= last.bytes();
     last.shrink();
     *bytes += last.bytes();

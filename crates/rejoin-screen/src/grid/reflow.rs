@@ -1,10 +1,10 @@
-//! Wrapping lines anew when the number of columns changes, in the way of the viewers.
+//! Rewrapping of lines when the number of columns changes, as xterm.js does it.
 //!
-//! The line that the cursor is in is left alone: the program redraws it itself.
-//! Rows are wrapped one after another, from the oldest to the newest, and leave the old history
-//! as they come into the new one, so the two together take no more memory than one.
+//! The cursor's line is not rewrapped, because its program redraws it. Rows are rewrapped from the
+//! oldest to the newest. Each row leaves the old history before it enters the new one, so both
+//! together take no more memory than one.
 
-mod small;
+mod screen_only;
 mod wrapper;
 
 use std::collections::VecDeque;
@@ -12,82 +12,87 @@ use std::collections::VecDeque;
 use super::buffer::Buffer;
 use super::cell::Cell;
 use super::extras::Extras;
-use super::history::{History, HistoryLimits};
+use super::history::{History, ScrollbackLimits};
 use super::row::Row;
-use wrapper::Wrapper;
+use wrapper::LineWrapper;
 
-/// Bytes of one packed cell at most, roughly.
+/// The approximate maximum size of a packed cell, in bytes.
 const CELL_BYTES: usize = 64;
-/// A row takes about the time of so many cells.
+/// The cost of a row, in cells.
 const ROW_WORK: usize = 8;
 
-/// Gives all rows of the screen another length.
+/// Changes the length of all rows on the screen, without rewrapping.
 pub(crate) fn set_columns(buffer: &mut Buffer, cols: usize) {
     buffer.rows.iter_mut().for_each(|row| row.resize(cols));
 }
 
-/// A change of columns that is under way.
+/// A pending change of columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Reflow {
     old: usize,
     new: usize,
-    /// Rows of the screen.
+    /// The number of rows on the screen.
     height: usize,
-    limits: HistoryLimits,
-    /// What is not wrapped yet, oldest first: the history, then the screen.
+    limits: ScrollbackLimits,
+    /// The history rows that are not yet rewrapped.
     history: History,
+    /// The screen rows that are not yet rewrapped; they follow the history.
     screen: VecDeque<Row>,
     lines: Vec<Line>,
-    /// The line that contains the cursor.
+    /// The index of the line that contains the cursor.
     cursor_line: usize,
     /// The index of the screen's first row.
     base: usize,
+    /// The cursor's row on the screen.
     y: usize,
     /// The saved cursor's row, counted from the first row of the history.
     saved: usize,
     phase: Phase,
-    next: Next,
-    wrapper: Wrapper,
-    /// The extras of the rows under way.
+    next: RowCursor,
+    wrapper: LineWrapper,
+    /// The extras of the rows between the old and the new history.
     extras: Extras,
+    /// The rewrapped rows.
     out: History,
-    /// Rows that are left out, of those that come next: only the newest are kept.
+    /// The number of the next rows to drop, because only the newest fit the limit.
     skip: usize,
-    /// Rows that are kept, when that is counted.
+    /// The number of rows to keep, known after the counting phase.
     kept: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Finds out how many rows each line becomes.
+    /// Counts the rows that each line will take. Only narrowing needs it.
     Count,
+    /// Rewraps the rows.
     Emit,
 }
 
-/// The next row: its index, its line, its row in the line.
+/// The next row to process: its index, its line, and its row within the line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Next {
+struct RowCursor {
     index: usize,
     line: usize,
     row: usize,
 }
 
-/// A line: one row, and those that continue it.
+/// A line: a row and the rows that continue it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
     rows: usize,
-    /// Rows that it became so far.
+    /// The number of rows it has become so far.
     becomes: usize,
-    /// How many of them, at the end, show nothing.
+    /// The number of empty rows at its end.
     blank: usize,
-    /// It is left alone.
+    /// True if the line is not rewrapped.
     stays: bool,
 }
 
 impl Reflow {
-    /// Wraps the history and the screen anew, from `old` columns to `new`.
+    /// Starts to rewrap the history and the screen, from `old` columns to `new`.
     ///
-    /// Returns what is left to do in steps, for which it takes the rows and the history.
+    /// Without a history, the work is done at once and the function returns `None`. Otherwise it
+    /// takes the rows and the history out of the buffer until [`Self::finish`].
     pub(crate) fn begin(
         buffer: &mut Buffer,
         old: usize,
@@ -95,24 +100,28 @@ impl Reflow {
         extras: &Extras,
     ) -> Option<Box<Self>> {
         if buffer.history.len() == 0 {
-            small::rewrap(buffer, old, new, extras);
+            screen_only::rewrap(buffer, old, new, extras);
             return None;
         }
+
         let history = std::mem::take(&mut buffer.history);
         let screen = std::mem::take(&mut buffer.rows);
         let base = history.len();
         let mut lines: Vec<Line> = Vec::new();
         let mut cursor_line = 0;
         let wrapped = history.wrapped().chain(screen.iter().map(|row| row.wrapped));
+
         for (index, wrapped) in wrapped.enumerate() {
             match lines.last_mut().filter(|_| wrapped) {
                 Some(line) => line.rows += 1,
                 None => lines.push(Line { rows: 1, ..Line::default() }),
             }
+
             if index == base + buffer.y {
                 cursor_line = lines.len() - 1;
             }
         }
+
         Some(Box::new(Self {
             old,
             new,
@@ -123,10 +132,10 @@ impl Reflow {
             y: buffer.y,
             saved: base.saturating_add_signed(buffer.saved.y),
             phase: if new < old { Phase::Count } else { Phase::Emit },
-            next: Next::default(),
-            wrapper: Wrapper::new(old, new),
+            next: RowCursor::default(),
+            wrapper: LineWrapper::new(old, new),
             extras: Extras::default(),
-            out: History::new(HistoryLimits { lines: usize::MAX, ..history.limits() }),
+            out: History::new(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
             skip: 0,
             kept: 0,
             history,
@@ -135,40 +144,45 @@ impl Reflow {
         }))
     }
 
-    /// Does a part of the work, in cells; returns whether all is done.
+    /// Does about `work` cells of work; returns `true` if all is done.
     pub(crate) fn step(&mut self, work: usize, extras: &Extras) -> bool {
         let mut done = 0;
         while done < work {
-            let Some(row) = self.take(extras) else {
+            let Some(row) = self.take_row(extras) else {
                 if self.phase == Phase::Emit {
                     return true;
                 }
-                self.counted();
+
+                self.place_screen();
                 continue;
             };
+
             done += 1 + row.stored().len();
             match self.phase {
                 Phase::Count => self.count(row),
                 Phase::Emit => done += self.emit(row),
             }
+
             if self.extras.wants_sweep(self.height) {
                 self.extras.sweep(self.wrapper.extras());
             }
         }
+
         false
     }
 
-    /// The next row, with its extras in the table of the rows under way.
-    fn take(&mut self, extras: &Extras) -> Option<Row> {
+    /// Returns the next row, with its extras in `self.extras`.
+    fn take_row(&mut self, extras: &Extras) -> Option<Row> {
         let cols = self.old.max(self.new);
         let index = self.next.index;
         let of_history = match self.phase {
             Phase::Count => self.history.row(index, cols, &mut self.extras),
             Phase::Emit => self.history.pop_oldest(cols, &mut self.extras),
         };
+
         let row = match (of_history, self.phase) {
             (Some(mut row), _) => {
-                // The rows before it were taken, but it continues them.
+                // The history no longer contains the rows before it, so it lost its flag.
                 row.wrapped = self.next.row > 0;
                 row
             }
@@ -179,6 +193,7 @@ impl Reflow {
                 row
             }
         };
+
         self.next.index += 1;
         Some(row)
     }
@@ -191,7 +206,7 @@ impl Reflow {
         Some(row)
     }
 
-    /// The line of the row that was taken, and whether it is the last of it; goes on to the next.
+    /// Moves to the next row; returns the line of the current one and `true` if it is its last row.
     fn advance(&mut self) -> (usize, bool) {
         let line = self.next.line;
         let is_last = self.next.row + 1 == self.lines[line].rows;
@@ -200,27 +215,33 @@ impl Reflow {
         } else {
             self.next.row += 1;
         }
+
         (line, is_last)
     }
 
-    /// Counts the rows that a line becomes that may become more.
+    /// Counts the rows that a row's line will take.
     fn count(&mut self, row: Row) {
         let (number, is_last) = self.advance();
         let line = &mut self.lines[number];
         line.stays = number == self.cursor_line || line.rows == 1 && row.content_len() <= self.new;
+
         if !line.stays {
             self.wrapper.push(row, is_last, |_| line.becomes += 1);
         }
+
         if is_last {
             line.becomes = if line.stays { line.rows } else { line.becomes.max(line.rows) };
         }
     }
 
-    /// Places the screen when all lines are counted that become longer.
-    fn counted(&mut self) {
+    /// Places the screen among the rows, once all lines are counted.
+    fn place_screen(&mut self) {
         let rows: usize = self.lines.iter().map(|line| line.rows).sum();
         let limit = self.height.saturating_add(self.limits.lines);
         let mut added = 0;
+
+        // From the newest line to the oldest, because that is the order in which xterm.js moves the
+        // screen, and the bounds depend on the rows added so far.
         for line in self.lines.iter().rev().filter(|line| !line.stays) {
             let more = line.becomes - line.rows;
             added += more;
@@ -229,25 +250,29 @@ impl Reflow {
             self.base = self.base.max(most.min(self.base + moved));
             self.saved = (self.saved + more).min(self.base + self.height - 1);
         }
+
         self.skip = (rows + added).saturating_sub(limit);
         for line in &mut self.lines {
             line.becomes = 0;
         }
+
         self.kept = rows + added - self.skip;
         self.base = self.base.min(self.kept.saturating_sub(self.height));
-        (self.phase, self.next) = (Phase::Emit, Next::default());
+        (self.phase, self.next) = (Phase::Emit, RowCursor::default());
     }
 
-    /// Wraps a row; returns the work of the rows that came of it, in cells.
+    /// Rewraps a row; returns the work, in cells.
     fn emit(&mut self, mut row: Row) -> usize {
         let narrows = self.new < self.old;
         let (number, is_last) = self.advance();
         let line = &mut self.lines[number];
+
         if !narrows {
             line.stays = number == self.cursor_line || line.rows == 1;
         }
+
         let mut sink =
-            Sink { out: &mut self.out, extras: &self.extras, skip: &mut self.skip, rows: 0 };
+            RowSink { out: &mut self.out, extras: &self.extras, skip: &mut self.skip, rows: 0 };
         if line.stays {
             row.resize(self.new);
             line.becomes += 1;
@@ -261,8 +286,11 @@ impl Reflow {
                 sink.push(&row);
             });
         }
+
         if is_last && !line.stays {
             let mut blank = Row::new(self.new, Cell::BLANK);
+            // A narrower line keeps at least its old number of rows. A wider one loses the empty
+            // rows at its end, except for the first.
             if narrows {
                 blank.wrapped = true;
                 for _ in line.becomes..line.rows {
@@ -278,20 +306,21 @@ impl Reflow {
                 }
             }
         }
+
         let rows = sink.rows;
-        self.bound();
+        self.limit_memory();
         rows * ROW_WORK
     }
 
-    /// The two histories together keep to the limit.
-    fn bound(&mut self) {
-        // What the screen becomes is in the new one too, until it is taken out.
+    /// Limits the new history so that both histories together stay within the limit.
+    fn limit_memory(&mut self) {
+        // The new history also contains the screen's rows until `finish` takes them out.
         let screen = self.height * (self.new + 1) * CELL_BYTES;
         let bytes = self.limits.bytes.saturating_sub(self.history.bytes()) + screen;
-        self.out.set_limits(HistoryLimits { lines: usize::MAX, bytes });
+        self.out.set_limits(ScrollbackLimits { lines: usize::MAX, bytes });
     }
 
-    /// Gives the buffer its rows and its history back, when all is done.
+    /// Returns the rows and the history to the buffer, after the last step.
     pub(crate) fn finish(mut self, buffer: &mut Buffer, extras: &mut Extras) {
         let mut rows = self.kept;
         if self.new > self.old {
@@ -302,11 +331,15 @@ impl Reflow {
             self.y = self.y.saturating_sub(removed - above);
             self.saved = self.saved.saturating_sub(removed);
         }
+
         let base = self.base.min(rows.saturating_sub(self.height));
+        // The screen's rows are the newest ones of the new history.
         let mut screen = VecDeque::with_capacity(self.height);
+
         for _ in base..rows {
             screen.extend(self.out.pop(self.new, extras));
         }
+
         screen.make_contiguous().reverse();
         screen.resize(self.height, Row::new(self.new, Cell::BLANK));
         self.out.set_limits(self.limits);
@@ -317,15 +350,15 @@ impl Reflow {
     }
 }
 
-/// Where wrapped rows go.
-struct Sink<'a> {
+/// The destination of rewrapped rows.
+struct RowSink<'a> {
     out: &'a mut History,
     extras: &'a Extras,
     skip: &'a mut usize,
     rows: usize,
 }
 
-impl Sink<'_> {
+impl RowSink<'_> {
     fn push(&mut self, row: &Row) {
         self.rows += 1;
         match self.skip.checked_sub(1) {

@@ -1,21 +1,21 @@
-//! One row of cells, and the edits that keep both halves of wide characters together.
+//! One row of cells; its edits keep the halves of wide characters together.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::cell::{Attributes, Cell};
 
-/// A row of exactly as many cells as the screen has columns.
+/// A row with as many cells as the screen has columns.
 ///
-/// Only the cells up to the last one written to are stored, so clearing a row takes constant
-/// time and a blank row takes no memory.
+/// Only the cells up to the last written one are stored, so clearing a row takes constant time and
+/// a blank row takes no memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     cells: Vec<Cell>,
     len: usize,
-    /// The value of all cells that are not stored; it has no extra.
+    /// The value of the cells that are not stored; it has no extra.
     fill: Cell,
-    /// Continues the row above it: a soft wrap, not a line end.
+    /// True if the row continues the one above (a soft wrap).
     pub(crate) wrapped: bool,
 }
 
@@ -24,22 +24,22 @@ impl Row {
         Self { cells: Vec::new(), len: cols, fill, wrapped: false }
     }
 
-    /// A row that begins with these cells, at most `cols` of them; the rest is blank.
+    /// Creates a row that starts with these cells, at most `cols`; the rest is blank.
     pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
         Self { cells, len: cols, fill: Cell::BLANK, wrapped: false }
     }
 
-    /// The cells that are stored: all others are [`Self::fill`].
+    /// Returns the stored cells; all others are [`Self::fill`].
     pub(crate) fn stored(&self) -> &[Cell] {
         &self.cells
     }
 
-    /// The value of the cells that are not stored, and their number.
+    /// Returns the value and the number of the cells that are not stored.
     pub(crate) fn fill(&self) -> (Cell, usize) {
         (self.fill, self.len - self.cells.len())
     }
 
-    /// The cells up to the last one that differs from one never written to.
+    /// Returns the cells up to the last one that is not blank.
     pub(crate) fn used(&self) -> Cow<'_, [Cell]> {
         if self.is_filled() {
             let mut cells = self.cells.clone();
@@ -49,7 +49,7 @@ impl Row {
         Cow::Borrowed(&self.cells[..self.used_len()])
     }
 
-    /// The cells of a range, to be written to.
+    /// Returns the cells of a range for writing.
     pub(crate) fn span(&mut self, range: Range<usize>) -> &mut [Cell] {
         self.store(range.end);
         &mut self.cells[range]
@@ -64,7 +64,7 @@ impl Row {
         self.len
     }
 
-    /// The cell, a blank one beyond the row's end.
+    /// Returns a cell; a blank one beyond the end of the row.
     pub(crate) fn get(&self, x: usize) -> Cell {
         match self.cells.get(x) {
             Some(&cell) => cell,
@@ -73,7 +73,7 @@ impl Row {
         }
     }
 
-    /// Columns up to the last cell with a character in it.
+    /// Returns the number of columns up to the last cell with a character.
     pub(crate) fn content_len(&self) -> usize {
         if self.is_filled() && self.fill.has_content() {
             return self.len;
@@ -82,7 +82,7 @@ impl Row {
         last.map_or(0, |x| (x + self.cells[x].width().max(1)).min(self.len))
     }
 
-    /// Columns up to the last cell that differs from one never written to.
+    /// Returns the number of columns up to the last cell that is not blank.
     pub(crate) fn used_len(&self) -> usize {
         if self.is_filled() {
             return self.len;
@@ -96,16 +96,22 @@ impl Row {
         self.wrapped = false;
     }
 
+    /// Changes the number of columns; cells beyond the new end are dropped.
     pub(crate) fn resize(&mut self, cols: usize) {
+        // New cells are blank. So the old fill must be stored before it is replaced.
         if cols > self.len && self.is_filled() {
             self.store(self.len);
         }
+
         if cols > self.len {
             self.fill = Cell::BLANK;
         }
+
         self.len = cols;
         self.cells.truncate(cols);
         self.cells.shrink_to_fit();
+
+        // The right half of a wide character in the last column was cut off.
         if self.get(cols - 1).is_wide() {
             self.set(cols - 1, Cell::BLANK);
         }
@@ -118,31 +124,34 @@ impl Row {
         }
     }
 
-    /// Whether cells that are not stored differ from cells never written to.
+    /// Returns `true` if there are cells that are neither stored nor blank.
     fn is_filled(&self) -> bool {
         self.fill != Cell::BLANK && self.cells.len() < self.len
     }
 
-    /// Stores at least so many cells.
+    /// Stores at least the first `count` cells.
     fn store(&mut self, count: usize) {
         if self.cells.capacity() < count {
-            // Doubled, but no more than the row can have.
+            // Double the capacity, but not beyond the length of the row.
             let capacity = count.max(2 * self.cells.capacity()).min(self.len.max(count));
             self.cells.reserve_exact(capacity - self.cells.len());
         }
+
         if self.cells.len() < count {
             self.cells.resize(count, self.fill);
         }
     }
 
-    /// Erases cells; a wide character that loses a half loses the other one too.
+    /// Erases cells; a wide character that loses one half loses the other one too.
     pub(crate) fn erase(&mut self, range: Range<usize>, fill: Cell) {
         let range = range.start..range.end.min(self.len());
         if range.is_empty() {
             return;
         }
+
         self.split_before(range.start, fill);
         self.split_before(range.end, fill);
+        // Erasing up to the end needs no stored cells: the fill stands for them.
         if range.end == self.len {
             self.store(range.start);
             self.cells.truncate(range.start);
@@ -154,6 +163,7 @@ impl Row {
 
     /// Erases the cells that are not protected (DECSED, DECSEL).
     pub(crate) fn erase_unprotected(&mut self, range: Range<usize>, fill: Cell) {
+        // The common case, without protected cells, is as fast as a normal erase.
         let is_protected = |cell: &Cell| cell.is_protected();
         if range == (0..self.len)
             && !self.cells.iter().any(is_protected)
@@ -161,23 +171,28 @@ impl Row {
         {
             return self.erase(range, fill);
         }
+
         for x in range.start..range.end.min(self.len()) {
             let cell = self.get(x);
             if cell.is_protected() {
                 continue;
             }
+
             if x > 0 && cell.is_tail() && self.get(x - 1).is_wide() {
                 self.set(x - 1, fill);
             }
+
             if cell.is_wide() && x + 1 < self.len() {
                 self.set(x + 1, fill);
             }
+
             self.set(x, fill);
         }
     }
 
-    /// Shifts the cells from `x` to the right and fills the gap.
+    /// Inserts cells at `x`; shifts the rest to the right.
     pub(crate) fn insert(&mut self, x: usize, count: usize, fill: Cell) {
+        // A pending wrap (`x == len`) counts as the first column here, as in xterm.js.
         let x = x % self.len();
         self.break_before(x, fill);
         let count = count.min(self.len() - x);
@@ -185,20 +200,23 @@ impl Row {
         self.cells.splice(x..x, std::iter::repeat_n(fill, count));
         self.cells.truncate(self.len);
         let shifted = self.get(x + count);
+
         if shifted.is_tail() {
             self.set(x + count, Cell::empty(shifted.attributes()));
         }
-        // The left half of a wide character alone at the end.
+
+        // The shift may have cut a wide character at the end in half.
         self.break_before(self.len(), fill);
     }
 
-    /// Removes cells at `x`, shifts the rest to the left and fills the end.
+    /// Deletes cells at `x`; shifts the rest to the left and fills the end.
     pub(crate) fn delete(&mut self, x: usize, count: usize, fill: Cell) {
         let x = x % self.len();
         let count = count.min(self.len() - x);
         let len = self.len();
+
         if fill == self.fill {
-            // What is not stored stays as it is.
+            // The cells that are not stored are equal, so only stored ones move.
             let stored = self.cells.len();
             self.cells.drain(x.min(stored)..(x + count).min(stored));
         } else {
@@ -206,13 +224,14 @@ impl Row {
             self.cells.truncate(len - count);
             self.fill = fill;
         }
+
         self.break_before(x, fill);
         if self.get(x).is_tail() {
             self.set(x, fill);
         }
     }
 
-    /// Writes one character, which must fit into the row.
+    /// Writes one character; it must fit into the row.
     pub(crate) fn write(&mut self, x: usize, cell: Cell, attributes: Attributes) {
         self.break_before(x, Cell::empty(attributes));
         self.set(x, cell);
@@ -222,21 +241,21 @@ impl Row {
         self.mend_right(x + cell.width().max(1), attributes);
     }
 
-    /// Empties the left half of a wide character whose right one is at `x`.
+    /// Erases the left half of a wide character whose right half is at `x`.
     pub(crate) fn break_before(&mut self, x: usize, fill: Cell) {
         if x > 0 && self.get(x - 1).is_wide() {
             self.set(x - 1, fill);
         }
     }
 
-    /// Empties the cell at `x` if the left half of its wide character was written over.
+    /// Erases the right half at `x` of a wide character whose left half was overwritten.
     pub(crate) fn mend_right(&mut self, x: usize, attributes: Attributes) {
         if x < self.len() && self.get(x).is_tail() {
             self.set(x, Cell::empty(attributes));
         }
     }
 
-    /// Empties the halves of a wide character that lies across the column.
+    /// Erases both halves of a wide character that spans the boundary before `x`.
     fn split_before(&mut self, x: usize, fill: Cell) {
         if x > 0 && x < self.len() && self.get(x - 1).is_wide() {
             self.set(x - 1, fill);

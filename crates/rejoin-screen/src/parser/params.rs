@@ -1,6 +1,6 @@
-//! The numbers of a control sequence: `1;2:3`.
+//! The parameters of a control sequence, such as `1;2:3`.
 
-/// Parameters, and sub-parameters in total, that are kept; more are ignored, as viewers do.
+/// The number of parameters, and of sub-parameters in total; viewers ignore more as well.
 const LIMIT: usize = 32;
 
 /// Numbers separated by `;`, each with sub-parameters separated by `:`.
@@ -10,10 +10,13 @@ pub(crate) struct Params {
     len: usize,
     subs: [i32; LIMIT],
     subs_len: usize,
-    /// Where the sub-parameters of each parameter begin.
+    /// The index of each parameter's first sub-parameter.
     starts: [usize; LIMIT],
+    /// True after a `:`, while digits belong to a sub-parameter.
     in_sub: bool,
+    /// True if a parameter was dropped; its digits must not extend the last one.
     full: bool,
+    /// True if a sub-parameter was dropped.
     subs_full: bool,
 }
 
@@ -39,43 +42,49 @@ impl Params {
         self.next();
     }
 
-    /// Nothing but a zero, as before the first digit.
+    /// Returns `true` if nothing but zeros was received.
     pub(super) fn is_initial(&self) -> bool {
         self.len == 1 && self.values[0] == 0 && !self.in_sub
     }
 
-    /// `;`
+    /// Starts the next parameter, after `;`.
     pub(super) fn next(&mut self) {
         self.in_sub = false;
         if self.len == LIMIT {
             self.full = true;
             return;
         }
+
         self.starts[self.len] = self.subs_len;
         self.values[self.len] = 0;
         self.len += 1;
     }
 
-    /// `:`
+    /// Starts the next sub-parameter, after `:`.
     pub(super) fn next_sub(&mut self) {
         self.in_sub = true;
         if self.full || self.subs_len == LIMIT {
             self.subs_full = true;
             return;
         }
+
         self.subs[self.subs_len] = -1;
         self.subs_len += 1;
     }
 
+    /// Appends a digit to the current parameter or sub-parameter.
     pub(super) fn digit(&mut self, digit: u8) {
         if self.full || self.in_sub && self.subs_full {
             return;
         }
+
         let value = if self.in_sub {
             &mut self.subs[self.subs_len - 1]
         } else {
             &mut self.values[self.len - 1]
         };
+
+        // -1 marks a missing value. The number saturates, since a program may send any length.
         *value = (*value).max(0).saturating_mul(10).saturating_add(i32::from(digit));
     }
 
@@ -83,17 +92,17 @@ impl Params {
         self.len
     }
 
-    /// The parameter, 0 if it was not given.
+    /// Returns a parameter, or 0 if it is missing.
     pub(crate) fn get(&self, index: usize) -> i32 {
         self.values[..self.len].get(index).copied().unwrap_or(0)
     }
 
-    /// The parameter as a count or a position: at least 1, at most what a screen can be.
+    /// Returns a parameter as a count or a position, 1 to 65,535.
     pub(crate) fn count(&self, index: usize) -> usize {
         usize::try_from(self.get(index)).unwrap_or(1).clamp(1, usize::from(u16::MAX))
     }
 
-    /// The sub-parameters, -1 where none was given.
+    /// Returns the sub-parameters of a parameter; -1 stands for a missing one.
     pub(crate) fn subs(&self, index: usize) -> &[i32] {
         let starts = &self.starts[..self.len];
         let Some(&start) = starts.get(index) else { return &[] };
@@ -109,12 +118,14 @@ impl Params {
         self.values[..self.len].iter().copied()
     }
 
-    /// The bytes that give these parameters, after which digits go on as they would.
+    /// Writes the bytes from which a parser gets these parameters and continues with the same
+    /// state.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for index in 0..self.len {
             if index > 0 {
                 out.push(b';');
             }
+
             out.extend(self.get(index).to_string().bytes());
             for sub in self.subs(index) {
                 out.push(b':');
@@ -123,6 +134,8 @@ impl Params {
                 }
             }
         }
+
+        // A separator for the dropped parameter, so that its remaining digits are dropped too.
         if self.full {
             out.push(b';');
         } else if self.in_sub && self.subs_full {

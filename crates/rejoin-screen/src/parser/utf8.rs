@@ -1,38 +1,42 @@
-//! Characters from bytes, by the rules of the viewers: what is no UTF-8 is left out.
+//! UTF-8 decoding as viewers do it: invalid bytes are skipped.
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// A character of so many bytes.
+pub(super) enum Decoded {
+    /// A character and its length in bytes.
     Char(char, usize),
-    /// So many bytes that are no character.
+    /// The number of bytes to skip, because they are invalid.
     Skip(usize),
-    /// The beginning of a character: all bytes there are.
+    /// The start of a character; all bytes belong to it.
     Partial,
 }
 
 /// Decodes the first character of `bytes`, which must not be empty.
 ///
-/// A character cut short by another byte vanishes, as does a byte order mark.
-pub(super) fn next(bytes: &[u8]) -> Next {
+/// An incomplete character before another byte is skipped, as is a byte order mark. No replacement
+/// character appears, because xterm.js prints none.
+pub(super) fn next(bytes: &[u8]) -> Decoded {
     let (len, bits) = match bytes[0] {
-        byte @ ..=0x7f => return Next::Char(char::from(byte), 1),
+        byte @ ..=0x7f => return Decoded::Char(char::from(byte), 1),
         byte @ 0xc0..=0xdf => (2, byte & 0x1f),
         byte @ 0xe0..=0xef => (3, byte & 0x0f),
         byte @ 0xf0..=0xf7 => (4, byte & 0x07),
-        _ => return Next::Skip(1),
+        _ => return Decoded::Skip(1),
     };
+
     let mut code = u32::from(bits);
     for index in 1..len {
         match bytes.get(index) {
-            None => return Next::Partial,
+            None => return Decoded::Partial,
             Some(byte) if byte & 0xc0 == 0x80 => code = code << 6 | u32::from(byte & 0x3f),
-            Some(_) => return Next::Skip(index),
+            Some(_) => return Decoded::Skip(index),
         }
     }
+
+    // Overlong encodings and surrogates are skipped as a whole.
     let least = [0, 0, 0x80, 0x800, 0x1_0000][len];
     match char::from_u32(code).filter(|&c| code >= least && c != '\u{feff}') {
-        Some(c) => Next::Char(c, len),
-        None => Next::Skip(len),
+        Some(c) => Decoded::Char(c, len),
+        None => Decoded::Skip(len),
     }
 }

@@ -1,35 +1,35 @@
-//! A screen that is written in pieces, for those who do not attach.
+//! Export of a screen in pieces.
 
 use crate::grid::row::Row;
 use crate::html;
 use crate::screen::Screen;
-use crate::snapshot::Sequence;
+use crate::snapshot::SnapshotWriter;
 
-/// A piece is sent when it has so many bytes; it is longer by one row at most.
+/// The size from which a piece is returned; it exceeds this by at most one row.
 const PIECE_BYTES: usize = 32 * 1024;
 
-/// How a screen is written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// What is visible, a line for each row, without trailing blanks.
+    /// The visible text, one line per row, without trailing blanks.
     Text,
-    /// Bytes that bring an empty terminal of the same size into the same state, history included.
+    /// A snapshot with the complete history; see [`Screen::snapshot`].
     Ansi,
-    /// What is visible, as a piece of HTML.
+    /// The visible screen as HTML; see [`Screen::html`].
     Html,
 }
 
-/// A copy of a screen, written piece by piece.
+/// A copy of a screen that is written piece by piece.
 #[derive(Debug)]
 pub struct Export {
     screen: Screen,
-    stage: Stage,
+    stage: ExportStage,
 }
 
 #[derive(Debug)]
-enum Stage {
-    Sequence(Box<Sequence>),
-    /// The next row.
+enum ExportStage {
+    Snapshot(Box<SnapshotWriter>),
+    /// The next row of the visible screen.
     Rows(ExportFormat, usize),
     Done,
 }
@@ -37,9 +37,12 @@ enum Stage {
 impl Export {
     pub(super) fn new(screen: Screen, format: ExportFormat) -> Self {
         let stage = match format {
-            ExportFormat::Ansi => Stage::Sequence(Box::new(Sequence::full(&screen.terminal))),
-            ExportFormat::Text | ExportFormat::Html => Stage::Rows(format, 0),
+            ExportFormat::Ansi => {
+                ExportStage::Snapshot(Box::new(SnapshotWriter::full(&screen.terminal)))
+            }
+            ExportFormat::Text | ExportFormat::Html => ExportStage::Rows(format, 0),
         };
+
         Self { screen, stage }
     }
 }
@@ -47,36 +50,43 @@ impl Export {
 impl Iterator for Export {
     type Item = Vec<u8>;
 
-    /// The next piece, of 32 KiB and one row at most.
+    /// Returns the next piece, at most 32 KiB and one row.
     fn next(&mut self) -> Option<Vec<u8>> {
         let terminal = &self.screen.terminal;
         let mut piece = Vec::new();
         let mut is_done = false;
+
         match &mut self.stage {
-            Stage::Sequence(sequence) => {
+            ExportStage::Snapshot(writer) => {
                 while piece.len() < PIECE_BYTES && !is_done {
-                    is_done = !sequence.step(terminal);
-                    piece.append(&mut sequence.take());
+                    is_done = !writer.step(terminal);
+                    piece.append(&mut writer.take());
                 }
+
                 if is_done {
+                    // A sequence or character that has started ends the snapshot.
                     piece.extend(self.screen.parser.pending());
                 }
             }
-            Stage::Rows(format, next) => {
+            ExportStage::Rows(format, next) => {
                 let rows = &terminal.buffer().rows;
                 let mut text = String::new();
+
                 while text.len() < PIECE_BYTES && !is_done {
                     write_row(&mut text, &self.screen, *format, *next);
                     *next += 1;
                     is_done = *next == rows.len();
                 }
+
                 piece = text.into_bytes();
             }
-            Stage::Done => return None,
+            ExportStage::Done => return None,
         }
+
         if is_done {
-            self.stage = Stage::Done;
+            self.stage = ExportStage::Done;
         }
+
         Some(piece)
     }
 }
@@ -88,10 +98,12 @@ fn write_row(out: &mut String, screen: &Screen, format: ExportFormat, y: usize) 
     } else if format == ExportFormat::Html {
         html::begin(out, &screen.terminal);
     }
+
     match format {
         ExportFormat::Html => html::row(out, &screen.terminal, &rows[y]),
         ExportFormat::Text | ExportFormat::Ansi => text_row(out, screen, &rows[y]),
     }
+
     if format == ExportFormat::Html && y + 1 == rows.len() {
         html::end(out);
     }
@@ -103,6 +115,7 @@ fn text_row(out: &mut String, screen: &Screen, row: &Row) {
         out.push(cell.char().unwrap_or(' '));
         out.push_str(screen.terminal.extras.combining(cell));
     }
+
     let end = start + out[start..].trim_end().len();
     out.truncate(end);
 }

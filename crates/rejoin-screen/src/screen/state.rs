@@ -1,4 +1,4 @@
-//! The complete state of a screen as lines of text, by which screens are compared and shown.
+//! The complete state of a screen as text, for comparison and debugging.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,14 @@ use crate::grid::cell::{Attributes, Colour};
 use crate::grid::extras::Extras;
 use crate::grid::row::Row;
 use crate::parser::Parser;
-use crate::snapshot::sgr;
+use crate::sgr;
 use crate::terminal::Terminal;
 
-/// Everything that decides what is shown now and after more output, answers apart.
+/// Returns everything that affects the display now or after further output.
+///
+/// Queued answers are not part of it.
 pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
+    // Equal screens may have different tables of extras, so cells are described by content.
     let mut extras = terminal.extras.clone();
     let history = terminal.normal.history.newest(usize::MAX, terminal.cols, &mut extras);
     let Terminal { cols, rows, title, titles, palette, .. } = terminal;
@@ -26,12 +29,15 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
         format!("pending {:?}", String::from_utf8_lossy(&parser.pending())),
     ];
     lines.push(format!("cursor {} {}", terminal.buffer().x, terminal.buffer().y));
+
     for (name, buffer) in [("normal", &terminal.normal), ("alternate", &terminal.alternate)] {
         lines.push(format!("{name} {}", settings(buffer)));
     }
+
     lines.extend(history.iter().map(|history| row("history", history, &extras)));
     lines.extend(terminal.normal.rows.iter().map(|normal| row("normal", normal, &extras)));
     lines.extend(terminal.alternate.rows.iter().map(|other| row("alternate", other, &extras)));
+
     lines
 }
 
@@ -50,16 +56,21 @@ fn settings(buffer: &Buffer) -> String {
     )
 }
 
-/// The row's cells in runs of equal attributes; `_` is an empty cell, `~` continues the row above.
+/// Returns the cells of a row in runs of equal attributes.
+///
+/// `_` is an empty cell, `>` the right half of a wide character, `<c>` a combining character without a
+/// base; `~` marks a row that continues the one above.
 fn row(name: &str, row: &Row, extras: &Extras) -> String {
     let mut line = format!("{name}{}", if row.wrapped { "~" } else { " " });
     let mut last = String::new();
+
     for &cell in row.used().iter() {
         let attributes = attributes(cell.attributes(), extras);
         if attributes != last {
             let _ = write!(line, "{{{attributes}}}");
             last = attributes;
         }
+
         match (cell.char(), cell.width()) {
             (None, 1) => line.push('_'),
             (None, _) => line.push('>'),
@@ -72,18 +83,23 @@ fn row(name: &str, row: &Row, extras: &Extras) -> String {
             }
         }
     }
+
     line
 }
 
+/// Returns a readable form of attributes.
 fn attributes(of: Attributes, extras: &Extras) -> String {
     let extra = extras.get(of.extra);
     let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
     let mut text = sgr::codes(of, underline);
+
     if sgr::is_protected(of) {
         text.push_str(" protected");
     }
+
     if let Some(link) = extra.and_then(|extra| extra.link.as_ref()) {
         let _ = write!(text, " {}={}", link.id, link.uri);
     }
+
     text
 }

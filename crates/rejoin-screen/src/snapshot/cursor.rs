@@ -1,10 +1,10 @@
-//! The end of a snapshot: the cursor, the pen, and the character that was printed last.
+//! The end of a snapshot: the cursor, the pen and the last printed character.
 
 use super::painter::Painter;
+use crate::charsets::Charset;
 use crate::terminal::Terminal;
-use crate::terminal::charsets::Charset;
 
-/// Places the cursor when all modes are set.
+/// Places the cursor; all modes must already be set.
 pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
     if let Some((x, cell)) = terminal.last_printed() {
         go_to(painter, terminal, x);
@@ -12,19 +12,23 @@ pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
         pen(painter, terminal);
         return painter.characters(&terminal.extras, cell);
     }
+
     let buffer = terminal.buffer();
     if buffer.x < terminal.cols {
         go_to(painter, terminal, buffer.x);
         return pen(painter, terminal);
     }
-    wait_at_margin(painter, terminal);
-    // The character must not be combined with the next one: any sequence sees to that.
+
+    restore_pending_wrap(painter, terminal);
+    // Any sequence ends the combining of the reprinted character with the next one.
     painter.clear_pen();
     pen(painter, terminal);
 }
 
-/// Prints the last cell of the row again, so that the next character wraps.
-fn wait_at_margin(painter: &mut Painter, terminal: &Terminal) {
+/// Restores a pending wrap: reprints the last cell of the row.
+///
+/// Only printing a character at the margin brings a terminal into this state.
+fn restore_pending_wrap(painter: &mut Painter, terminal: &Terminal) {
     let buffer = terminal.buffer();
     let row = &buffer.rows[buffer.y];
     let last = terminal.cols - 1;
@@ -32,52 +36,60 @@ fn wait_at_margin(painter: &mut Painter, terminal: &Terminal) {
     let cell = row.get(x);
     let charsets = terminal.charsets;
     let mapped = cell.char().is_some_and(|c| charsets.map(c) != c);
+
     if !terminal.modes.alternate && (mapped || !cell.has_content()) {
-        // Not to be printed as it is. But the cursor waits on the other buffer
-        // too, and what is printed there is dropped.
+        // The active set cannot print this cell. But a pending wrap survives a switch of buffers,
+        // so a space is printed on the alternate buffer, whose content is dropped.
         painter.bytes(b"\x1b[?47h");
         painter.go_to(last, buffer.y);
         return painter.bytes(b" \x1b[?47l");
     }
+
     go_to(painter, terminal, x);
     if !cell.has_content() {
-        painter.cell_pen(&terminal.extras, cell);
+        painter.set_pen_of(&terminal.extras, cell);
         painter.bytes(b" ");
-        // It was erased with its whole row, else the cursor would not wait.
+        // Only erasing the whole row leaves a pending wrap at an empty cell, so erase it again.
         return painter.bytes(b"\x1b[1K");
     }
+
     make_room(painter, terminal, cell.width());
     if mapped {
         painter.designate(charsets.shifted, Charset::Ascii);
     }
+
     painter.cell(&terminal.extras, cell);
     if mapped {
         painter.designate(charsets.shifted, charsets.active);
     }
 }
 
-/// In insert mode, what is printed again would shift the rest of the row.
+/// Deletes the cells that a reprinted character will occupy, if insert mode would shift them.
 fn make_room(painter: &mut Painter, terminal: &Terminal, width: usize) {
     if terminal.modes.insert {
         painter.text(&format!("\x1b[{width}P"));
     }
 }
 
+/// Moves the cursor to a column of its row.
 fn go_to(painter: &mut Painter, terminal: &Terminal, x: usize) {
     let buffer = terminal.buffer();
     if !terminal.modes.origin {
         return painter.go_to(x, buffer.y);
     }
+
     if (buffer.top..=buffer.bottom).contains(&buffer.y) {
         return painter.go_to(x, buffer.y - buffer.top);
     }
-    // Outside its region a cursor gets only by coming from the other buffer.
+
+    // In origin mode, only a switch of buffers can place the cursor outside the region.
     painter.bytes(b"\x1b[?47h");
     painter.go_to(x, buffer.y);
     painter.bytes(b"\x1b[?47l");
 }
 
+/// Sets the terminal's pen.
 fn pen(painter: &mut Painter, terminal: &Terminal) {
     let pen = &terminal.pen;
-    painter.style(pen.attributes, pen.underline, pen.link.clone());
+    painter.set_pen(pen.attributes, pen.underline, pen.link.clone());
 }

@@ -1,55 +1,55 @@
-//! Paints rows in the order in which a program would have printed them.
+//! The painter of a snapshot: rows in the order in which a program would print them.
 
 use std::io::Write as _;
 
-use super::sgr;
+use crate::charsets::Charset;
 use crate::grid::cell::{Attributes, Cell, Colour};
 use crate::grid::extras::{Extras, LinkRef};
 use crate::grid::row::Row;
-use crate::terminal::charsets::Charset;
+use crate::sgr;
 
-/// Bytes of a cell without attributes at most, with the way to it.
-const LAST_CELL_BYTES: usize = 16;
+/// The longest output for one cell without attributes, including the cursor movement.
+const MAX_PLAIN_CELL_BYTES: usize = 16;
 
-/// What the viewer's pen is.
+/// The pen of the viewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Style {
+struct ViewerPen {
     attributes: Attributes,
     underline: Colour,
     link: Option<LinkRef>,
 }
 
-/// The snapshot as far as it is written, and what the viewer is like then.
+/// The written part of a snapshot, and the viewer's state after it.
 #[derive(Debug)]
 pub(crate) struct Painter {
     out: Vec<u8>,
     cols: usize,
-    pen: Style,
-    /// Bytes of a row that is drawn without attributes; its end is left out.
+    pen: ViewerPen,
+    /// The most bytes per row while rows are drawn without attributes; the rest is omitted.
     plain_row_bytes: Option<usize>,
 }
 
 impl Painter {
     pub(crate) fn new(cols: usize) -> Self {
-        Self { out: Vec::new(), cols, pen: Style::default(), plain_row_bytes: None }
+        Self { out: Vec::new(), cols, pen: ViewerPen::default(), plain_row_bytes: None }
     }
 
-    /// Draws without attributes, and of each row only so many bytes.
+    /// Creates a painter that draws no attributes and at most `row_bytes` of each row.
     pub(super) fn plain(cols: usize, row_bytes: usize) -> Self {
         Self { plain_row_bytes: Some(row_bytes), ..Self::new(cols) }
     }
 
-    /// From here on draws with attributes.
+    /// Draws attributes from here on.
     pub(super) fn draw_attributes(&mut self) {
         self.plain_row_bytes = None;
     }
 
-    /// Bytes that were painted since the last [`take`](Self::take).
+    /// Returns the number of bytes since the last [`take`](Self::take).
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// What was painted since the last call.
+    /// Returns the bytes since the last call.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
@@ -71,30 +71,31 @@ impl Painter {
         let _ = write!(self.out, "\x1b{intermediate}{}", charset.designator());
     }
 
-    /// Clears the pen, by a sequence in any case.
+    /// Clears the pen; always writes a sequence, even if the pen is clear.
     pub(super) fn clear_pen(&mut self) {
         self.bytes(b"\x1b[m");
-        self.pen = Style { link: self.pen.link.take(), ..Style::default() };
+        self.pen = ViewerPen { link: self.pen.link.take(), ..ViewerPen::default() };
     }
 
     pub(super) fn background_is_set(&self) -> bool {
         self.pen.attributes.bg() != Colour::DEFAULT
     }
 
-    /// Draws what follows as the cell is.
-    pub(super) fn cell_pen(&mut self, extras: &Extras, cell: Cell) {
-        self.pen(extras, cell.attributes());
+    /// Sets the pen to the attributes of a cell.
+    pub(super) fn set_pen_of(&mut self, extras: &Extras, cell: Cell) {
+        self.set_attributes(extras, cell.attributes());
     }
 
-    /// Draws what follows so.
-    fn pen(&mut self, extras: &Extras, attributes: Attributes) {
+    /// Sets the pen to attributes and their extra.
+    fn set_attributes(&mut self, extras: &Extras, attributes: Attributes) {
         let extra = extras.get(attributes.extra);
         let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
         let link = extra.and_then(|extra| extra.link.clone());
-        self.style(attributes, underline, link);
+        self.set_pen(attributes, underline, link);
     }
 
-    pub(super) fn style(
+    /// Sets the pen; writes only what differs from the viewer's pen.
+    pub(super) fn set_pen(
         &mut self,
         attributes: Attributes,
         underline: Colour,
@@ -103,10 +104,13 @@ impl Painter {
         if self.plain_row_bytes.is_some() {
             return;
         }
+
         let attributes = attributes.plain();
         if (attributes, underline) != (self.pen.attributes, self.pen.underline) {
             let codes = sgr::codes(attributes, underline);
             let fresh = (self.pen.attributes, self.pen.underline) == Default::default();
+            // A reset precedes the codes unless the viewer's pen is clear: attributes cannot be
+            // turned off one by one without knowing all of them.
             match codes.strip_prefix(';') {
                 None => self.bytes(b"\x1b[m"),
                 Some(codes) if fresh => {
@@ -116,11 +120,14 @@ impl Painter {
                     let _ = write!(self.out, "\x1b[0;{codes}m");
                 }
             }
+
             if sgr::is_protected(attributes) {
                 self.bytes(b"\x1b[1\"q");
             }
+
             (self.pen.attributes, self.pen.underline) = (attributes, underline);
         }
+
         if link != self.pen.link {
             match &link {
                 None => self.bytes(b"\x1b]8;;\x07"),
@@ -131,84 +138,101 @@ impl Painter {
                     let _ = write!(self.out, "\x1b]8;id={};{}\x07", link.id, link.uri);
                 }
             }
+
             self.pen.link = link;
         }
     }
 
-    /// Makes the next row, which is left blank, one that continues the row of the cursor.
+    /// Makes the next row blank and a continuation of the cursor's row.
     ///
-    /// A wide character that does not fit leaves an empty cell with the pen's
-    /// background at the margin, and goes to the next row, where it is erased.
+    /// It prints a wide character at the margin. That character does not fit, so it leaves an empty
+    /// cell with the pen's background and wraps to the next row, where it is erased.
     pub(super) fn continue_on_next_row(&mut self, extras: &Extras, last: Cell) {
         let full = last.has_content() || last.is_tail();
-        self.pen(extras, if full { Attributes::default() } else { last.attributes() });
+        self.set_attributes(extras, if full { Attributes::default() } else { last.attributes() });
         if !full {
             let _ = write!(self.out, "\x1b[{}G", self.cols);
         }
+
         self.text("\u{3000}\r");
-        self.pen(extras, Attributes::default());
+        self.set_attributes(extras, Attributes::default());
         let _ = write!(self.out, "\x1b[{}X", self.cols);
     }
 
-    /// Paints a row below the one `above`, or on the row of the cursor if there is none.
+    /// Paints a row below the row `above`, or in the cursor's row if there is none.
     pub(super) fn row(&mut self, extras: &Extras, above: Option<&Row>, row: &Row) {
         let Some(above) = above else {
             return self.cells(extras, row);
         };
+
         if !row.wrapped || self.plain_row_bytes.is_some() {
-            // A new row takes the background of the pen.
+            // A line feed that scrolls fills the new row with the pen's background.
             if self.background_is_set() {
-                self.pen(extras, Attributes::default());
+                self.set_attributes(extras, Attributes::default());
             }
+
             self.bytes(b"\r\n");
             return self.cells(extras, row);
         }
+
+        // A continuation needs a soft wrap. If the content does not cause one, it is forced.
         let first = row.get(0);
         let last = above.get(self.cols - 1);
         let plain = first.attributes().bg() == Colour::DEFAULT;
         let full = last.has_content() || last.is_tail();
+
         if plain && first.has_content() && first.width() > 0 && full {
             return self.cells(extras, row);
         }
+
         if plain && first.is_wide() && last == Cell::empty(first.attributes()) {
             let _ = write!(self.out, "\x1b[{}G", self.cols);
             return self.cells(extras, row);
         }
+
         self.continue_on_next_row(extras, last);
         self.cells(extras, row);
     }
 
-    /// Writes the cells of a row that is blank, from its first column or from where it is continued.
+    /// Writes the cells of a blank row, from the first column or from the wrap.
     fn cells(&mut self, extras: &Extras, row: &Row) {
         let cells = row.used();
         let mut x = 0;
         let mut skipped = 0;
         let end = self.plain_row_bytes.map(|bytes| self.out.len() + bytes);
+
         while let Some(&cell) = cells.get(x) {
-            if end.is_some_and(|end| self.out.len() + LAST_CELL_BYTES > end) {
+            if end.is_some_and(|end| self.out.len() + MAX_PLAIN_CELL_BYTES > end) {
                 return;
             }
+
             if cell.is_tail() {
                 x += 1;
                 continue;
             }
+
             if !cell.has_content() {
                 let run = cells[x..].iter().take_while(|&&next| next == cell).count();
+                // ECH gives empty cells their background. Spaces would be content, which is
+                // selectable and rewraps differently.
                 if cell != Cell::BLANK && self.plain_row_bytes.is_none() {
                     self.forward(&mut skipped);
-                    self.pen(extras, cell.attributes());
+                    self.set_attributes(extras, cell.attributes());
                     let _ = write!(self.out, "\x1b[{run}X");
                 }
+
                 skipped += run;
                 x += run;
                 continue;
             }
+
             self.forward(&mut skipped);
             self.cell(extras, cell);
             x += 1;
         }
     }
 
+    /// Moves the cursor over skipped columns.
     fn forward(&mut self, columns: &mut usize) {
         match std::mem::take(columns) {
             0 => {}
@@ -219,17 +243,19 @@ impl Painter {
         }
     }
 
-    /// Writes one character with all that is combined with it.
+    /// Writes one cell: the pen, the character and its combining characters.
     pub(super) fn cell(&mut self, extras: &Extras, cell: Cell) {
-        self.pen(extras, cell.attributes());
+        self.set_attributes(extras, cell.attributes());
         if cell.width() == 0 {
-            // After a control sequence it is combined with nothing.
+            // A combining character without a base: after a sequence it combines with nothing.
             self.clear_pen();
-            self.pen(extras, cell.attributes());
+            self.set_attributes(extras, cell.attributes());
         }
+
         self.characters(extras, cell);
     }
 
+    /// Writes a cell's characters without setting the pen.
     pub(super) fn characters(&mut self, extras: &Extras, cell: Cell) {
         let c = cell.char().unwrap_or(' ');
         self.out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());

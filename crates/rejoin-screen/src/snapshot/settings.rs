@@ -1,4 +1,4 @@
-//! The part of a snapshot that is not content: title, palette, modes, tab stops, regions.
+//! The settings in a snapshot: title, palette, modes, tab stops, regions.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,17 @@ use crate::terminal::Terminal;
 use crate::terminal::modes::Modes;
 use crate::terminal::palette::FOREGROUND;
 
-/// Shifts to G0 to G3.
+/// The sequences that shift to G0 to G3.
 const SHIFTS: [&str; 4] = ["", "\x0e", "\x1bn", "\x1bo"];
 
+/// Writes the title, the saved titles and the palette.
 pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
     let mut text = String::new();
+    // Each saved title is set and then saved, the oldest first.
     for title in &terminal.titles {
         let _ = write!(text, "\x1b]2;{title}\x07\x1b[22;2t");
     }
+
     let _ = write!(text, "\x1b]2;{}\x07", terminal.title);
     for (&number, [r, g, b]) in &terminal.palette {
         let _ = match number.checked_sub(FOREGROUND) {
@@ -24,10 +27,11 @@ pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
             Some(which) => write!(text, "\x1b]{};#{r:02x}{g:02x}{b:02x}\x07", 10 + which),
         };
     }
+
     painter.text(&text);
 }
 
-/// Moves the cursor.
+/// Writes the tab stops and the scroll region; moves the cursor.
 pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
     let mut text = String::new();
     if buffer.tabs != default_tabs(buffer.tabs.len()) {
@@ -36,13 +40,15 @@ pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
             let _ = write!(text, "\x1b[{}G\x1bH", x + 1);
         }
     }
+
     if !has_default_region(buffer, buffer.rows.len()) {
         let _ = write!(text, "\x1b[{};{}r", buffer.top + 1, buffer.bottom + 1);
     }
+
     painter.text(&text);
 }
 
-/// Moves the cursor if a saved one brought back the set in use.
+/// Writes the character sets; moves the cursor if a restored cursor determined the active set.
 pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
     let charsets = terminal.charsets;
     for (slot, &charset) in charsets.designated.iter().enumerate() {
@@ -50,16 +56,17 @@ pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
             painter.designate(slot, charset);
         }
     }
+
     painter.text(SHIFTS[charsets.shifted]);
     if charsets.is_restored() {
-        // By the cursor that brought it back: the shown buffer's, or the alternate one's.
-        let own = terminal.buffer().saved.charset == charsets.active;
-        painter.text(if own { "\x1b8" } else { "\x1b[?47h\x1b8\x1b[?47l" });
+        // Restore the cursor that has the set: the shown buffer's, or the alternate one's.
+        let is_shown = terminal.buffer().saved.charset == charsets.active;
+        painter.text(if is_shown { "\x1b8" } else { "\x1b[?47h\x1b8\x1b[?47l" });
         painter.clear_pen();
     }
 }
 
-/// Origin mode moves the cursor, the others leave it alone.
+/// Writes the modes; origin mode moves the cursor, the others do not.
 pub(super) fn modes(painter: &mut Painter, modes: &Modes) {
     let switched = [
         (modes.origin, "\x1b[?6h"),
@@ -76,15 +83,19 @@ pub(super) fn modes(painter: &mut Painter, modes: &Modes) {
     for (_, sequence) in switched.iter().filter(|(on, _)| *on) {
         painter.text(sequence);
     }
+
     let mut text = String::new();
     let numbers = [modes.mouse.mode(), Some(modes.mouse_encoding).filter(|&mode| mode != 0)];
+
     for mode in numbers.into_iter().flatten() {
         let _ = write!(text, "\x1b[?{mode}h");
     }
+
     if modes.cursor_style != 0 {
         let _ = write!(text, "\x1b[{} q", modes.cursor_style);
     }
-    // These outlive a reset in xterm.js, so they are said in either case.
+
+    // A reset of xterm.js keeps these two, so they are always written.
     text.push_str(if modes.cursor_blink { "\x1b[?12h" } else { "\x1b[?12l" });
     text.push_str(if modes.cursor_hidden { "\x1b[?25l" } else { "\x1b[?25h" });
     painter.text(&text);

@@ -1,34 +1,36 @@
-//! Answers to what programs ask the terminal: exactly one for each question that is understood.
+//! Answers to the queries of programs: exactly one for each known query.
 
 use super::Terminal;
 use crate::grid::cell::{Attributes, Flags};
 use crate::parser::Params;
-use crate::snapshot::sgr;
+use crate::sgr;
 
-/// Answers that wait to be taken; a program that asks more at once gets no more.
+/// The most unread answers, in bytes; further queries stay unanswered until they are taken.
 const ANSWERS_LIMIT: usize = 64 * 1024;
-/// A cell in pixels, for programs that ask: the server knows no font.
+/// The reported size of a cell in pixels; a plausible value, since the server has no font.
 const CELL_PIXELS: (usize, usize) = (8, 16);
 
 impl Terminal {
+    /// Queues an answer, or drops it if the queue is full.
     pub(super) fn answer(&mut self, answer: &str) {
         if self.answers.len() + answer.len() <= ANSWERS_LIMIT {
             self.answers.extend(answer.as_bytes());
         }
     }
 
+    /// Answers a control sequence if it is a known query.
     pub(super) fn query(&mut self, collected: &[u8], params: &Params, last: u8) {
         let first = params.get(0);
         let answer = match (collected, last) {
-            // A VT220 with colours.
+            // Device attributes: a VT220 with colours.
             (b"", b'c') if first <= 0 => "\x1b[?62;22c".to_owned(),
-            // 277 is the first version of xterm whose mouse reports may be SGR.
+            // 277 is the first version of xterm with SGR mouse reports, so programs use them.
             (b">", b'c') if first <= 0 => "\x1b[>0;277;0c".to_owned(),
             (b"=", b'c') if first <= 0 => "\x1bP!|00000000\x1b\\".to_owned(),
             (b"", b'n') if first == 5 => "\x1b[0n".to_owned(),
             (b"", b'n') if first == 6 => self.cursor_report(""),
             (b"?", b'n') if first == 6 => self.cursor_report("?"),
-            // The pages are dark.
+            // The colour scheme: dark, like the viewers' theme.
             (b"?", b'n') if first == 996 => "\x1b[?997;1n".to_owned(),
             (b"$", b'p') => format!("\x1b[{first};{}$y", self.mode_state(first)),
             (b"?$", b'p') => format!("\x1b[?{first};{}$y", self.private_mode_state(first)),
@@ -41,6 +43,7 @@ impl Terminal {
             },
             _ => return,
         };
+
         self.answer(&answer);
     }
 
@@ -61,17 +64,19 @@ impl Terminal {
             16 => format!("\x1b[6;{height};{width}t"),
             18 => format!("\x1b[8;{rows};{cols}t"),
             19 => format!("\x1b[9;{rows};{cols}t"),
-            // A title that output has set must not come back as input.
+            // Security: a title set by output must never return as input, where a shell would
+            // execute it. So the reported titles are empty.
             20 => "\x1b]L\x1b\\".to_owned(),
             21 => "\x1b]l\x1b\\".to_owned(),
             _ => return None,
         })
     }
 
-    /// DECRQSS (`$q`) and XTGETTCAP (`+q`), of which no capability is known.
+    /// Answers DECRQSS (`$q`), and XTGETTCAP (`+q`) with "unknown capability".
     pub(super) fn device_control(&mut self, collected: &[u8], last: u8, payload: &str) {
         let answer = match (collected, last) {
             (b"+", b'q') => {
+                // Only hexadecimal digits are echoed: other bytes could form a command as input.
                 let hex = payload.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b';');
                 format!("\x1bP0+r{}\x1b\\", if hex { payload } else { "" })
             }
@@ -81,9 +86,11 @@ impl Terminal {
             },
             _ => return,
         };
+
         self.answer(&answer);
     }
 
+    /// Returns the value of a setting that DECRQSS names.
     fn setting(&self, which: &str) -> Option<String> {
         let attributes = self.pen.attributes;
         Some(match which {

@@ -1,11 +1,11 @@
-//! Moving the cursor, saving it, tab stops, line feeds.
+//! The cursor: moves, saving, tab stops, line feeds.
 
 use super::Terminal;
 use super::pen::Pen;
 use crate::grid::buffer::{Buffer, SavedCursor};
 
 impl Terminal {
-    /// Puts the cursor inside the screen, and inside the region in origin mode.
+    /// Moves the cursor into the screen, and into the region in origin mode.
     pub(super) fn restrict_cursor(&mut self, max_x: usize) {
         let origin = self.modes.origin;
         let rows = self.rows;
@@ -18,26 +18,26 @@ impl Terminal {
         };
     }
 
-    /// Ends the wait at the margin.
-    pub(super) fn settle(&mut self) {
+    /// Ends a pending wrap: moves the cursor from behind the last column into it.
+    pub(super) fn end_pending_wrap(&mut self) {
         self.restrict_cursor(self.cols - 1);
     }
 
-    /// To a column and a row, which counts from the region's top in origin mode.
+    /// Moves to a column and a row; in origin mode the row counts from the region's top.
     pub(super) fn move_to(&mut self, x: usize, y: usize) {
         let origin = self.modes.origin;
         let buffer = self.buffer_mut();
         buffer.x = x;
         buffer.y = if origin { buffer.top + y } else { y };
-        self.settle();
+        self.end_pending_wrap();
     }
 
-    /// By columns and rows.
+    /// Moves by columns and rows.
     ///
-    /// In origin mode the row is counted from the region's top although it was
-    /// not before: this is what viewers do.
+    /// In origin mode the absolute row is taken as relative to the region's top. That looks wrong,
+    /// but it is what xterm.js does.
     fn move_by(&mut self, dx: isize, dy: isize) {
-        self.settle();
+        self.end_pending_wrap();
         let buffer = self.buffer();
         let (x, y) = (buffer.x.saturating_add_signed(dx), buffer.y.saturating_add_signed(dy));
         self.move_to(x, y);
@@ -45,6 +45,7 @@ impl Terminal {
 
     pub(super) fn cursor_up(&mut self, count: usize) {
         let buffer = self.buffer();
+        // The region stops the cursor only if the cursor starts inside it.
         let room = buffer.y.checked_sub(buffer.top).unwrap_or(usize::MAX);
         self.move_by(0, -count.min(room).cast_signed());
     }
@@ -77,84 +78,97 @@ impl Terminal {
         self.move_to(x, row - 1);
     }
 
+    /// Executes LF, VT or FF.
     pub(super) fn line_feed(&mut self) {
         let return_too = self.modes.line_feed;
-        let fill = self.erased();
+        let fill = self.erased_cell();
         let (cols, rows) = (self.cols, self.rows);
         let buffer = active(self.modes.alternate, &mut self.normal, &mut self.alternate);
+
         if return_too {
             buffer.x = 0;
         }
+
         if buffer.y == buffer.bottom {
             self.work += buffer.scroll(fill, &self.extras);
         } else if buffer.y + 1 < rows {
             buffer.y += 1;
+            // The program ended the line, so the next row does not continue it.
             buffer.row().wrapped = false;
         }
-        // A line feed ends the wait at the margin.
+
+        // A line feed ends a pending wrap.
         buffer.x = buffer.x.min(cols - 1);
     }
 
-    /// IND
+    /// Moves down one row, and scrolls at the region's bottom (IND).
     pub(super) fn index(&mut self) {
-        self.settle();
-        let fill = self.erased();
+        self.end_pending_wrap();
+        let fill = self.erased_cell();
         let rows = self.rows;
         let buffer = active(self.modes.alternate, &mut self.normal, &mut self.alternate);
+
         if buffer.y == buffer.bottom {
             self.work += buffer.scroll(fill, &self.extras);
         } else {
             buffer.y = (buffer.y + 1).min(rows - 1);
         }
-        self.settle();
+
+        self.end_pending_wrap();
     }
 
-    /// NEL
+    /// Moves to the start of the next row (NEL).
     pub(super) fn next_line(&mut self) {
         self.buffer_mut().x = 0;
         self.index();
     }
 
-    /// RI
+    /// Moves up one row, and scrolls at the region's top (RI).
     pub(super) fn reverse_index(&mut self) {
-        self.settle();
-        let fill = self.erased();
+        self.end_pending_wrap();
+        let fill = self.erased_cell();
         let buffer = self.buffer_mut();
+
         if buffer.y == buffer.top {
             buffer.shift_down(buffer.top, buffer.bottom, 1, fill);
         } else {
             buffer.y = buffer.y.saturating_sub(1);
-            self.settle();
+            self.end_pending_wrap();
         }
     }
 
-    /// In reverse-wrap mode back over soft wraps, too.
+    /// Moves left one column; in reverse-wrap mode also back over soft wraps.
     pub(super) fn backspace(&mut self) {
         if !self.modes.reverse_wrap {
-            self.settle();
+            self.end_pending_wrap();
             let buffer = self.buffer_mut();
             buffer.x = buffer.x.saturating_sub(1);
             return;
         }
+
         self.restrict_cursor(self.cols);
         let cols = self.cols;
         let buffer = self.buffer_mut();
         let in_region = buffer.y > buffer.top && buffer.y <= buffer.bottom;
+
         if buffer.x > 0 {
             buffer.x -= 1;
         } else if in_region && buffer.row().wrapped {
             buffer.row().wrapped = false;
             buffer.y -= 1;
             buffer.x = cols - 1;
-            // Over the cell that an early wrapped wide character left empty.
+            // Skip the empty cell before a wide character that did not fit into the row.
             let last = buffer.row().get(cols - 1);
+
             if last.width() > 0 && !last.has_content() {
                 buffer.x -= 1;
             }
         }
-        self.settle();
+
+        self.end_pending_wrap();
     }
 
+    /// Moves to the next tab stop.
     pub(super) fn tab(&mut self) {
         let cols = self.cols;
         let buffer = self.buffer_mut();
@@ -175,6 +189,7 @@ impl Terminal {
         }
     }
 
+    /// Sets a tab stop at the cursor (HTS).
     pub(super) fn set_tab(&mut self) {
         let buffer = self.buffer_mut();
         if let Some(stop) = buffer.tabs.get_mut(buffer.x) {
@@ -182,9 +197,10 @@ impl Terminal {
         }
     }
 
-    pub(super) fn clear_tabs(&mut self, which: i32) {
+    /// Clears the tab stop at the cursor (0) or all of them (3) (TBC).
+    pub(super) fn clear_tabs(&mut self, mode: i32) {
         let buffer = self.buffer_mut();
-        match which {
+        match mode {
             0 => {
                 if let Some(stop) = buffer.tabs.get_mut(buffer.x) {
                     *stop = false;
@@ -195,9 +211,10 @@ impl Terminal {
         }
     }
 
-    /// DECSC
+    /// Saves the cursor (DECSC).
     pub(super) fn save_cursor(&mut self) {
         let cols = self.cols;
+        // Without the extra, which a sweep could free while the cursor is saved.
         let attributes = self.pen.attributes.plain();
         let charset = self.charsets.active;
         let buffer = self.buffer_mut();
@@ -205,21 +222,23 @@ impl Terminal {
         buffer.saved = SavedCursor { x, y: buffer.y.cast_signed(), attributes, charset };
     }
 
-    /// DECRC; the link and the colour of the underline stay, as in viewers.
+    /// Restores the cursor (DECRC); the link and the underline colour stay, as in xterm.js.
     pub(super) fn restore_cursor(&mut self) {
         let buffer = self.buffer_mut();
         let saved = buffer.saved;
         (buffer.x, buffer.y) = (saved.x, saved.row());
         self.pen.restore(saved.attributes, &mut self.extras);
         self.charsets.active = saved.charset;
-        self.settle();
+        self.end_pending_wrap();
     }
 
-    /// DECSTBM
+    /// Sets the scroll region (DECSTBM).
     pub(super) fn set_region(&mut self, top: usize, bottom: i32) {
         let rows = self.rows;
         let bottom = usize::try_from(bottom).ok().filter(|row| (1..=rows).contains(row));
         let bottom = bottom.unwrap_or(rows);
+
+        // A region has at least two rows; anything else is ignored.
         if bottom > top {
             let buffer = self.buffer_mut();
             (buffer.top, buffer.bottom) = (top - 1, bottom - 1);
@@ -227,7 +246,7 @@ impl Terminal {
         }
     }
 
-    /// DECSTR
+    /// Executes a soft reset (DECSTR).
     pub(super) fn soft_reset(&mut self) {
         self.modes.soft_reset();
         self.pen = Pen::default();
@@ -239,7 +258,9 @@ impl Terminal {
     }
 }
 
-/// The buffer that is shown, when other fields of the terminal are borrowed too.
+/// Returns the shown buffer.
+///
+/// Unlike `Terminal::buffer_mut`, it leaves the terminal's other fields free to borrow.
 pub(super) fn active<'a>(
     alternate: bool,
     normal: &'a mut Buffer,

@@ -1,11 +1,12 @@
-//! Which function each control and escape sequence stands for.
+//! Dispatch of control and escape sequences.
 
 use super::Terminal;
-use super::charsets::{Charset, Charsets};
+use crate::charsets::{Charset, Charsets};
 use crate::grid::cell::Flags;
 use crate::parser::Params;
 
 impl Terminal {
+    /// Executes a control sequence (CSI).
     pub(super) fn control_sequence(&mut self, collected: &[u8], params: &Params, last: u8) {
         match (collected, last) {
             ([], _) => self.plain_sequence(params, last),
@@ -24,6 +25,7 @@ impl Terminal {
         }
     }
 
+    /// Executes a control sequence without marker and intermediates.
     fn plain_sequence(&mut self, params: &Params, last: u8) {
         let count = params.count(0);
         match last {
@@ -67,6 +69,7 @@ impl Terminal {
         }
     }
 
+    /// Executes an escape sequence.
     pub(super) fn escape_sequence(&mut self, collected: &[u8], last: u8) {
         match (collected, last) {
             ([], b'7') => self.save_cursor(),
@@ -98,22 +101,24 @@ impl Terminal {
         }
     }
 
+    /// Sets the shape of the cursor (DECSCUSR).
     fn set_cursor_style(&mut self, style: i32) {
-        // Beyond 6 the shape stays, only whether it blinks changes: not kept.
+        // Above 6, xterm.js changes the blinking but not the shape. That is not supported.
         if (0..=6).contains(&style) {
             self.modes.cursor_style = style;
         }
     }
 
-    /// DECSCA
-    fn protect(&mut self, what: i32) {
+    /// Sets whether erasure spares the next characters (DECSCA).
+    fn protect(&mut self, mode: i32) {
         let attributes = self.pen.attributes;
         let mut flags = attributes.flags();
-        match what {
+        match mode {
             1 => flags.insert(Flags::PROTECTED),
             0 | 2 => flags.remove(Flags::PROTECTED),
             _ => {}
         }
+
         self.pen.set(attributes.fg(), attributes.bg(), flags, &mut self.extras);
     }
 }

@@ -1,10 +1,10 @@
-//! The modes that programs switch (SM, RM, DECSET, DECRST, DECRQM).
+//! The modes that programs set and reset (SM, RM, DECSET, DECRST, DECRQM).
 
 use super::Terminal;
 use crate::grid::buffer::blank_rows;
 use crate::parser::Params;
 
-/// Which mouse events are reported: none or one of X10 (9), 1000, 1002, 1003.
+/// The mouse events to report: none, or those of mode 9 (X10), 1000, 1002 or 1003.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mouse {
     #[default]
@@ -13,7 +13,7 @@ pub(crate) enum Mouse {
 }
 
 impl Mouse {
-    /// The number of the mode that is on.
+    /// Returns the number of the active mode.
     pub(crate) fn mode(self) -> Option<i32> {
         match self {
             Self::Off => None,
@@ -22,7 +22,7 @@ impl Mouse {
     }
 }
 
-/// Everything that is switched, in the state of a fresh terminal by default.
+/// All modes; the default is that of a new terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modes {
     pub(crate) alternate: bool,
@@ -32,13 +32,13 @@ pub(crate) struct Modes {
     pub(crate) bracketed_paste: bool,
     pub(crate) cursor_blink: bool,
     pub(crate) cursor_hidden: bool,
-    /// DECSCUSR, 0 for the viewer's own.
+    /// The shape of the cursor (DECSCUSR); 0 is the viewer's default.
     pub(crate) cursor_style: i32,
     pub(crate) focus: bool,
     pub(crate) insert: bool,
     pub(crate) line_feed: bool,
     pub(crate) mouse: Mouse,
-    /// 0, or 1006 or 1016: how mouse events are written.
+    /// The encoding of mouse events: mode 1006 or 1016, or 0 for the default.
     pub(crate) mouse_encoding: i32,
     pub(crate) origin: bool,
     pub(crate) reverse_wrap: bool,
@@ -69,7 +69,9 @@ impl Default for Modes {
 }
 
 impl Modes {
-    /// RIS leaves what is the viewer's setting rather than the terminal's state.
+    /// Returns the modes after a full reset (RIS).
+    ///
+    /// xterm.js treats three of them as settings and keeps them.
     pub(super) fn after_reset(&self) -> Self {
         Self {
             cursor_blink: self.cursor_blink,
@@ -79,8 +81,9 @@ impl Modes {
         }
     }
 
-    /// DECSTR.
+    /// Resets the modes that a soft reset affects (DECSTR).
     pub(super) fn soft_reset(&mut self) {
+        // xterm.js keeps these five.
         *self = Self {
             alternate: self.alternate,
             cursor_blink: self.cursor_blink,
@@ -93,6 +96,7 @@ impl Modes {
 }
 
 impl Terminal {
+    /// Executes SM or RM.
     pub(super) fn set_modes(&mut self, params: &Params, on: bool) {
         for mode in params.iter() {
             match mode {
@@ -103,6 +107,7 @@ impl Terminal {
         }
     }
 
+    /// Executes DECSET or DECRST.
     pub(super) fn set_private_modes(&mut self, params: &Params, on: bool) {
         for mode in params.iter() {
             self.set_private_mode(mode, on);
@@ -128,6 +133,8 @@ impl Terminal {
             66 => self.modes.application_keypad = on,
             1004 => self.modes.focus = on,
             1006 | 1016 => self.modes.mouse_encoding = if on { mode } else { 0 },
+            // 1047 switches the buffer, 1048 saves the cursor, 1049 does both. The order matters:
+            // each buffer has its own saved cursor, and 1049 uses that of the normal buffer.
             1048 if on => self.save_cursor(),
             1048 => self.restore_cursor(),
             1049 if on => {
@@ -144,30 +151,35 @@ impl Terminal {
         }
     }
 
-    /// Changes the buffer; the cursor stays where it is, and the alternate one begins blank.
+    /// Switches the buffer. The cursor keeps its position; the alternate buffer starts blank.
     fn show_alternate(&mut self, on: bool) {
         if self.modes.alternate == on {
             return;
         }
+
         let (x, y) = (self.buffer().x, self.buffer().y);
         let (cols, rows) = (self.cols, self.rows);
         self.work += rows;
+
         if on {
-            self.alternate.rows = blank_rows(cols, rows, self.erased());
+            self.alternate.rows = blank_rows(cols, rows, self.erased_cell());
         } else {
             self.alternate.hide(cols, rows);
         }
+
         self.modes.alternate = on;
-        // A restored set can be restored only by a cursor that has it.
+        // A snapshot can select a restored set only by a saved cursor of the shown buffer that has
+        // it. If there is none, the set is designated as if by a sequence.
         let charset = self.charsets.active;
         if on && self.charsets.is_restored() && self.alternate.saved.charset != charset {
             self.charsets.designate(self.charsets.shifted, charset);
         }
+
         let shown = self.buffer_mut();
         (shown.x, shown.y) = (x, y);
     }
 
-    /// The answer to DECRQM: 0 unknown, 1 set, 2 reset, 3 and 4 always so.
+    /// Returns the answer to DECRQM: 0 unknown, 1 set, 2 reset, 3 always set, 4 always reset.
     pub(super) fn mode_state(&self, mode: i32) -> i32 {
         match mode {
             2 => 4,
@@ -178,6 +190,7 @@ impl Terminal {
         }
     }
 
+    /// Returns the answer to DECRQM for a private mode, like [`Self::mode_state`].
     pub(super) fn private_mode_state(&self, mode: i32) -> i32 {
         let modes = &self.modes;
         match mode {

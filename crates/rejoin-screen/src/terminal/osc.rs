@@ -1,34 +1,35 @@
-//! OSC: titles, colours, hyperlinks.
+//! Operating system commands (OSC): titles, colours, hyperlinks.
 
 use std::fmt::Write as _;
 
 use super::palette::{self, FOREGROUND};
-use super::{TITLE_LIMIT, TITLES, Terminal};
+use super::{MAX_SAVED_TITLES, TITLE_LIMIT, Terminal};
 use crate::grid::extras::Link;
 use crate::parser::{Params, Terminator};
 
-/// Numbers of the palette's colours; the three that OSC 10 to 12 set come after.
+/// The number of palette colours; the three colours of OSC 10 to 12 follow them.
 const COLOURS: usize = 256;
-/// Bytes of a hyperlink's URI; text with a longer one has no link.
+/// The longest URI of a hyperlink, in bytes; text with a longer one has no link.
 const URI_LIMIT: usize = 2048;
-/// Bytes of a hyperlink's id; text with a longer one has no link.
+/// The longest id of a hyperlink, in bytes; text with a longer one has no link.
 const LINK_ID_LIMIT: usize = 256;
 
 impl Terminal {
+    /// Executes OSC; an answer gets the terminator of the query.
     pub(super) fn operating_system_command(&mut self, payload: &str, terminator: Terminator) {
         let (number, data) = payload.split_once(';').unwrap_or((payload, ""));
         match number {
+            // 1 sets the icon name only, which nothing displays.
             "0" | "2" => data[..data.floor_char_boundary(TITLE_LIMIT)].clone_into(&mut self.title),
             "4" => self.palette_colours(data, terminator),
             "8" => self.hyperlink(data),
             "10" | "11" | "12" => {
-                let first = if number == "10" {
-                    0
-                } else if number == "11" {
-                    1
-                } else {
-                    2
+                let first = match number {
+                    "10" => 0,
+                    "11" => 1,
+                    _ => 2,
                 };
+
                 self.dynamic_colours(first, data, terminator);
             }
             "104" if data.is_empty() => self.palette.retain(|&index, _| index >= COLOURS),
@@ -44,7 +45,7 @@ impl Terminal {
         }
     }
 
-    /// OSC 4: pairs of a number and a colour or a question.
+    /// Sets or reports palette colours (OSC 4): pairs of a number and a colour or `?`.
     fn palette_colours(&mut self, data: &str, terminator: Terminator) {
         let mut parts = data.split(';');
         while let (Some(index), Some(spec)) = (parts.next(), parts.next()) {
@@ -54,13 +55,14 @@ impl Terminal {
         }
     }
 
-    /// OSC 10 to 12: colours of the text, the background and the cursor, from `first` on.
+    /// Sets or reports the colours of text, background and cursor (OSC 10 to 12), from `first` on.
     fn dynamic_colours(&mut self, first: usize, data: &str, terminator: Terminator) {
         for (which, spec) in (first..3).zip(data.split(';')) {
             self.colour(FOREGROUND + which, spec, &format!("{}", 10 + which), terminator);
         }
     }
 
+    /// Sets a colour, or reports it if `spec` is `?`.
     fn colour(&mut self, number: usize, spec: &str, name: &str, terminator: Terminator) {
         if spec == "?" {
             let colour = self.palette.get(&number).copied();
@@ -69,6 +71,8 @@ impl Terminal {
                 Terminator::Bell => "\x07",
                 Terminator::StringTerminator => "\x1b\\",
             };
+
+            // xterm answers with 16 bits per part, so each byte is written twice.
             let mut answer = format!("\x1b]{name};rgb:");
             let _ = write!(answer, "{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}{end}");
             self.answer(&answer);
@@ -77,14 +81,17 @@ impl Terminal {
         }
     }
 
-    /// OSC 8: `key=value:key=value;uri`, of which the URI may have semicolons too.
+    /// Opens or closes a hyperlink (OSC 8): `key=value:key=value;uri`.
+    ///
+    /// The URI may contain semicolons.
     fn hyperlink(&mut self, data: &str) {
         let Some((keys, uri)) = data.split_once(';') else { return };
         let link = if uri.is_empty() {
-            // With an id but without a URI it is neither the begin nor the end of one.
+            // xterm.js ignores an id without a URI.
             if !keys.trim().is_empty() {
                 return;
             }
+
             None
         } else {
             let id = keys.trim().split(':').find_map(|key| key.strip_prefix("id="));
@@ -92,18 +99,21 @@ impl Terminal {
             let fits = uri.len() <= URI_LIMIT && id.len() <= LINK_ID_LIMIT;
             fits.then(|| Link { id: id.to_owned(), uri: uri.to_owned() })
         };
+
         let link = link.and_then(|link| self.extras.link(link));
         self.pen.set_link(link, &mut self.extras);
     }
 
-    /// The titles of XTWINOPS (22 puts aside, 23 brings back); all else of it is a query.
+    /// Saves (22) or restores (23) the title (XTWINOPS); any other operation is a query.
     pub(super) fn window_operation(&mut self, params: &Params) {
         let titles = matches!(params.get(1), 0 | 2);
         match params.get(0) {
             22 if titles => {
-                if self.titles.len() == TITLES {
+                // Bounded, because a program may save titles forever.
+                if self.titles.len() == MAX_SAVED_TITLES {
                     self.titles.remove(0);
                 }
+
                 self.titles.push(self.title.clone());
             }
             23 if titles => {
@@ -116,7 +126,9 @@ impl Terminal {
     }
 }
 
+/// Parses the number of a palette colour.
 fn palette_index(digits: &str) -> Option<usize> {
+    // `parse` alone would accept a leading `+`.
     let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
     number.filter(|&index| index < COLOURS)
 }

@@ -1,4 +1,4 @@
-//! What the next character is drawn with.
+//! The pen: the attributes of the next character.
 
 use crate::grid::cell::{Attributes, Colour, Flags};
 use crate::grid::extras::{Extra, Extras, LinkRef};
@@ -6,31 +6,35 @@ use crate::grid::extras::{Extra, Extras, LinkRef};
 /// The current attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pen {
-    /// All of it as cells have it; follows from the fields below.
+    /// The attributes as cells store them, derived from the other fields.
     pub(crate) attributes: Attributes,
     pub(crate) link: Option<LinkRef>,
-    /// Counts only while text is underlined, but stays when it is not.
+    /// The underline colour; it survives while underlining is off.
     pub(crate) underline: Colour,
 }
 
 impl Pen {
-    /// Draws the next characters so; the link stays.
+    /// Sets colours and flags; the link stays.
     pub(crate) fn set(&mut self, fg: Colour, bg: Colour, flags: Flags, extras: &mut Extras) {
+        // The colour of an absent underline is invisible; storing it would waste table entries.
         let underline = if flags.underline() == 0 { Colour::DEFAULT } else { self.underline };
+        // Nearly all text has neither, and then needs no entry in the table.
         let extra = if self.link.is_none() && underline == Colour::DEFAULT {
             0
         } else {
             let link = self.link.clone();
             extras.intern(Extra { link, underline: underline.0, combining: String::new() })
         };
+
         self.attributes = Attributes::new(fg, bg, flags, extra);
     }
 
-    /// Draws the next characters as a saved cursor says.
+    /// Sets the colours and flags of a saved cursor.
     pub(crate) fn restore(&mut self, saved: Attributes, extras: &mut Extras) {
         self.set(saved.fg(), saved.bg(), saved.flags(), extras);
     }
 
+    /// Opens or closes a hyperlink.
     pub(crate) fn set_link(&mut self, link: Option<LinkRef>, extras: &mut Extras) {
         self.link = link;
         self.restore(self.attributes, extras);

@@ -1,4 +1,4 @@
-//! A new size: rows come from the history or go to it, and lines are wrapped anew.
+//! Changes of size: rows move to or from the history, and lines are rewrapped.
 
 use super::{STEP_WORK, Terminal};
 use crate::grid::buffer::Buffer;
@@ -8,48 +8,58 @@ use crate::grid::reflow::{self, Reflow};
 use crate::grid::row::Row;
 
 impl Terminal {
-    /// Changes the size; [`Self::go_on`] does the rest.
+    /// Starts a change of size; calls of [`Self::continue_reflow`] finish it.
     pub(crate) fn begin_resize(&mut self, cols: usize, rows: usize) {
-        while !self.go_on() {}
+        while !self.continue_reflow() {}
         if (cols, rows) == (self.cols, self.rows) {
             return;
         }
+
+        // The order of these steps is that of xterm.js; another order gives other rows.
         let mut extras = std::mem::take(&mut self.extras);
         if cols > self.cols {
             reflow::set_columns(&mut self.normal, cols);
         }
+
         resize_rows(&mut self.normal, rows, &mut extras);
-        finish(&mut self.normal, cols, rows);
+        clamp(&mut self.normal, cols, rows);
         if cols != self.cols {
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
+
+        // The alternate buffer is cut, not rewrapped: its program redraws it.
         if self.modes.alternate {
             reflow::set_columns(&mut self.alternate, cols);
             resize_rows(&mut self.alternate, rows, &mut extras);
         }
-        finish(&mut self.alternate, cols, rows);
+
+        clamp(&mut self.alternate, cols, rows);
         self.extras = extras;
+
         for buffer in [&mut self.normal, &mut self.alternate] {
             buffer.resize_tabs(cols);
         }
+
         (self.cols, self.rows) = (cols, rows);
         if self.reflow.is_none() {
             self.resized();
         }
     }
 
-    /// Does a part of a change of size that is under way; returns whether it is done.
-    pub(crate) fn go_on(&mut self) -> bool {
+    /// Does one step of a pending change of size; returns `true` if none is left.
+    pub(crate) fn continue_reflow(&mut self) -> bool {
         let Some(mut reflow) = self.reflow.take() else { return true };
         if reflow.step(STEP_WORK, &self.extras) {
             reflow.finish(&mut self.normal, &mut self.extras);
             self.resized();
             return true;
         }
+
         self.reflow = Some(reflow);
         false
     }
 
+    /// Forgets the last printed character if it moved.
     fn resized(&mut self) {
         if self.last_printed().is_none() {
             self.preceding = 0;
@@ -57,7 +67,10 @@ impl Terminal {
     }
 }
 
-/// Blank rows below the cursor go first; then the topmost go to the history, or come back from it.
+/// Changes the number of rows.
+///
+/// A lower screen first loses blank rows below the cursor, then moves its top rows to the history.
+/// A taller one takes rows back from the history. Both are what xterm.js does.
 fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     let cols = buffer.rows.front().map_or(0, Row::len);
     while buffer.rows.len() > rows {
@@ -69,6 +82,7 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
             buffer.saved.y -= 1;
         }
     }
+
     while buffer.rows.len() < rows {
         let at_end = buffer.y + 1 >= buffer.rows.len();
         match at_end.then(|| buffer.history.pop(cols, extras)).flatten() {
@@ -82,7 +96,8 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     }
 }
 
-fn finish(buffer: &mut Buffer, cols: usize, rows: usize) {
+/// Moves both cursors into the new bounds, and resets the scroll region.
+fn clamp(buffer: &mut Buffer, cols: usize, rows: usize) {
     buffer.x = buffer.x.min(cols - 1);
     buffer.y = buffer.y.min(rows - 1);
     buffer.saved.x = buffer.saved.x.min(cols - 1);

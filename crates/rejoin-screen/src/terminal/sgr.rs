@@ -1,14 +1,16 @@
-//! SGR: colours and attributes.
+//! Colours and attributes (SGR).
 
 use super::Terminal;
 use crate::grid::cell::{Colour, Flags};
 use crate::parser::Params;
 
 impl Terminal {
+    /// Executes SGR.
     pub(super) fn select_graphic_rendition(&mut self, params: &Params) {
         let attributes = self.pen.attributes;
         let (mut fg, mut bg, mut flags) = (attributes.fg(), attributes.bg(), attributes.flags());
         let mut index = 0;
+
         while index < params.len() {
             let code = params.get(index);
             match code {
@@ -19,6 +21,7 @@ impl Terminal {
                 4 => flags.set_underline(underline_style(params.subs(index))),
                 21 => flags.set_underline(2),
                 24 => flags.set_underline(0),
+                // 22 resets both weights; there is no code for one of them.
                 22 => {
                     flags.remove(Flags::BOLD);
                     flags.remove(Flags::DIM);
@@ -37,18 +40,22 @@ impl Terminal {
                         48 => &mut bg,
                         _ => &mut self.pen.underline,
                     };
+
+                    // An invalid colour changes nothing, but its parameters are consumed.
                     *target = colour.unwrap_or(*target);
                     index += used;
                 }
-                _ => switch(&mut flags, code),
+                _ => set_flag(&mut flags, code),
             }
+
             index += 1;
         }
+
         self.pen.set(fg, bg, flags, &mut self.extras);
     }
 }
 
-fn switch(flags: &mut Flags, code: i32) {
+fn set_flag(flags: &mut Flags, code: i32) {
     match code {
         1 => flags.insert(Flags::BOLD),
         2 => flags.insert(Flags::DIM),
@@ -79,52 +86,62 @@ fn underline_style(subs: &[i32]) -> u32 {
     }
 }
 
-/// The colour at `38`, `48` or `58`, and how many parameters it took besides.
+/// Parses the colour at `38`, `48` or `58`; returns it and the number of further parameters used.
 ///
-/// Both `38;2;r;g;b` and `38:2::r:g:b` are understood, and mixtures of them in
-/// the way of viewers: slots are mode, colour space, then three values, and the
-/// colour space exists only between colons.
+/// Programs write `38;2;r;g;b`, `38:2::r:g:b` and mixtures of both. This is xterm.js's algorithm.
+/// The slots are mode, colour space and three values; only the colon form contains the colour
+/// space.
 fn extended_colour(params: &Params, start: usize) -> (Option<Colour>, usize) {
-    // What nearly all programs write, ahead of the general case for speed.
+    // The form that nearly all programs write, handled first for speed.
     if params.get(start + 1) == 5 && start + 2 < params.len() && params.has_no_subs() {
         return (Some(Colour::indexed(params.get(start + 2).unsigned_abs())), 2);
     }
+
     const SLOTS: usize = 5;
     let mut slots = [0_i32; SLOTS];
     let mut shift = 0;
     let mut used = 0;
+
     loop {
         if used > 0 {
             slots[used - 1 + shift] = params.get(start + used);
         }
+
         let subs = params.subs(start + used);
         if !subs.is_empty() {
             for (offset, &sub) in subs.iter().enumerate() {
                 if slots[0] == 5 {
                     shift = 1;
                 }
+
                 if let Some(slot) = slots.get_mut(used + offset + shift) {
                     *slot = sub;
                 }
             }
+
             break;
         }
+
         if slots[0] == 5 && used + shift >= 2 || slots[0] == 2 && used + shift >= SLOTS {
             break;
         }
+
         if slots[0] != 0 {
             shift = 1;
         }
+
         used += 1;
         if start + used >= params.len() || used + shift > SLOTS {
             break;
         }
     }
+
     let [_, _, a, b, c] = slots.map(|value| value.max(0).unsigned_abs());
     let colour = match slots[0] {
         2 => Some(Colour::rgb(a, b, c)),
         5 => Some(Colour::indexed(a)),
         _ => None,
     };
+
     (colour, used)
 }

@@ -1,4 +1,4 @@
-//! Queries: exactly one answer to each, none to what is no query.
+//! Queries: exactly one answer to each.
 
 use crate::{fed, screen};
 
@@ -44,27 +44,28 @@ fn the_version_names_the_program() {
 }
 
 #[test]
-fn keyboard_flags_that_viewers_ignore_are_not_reported() {
+fn keyboard_flags_are_not_reported_because_viewers_ignore_them() {
     assert_eq!(answer(b"\x1b[?u\x1b[>5u\x1b[=3;2u\x1b[?u\x1b[<u\x1b[?u"), "");
 }
 
 #[test]
-fn what_is_no_query_is_not_answered() {
+fn other_sequences_are_not_answered() {
     let output = b"\x1b[?1004h\x1b[1c\x1b[7n\x1b]52;c;?\x07\x1b]0;?\x07\x1b[22t\x1b]11;#000\x07\x1bPq\x1b\\\x05";
     assert_eq!(answer(output), "");
 }
 
 #[test]
-fn a_title_never_comes_back_as_input() {
+fn a_title_is_never_reported_as_input() {
     assert_eq!(answer(b"\x1b]2;rm -rf\x07\x1b[21t"), "\x1b]l\x1b\\");
 }
 
 #[test]
-fn answers_are_taken_once_and_bounded() {
+fn answers_are_taken_once_and_are_bounded() {
     let mut screen = screen(80, 24);
     for _ in 0..100_000 {
         screen.feed(b"\x1b[c");
     }
+
     let answers = screen.take_answers();
     assert!(answers.len() <= 64 * 1024, "{}", answers.len());
     assert_eq!(screen.take_answers(), b"");

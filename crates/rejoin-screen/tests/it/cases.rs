@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 use serde::Deserialize;
 
 use crate::{assert_same, fed, restored};
@@ -33,51 +33,58 @@ impl Case {
         let mut screen = fed(self.cols, self.rows, self.output.as_bytes());
         for byte in 0..self.hex.len() / 2 {
             let digits = &self.hex[2 * byte..2 * byte + 2];
-            screen.feed(&[u8::from_str_radix(digits, 16).expect("two digits a byte")]);
+            screen.feed(&[u8::from_str_radix(digits, 16).expect("the digits are hexadecimal")]);
         }
+
         if let Some((cols, rows)) = self.resize {
-            screen.resize(Size { cols, rows });
+            screen.resize(ScreenSize { cols, rows });
         }
+
         screen.feed(self.then.as_bytes());
         screen
     }
 }
 
 fn cases() -> Cases {
-    serde_json::from_str(CASES).expect("cases.json has this form")
+    serde_json::from_str(CASES).expect("cases.json is valid")
 }
 
 #[test]
-fn each_named_case_is_restored_and_goes_on_as_if_it_had_never_been_left() {
+fn each_named_case_is_restored_and_continues_identically() {
     let Cases { cases, tails } = cases();
     for case in &cases {
         let original = case.screen();
         assert_same(&original, &restored(&original));
+
         for tail in &tails {
             let (mut one, mut two) = (original.clone(), restored(&original));
             one.feed(tail.as_bytes());
             two.feed(tail.as_bytes());
-            assert!(one == two, "{} and then {tail:?}:\n{one:?}\n{two:?}", case.name);
+
+            assert!(one == two, "{} followed by {tail:?}:\n{one:?}\n{two:?}", case.name);
         }
     }
 }
 
 #[test]
-fn each_named_case_may_be_cut_at_each_byte() {
+fn each_named_case_is_restored_at_each_byte() {
+    // The work is quadratic, so long cases are left out.
     for case in cases().cases.iter().filter(|case| case.output.len() < 500) {
         let output = case.output.as_bytes();
         let whole = fed(case.cols, case.rows, output);
+
         for cut in 0..output.len() {
             let (before, after) = output.split_at(cut);
             let mut late = restored(&fed(case.cols, case.rows, before));
             late.feed(after);
+
             assert!(whole == late, "{} cut at {cut}:\n{whole:?}\n{late:?}", case.name);
         }
     }
 }
 
 #[test]
-fn a_snapshot_of_a_named_case_asks_nothing() {
+fn a_snapshot_of_a_named_case_contains_no_query() {
     for case in cases().cases {
         let mut late = restored(&case.screen());
         assert_eq!(late.take_answers(), b"", "{}", case.name);
@@ -85,7 +92,7 @@ fn a_snapshot_of_a_named_case_asks_nothing() {
 }
 
 #[test]
-fn the_cases_are_at_least_as_many_as_the_best_known_engine_is_measured_by() {
+fn there_are_at_least_a_hundred_cases_with_unique_names() {
     let cases = cases().cases;
     let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len(), "names are unique");

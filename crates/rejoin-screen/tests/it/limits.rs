@@ -1,13 +1,14 @@
-//! What bounds the memory, and what happens at the bounds.
+//! Limits of memory, and the behaviour at the limits.
+
+use rejoin_screen::{ExportFormat, Screen, ScreenSize, ScrollbackLimits};
 
 use crate::{assert_same, fed, restored};
-use rejoin_screen::{ExportFormat, Screen, Scrollback, Size};
 
-/// The length up to which strings are interpreted.
+/// The longest interpreted string, in bytes.
 const STRING: usize = 64 * 1024;
 
 #[test]
-fn a_string_beyond_the_limit_changes_nothing_wherever_it_is_cut() {
+fn an_overlong_string_is_ignored_at_any_cut() {
     for (opener, end) in [
         ("\x1b]2;", "\x07"),
         ("\x1b]52;c;", "\x1b\\"),
@@ -18,17 +19,19 @@ fn a_string_beyond_the_limit_changes_nothing_wherever_it_is_cut() {
         let whole = fed(20, 4, output.as_bytes());
         assert_eq!(whole.text().lines().next(), Some("beforeafter"));
         assert_eq!(whole.title(), "");
+        // Before, at and after the limit, and right before the end of the string.
         for cut in [10, STRING, STRING + 20, output.len() - 7] {
             let (before, after) = output.as_bytes().split_at(cut);
             let mut late = restored(&fed(20, 4, before));
             late.feed(after.as_ref());
+
             assert_same(&whole, &late);
         }
     }
 }
 
 #[test]
-fn a_snapshot_within_an_endless_string_stays_small() {
+fn a_snapshot_inside_an_endless_string_is_small() {
     let mut screen = fed(80, 24, b"\x1b]52;c;");
     for _ in 0..1000 {
         screen.feed(&[b'x'; 4096]);
@@ -37,8 +40,8 @@ fn a_snapshot_within_an_endless_string_stays_small() {
 }
 
 #[test]
-fn a_snapshot_costs_what_the_screen_costs_not_what_was_printed() {
-    let mut screen = Screen::new(Size { cols: 80, rows: 24 }, 10_000);
+fn a_snapshot_depends_on_the_screen_not_on_the_output() {
+    let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
     screen.feed("\x1b[31mword \x1b[m".repeat(100_000).as_bytes());
     assert!(screen.snapshot(0).len() < 24 * 80 * 4);
     assert!(screen.snapshot(100).len() < 124 * 80 * 4);
@@ -46,15 +49,15 @@ fn a_snapshot_costs_what_the_screen_costs_not_what_was_printed() {
 
 #[test]
 fn the_history_keeps_the_newest_lines() {
-    let mut screen = Screen::new(Size { cols: 20, rows: 2 }, 3);
+    let mut screen = Screen::new(ScreenSize { cols: 20, rows: 2 }, 3);
     screen.feed(b"1\r\n2\r\n3\r\n4\r\n5\r\n6");
     let mut viewer = restored(&screen);
-    viewer.resize(Size { cols: 20, rows: 9 });
+    viewer.resize(ScreenSize { cols: 20, rows: 9 });
     assert_eq!(viewer.text(), "2\n3\n4\n5\n6\n\n\n\n");
 }
 
 #[test]
-fn combining_characters_without_end_do_not_grow_the_screen() {
+fn endless_combining_characters_do_not_grow_the_screen() {
     let mut screen = fed(20, 2, b"a");
     for _ in 0..1000 {
         screen.feed("\u{301}".repeat(100).as_bytes());
@@ -63,7 +66,7 @@ fn combining_characters_without_end_do_not_grow_the_screen() {
 }
 
 #[test]
-fn links_that_scrolled_away_are_forgotten() {
+fn links_that_scrolled_away_are_freed() {
     let mut screen = fed(20, 2, b"");
     for link in 0..20_000 {
         screen.feed(format!("\x1b]8;;https://example.org/{link}\x07x\x1b]8;;\x07\r\n").as_bytes());
@@ -73,18 +76,22 @@ fn links_that_scrolled_away_are_forgotten() {
 
 #[test]
 fn the_smallest_screen_has_two_columns_and_one_row() {
-    let screen = Screen::new(Size { cols: 0, rows: 0 }, 0);
-    assert_eq!(screen.size(), Size { cols: 2, rows: 1 });
+    let screen = Screen::new(ScreenSize { cols: 0, rows: 0 }, 0);
+    assert_eq!(screen.size(), ScreenSize { cols: 2, rows: 1 });
 }
 
 #[test]
-fn the_viewers_table_of_widths_is_the_engines() {
+fn the_table_of_widths_of_the_viewers_is_current() {
     let table = include_str!("../../xterm/widths.json");
-    assert_eq!(table.trim_end(), rejoin_screen::widths_json(), "run the example `widths` again");
+    assert_eq!(
+        table.trim_end(),
+        rejoin_screen::widths_json(),
+        "update it with the example `widths`"
+    );
 }
 
 #[test]
-fn a_repetition_is_bounded_and_keeps_what_is_combined() {
+fn a_repetition_is_bounded_and_keeps_combining_characters() {
     let mut screen = fed(10, 2, "e\u{301}\x1b[3b".as_bytes());
     assert_eq!(screen.text(), "e\u{301}e\u{301}e\u{301}e\u{301}\n");
     screen.feed(b"\x1b[65535b");
@@ -105,7 +112,7 @@ fn a_long_title_is_cut_between_characters() {
 }
 
 #[test]
-fn text_with_a_link_that_is_too_long_has_none() {
+fn text_with_an_overlong_link_has_no_link() {
     let link = |length: usize| format!("\x1b]8;;https://e.org/{}\x07x", "x".repeat(length));
     assert!(fed(10, 2, link(2000).as_bytes()).html().contains("<a "));
     assert!(!fed(10, 2, link(2100).as_bytes()).html().contains("<a "));
@@ -114,56 +121,68 @@ fn text_with_a_link_that_is_too_long_has_none() {
 }
 
 #[test]
-fn more_links_than_there_is_room_for_are_not_kept() {
+fn links_beyond_the_memory_limit_are_dropped() {
     let mut screen = fed(200, 60, b"");
     for link in 0..12_000 {
         let uri = format!("https://example.org/{link}/{}", "x".repeat(1900));
         screen.feed(format!("\x1b]8;;{uri}\x07x").as_bytes());
     }
-    // 4 MiB of 23 MB.
+
+    // The limit is 4 MiB; the links take 23 MB.
     let links = screen.html().matches("<a ").count();
     assert!((1500..2500).contains(&links), "{links} links");
 }
 
 #[test]
-fn a_history_keeps_to_its_bytes() {
-    let scrollback = Scrollback { lines: 100_000, bytes: 64 * 1024 };
-    let mut screen = Screen::with_scrollback(Size { cols: 80, rows: 24 }, scrollback);
+fn a_history_stays_within_its_byte_limit() {
+    let scrollback = ScrollbackLimits { lines: 100_000, bytes: 64 * 1024 };
+    let mut screen = Screen::with_scrollback(ScreenSize { cols: 80, rows: 24 }, scrollback);
+
     for line in 0..20_000 {
         screen.feed(format!("{line} {}\r\n", "x".repeat(60)).as_bytes());
     }
+
     for cols in [80, 7, 200, 80] {
-        screen.resize(Size { cols, rows: 24 });
+        screen.resize(ScreenSize { cols, rows: 24 });
         let written: usize = screen.export(ExportFormat::Ansi).map(|piece| piece.len()).sum();
+
         assert!((40_000..80_000).contains(&written), "{written} bytes at {cols} columns");
     }
 }
 
 #[test]
-fn a_snapshot_within_a_bound_has_the_newest_lines_and_counts_the_others() {
-    let mut screen = Screen::new(Size { cols: 80, rows: 24 }, 10_000);
+fn a_bounded_snapshot_keeps_the_newest_lines_and_counts_others() {
+    let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
     for line in 0..10_000 {
         screen.feed(format!("line {line} {}\r\n", "x".repeat(60)).as_bytes());
     }
+
     const MOST: usize = 128 * 1024;
     let snapshot = screen.snapshot_within(MOST);
+
     assert!((MOST * 8 / 10..=MOST).contains(&snapshot.bytes.len()), "{}", snapshot.bytes.len());
     let kept = 10_000 - 23 - snapshot.history_omitted;
+
     assert_eq!(snapshot.bytes, screen.snapshot(kept));
     let whole = screen.snapshot_within(16 * MOST);
+
     assert_eq!((whole.history_omitted, whole.bytes), (0, screen.snapshot(usize::MAX)));
 }
 
 #[test]
-fn a_screen_that_does_not_fit_into_its_bound_is_drawn_without_attributes() {
-    let mut screen = Screen::new(Size { cols: 400, rows: 100 }, 100);
+fn a_screen_over_the_bound_is_drawn_without_attributes() {
+    let mut screen = Screen::new(ScreenSize { cols: 400, rows: 100 }, 100);
     for cell in 0..400 * 200 {
         screen.feed(format!("\x1b[38;2;{};0;0mx", cell % 256).as_bytes());
     }
+
     let snapshot = screen.snapshot_within(128 * 1024);
     assert!(snapshot.bytes.len() <= 128 * 1024, "{} bytes", snapshot.bytes.len());
+
     let mut viewer = Screen::new(screen.size(), 100);
     viewer.feed(&snapshot.bytes);
-    let is_x = |text: String| text.lines().filter(|line| line.starts_with("xxxxxx")).count();
-    assert_eq!(is_x(viewer.text()), 100);
+    let count_full_rows =
+        |text: String| text.lines().filter(|line| line.starts_with("xxxxxx")).count();
+
+    assert_eq!(count_full_rows(viewer.text()), 100);
 }

@@ -1,4 +1,4 @@
-//! What the screen promises: restored exactly, from any cut, by any split.
+//! The promise of the screen: exact snapshots, after any byte and at any split.
 
 mod answers;
 mod cases;
@@ -7,12 +7,12 @@ mod limits;
 mod properties;
 mod resize;
 
-use rejoin_screen::{Screen, Size};
+use rejoin_screen::{Screen, ScreenSize};
 
 const SCROLLBACK: usize = 100;
 
 fn screen(cols: u16, rows: u16) -> Screen {
-    Screen::new(Size { cols, rows }, SCROLLBACK)
+    Screen::new(ScreenSize { cols, rows }, SCROLLBACK)
 }
 
 fn fed(cols: u16, rows: u16, output: &[u8]) -> Screen {
@@ -21,7 +21,7 @@ fn fed(cols: u16, rows: u16, output: &[u8]) -> Screen {
     screen
 }
 
-/// A fresh screen of the same size that was given a snapshot of all lines.
+/// Returns a new screen of the same size, restored from a snapshot with the complete history.
 fn restored(original: &Screen) -> Screen {
     let mut restored = Screen::new(original.size(), SCROLLBACK);
     restored.feed(&original.snapshot(SCROLLBACK));
@@ -36,5 +36,5 @@ fn a_screen_may_be_sent_to_another_task() {
 
 #[track_caller]
 fn assert_same(one: &Screen, two: &Screen) {
-    assert!(one == two, "these differ:\n{one:?}\n{two:?}");
+    assert!(one == two, "the screens differ:\n{one:?}\n{two:?}");
 }

@@ -1,12 +1,13 @@
-//! Any output, any cut, any split.
+//! Property tests: any output, any cut, any split.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-
-use crate::{SCROLLBACK, assert_same, fed, restored, screen};
 use rejoin_screen::{ExportFormat, Screen};
 
+use crate::{SCROLLBACK, assert_same, fed, restored, screen};
+
+// Small, so that wraps and scrolls are frequent.
 const COLS: u16 = 12;
 const ROWS: u16 = 5;
 
@@ -114,11 +115,12 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Generates output of random, mostly valid pieces.
 pub(crate) fn soup() -> impl Strategy<Value = Vec<u8>> {
     vec(piece(), 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// Output and a place in it.
+/// Generates output and an offset in it.
 fn cut_soup() -> impl Strategy<Value = (Vec<u8>, usize)> {
     soup().prop_flat_map(|output| {
         let cuts = 0..=output.len();
@@ -134,7 +136,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_viewer_that_joins_at_any_byte_sees_what_one_sees_that_never_left((output, cut) in cut_soup()) {
+    fn a_viewer_that_joins_at_any_byte_continues_identically((output, cut) in cut_soup()) {
         let (before, after) = output.split_at(cut);
         let mut late = restored(&whole(before));
         late.feed(after);
@@ -142,63 +144,68 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_the_output_gives_the_same_screen(output in soup(), sizes in vec(1..20_usize, 1..9)) {
+    fn a_split_of_the_output_does_not_change_the_screen(output in soup(), sizes in vec(1..20_usize, 1..9)) {
         let mut screen = screen(COLS, ROWS);
         let mut rest = &output[..];
+
         for size in sizes.iter().cycle() {
             let (piece, more) = rest.split_at(rest.len().min(*size));
             screen.feed(piece);
             rest = more;
+
             if rest.is_empty() {
                 break;
             }
         }
+
         assert_same(&whole(&output), &screen);
     }
 
     #[test]
-    fn an_export_in_pieces_is_the_snapshot(output in soup()) {
+    fn an_export_in_pieces_equals_the_snapshot(output in soup()) {
         let screen = whole(&output);
         let pieces: Vec<u8> = screen.export(ExportFormat::Ansi).flatten().collect();
         prop_assert_eq!(pieces, screen.snapshot(SCROLLBACK));
     }
 
     #[test]
-    fn the_snapshot_of_a_restored_screen_is_the_snapshot_that_restored_it(output in soup()) {
+    fn a_restored_screen_has_the_same_snapshot(output in soup()) {
         let snapshot = whole(&output).snapshot(SCROLLBACK);
         let again = whole(&snapshot).snapshot(SCROLLBACK);
         prop_assert_eq!(String::from_utf8_lossy(&snapshot), String::from_utf8_lossy(&again));
     }
 
     #[test]
-    fn a_snapshot_replaces_whatever_the_viewer_showed(output in soup(), shown in soup()) {
+    fn a_snapshot_replaces_the_previous_state_of_a_viewer(output in soup(), shown in soup()) {
         let original = whole(&output);
         let mut viewer = whole(&shown);
         viewer.feed(&original.snapshot(SCROLLBACK));
-        // Titles that a program put aside have no sequence that removes them.
+        // No sequence removes saved titles, so both screens get the same ten.
         viewer.feed(&b"\x1b[22;2t".repeat(10));
         let mut expected = restored(&original);
         expected.feed(&b"\x1b[22;2t".repeat(10));
+
         assert_same(&expected, &viewer);
     }
 
     #[test]
-    fn a_snapshot_asks_nothing(output in soup()) {
+    fn a_snapshot_contains_no_query(output in soup()) {
         let mut viewer = restored(&whole(&output));
         prop_assert_eq!(viewer.take_answers(), b"");
     }
 
     #[test]
-    fn the_screen_does_not_depend_on_how_much_history_comes_with_it(
+    fn the_history_in_a_snapshot_does_not_affect_the_screen(
         (output, cut) in cut_soup(),
         lines in 0..9_usize,
     ) {
-        // Without the history, of which the row of the saved cursor depends.
+        // Without the history, because the row of the saved cursor depends on it.
         let end = b"\x1b[3J\x1b7\x1b[?1049h\x1b[?1049l";
         let (before, after) = output.split_at(cut);
         let mut original = whole(before);
         let mut viewer = screen(COLS, ROWS);
         viewer.feed(&original.snapshot(lines));
+
         prop_assert_eq!(original.text(), viewer.text());
         for screen in [&mut original, &mut viewer] {
             screen.feed(b"\x18\x1b7");
@@ -206,6 +213,7 @@ proptest! {
             screen.feed(b"\x18");
             screen.feed(end);
         }
+
         prop_assert_eq!(original.text(), viewer.text());
     }
 }

@@ -1,4 +1,4 @@
-//! Any bytes at any splits decode as in one piece, and as the oracles decode and inflate them.
+//! Any bytes at any split decode as in one piece, and as tungstenite and miniz_oxide decode them.
 #![no_main]
 
 #[path = "../../tests/it/agreement.rs"]
@@ -11,10 +11,11 @@ mod wire;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rejoin_websocket::{Decoder, Kind, Role, deflate, encode};
-use wire::Message;
+use rejoin_websocket::{Decoder, MessageKind, Side, deflate, encode};
 
-/// The bytes of each input that say how to decode the rest.
+use self::wire::Message;
+
+/// The number of bytes of each input that select how to decode the rest.
 const SETTINGS: usize = 6;
 /// The first byte of a compressed binary message.
 const COMPRESSED: u8 = 0xC2;
@@ -24,10 +25,10 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[settings, ref gaps @ ..], bytes)) = data.split_first_chunk::<SETTINGS>() else {
         return;
     };
-    let role = if settings & 1 == 0 { Role::Server } else { Role::Client };
+    let side = if settings & 1 == 0 { Side::Server } else { Side::Client };
     let deflates = settings & 2 != 0;
     let limit = 125 + usize::from(settings >> 2) * 32;
-    let decoder = || match Decoder::new(role, limit) {
+    let decoder = || match Decoder::new(side, limit) {
         decoder if deflates => decoder.with_deflate(),
         decoder => decoder,
     };
@@ -41,34 +42,35 @@ fuzz_target!(|data: &[u8]| {
         }
         cuts.push(at);
     }
+
     let (mut whole, mut pieces) = (decoder(), decoder());
     assert_eq!(wire::feed(&mut whole, bytes), wire::feed_cut(&mut pieces, bytes, &cuts));
     assert_eq!(whole.is_idle(), pieces.is_idle());
 
     if deflates {
-        inflates_like_the_peer(bytes);
-        reads_like_its_variant(bytes);
+        assert_inflates_like_the_peer(bytes);
+        assert_decodes_like_its_variant(bytes);
     } else {
-        agreement::assert_agreement(role, bytes, limit);
+        agreement::assert_agreement(side, bytes, limit);
     }
 });
 
-/// Takes the bytes for what a compressed message consists of.
-fn inflates_like_the_peer(bytes: &[u8]) {
+/// Uses the bytes as the payload of a compressed message.
+fn assert_inflates_like_the_peer(bytes: &[u8]) {
     let frame = wire::frame(COMPRESSED, bytes, None);
-    let mut client = Decoder::new(Role::Client, MAX_INFLATED_BYTES).with_deflate();
+    let mut client = Decoder::new(Side::Client, MAX_INFLATED_BYTES).with_deflate();
     let ours = wire::feed(&mut client, &frame).0.pop();
     let theirs = peer::inflated(bytes, MAX_INFLATED_BYTES).map(Message::Binary);
     assert_eq!(ours, theirs);
 }
 
-/// Takes the bytes for a message to send: alone, and twice so that they compress.
-fn reads_like_its_variant(bytes: &[u8]) {
+/// Uses the bytes as a message to send: once, and twice so that they compress.
+fn assert_decodes_like_its_variant(bytes: &[u8]) {
     for parts in [&[bytes][..], &[bytes, &[0; 200], bytes]] {
-        let plain: Bytes = encode(Kind::Binary, parts);
+        let plain: Bytes = encode(MessageKind::Binary, parts);
         let Some(variant) = deflate(&plain) else { continue };
         assert!(variant.len() < plain.len());
-        let client = || Decoder::new(Role::Client, plain.len()).with_deflate();
+        let client = || Decoder::new(Side::Client, plain.len()).with_deflate();
         assert_eq!(wire::feed(&mut client(), &variant), wire::feed(&mut client(), &plain));
     }
 }

@@ -1,8 +1,8 @@
-//! Tungstenite as the oracle: what it makes of the same bytes, and where it differs for a reason.
+//! Comparison with tungstenite, and the deliberate differences.
 
 use std::io::{self, Read, Write};
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 use tungstenite::{
     WebSocket,
     error::ProtocolError,
@@ -11,7 +11,7 @@ use tungstenite::{
 
 use crate::wire::{Message, feed};
 
-/// A socket that gives these bytes, then its end, and takes whatever is written.
+/// A socket that returns these bytes, then its end, and discards everything written.
 struct Socket<'a>(&'a [u8]);
 
 impl Read for Socket<'_> {
@@ -30,22 +30,24 @@ impl Write for Socket<'_> {
     }
 }
 
-/// What the oracle reads up to a close, an error or the end of `bytes`.
+/// Returns the messages that tungstenite reads up to a close, an error or the end of `bytes`.
 pub(crate) fn oracle(
-    role: Role,
+    side: Side,
     bytes: &[u8],
     max_message_bytes: usize,
 ) -> (Vec<Message>, Option<tungstenite::Error>) {
-    let role = match role {
-        Role::Server => protocol::Role::Server,
-        Role::Client => protocol::Role::Client,
+    let side = match side {
+        Side::Server => protocol::Role::Server,
+        Side::Client => protocol::Role::Client,
     };
+
     let config = WebSocketConfig::default()
         .read_buffer_size(1024)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    let mut socket = WebSocket::from_raw_socket(Socket(bytes), role, Some(config));
+    let mut socket = WebSocket::from_raw_socket(Socket(bytes), side, Some(config));
     let mut messages = Vec::new();
+
     loop {
         messages.push(match socket.read() {
             Ok(tungstenite::Message::Text(text)) => Message::Text(text.as_str().to_owned()),
@@ -57,7 +59,7 @@ pub(crate) fn oracle(
                 messages.push(Message::Close(close));
                 return (messages, None);
             }
-            Ok(tungstenite::Message::Frame(_)) => unreachable!("it reads no raw frames"),
+            Ok(tungstenite::Message::Frame(_)) => unreachable!("raw frames are not enabled"),
             Err(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 return (messages, None);
             }
@@ -66,37 +68,39 @@ pub(crate) fn oracle(
     }
 }
 
-/// Asserts that the decoder and the oracle read the same messages and accept and refuse the same.
+/// Asserts that the decoder and tungstenite agree on the messages and on validity.
 ///
-/// `max_message_bytes` is at least 125: the oracle's limit binds control frames, too. It differs:
-/// - It judges a frame when it is complete, the decoder at its first wrong byte. So what the
-///   decoder refused is completed by bytes of no meaning, and then has to be refused.
-/// - It accepts lengths in more bytes than they need (RFC 6455 §5.2: "the minimal number of bytes
-///   MUST be used"), for control frames as well.
-/// - It reports a close code that may not be sent as a close with code 1002. And it counts 1014
-///   (registered with IANA since) among those.
+/// `max_message_bytes` must be at least 125, because tungstenite's limit includes control frames.
+/// Known differences:
+/// - tungstenite checks a frame when it is complete, the decoder at its first wrong byte. So input
+///   that the decoder refused is completed with arbitrary bytes before tungstenite reads it.
+/// - tungstenite accepts lengths that are not minimal, also in control frames. RFC 6455 §5.2: "the
+///   minimal number of bytes MUST be used".
+/// - tungstenite reports an invalid close code as a close with code 1002. It treats 1014, which IANA
+///   has registered, as invalid.
 #[track_caller]
-pub(crate) fn assert_agreement(role: Role, bytes: &[u8], max_message_bytes: usize) {
-    let (ours, refused) = feed(&mut Decoder::new(role, max_message_bytes), bytes);
+pub(crate) fn assert_agreement(side: Side, bytes: &[u8], max_message_bytes: usize) {
+    let (ours, refused) = feed(&mut Decoder::new(side, max_message_bytes), bytes);
     let Some(refused) = refused else {
         let expected = ours.into_iter().map(|message| match message {
-            Message::Close(Some((1014, _))) => violation(),
+            Message::Close(Some((1014, _))) => protocol_violation(),
             message => message,
         });
-        let (theirs, error) = oracle(role, bytes, max_message_bytes);
+        let (theirs, error) = oracle(side, bytes, max_message_bytes);
         assert_eq!(expected.collect::<Vec<_>>(), theirs);
-        assert!(error.is_none(), "accepted what the oracle refuses: {error:?}");
+        assert!(error.is_none(), "tungstenite refuses the accepted input: {error:?}");
         return;
     };
 
+    // tungstenite needs the whole frame to notice a violation in its header.
     let completed = [bytes, &vec![1; max_message_bytes + 32]].concat();
-    let (theirs, error) = oracle(role, &completed, max_message_bytes);
+    let (theirs, error) = oracle(side, &completed, max_message_bytes);
     match (refused, error) {
         (Error::NonMinimalLength | Error::ControlTooLong, _) => {
             assert!(theirs.starts_with(&ours), "{ours:?} {theirs:?}");
         }
         (Error::InvalidCloseCode(_), None) => {
-            let expected: Vec<_> = ours.into_iter().chain([violation()]).collect();
+            let expected: Vec<_> = ours.into_iter().chain([protocol_violation()]).collect();
             assert_eq!(expected, theirs);
         }
         (_, error) => {
@@ -106,11 +110,12 @@ pub(crate) fn assert_agreement(role: Role, bytes: &[u8], max_message_bytes: usiz
                 1009 => matches!(error, Some(tungstenite::Error::Capacity(_))),
                 _ => error.is_some(),
             };
+
             assert!(alike, "{refused:?}, {error:?}");
         }
     }
 }
 
-fn violation() -> Message {
+fn protocol_violation() -> Message {
     Message::Close(Some((1002, "Protocol violation".into())))
 }

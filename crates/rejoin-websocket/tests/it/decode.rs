@@ -1,6 +1,6 @@
-//! Whole messages out of bytes in any portions.
+//! Complete messages from bytes in any portions.
 
-use rejoin_websocket::{Decoder, Event, Role};
+use rejoin_websocket::{Decoder, Event, Side};
 
 use crate::wire::{
     BINARY, CLOSE, FIRST_BINARY, FIRST_TEXT, KEY, LAST, MIDDLE, Message, PING, PONG, TEXT, feed,
@@ -8,10 +8,10 @@ use crate::wire::{
 };
 
 fn server() -> Decoder {
-    Decoder::new(Role::Server, 1 << 20)
+    Decoder::new(Side::Server, 1 << 20)
 }
 
-/// Each kind of frame and length form once, with the messages that it makes.
+/// Returns frames of each kind and length encoding, and their messages.
 fn conversation() -> (Vec<u8>, Vec<Message>) {
     let long = vec![7; 300];
     let longer = vec![9; 70_000];
@@ -41,25 +41,27 @@ fn conversation() -> (Vec<u8>, Vec<Message>) {
         Message::Text(String::new()),
         Message::Close(Some((1000, "bye".into()))),
     ];
+
     (bytes, messages)
 }
 
 #[test]
-fn a_conversation_in_one_piece_becomes_its_messages() {
+fn a_conversation_is_decoded_in_one_piece() {
     let (bytes, messages) = conversation();
     assert_eq!(feed(&mut server(), &bytes), (messages, None));
 }
 
 #[test]
-fn a_conversation_byte_by_byte_becomes_the_same_messages() {
+fn a_conversation_is_decoded_byte_by_byte() {
     let (bytes, messages) = conversation();
     let cuts: Vec<_> = (0..bytes.len()).collect();
     assert_eq!(feed_cut(&mut server(), &bytes, &cuts), (messages, None));
 }
 
 #[test]
-fn a_conversation_cut_once_anywhere_becomes_the_same_messages() {
+fn a_conversation_is_decoded_at_any_cut() {
     let (bytes, messages) = conversation();
+    // The middle of the long binary message is left out for speed.
     for cut in (0..400).chain(bytes.len() - 100..bytes.len()) {
         assert_eq!(feed_cut(&mut server(), &bytes, &[cut]), (messages.clone(), None), "at {cut}");
     }
@@ -68,32 +70,37 @@ fn a_conversation_cut_once_anywhere_becomes_the_same_messages() {
 #[test]
 fn a_client_reads_unmasked_frames() {
     let bytes = [frame(TEXT, b"one", None), frame(PING, b"two", None)].concat();
-    let (messages, error) = feed(&mut Decoder::new(Role::Client, 100), &bytes);
+    let (messages, error) = feed(&mut Decoder::new(Side::Client, 100), &bytes);
     assert_eq!(messages, [Message::Text("one".into()), Message::Ping(b"two".into())]);
     assert_eq!(error, None);
 }
 
 #[test]
-fn a_whole_message_is_lent_from_the_input() {
+fn a_complete_message_borrows_from_the_input() {
     let mut input = [masked(TEXT, b"text"), masked(PING, b"ping")].concat();
     let range = input.as_ptr_range();
     let mut decoder = server();
     let mut feed = decoder.feed(&mut input);
     let Ok(Some(Event::Text(text))) = feed.next() else { panic!("no text") };
+
     assert!(range.contains(&text.as_ptr()));
     let Ok(Some(Event::Ping(ping))) = feed.next() else { panic!("no ping") };
+
     assert!(range.contains(&ping.as_ptr()));
 }
 
 #[test]
-fn a_frame_whose_header_came_before_is_lent_from_the_input() {
+fn a_payload_after_a_split_header_borrows_from_the_input() {
     let mut input = masked(BINARY, b"payload");
+    // Two bytes and the mask key.
     let (header, payload) = input.split_at_mut(6);
     let range = payload.as_ptr_range();
     let mut decoder = server();
+
     assert_eq!(decoder.feed(header).next(), Ok(None));
     let mut feed = decoder.feed(payload);
     let Ok(Some(Event::Binary(payload))) = feed.next() else { panic!("no message") };
+
     assert!(range.contains(&payload.as_ptr()));
 }
 
@@ -119,6 +126,7 @@ fn a_close_may_interrupt_a_message() {
 fn a_decoder_is_idle_exactly_between_messages() {
     let bytes = [masked(FIRST_TEXT, b"a"), masked(PING, b"b"), masked(LAST, b"c")].concat();
     let mut decoder = server();
+
     assert!(decoder.is_idle());
     for (at, byte) in bytes.iter().enumerate() {
         feed(&mut decoder, &[*byte]);
@@ -134,7 +142,7 @@ fn an_empty_input_changes_nothing() {
 }
 
 #[test]
-fn each_key_unmasks_at_each_length_and_cut() {
+fn each_key_unmasks_any_length_at_any_cut() {
     let payload: Vec<_> = (0..40).collect();
     for key in [KEY, [0; 4], [0xFF; 4], [1, 2, 3, 4]] {
         for len in 0..payload.len() {
@@ -154,5 +162,6 @@ fn debug_output_shows_no_payload() {
     feed(&mut decoder, &masked(TEXT, b"secret")[..10]);
     let mut input = b"secret".to_vec();
     let shown = format!("{:?}", decoder.feed(&mut input));
+    // 115 is the first byte of the secret, as a list of bytes would show it.
     assert!(shown.contains("idle: false") && !shown.contains("115"), "{shown}");
 }

@@ -1,11 +1,11 @@
-//! Compressed variants of frames, as another implementation's client inflates them.
+//! Compressed variants of frames, inflated by miniz_oxide.
 
 use std::thread;
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use rejoin_websocket::{
-    Decoder, Kind, Role, close, deflate, encode, header_len, payload, ping, pong,
+    Decoder, MessageKind, Side, close, deflate, encode, header_len, payload, ping, pong,
 };
 
 use crate::{
@@ -17,10 +17,10 @@ use crate::{
 const MAX: usize = 1 << 20;
 
 fn client() -> Decoder {
-    Decoder::new(Role::Client, MAX).with_deflate()
+    Decoder::new(Side::Client, MAX).with_deflate()
 }
 
-/// Text of this length that repeats some of itself, as messages do.
+/// Returns JSON of this length, partly repetitive like real messages.
 fn json(len: usize) -> String {
     let mut text = String::new();
     for n in 0.. {
@@ -29,49 +29,54 @@ fn json(len: usize) -> String {
             break;
         }
     }
+
     text.truncate(len);
     text
 }
 
-/// Asserts that a client reads the same from a frame and from its compressed variant.
+/// Asserts that a client decodes the same message from a frame and its compressed variant.
 #[track_caller]
-fn reads_the_same(plain: &Bytes) -> Option<Bytes> {
+fn assert_same_message(plain: &Bytes) -> Option<Bytes> {
     let compressed = deflate(plain)?;
     assert!(compressed.len() < plain.len());
     let (kind, payload) = payload(plain).expect("a data frame");
     let first = match kind {
-        Kind::Text => 0xC1,
-        Kind::Binary => 0xC2,
+        MessageKind::Text => 0xC1,
+        MessageKind::Binary => 0xC2,
     };
+
     assert_eq!(compressed[0], first);
     let header = [2, 4, 10].into_iter().find(|len| header_len(compressed.len() - len) == *len);
     let body = &compressed[header.expect("a frame")..];
     assert_eq!(peer::inflated(body, MAX).as_deref(), Some(payload.as_ref()));
     assert_eq!(feed(&mut client(), &compressed), feed(&mut client(), plain));
+
     Some(compressed)
 }
 
 #[test]
-fn a_compressed_frame_reads_like_the_plain_one() {
+fn a_compressed_frame_decodes_like_the_plain_one() {
     for len in [256, 1000, 5000, 70_000, 500_000] {
         let text = json(len);
-        let plain = encode(Kind::Text, &[text.as_bytes()]);
-        let compressed = reads_the_same(&plain).expect("it compresses");
+        let plain = encode(MessageKind::Text, &[text.as_bytes()]);
+        let compressed = assert_same_message(&plain).expect("it compresses");
+
         assert!(compressed.len() < plain.len() / 10 * 8, "{} of {len}", compressed.len());
         assert_eq!(feed(&mut client(), &compressed).0, [Message::Text(text)]);
     }
-    let zeros = encode(Kind::Binary, &[&[0; 100_000]]);
-    assert!(reads_the_same(&zeros).is_some_and(|compressed| compressed.len() < 200));
+
+    let zeros = encode(MessageKind::Binary, &[&[0; 100_000]]);
+    assert!(assert_same_message(&zeros).is_some_and(|compressed| compressed.len() < 200));
 }
 
 #[test]
 fn a_small_frame_stays_plain() {
-    assert_eq!(deflate(&encode(Kind::Text, &[&[b'a'; 251]])), None);
-    assert!(deflate(&encode(Kind::Text, &[&[b'a'; 252]])).is_some());
-    assert_eq!(deflate(&encode(Kind::Text, &[])), None);
+    assert_eq!(deflate(&encode(MessageKind::Text, &[&[b'a'; 251]])), None);
+    assert!(deflate(&encode(MessageKind::Text, &[&[b'a'; 252]])).is_some());
+    assert_eq!(deflate(&encode(MessageKind::Text, &[])), None);
 }
 
-/// Bytes without a pattern that DEFLATE sees.
+/// Returns incompressible bytes.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u64;
     let next = || {
@@ -82,39 +87,46 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_does_not_shrink_stays_plain() {
+fn an_incompressible_frame_stays_plain() {
     let noise = noise(100_000);
     for len in [256, 1000, 65_535, 65_536, 100_000] {
-        assert_eq!(deflate(&encode(Kind::Binary, &[&noise[..len]])), None, "{len}");
+        assert_eq!(deflate(&encode(MessageKind::Binary, &[&noise[..len]])), None, "{len}");
     }
 }
 
 #[test]
-fn many_frames_that_do_not_shrink_leave_nothing_behind() {
-    let text = encode(Kind::Text, &[json(1000).as_bytes()]);
+fn incompressible_frames_do_not_affect_later_frames() {
+    let text = encode(MessageKind::Text, &[json(1000).as_bytes()]);
     let variant = deflate(&text);
-    let noise = encode(Kind::Binary, &[&noise(1000)]);
+    let noise = encode(MessageKind::Binary, &[&noise(1000)]);
+
+    // Each of these frames leaves the compressor with pending output; see `frame/deflate.rs`.
     for _ in 0..300 {
         assert_eq!(deflate(&noise), None);
     }
+
     assert_eq!(deflate(&text), variant);
 }
 
 #[test]
-fn only_whole_plain_server_data_frames_have_a_payload() {
-    let data = encode(Kind::Text, &[&[b'a'; 300]]);
-    assert_eq!(payload(&data), Some((Kind::Text, data.slice(4..))));
+fn only_complete_plain_unmasked_data_frames_have_a_payload() {
+    let data = encode(MessageKind::Text, &[&[b'a'; 300]]);
+    assert_eq!(payload(&data), Some((MessageKind::Text, data.slice(4..))));
+    // The payload is a slice of the frame, not a copy.
     assert_eq!(payload(&data).map(|(_, payload)| payload.as_ptr()), Some(data[4..].as_ptr()));
+
     for len in [0, 1, 125, 126, 65_535, 65_536] {
         let bytes = vec![7; len];
-        let frame = encode(Kind::Binary, &[&bytes]);
-        assert_eq!(payload(&frame), Some((Kind::Binary, bytes.into())));
+        let frame = encode(MessageKind::Binary, &[&bytes]);
+
+        assert_eq!(payload(&frame), Some((MessageKind::Binary, bytes.into())));
     }
 
     let with_first = |first: u8| Bytes::from([&[first], &data[1..]].concat());
     let compressed = deflate(&data).expect("it compresses");
-    // 254 bytes after the first two, which is what the second says if its mask bit is a length.
+    // 254 bytes follow the first two: the second byte's value, if its mask bit counts as length.
     let masked = [&[0x81, 0x80 | 126, 0, 248][..], &[0; 4 + 248]].concat();
+
     for other in [
         compressed,
         ping(&[1; 125]),
@@ -136,22 +148,25 @@ fn only_whole_plain_server_data_frames_have_a_payload() {
 }
 
 #[test]
-fn a_variant_depends_on_nothing_but_its_frame() {
-    let frame = encode(Kind::Text, &[json(2000).as_bytes()]);
+fn a_variant_depends_on_its_frame_only() {
+    let frame = encode(MessageKind::Text, &[json(2000).as_bytes()]);
     let first = deflate(&frame);
+
     assert!(first.is_some());
-    let noise = encode(Kind::Binary, &[&json(60_000).into_bytes()]);
+    let noise = encode(MessageKind::Binary, &[&json(60_000).into_bytes()]);
+
     for _ in 0..3 {
         assert!(deflate(&noise).is_some());
         assert_eq!(deflate(&frame), first);
     }
-    let elsewhere = frame.clone();
-    assert_eq!(thread::spawn(move || deflate(&elsewhere)).join().ok(), Some(first));
+
+    let other_thread = frame.clone();
+    assert_eq!(thread::spawn(move || deflate(&other_thread)).join().ok(), Some(first));
 }
 
 #[test]
-fn a_variant_is_one_allocation_of_its_size() {
-    let frame = encode(Kind::Text, &[json(20_000).as_bytes()]);
+fn a_variant_is_one_allocation_of_exact_size() {
+    let frame = encode(MessageKind::Text, &[json(20_000).as_bytes()]);
     let len = deflate(&frame).map(|variant| variant.len());
     let mut variant = None;
     let used = usage(|| variant = deflate(&frame));
@@ -161,11 +176,11 @@ fn a_variant_is_one_allocation_of_its_size() {
 
 proptest! {
     #[test]
-    fn any_frame_reads_like_its_variant(
+    fn any_frame_decodes_like_its_variant(
         pieces in vec(prop_oneof![vec(any::<u8>(), 0..300), vec(0..4u8, 0..2000)], 0..6),
         repeats in 1..4usize,
     ) {
-        let plain = encode(Kind::Binary, &[&pieces.concat().repeat(repeats)]);
-        reads_the_same(&plain);
+        let plain = encode(MessageKind::Binary, &[&pieces.concat().repeat(repeats)]);
+        assert_same_message(&plain);
     }
 }

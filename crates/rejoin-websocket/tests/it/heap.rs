@@ -1,5 +1,5 @@
-//! An allocator that counts what the current thread owns.
-#![expect(unsafe_code, reason = "a global allocator cannot be implemented without")]
+//! An allocator that counts the bytes that the current thread owns.
+#![expect(unsafe_code, reason = "a global allocator needs an unsafe impl")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,15 +9,16 @@ use std::{
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+// Per thread, because the tests run in parallel threads of one process.
 thread_local! {
-    /// Below zero where a thread frees what another one allocated.
+    /// Negative if a thread frees memory that another thread allocated.
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: each call is passed on to the system's allocator unchanged.
+// SAFETY: each call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.set(LIVE.get() + layout.size().cast_signed());
@@ -33,15 +34,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What a piece of work did to the thread's heap, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The change of the thread's heap during a piece of work, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// The most it owned at once.
+    /// The highest number of additional bytes.
     pub(crate) peak: usize,
-    /// What it owns at its end.
+    /// The number of additional bytes at the end.
     pub(crate) kept: usize,
 }
 
+/// Runs `work` and returns its heap usage.
 pub(crate) fn usage(work: impl FnOnce()) -> Usage {
     let before = LIVE.get();
     PEAK.set(before);

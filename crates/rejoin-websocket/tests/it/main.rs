@@ -1,4 +1,4 @@
-//! What the decoder accepts, refuses and allocates, and what the frames are to another decoder.
+//! Decoding, limits and allocations, and comparisons with tungstenite and miniz_oxide.
 
 mod agreement;
 mod decode;

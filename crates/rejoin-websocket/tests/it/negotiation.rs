@@ -1,4 +1,4 @@
-//! Offers of permessage-deflate, and what is agreed on.
+//! Negotiation of permessage-deflate.
 
 use rejoin_websocket::handshake::accept_deflate;
 
@@ -14,7 +14,7 @@ fn answer(values: &[&str]) -> Option<&'static str> {
 }
 
 #[test]
-fn what_browsers_and_libraries_offer_is_accepted() {
+fn offers_of_browsers_and_libraries_are_accepted() {
     for offer in [
         "permessage-deflate",
         "permessage-deflate; client_max_window_bits",
@@ -29,7 +29,7 @@ fn what_browsers_and_libraries_offer_is_accepted() {
 }
 
 #[test]
-fn nothing_offered_is_nothing_agreed_on() {
+fn no_acceptable_offer_means_no_extension() {
     assert_eq!(answer(&[]), None);
     for offer in ["", ",", "permessage-bzip2", "x-webkit-deflate-frame", "permessage-deflate2"] {
         assert_eq!(answer(&[offer]), None, "{offer}");
@@ -38,10 +38,11 @@ fn nothing_offered_is_nothing_agreed_on() {
 }
 
 #[test]
-fn only_the_whole_window_is_agreed_on_for_what_the_server_sends() {
+fn only_the_full_server_window_is_accepted() {
     for offer in ["server_max_window_bits=15", "server_max_window_bits=\"1\\5\""] {
         assert_eq!(answer(&[&format!("permessage-deflate; {offer}")]), AGREED_WITH_WINDOW);
     }
+
     for bits in 8..15 {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
         assert_eq!(answer(&[&offer]), None, "{offer}");
@@ -78,7 +79,7 @@ fn malformed_and_unknown_parameters_decline_their_offer() {
 }
 
 #[test]
-fn the_first_acceptable_offer_wins_wherever_it_is() {
+fn the_first_acceptable_offer_wins() {
     let small = "permessage-deflate; server_max_window_bits=10";
     let whole = "permessage-deflate; server_max_window_bits=15";
     let plain = "permessage-deflate; client_max_window_bits";
@@ -88,7 +89,7 @@ fn the_first_acceptable_offer_wins_wherever_it_is() {
 }
 
 #[test]
-fn a_quoted_separator_separates_nothing() {
+fn a_quoted_separator_is_not_a_separator() {
     for value in [
         r#"other; a=", permessage-deflate, ""#,
         r#"other; a="\", permessage-deflate, ""#,
@@ -97,5 +98,6 @@ fn a_quoted_separator_separates_nothing() {
     ] {
         assert_eq!(answer(&[value]), None, "{value}");
     }
+
     assert_eq!(answer(&[r#"other; a="\",;", permessage-deflate"#]), AGREED);
 }

@@ -1,70 +1,72 @@
-//! Properties: splits change nothing, and the decoder agrees with the oracle on any bytes.
+//! Property tests: any split of the input, and agreement with tungstenite on any bytes.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use rejoin_websocket::{Decoder, Role};
+use rejoin_websocket::{Decoder, Side};
 
 use crate::{
     agreement::{assert_agreement, oracle},
-    stream::{any_role, cuts, damaged, garbage, valid},
+    stream::{any_side, cuts, damaged, garbage, valid},
     wire::{feed, feed_cut},
 };
 
 const LIMIT: usize = 1 << 20;
-/// Small enough that messages exceed it.
+/// A limit that many of the messages exceed.
 const SMALL_LIMIT: usize = 300;
 
-fn any_bytes() -> impl Strategy<Value = (Role, Vec<u8>)> {
-    any_role().prop_flat_map(|role| (Just(role), prop_oneof![damaged(role), garbage(role)]))
+fn any_bytes() -> impl Strategy<Value = (Side, Vec<u8>)> {
+    any_side().prop_flat_map(|side| (Just(side), prop_oneof![damaged(side), garbage(side)]))
 }
 
+// Few cuts leave long pieces; many cuts split nearly every header.
 fn any_cuts() -> impl Strategy<Value = Vec<Index>> {
     prop_oneof![vec(any::<Index>(), 0..4), vec(any::<Index>(), 0..200)]
 }
 
 proptest! {
     #[test]
-    fn valid_frames_at_any_split_become_the_messages_that_were_sent(
-        (role, stream) in any_role().prop_flat_map(|role| (Just(role), valid(role))),
+    fn valid_frames_decode_to_the_sent_messages_at_any_split(
+        (side, stream) in any_side().prop_flat_map(|side| (Just(side), valid(side))),
         indexes in any_cuts(),
     ) {
         let cuts = cuts(&indexes, stream.bytes.len());
-        let mut decoder = Decoder::new(role, LIMIT);
+        let mut decoder = Decoder::new(side, LIMIT);
         let (messages, error) = feed_cut(&mut decoder, &stream.bytes, &cuts);
+
         prop_assert_eq!(error, None);
         prop_assert!(decoder.is_idle());
         prop_assert_eq!(&messages, &stream.messages);
 
-        let (theirs, error) = oracle(role, &stream.bytes, LIMIT);
+        let (theirs, error) = oracle(side, &stream.bytes, LIMIT);
         prop_assert!(error.is_none());
         prop_assert_eq!(messages, theirs);
     }
 
     #[test]
-    fn any_bytes_split_anywhere_decode_as_in_one_piece(
-        (role, bytes) in any_bytes(),
+    fn a_split_does_not_change_the_result(
+        (side, bytes) in any_bytes(),
         indexes in any_cuts(),
         limit in prop_oneof![0..SMALL_LIMIT, Just(LIMIT)],
     ) {
         let cuts = cuts(&indexes, bytes.len());
-        let mut whole = Decoder::new(role, limit);
-        let mut pieces = Decoder::new(role, limit);
+        let mut whole = Decoder::new(side, limit);
+        let mut pieces = Decoder::new(side, limit);
         prop_assert_eq!(feed(&mut whole, &bytes), feed_cut(&mut pieces, &bytes, &cuts));
         prop_assert_eq!(whole.is_idle(), pieces.is_idle());
     }
 
     #[test]
-    fn damaged_streams_are_accepted_exactly_when_the_oracle_accepts(
-        (role, bytes) in any_role().prop_flat_map(|role| (Just(role), damaged(role))),
+    fn damaged_streams_are_accepted_if_tungstenite_accepts_them(
+        (side, bytes) in any_side().prop_flat_map(|side| (Just(side), damaged(side))),
         limit in proptest::sample::select(vec![SMALL_LIMIT, LIMIT]),
     ) {
-        assert_agreement(role, &bytes, limit);
+        assert_agreement(side, &bytes, limit);
     }
 
     #[test]
-    fn garbage_is_accepted_exactly_when_the_oracle_accepts(
-        (role, bytes) in any_role().prop_flat_map(|role| (Just(role), garbage(role))),
+    fn garbage_is_accepted_if_tungstenite_accepts_it(
+        (side, bytes) in any_side().prop_flat_map(|side| (Just(side), garbage(side))),
         limit in proptest::sample::select(vec![SMALL_LIMIT, 1000]),
     ) {
-        assert_agreement(role, &bytes, limit);
+        assert_agreement(side, &bytes, limit);
     }
 }

@@ -1,4 +1,4 @@
-//! Another implementation of DEFLATE, on the other side of the connection.
+//! A peer that compresses with miniz_oxide, an independent implementation of DEFLATE.
 
 use miniz_oxide::{
     MZFlush,
@@ -11,12 +11,12 @@ use miniz_oxide::{
     },
 };
 
-/// What a sender leaves out.
+/// The bytes that a sender omits.
 const TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
-/// A final block without data: what stops between two blocks stops with this.
+/// An empty final block; it ends a stream that stops between two blocks.
 const FINAL: &[u8] = &[1, 0, 0, 0xFF, 0xFF];
 
-/// Compresses as RFC 7692 §7.2.1 says, at a level from 0 to 10.
+/// Compresses a payload (RFC 7692 §7.2.1) at a level from 0 to 10.
 pub(crate) fn compressed(payload: &[u8], level: u8) -> Vec<u8> {
     let flags = core::create_comp_flags_from_zip_params(level.into(), -15, 0);
     let mut state = core::CompressorOxide::new(flags);
@@ -29,28 +29,34 @@ pub(crate) fn compressed(payload: &[u8], level: u8) -> Vec<u8> {
     bytes
 }
 
-/// Compresses into blocks of which the last is final, as RFC 7692 §7.2.3.4 says.
+/// Compresses a payload and marks the last block as final (RFC 7692 §7.2.3.4).
 pub(crate) fn compressed_with_final_block(payload: &[u8], level: u8) -> Vec<u8> {
     let mut bytes = miniz_oxide::deflate::compress_to_vec(payload, level);
     bytes.push(0);
     bytes
 }
 
-/// Inflates as RFC 7692 §7.2.2 says; `None` for what is no DEFLATE, unfinished or over `max` bytes.
+/// Inflates a payload (RFC 7692 §7.2.2).
+///
+/// Returns `None` if it is not DEFLATE data, incomplete, or longer than `max` bytes.
 pub(crate) fn inflated(compressed: &[u8], max: usize) -> Option<Vec<u8>> {
     let input = [compressed, TAIL, FINAL].concat();
     let mut input = input.as_slice();
     let mut message = Vec::new();
+
     while !input.is_empty() {
         let mut block = vec![0; max - message.len()];
         let mut state = DecompressorOxide::new();
         let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         let (status, read, written) = decompress(&mut state, input, &mut block, 0, flags);
+
         if status != TINFLStatus::Done {
             return None;
         }
+
         message.extend_from_slice(&block[..written]);
         input = &input[read..];
     }
+
     Some(message)
 }

@@ -1,45 +1,47 @@
-//! Byte streams to decode: of valid frames, of damaged ones, of no meaning.
+//! Byte streams to decode: valid frames, damaged frames and garbage.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use rejoin_websocket::Role;
+use rejoin_websocket::Side;
 
 use crate::wire::{CLOSE, Message, PING, PONG, frame};
 
-/// The bytes of valid frames, and the messages that they carry.
-#[derive(Debug, Clone)]
+/// The bytes of valid frames and their messages.
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     pub(crate) bytes: Vec<u8>,
     pub(crate) messages: Vec<Message>,
 }
 
-/// A data message, where it is cut, and the control frame after each fragment but the last.
+/// A message, its cuts, and the control frame after each fragment but the last.
 type Fragmented = (Message, Vec<(Index, Option<Message>)>);
 
-pub(crate) fn any_role() -> impl Strategy<Value = Role> {
-    prop_oneof![3 => Just(Role::Server), 1 => Just(Role::Client)]
+pub(crate) fn any_side() -> impl Strategy<Value = Side> {
+    prop_oneof![3 => Just(Side::Server), 1 => Just(Side::Client)]
 }
 
-/// Valid messages, fragmented at will, with control frames between; perhaps a close at the end.
-pub(crate) fn valid(role: Role) -> impl Strategy<Value = Stream> {
-    (vec((fragmented(), key(role)), 0..6), proptest::option::of((close(), key(role)))).prop_map(
+/// Generates valid, fragmented messages with interleaved control frames and an optional close.
+pub(crate) fn valid(side: Side) -> impl Strategy<Value = Stream> {
+    (vec((fragmented(), key(side)), 0..6), proptest::option::of((close(), key(side)))).prop_map(
         |(messages, close)| {
             let mut stream = Stream { bytes: Vec::new(), messages: Vec::new() };
             for ((message, cuts), key) in messages {
                 stream.push_fragmented(message, &cuts, key);
             }
+
             if let Some((close, key)) = close {
                 stream.push(close, key);
             }
+
             stream
         },
     )
 }
 
-/// A valid stream's bytes after a few changes.
-pub(crate) fn damaged(role: Role) -> impl Strategy<Value = Vec<u8>> {
+/// Generates a valid stream with a few bytes changed.
+pub(crate) fn damaged(side: Side) -> impl Strategy<Value = Vec<u8>> {
     let change =
         (any::<Index>(), 0..4u8, prop_oneof![any::<u8>(), (0..8).prop_map(|bit| 1u8 << bit)]);
-    (valid(role), vec(change, 0..6)).prop_map(|(stream, changes)| {
+    (valid(side), vec(change, 0..6)).prop_map(|(stream, changes)| {
         let mut bytes = stream.bytes;
         for (at, how, byte) in changes {
             let at = at.index(bytes.len() + 1);
@@ -51,15 +53,17 @@ pub(crate) fn damaged(role: Role) -> impl Strategy<Value = Vec<u8>> {
                 _ => {}
             }
         }
+
         bytes
     })
 }
 
-/// Frames that are mostly in order, with any payload and now and then any header; or anything.
-pub(crate) fn garbage(role: Role) -> impl Strategy<Value = Vec<u8>> {
+/// Generates frames with any payload and some invalid headers, or arbitrary bytes.
+pub(crate) fn garbage(side: Side) -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![
         12 => proptest::sample::select(vec![0x1, 0x2]),
         6 => proptest::sample::select(vec![0x9, 0xA]),
+        // Rare, because everything after a close is ignored.
         1 => Just(0x8),
     ];
     let odd = prop_oneof![
@@ -73,30 +77,35 @@ pub(crate) fn garbage(role: Role) -> impl Strategy<Value = Vec<u8>> {
         text_bytes(),
         close_bytes(),
     ];
-    let planned = (opcode, any::<bool>(), payload, key(role), odd);
+    let planned = (opcode, any::<bool>(), payload, key(side), odd);
     let frames = vec(planned, 0..12).prop_map(|frames| {
         let mut bytes = Vec::new();
         let mut unfinished = false;
+
         for (opcode, last, payload, key, odd) in frames {
+            // Mostly valid fragmentation, so that the decoder reads far into the stream.
             let first = match (opcode, unfinished) {
                 (0x8.., _) => 0x80 | opcode,
                 (_, true) => 0,
                 (_, false) => opcode,
             };
+
             if opcode < 0x8 {
                 unfinished = !last;
             }
+
             let at = bytes.len();
             bytes.extend(frame(if last { 0x80 | first } else { first }, &payload, key));
             bytes[at] ^= odd.0;
             bytes[at + 1] ^= odd.1;
         }
+
         bytes
     });
     prop_oneof![8 => frames, 1 => vec(any::<u8>(), 0..200)]
 }
 
-/// Ascending places to cut `len` bytes at.
+/// Returns ascending offsets at which to cut `len` bytes.
 pub(crate) fn cuts(indexes: &[Index], len: usize) -> Vec<usize> {
     let mut cuts: Vec<_> = indexes.iter().map(|index| index.index(len + 1)).collect();
     cuts.sort_unstable();
@@ -119,6 +128,7 @@ impl Stream {
         let (mut opcode, payload) = encoded(&message);
         let indexes: Vec<_> = fragments.iter().map(|(index, _)| *index).collect();
         let mut from = 0;
+
         for (to, (_, control)) in cuts(&indexes, payload.len()).into_iter().zip(fragments) {
             self.bytes.extend(frame(opcode, &payload[from..to], key));
             (opcode, from) = (0, to);
@@ -126,6 +136,7 @@ impl Stream {
                 self.push(control.clone(), key);
             }
         }
+
         self.bytes.extend(frame(0x80 | opcode, &payload[from..], key));
         self.messages.push(message);
     }
@@ -144,10 +155,10 @@ fn encoded(message: &Message) -> (u8, Vec<u8>) {
     }
 }
 
-fn key(role: Role) -> BoxedStrategy<Option<[u8; 4]>> {
-    match role {
-        Role::Server => any::<[u8; 4]>().prop_map(Some).boxed(),
-        Role::Client => Just(None).boxed(),
+fn key(side: Side) -> BoxedStrategy<Option<[u8; 4]>> {
+    match side {
+        Side::Server => any::<[u8; 4]>().prop_map(Some).boxed(),
+        Side::Client => Just(None).boxed(),
     }
 }
 
@@ -179,7 +190,7 @@ fn close() -> impl Strategy<Value = Message> {
     proptest::option::of((code, reason)).prop_map(Message::Close)
 }
 
-/// Text whose characters may be damaged or cut.
+/// Generates text with some invalid or incomplete characters.
 fn text_bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         6 => any::<char>().prop_map(|char| char.to_string().into_bytes()),
@@ -188,7 +199,7 @@ fn text_bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..20).prop_map(|pieces| pieces.concat())
 }
 
-/// A close frame's payload with any code, cut anywhere.
+/// Generates a close frame's payload with any code, cut at any byte.
 fn close_bytes() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![990..1030u16, any::<u16>()], text_bytes(), 0..20usize).prop_map(
         |(code, reason, len)| {

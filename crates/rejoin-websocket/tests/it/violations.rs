@@ -1,6 +1,6 @@
-//! Every violation, found at its first wrong byte, with its close code.
+//! Protocol violations: each is reported at its first wrong byte, with its close code.
 
-use rejoin_websocket::{Decoder, Error, Role};
+use rejoin_websocket::{Decoder, Error, Side};
 
 use crate::wire::{
     BINARY, CLOSE, FIRST_BINARY, FIRST_TEXT, LAST, MIDDLE, PING, PONG, TEXT, feed, frame, masked,
@@ -8,29 +8,31 @@ use crate::wire::{
 
 const LIMIT: usize = 1000;
 
-/// Asserts that `bytes` fail at their last byte: in one piece, byte by byte, with more behind.
+/// Asserts that `bytes` fail at their last byte: in one piece, byte by byte, and followed by more.
 #[track_caller]
-fn refused(role: Role, bytes: &[u8], error: Error, close_code: u16) {
-    let whole = feed(&mut Decoder::new(role, LIMIT), bytes).1;
+fn refused(side: Side, bytes: &[u8], error: Error, close_code: u16) {
+    let whole = feed(&mut Decoder::new(side, LIMIT), bytes).1;
     assert_eq!(whole, Some(error), "in one piece");
 
-    let mut decoder = Decoder::new(role, LIMIT);
+    let mut decoder = Decoder::new(side, LIMIT);
     let (before, last) = bytes.split_at(bytes.len() - 1);
+
     for (at, byte) in before.iter().enumerate() {
         assert_eq!(feed(&mut decoder, &[*byte]).1, None, "byte {at}");
     }
+
     assert_eq!(feed(&mut decoder, last).1, Some(error), "at the last byte");
     assert_eq!(feed(&mut decoder, &masked(TEXT, b"more")), (Vec::new(), Some(error)), "again");
-    assert!(decoder.is_idle(), "what was held is gone");
+    assert!(decoder.is_idle(), "the buffer is empty");
 
     let more = [bytes, &[0; 20]].concat();
-    assert_eq!(feed(&mut Decoder::new(role, LIMIT), &more).1, Some(error), "with more behind");
+    assert_eq!(feed(&mut Decoder::new(side, LIMIT), &more).1, Some(error), "followed by more");
     assert_eq!(error.close_code(), close_code);
 }
 
 #[track_caller]
 fn server_refuses(bytes: &[u8], error: Error, close_code: u16) {
-    refused(Role::Server, bytes, error, close_code);
+    refused(Side::Server, bytes, error, close_code);
 }
 
 #[test]
@@ -39,6 +41,7 @@ fn a_reserved_bit_is_refused() {
         for first in [TEXT, BINARY, CLOSE, PING, PONG] {
             server_refuses(&[first | bit], Error::ReservedBits, 1002);
         }
+
         let continued = [masked(FIRST_TEXT, b"a"), vec![LAST | bit]].concat();
         server_refuses(&continued, Error::ReservedBits, 1002);
     }
@@ -82,8 +85,10 @@ fn a_control_frame_over_125_bytes_is_refused() {
         server_refuses(&[first, 0x80 | 126], Error::ControlTooLong, 1002);
         server_refuses(&[first, 0x80 | 127], Error::ControlTooLong, 1002);
     }
+
+    // The limit of messages, here 0, does not apply to control frames.
     let longest = masked(PING, &[0; 125]);
-    assert_eq!(feed(&mut Decoder::new(Role::Server, 0), &longest).1, None);
+    assert_eq!(feed(&mut Decoder::new(Side::Server, 0), &longest).1, None);
 }
 
 #[test]
@@ -96,12 +101,12 @@ fn a_server_refuses_unmasked_frames() {
 #[test]
 fn a_client_refuses_masked_frames() {
     for first in [TEXT, BINARY, CLOSE, PING, PONG, FIRST_TEXT] {
-        refused(Role::Client, &[first, 0x80], Error::Masked, 1002);
+        refused(Side::Client, &[first, 0x80], Error::Masked, 1002);
     }
 }
 
 #[test]
-fn a_length_in_more_bytes_than_needed_is_refused() {
+fn a_length_that_is_not_minimal_is_refused() {
     server_refuses(&[BINARY, 0xFE, 0, 125], Error::NonMinimalLength, 1002);
     server_refuses(&[BINARY, 0xFE, 0, 0], Error::NonMinimalLength, 1002);
     server_refuses(&[BINARY, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], Error::NonMinimalLength, 1002);
@@ -115,7 +120,7 @@ fn a_length_of_64_bits_is_refused() {
 }
 
 #[test]
-fn a_message_over_the_limit_is_refused_at_its_length() {
+fn a_message_over_the_limit_is_refused_at_its_header() {
     server_refuses(&[BINARY, 0xFE, 3, 233], Error::MessageTooLong, 1009);
     server_refuses(&[FIRST_TEXT, 0xFE, 3, 233], Error::MessageTooLong, 1009);
     let overall = [masked(FIRST_TEXT, &[b'a'; 900]), vec![LAST, 0x80 | 101]].concat();
@@ -128,10 +133,10 @@ fn a_close_frame_of_one_byte_is_refused() {
 }
 
 #[test]
-fn exactly_the_close_codes_that_may_be_sent_are_accepted() {
+fn only_the_close_codes_of_the_rfc_are_accepted() {
     for code in 0..=u16::MAX {
         let bytes = masked(CLOSE, &code.to_be_bytes());
-        let (messages, error) = feed(&mut Decoder::new(Role::Server, LIMIT), &bytes);
+        let (messages, error) = feed(&mut Decoder::new(Side::Server, LIMIT), &bytes);
         if matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
             assert_eq!((messages.len(), error), (1, None), "{code}");
         } else {
@@ -139,6 +144,7 @@ fn exactly_the_close_codes_that_may_be_sent_are_accepted() {
             assert_eq!((messages.len(), error), (0, Some(refused)), "{code}");
         }
     }
+
     server_refuses(&masked(CLOSE, b"\x03\xEDno status"), Error::InvalidCloseCode(1005), 1002);
 }
 
@@ -149,8 +155,9 @@ fn a_close_reason_that_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn the_first_violation_wins_over_those_behind_it() {
+fn the_first_violation_is_reported() {
+    // Invalid text, followed by an invalid header.
     let bytes = [masked(FIRST_TEXT, b"\xFF")[..7].to_vec(), vec![0xFF]].concat();
-    let error = feed(&mut Decoder::new(Role::Server, LIMIT), &bytes).1;
+    let error = feed(&mut Decoder::new(Side::Server, LIMIT), &bytes).1;
     assert_eq!(error, Some(Error::InvalidText));
 }

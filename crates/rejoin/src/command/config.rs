@@ -1,18 +1,20 @@
 //! `rejoin config`.
 
-use crate::command::{ConfigFile, say};
+use crate::command::{ConfigArgs, print_line};
 
 /// The commands of `rejoin config`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Config {
-    /// Say whether the configuration is right.
-    Check(ConfigFile),
+    /// Check the configuration file and the environment, and print the first error.
+    Check(ConfigArgs),
 }
 
 impl Config {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let Self::Check(file) = self;
-        let config = file.load(None)?;
-        Ok(say(&format!("The configuration is right; it listens on {}.", config.server.listen))?)
+        let Self::Check(args) = self;
+        let config = args.load(None)?;
+
+        let address = config.server.listen;
+        Ok(print_line(&format!("The configuration is valid. The server listens on {address}."))?)
     }
 }

@@ -5,18 +5,18 @@ use rejoin_protocol::TopicName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::command::link::{Link, Target};
+use crate::command::client::{Client, ServerArgs};
 
 /// The arguments of `rejoin publish`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Publish {
-    /// The topic.
+    /// Topic to publish to.
     #[arg(value_parser = TopicName::new)]
     topic: TopicName,
-    /// What to publish: JSON, or else a text [default: each line of standard input].
+    /// Message as JSON; anything else is sent as a string [default: each line of standard input].
     data: Option<String>,
     #[command(flatten)]
-    target: Target,
+    server: ServerArgs,
 }
 
 impl Publish {
@@ -26,20 +26,23 @@ impl Publish {
     }
 
     async fn publish(&self) -> anyhow::Result<()> {
-        let mut link = self.target.connect().await?;
+        let mut client = self.server.connect().await?;
         if let Some(data) = &self.data {
-            return self.send(&mut link, data).await;
+            return self.send(&mut client, data).await;
         }
+
+        // One at a time: messages keep the order of the lines, and the first error ends it.
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await.context("cannot read standard input")? {
-            self.send(&mut link, &line).await?;
+            self.send(&mut client, &line).await?;
         }
         Ok(())
     }
 
-    async fn send(&self, link: &mut Link, data: &str) -> anyhow::Result<()> {
+    /// Publishes one message and waits until the server acknowledges it.
+    async fn send(&self, client: &mut Client, data: &str) -> anyhow::Result<()> {
         let data = serde_json::from_str(data).unwrap_or_else(|_| Value::from(data));
-        link.ask("publish", json!({ "topic": self.topic, "data": data })).await?;
+        client.request("publish", json!({ "topic": self.topic, "data": data })).await?;
         Ok(())
     }
 }

@@ -1,9 +1,15 @@
 //! `rejoin serve`.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use rejoin_adapters::{Checkpoint, EngineScreens, LocalTerminals, TerminalLimits};
+use rejoin_adapters::{CheckpointFile, EngineScreens, LocalTerminals, TerminalLimits};
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
@@ -17,123 +23,172 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    command::{ConfigFile, environment, say, secret, sentence},
+    command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
-    descriptors::{self, Descriptors},
+    descriptors::{self, DescriptorBudget},
+    environment::environment,
     log::Logging,
     pages,
 };
 
-/// Where a stopping server leaves what the next one goes on with, in the data directory.
+/// File in the data directory with the streams that the next process continues.
 const CHECKPOINT: &str = "checkpoint.json";
-/// How long sockets, and then programs, have to end before they are cut. Their own deadlines are
-/// shorter: 4 s for sockets, 6 s for programs and webhooks.
+/// Time for sockets, and then again for programs and webhooks, until their tasks are aborted.
+/// Their own deadlines are shorter: 4 s for sockets, 6 s for programs and webhooks.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
-/// How long look-ups of names and writes of files that are under way may delay the end.
+/// Time for blocking calls that are under way at the end, such as name look-ups and file writes.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The arguments of `rejoin serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    file: ConfigFile,
-    /// Where to listen [default: 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDRESS")]
+    config: ConfigArgs,
+    /// Address to listen on [default: `server.listen` of the configuration, or 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Option<SocketAddr>,
+}
+
+/// The signals that stop the server.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// The resources of the gateway that are opened before it starts.
+struct SocketResources {
+    verifier: Verifier,
+    tls: Option<Tls>,
+    /// Sockets that may be open at one time.
+    max_sockets: usize,
 }
 
 impl Serve {
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
-        let config = self.file.load(self.listen)?;
-        let descriptors = descriptors::raise(&config.limits)?;
+        let config = self.config.load(self.listen)?;
+        let descriptors = descriptors::raise_limit(&config.limits)?;
         let logging = Logging::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+
         let result = runtime.block_on(serve(config, descriptors, &logging));
-        // Tasks that were cut off end here, and their spans with them.
+        // Drops the tasks that were aborted, so that their spans end before the log does.
         runtime.shutdown_timeout(RUNTIME_DEADLINE);
-        // Through the log: standard error may take nothing, and a complaint would wait for it.
-        let complaint = result.err().map(|error| sentence(&error));
-        logging.finish(complaint.as_deref());
-        Ok(if complaint.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+        // The error goes through the log: a direct write to a blocked standard error never returns.
+        let error = result.err().map(|error| one_line(&error));
+        logging.finish(error.as_deref());
+        Ok(if error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-async fn serve(config: Config, descriptors: Descriptors, logging: &Logging) -> anyhow::Result<()> {
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let problem = "write an IP address with a port, such as 127.0.0.1:7400 or [::1]:7400";
+    text.parse().map_err(|_| problem)
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next signal. Cancel safe: a signal that arrives between two calls is kept.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn serve(
+    config: Config,
+    descriptors: DescriptorBudget,
+    logging: &Logging,
+) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
-    let (verifier, signer) = secret::verifier(&config, &shutdown)?;
+    let (verifier, signer) = credentials::open_verifier(&config, &shutdown)?;
     let tls = config.server.tls()?.map(Tls::open).transpose()?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    // Asked for before anything runs, so that a signal is never missed.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let hangup = signal(SignalKind::hangup())?;
-    let hung_up = hung_up(hangup, tls.clone());
-    let checkpoint = Checkpoint::new(config.server.data_dir.join(CHECKPOINT));
-    let hub = hub(&config, descriptors, &checkpoint, &shutdown);
-    logging.count_in(hub.metrics());
-    let connect = Connecting { verifier, tls, max_sockets: descriptors.sockets };
-    let gateway = gateway(&config, connect, &hub)?.pages(pages::find);
-    greet(&config, signer.as_ref(), address).context("cannot say where the server is")?;
+
+    // Registered before the server accepts sockets: an earlier signal would end the process
+    // without a checkpoint.
+    let mut stop = StopSignals::new()?;
+    let reload = reload_certificate(signal(SignalKind::hangup())?, tls.clone());
+
+    let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
+    let hub = restore_hub(&config, descriptors, &checkpoint, &shutdown);
+    logging.register_metrics(hub.metrics());
+    let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
+    let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
+    print_greeting(&config, signer.as_ref(), address)
+        .context("cannot print the address of the server")?;
+
+    // Serve until the first signal.
     let readiness = gateway.readiness();
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
     tokio::select! {
-        result = &mut serving => return result.context("cannot go on accepting connections"),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = hung_up => {}
+        result = &mut serving => return result.context("cannot accept connections any more"),
+        () = stop.recv() => {}
+        () = reload => {}
     }
+
+    // Fail the readiness check, and keep serving until load balancers have seen it.
     readiness.end();
     let delay = config.server.drain_delay;
     if !delay.is_zero() {
-        info!(?delay, "not ready any more; stopping after the delay");
+        info!(?delay, "no longer ready; the server stops after the delay");
         tokio::select! {
-            result = &mut serving => return result.context("cannot go on accepting connections"),
-            _ = interrupt.recv() => bail!("stopped at once, by a second signal"),
-            _ = terminate.recv() => bail!("stopped at once, by a second signal"),
+            result = &mut serving => return result.context("cannot accept connections any more"),
+            () = stop.recv() => bail!("stopped at once by a second signal"),
             () = sleep(delay) => {}
         }
     }
+
+    // Stop the tasks, the outer layer first.
     info!("stopping");
     let cut_before = hub.metrics().sockets_cut.get();
     let stopping = async { tokio::join!(shutdown.finish(SHUTDOWN_DEADLINE), serving) };
-    let (left, served) = tokio::select! {
+    let (aborted, served) = tokio::select! {
         stopped = stopping => stopped,
-        _ = interrupt.recv() => bail!("stopped at once, by a second signal"),
-        _ = terminate.recv() => bail!("stopped at once, by a second signal"),
+        () = stop.recv() => bail!("stopped at once by a second signal"),
     };
     served.context("cannot stop accepting connections")?;
-    // Nothing is appended any more: the next process goes on from here.
+
+    // After all tasks: a later append would be missing from the checkpoint.
     checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
     let cut = hub.metrics().sockets_cut.get() - cut_before;
     if cut > 0 {
-        warn!(cut, "sockets were cut before they had taken all; they may resume");
+        warn!(cut, "sockets were closed before they received all their data; clients may resume");
     }
-    if left > 0 {
-        bail!("{left} tasks were cut off at the deadline");
+    if aborted > 0 {
+        bail!("{aborted} tasks were aborted at the deadline");
     }
     info!("stopped");
     Ok(())
 }
 
-/// The hub, going on where the last process stopped if it stopped as it should.
-fn hub(
+/// Starts the hub with the streams of the last process, if that process wrote a checkpoint.
+fn restore_hub(
     config: &Config,
-    descriptors: Descriptors,
-    checkpoint: &Checkpoint,
+    descriptors: DescriptorBudget,
+    checkpoint: &CheckpointFile,
     shutdown: &Shutdown,
 ) -> Hub {
     let saved = checkpoint.take().unwrap_or_else(|error| {
-        error!(%error, "the checkpoint cannot be read: topics begin anew");
+        error!(%error, "the checkpoint cannot be read; topics start empty");
         None
     });
-    let Descriptors { terminals, soft_before, .. } = descriptors;
+
+    let DescriptorBudget { terminals, soft_before, .. } = descriptors;
     let terminals = LocalTerminals::new(environment(), shutdown.clone())
         .with_limits(TerminalLimits { terminals, open_files: soft_before });
-    let terminals = Arc::new(terminals);
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
@@ -144,34 +199,35 @@ fn hub(
             },
         },
         prepare: if config.server.compression { rejoin_gateway::prepare } else { |_| {} },
-        limits: config.limits.of_hub(),
+        limits: config.limits.hub_limits(),
         presence_grace: config.limits.presence_grace,
-        ..HubConfig::new(encode, terminals, Arc::new(EngineScreens))
+        ..HubConfig::new(encode, Arc::new(terminals), Arc::new(EngineScreens))
     };
     Hub::restored(hub_config, shutdown, saved)
 }
 
-/// Reads again what may change while the server runs, at each SIGHUP; completes when it means
-/// that the server's terminal has gone.
-async fn hung_up(mut hangup: Signal, tls: Option<Tls>) {
-    while hangup.recv().await.is_some() && !std::io::stderr().is_terminal() {
+/// Reloads the certificate at each SIGHUP.
+///
+/// Returns at a SIGHUP if standard error is a terminal: that terminal was closed, and the server
+/// stops.
+async fn reload_certificate(mut hangup: Signal, tls: Option<Tls>) {
+    while hangup.recv().await.is_some() && !io::stderr().is_terminal() {
         match tls.as_ref().map(Tls::reload) {
-            Some(Ok(())) => info!("the certificate was read again"),
-            Some(Err(error)) => error!(%error, "the certificate stays the old one"),
-            None => info!("there is no certificate to read again"),
+            Some(Ok(())) => info!("the certificate was reloaded"),
+            Some(Err(error)) => {
+                error!(%error, "the new certificate is not valid; the old one stays in use");
+            }
+            None => info!("no certificate is configured; SIGHUP has no effect"),
         }
     }
 }
 
-/// What sockets need besides the configuration.
-struct Connecting {
-    verifier: Verifier,
-    tls: Option<Tls>,
-    max_sockets: usize,
-}
-
-fn gateway(config: &Config, connect: Connecting, hub: &Hub) -> anyhow::Result<Gateway> {
-    let Connecting { verifier, tls, max_sockets } = connect;
+fn build_gateway(
+    config: &Config,
+    resources: SocketResources,
+    hub: &Hub,
+) -> anyhow::Result<Gateway> {
+    let SocketResources { verifier, tls, max_sockets } = resources;
     let rules = TokenRules {
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
@@ -187,7 +243,7 @@ fn gateway(config: &Config, connect: Connecting, hub: &Hub) -> anyhow::Result<Ga
         max_connections: config.limits.max_connections.get().get(),
         allowed_origins: config.server.allowed_origins.clone(),
         allowed_hosts: config.server.allowed_hosts.clone(),
-        login_codes: Some(secret::login_codes(config)),
+        login_codes: Some(credentials::login_codes(config)),
         tls,
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
@@ -204,63 +260,86 @@ fn gateway(config: &Config, connect: Connecting, hub: &Hub) -> anyhow::Result<Ga
     with_webhooks(config, hub, Gateway::new(hub.clone(), gateway_config))
 }
 
-/// Tells programs of events, and asks them for answers.
+/// Registers the webhooks for events and for messages.
 fn with_webhooks(config: &Config, hub: &Hub, mut gateway: Gateway) -> anyhow::Result<Gateway> {
     let data_dir = &config.server.data_dir;
-    if let Some((target, kinds)) = &config.webhooks.events {
-        let webhook = target.open(data_dir).context("webhooks.events")?;
+    if let Some((webhook, kinds)) = &config.webhooks.events {
+        let webhook = webhook.open(data_dir).context("webhooks.events")?;
         let events = WebhookEvents::start(webhook, kinds.iter().copied(), hub)?;
         hub.set_handler(Arc::new(events))?;
     }
-    for (kind, target) in &config.webhooks.messages {
-        let webhook = target.open(data_dir);
+
+    for (kind, webhook) in &config.webhooks.messages {
+        let webhook = webhook.open(data_dir);
         let webhook = webhook.with_context(|| format!("webhooks.messages.{kind:?}"))?;
         gateway = gateway.handle(kind, WebhookMessages::start(webhook, kind, hub)?)?;
     }
     Ok(gateway)
 }
 
-/// Says where the server is, and how to log in.
-fn greet(config: &Config, signer: Option<&Signer>, address: SocketAddr) -> anyhow::Result<()> {
+/// Prints the address of the server, and a way to log in.
+fn print_greeting(
+    config: &Config,
+    signer: Option<&Signer>,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    // Programs that start the server read the address from this line.
     let url = config.server.url(address);
-    say(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
+    announce(&format!("rejoin {} serves {url}", env!("CARGO_PKG_VERSION")))?;
     if !config.auth.required {
-        warn!("auth.required is false: whoever reaches this address may use it");
+        warn!("auth.required is false: every client that reaches this address has access");
     }
+
     if signer.is_none() {
         if config.auth.audience.is_none() {
-            warn!("auth.audience is not set: the issuer's tokens for other services are good here");
+            warn!("auth.audience is not set: tokens for other services of the issuer are accepted");
         }
         let issuer = config.auth.issuer.as_deref().unwrap_or("the issuer");
-        let link = format!("{url}/#login=TOKEN");
-        say(&format!("Log in: {link} with a token of {issuer}"))?;
+        announce(&format!("Log in: {url}/#login=TOKEN with a token of {issuer}"))?;
     }
     if signer.is_some() && config.auth.hs256_secret_file.is_none() {
-        let code = secret::login_codes(config).issue(secret::login_user(), Caps::admin())?;
-        // After `#`, so that the code is never sent in a request's line.
-        say(&format!("Log in: {url}/#login={code}"))?;
+        let user = credentials::default_user();
+        let code = credentials::login_codes(config).issue(user, Caps::admin())?;
+        // In the fragment: browsers send it to no server, so no access log contains the code.
+        announce(&format!("Log in: {url}/#login={code}"))?;
     }
     Ok(())
+}
+
+/// Prints a line to standard output, unless its reader has closed it.
+///
+/// A program that starts the server may read the address and then close the pipe.
+///
+/// # Errors
+/// If the output cannot be written for another reason.
+fn announce(line: &str) -> io::Result<()> {
+    match print_line(line) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::LOG_DEADLINE;
+    use crate::log::FLUSH_TIMEOUT;
 
-    /// For a checkpoint of a few gigabytes.
+    /// Time to write a checkpoint of a few gigabytes.
     const CHECKPOINT_TIME: Duration = Duration::from_secs(15);
 
     #[test]
-    fn a_stop_takes_less_than_the_unit_allows() {
+    fn a_stop_fits_into_the_timeout_of_the_systemd_unit() {
         let unit = include_str!("../../../../packaging/rejoin.service");
         let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
         let allowed = Duration::from_secs(seconds.unwrap().parse().unwrap());
+
         let layers = 2 * SHUTDOWN_DEADLINE;
         let longest =
-            Config::default().server.drain_delay + layers + RUNTIME_DEADLINE + LOG_DEADLINE;
+            Config::default().server.drain_delay + layers + RUNTIME_DEADLINE + FLUSH_TIMEOUT;
+
         assert!(longest + CHECKPOINT_TIME <= allowed, "{longest:?} of {allowed:?}");
+        // The page for operators names the same time.
         let text = format!("{} s", longest.as_secs());
-        assert!(include_str!("../../../../docs/operating.md").contains(&text), "{text}");
+        assert!(include_str!("../../../../docs/running.md").contains(&text), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The section `limits`: how much there may be, and how fast.
+//! The section `limits`: bounds on counts, sizes, times and rates.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -10,39 +10,41 @@ use rejoin_gateway::{Rate, Rates};
 use rejoin_protocol::limits as protocol;
 use serde::Deserialize;
 
-use crate::config::value::{self, ByteSize, Count, Interval, Limit};
+use crate::config::quantity::{self, ByteSize, Count, Interval, OptionalCount};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The section `limits`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Limits {
+pub(crate) struct LimitsConfig {
     pub(crate) max_connections: Count,
     pub(crate) max_message_bytes: ByteSize,
     pub(crate) auth_timeout: Interval,
-    #[serde(deserialize_with = "value::heartbeat")]
+    #[serde(deserialize_with = "quantity::heartbeat")]
     pub(crate) heartbeat: Interval,
-    /// The longest time over which clients come back after a stop.
+    /// Longest reconnect delay that clients get at a stop.
     pub(crate) drain_window: Interval,
     pub(crate) max_handshakes: Count,
     pub(crate) connections_per_ip: PerWindow,
-    pub(crate) max_connections_per_user: Limit,
-    /// Of one connection.
-    messages_per_second: Limit,
-    /// Of one connection.
-    bytes_per_second: Limit,
-    /// Of one connection, with its attachments.
+    pub(crate) max_connections_per_user: OptionalCount,
+    /// Per connection.
+    messages_per_second: OptionalCount,
+    /// Per connection.
+    bytes_per_second: OptionalCount,
+    /// Per connection; attachments count as well.
     pub(crate) max_subscriptions: Count,
     max_topics: Count,
     max_topics_per_user: Count,
-    /// Of messages that the topics of one user's making keep.
+    /// Retained messages of all topics that one user created.
     max_retained_bytes_per_user: ByteSize,
     max_sessions_per_user: Count,
-    /// How long somebody may be away before others are told that they left.
-    #[serde(deserialize_with = "value::grace")]
+    /// Time from the last connection of a member until presence reports that the member left.
+    #[serde(deserialize_with = "quantity::presence_grace")]
     pub(crate) presence_grace: Duration,
 }
 
+/// A number of events per window of time; 0 means no limit.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(
     default,
@@ -50,11 +52,11 @@ pub(crate) struct Limits {
     expecting = "a table such as { count = 60, window = \"60s\" }"
 )]
 pub(crate) struct PerWindow {
-    count: Limit,
+    count: OptionalCount,
     window: Interval,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             max_connections: Count::new(1000),
@@ -64,9 +66,9 @@ impl Default for Limits {
             drain_window: Interval::from_secs(30),
             max_handshakes: Count::new(1024),
             connections_per_ip: PerWindow::default(),
-            max_connections_per_user: Limit::new(0),
-            messages_per_second: Limit::new(0),
-            bytes_per_second: Limit::new(0),
+            max_connections_per_user: OptionalCount::new(0),
+            messages_per_second: OptionalCount::new(0),
+            bytes_per_second: OptionalCount::new(0),
             max_subscriptions: Count::new(1000),
             max_topics: Count::new(100_000),
             max_topics_per_user: Count::new(10_000),
@@ -79,23 +81,25 @@ impl Default for Limits {
 
 impl Default for PerWindow {
     fn default() -> Self {
-        Self { count: Limit::new(60), window: Interval::from_secs(60) }
+        Self { count: OptionalCount::new(60), window: Interval::from_secs(60) }
     }
 }
 
 impl PerWindow {
-    /// The rate, if there is a limit.
+    /// Returns the rate, or `None` without a limit.
     pub(crate) fn rate(self) -> Option<Rate> {
         self.count.get().map(|count| Rate::new(count, self.window.get()))
     }
 }
 
-impl Limits {
-    /// How fast one connection may send.
+impl LimitsConfig {
+    /// Returns the rates of one connection.
     pub(crate) fn rates(&self) -> Rates {
         let messages = self.messages_per_second.get().map(|count| Rate::new(count, SECOND));
+
         let bytes = self.bytes_per_second.get().map(|count| {
-            // The longest message fits at once; what is sent in the end is as much a second.
+            // A burst must fit the longest message, or that message could never be sent. The
+            // window grows with the burst, so that the average rate stays `bytes_per_second`.
             let longest = u32::try_from(self.max_message_bytes.get().get()).unwrap_or(u32::MAX);
             let burst = NonZeroU32::new(longest).map_or(count, |longest| longest.max(count));
             let window = SECOND.mul_f64(f64::from(burst.get()) / f64::from(count.get()));
@@ -104,8 +108,9 @@ impl Limits {
         Rates { messages, bytes }
     }
 
-    /// How much there may be in the hub.
-    pub(crate) fn of_hub(&self) -> HubLimits {
+    /// Returns the limits that the hub enforces.
+    pub(crate) fn hub_limits(&self) -> HubLimits {
+        // 0 in the configuration is `None` in the hub: no limit.
         let per_user = self.max_connections_per_user.get();
         HubLimits {
             connections_per_user: per_user.and_then(|count| NonZeroUsize::try_from(count).ok()),

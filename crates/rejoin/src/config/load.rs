@@ -1,4 +1,4 @@
-//! Where the configuration comes from, and what is said about mistakes in it.
+//! Loads the configuration from its file, the environment and the flags.
 
 use std::{
     fs, io,
@@ -11,22 +11,29 @@ use toml::{Table, Value};
 
 use crate::config::Config;
 
-/// Read if it is there and no other file is named.
+/// The file that is read if no other file is named. It may be missing.
 const DEFAULT_FILE: &str = "rejoin.toml";
-/// Sections whose keys can be set by `REJOIN_<SECTION>_<KEY>`.
+/// The sections whose keys can be set by `REJOIN_<SECTION>_<KEY>`.
 const SECTIONS: &[&str] = &["server", "auth", "limits", "sessions", "log"];
 
-/// What flags say, over all else.
+/// Values of flags, which take precedence over the file and the environment.
 #[derive(Debug, Default)]
 pub(crate) struct Overrides {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Loads the configuration; the environment is given as pairs.
+/// A key of the configuration that an environment variable sets.
+struct Key {
+    section: &'static str,
+    key: String,
+}
+
+/// Loads the configuration.
 ///
 /// # Errors
-/// One line that says where the mistake is and what is allowed.
+/// If the file cannot be read, or a value is not allowed. The error is one line that names the
+/// file and its line, or the variable, and the allowed values.
 pub(crate) fn load(
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
@@ -38,26 +45,31 @@ pub(crate) fn load(
         Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(anyhow!("cannot read {}: {error}", path.display())),
     };
+
+    // The file alone, then once more per variable: the error names the source of the value.
     let mut config = parse(path, &text)?;
-    let mut table: Table = toml::from_str(&text).context("a file that was read can be read")?;
+    let mut table: Table = toml::from_str(&text).context("a parsed file parses again")?;
     for (name, value) in env {
-        if let Some(key) = Key::of(&name) {
+        if let Some(key) = Key::parse(&name) {
             config = key
                 .set(&mut table, &value)
                 .map_err(|error| anyhow!("{name}: {}", one_line(error.message())))?;
         }
     }
+
     if let Some(listen) = overrides.listen {
         config.server.listen = listen;
     }
     if let Some(data_dir) = overrides.data_dir {
         config.server.data_dir = data_dir;
     }
+
+    // Rules about several keys, which may come from different sources.
     if config.server.data_dir.starts_with("~") {
-        bail!("HOME is not set, so `server.data_dir` must be a path without `~`");
+        bail!("HOME is not set; set `server.data_dir` to a path without `~`");
     }
-    if let [one, another, ..] = config.auth.sources()[..] {
-        bail!("`{one}` and `{another}` are both set; tokens are verified by one of them");
+    if let [one, another, ..] = config.auth.key_settings()[..] {
+        bail!("`{one}` and `{another}` are both set; set only one of them");
     }
     config.server.tls()?;
     Ok(config)
@@ -70,32 +82,30 @@ fn parse(path: &Path, text: &str) -> anyhow::Result<Config> {
     })
 }
 
-/// A key of the configuration that a variable names.
-struct Key {
-    section: &'static str,
-    key: String,
-}
-
 impl Key {
-    fn of(variable: &str) -> Option<Self> {
+    /// Parses the name of a variable. Returns `None` if it names no section.
+    fn parse(variable: &str) -> Option<Self> {
         let name = variable.strip_prefix("REJOIN_")?.to_ascii_lowercase();
         let key_in =
             |section: &str| Some(name.strip_prefix(section)?.strip_prefix('_')?.to_owned());
         SECTIONS.iter().find_map(|&section| Some(Self { section, key: key_in(section)? }))
     }
 
-    /// Sets it to a value as in the file, or else to the text as it is.
+    /// Sets the key to a TOML value, or to the text itself if it is not one.
     fn set(&self, table: &mut Table, text: &str) -> Result<Config, toml::de::Error> {
-        let as_in_file = toml::from_str::<Table>(&format!("value = {text}"));
-        let value = as_in_file.ok().and_then(|mut table| table.remove("value"));
+        let as_toml = toml::from_str::<Table>(&format!("value = {text}"));
+        let value = as_toml.ok().and_then(|mut table| table.remove("value"));
         let as_text = Value::String(text.to_owned());
         let Some(value) = value else { return self.insert(table, as_text) };
-        // A name may look like a number.
+
+        // The value of a string key may look like a number. If both fail, the error is about the
+        // TOML value.
         self.insert(table, value).or_else(|error| self.insert(table, as_text).or(Err(error)))
     }
 
     fn insert(&self, table: &mut Table, value: Value) -> Result<Config, toml::de::Error> {
         let section = table.entry(self.section).or_insert_with(|| Value::Table(Table::new()));
+        // The file was valid, so the section is a table.
         if let Value::Table(section) = section {
             section.insert(self.key.clone(), value);
         }

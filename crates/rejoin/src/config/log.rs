@@ -1,4 +1,4 @@
-//! What is logged, how it looks, and where spans go.
+//! The section `log`: the level and format of log lines, and the collector of spans.
 
 use serde::{Deserialize, Deserializer, de::Error};
 use tracing_subscriber::EnvFilter;
@@ -6,39 +6,40 @@ use tracing_subscriber::EnvFilter;
 /// The section `log`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(crate) struct Log {
-    pub(crate) format: Format,
-    /// As `REJOIN_LOG`, which wins.
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    /// A filter in the syntax of `REJOIN_LOG`, which takes precedence.
     #[serde(deserialize_with = "level")]
     pub(crate) level: String,
-    /// Where spans are sent to.
+    /// URL of the collector, without the path `/v1/traces`.
     #[serde(deserialize_with = "otlp_endpoint")]
     pub(crate) otlp_endpoint: Option<String>,
 }
 
-/// How a line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// For people.
+pub(crate) enum LogFormat {
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: Format::default(), level: "info".to_owned(), otlp_endpoint: None }
+        Self { format: LogFormat::default(), level: "info".to_owned(), otlp_endpoint: None }
     }
 }
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let level = String::deserialize(deserializer)?;
     if EnvFilter::try_new(&level).is_err() {
-        let sentence =
-            format!("{level:?} is no level; write \"debug\", or \"rejoin_gateway=debug,info\"");
-        return Err(Error::custom(sentence));
+        return Err(Error::custom(format!(
+            "{level:?} is not a log level; write for example \"debug\" or \
+             \"rejoin_gateway=debug,info\""
+        )));
     }
     Ok(level)
 }
@@ -46,16 +47,17 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
 fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let endpoint = String::deserialize(deserializer)?;
     if !cfg!(feature = "otlp") {
-        let sentence = "this `rejoin` was built without OTLP; build it with `--features otlp`";
-        return Err(Error::custom(sentence));
+        let text = "this `rejoin` was built without OTLP; build it with `--features otlp`";
+        return Err(Error::custom(text));
     }
+
     let host = endpoint.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
     if host.is_none_or(|host| host.is_empty() || host.contains(['/', '@', '?', '#'])) {
-        let sentence = format!(
-            "{endpoint:?} is not a collector's address; write \"http://127.0.0.1:4318\" \
-             (one beyond this network is reached through a collector in it)"
-        );
-        return Err(Error::custom(sentence));
+        return Err(Error::custom(format!(
+            "{endpoint:?} is not the URL of a collector; write for example \
+             \"http://127.0.0.1:4318\" (https is not supported: for a remote collector, run \
+             another one in this network that forwards to it)"
+        )));
     }
     Ok(Some(endpoint.trim_end_matches('/').to_owned()))
 }

@@ -1,4 +1,4 @@
-//! The fields of a text line: quoted where a value could be taken for another field.
+//! The fields of a text line, quoted so that no value can imitate another field.
 
 use std::fmt::{self, Debug};
 
@@ -8,8 +8,10 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-/// Writes fields as `name=value`. A value with blanks, `=`, quotes or control characters is
-/// quoted and escaped: user ids, device names and errors are the choice of clients.
+/// A format of fields as `name=value`.
+///
+/// A value with blanks, `=`, quotes or control characters is quoted and escaped: clients choose
+/// user ids, device names and parts of errors.
 #[derive(Debug)]
 pub(super) struct QuotedFields;
 
@@ -29,12 +31,13 @@ impl<'w> FormatFields<'w> for QuotedFields {
 
 impl Visit for Visitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Texts are always quoted, so that they differ from numbers.
+        // Strings are always quoted, so that they differ from numbers.
         self.record(field, value, &format!("{value:?}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
+
         let is_plain = !text.is_empty()
             && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "=\"".contains(c));
         let quoted = if is_plain { text.clone() } else { format!("{text:?}") };
@@ -53,16 +56,18 @@ impl Visitor<'_> {
         if !std::mem::take(&mut self.is_first) {
             self.writer.write_char(' ')?;
         }
+
+        // A field named by a Rust keyword, such as `r#type`.
         let name = name.strip_prefix("r#").unwrap_or(name);
         if name == "message" {
-            // A sentence of ours, in which nothing may begin another line.
+            // The message is one of this program, but a value inside it must not start a line.
             return text.chars().try_for_each(|c| match c.is_control() {
                 true => write!(self.writer, "{}", c.escape_default()),
                 false => self.writer.write_char(c),
             });
         }
         if self.writer.has_ansi_escapes() {
-            // The name italic, the sign dim.
+            // An italic name and a dim `=`, as in the default format.
             return write!(self.writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{quoted}");
         }
         write!(self.writer, "{name}={quoted}")

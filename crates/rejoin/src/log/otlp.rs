@@ -1,4 +1,4 @@
-//! Spans of connections and sessions, to an OpenTelemetry collector (OTLP over HTTP).
+//! The export of connection and session spans to a collector (OTLP over HTTP).
 
 use anyhow::Context;
 use opentelemetry::trace::TracerProvider;
@@ -7,14 +7,14 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-/// What ends with the process.
+/// The exporter of spans. [`Self::finish`] sends the spans that are still queued.
 #[derive(Debug)]
-pub(super) struct Spans(SdkTracerProvider);
+pub(super) struct SpanPipeline(SdkTracerProvider);
 
-/// Begins to export; the exporter's thread waits for the network, and nobody for it.
+/// Starts the export. Only the exporter's own thread waits for the network.
 pub(super) fn start<S>(
     endpoint: &str,
-) -> anyhow::Result<(Spans, impl Layer<S> + Send + Sync + use<S>)>
+) -> anyhow::Result<(SpanPipeline, impl Layer<S> + Send + Sync + use<S>)>
 where
     S: Subscriber + Send + Sync + for<'span> LookupSpan<'span>,
 {
@@ -23,32 +23,34 @@ where
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{endpoint}/v1/traces"))
         .build()
-        .context("log.otlp_endpoint: spans cannot be exported")?;
+        .context("log.otlp_endpoint: cannot export spans")?;
+
     let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_service_name("rejoin").with_attribute(version).build();
     let provider =
         SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("rejoin"))
         .with_location(false)
-        // Which of tokio's threads it was says nothing, and a clock for each poll costs.
+        // The worker thread of a span is arbitrary, and reading the clock at each poll is costly.
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(is_ours));
-    Ok((Spans(provider), layer))
+        .with_filter(filter_fn(is_exported));
+    Ok((SpanPipeline(provider), layer))
 }
 
-impl Spans {
-    /// Sends the spans that have ended.
+impl SpanPipeline {
+    /// Sends the queued spans. Spans that have not ended are lost.
     pub(super) fn finish(self) {
         if let Err(error) = self.0.shutdown() {
-            tracing::warn!(%error, "the last spans did not reach the collector");
+            tracing::warn!(%error, "the last spans could not be exported");
         }
     }
 }
 
-/// Our spans, whatever the level of the log, and what happened in them.
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    let is_told = metadata.is_span() || *metadata.level() <= tracing::Level::INFO;
-    is_told && metadata.target().starts_with("rejoin")
+/// Returns `true` for the spans of this program at any level, and for their events up to `INFO`.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    let is_important = metadata.is_span() || *metadata.level() <= tracing::Level::INFO;
+    is_important && metadata.target().starts_with("rejoin")
 }

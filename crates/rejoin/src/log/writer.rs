@@ -12,26 +12,27 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::warn;
 
-/// Bound of the queue: several thousand lines. The batch in the writing thread has the same bound.
+/// Bound of the queue, in bytes: several thousand lines. The batch that is being written has the
+/// same bound.
 const QUEUE_BYTES: usize = 1024 * 1024;
-/// The largest write: as much as a pipe holds, so that a slow reader's progress is visible.
+/// Largest write, in bytes: the capacity of a pipe, so that a slow reader's progress is visible.
 const WRITE_BYTES: usize = 64 * 1024;
-/// The shortest time between two batches; lines that are logged within it share one write.
+/// Shortest time between two batches. Lines that are logged within it share one write.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The end of the process waits this long for a standard error that takes nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit of a flush without progress.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle to the queue of lines. Logging never waits for the output.
 ///
-/// The writing thread runs until the process ends.
+/// The writer thread runs until the process ends.
 #[derive(Clone)]
 pub(super) struct Writer(Arc<Shared>);
 
-/// What loggers and the writing thread share.
+/// The state that the loggers share with the writer thread.
 pub(super) struct Shared {
     /// Held to copy a line and to take a batch, never during a write.
     state: Mutex<State>,
-    /// Wakes the writing thread: the queue has a first line, is half full, or must be flushed.
+    /// Wakes the writer thread: the queue has a first line, is half full, or must be flushed.
     queued: Condvar,
     /// Wakes [`Writer::flush`] after each write and each batch.
     written: Condvar,
@@ -41,28 +42,28 @@ pub(super) struct Shared {
 struct State {
     /// Complete lines in order, at most [`QUEUE_BYTES`].
     queue: Vec<u8>,
-    /// The thread has a batch that is not written completely.
+    /// A batch is not written completely.
     is_writing: bool,
-    /// [`Writer::flush`] was called: the writing thread pauses no more.
+    /// [`Writer::flush`] was called: the writer thread no longer pauses between batches.
     is_flushing: bool,
     /// Successful writes.
     writes: u64,
-    /// Lost lines without a warning so far.
+    /// Lost lines that no warning has reported yet.
     unreported: u64,
-    /// Lost lines in all.
+    /// All lost lines.
     lost: u64,
 }
 
 impl Writer {
-    /// Starts the writing thread.
+    /// Starts the writer thread.
     pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             queued: Condvar::new(),
             written: Condvar::new(),
         });
-        let writing = Arc::clone(&shared);
-        thread::Builder::new().name("log".to_owned()).spawn(move || writing.run(output))?;
+        let thread_shared = Arc::clone(&shared);
+        thread::Builder::new().name("log".to_owned()).spawn(move || thread_shared.run(output))?;
         Ok(Self(shared))
     }
 
@@ -76,22 +77,24 @@ impl Writer {
         self.0.push(line.as_bytes());
     }
 
-    /// Returns how many lines were lost.
+    /// Returns the number of lost lines.
     pub(super) fn lost(&self) -> u64 {
         self.0.state.lock().lost
     }
 
-    /// Blocks until all queued lines are written, or the output took nothing for [`PATIENCE`].
+    /// Blocks until all queued lines are written, or nothing is written for [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let mut state = self.0.state.lock();
         state.is_flushing = true;
         self.0.queued.notify_one();
+
         loop {
             if state.queue.is_empty() && !state.is_writing {
                 return;
             }
+
             let writes = state.writes;
-            let waited = self.0.written.wait_for(&mut state, PATIENCE);
+            let waited = self.0.written.wait_for(&mut state, FLUSH_TIMEOUT);
             if waited.timed_out() && state.writes == writes {
                 return;
             }
@@ -108,9 +111,11 @@ impl Shared {
             state.lose(1);
             return;
         }
+
         state.queue.extend_from_slice(line);
         drop(state);
 
+        // Not at each line: between these two the thread is awake, or waits for the next batch.
         let becomes_urgent = before < QUEUE_BYTES / 2 && after >= QUEUE_BYTES / 2;
         if before == 0 || becomes_urgent {
             self.queued.notify_one();
@@ -122,20 +127,20 @@ impl Shared {
         let mut not_before = Instant::now();
         let mut is_working = true;
         loop {
-            let mut state = self.next(not_before);
+            let mut state = self.wait_for_batch(not_before);
             mem::swap(&mut state.queue, &mut batch);
             state.is_writing = true;
-            // A warning about a broken output would be lost and would cause the next one.
+            // While the output is broken, each warning would be lost and cause the next one.
             let lost = if is_working { mem::take(&mut state.unreported) } else { 0 };
             drop(state);
             not_before = Instant::now() + INTERVAL;
 
-            // The queue is empty: the warning stands where the lost lines would stand.
+            // The queue was just emptied, so the warning takes the place of the lost lines.
             if lost > 0 {
                 warn!(lines = lost, "log lines were lost: standard error was too slow or broken");
             }
             is_working = self.write(&batch, &mut output);
-            // The memory of a burst is released.
+            // Releases the memory of a burst.
             batch.clear();
             batch.shrink_to(WRITE_BYTES);
 
@@ -144,12 +149,13 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and then until a batch is due.
-    fn next(&self, not_before: Instant) -> MutexGuard<'_, State> {
+    /// Waits for a line, and then until `not_before` unless the queue is urgent.
+    fn wait_for_batch(&self, not_before: Instant) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         while state.queue.is_empty() {
             self.queued.wait(&mut state);
         }
+
         while !state.is_urgent() {
             if self.queued.wait_until(&mut state, not_before).timed_out() {
                 break;
@@ -158,14 +164,14 @@ impl Shared {
         state
     }
 
-    /// Writes a batch; returns false if the output is broken and lines are lost.
+    /// Writes a batch. Returns `false` if the output is broken and lines are lost.
     fn write(&self, batch: &[u8], output: &mut impl Write) -> bool {
         let mut rest = batch;
         while !rest.is_empty() {
             let length = match output.write(&rest[..rest.len().min(WRITE_BYTES)]) {
                 Ok(length) if length > 0 => length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // Another process with the same terminal can make it non-blocking.
+                // Another process can make a shared terminal non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.queued.wait_for(&mut self.state.lock(), INTERVAL);
                     continue;
@@ -176,6 +182,7 @@ impl Shared {
                     return false;
                 }
             };
+
             rest = &rest[length..];
             self.state.lock().writes += 1;
             self.written.notify_all();
@@ -185,7 +192,7 @@ impl Shared {
 }
 
 impl Write for &Shared {
-    /// Takes the whole line, also if it is lost: tracing would print an error to standard error.
+    /// Accepts the whole line even if it is lost: tracing prints a short write to standard error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())

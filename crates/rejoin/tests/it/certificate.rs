@@ -1,13 +1,12 @@
-//! A server that speaks TLS itself.
+//! A server that terminates TLS itself.
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
     sync::Arc,
 };
 
-use rcgen::CertifiedKey;
 use rustix::process::Signal;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -15,26 +14,13 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
 };
 
-use crate::support::{Home, Server};
+use crate::support::{
+    TestHome, TestServer,
+    certificate::{TLS_CONFIGURATION, write_certificate},
+};
 
-pub(crate) const CONFIGURATION: &str = "
-[server]
-listen = \"127.0.0.1:0\"
-tls_certificate_file = \"~/certificate.pem\"
-tls_key_file = \"~/key.pem\"
-";
-
-/// Makes a certificate and writes it where the configuration says.
-pub(crate) fn certify(home: &Home) -> CertificateDer<'static> {
-    let CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    home.write("key.pem", &signing_key.serialize_pem());
-    home.write("certificate.pem", &cert.pem());
-    cert.into()
-}
-
-/// What the health check says to whoever trusts this certificate only.
-fn health(server: &Server, certificate: &CertificateDer<'static>) -> std::io::Result<String> {
+/// Requests the health check as a client that trusts only this certificate.
+fn health(server: &TestServer, certificate: &CertificateDer<'static>) -> io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -43,66 +29,85 @@ fn health(server: &Server, certificate: &CertificateDer<'static>) -> std::io::Re
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect(server.url.strip_prefix("https://").unwrap()).unwrap();
     let mut stream = StreamOwned::new(connection, socket);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    Ok(response)
 }
 
 #[test]
-fn a_hang_up_makes_it_read_its_certificate_again_and_a_broken_one_is_told() {
-    let home = Home::new();
-    home.write("rejoin.toml", CONFIGURATION);
-    let old = certify(&home);
-    let server = Server::start(&home, home.rejoin(&["serve"]));
-    assert!(server.login.contains(&format!("{}/#login=", server.url)), "{}", server.login);
-    let ok = |answer: &str| answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n");
-    assert!(ok(&health(&server, &old).unwrap()));
+fn sighup_reloads_the_certificate_and_keeps_it_if_invalid() {
+    let home = TestHome::new();
+    home.write("rejoin.toml", TLS_CONFIGURATION);
 
-    let new = certify(&home);
-    assert!(ok(&health(&server, &old).unwrap()), "not before it is told");
+    let old = write_certificate(&home);
+    let server = TestServer::start(&home, home.rejoin(&["serve"]));
+
+    assert!(
+        server.login_line.contains(&format!("{}/#login=", server.url)),
+        "{}",
+        server.login_line
+    );
+
+    let is_ok = |text: &str| text.starts_with("HTTP/1.1 200") && text.ends_with("ok\n");
+    assert!(is_ok(&health(&server, &old).unwrap()));
+
+    let new = write_certificate(&home);
+    assert!(is_ok(&health(&server, &old).unwrap()), "the new certificate must wait for SIGHUP");
+
     server.signal(Signal::HUP);
-    server.until_logged("the certificate was read again");
-    assert!(ok(&health(&server, &new).unwrap()));
+    server.wait_for_log("the certificate was reloaded");
+    assert!(is_ok(&health(&server, &new).unwrap()));
+
     health(&server, &old).unwrap_err();
 
+    // A certificate that cannot be parsed leaves the current one in use.
     home.write("certificate.pem", "nothing");
+
     server.signal(Signal::HUP);
-    server.until_logged("the certificate stays the old one");
-    server.until_logged("holds no certificate: there is no `BEGIN CERTIFICATE`");
-    assert!(ok(&health(&server, &new).unwrap()));
+    server.wait_for_log("the new certificate is not valid");
+    server.wait_for_log("`BEGIN CERTIFICATE`");
+    assert!(is_ok(&health(&server, &new).unwrap()));
+
     let (code, _) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0));
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_keeps_the_server_from_starting() {
-    let home = Home::new();
-    home.write("rejoin.toml", CONFIGURATION);
+fn the_server_does_not_start_with_an_unusable_certificate() {
+    let home = TestHome::new();
+    home.write("rejoin.toml", TLS_CONFIGURATION);
+
     let path = |name| home.path(name).display().to_string();
     let missing =
         format!("cannot read {}: No such file or directory (os error 2)", path("certificate.pem"));
-    assert_eq!(home.complains(&["serve"]), missing);
-    certify(&home);
+    assert_eq!(home.error_of(&["serve"]), missing);
+
+    write_certificate(&home);
+
+    // The key of an earlier certificate.
     let key = fs::read(home.path("key.pem")).unwrap();
-    certify(&home);
+    write_certificate(&home);
+
     fs::write(home.path("key.pem"), key).unwrap();
     let (key, certificate) = (path("key.pem"), path("certificate.pem"));
-    let mismatch = format!("the key in {key} is not that of the certificate in {certificate}");
-    assert_eq!(home.complains(&["serve"]), mismatch);
+    let error = home.error_of(&["serve"]);
+    assert!(error.contains(&key) && error.contains(&certificate), "{error}");
 }
 
 #[test]
-fn without_a_certificate_a_hang_up_ends_nothing() {
-    let home = Home::new();
-    let server = home.serve();
+fn sighup_without_a_certificate_has_no_effect() {
+    let home = TestHome::new();
+    let server = home.start_server();
+
     server.signal(Signal::HUP);
-    server.until_logged("there is no certificate to read again");
-    server.log_in();
+    server.wait_for_log("no certificate is configured");
+    server.connect_as_admin();
     let (code, _) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0));
 }

@@ -1,67 +1,80 @@
-//! What a server does that cannot do what it should: one clear line, or a word to who asked.
+//! Failures: a server that cannot start prints one line, a failed request gets the reason.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
 
-use crate::support::{Home, Server, complaint};
+use crate::support::{TestHome, TestProcess, TestServer, error_line, wait_until};
 
 #[test]
-fn a_taken_port_is_said() {
-    let home = Home::new();
+fn an_address_in_use_is_reported() {
+    let home = TestHome::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let complaint = home.complains(&["serve", "--listen", &address]);
+
+    let error = home.error_of(&["serve", "--listen", &address]);
+
     let expected = format!("cannot listen on {address}: Address already in use");
-    assert!(complaint.starts_with(&expected), "{complaint}");
+    assert!(error.starts_with(&expected), "{error}");
 }
 
 #[test]
-fn a_short_secret_is_said() {
-    let home = Home::new();
+fn a_short_secret_is_reported() {
+    let home = TestHome::new();
     home.write("key", "too short\n");
     home.write("rejoin.toml", "[auth]\nhs256_secret_file = \"~/key\"\n");
+
     let path = home.path("key");
     let expected = format!("{}: an HS256 secret must be at least 32 bytes, not 9", path.display());
-    assert_eq!(home.complains(&["serve"]), expected);
-    assert_eq!(home.complains(&["token", "--user", "ann"]).matches(&expected).count(), 1);
+    assert_eq!(home.error_of(&["serve"]), expected);
+    assert_eq!(home.error_of(&["token", "--user", "ann"]).matches(&expected).count(), 1);
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_said() {
-    let home = Home::new();
+fn a_missing_secret_is_reported() {
+    let home = TestHome::new();
     home.write("rejoin.toml", "[auth]\nhs256_secret_file = \"~/key\"\n");
-    let complaint = home.complains(&["serve"]);
+
+    let error = home.error_of(&["serve"]);
     let expected = format!("cannot read {}: No such file", home.path("key").display());
-    assert!(complaint.starts_with(&expected), "{complaint}");
+    assert!(error.starts_with(&expected), "{error}");
+
     home.write("rejoin.toml", "");
-    let complaint = home.complains(&["token", "--user", "ann"]);
-    let expected = "the server's secret is made at its first start: cannot read ";
-    assert!(complaint.starts_with(expected), "{complaint}");
+    let error = home.error_of(&["token", "--user", "ann"]);
+    let expected = "cannot sign a token: start the server once to create its secret; cannot read ";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]
-fn a_full_disk_is_said_and_leaves_no_half_secret() {
-    let home = Home::new();
-    // No file may grow, as on a disk without room.
+fn a_full_disk_is_reported_and_leaves_no_partial_secret() {
+    let home = TestHome::new();
+    // A limit of 0 bytes per file fails like a full disk. Ignored, SIGXFSZ becomes an error.
     let serve = "trap '' XFSZ; ulimit -f 0; exec \"$0\" serve --listen 127.0.0.1:0";
     let mut command = home.program("sh");
     command.args(["-c", serve, env!("CARGO_BIN_EXE_rejoin")]);
-    let complaint = complaint(command);
-    let expected = format!("cannot write {}: File too large", home.secret().display());
-    assert!(complaint.starts_with(&expected), "{complaint}");
-    assert_eq!(fs::read_dir(home.secret().parent().unwrap()).unwrap().count(), 0);
+
+    let error = error_line(command);
+
+    let expected = format!("cannot write {}: File too large", home.data_path("secret").display());
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(fs::read_dir(home.data_path("secret").parent().unwrap()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_made_is_said() {
-    let home = Home::new();
+fn an_unusable_data_directory_is_reported() {
+    let home = TestHome::new();
     home.write("file", "");
-    let complaint = home.complains(&["serve", "--data-dir", "file/data"]);
-    assert!(complaint.starts_with("cannot make the data directory file/data: "), "{complaint}");
+
+    let error = home.error_of(&["serve", "--data-dir", "file/data"]);
+    assert!(error.starts_with("cannot create the data directory file/data: "), "{error}");
 }
 
 #[test]
-fn a_profile_that_cannot_start_says_why_to_who_asked() {
-    let home = Home::new();
+fn a_failed_start_of_a_profile_is_explained() {
+    let home = TestHome::new();
     home.write(
         "rejoin.toml",
         r#"
@@ -77,56 +90,69 @@ command = ["sh"]
 cwd = "~/nowhere"
 "#,
     );
-    let server = home.serve();
-    let mut client = server.log_in();
-    let nowhere = format!("there is no directory `{}`", home.path("nowhere").display());
-    for (profile, sentence) in [
-        (
-            "gone",
-            "the profile `gone` could not be started: \
-             the command `no-such-program` does not exist on the server",
-        ),
-        (
-            "hinted",
-            "the profile `hinted` could not be started: \
-             the command `no-such-agent` does not exist on the server; ask ann for it",
-        ),
-        (
-            "claude",
-            "the profile `claude` could not be started: \
-             the command `claude` does not exist on the server; \
-             install it with `npm install -g @anthropic-ai/claude-code`, \
-             or name another command in `profiles.claude.command`",
-        ),
-        (
-            "unset",
-            "the profile `unset` could not be started: \
-             its command names `$AGENT`, which is not set",
-        ),
-        ("nowhere", &format!("the profile `nowhere` could not be started: {nowhere}")),
+    let server = home.start_server();
+    let mut client = server.connect_as_admin();
+    for (profile, reason) in [
+        ("gone", "`no-such-program`"),
+        ("hinted", "`no-such-agent`"),
+        ("hinted", "ask ann for it"),
+        ("claude", "install it with `npm install -g @anthropic-ai/claude-code`"),
+        ("claude", "`profiles.claude.command`"),
+        ("unset", "`$AGENT`"),
+        ("nowhere", &home.path("nowhere").display().to_string()),
     ] {
-        let answer = client.create(profile);
-        assert_eq!(answer["payload"]["code"], "start_failed", "{answer}");
-        assert_eq!(answer["payload"]["message"], sentence);
+        let reply = client.create_session(profile);
+        assert_eq!(reply["payload"]["code"], "start_failed", "{reply}");
+        let message = reply["payload"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("`{profile}`")), "{message}");
+        assert!(message.contains(reason), "{message}");
     }
-    let answer = client.create("other");
-    assert_eq!(answer["payload"]["code"], "unknown_profile", "{answer}");
-    let known = answer["payload"]["message"].as_str().unwrap();
+
+    let reply = client.create_session("other");
+    assert_eq!(reply["payload"]["code"], "unknown_profile", "{reply}");
+
+    let known = reply["payload"]["message"].as_str().unwrap();
     assert!(
         known.contains("`claude`, `gone`, `hinted`, `nowhere`, `terminal`, `unset`"),
         "{known}"
     );
-    let answer = client.create("terminal");
-    assert_eq!(answer["type"], "ack", "the server goes on: {answer}");
+
+    let reply = client.create_session("terminal");
+    assert_eq!(reply["type"], "ack", "the server must stay usable: {reply}");
 }
 
 #[test]
-fn a_server_that_lets_everybody_in_says_so() {
-    let home = Home::new();
+fn a_server_without_log_in_warns_at_its_start() {
+    let home = TestHome::new();
     let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("REJOIN_AUTH_REQUIRED", "false");
-    let server = Server::start(&home, command);
-    assert_eq!(server.connect().ask("ping", serde_json::json!({}))["type"], "pong");
+    let server = TestServer::start(&home, command);
+
+    assert_eq!(server.connect().request("ping", serde_json::json!({}))["type"], "pong");
+
     let (_, log) = server.stop(rustix::process::Signal::TERM);
     assert!(log.contains("auth.required is false"), "{log}");
+}
+
+#[test]
+fn a_server_whose_standard_output_is_closed_serves() {
+    let home = TestHome::new();
+    // Nothing reports the port, so it is chosen here.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let command = home.rejoin(&["serve", "--listen", &address.to_string()]);
+    let _server = TestProcess::start_with_output(command, writer.into());
+
+    let mut socket = None;
+    wait_until(Duration::from_secs(30), "the server listens", || {
+        socket = TcpStream::connect(address).ok();
+        socket.is_some()
+    });
+
+    let mut socket = socket.unwrap();
+    socket.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.0 200");
 }

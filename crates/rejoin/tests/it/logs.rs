@@ -1,4 +1,4 @@
-//! The log: who came and went, what became of sessions, and no secret.
+//! The log: lines about connections and sessions, no secrets, and no delay by an unread log.
 
 use std::{
     fs::{self, File},
@@ -13,16 +13,14 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-use crate::browsers::Browser;
 use crate::support::{
-    Home, Server,
-    hostile::{Hostile, broken_input},
-    until,
+    TestHome, TestServer, WEBHOOK_SECRET,
+    browser::TestBrowser,
+    frame_client::{FrameClient, invalid_input},
+    wait_until,
 };
 
-const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";
-
-/// Each close of [`log_of_closes`]: the device, the code and its name.
+/// The closes of [`log_of_closes`]: the device, the code, and the name of the code.
 const CLOSES: [(&str, u16, &str); 5] = [
     ("client", 1000, "normal"),
     ("stopping", 4000, "draining"),
@@ -31,39 +29,45 @@ const CLOSES: [(&str, u16, &str); 5] = [
     ("broken", 4505, "protocol_error"),
 ];
 
-/// Closes a connection of the user `bob` for each of the reasons; returns the log.
+/// Closes a connection of the user `bob` with each code of [`CLOSES`]. Returns the log.
 fn log_of_closes(format: &str) -> String {
-    let home = Home::new();
+    let home = TestHome::new();
     let limits = "[limits]\nheartbeat = \"1s\"\n";
     home.write("rejoin.toml", &format!("[log]\nformat = \"{format}\"\n{limits}"));
-    let server = home.serve();
+    let server = home.start_server();
     let token = home.token("bob", "1h");
-    let connect = |device| server.hostile(&token, device);
-    let closed = |mut client: Hostile, code| assert_eq!(client.close_code(), code);
 
-    closed(connect("silent"), 4001);
+    let connect = |device| server.frame_client(&token, device);
+    let assert_closed = |mut client: FrameClient, code| assert_eq!(client.close_code(), code);
+
+    // First, because it takes two heartbeats: the other clients answer no pings either.
+    assert_closed(connect("silent"), 4001);
+
     let client = connect("client");
     client.close();
-    closed(client, 1000);
+    assert_closed(client, 1000);
+
     let client = connect("removed");
-    assert_eq!(server.admin().delete(&format!("/connections/{}", client.id)), 204);
-    closed(client, 4504);
+    assert_eq!(server.admin_api().delete(&format!("/connections/{}", client.id)), 204);
+    assert_closed(client, 4504);
+
     let client = connect("broken");
-    client.send(&[broken_input()]);
-    closed(client, 4505);
+    client.send(&[invalid_input()]);
+    assert_closed(client, 4505);
+
     let client = connect("stopping");
     server.signal(Signal::TERM);
-    closed(client, 4000);
+    assert_closed(client, 4000);
     server.wait().1
 }
 
-/// The lines of a log of JSON.
+/// Parses the lines of a JSON log.
 fn lines(log: &str) -> Vec<Value> {
     log.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// What a request for a socket is answered with.
-fn upgrade(server: &Server, path: &str, header: &str) -> String {
+/// Requests an upgrade to a WebSocket. Returns the status line of the response.
+fn request_upgrade(server: &TestServer, path: &str, header: &str) -> String {
     let address = server.url.strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(address).unwrap();
     let request = format!(
@@ -71,15 +75,16 @@ fn upgrade(server: &Server, path: &str, header: &str) -> String {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
     );
     socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    BufReader::new(socket).read_line(&mut answer).unwrap();
-    answer
+    let mut status_line = String::new();
+    BufReader::new(socket).read_line(&mut status_line).unwrap();
+    status_line
 }
 
-/// A program that answers all requests well, until the test ends.
-fn program() -> String {
+/// Starts a webhook program that answers each request. Returns its URL.
+fn start_program() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let Ok(mut socket) = socket else { return };
@@ -97,67 +102,80 @@ fn program() -> String {
 }
 
 #[test]
-fn json_lines_say_who_came_and_what_became_of_sessions() {
-    let home = Home::new();
+fn json_lines_describe_connections_and_sessions() {
+    let home = TestHome::new();
     home.write(
         "rejoin.toml",
         "[log]\nformat = \"json\"\n[profiles.brief]\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n",
     );
-    let server = home.serve();
-    let mut client = server.log_in();
-    let session = client.create("terminal")["payload"]["session"]["id"].clone();
+    let server = home.start_server();
+
+    let mut client = server.connect_as_admin();
+    let session = client.create_session("terminal")["payload"]["session"]["id"].clone();
     let id = json!({ "session": session });
-    assert_eq!(client.ask("attach", id.clone())["type"], "attached");
-    assert_eq!(client.ask("detach", id)["type"], "ack");
-    let brief = client.create("brief")["payload"]["session"]["id"].clone();
+    assert_eq!(client.request("attach", id.clone())["type"], "attached");
+    assert_eq!(client.request("detach", id)["type"], "ack");
+
+    let brief = client.create_session("brief")["payload"]["session"]["id"].clone();
     client.send("attach", json!({ "session": brief }));
-    client.until(|message| !message["payload"]["exit"].is_null());
+    client.wait_for(|message| !message["payload"]["exit"].is_null());
     drop(client);
     let (_, log) = server.stop(Signal::TERM);
+
     let lines = lines(&log);
-    let of = |message: &str| lines.iter().find(|line| line["message"] == message).expect(message);
-    let (came, went) = (of("connected"), of("disconnected"));
-    assert_eq!((&came["user"], &came["level"]), (&json!("ann"), &json!("INFO")));
-    assert_eq!((&went["id"], &went["user"]), (&came["id"], &came["user"]));
-    // Each line about a session is in its span.
-    let of_session = |id: &Value| -> Vec<&Value> {
-        let is_its = |line: &&Value| line["spans"][0]["id"] == *id;
-        lines.iter().filter(is_its).collect()
+    let line_of =
+        |message: &str| lines.iter().find(|line| line["message"] == message).expect(message);
+    let (connected, disconnected) = (line_of("connected"), line_of("disconnected"));
+    assert_eq!((&connected["user"], &connected["level"]), (&json!("ann"), &json!("INFO")));
+    assert_eq!(
+        (&disconnected["id"], &disconnected["user"]),
+        (&connected["id"], &connected["user"])
+    );
+
+    // Each line about a session is in the span of the session.
+    let lines_of_session = |id: &Value| -> Vec<&Value> {
+        let is_in_span = |line: &&Value| line["spans"][0]["id"] == *id;
+        lines.iter().filter(is_in_span).collect()
     };
     let statuses = |id| -> Vec<_> {
-        let statuses = of_session(id).into_iter().map(|line| line["status"].clone());
+        let statuses = lines_of_session(id).into_iter().map(|line| line["status"].clone());
         statuses.filter(Value::is_string).collect()
     };
     assert_eq!(statuses(&session), ["Idle", "Active", "Idle"]);
+
     let statuses = statuses(&brief);
     assert!(
         statuses.contains(&json!("Error")) && statuses.contains(&json!("Idle")),
         "{statuses:?}"
     );
-    let ended = of("program ended");
+
+    let ended = line_of("program ended");
     assert_eq!((&ended["spans"][0]["profile"], &ended["code"]), (&json!("brief"), &json!(3)));
-    let changed = of_session(&session)[1];
-    assert_eq!((&changed["user"], &changed["connection"]), (&came["user"], &came["id"]));
+
+    let changed = lines_of_session(&session)[1];
+    assert_eq!((&changed["user"], &changed["connection"]), (&connected["user"], &connected["id"]));
 }
 
 #[test]
-fn each_line_about_a_connection_is_in_its_span_when_details_are_logged() {
-    let home = Home::new();
+fn debug_lines_are_in_the_span_of_their_connection() {
+    let home = TestHome::new();
     home.write("rejoin.toml", "[log]\nformat = \"json\"\nlevel = \"debug\"\n");
-    let server = home.serve();
-    drop(server.log_in());
+    let server = home.start_server();
+
+    drop(server.connect_as_admin());
     let (_, log) = server.stop(Signal::TERM);
+
     let lines = lines(&log);
-    let went = lines.iter().find(|line| line["message"] == "disconnected").unwrap();
-    let span = &went["spans"][0];
+    let disconnected = lines.iter().find(|line| line["message"] == "disconnected").unwrap();
+    let span = &disconnected["spans"][0];
     assert_eq!((&span["name"], &span["user"]), (&json!("connection"), &json!("ann")));
-    assert_eq!((&span["id"], &span["address"]), (&went["id"], &json!("127.0.0.1")));
+    assert_eq!((&span["id"], &span["address"]), (&disconnected["id"], &json!("127.0.0.1")));
 }
 
 #[test]
 fn no_secret_reaches_the_most_detailed_log() {
-    let home = Home::new();
-    let url = program();
+    let home = TestHome::new();
+    let url = start_program();
     home.write("data/hook", &format!("{WEBHOOK_SECRET}\n"));
     home.write(
         "rejoin.toml",
@@ -167,34 +185,46 @@ fn no_secret_reaches_the_most_detailed_log() {
              secret_file = \"hook\"\n"
         ),
     );
+
     let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("REJOIN_LOG", "trace");
-    let server = Server::start(&home, command);
-    let token = server.login_token().to_owned();
-    let ticket = "a-ticket-that-somebody-made-up-for-this-test";
+    let server = TestServer::start(&home, command);
+    let token = server.admin_token().to_owned();
+    let ticket = "a-ticket-that-this-test-made-up";
+
+    // Use every way to present a secret: header, code, cookie, URL, ticket, message.
     let bearer = format!("Authorization: Bearer {token}\r\n");
-    assert!(upgrade(&server, "/ws", &bearer).contains("101"));
+    assert!(request_upgrade(&server, "/ws", &bearer).contains("101"));
+
     let code = server.login_code().to_owned();
-    let mut browser = Browser::new(&server);
+    let mut browser = TestBrowser::new(&server);
     assert_eq!(browser.log_in(&json!({ "code": code })), 204);
-    let secret = browser.cookie().split_once('=').unwrap().1.to_owned();
+
+    let secret = browser.cookie.split_once('=').unwrap().1.to_owned();
     let cookie = format!(
         "Cookie: rejoin_session={secret}\r\nOrigin: {}\r\nSec-Fetch-Site: same-origin\r\n",
         server.url
     );
-    assert!(upgrade(&server, "/ws", &cookie).contains("101"));
-    let refused = upgrade(&server, &format!("/ws?token={token}"), "");
+    assert!(request_upgrade(&server, "/ws", &cookie).contains("101"));
+
+    // Refused without `auth.token_in_url`, and still not logged.
+    let refused = request_upgrade(&server, &format!("/ws?token={token}"), "");
     assert!(refused.contains("401"), "{refused}");
-    upgrade(&server, &format!("/ws?ticket={ticket}"), "");
-    let mut client = server.log_in();
-    assert_eq!(client.ask("move", json!({ "word": "typed-by-ann" }))["type"], "x");
+
+    request_upgrade(&server, &format!("/ws?ticket={ticket}"), "");
+    let mut client = server.connect_as_admin();
+    assert_eq!(client.request("move", json!({ "word": "typed-by-ann" }))["type"], "x");
+
     client.send("refresh", json!({ "token": token }));
-    assert_eq!(client.ask("ping", json!({}))["type"], "pong");
+    assert_eq!(client.request("ping", json!({}))["type"], "pong");
+
     drop(client);
     let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("connected") && log.contains("TRACE"), "{log}");
+
     let own = fs::read_to_string(home.path("data/secret")).unwrap();
     let hidden = ["hidden-path", "typed-by-ann", ticket, &code, &secret, own.trim()];
+    // The signing key of the webhook without its public prefix, and the token without its header.
     let hidden = hidden.into_iter().chain([&WEBHOOK_SECRET[6..]]);
     for secret in token.split('.').skip(1).chain(hidden) {
         if let Some(line) = log.lines().find(|line| line.contains(secret)) {
@@ -206,6 +236,7 @@ fn no_secret_reaches_the_most_detailed_log() {
 #[test]
 fn json_lines_name_the_code_of_each_close() {
     let log = log_of_closes("json");
+
     for message in ["connected", "disconnected"] {
         for (device, code, reason) in CLOSES {
             let line = lines(&log)
@@ -226,6 +257,7 @@ fn json_lines_name_the_code_of_each_close() {
 #[test]
 fn text_lines_name_the_code_of_each_close() {
     let log = log_of_closes("text").replace('"', "");
+
     for (device, code, reason) in CLOSES {
         let fields = [
             "disconnected".to_owned(),
@@ -241,77 +273,90 @@ fn text_lines_name_the_code_of_each_close() {
 }
 
 #[test]
-fn json_lines_hold_no_debug_text() {
-    let home = Home::new();
+fn json_lines_contain_no_debug_format() {
+    let home = TestHome::new();
     home.write("rejoin.toml", "[log]\nformat = \"json\"\nlevel = \"debug\"\n");
-    let server = home.serve();
+    let server = home.start_server();
     let token = home.token("bob", "1h");
-    server.hostile(&token, "phone").close();
-    server.log_in().close();
-    let refused = server.connect().ask("authenticate", json!({ "token": "none" }));
+
+    server.frame_client(&token, "phone").close();
+    server.connect_as_admin().close();
+    let refused = server.connect().request("authenticate", json!({ "token": "none" }));
     assert_eq!(refused["payload"]["authenticated"], false, "{refused}");
+
     let (_, log) = server.stop(Signal::TERM);
-    let of_debug = |line: &&str| line.contains("Some(") || line.contains("\":\"None\"");
-    assert_eq!(log.lines().find(of_debug), None);
+    let is_debug = |line: &&str| line.contains("Some(") || line.contains("\":\"None\"");
+    assert_eq!(log.lines().find(is_debug), None);
     assert!(log.contains(r#""device":"phone""#), "{log}");
 }
 
-/// Starts a server with an unread log, and waits for lost lines. Returns both.
-fn unread(home: &Home) -> (Server, File) {
+/// Starts a server whose log is not read, and waits until lines are lost. Returns the server and
+/// the pipe of its log.
+fn start_with_unread_log(home: &TestHome) -> (TestServer, File) {
     home.write("rejoin.toml", "[log]\nlevel = \"trace\"\n");
     let log = home.path("log");
     mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // Open for both, so that the server can open it, and never read.
+    // A pipe that is open for reading but never read. The open for both does not block.
     let pipe = File::options().read(true).write(true).open(&log).unwrap();
-    let server = home.serve();
-    let admin = server.admin();
-    until(Duration::from_secs(60), "lines are lost", || {
+    let server = home.start_server();
+    let admin = server.admin_api();
+
+    wait_until(Duration::from_secs(60), "lines are lost", || {
         assert_eq!(admin.get("/me").0, 200);
         admin.metric("rejoin_log_lines_dropped_total") > 0
     });
-    // The fixture reads the log at the end.
+
+    // At the end `TestServer` reads a file with this name, which must not be the pipe.
     fs::remove_file(&log).unwrap();
     fs::write(&log, "").unwrap();
     (server, pipe)
 }
 
 #[test]
-fn an_unread_log_delays_nothing_and_its_lost_lines_are_counted() {
-    let home = Home::new();
-    let (server, _pipe) = unread(&home);
-    assert_eq!(server.log_in().ask("ping", json!({}))["type"], "pong");
+fn an_unread_log_delays_nothing_and_lost_lines_are_counted() {
+    let home = TestHome::new();
+    let (server, _pipe) = start_with_unread_log(&home);
+
+    assert_eq!(server.connect_as_admin().request("ping", json!({}))["type"], "pong");
+
     let (code, _) = server.stop_within(Duration::from_secs(10), Signal::TERM);
     assert_eq!(code, Some(0));
 }
 
 #[test]
-fn an_unread_log_does_not_delay_the_end_by_a_second_signal() {
-    let home = Home::new();
-    let (server, _pipe) = unread(&home);
-    // It reads nothing, so that the stop lasts until the second signal.
-    let _client = server.log_in();
+fn an_unread_log_does_not_delay_a_second_signal() {
+    let home = TestHome::new();
+    let (server, _pipe) = start_with_unread_log(&home);
+
+    // A client that does not answer the close keeps the first stop from ending.
+    let _client = server.connect_as_admin();
     server.signal(Signal::TERM);
+
     let (code, _) = server.stop_within(Duration::from_secs(10), Signal::INT);
-    assert!(code.is_some(), "it was killed by the signal");
+    assert!(code.is_some(), "the signal killed the server");
 }
 
 #[test]
-fn a_user_id_forges_no_field_and_no_line() {
-    let home = Home::new();
-    drop(home.serve());
+fn a_user_id_cannot_forge_fields_or_lines() {
+    let home = TestHome::new();
+
+    drop(home.start_server());
     let user = "li user=root id=1 \"x\" address=8.8.8.8";
     let token = home.token(user, "1h");
     let mut command = home.rejoin(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("REJOIN_LOG", "debug");
-    let server = Server::start(&home, command);
-    let mut client = server.hostile(&token, "laptop");
+    let server = TestServer::start(&home, command);
+
+    let mut client = server.frame_client(&token, "laptop");
     client.attach_to_new_terminal();
     client.close();
     client.read_to_end();
     let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
+
     let lines: Vec<_> = log.lines().filter(|line| line.contains("root")).collect();
     assert!(lines.len() >= 3, "{log}");
+
     for line in lines {
         let rest = line.replace(&format!("user={user:?}"), "");
         assert!(!rest.contains("root"), "{line}");

@@ -1,28 +1,30 @@
-//! The binary, from its command line, its sockets and its signals.
+//! Tests of the binary through its command line, sockets and signals.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod after_close;
 mod api;
-mod blocked;
+mod blocked_clients;
 mod browsers;
 mod certificate;
-mod closing;
 mod configuration;
+mod configuration_errors;
+mod connection_list;
+mod delivery;
 mod descriptors;
-mod effects;
 mod failures;
 mod heartbeat;
-mod limits;
-mod list;
-mod lists;
+mod limits_page;
 mod login;
 mod logs;
+mod memory;
 mod metrics;
-mod proxy;
+mod publish_subscribe;
 mod revocations;
 mod rights;
+mod session_end;
+mod session_list;
 mod stop;
 mod support;
-mod terminals;
-mod topics;
+mod terminal_output;
 mod unauthenticated;

@@ -1,4 +1,4 @@
-//! Revocations and clocks.
+//! Revocations after a change of the clock.
 
 use std::{
     fs,
@@ -7,24 +7,26 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::Home;
+use crate::support::TestHome;
 
-const FILE: &str = ".local/share/rejoin/revocations.json";
-const DAY: u64 = 24 * 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-fn now() -> u64 {
+/// Returns the Unix time in milliseconds.
+fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(now.as_millis()).unwrap()
 }
 
 #[test]
-fn a_clock_that_jumped_ahead_ends_no_revocation() {
-    let home = Home::new();
-    // The secret is made at the first start.
-    drop(home.serve());
+fn a_clock_that_jumps_ahead_ends_no_revocation() {
+    let home = TestHome::new();
+    // The first start creates the secret that signs the token.
+    drop(home.start_server());
     let token = home.token("bob", "1h");
-    // As a server finds it whose clock is ahead: the end is past, but it has hardly run since.
-    let (revoked_at, until) = (now() + 1000, now() - 10 * DAY);
+
+    // The file as it is after the clock jumped ahead: `until` has passed, but `left_ms` of the
+    // server's running time have not.
+    let (revoked_at, until) = (now_ms() + 1000, now_ms() - 10 * DAY_MS);
     let entry = |left_ms: u64| {
         let target = json!({ "user": "bob" });
         let entry = json!({
@@ -32,15 +34,19 @@ fn a_clock_that_jumped_ahead_ends_no_revocation() {
         });
         json!({ "version": 1, "revocations": [entry] }).to_string()
     };
-    home.write(FILE, &entry(30 * DAY));
-    let server = home.serve();
+
+    let file = home.data_path("revocations.json");
+    fs::write(&file, entry(30 * DAY_MS)).unwrap();
+    let server = home.start_server();
     assert_eq!(server.api(&token).get("/me").0, 401);
-    // The next change writes it again.
-    let (status, answer) = server.admin().post("/revocations", &json!({ "user": "eve" }));
-    assert_eq!(status, 201, "{answer}");
-    assert!(fs::read_to_string(home.path(FILE)).unwrap().contains("bob"));
+
+    // The next change of the list keeps the revocation in the file.
+    let (status, body) = server.admin_api().post("/revocations", &json!({ "user": "eve" }));
+    assert_eq!(status, 201, "{body}");
+    assert!(fs::read_to_string(&file).unwrap().contains("bob"));
+
     drop(server);
 
-    home.write(FILE, &entry(0));
-    assert_eq!(home.serve().api(&token).get("/me").0, 200);
+    fs::write(&file, entry(0)).unwrap();
+    assert_eq!(home.start_server().api(&token).get("/me").0, 200);
 }

@@ -1,68 +1,72 @@
-//! The snapshots of a session that are in memory: few, whatever the number of viewers.
+//! The snapshots of a session in memory: few, regardless of the number of viewers.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
+    frame::Frame,
     stream::{Snapshot, Stream},
-    wire::Frame,
 };
 
-/// Snapshots of one session in memory. When another one is made, the viewers that do not take the
-/// oldest are closed.
+/// The number of snapshots of one session in memory. Above it the connections that have
+/// not sent all of the oldest snapshot are closed.
 const MAX_GENERATIONS: usize = 4;
-/// Time for which a snapshot without holders serves further viewers.
-const LIFE: Duration = Duration::from_millis(500);
-/// How far behind the output a snapshot serves others, in bytes.
+/// The time for which a snapshot without holders serves more viewers.
+const LIFETIME: Duration = Duration::from_millis(500);
+/// The output after a snapshot above which it serves no more viewers, in bytes.
 const MAX_LAG_BYTES: u64 = 256 * 1024;
 
-/// Snapshots that viewers hold, and the newest, which serves those who come.
+/// The snapshots that viewers hold. The newest serves new viewers.
 #[derive(Debug, Default)]
 pub(super) struct Generations {
     newest: Option<Snapshot>,
     /// Oldest first.
     older: VecDeque<Snapshot>,
-    stale_at: Option<Instant>,
+    check_at: Option<Instant>,
 }
 
 impl Generations {
-    /// The newest snapshot, if the stream has all that comes after it and that is not much.
+    /// Returns the newest snapshot if the stream retains all frames after it, and they are few.
     pub(super) fn fresh(&self, offset: u64, stream: &Stream) -> Option<&Snapshot> {
         self.newest.as_ref().filter(|snapshot| {
             offset - snapshot.position.offset <= MAX_LAG_BYTES && stream.oldest() <= snapshot.seq
         })
     }
 
-    /// Adds a snapshot. Closes viewers that hold the oldest and take nothing, if there are too many.
+    /// Adds a snapshot. Above the bound, closes the holders of the oldest one.
     pub(super) fn add(&mut self, snapshot: Snapshot) {
-        self.end_newest();
+        self.retire_newest();
         self.older.retain(is_held);
+
+        // The memory of the oldest is freed once its holders are closed.
         while self.older.len() >= MAX_GENERATIONS {
             if let Some(oldest) = self.older.pop_front() {
-                oldest.holders.hurry();
+                oldest.holders.evict(&oldest.messages);
             }
         }
+
         self.newest = Some(snapshot);
-        self.stale_at = Some(Instant::now() + LIFE);
+        self.check_at = Some(Instant::now() + LIFETIME);
     }
 
-    /// Ends the use of the newest snapshot for further viewers: the screen has changed.
-    pub(super) fn end_newest(&mut self) {
+    /// Stops serving the newest snapshot to new viewers: the screen has changed.
+    pub(super) fn retire_newest(&mut self) {
         self.older.extend(self.newest.take());
     }
 
-    /// When to look whether the snapshots are still held.
-    pub(super) fn stale_at(&self) -> Option<Instant> {
-        self.stale_at
+    /// Returns the time of the next call of [`drop_unused`](Self::drop_unused).
+    pub(super) fn check_at(&self) -> Option<Instant> {
+        self.check_at
     }
 
-    /// Forgets snapshots that no viewer holds. To keep the others costs nothing more.
-    pub(super) fn forget_unused(&mut self) {
+    /// Drops snapshots without holders. The others are in memory in any case.
+    pub(super) fn drop_unused(&mut self) {
         self.older.retain(is_held);
         self.newest = self.newest.take().filter(is_held);
+
         let is_empty = self.newest.is_none() && self.older.is_empty();
-        self.stale_at = (!is_empty).then(|| Instant::now() + LIFE);
+        self.check_at = (!is_empty).then(|| Instant::now() + LIFETIME);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The caller: known, and with a ticket.
+//! The account of the caller: its identity, and tickets for WebSockets.
 
 use std::sync::Arc;
 
@@ -14,20 +14,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    gateway::Shared,
-    http::{Problem, cookie, extract::Caller},
+    credentials::{Caller, cookie},
+    problem::Problem,
+    state::Shared,
 };
 
-/// Who the caller is.
+/// The identity of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Me {
     user_id: UserId,
-    /// When the token or the browser session ends, in milliseconds since the epoch; null if it
-    /// does not.
+    /// The expiry of the token or the browser session, in milliseconds since the epoch. Null if it
+    /// does not expire.
     expires_at: Option<u64>,
-    /// Whether it is an administrator.
+    /// True for an administrator.
     admin: bool,
-    /// The device that the token was made for.
+    /// The device that the token is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<DeviceId>,
     /// The browser session that the request comes from.
@@ -39,18 +40,18 @@ pub(super) struct Me {
 /// A ticket for one WebSocket.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NewTicket {
-    /// To be sent as `?ticket=`, once.
+    /// The value of `?ticket=`, for one WebSocket.
     ticket: String,
-    /// When it ends, in milliseconds since the epoch.
+    /// The expiry, in milliseconds since the epoch.
     expires_at: u64,
 }
 
-/// See who the caller is
+/// Get the caller's identity
 ///
-/// A browser's cookie lasts 30 days more with each answer.
+/// Each response extends a browser's cookie by 30 days.
 #[utoipa::path(
     get, path = "/me", tag = "account",
-    responses((status = 200, description = "What the token says.", body = Me))
+    responses((status = 200, description = "The identity.", body = Me))
 )]
 pub(super) async fn me(
     State(shared): State<Arc<Shared>>,
@@ -59,10 +60,12 @@ pub(super) async fn me(
 ) -> Response {
     let identity = Identity::clone(&identity);
     let cookie = identity.browser_session.as_ref().and_then(|_| {
+        // The response extends the cookie to the session's new expiry.
         let left_ms = identity.expires_at?.saturating_sub(now_ms());
         let secret = cookie::read(&shared, &parts)?;
         Some(cookie::set(&shared, &parts.extensions, &secret, left_ms / 1000))
     });
+
     let me = Answer(Me {
         user_id: identity.user,
         expires_at: identity.expires_at,
@@ -70,6 +73,7 @@ pub(super) async fn me(
         device_id: identity.device,
         browser_session: identity.browser_session,
     });
+
     match cookie {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], me).into_response(),
         None => me.into_response(),
@@ -78,14 +82,14 @@ pub(super) async fn me(
 
 /// Get a ticket for a WebSocket
 ///
-/// For clients that cannot send headers, such as browsers: it stands for the caller once, within
-/// 30 seconds, as `?ticket=` in the address of a WebSocket. Each request gets a ticket of its own,
-/// so it takes no `Idempotency-Key`.
+/// For clients that cannot send headers, such as browsers. The ticket authenticates one WebSocket
+/// as the caller, within 30 seconds, as `?ticket=` in its URL. Each request gets a new ticket, so
+/// `Idempotency-Key` is ignored.
 #[utoipa::path(
     post, path = "/tickets", tag = "account",
     responses(
-        (status = 201, description = "A ticket.", body = NewTicket),
-        (status = 429, description = "`too_many_tickets` that were not used."),
+        (status = 201, description = "The ticket.", body = NewTicket),
+        (status = 429, description = "`too_many_tickets`: the caller has too many unused tickets."),
     )
 )]
 pub(super) async fn ticket(

@@ -1,8 +1,9 @@
-//! What administrators do: revoke, and look at numbers.
+//! Administration: revocations, and statistics of the server.
 
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State, http::StatusCode};
+use rejoin_auth::{Revocation, RevocationError, Target};
 use rejoin_core::{Identity, Session, now_ms};
 use rejoin_protocol::{CloseCode, ErrorCode, SessionStatus, UserId};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -10,20 +11,20 @@ use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
-        api::login::not_kept,
-        extract::{Caller, InPath, InQuery, Json, Limit, whole},
+        api::login::not_written,
+        extract::{InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
-    revocation::{Revocation, RevocationError, Revocations, Target},
+    problem::Problem,
+    state::Shared,
 };
 
-/// Ten years.
+/// The longest revocation, in seconds: ten years.
 const MAX_SECONDS: u32 = 315_360_000;
 
-/// What to revoke: a user or a token.
+/// A revocation to make. Names a user or a token, not both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewRevocation {
@@ -35,25 +36,25 @@ pub(super) struct NewRevocation {
     for_seconds: Option<u32>,
 }
 
-/// What to revoke.
+/// A revocation to make.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "the description of `NewRevocation`, whose errors are better")]
+#[expect(dead_code, reason = "the schema of `NewRevocation`, whose errors are better")]
 pub(super) enum RevocationBody {
     User(RevokeUser),
     Token(RevokeToken),
 }
 
-/// Each of a user's tokens that was made up to now.
+/// All tokens of a user that were issued up to now.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "user": "ann" }))]
-#[expect(dead_code, reason = "the description of `NewRevocation`")]
+#[expect(dead_code, reason = "part of the schema of `NewRevocation`")]
 pub(super) struct RevokeUser {
     /// The user.
     user: UserId,
-    /// After what time the revocation is forgotten; after 30 days if nothing is given. Longer
-    /// than the tokens are valid is right.
+    /// The life of the revocation, by default 30 days. It should be longer than the life of the
+    /// tokens.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }
@@ -62,18 +63,18 @@ pub(super) struct RevokeUser {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "token": "7b1c" }))]
-#[expect(dead_code, reason = "the description of `NewRevocation`")]
+#[expect(dead_code, reason = "part of the schema of `NewRevocation`")]
 pub(super) struct RevokeToken {
-    /// Its id, the claim `jti`; at most 256 bytes.
+    /// The token's id, its claim `jti`. At most 256 bytes.
     #[schema(min_length = 1, max_length = 256)]
     token: String,
-    /// After what time the revocation is forgotten; after 30 days if nothing is given. Longer
-    /// than the token is valid is right.
+    /// The life of the revocation, by default 30 days. It should be longer than the life of the
+    /// token.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }
 
-/// Something that was revoked: `user` or `token` is there, not both.
+/// A revocation, of a `user` or of a `token`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevocationInfo {
     /// The user.
@@ -82,9 +83,9 @@ pub(super) struct RevocationInfo {
     /// The token's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Box<str>>,
-    /// When, in milliseconds since the epoch.
+    /// The time of the revocation, in milliseconds since the epoch.
     revoked_at: u64,
-    /// When it is forgotten, in milliseconds since the epoch.
+    /// The expiry, in milliseconds since the epoch.
     until: u64,
 }
 
@@ -92,15 +93,15 @@ pub(super) struct RevocationInfo {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevocationPage {
     revocations: Vec<RevocationInfo>,
-    /// The `after` of the next page; null if there is none.
+    /// The `after` of the next page. Null on the last page.
     next: Option<String>,
 }
 
-/// Which revocations to list.
+/// The revocations to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RevocationFilter {
-    /// Only those after this one: the `next` of the page before.
+    /// Starts after this revocation: the `next` of the page before.
     #[serde(default)]
     after: Option<String>,
     #[serde(default)]
@@ -108,24 +109,24 @@ pub(super) struct RevocationFilter {
     limit: Limit,
 }
 
-/// The server in numbers.
+/// Statistics of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     /// The server's version.
     version: &'static str,
-    /// How long it has run, in seconds.
+    /// The time since the start, in seconds.
     uptime_seconds: u64,
-    /// Connections that are authenticated.
+    /// The number of authenticated connections.
     connections: usize,
-    /// Users who are connected.
+    /// The number of connected users.
     users: usize,
-    /// Topics that are there.
+    /// The number of topics.
     topics: usize,
-    /// Sessions that are there, by status.
+    /// The number of sessions, by status.
     sessions: SessionCounts,
 }
 
-/// Sessions that are there, by status.
+/// The number of sessions, by status.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct SessionCounts {
     active: usize,
@@ -136,14 +137,15 @@ pub(super) struct SessionCounts {
 
 /// Revoke a user's tokens, or one token
 ///
-/// For administrators. Connections that were made with them are closed with 4504 at once. A
-/// user may come back with a token that is made later.
+/// For administrators. Closes the connections that use these tokens with 4504, and ends such
+/// browser sessions. The user may connect again with a token that is issued later.
 #[utoipa::path(
     post, path = "/revocations", tag = "administration", request_body = RevocationBody,
     responses(
-        (status = 201, description = "It is revoked.", body = RevocationInfo),
-        (status = 500, description = "`internal`: it is revoked, but only until a restart."),
-        (status = 503, description = "`overloaded`: there are as many revocations as allowed."),
+        (status = 201, description = "The revocation.", body = RevocationInfo),
+        (status = 500,
+         description = "`internal`: the revocation is in effect, but only until a restart."),
+        (status = 503, description = "`overloaded`: there are too many revocations."),
     )
 )]
 pub(super) async fn revoke(
@@ -152,6 +154,7 @@ pub(super) async fn revoke(
     Json(NewRevocation { user, token, for_seconds }): Json<NewRevocation>,
 ) -> Result<(StatusCode, Answer<RevocationInfo>), Problem> {
     caller.check_admin()?;
+
     let target = match (user, token) {
         (Some(user), None) => Target::User(user),
         (None, Some(token)) => Target::Token(token),
@@ -160,39 +163,43 @@ pub(super) async fn revoke(
             return Err(Problem::new(ErrorCode::MissingField, detail));
         }
         (Some(_), Some(_)) => {
-            let detail = "only one of `user` and `token` may be there";
+            let detail = "send `user` or `token`, not both";
             return Err(Problem::new(ErrorCode::InvalidField, detail));
         }
     };
+    // Cannot overflow: `for_seconds` is at most ten years.
     let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
-    // In a task of its own: a client that goes away does not leave it half done.
+
+    // In a task of its own: if the client disconnects, the revocation is still completed.
     let task = shared.hub.shutdown().spawn(revoke_and_end(Arc::clone(&shared), target, until));
     let revocation = task.await.map_err(|_| Problem::from(ErrorCode::Internal))??;
     Ok((StatusCode::CREATED, Answer(info(revocation))))
 }
 
-/// Revokes, closes the connections and ends the browser sessions that are revoked.
+/// Revokes a target, and ends its connections and browser sessions.
 async fn revoke_and_end(
     shared: Arc<Shared>,
     target: Target,
     until: Option<u64>,
 ) -> Result<Revocation, Problem> {
-    let result = revocations(&shared).revoke(target, until).await;
-    // Also what is not on disk is in effect.
-    let is_revoked = |identity: &Identity| revocations(&shared).is_revoked(identity);
+    let result = shared.revocations().revoke(target, until).await;
+    // Also after an error: the revocation may be in effect, and only its write failed.
+    let is_revoked = |identity: &Identity| shared.revocations().is_revoked(identity);
     shared.hub.disconnect(CloseCode::Disconnected, |connection| is_revoked(&connection.identity()));
-    // A revocation that is lifted brings no browser back.
+
+    // Ended, not only refused: a browser must not be logged in again when the revocation is
+    // lifted.
     shared.browser_sessions().end(is_revoked);
-    shared.browser_sessions().write().await.map_err(|error| not_kept(&error))?;
-    result.map_err(|error| refused(&error))
+    shared.browser_sessions().write().await.map_err(|error| not_written(&error))?;
+    result.map_err(|error| failed(&error))
 }
 
 /// List revocations
 ///
-/// For administrators. Those whose time is over are not there any more.
+/// For administrators. Expired revocations are not listed.
 #[utoipa::path(
     get, path = "/revocations", tag = "administration", params(RevocationFilter),
-    responses((status = 200, description = "A page of them.", body = RevocationPage))
+    responses((status = 200, description = "A page of revocations.", body = RevocationPage))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
@@ -200,23 +207,26 @@ pub(super) async fn list(
     InQuery(RevocationFilter { after, limit: Limit(limit) }): InQuery<RevocationFilter>,
 ) -> Result<Answer<RevocationPage>, Problem> {
     caller.check_admin()?;
-    let mut all: Vec<_> = revocations(&shared).list().into_iter().map(info).collect();
+
+    let mut all: Vec<_> = shared.revocations().list().into_iter().map(info).collect();
+    // The table has no order. A page is defined by the cursor, so all entries are sorted.
     all.sort_by_cached_key(cursor);
     let later = all.into_iter().filter(|it| after.as_ref().is_none_or(|after| cursor(it) > *after));
     let (revocations, next) = page(later, limit, cursor);
     Ok(Answer(RevocationPage { revocations, next }))
 }
 
-/// Take the revocation of a user's tokens back
+/// Lift the revocation of a user
 ///
-/// For administrators. They are good again.
+/// For administrators. The user's tokens are valid again.
 #[utoipa::path(
     delete, path = "/revocations/users/{user}", tag = "administration",
     params(("user" = UserId, Path, description = "The user.")),
     responses(
-        (status = 204, description = "It is taken back."),
+        (status = 204, description = "The revocation is lifted."),
         (status = 404, description = "`not_found`: there is no such revocation."),
-        (status = 500, description = "`internal`: it is taken back, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the revocation is lifted, but only until a restart."),
     )
 )]
 pub(super) async fn lift_user(
@@ -227,16 +237,17 @@ pub(super) async fn lift_user(
     lift(&shared, &caller, &Target::User(user)).await
 }
 
-/// Take the revocation of a token back
+/// Lift the revocation of a token
 ///
-/// For administrators. It is good again.
+/// For administrators. The token is valid again.
 #[utoipa::path(
     delete, path = "/revocations/tokens/{token}", tag = "administration",
     params(("token" = String, Path, description = "The token's id, its claim `jti`.")),
     responses(
-        (status = 204, description = "It is taken back."),
+        (status = 204, description = "The revocation is lifted."),
         (status = 404, description = "`not_found`: there is no such revocation."),
-        (status = 500, description = "`internal`: it is taken back, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the revocation is lifted, but only until a restart."),
     )
 )]
 pub(super) async fn lift_token(
@@ -247,18 +258,19 @@ pub(super) async fn lift_token(
     lift(&shared, &caller, &Target::Token(token.into())).await
 }
 
-/// See the server in numbers
+/// Get statistics of the server
 ///
-/// For administrators. `/metrics` has more of them.
+/// For administrators. `/metrics` has more.
 #[utoipa::path(
     get, path = "/stats", tag = "administration",
-    responses((status = 200, description = "The numbers of this moment.", body = Stats))
+    responses((status = 200, description = "The current statistics.", body = Stats))
 )]
 pub(super) async fn stats(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
 ) -> Result<Answer<Stats>, Problem> {
     caller.check_admin()?;
+
     let hub = &shared.hub;
     let mut sessions = SessionCounts::default();
     for session in hub.sessions(&caller.identity).iter().map(Session::info) {
@@ -269,6 +281,7 @@ pub(super) async fn stats(
             SessionStatus::Error => &mut sessions.error,
         } += 1;
     }
+
     Ok(Answer(Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: shared.started.elapsed().as_secs(),
@@ -281,16 +294,11 @@ pub(super) async fn stats(
 
 async fn lift(shared: &Shared, caller: &Caller, target: &Target) -> Result<StatusCode, Problem> {
     caller.check_admin()?;
-    let there = revocations(shared).lift(target).await.map_err(|error| refused(&error))?;
-    if there {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(ErrorCode::NotFound, "there is no such revocation"))
+    let is_lifted = shared.revocations().lift(target).await.map_err(|error| failed(&error))?;
+    match is_lifted {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::new(ErrorCode::NotFound, "there is no such revocation")),
     }
-}
-
-fn revocations(shared: &Shared) -> &Revocations {
-    shared.config.verifier.revocations().expect("a gateway keeps account of revocations")
 }
 
 fn info(Revocation { target, revoked_at, until }: Revocation) -> RevocationInfo {
@@ -301,7 +309,7 @@ fn info(Revocation { target, revoked_at, until }: Revocation) -> RevocationInfo 
     RevocationInfo { user, token, revoked_at, until }
 }
 
-/// Where a revocation stands in the list: users before tokens.
+/// Returns the cursor of a revocation, which sorts users before tokens.
 fn cursor(it: &RevocationInfo) -> String {
     match (&it.user, &it.token) {
         (Some(user), _) => format!("0{user}"),
@@ -310,7 +318,7 @@ fn cursor(it: &RevocationInfo) -> String {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    /// Something that is there.
+    /// A number that is not null.
     struct Seconds(u32);
 
     impl<'de> Deserialize<'de> for Seconds {
@@ -322,16 +330,16 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D:
     Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(seconds)| seconds))
 }
 
-fn refused(error: &RevocationError) -> Problem {
+fn failed(error: &RevocationError) -> Problem {
     match error {
         RevocationError::TooMany => Problem::new(ErrorCode::Overloaded, &error.to_string()),
         RevocationError::InvalidTokenId | RevocationError::Past => {
             Problem::new(ErrorCode::InvalidField, &error.to_string())
         }
         error => {
-            error!(%error, "revocations are not written");
-            let detail =
-                "it is in effect, but only until a restart; the server's log has the reason";
+            error!(%error, "cannot write the revocations");
+            let detail = "the change is in effect, but only until a restart; the server's log has \
+                          the reason";
             Problem::new(ErrorCode::Internal, detail)
         }
     }

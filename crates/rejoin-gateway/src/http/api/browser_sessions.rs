@@ -1,42 +1,40 @@
-//! Browser sessions: listed, ended.
+//! Browser sessions of a user: list and end.
 
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State, http::StatusCode};
+use rejoin_auth::{Browser, BrowserSessionInfo};
 use rejoin_core::Identity;
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    browser_session::{Browser, Listed},
-    gateway::Shared,
-    http::{
-        Problem,
-        api::login::not_kept,
-        extract::{Caller, InPath},
-    },
+    credentials::Caller,
+    http::{api::login::not_written, extract::InPath},
+    problem::Problem,
+    state::Shared,
 };
 
-/// A browser that is logged in; times are milliseconds since the epoch.
+/// A log-in of a browser. Times are milliseconds since the epoch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BrowserSession {
-    /// Its id, which is not the cookie's.
+    /// The id, which differs from the cookie's secret.
     #[schema(value_type = String)]
     id: Box<str>,
-    /// The device that the browser named; null if it named none.
+    /// The device id that the browser sent, or null.
     device: Option<DeviceId>,
     device_name: Option<DeviceName>,
-    /// The address that it logged in from.
+    /// The address from which the browser logged in.
     #[schema(value_type = Option<String>)]
     address: Option<Box<str>>,
     #[schema(value_type = Option<String>)]
     user_agent: Option<Box<str>>,
     created_at: u64,
     last_used_at: u64,
-    /// When it ends if it is not used.
+    /// The end of the session if it is not used again.
     expires_at: u64,
-    /// Whether the request comes from it.
+    /// True for the session that sends the request.
     current: bool,
 }
 
@@ -46,9 +44,9 @@ pub(super) struct BrowserSessionList {
     browser_sessions: Vec<BrowserSession>,
 }
 
-/// List the browsers that a user is logged in with
+/// List the browser sessions of a user
 ///
-/// The one that was used last in front, all on one page.
+/// The last used first, all on one page.
 #[utoipa::path(
     get, path = "/users/{user}/browser-sessions", tag = "users",
     params(("user" = UserId, Path, description = "The user.")),
@@ -60,10 +58,11 @@ pub(super) async fn list(
     InPath(user): InPath<UserId>,
 ) -> Result<Answer<BrowserSessionList>, Problem> {
     caller.check_user(&user)?;
+
     let current = caller.identity.browser_session.as_ref();
     let listed = shared.browser_sessions().of_user(&user).into_iter();
     let browser_sessions = listed.map(|session| {
-        let Listed { id, browser, created_at, last_used_at, expires_at } = session;
+        let BrowserSessionInfo { id, browser, created_at, last_used_at, expires_at } = session;
         let Browser { device, device_name, address, user_agent } = browser;
         BrowserSession {
             current: current == Some(&id),
@@ -80,9 +79,9 @@ pub(super) async fn list(
     Ok(Answer(BrowserSessionList { browser_sessions: browser_sessions.collect() }))
 }
 
-/// Log a browser out from elsewhere
+/// End a browser session
 ///
-/// Ends the browser session and closes its connections with 4500.
+/// Closes its connections with 4500.
 #[utoipa::path(
     delete, path = "/users/{user}/browser-sessions/{id}", tag = "users",
     params(
@@ -90,9 +89,10 @@ pub(super) async fn list(
         ("id" = String, Path, description = "The browser session."),
     ),
     responses(
-        (status = 204, description = "It has ended."),
+        (status = 204, description = "The session has ended."),
         (status = 404, description = "`not_found`: the user has no such browser session."),
-        (status = 500, description = "`internal`: it has ended, but only until a restart."),
+        (status = 500,
+         description = "`internal`: the session has ended, but only until a restart."),
     )
 )]
 pub(super) async fn end(
@@ -101,9 +101,11 @@ pub(super) async fn end(
     InPath((user, id)): InPath<(UserId, Box<str>)>,
 ) -> Result<StatusCode, Problem> {
     caller.check_user(&user)?;
+
+    // By user and id: the id of another user's session must not match.
     let is_named =
         |it: &Identity| it.user == user && it.browser_session.as_ref().is_some_and(|it| *it == id);
-    let ended = shared.end_browser_sessions(is_named).await.map_err(|error| not_kept(&error))?;
+    let ended = shared.end_browser_sessions(is_named).await.map_err(|error| not_written(&error))?;
     if ended == 0 {
         return Err(Problem::new(ErrorCode::NotFound, "the user has no such browser session"));
     }

@@ -1,4 +1,4 @@
-//! Connections: listed, looked at, told something, ended.
+//! Connections: list, get, close, and send events to them.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use rejoin_core::{Connection, now_ms};
 use rejoin_protocol::{
     CloseCode, ConnectionId, ConnectionInfo, ErrorCode, EventName, Position,
-    message::{Event, direct_message},
+    message::{MessageBody, direct_message},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
-        api::sessions::ConnectionPage,
-        extract::{Caller, InPath, InQuery, Json, Limit},
+        extract::{InPath, InQuery, Json, Limit},
         paging::page,
     },
+    problem::Problem,
+    state::Shared,
 };
 
-/// Which connections to list.
+/// The connections to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ConnectionFilter {
-    /// Only those after this one: the `next` of the page before.
+    /// Starts after this connection: the `next` of the page before.
     #[serde(default)]
     pub(super) after: Option<ConnectionId>,
     #[serde(default)]
@@ -34,28 +34,37 @@ pub(super) struct ConnectionFilter {
     pub(super) limit: Limit,
 }
 
-/// What to tell.
+/// An event to send.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "event": "build.done", "data": { "ok": true } }))]
 pub(super) struct NewEvent {
-    /// What it is about.
+    /// The name of the event.
     #[serde(default)]
     event: Option<EventName>,
-    /// Any JSON, passed on as it is.
+    /// Any JSON, delivered unchanged.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
 }
 
-/// Where what was told stands in its stream.
+/// The position of an event in its stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Emitted {
-    /// The position after it.
+    /// The position after the event.
     pub(super) position: Position,
 }
 
+/// A page of connections, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConnectionPage {
+    pub(super) connections: Vec<ConnectionInfo>,
+    /// The `after` of the next page. Null on the last page.
+    pub(super) next: Option<ConnectionId>,
+}
+
 impl NewEvent {
-    pub(super) fn event(&self) -> Event<'_> {
-        Event { name: self.event.as_ref(), data: &self.data }
+    /// Returns the event as the protocol has it.
+    pub(super) fn event(&self) -> MessageBody<'_> {
+        MessageBody { name: self.event.as_ref(), data: &self.data }
     }
 }
 
@@ -64,7 +73,9 @@ impl NewEvent {
 /// For administrators.
 #[utoipa::path(
     get, path = "/connections", tag = "connections", params(ConnectionFilter),
-    responses((status = 200, description = "A page of them, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
@@ -72,17 +83,17 @@ pub(super) async fn list(
     InQuery(ConnectionFilter { after, limit: Limit(limit) }): InQuery<ConnectionFilter>,
 ) -> Result<Answer<ConnectionPage>, Problem> {
     caller.check_admin()?;
-    // One more than fits says whether there is another page.
+    // One more than the limit: it shows whether there is another page.
     let connections = shared.hub.connections(after.as_ref(), limit + 1);
     Ok(Answer(paged(connections, None, limit)))
 }
 
-/// Look at a connection
+/// Get a connection
 #[utoipa::path(
     get, path = "/connections/{connection}", tag = "connections",
     params(("connection" = ConnectionId, Path, description = "The connection.")),
     responses(
-        (status = 200, description = "What it is.", body = ConnectionInfo),
+        (status = 200, description = "The connection.", body = ConnectionInfo),
         (status = 404, description = "`unknown_connection`."),
     )
 )]
@@ -94,14 +105,14 @@ pub(super) async fn get(
     Ok(Answer(find(&shared, &caller, &id)?.info()))
 }
 
-/// End a connection
+/// Close a connection
 ///
-/// It is closed with 4504, which tells its client not to come back by itself.
+/// Closes it with 4504, after which a client does not reconnect by itself.
 #[utoipa::path(
     delete, path = "/connections/{connection}", tag = "connections",
     params(("connection" = ConnectionId, Path, description = "The connection.")),
     responses(
-        (status = 204, description = "It is told to end."),
+        (status = 204, description = "The connection is being closed."),
         (status = 404, description = "`unknown_connection`."),
     )
 )]
@@ -114,15 +125,15 @@ pub(super) async fn close(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tell a connection something
+/// Send an event to a connection
 ///
-/// It comes as a `message` with the topic `@connection`, if the connection is there: it is in no
-/// stream that could be read again.
+/// The connection receives it as a `message` with the topic `@connection`. It is part of no stream,
+/// so a client that reconnects does not receive it again.
 #[utoipa::path(
     post, path = "/connections/{connection}/emit", tag = "connections", request_body = NewEvent,
     params(("connection" = ConnectionId, Path, description = "The connection.")),
     responses(
-        (status = 204, description = "It is on its way."),
+        (status = 204, description = "The event was sent."),
         (status = 404, description = "`unknown_connection`."),
     )
 )]
@@ -132,18 +143,19 @@ pub(super) async fn emit(
     InPath(id): InPath<ConnectionId>,
     Json(new): Json<NewEvent>,
 ) -> Result<StatusCode, Problem> {
+    // Into the outbox of the connection: no stream retains it, so it has no position.
     find(&shared, &caller, &id)?.send_text(&direct_message(new.event(), now_ms()));
     shared.hub.metrics().emitted.inc();
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tell everyone something
+/// Send an event to all connections
 ///
-/// For administrators. Every connection gets it as a `message` with the topic `@all`, those that
-/// come back in time as well.
+/// For administrators. All connections receive it as a `message` with the topic `@all`, including
+/// those that reconnect in time.
 #[utoipa::path(
     post, path = "/broadcast", tag = "connections", request_body = NewEvent,
-    responses((status = 200, description = "It is on its way.", body = Emitted))
+    responses((status = 200, description = "The event was sent.", body = Emitted))
 )]
 pub(super) async fn broadcast(
     State(shared): State<Arc<Shared>>,
@@ -156,13 +168,13 @@ pub(super) async fn broadcast(
     Ok(Answer(Emitted { position }))
 }
 
-/// A page of connections, oldest first.
+/// Returns a page of connections, oldest first.
 pub(super) fn paged(
     mut connections: Vec<Connection>,
     after: Option<&ConnectionId>,
     limit: usize,
 ) -> ConnectionPage {
-    // Ids are in the order of time.
+    // Ids sort by the time of their creation.
     connections.sort_by(|a, b| a.id().cmp(b.id()));
     let connections =
         connections.iter().filter(|connection| after.is_none_or(|after| connection.id() > after));
@@ -171,7 +183,8 @@ pub(super) fn paged(
     ConnectionPage { connections, next }
 }
 
-/// What the caller may know of a connection: of another user's, who it is, and not from where.
+/// Returns the fields of a connection that the caller may see: of another user's connection,
+/// neither its address nor its client.
 pub(super) fn info_for(caller: &Caller, connection: &Connection) -> ConnectionInfo {
     let info = connection.info();
     if may_see(caller, connection) {
@@ -186,6 +199,7 @@ fn may_see(caller: &Caller, connection: &Connection) -> bool {
 
 fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connection, Problem> {
     let connection = shared.hub.connection(id);
+
     let visible = connection.filter(|connection| may_see(caller, connection));
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");

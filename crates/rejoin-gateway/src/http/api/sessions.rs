@@ -1,4 +1,4 @@
-//! Sessions: made, listed, looked at, closed.
+//! Sessions: start, list, get, close.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -9,42 +9,42 @@ use axum::{
 };
 use rejoin_core::{CreateTerminal, Session, SessionRight};
 use rejoin_protocol::{
-    ConnectionId, ConnectionInfo, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
-    TerminalSize, UserId, limits,
+    ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus, TerminalSize, UserId, limits,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
-        api::connections::info_for,
-        extract::{Caller, InPath, InQuery, Json, Limit, whole},
+        api::connections::{ConnectionPage, info_for},
+        extract::{InPath, InQuery, Json, Limit, whole},
         paging::page,
     },
+    problem::Problem,
+    state::Shared,
 };
 
-/// Longest path where a program may start, in bytes: as Linux has it.
+/// The longest working directory, in bytes: the limit of Linux.
 const MAX_CWD_BYTES: usize = 4096;
-/// Longest text that sessions are filtered by, in characters.
+/// The longest text of a search, in characters.
 const MAX_TEXT_CHARACTERS: usize = 100;
 
-/// What session to make.
+/// A session to start.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "profile": "terminal", "name": "build", "cols": 120, "rows": 40 }))]
 pub(super) struct NewSession {
-    /// Its kind.
+    /// The kind.
     #[serde(default)]
     #[schema(default = "terminal")]
     kind: NewKind,
-    /// The id that it gets; a new one if none is given.
+    /// The id; a new one if missing.
     #[serde(default)]
     id: Option<SessionId>,
-    /// The profile that it is started from; `terminal` if none is named.
+    /// The profile of the program; `terminal` if missing.
     #[serde(default)]
     profile: Option<ProfileName>,
-    /// What the person calls it; at most 100 bytes.
+    /// A name for people. At most 100 bytes.
     #[serde(default, deserialize_with = "name")]
     #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
@@ -56,13 +56,13 @@ pub(super) struct NewSession {
     #[serde(default = "default_rows", deserialize_with = "rows")]
     #[schema(minimum = 1, maximum = 500, default = 24)]
     rows: u16,
-    /// Where the program starts; what the profile says if nothing is given.
+    /// The working directory of the program; the one of the profile if missing.
     #[serde(default, deserialize_with = "cwd")]
     #[schema(min_length = 1, max_length = 4096, pattern = r"^[^\x00]+$")]
     cwd: Option<String>,
 }
 
-/// What kinds of sessions can be made by request.
+/// The kinds of sessions that a request can start.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum NewKind {
@@ -71,29 +71,29 @@ enum NewKind {
     Terminal,
 }
 
-/// Which sessions to list.
+/// The sessions to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SessionFilter {
-    /// Only those of this user.
+    /// Only sessions of this user.
     #[serde(default)]
     user: Option<UserId>,
-    /// Only those in this status.
+    /// Only sessions with this status.
     #[serde(default)]
     status: Option<SessionStatus>,
-    /// Only those that run, or only those that have ended.
+    /// Only running sessions, or only ended ones.
     #[serde(default)]
     #[param(inline)]
     state: Option<RunState>,
-    /// Only those of this kind.
+    /// Only sessions of this kind.
     #[serde(default)]
     kind: Option<SessionKind>,
-    /// Only those with this text in their title, name, profile, owner or id, in any case; at most
-    /// 100 characters.
+    /// Only sessions with this text in their title, name, profile, owner or id, in any case. At
+    /// most 100 characters.
     #[serde(default, deserialize_with = "text")]
     #[param(max_length = 100)]
     q: Option<String>,
-    /// Only those after this one: the `next` of the page before.
+    /// Starts after this session: the `next` of the page before.
     #[serde(default)]
     #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}_[A-Za-z0-9._:-]{1,64}$")]
     after: Option<Cursor>,
@@ -102,7 +102,7 @@ pub(super) struct SessionFilter {
     limit: Limit,
 }
 
-/// Whether a session's program runs.
+/// The state of a session's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum RunState {
@@ -110,7 +110,7 @@ enum RunState {
     Ended,
 }
 
-/// The place of a session in the list: newest first.
+/// The cursor of a session in the list, which sorts the newest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor(Reverse<(u64, SessionId)>);
 
@@ -118,17 +118,9 @@ struct Cursor(Reverse<(u64, SessionId)>);
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionPage {
     sessions: Vec<SessionInfo>,
-    /// The `after` of the next page; null if there is none.
+    /// The `after` of the next page. Null on the last page.
     #[schema(value_type = Option<String>)]
     next: Option<Cursor>,
-}
-
-/// A page of connections, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ConnectionPage {
-    pub(super) connections: Vec<ConnectionInfo>,
-    /// The `after` of the next page; null if there is none.
-    pub(super) next: Option<ConnectionId>,
 }
 
 /// The profiles that the caller may start.
@@ -139,10 +131,10 @@ pub(super) struct Profiles {
 
 /// List sessions
 ///
-/// Administrators see all, others their own.
+/// Administrators get all sessions, other users their own.
 #[utoipa::path(
     get, path = "/sessions", tag = "sessions", params(SessionFilter),
-    responses((status = 200, description = "A page of them, newest first.", body = SessionPage))
+    responses((status = 200, description = "A page of sessions, newest first.", body = SessionPage))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
@@ -152,10 +144,13 @@ pub(super) async fn list(
     if let Some(user) = &filter.user {
         caller.check_user(user)?;
     }
+
     let sessions = shared.hub.sessions(&caller.identity);
     let infos = sessions.iter().map(Session::info).filter(|session| filter.matches(session));
     let mut infos: Vec<_> = infos.map(|session| (Cursor::of(&session), session)).collect();
+    // By the cursor: new sessions appear on the first page and shift no other page.
     infos.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+
     let (infos, next) = page(infos, filter.limit.0, |(cursor, _)| cursor.clone());
     let sessions = infos.into_iter().map(|(_, session)| session).collect();
     Ok(axum::Json(SessionPage { sessions, next }))
@@ -174,11 +169,11 @@ impl SessionFilter {
     }
 }
 
-/// Whether a session shows a text, which is in lower case.
+/// Returns `true` if a session matches a search text in lower case.
 fn has_text(session: &SessionInfo, text: &str) -> bool {
     let SessionInfo { id, title, name, profile, owner, .. } = session;
-    let shown = [title, name.as_deref().unwrap_or_default(), profile.as_str(), owner.as_str()];
-    shown.into_iter().chain([id.as_str()]).any(|shown| shown.to_lowercase().contains(text))
+    let texts = [title, name.as_deref().unwrap_or_default(), profile.as_str(), owner.as_str()];
+    texts.into_iter().chain([id.as_str()]).any(|it| it.to_lowercase().contains(text))
 }
 
 impl Cursor {
@@ -197,11 +192,11 @@ impl Serialize for Cursor {
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let place = text.split_once('_').and_then(|(created_at, id)| {
+        let cursor = text.split_once('_').and_then(|(created_at, id)| {
             Some((created_at.parse().ok()?, SessionId::new(id).ok()?))
         });
-        let place = place.ok_or_else(|| D::Error::custom("must be the `next` of a page"))?;
-        Ok(Self(Reverse(place)))
+        let cursor = cursor.ok_or_else(|| D::Error::custom("must be the `next` of a page"))?;
+        Ok(Self(Reverse(cursor)))
     }
 }
 
@@ -220,8 +215,8 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 #[utoipa::path(
     post, path = "/sessions", tag = "sessions", request_body = NewSession,
     responses(
-        (status = 201, description = "It was started.", body = SessionInfo,
-         headers(("Location" = String, description = "Where it is."))),
+        (status = 201, description = "The session.", body = SessionInfo,
+         headers(("Location" = String, description = "The URL of the session."))),
         (status = 404, description = "`unknown_profile`."),
         (status = 409, description = "`session_exists`: the id is taken. `start_failed`: the \
          program could not be started, for example because `cwd` does not exist."),
@@ -237,17 +232,19 @@ pub(super) async fn create(
     let size = Some(size(cols, rows));
     let create = CreateTerminal { id, profile, name, size, cwd };
     let session = shared.hub.create_terminal(&caller, create).await?;
+
+    // With the base path, as the client sees it.
     let location = format!("{}api/v1/sessions/{}", shared.config.base_path, session.id());
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers, axum::Json(session.info())).into_response())
 }
 
-/// Look at a session
+/// Get a session
 #[utoipa::path(
     get, path = "/sessions/{session}", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 200, description = "What it is.", body = SessionInfo),
+        (status = 200, description = "The session.", body = SessionInfo),
         (status = 404, description = "`unknown_session`."),
     )
 )]
@@ -261,12 +258,12 @@ pub(super) async fn get(
 
 /// Close a session
 ///
-/// Its program is ended, those who are attached are told, and it is forgotten.
+/// Ends its program, notifies the attached connections, and removes the session.
 #[utoipa::path(
     delete, path = "/sessions/{session}", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The session is removed."),
         (status = 404, description = "`unknown_session`."),
     )
 )]
@@ -280,10 +277,10 @@ pub(super) async fn close(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// List who is attached to a session
+/// List the connections that are attached to a session
 ///
-/// In the order in which they came, all on one page. `address`, `user_agent` and `role_context` of
-/// another user's connection are null, except for an administrator.
+/// In the order of their attachment, all on one page. Only administrators get `address`,
+/// `user_agent` and `role_context` of other users' connections.
 #[utoipa::path(
     get, path = "/sessions/{session}/connections", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session.")),
@@ -307,7 +304,7 @@ pub(super) async fn connections(
 /// List the profiles that the caller may start
 #[utoipa::path(
     get, path = "/profiles", tag = "sessions",
-    responses((status = 200, description = "Their names, sorted.", body = Profiles))
+    responses((status = 200, description = "The names of the profiles, sorted.", body = Profiles))
 )]
 pub(super) async fn profiles(
     State(shared): State<Arc<Shared>>,
@@ -316,6 +313,7 @@ pub(super) async fn profiles(
     axum::Json(Profiles { profiles: shared.hub.profiles(&identity) })
 }
 
+/// Returns a session that the caller has a right to.
 pub(super) fn find(
     shared: &Shared,
     Caller { identity, .. }: &Caller,
@@ -326,7 +324,7 @@ pub(super) fn find(
 }
 
 pub(super) fn size(cols: u16, rows: u16) -> TerminalSize {
-    TerminalSize::new(cols, rows).expect("both were checked when they were read")
+    TerminalSize::new(cols, rows).expect("the deserializer checks both")
 }
 
 fn default_cols() -> u16 {

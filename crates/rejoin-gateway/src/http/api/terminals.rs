@@ -1,4 +1,4 @@
-//! What is in a session: typed into, resized, signalled, seen.
+//! The terminal of a session: input, size, signals, screen.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -16,25 +16,26 @@ use tokio::time::{Duration, timeout};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
         api::sessions::{cols, find, rows, size},
-        extract::{Caller, InPath, InQuery, Json},
+        extract::{InPath, InQuery, Json},
     },
+    problem::Problem,
+    state::Shared,
 };
 
-/// How long a request waits for a program that does not read its input.
+/// The time that a request waits for a program that does not read its input.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Nothing on a piece of a screen runs or loads, also when it is opened as a page.
+/// The policy of a screen as HTML: it runs and loads nothing, even when opened as a page.
 const SCREEN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups";
 
-/// What to type.
+/// Input for a terminal.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "data": "make test\r" }))]
-pub(super) struct Typed {
-    /// The text; Enter is `\r`.
-    #[serde(deserialize_with = "typed")]
+pub(super) struct TerminalInput {
+    /// The text. Enter is `\r`.
+    #[serde(deserialize_with = "not_empty")]
     #[schema(min_length = 1)]
     data: String,
 }
@@ -57,86 +58,89 @@ pub(super) struct NewSize {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "signal": "SIGINT" }))]
 pub(super) struct NewSignal {
-    /// Which.
+    /// The signal.
     signal: Signal,
 }
 
-/// How a screen is wanted.
+/// The format of a screen.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ScreenQuery {
-    /// How it is told.
+    /// The format.
     #[serde(default)]
     #[param(inline)]
     format: Format,
 }
 
-/// How a screen is told.
+/// The format of a screen.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
     /// The rows as text, without trailing blanks.
     #[default]
     Text,
-    /// Bytes that bring an empty terminal of the same size into the same state, history included.
+    /// The bytes that put an empty terminal of the same size into the same state, with history.
     Ansi,
-    /// A `<pre>` with styles, to put into a page or a mail.
+    /// A `<pre>` with styles, for a page or a mail.
     Html,
 }
 
 /// Type into a session
 ///
-/// Answered when the terminal has it. After `timed_out` it may still be typed later.
+/// The response is sent when the terminal has the input. After `timed_out`, the program may still
+/// read it later.
 #[utoipa::path(
-    post, path = "/sessions/{session}/input", tag = "sessions", request_body = Typed,
+    post, path = "/sessions/{session}/input", tag = "sessions", request_body = TerminalInput,
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 204, description = "It was typed."),
+        (status = 204, description = "The terminal has received the input."),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`."),
-        (status = 429, description = "`input_full`: the program does not read."),
-        (status = 503, description = "`timed_out`: the program did not read it for 10 s."),
+        (status = 429, description = "`input_full`: the program does not read its input."),
+        (status = 503, description = "`timed_out`: the program did not read the input for 10 s."),
     )
 )]
 pub(super) async fn input(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
     InPath(id): InPath<SessionId>,
-    Json(Typed { data }): Json<Typed>,
+    Json(TerminalInput { data }): Json<TerminalInput>,
 ) -> Result<StatusCode, Problem> {
     let session = find(&shared, &caller, &id, SessionRight::Write)?;
     let author = Author::Request(Arc::new(caller.clone()));
     let typed = timeout(INPUT_TIMEOUT, session.input(data.into(), author));
     let typed = tokio::select! {
+        // Input that was typed is reported as typed, even if the server stops at the same time.
         biased;
         typed = typed => typed,
         () = shared.shutdown.begun() => {
-            let detail = "the server is stopping, and the program has not read it";
+            let detail = "the server is stopping, and the program has not read the input";
             return Err(Problem::new(ErrorCode::Overloaded, detail));
         }
     };
+
     match typed {
         Ok(result) => {
             result?;
-            // Input whose author lost the right to it was dropped.
+            // The session drops input whose author lost the right to it meanwhile.
             caller.check()?;
         }
         Err(_) => {
-            let detail = "the program has not read it for 10 s; it may still do so";
+            let detail = "the program has not read the input for 10 s; it may still do so";
             return Err(Problem::new(ErrorCode::TimedOut, detail));
         }
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Change a session's size
+/// Change the size of a session
 ///
-/// It counts until somebody who is attached types, and so makes their size the session's.
+/// The size applies until an attached connection types, which sets the size of its own window.
 #[utoipa::path(
     post, path = "/sessions/{session}/resize", tag = "sessions", request_body = NewSize,
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 204, description = "It is changed."),
+        (status = 204, description = "The size is changed."),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`."),
     )
@@ -151,15 +155,15 @@ pub(super) async fn resize(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Send a session's program a signal
+/// Send a signal to the program of a session
 #[utoipa::path(
     post, path = "/sessions/{session}/signal", tag = "sessions", request_body = NewSignal,
     params(("session" = SessionId, Path, description = "The session.")),
     responses(
-        (status = 204, description = "It is on its way."),
+        (status = 204, description = "The signal was sent."),
         (status = 404, description = "`unknown_session`."),
         (status = 409, description = "`session_ended`."),
-        (status = 429, description = "`input_full`: the terminal takes nothing more now."),
+        (status = 429, description = "`input_full`: the terminal's queue is full."),
     )
 )]
 pub(super) async fn signal(
@@ -172,21 +176,21 @@ pub(super) async fn signal(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// See a session's screen
+/// Get the screen of a session
 ///
-/// What it shows now, or showed last if its program has ended.
+/// The current screen, or the last one if the program has ended.
 #[utoipa::path(
     get, path = "/sessions/{session}/screen", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session."), ScreenQuery),
     responses(
-        (status = 200, description = "The screen in the format that was asked for.", content(
+        (status = 200, description = "The screen in the requested format.", content(
             (String = "text/plain; charset=utf-8"),
             (String = "text/html; charset=utf-8"),
             ([u8] = "application/octet-stream"),
         )),
         (status = 404, description = "`unknown_session`."),
-        (status = 409, description = "`session_ended`: it was closed just now."),
-        (status = 503, description = "`overloaded`: four others are reading it."),
+        (status = 409, description = "`session_ended`: the session was just closed."),
+        (status = 503, description = "`overloaded`: four other requests are reading this screen."),
     )
 )]
 pub(super) async fn screen(
@@ -206,13 +210,15 @@ pub(super) async fn screen(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, SCREEN_POLICY),
     ];
+
     let mut pieces = session.screen(format).await?;
     let first = pieces.next().unwrap_or_default();
     let Some(second) = pieces.next() else {
         return Ok((headers, first).into_response());
     };
+
     let pieces = [first, second].into_iter().chain(pieces);
-    // A piece is made when the client has taken the one before it.
+    // Each piece is rendered only after the client has read the one before.
     let body = stream::unfold(pieces, async |mut pieces| {
         tokio::task::yield_now().await;
         let piece = pieces.next()?;
@@ -221,7 +227,7 @@ pub(super) async fn screen(
     Ok((headers, Body::from_stream(body)).into_response())
 }
 
-fn typed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let data = String::deserialize(deserializer)?;
     if data.is_empty() { Err(D::Error::custom("must not be empty")) } else { Ok(data) }
 }

@@ -1,4 +1,4 @@
-//! Topics: published to, listed, read again.
+//! Topics: publish, list, history, presence.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -13,36 +13,37 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
-        extract::{Caller, InPath, InQuery, Json, Limit},
+        extract::{InPath, InQuery, Json, Limit},
         paging::page,
     },
+    problem::Problem,
+    state::Shared,
 };
 
-/// Bytes of messages on one page; one message is always there.
+/// The maximum size of the messages on one page, in bytes. A page has at least one message.
 const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
-/// What to publish.
+/// A message to publish.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "topic": "news", "data": { "title": "Hello" }, "key": "42" }))]
 pub(super) struct NewMessage {
-    /// Where.
+    /// The topic.
     topic: TopicName,
-    /// Any JSON, passed on as it is.
+    /// Any JSON, delivered unchanged.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
-    /// Makes a retry within five minutes harmless: it is answered, and not published again.
+    /// An idempotency key: a retry within five minutes gets the same answer and publishes nothing.
     #[serde(default)]
     key: Option<RequestKey>,
 }
 
-/// Which topics to list.
+/// The topics to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TopicFilter {
-    /// Only those after this one: the `next` of the page before.
+    /// Starts after this topic: the `next` of the page before.
     #[serde(default)]
     after: Option<TopicName>,
     #[serde(default)]
@@ -54,29 +55,28 @@ pub(super) struct TopicFilter {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TopicPage {
     topics: Vec<TopicInfo>,
-    /// The `after` of the next page; null if there is none.
+    /// The `after` of the next page. Null on the last page.
     next: Option<TopicName>,
 }
 
-/// A topic as lists show it.
+/// A topic in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TopicInfo {
-    /// Its name.
+    /// The name.
     name: TopicName,
-    /// How many messages it holds.
+    /// The number of retained messages.
     frames: usize,
-    /// How many connections subscribe to it.
+    /// The number of subscribed connections.
     subscribers: usize,
-    /// When something was last published to it, or it was first used, in milliseconds since the
-    /// epoch.
+    /// The time of the last publish, or of the first use, in milliseconds since the epoch.
     last_activity_at: u64,
 }
 
-/// What to read again.
+/// The part of a topic's history to read.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
-    /// Only what came after this position; all that is there if none is given.
+    /// Starts after this position; with the oldest retained message if missing.
     #[serde(default)]
     after: Option<Position>,
     #[serde(default)]
@@ -89,33 +89,33 @@ pub(super) struct HistoryQuery {
 pub(super) struct History {
     /// The topic.
     topic: TopicName,
-    /// Whether all that came after the position is there: as the answer to `subscribe`.
+    /// The completeness after the position, as in the answer to `subscribe`.
     verdict: Verdict,
-    /// With a gap: how many messages are gone, if that can be known.
+    /// After a gap: the number of missed messages, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<u64>,
-    /// With a gap: why.
+    /// After a gap: the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     messages: Vec<Message>,
-    /// Where reading ended: who comes again or subscribes with it goes on from here. Null if the
-    /// topic is not there.
+    /// The position after the page, from which a client can continue to read or subscribe. Null if
+    /// the topic does not exist.
     position: Option<Position>,
-    /// The `after` of the next page; null if there is nothing more yet.
+    /// The `after` of the next page. Null on the last page.
     next: Option<Position>,
 }
 
 /// A published message.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub(super) struct Message {
-    /// Where.
+    /// The topic.
     topic: TopicName,
-    /// The position after it.
+    /// The position after the message.
     position: Position,
-    /// What was published.
+    /// The published data.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
-    /// When, in milliseconds since the epoch.
+    /// The time of the publish, in milliseconds since the epoch.
     time: u64,
 }
 
@@ -127,13 +127,15 @@ struct Published {
 
 /// Publish to a topic
 ///
-/// The topic is made by using its name. `key` does for one message what the header
-/// `Idempotency-Key` does for one request, and over WebSockets as well.
+/// The first use of a name creates its topic. `key` is an idempotency key for the message, also
+/// across WebSockets; the header `Idempotency-Key` is one for the request.
 #[utoipa::path(
     post, path = "/publish", tag = "topics", request_body = NewMessage,
     responses(
-        (status = 200, description = "It was published, or was before.", body = PublishAck),
-        (status = 404, description = "`unknown_topic`: names with `@` are the server's own."),
+        (status = 200,
+         description = "The message was published, by this request or by an earlier one with \
+         the same key.", body = PublishAck),
+        (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
         (status = 429, description = "`too_many_topics`, or `rate_limited` for too many keys."),
     )
 )]
@@ -148,32 +150,33 @@ pub(super) async fn publish(
 
 /// List topics
 ///
-/// Those that are there and that the caller may subscribe to.
+/// The existing topics that the caller may subscribe to.
 #[utoipa::path(
     get, path = "/topics", tag = "topics", params(TopicFilter),
-    responses((status = 200, description = "A page of them, sorted.", body = TopicPage))
+    responses((status = 200, description = "A page of topics, sorted.", body = TopicPage))
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Caller { identity, .. }: Caller,
     InQuery(TopicFilter { after, limit: Limit(limit) }): InQuery<TopicFilter>,
 ) -> Answer<TopicPage> {
-    // One more than fits says whether there is another page.
+    // One more than the limit: it shows whether there is another page.
     let topics = shared.hub.topics(&identity, TopicRight::Subscribe, after.as_ref(), limit + 1);
     let (topics, next) = page(topics, limit, |topic| topic.name().clone());
     Answer(TopicPage { topics: topics.iter().map(info).collect(), next })
 }
 
-/// Read a topic's messages again
+/// Read the history of a topic
 ///
-/// As far as the topic keeps them. In the path, `/` and `@` of a name are written `%2F` and `%40`.
+/// The messages that the topic retains. In the path, write `%2F` for `/` in a name.
 #[utoipa::path(
     get, path = "/topics/{topic}/history", tag = "topics",
     params(("topic" = TopicName, Path, description = "The topic."), HistoryQuery),
     responses(
-        (status = 200, description = "A page of them, oldest first; none of a topic that is not \
-         there.", body = History),
-        (status = 404, description = "`unknown_topic`: names with `@` are the server's own."),
+        (status = 200,
+         description = "A page of messages, oldest first; empty if the topic does not \
+         exist.", body = History),
+        (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
     )
 )]
 pub(super) async fn history(
@@ -185,19 +188,20 @@ pub(super) async fn history(
     let topic = shared.hub.existing_topic(&name, &identity, TopicRight::Subscribe)?;
     Ok(Answer(match topic {
         Some(topic) => read(&topic, after, limit)?,
-        None => nothing(name, after),
+        None => empty_history(name, after),
     }))
 }
 
-/// See who subscribes to a topic
+/// Get the presence of a topic
 ///
-/// In the path, `/` and `@` of a name are written `%2F` and `%40`.
+/// In the path, write `%2F` for `/` in a name.
 #[utoipa::path(
     get, path = "/topics/{topic}/presence", tag = "topics",
     params(("topic" = TopicName, Path, description = "The topic.")),
     responses(
-        (status = 200, description = "Users and their devices.", body = PresenceState),
-        (status = 404, description = "`unknown_topic`: names with `@` are the server's own."),
+        (status = 200,
+         description = "The subscribed users and their devices.", body = PresenceState),
+        (status = 404, description = "`unknown_topic`: names with `@` are reserved."),
     )
 )]
 pub(super) async fn presence(
@@ -220,27 +224,31 @@ pub(super) async fn presence(
 }
 
 fn info(topic: &Topic) -> TopicInfo {
-    let (frames, quiet) = topic.stream().held();
-    let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+    let (frames, idle) = topic.stream().retained();
+    let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+
     TopicInfo {
         name: topic.name().clone(),
         frames,
         subscribers: topic.subscribers(),
-        last_activity_at: now_ms().saturating_sub(quiet),
+        last_activity_at: now_ms().saturating_sub(idle_ms),
     }
 }
 
 fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History, Problem> {
     let stream = topic.stream();
-    // What grew too old goes first, here as for a subscriber.
+    // A subscriber does not get messages that are too old, and neither does a request.
     stream.expire();
-    // Before the messages: what comes meanwhile is read now, or the next time.
+    // Before the messages: one that is published meanwhile is on this page or on the next.
     let head = stream.head();
+
     let start = after.map(|after| stream.start_now(Some(after)));
     let reader = start.as_ref().map_or(Reader { next: 0 }, |start| start.reader);
     let messages = messages(stream, reader, limit)?;
     let begin = start.as_ref().map_or(head, |start| start.position);
+    // Without messages, the client continues from where it started.
     let position = messages.last().map_or(begin, |message| message.position);
+
     Ok(History {
         topic: topic.name().clone(),
         verdict: start.as_ref().map_or(Verdict::Fresh, |start| start.verdict),
@@ -252,8 +260,8 @@ fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History,
     })
 }
 
-/// What is read of a topic that is not there.
-fn nothing(topic: TopicName, after: Option<Position>) -> History {
+/// Returns the history of a topic that does not exist.
+fn empty_history(topic: TopicName, after: Option<Position>) -> History {
     let (verdict, reason) = match after {
         None => (Verdict::Fresh, None),
         Some(_) => (Verdict::Gap, Some("epoch")),
@@ -262,10 +270,11 @@ fn nothing(topic: TopicName, after: Option<Position>) -> History {
     History { topic, verdict, missed: None, reason, messages, position, next }
 }
 
-/// The messages from here on, or from the oldest one that is left.
+/// Returns the messages from the reader's position, or from the oldest retained one.
 fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message>, Problem> {
     let frames = NonZeroUsize::new(count).expect("a page has room for one");
     let limit = ReadLimit { frames, bytes: MAX_HISTORY_BYTES };
+
     let mut batch = Batch::default();
     let mut next = reader.next;
     while let Progress::Behind { oldest, .. } = stream.read(Reader { next }, limit, &mut batch) {
@@ -277,9 +286,10 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
 fn message(frame: &Frame) -> Result<Message, Problem> {
     let text = rejoin_websocket::payload(frame.plain()).map(|(_, text)| text);
     let published = text.and_then(|text| serde_json::from_slice::<Published>(&text).ok());
-    // What a producer of the embedding program appended itself is of no form that is known here.
+    // An embedding program can append frames of other kinds to a topic's stream.
     let published = published.ok_or_else(|| {
-        Problem::new(ErrorCode::Internal, "the topic holds what was not published to it")
+        let detail = "the topic has a frame that is not a published message";
+        Problem::new(ErrorCode::Internal, detail)
     })?;
     Ok(published.payload)
 }

@@ -1,4 +1,4 @@
-//! Users and their devices: seen, told something, disconnected.
+//! Users and their devices: connections, presence, events.
 
 use std::sync::Arc;
 
@@ -8,27 +8,25 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    gateway::Shared,
+    credentials::Caller,
     http::{
-        Problem,
-        api::{
-            connections::{ConnectionFilter, Emitted, NewEvent, paged},
-            sessions::ConnectionPage,
-        },
-        extract::{Caller, InPath, InQuery, Json, Limit, OptionalJson},
+        api::connections::{ConnectionFilter, ConnectionPage, Emitted, NewEvent, paged},
+        extract::{InPath, InQuery, Json, Limit, OptionalJson},
     },
+    problem::Problem,
+    state::Shared,
 };
 
-/// Which of a user's connections to end.
+/// The connections of a user to close.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(example = json!({ "device": "phone" }))]
 pub(super) struct Disconnect {
-    /// Only those of this device.
+    /// Only connections of this device.
     #[serde(default)]
     device: Option<DeviceId>,
 }
 
-/// How many connections were ended.
+/// The number of connections that were closed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Disconnected {
     disconnected: usize,
@@ -38,7 +36,9 @@ pub(super) struct Disconnected {
 #[utoipa::path(
     get, path = "/users/{user}/connections", tag = "users",
     params(("user" = UserId, Path, description = "The user."), ConnectionFilter),
-    responses((status = 200, description = "A page of them, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn connections(
     State(shared): State<Arc<Shared>>,
@@ -50,7 +50,7 @@ pub(super) async fn connections(
     Ok(Answer(paged(shared.hub.connections_of(&user), after.as_ref(), limit)))
 }
 
-/// List the connections of a user's device
+/// List the connections of a device
 #[utoipa::path(
     get, path = "/users/{user}/devices/{device}/connections", tag = "users",
     params(
@@ -58,7 +58,9 @@ pub(super) async fn connections(
         ("device" = DeviceId, Path, description = "The device."),
         ConnectionFilter,
     ),
-    responses((status = 200, description = "A page of them, oldest first.", body = ConnectionPage))
+    responses((
+        status = 200, description = "A page of connections, oldest first.", body = ConnectionPage,
+    ))
 )]
 pub(super) async fn device_connections(
     State(shared): State<Arc<Shared>>,
@@ -71,14 +73,14 @@ pub(super) async fn device_connections(
     Ok(Answer(paged(connections, after.as_ref(), limit)))
 }
 
-/// Tell a user something
+/// Send an event to a user
 ///
-/// Each of the user's connections gets it as a `message` with the topic `@user`, those that come
-/// back in time as well.
+/// All connections of the user receive it as a `message` with the topic `@user`, including those
+/// that reconnect in time.
 #[utoipa::path(
     post, path = "/users/{user}/emit", tag = "users", request_body = NewEvent,
     params(("user" = UserId, Path, description = "The user.")),
-    responses((status = 200, description = "It is on its way.", body = Emitted))
+    responses((status = 200, description = "The event was sent.", body = Emitted))
 )]
 pub(super) async fn emit(
     State(shared): State<Arc<Shared>>,
@@ -91,17 +93,17 @@ pub(super) async fn emit(
     Ok(Answer(Emitted { position }))
 }
 
-/// Tell a user's device something
+/// Send an event to a device
 ///
-/// Each connection of the device gets it as a `message` with the topic `@device`, those that come
-/// back in time as well.
+/// All connections of the device receive it as a `message` with the topic `@device`, including
+/// those that reconnect in time.
 #[utoipa::path(
     post, path = "/users/{user}/devices/{device}/emit", tag = "users", request_body = NewEvent,
     params(
         ("user" = UserId, Path, description = "The user."),
         ("device" = DeviceId, Path, description = "The device."),
     ),
-    responses((status = 200, description = "It is on its way.", body = Emitted))
+    responses((status = 200, description = "The event was sent.", body = Emitted))
 )]
 pub(super) async fn emit_to_device(
     State(shared): State<Arc<Shared>>,
@@ -116,13 +118,15 @@ pub(super) async fn emit_to_device(
 
 /// Disconnect a user
 ///
-/// Ends the connections of all devices, or of one, with 4504. The user may come back with a token
-/// that is good: see `POST /revocations`.
+/// Closes the connections of all devices, or of one, with 4504. The user may connect again with a
+/// valid token; `POST /revocations` prevents that.
 #[utoipa::path(
     post, path = "/users/{user}/disconnect", tag = "users",
     request_body = inline(Option<Disconnect>),
     params(("user" = UserId, Path, description = "The user.")),
-    responses((status = 200, description = "They are told to end.", body = Disconnected))
+    responses((
+        status = 200, description = "The connections are being closed.", body = Disconnected,
+    ))
 )]
 pub(super) async fn disconnect(
     State(shared): State<Arc<Shared>>,
@@ -131,6 +135,8 @@ pub(super) async fn disconnect(
     OptionalJson(Disconnect { device }): OptionalJson<Disconnect>,
 ) -> Result<Answer<Disconnected>, Problem> {
     caller.check_user(&user)?;
+
+    // Connections that open from now on stay. Only a revocation prevents new ones.
     let connections = match &device {
         Some(device) => shared.hub.connections_of_device(&user, device),
         None => shared.hub.connections_of(&user),
@@ -141,11 +147,11 @@ pub(super) async fn disconnect(
     Ok(Answer(Disconnected { disconnected: connections.len() }))
 }
 
-/// See whether a user is there
+/// Get the presence of a user
 #[utoipa::path(
     get, path = "/users/{user}/presence", tag = "users",
     params(("user" = UserId, Path, description = "The user.")),
-    responses((status = 200, description = "The user's devices.", body = PresenceState))
+    responses((status = 200, description = "The user's connected devices.", body = PresenceState))
 )]
 pub(super) async fn presence(
     State(shared): State<Arc<Shared>>,

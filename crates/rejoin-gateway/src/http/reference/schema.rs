@@ -1,4 +1,4 @@
-//! Schemas as tables of fields, and as examples.
+//! Tables of fields, and examples, from schemas.
 
 use std::fmt::Write as _;
 
@@ -6,40 +6,42 @@ use serde_json::{Map, Value, json};
 
 use crate::http::reference::{escape, inline, text_of};
 
-/// How deep schemas are followed: deeper than any of ours.
+/// The deepest nesting that is followed: deeper than any schema of the API.
 const MAX_DEPTH: usize = 6;
 
-/// Who writes what is described.
+/// The direction of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Sent,
-    Answered,
+enum Direction {
+    Request,
+    Response,
 }
 
 /// The document's schemas by name.
 pub(super) struct Schemas<'a>(pub(super) &'a Value);
 
 impl Schemas<'_> {
-    /// Fields and an example of what is sent.
+    /// Returns the fields and an example of a request's body.
     pub(super) fn body(&self, content: &Value) -> String {
         let schema = self.present(&content["schema"]);
         let tables: Vec<_> = match schema["oneOf"].as_array() {
-            Some(variants) => variants.iter().map(|it| self.table(it, Side::Sent)).collect(),
-            None => vec![self.table(schema, Side::Sent)],
+            Some(variants) => {
+                variants.iter().map(|it| self.table(it, Direction::Request)).collect()
+            }
+            None => vec![self.table(schema, Direction::Request)],
         };
         format!("{}{}", tables.join("<p>or</p>"), self.example_of(schema))
     }
 
-    /// Fields and an example of what is answered, folded away.
+    /// Returns the fields and an example of a response's body, folded.
     pub(super) fn answer(&self, content: &Value) -> String {
         let schema = &content["schema"];
-        let table = self.table(schema, Side::Answered);
+        let table = self.table(schema, Direction::Response);
         let example = self.example_of(schema);
         format!("<details><summary>Fields</summary>{table}{example}</details>")
     }
 
-    fn table(&self, schema: &Value, side: Side) -> String {
-        format!("<table>{}</table>", self.rows(schema, "", side))
+    fn table(&self, schema: &Value, direction: Direction) -> String {
+        format!("<table>{}</table>", self.rows(schema, "", direction))
     }
 
     fn example_of(&self, schema: &Value) -> String {
@@ -47,7 +49,7 @@ impl Schemas<'_> {
         format!("<pre>{}</pre>", escape(&example.expect("an example is JSON")))
     }
 
-    /// What a schema is, in a few words.
+    /// Returns the type of a schema in a few words.
     pub(super) fn kind(&self, schema: &Value) -> String {
         let kind = self.kind_of_present(self.present(schema));
         if is_nullable(schema) { format!("{kind}, or null") } else { kind }
@@ -86,35 +88,36 @@ impl Schemas<'_> {
         kind
     }
 
-    /// What a schema says of itself.
+    /// Returns the description of a schema.
     pub(super) fn about<'a>(&'a self, schema: &'a Value) -> &'a str {
         let variants = schema["oneOf"].as_array().into_iter().flatten();
-        let said = std::iter::once(schema)
+        let description = std::iter::once(schema)
             .chain(variants)
             .map(|it| text_of(&it["description"]))
-            .find(|said| !said.is_empty());
-        said.unwrap_or_else(|| text_of(&self.present(schema)["description"]))
+            .find(|text| !text.is_empty());
+        description.unwrap_or_else(|| text_of(&self.present(schema)["description"]))
     }
 
-    /// The fields of an object, those of objects within it below them.
-    fn rows(&self, schema: &Value, prefix: &str, side: Side) -> String {
+    /// Returns the rows of an object's fields, with those of nested objects below them.
+    fn rows(&self, schema: &Value, prefix: &str, direction: Direction) -> String {
         let schema = self.resolve(schema);
         let mut rows = String::new();
-        // Several parts make one object; of alternatives, each has one field.
+        // All parts of an `allOf` make one object; of a `oneOf`, each variant adds its fields.
         for part in ["allOf", "oneOf"].iter().flat_map(|key| schema[*key].as_array()).flatten() {
-            rows.push_str(&self.rows(part, prefix, side));
+            rows.push_str(&self.rows(part, prefix, direction));
         }
         for (name, field) in fields(schema) {
             let path = format!("{prefix}{name}");
-            let must = side == Side::Sent && is_required(schema, name);
+            let must = direction == Direction::Request && is_required(schema, name);
             rows.push_str(&row(&path, &self.kind(field), self.about(field), must));
             let present = self.present(field);
             let (inner, suffix) = match &present["type"] {
                 Value::String(kind) if kind == "array" => (&present["items"], "[]."),
                 _ => (present, "."),
             };
+            // A schema may contain itself.
             if path.matches('.').count() < MAX_DEPTH {
-                rows.push_str(&self.rows(inner, &format!("{path}{suffix}"), side));
+                rows.push_str(&self.rows(inner, &format!("{path}{suffix}"), direction));
             }
         }
         rows
@@ -145,7 +148,7 @@ impl Schemas<'_> {
             Some("object") => {
                 let fields = fields(schema).into_iter().map(|(name, field)| {
                     let value = match name {
-                        // Nothing says "there is no other page" better.
+                        // An example shows a last page.
                         "next" => Value::Null,
                         _ => self.example(field, depth + 1),
                     };
@@ -163,7 +166,7 @@ impl Schemas<'_> {
         }
     }
 
-    /// A schema without its reference, and without the "or null" around it.
+    /// Resolves a schema's reference, and unwraps an `or null`.
     fn present<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let schema = self.resolve(schema);
         let variants = schema["oneOf"].as_array();
@@ -180,16 +183,16 @@ impl Schemas<'_> {
     }
 }
 
-/// The fields of an object: what must be there in the order of its declaration, then the rest.
+/// Returns the fields of an object: the required ones in their order, then the others.
 fn fields(schema: &Value) -> Vec<(&str, &Value)> {
     let fields = schema["properties"].as_object().into_iter().flatten();
     let mut fields: Vec<_> = fields.map(|(name, field)| (name.as_str(), field)).collect();
-    let place = |name: &str| {
+    let rank = |name: &str| {
         let required = schema["required"].as_array();
-        let place = required.and_then(|names| names.iter().position(|it| it == name));
-        place.unwrap_or(usize::MAX)
+        let rank = required.and_then(|names| names.iter().position(|it| it == name));
+        rank.unwrap_or(usize::MAX)
     };
-    fields.sort_by_key(|(name, _)| place(name));
+    fields.sort_by_key(|(name, _)| rank(name));
     fields
 }
 
@@ -202,7 +205,7 @@ fn is_nullable(schema: &Value) -> bool {
     variants.is_some_and(|variants| variants.iter().any(|it| it["type"] == "null"))
 }
 
-/// A row of a table of fields or parameters.
+/// Returns a row in a table of fields or parameters.
 pub(super) fn row(name: &str, kind: &str, about: &str, is_required: bool) -> String {
     let must = if is_required { " <span class=\"must\">required</span>" } else { "" };
     format!(

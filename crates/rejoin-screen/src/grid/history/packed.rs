@@ -1,4 +1,4 @@
-//! How a row is packed: its text in UTF-8, with marks where attributes change or cells are empty.
+//! Packed rows: UTF-8 text with marks for changes of attributes and for empty cells.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,21 @@ use crate::grid::extras::{Extra, Extras, LinkRef};
 use crate::grid::row::Row;
 use crate::width;
 
-/// New attributes follow: colours, flags, underline colour, place of the link.
+/// A mark: new attributes follow, as colours, flags, underline colour and link index.
 const ATTRIBUTES: u8 = 1;
-/// A number of empty cells follows.
+/// A mark: a number of empty cells follows.
 const EMPTY: u8 = 2;
-/// The next character has no width but a cell of its own.
+/// A mark: the next character is a combining one in its own cell.
 const ALONE: u8 = 3;
 
-/// A line's length in its segment is kept in the lower bits of its end.
+/// The flag of a continued line in the top bit of its end offset.
 const WRAPPED: u32 = 1 << 31;
 
-/// Lines packed one after another, and the hyperlinks in them.
+/// Consecutive packed lines and their hyperlinks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
     bytes: Vec<u8>,
-    /// Where each line ends; the top bit says that it continues the one before it.
+    /// The end offset of each line; the top bit is set if it continues the previous line.
     ends: Vec<u32>,
     links: Vec<LinkRef>,
     link_bytes: usize,
@@ -36,12 +36,12 @@ impl Segment {
         self.ends.is_empty()
     }
 
-    /// Memory that it takes. A link that several segments have counts in each of them.
+    /// Returns the memory of the segment, in bytes; a link counts in each segment that uses it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + 4 * self.ends.capacity() + self.link_bytes
     }
 
-    /// Gives back memory that was reserved for more lines.
+    /// Frees spare capacity.
     pub(super) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.ends.shrink_to_fit();
@@ -69,42 +69,48 @@ impl Segment {
     }
 }
 
-/// Packs rows, each on its own but for the hyperlinks of their segment.
+/// A packer of rows; rows share nothing but the hyperlinks of their segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packer {
     last: Attributes,
     last_link: u64,
     last_underline: u32,
-    /// Where the links of the segment that is packed to are in it, from 1.
+    /// The indexes of the current segment's links, from 1.
     links: HashMap<usize, u64>,
 }
 
 impl Packer {
-    /// Forgets where links are: the next row goes to another segment than the last one.
+    /// Clears the link indexes, before the next row goes to a different segment.
     pub(super) fn forget_links(&mut self) {
         self.links.clear();
     }
 
-    /// Appends the packed row; characters are never below 0x20, so marks are.
+    /// Appends a row to a segment; characters are never below 0x20, so marks are unambiguous.
     pub(super) fn pack(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
         if segment.links.is_empty() {
             self.forget_links();
         }
+
         self.last = Attributes::default();
         (self.last_link, self.last_underline) = (0, 0);
+        // Trailing blank cells are not packed; unpacking fills the row up with them.
         let stored = if row.fill().0 == Cell::BLANK { row.used_len() } else { row.stored().len() };
         let cells = &row.stored()[..stored];
         let mut x = 0;
+
         while let Some(&cell) = cells.get(x) {
             x += 1;
+            // The left half of a wide character implies the right one.
             if cell.is_tail() {
                 continue;
             }
+
             self.style(cell.attributes(), extras, segment);
             if let Some(ascii) = cell.ascii() {
                 segment.bytes.push(ascii);
                 continue;
             }
+
             let Some(c) = cell.char() else {
                 let more = cells[x..].iter().take_while(|&&next| next == cell).count();
                 segment.bytes.push(EMPTY);
@@ -112,25 +118,30 @@ impl Packer {
                 x += more;
                 continue;
             };
+
             if cell.width() == 0 {
                 segment.bytes.push(ALONE);
             }
+
             char(&mut segment.bytes, c);
             if cell.extra() != 0 {
                 extras.combining(cell).chars().for_each(|c| char(&mut segment.bytes, c));
             }
         }
-        self.rest(row, extras, segment);
+
+        self.pack_fill(row, extras, segment);
+        // A segment is at most slightly larger than 64 KiB, so its ends fit into 31 bits.
         let end = u32::try_from(segment.bytes.len()).unwrap_or(0);
         segment.ends.push(end | if row.wrapped { WRAPPED } else { 0 });
     }
 
-    /// Packs the cells that the row does not store, if they can be seen.
-    fn rest(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
+    /// Packs the cells that the row does not store, unless they are blank.
+    fn pack_fill(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
         let (cell, count) = row.fill();
         if cell == Cell::BLANK || count == 0 {
             return;
         }
+
         self.style(cell.attributes(), extras, segment);
         match cell.char() {
             Some(c) => (0..count).for_each(|_| char(&mut segment.bytes, c)),
@@ -141,29 +152,35 @@ impl Packer {
         }
     }
 
+    /// Writes attributes if they differ from those of the previous cell.
     fn style(&mut self, attributes: Attributes, extras: &Extras, segment: &mut Segment) {
         if attributes == self.last {
             return;
         }
+
         let extra = extras.get(attributes.extra);
         let underline = extra.map_or(0, |extra| extra.underline);
         let link = extra.and_then(|extra| extra.link.as_ref());
         let link = link.map_or(0, |link| self.link(link, segment));
+        // Different extras may differ in combining characters only, which are part of the text.
         let same = self.last.plain() == attributes.plain()
             && (self.last_link, self.last_underline) == (link, underline);
         self.last = attributes;
         (self.last_link, self.last_underline) = (link, underline);
+
         if same {
             return;
         }
+
         segment.bytes.push(ATTRIBUTES);
         for word in [attributes.fg().0, attributes.bg().0, attributes.flags().0, underline] {
             number(&mut segment.bytes, word as usize);
         }
+
         number(&mut segment.bytes, usize::try_from(link).unwrap_or(0));
     }
 
-    /// The place of a link in the segment, from 1.
+    /// Returns the index of a link in the segment, from 1; adds the link if it is new.
     fn link(&mut self, link: &LinkRef, segment: &mut Segment) -> u64 {
         *self.links.entry(link.number()).or_insert_with(|| {
             segment.links.push(link.clone());
@@ -177,6 +194,7 @@ fn char(bytes: &mut Vec<u8>, c: char) {
     bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
+/// Appends a number as an LEB128 varint.
 fn number(bytes: &mut Vec<u8>, mut number: usize) {
     while number > 0x7f {
         bytes.push(number.to_le_bytes()[0] | 0x80);
@@ -185,7 +203,7 @@ fn number(bytes: &mut Vec<u8>, mut number: usize) {
     bytes.push(number.to_le_bytes()[0]);
 }
 
-/// The cells of a packed row, up to the last one that was packed.
+/// Returns the cells of a packed row, up to the last packed one; adds their extras to `extras`.
 pub(super) fn unpack(
     segment: &Segment,
     line: usize,
@@ -195,6 +213,7 @@ pub(super) fn unpack(
     let mut packed = segment.line(line);
     let mut cells = Vec::with_capacity(packed.len().min(cols));
     let mut attributes = Attributes::default();
+
     while let Some(&first) = packed.first() {
         match first {
             ATTRIBUTES => {
@@ -214,10 +233,12 @@ pub(super) fn unpack(
             _ => push(&mut cells, take_char(&mut packed), attributes, extras),
         }
     }
+
     cells.truncate(cols);
     cells
 }
 
+/// Appends an unpacked character, or combines it with the previous one.
 fn push(cells: &mut Vec<Cell>, c: char, attributes: Attributes, extras: &mut Extras) {
     match width::of(c) {
         0 => {
@@ -246,14 +267,17 @@ fn take_attributes(packed: &mut &[u8], segment: &Segment, extras: &mut Extras) -
 fn take_number(packed: &mut &[u8]) -> usize {
     let mut number = 0;
     let mut shift = 0;
+
     while let Some((&byte, rest)) = packed.split_first() {
         *packed = rest;
         number |= usize::from(byte & 0x7f) << shift;
         shift += 7;
+
         if byte < 0x80 {
             break;
         }
     }
+
     number
 }
 
@@ -264,6 +288,7 @@ fn take_char(packed: &mut &[u8]) -> char {
         Some(0xc0..) => 2,
         _ => 1,
     };
+
     let (char, rest) = packed.split_at(len.min(packed.len()));
     *packed = rest;
     std::str::from_utf8(char).ok().and_then(|text| text.chars().next()).unwrap_or(' ')

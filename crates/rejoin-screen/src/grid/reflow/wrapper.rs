@@ -1,39 +1,41 @@
-//! Wraps one line after another into rows of another length.
+//! The rewrapping of one line after another.
 
 use crate::grid::cell::Cell;
 use crate::grid::row::Row;
 
-/// A line as far as its rows have come.
+/// A line whose rows are received one by one.
 #[derive(Clone, Debug)]
-pub(super) struct Wrapper {
+pub(super) struct LineWrapper {
     old: usize,
     new: usize,
-    /// The last row that came, whose end depends on the next one.
-    held: Option<Row>,
-    /// Cells of the line that are in no row yet.
+    /// The last received row; its end depends on the next one.
+    previous: Option<Row>,
+    /// The cells that are in no new row yet.
     pending: Vec<Cell>,
 }
 
-impl Wrapper {
-    /// Wraps rows of `old` columns into rows of `new`.
+impl LineWrapper {
+    /// Creates a wrapper from rows of `old` columns to rows of `new`.
     pub(super) fn new(old: usize, new: usize) -> Self {
-        Self { old, new, held: None, pending: Vec::new() }
+        Self { old, new, previous: None, pending: Vec::new() }
     }
 
-    /// Takes the next row of a line; calls `emit` with the cells of each row that is complete.
+    /// Receives the next row of a line; calls `emit` with the cells of each complete new row.
     pub(super) fn push(&mut self, row: Row, is_last: bool, mut emit: impl FnMut(&[Cell])) {
-        if let Some(held) = self.held.take() {
-            // The gap that a wide character left at the margin.
-            let last = held.get(self.old - 1);
+        if let Some(previous) = self.previous.take() {
+            // Drop the empty cell before a wide character that did not fit into the row.
+            let last = previous.get(self.old - 1);
             let gap = !last.has_content() && last.width() == 1;
             let early = gap && row.get(0).is_wide();
-            self.extend(&held, self.old - usize::from(early));
+            self.extend(&previous, self.old - usize::from(early));
             self.flush(&mut emit);
         }
+
         if !is_last {
-            self.held = Some(row);
+            self.previous = Some(row);
             return;
         }
+
         self.extend(&row, row.content_len());
         self.flush(&mut emit);
         if !self.pending.is_empty() {
@@ -42,12 +44,13 @@ impl Wrapper {
         }
     }
 
-    /// The extras of the cells that it holds.
+    /// Returns the extras of the buffered cells.
     pub(super) fn extras(&self) -> impl Iterator<Item = u32> {
-        let held = self.held.iter().flat_map(|row| row.stored());
-        held.chain(&self.pending).map(|cell| cell.extra())
+        let previous = self.previous.iter().flat_map(|row| row.stored());
+        previous.chain(&self.pending).map(|cell| cell.extra())
     }
 
+    /// Appends the first `count` cells of a row.
     fn extend(&mut self, row: &Row, count: usize) {
         let count = count.min(row.len());
         let stored = &row.stored()[..count.min(row.stored().len())];
@@ -55,6 +58,7 @@ impl Wrapper {
         self.pending.extend(std::iter::repeat_n(row.fill().0, count - stored.len()));
     }
 
+    /// Emits all full rows; a wide character never spans two rows.
     fn flush(&mut self, emit: &mut impl FnMut(&[Cell])) {
         let mut start = 0;
         while let Some(cells) = self.pending.get(start..start + self.new) {
@@ -63,6 +67,7 @@ impl Wrapper {
             emit(&self.pending[start..end]);
             start = end;
         }
+
         self.pending.drain(..start);
     }
 }

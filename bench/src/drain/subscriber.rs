@@ -1,0 +1,83 @@
+//! One subscriber: its position, and the messages that it received.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::stamp::Stamp;
+
+/// A client that subscribes to the topic.
+#[derive(Debug, Default)]
+pub(super) struct Subscriber {
+    pub(super) is_subscribed: bool,
+    pub(super) position: Option<String>,
+    /// The time of the reconnect that the server asked for.
+    pub(super) reconnect_at: Option<u64>,
+    /// Failed attempts since the last subscription.
+    pub(super) failures: u32,
+    /// The number of the next message.
+    pub(super) next: u64,
+    pub(super) received: u64,
+    /// Messages that did not arrive before later ones.
+    skipped: Vec<u64>,
+    pub(super) repeated: u64,
+}
+
+impl Subscriber {
+    /// Counts a message and keeps its position.
+    pub(super) fn receive(&mut self, payload: &Value) -> anyhow::Result<()> {
+        let data = payload["data"].as_str().unwrap_or_default();
+        let stamp = Stamp::read(data.as_bytes()).context("not a published message")?;
+        self.position = payload["position"].as_str().map(str::to_owned);
+        self.count(stamp.number);
+        Ok(())
+    }
+
+    fn count(&mut self, number: u64) {
+        if number < self.next {
+            // A skipped message that arrives late is out of order, which is as wrong as twice.
+            self.repeated += 1;
+            return;
+        }
+
+        self.skipped.extend(self.next..number);
+        self.next = number + 1;
+        self.received += 1;
+    }
+
+    /// Handles the reply to a subscription. Returns its verdict with its reason.
+    pub(super) fn subscribed(&mut self, ack: &Value) -> String {
+        self.is_subscribed = true;
+        self.failures = 0;
+        self.position = ack["position"].as_str().map(str::to_owned);
+        let verdict = ack["verdict"].as_str().unwrap_or("no verdict");
+        match ack["reason"].as_str() {
+            Some(reason) => format!("{verdict} ({reason})"),
+            None => verdict.to_owned(),
+        }
+    }
+
+    /// Counts the messages before `end` that did not arrive, except for the `unknown` ones.
+    pub(super) fn missed(&self, end: u64, unknown: &BTreeSet<u64>) -> u64 {
+        let missed = self.skipped.iter().copied().chain(self.next..end);
+        missed.filter(|number| !unknown.contains(number)).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipped_missing_and_repeated_messages_are_counted() {
+        let mut subscriber = Subscriber::default();
+
+        for number in [0, 1, 1, 4] {
+            subscriber.count(number);
+        }
+
+        assert_eq!((subscriber.received, subscriber.repeated, subscriber.next), (3, 1, 5));
+        assert_eq!(subscriber.missed(7, &BTreeSet::from([3])), 3);
+    }
+}

@@ -1,0 +1,9 @@
+//! The backends of core: terminals and screens, as traits with in-memory implementations.
+
+mod memory;
+mod screen;
+mod terminal;
+
+pub use memory::{MemoryScreens, MemoryTerminal, MemoryTerminals};
+pub use screen::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
+pub use terminal::{Control, Launch, LiveTerminal, StartError, TerminalEvent, Terminals};

@@ -1,0 +1,83 @@
+//! Live terminals: a program on a PTY, in this process or another one.
+//!
+//! Output is read in order, and not reading pauses the program. Input is numbered and reported
+//! once it is written. So a process that outlives the server can implement the same trait.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
+use tokio::sync::{mpsc, watch};
+
+use crate::connection::Author;
+
+/// Starts terminals.
+pub trait Terminals: fmt::Debug + Send + Sync {
+    /// Starts a program on a new PTY.
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>>;
+}
+
+/// A program to start. The command comes from a profile, never from a request.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The session of the terminal.
+    pub session: SessionId,
+    /// The program and its arguments; `$NAME` stands for an environment variable.
+    pub command: Vec<String>,
+    /// Environment variables in addition to the usual ones.
+    pub env: Vec<(String, String)>,
+    /// The working directory; `None` is the home directory.
+    pub cwd: Option<String>,
+    /// The initial size.
+    pub size: TerminalSize,
+    /// Advice for the user if the command does not exist.
+    pub install_hint: Option<String>,
+}
+
+/// The reason why a program did not start, as a sentence for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// A program that runs on a PTY.
+#[derive(Debug)]
+pub struct LiveTerminal {
+    /// Output and exit, in order. Not reading pauses the program.
+    pub events: mpsc::Receiver<TerminalEvent>,
+    /// Input, sizes and signals. A sender never waits for room: a full queue is a refusal.
+    pub controls: mpsc::Sender<Control>,
+    /// Hangs up once it is `true` or dropped, and then kills a program that stays. Separate from
+    /// `controls`, so that a full queue never delays a hangup.
+    pub hangup: watch::Sender<bool>,
+    /// The number of the last input that was written completely.
+    pub written: watch::Receiver<u64>,
+}
+
+/// An event of a terminal.
+#[derive(Debug)]
+pub enum TerminalEvent {
+    /// The next output.
+    Output(Bytes),
+    /// The program has ended. All its output precedes this event.
+    Exit(Exit),
+}
+
+/// A command for a terminal.
+#[derive(Debug)]
+pub enum Control {
+    /// Writes input to the program.
+    Input {
+        /// The number of the input: 1 for the first, without gaps.
+        number: u64,
+        /// The bytes to write.
+        bytes: Bytes,
+        /// The author of the input. If the author [may not write](Author::may_write) any more
+        /// when it is the input's turn, the input is dropped and reported as written.
+        author: Author,
+    },
+    /// Changes the size.
+    Resize(TerminalSize),
+    /// Sends a signal to the program and its foreground processes.
+    Signal(Signal),
+}

@@ -1,0 +1,321 @@
+//! The streams that connections read without a subscription: those of everyone, of the user, of
+//! the device.
+//!
+//! The stream of a user or a device is created by the first event, so that the many without an
+//! event cost nothing. Until then a client holds the position *nothing before this moment*. It is
+//! the beginning of any stream that is created later, unless an event since then was forgotten,
+//! which takes at least [`IDLE_LIFETIME`](topic_stream::IDLE_LIFETIME).
+
+mod epochs;
+mod kept;
+
+use std::{sync::Arc, time::Duration};
+
+use rejoin_protocol::{
+    DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
+    message::{ErrorBody, ImplicitPositions, ImplicitStreamStarts, StreamStart},
+};
+
+use crate::{
+    connection::Connection,
+    hub::{budgets::Budgets, registry::ConnectionRegistry, topic_stream},
+    lock::{Mutex, level::HUB_MAP},
+    outbox::OutboxItem,
+    presence::PresenceContext,
+    saved::{SavedEpochs, SavedEviction, SavedHub, SavedStream, StreamOwner},
+    stream::{Holders, Reader, Start, Stream, StreamConfig},
+};
+
+use epochs::Epochs;
+use kept::KeptStreams;
+
+/// The topic of events for everyone.
+pub(super) const ALL: &str = "@all";
+/// The topic of events for a user.
+pub(super) const USER: &str = "@user";
+/// The topic of events for a device.
+pub(super) const DEVICE: &str = "@device";
+/// The topic of changes of the user's sessions, read by connections that subscribe to it.
+pub(super) const SESSIONS: &str = "@sessions";
+
+/// The owner of an implicit stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ImplicitStreamKey {
+    User(UserId),
+    Device(UserId, DeviceId),
+    Sessions(UserId),
+}
+
+impl ImplicitStreamKey {
+    pub(super) fn of_user(connection: &Connection) -> Self {
+        Self::User(connection.user().clone())
+    }
+
+    /// Returns the key of the connection's device, if it named one.
+    pub(super) fn of_device(connection: &Connection) -> Option<Self> {
+        Some(Self::Device(connection.user().clone(), connection.device().id.clone()?))
+    }
+
+    /// Returns the user who is accountable for the stream.
+    pub(super) fn user(&self) -> &UserId {
+        match self {
+            Self::User(user) | Self::Device(user, _) | Self::Sessions(user) => user,
+        }
+    }
+
+    pub(super) fn topic(&self) -> TopicName {
+        let name = match self {
+            Self::User(_) => USER,
+            Self::Device(..) => DEVICE,
+            Self::Sessions(_) => SESSIONS,
+        };
+        TopicName::new(name).expect("a valid name")
+    }
+}
+
+/// The implicit streams of a hub.
+#[derive(Debug)]
+pub(super) struct ImplicitStreams {
+    everyone: Stream,
+    epochs: Epochs,
+    max: usize,
+    budgets: Arc<Budgets>,
+    context: Arc<PresenceContext>,
+    /// Held during a registration and during the creation of a stream, so that a new connection
+    /// reads a new stream exactly once. The registry's lock is taken below it.
+    kept: Mutex<KeptStreams, HUB_MAP>,
+}
+
+/// The starts of a connection's implicit readers.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// The starts for the client.
+    pub(super) answer: ImplicitStreamStarts,
+    /// The readers for the outbox.
+    pub(super) reads: Vec<OutboxItem>,
+}
+
+/// The epochs that apply to one user.
+#[derive(Clone, Copy, Debug)]
+struct UserEpochs {
+    /// The epoch of a new stream.
+    new: u64,
+    /// The last epoch in which an event may be missing.
+    evicted: u64,
+}
+
+impl UserEpochs {
+    fn of(user: &UserId, kept: &KeptStreams, epochs: &Epochs) -> Self {
+        Self { new: kept.new_epoch(user, epochs), evicted: kept.evicted(user) }
+    }
+}
+
+impl ImplicitStreams {
+    /// Creates the stream of everyone, restored from a hub that was saved `away` ago.
+    pub(super) fn new(
+        max: usize,
+        budgets: Arc<Budgets>,
+        context: Arc<PresenceContext>,
+        saved: Option<(&SavedHub, Duration)>,
+    ) -> Self {
+        let all = TopicName::new(ALL).expect("a valid name");
+        let config = topic_stream::config(&all, topic_stream::default_rule(), &context);
+
+        // Restored here: unlike the others, this stream always exists.
+        let saved_stream = saved.and_then(|(saved, _)| {
+            saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone)
+        });
+
+        let everyone = match saved_stream {
+            Some(stream) => Stream::restored(config, stream, None),
+            None => Stream::new(config),
+        };
+
+        let epochs =
+            saved.map_or_else(Epochs::new, |(saved, away)| Epochs::restored(saved.epochs, away));
+        Self { everyone, epochs, max, budgets, context, kept: Mutex::default() }
+    }
+
+    /// Returns the stream of everyone.
+    pub(super) fn everyone(&self) -> &Stream {
+        &self.everyone
+    }
+
+    pub(super) fn get(&self, key: &ImplicitStreamKey) -> Option<Stream> {
+        self.kept.lock().get(key).cloned()
+    }
+
+    /// Returns a stream. Creates it if it does not exist, and starts the readers of all
+    /// connections that it belongs to.
+    ///
+    /// # Errors
+    /// `overloaded` if the user has too many streams that are new or read.
+    pub(super) fn get_or_create(
+        &self,
+        key: ImplicitStreamKey,
+        registry: &ConnectionRegistry,
+    ) -> Result<Stream, ErrorBody> {
+        let mut kept = self.kept.lock();
+        if let Some(stream) = kept.get(&key) {
+            return Ok(stream.clone());
+        }
+
+        // Streams of other users are evicted only if they have more of them.
+        if !kept.make_room(key.user(), self.max, &self.epochs) {
+            let sentence = "the user has too many device streams in use; try again later";
+            return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
+        }
+
+        let budget = self.budgets.of(key.user());
+        let epoch = kept.new_epoch(key.user(), &self.epochs);
+        let stream = Stream::with_epoch(self.stream_config(&key), epoch, budget);
+
+        let connections = match &key {
+            ImplicitStreamKey::User(user) => registry.of_user(user),
+            ImplicitStreamKey::Device(user, device) => registry.of_device(user, device),
+            // Connections read their list only after a subscription.
+            ImplicitStreamKey::Sessions(_) => Vec::new(),
+        };
+
+        for connection in connections {
+            connection.outbox().push(start_reading(&stream, &stream.start_now(None)));
+        }
+
+        kept.insert(key, stream.clone());
+        Ok(stream)
+    }
+
+    /// Calls `register` with the starts of a new connection's readers.
+    ///
+    /// No stream is created meanwhile: a connection registered by `register` reads every stream
+    /// from its start on, once.
+    pub(super) fn with_starts<T>(
+        &self,
+        connection: &Connection,
+        positions: &ImplicitPositions,
+        register: impl FnOnce(Starts) -> T,
+    ) -> T {
+        let kept = self.kept.lock();
+        let epochs = UserEpochs::of(connection.user(), &kept, &self.epochs);
+        let mut reads = Vec::new();
+        let mut start = |stream: Option<&Stream>, position| {
+            let start = self.start_in(stream, position, epochs);
+            if let Some(stream) = stream {
+                reads.push(start_reading(stream, &start));
+            }
+            answer(&start)
+        };
+
+        let all = start(Some(&self.everyone), positions.all);
+        let user = start(kept.get(&ImplicitStreamKey::of_user(connection)), positions.user);
+        let device = ImplicitStreamKey::of_device(connection)
+            .map(|key| start(kept.get(&key), positions.device));
+        register(Starts { answer: ImplicitStreamStarts { all, user, device }, reads })
+    }
+
+    /// Starts a reader of one stream, which may not exist yet.
+    pub(super) fn start(
+        &self,
+        key: &ImplicitStreamKey,
+        position: Option<Position>,
+    ) -> (Start, Option<Stream>) {
+        let kept = self.kept.lock();
+        let epochs = UserEpochs::of(key.user(), &kept, &self.epochs);
+        let stream = kept.get(key);
+        (self.start_in(stream, position, epochs), stream.cloned())
+    }
+
+    /// Drops expired events and unused streams.
+    pub(super) fn sweep(&self) {
+        self.everyone.expire();
+        self.kept.lock().sweep(&self.epochs);
+    }
+
+    /// Returns the epoch clock, the evictions and the streams for the next process.
+    pub(super) fn save(&self) -> (SavedEpochs, Vec<SavedEviction>, Vec<SavedStream>) {
+        let kept = self.kept.lock();
+        let mut streams = vec![self.everyone.save(StreamOwner::Everyone)];
+        for (key, stream) in kept.iter() {
+            let owner = match key.clone() {
+                ImplicitStreamKey::User(user) => StreamOwner::User { user },
+                ImplicitStreamKey::Device(user, device) => StreamOwner::Device { user, device },
+                // Sessions do not survive the process, so their list starts anew.
+                ImplicitStreamKey::Sessions(_) => continue,
+            };
+            streams.push(stream.save(owner));
+        }
+
+        (self.epochs.save(), kept.save_evicted(), streams)
+    }
+
+    pub(super) fn restore_stream(&self, key: ImplicitStreamKey, saved: &SavedStream) {
+        let budget = self.budgets.of(key.user());
+        let stream = Stream::restored(self.stream_config(&key), saved, Some(budget));
+        self.kept.lock().insert(key, stream);
+    }
+
+    pub(super) fn restore_evicted(&self, evicted: Vec<SavedEviction>) {
+        self.kept.lock().restore_evicted(evicted);
+    }
+
+    fn stream_config(&self, key: &ImplicitStreamKey) -> StreamConfig {
+        topic_stream::config(&key.topic(), topic_stream::default_rule(), &self.context)
+    }
+
+    fn start_in(
+        &self,
+        stream: Option<&Stream>,
+        position: Option<Position>,
+        UserEpochs { new, evicted }: UserEpochs,
+    ) -> Start {
+        let Some(stream) = stream else {
+            return self.start_without_stream(position, UserEpochs { new, evicted });
+        };
+
+        // A position from before the stream's creation is its beginning, if no event is missing.
+        let position = position.map(|position| match stream.head() {
+            Position { epoch, .. } if self.epochs.is_beginning(position, epoch, evicted) => {
+                Position { epoch, offset: 0 }
+            }
+            _ => position,
+        });
+
+        stream.start_now(position)
+    }
+
+    fn start_without_stream(&self, position: Option<Position>, user: UserEpochs) -> Start {
+        let (verdict, reason) = match position {
+            None => (Verdict::Fresh, None),
+            Some(position) if self.epochs.is_beginning(position, user.new, user.evicted) => {
+                (Verdict::Resumed, None)
+            }
+            Some(_) => (Verdict::Gap, Some("epoch")),
+        };
+
+        Start {
+            verdict,
+            replayed: 0,
+            missed: None,
+            reason,
+            position: Position { epoch: user.new, offset: 0 },
+            preamble: Vec::new(),
+            history_omitted: 0,
+            holders: Holders::default(),
+            reader: Reader { next: 0 },
+        }
+    }
+}
+
+fn start_reading(stream: &Stream, start: &Start) -> OutboxItem {
+    OutboxItem::StartReading { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
+}
+
+fn answer(start: &Start) -> StreamStart {
+    StreamStart {
+        verdict: start.verdict,
+        replayed: start.replayed,
+        missed: start.missed,
+        reason: start.reason,
+        position: start.position,
+    }
+}
