@@ -16,8 +16,8 @@ use crate::grid::cell::{Attributes, Cell};
 use crate::grid::extras::Extras;
 use crate::grid::row::Row;
 use crate::terminal::Terminal;
-pub(crate) use page::page;
 use page::fitting;
+pub(crate) use page::page;
 use painter::Painter;
 
 /// The size of the table of history extras at which it is cleared.
