@@ -5,5 +5,7 @@ mod screen;
 mod terminal;
 
 pub use memory::{MemoryScreens, MemoryTerminal, MemoryTerminals};
-pub use screen::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
+pub use screen::{
+    Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback,
+};
 pub use terminal::{Control, Launch, LiveTerminal, StartError, TerminalEvent, Terminals};

@@ -25,8 +25,8 @@ mod wake;
 pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use backend::{
     Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals, Screen,
-    ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError, TerminalEvent,
-    Terminals,
+    ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
+    TerminalEvent, Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
@@ -44,7 +44,8 @@ pub use saved::{
     SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
 };
 pub use session::{
-    AttachOptions, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
+    AttachOptions, Attachment, HandlerTaken, HistoryQuery, Receipt, ScreenExport, Session,
+    SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{

@@ -7,6 +7,7 @@
 mod attachment;
 mod context;
 mod handler;
+mod history;
 mod input;
 mod owner;
 mod render;
@@ -28,6 +29,8 @@ pub use attachment::Attachment;
 pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
+pub use history::HistoryQuery;
+use history::{HistoryRequest, MAX_HISTORY_REQUESTS};
 pub use input::Receipt;
 pub use render::ScreenExport;
 pub(crate) use start::NewSession;
@@ -114,6 +117,8 @@ struct Shared {
     handler: Mutex<Option<Arc<dyn SessionHandler>>, LEAF>,
     /// Limits the concurrent exports of the screen.
     exports: Arc<Semaphore>,
+    /// Limits the concurrent requests for pages of the history.
+    history_requests: Semaphore,
     /// The span of the session's log lines.
     span: Span,
 }

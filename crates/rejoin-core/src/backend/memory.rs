@@ -7,8 +7,8 @@ use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{
-    Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens,
-    Scrollback, StartError, TerminalEvent, Terminals,
+    Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
+    Screens, Scrollback, StartError, TerminalEvent, Terminals,
 };
 
 use crate::lock::{Mutex, level::LEAF};
@@ -117,7 +117,11 @@ impl Screen for MemoryScreen {
     }
 
     fn snapshot(&self, _max_bytes: usize) -> ScreenSnapshot {
-        ScreenSnapshot { bytes: self.bytes.clone(), history_omitted: 0 }
+        ScreenSnapshot { bytes: self.bytes.clone(), ..ScreenSnapshot::default() }
+    }
+
+    fn history(&self, _before: u64, _max_lines: usize, _max_bytes: usize) -> ScreenLines {
+        ScreenLines::default()
     }
 
     fn export(&self, format: ScreenFormat) -> ScreenPieces {

@@ -28,7 +28,7 @@ pub(super) use snapshots::OwnerSource;
 use crate::{
     backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
     frame::{Encode, PayloadKind},
-    session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
+    session::{Ended, HistoryRequest, Session, handler::catch_panic, worker::ScreenWorker},
     shutdown::Shutdown,
     stream::{Snapshot, Stream},
     time::now_ms,
@@ -48,6 +48,7 @@ pub(super) enum Command {
         format: ScreenFormat,
         reply_tx: oneshot::Sender<ScreenPieces>,
     },
+    History(HistoryRequest),
     /// Wakes the owner: the viewers want another size.
     Resize,
     Close {
@@ -156,6 +157,7 @@ impl Owner {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Snapshot { reply_tx } => self.pending.snapshots.push(reply_tx),
+            Command::History(request) => self.pending.history.push_back(request),
             Command::Export { format, reply_tx } => self.pending.exports.push((format, reply_tx)),
             // The size is checked after every command.
             Command::Resize => {}
@@ -180,6 +182,11 @@ impl Owner {
             self.resize();
         }
 
+        // Before the exit, after which nothing is appended to the stream.
+        if !self.worker.is_busy() && self.pending.redraw {
+            self.start_snapshot();
+        }
+
         if !self.worker.is_busy()
             && let Some(exit) = self.pending.exit.take()
         {
@@ -188,6 +195,16 @@ impl Owner {
 
         if !self.worker.is_busy() && !self.pending.snapshots.is_empty() {
             self.answer_snapshots();
+        }
+
+        if !self.worker.is_busy()
+            && let Some(mut request) = self.pending.history.pop_front()
+        {
+            request.cols = self.session.shared.state.lock().size.cols();
+            self.worker.start(Box::new(move |screen| {
+                request.answer(screen);
+                None
+            }));
         }
 
         if !self.worker.is_busy() && !self.pending.exports.is_empty() {
@@ -297,6 +314,7 @@ impl Owner {
         state.size = size;
         self.worker.resize(size);
         self.has_resized = true;
+        self.pending.redraw = true;
         self.generations.retire_newest();
 
         let mut update = SessionUpdate::new(self.session.id().clone());

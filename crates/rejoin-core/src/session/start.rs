@@ -13,7 +13,7 @@ use crate::{
     lock::Mutex,
     presence::PresenceGroup,
     session::{
-        InputQueue, Session, SessionContext, Shared, State, Viewers,
+        InputQueue, MAX_HISTORY_REQUESTS, Session, SessionContext, Shared, State, Viewers,
         owner::{COMMANDS, Owner, OwnerSource},
         worker::ScreenWorker,
     },
@@ -88,6 +88,7 @@ impl Session {
             state: Mutex::new(state),
             handler: Mutex::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            history_requests: Semaphore::new(MAX_HISTORY_REQUESTS),
             span,
         };
 

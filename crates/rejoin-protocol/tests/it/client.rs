@@ -17,7 +17,7 @@ fn each_golden_client_message_is_read() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
 
-    assert_eq!(messages.len(), 16);
+    assert_eq!(messages.len(), 17);
     for entry in messages {
         let text = entry["json"].to_string();
         let envelope = Envelope::parse(&text).unwrap();
@@ -53,6 +53,21 @@ fn invalid_input_gets_an_error_that_names_the_field() {
             r#"{"type":"publish","payload":{"topic":"a","data":1,"key":""}}"#,
             ErrorCode::InvalidField,
             "`key`",
+        ),
+        (
+            r#"{"type":"history","payload":{"session":"s","lines":1001}}"#,
+            ErrorCode::InvalidField,
+            "`lines`: must be a whole number from 1 to 1000",
+        ),
+        (
+            r#"{"type":"history","payload":{"session":"s","lines":0}}"#,
+            ErrorCode::InvalidField,
+            "1 to",
+        ),
+        (
+            r#"{"type":"history","payload":{"session":"s","before":-1}}"#,
+            ErrorCode::InvalidField,
+            "`before`",
         ),
         (r#"{"type":"presence","payload":{}}"#, ErrorCode::MissingField, "`user`"),
         (

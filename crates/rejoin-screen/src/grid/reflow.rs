@@ -135,7 +135,7 @@ impl Reflow {
             next: RowCursor::default(),
             wrapper: LineWrapper::new(old, new),
             extras: Extras::default(),
-            out: History::new(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
+            out: history.successor(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
             skip: 0,
             kept: 0,
             history,

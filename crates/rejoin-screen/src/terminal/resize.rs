@@ -24,6 +24,7 @@ impl Terminal {
         resize_rows(&mut self.normal, rows, &mut extras);
         clamp(&mut self.normal, cols, rows);
         if cols != self.cols {
+            self.rewraps = self.rewraps.wrapping_add(1);
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
 

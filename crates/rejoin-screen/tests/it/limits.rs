@@ -158,13 +158,13 @@ fn a_bounded_snapshot_keeps_the_newest_lines_and_counts_others() {
     }
 
     const MOST: usize = 128 * 1024;
-    let snapshot = screen.snapshot_within(MOST);
+    let snapshot = screen.snapshot_within(usize::MAX, MOST);
 
     assert!((MOST * 8 / 10..=MOST).contains(&snapshot.bytes.len()), "{}", snapshot.bytes.len());
     let kept = 10_000 - 23 - snapshot.history_omitted;
 
     assert_eq!(snapshot.bytes, screen.snapshot(kept));
-    let whole = screen.snapshot_within(16 * MOST);
+    let whole = screen.snapshot_within(usize::MAX, 16 * MOST);
 
     assert_eq!((whole.history_omitted, whole.bytes), (0, screen.snapshot(usize::MAX)));
 }
@@ -176,7 +176,7 @@ fn a_screen_over_the_bound_is_drawn_without_attributes() {
         screen.feed(format!("\x1b[38;2;{};0;0mx", cell % 256).as_bytes());
     }
 
-    let snapshot = screen.snapshot_within(128 * 1024);
+    let snapshot = screen.snapshot_within(usize::MAX, 128 * 1024);
     assert!(snapshot.bytes.len() <= 128 * 1024, "{} bytes", snapshot.bytes.len());
 
     let mut viewer = Screen::new(screen.size(), 100);

@@ -1,11 +1,14 @@
 //! The work that waits until a session's screen is idle.
 
+use std::collections::VecDeque;
+
 use rejoin_protocol::Exit;
 use tokio::sync::oneshot;
 
 use super::COMMANDS;
 use crate::{
     backend::{ScreenFormat, ScreenPieces},
+    session::HistoryRequest,
     stream::Snapshot,
 };
 
@@ -14,19 +17,26 @@ use crate::{
 pub(super) struct PendingWork {
     /// The screen has interpreted output whose results are not published.
     pub(super) has_output: bool,
+    /// The size has changed, and the readers have not received the screen since.
+    pub(super) redraw: bool,
     pub(super) exit: Option<Exit>,
     pub(super) snapshots: Vec<oneshot::Sender<Snapshot>>,
     pub(super) exports: Vec<(ScreenFormat, oneshot::Sender<ScreenPieces>)>,
+    pub(super) history: VecDeque<HistoryRequest>,
 }
 
 impl PendingWork {
-    /// Returns `true` if no exit, snapshot or export waits.
+    /// Returns `true` if no exit and no request waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.exit.is_none() && self.snapshots.is_empty() && self.exports.is_empty()
+        self.exit.is_none() && self.requests() == 0
     }
 
     /// Returns `true` if another command may be received.
     pub(super) fn has_room(&self) -> bool {
-        self.snapshots.len() + self.exports.len() < COMMANDS
+        self.requests() < COMMANDS
+    }
+
+    fn requests(&self) -> usize {
+        self.snapshots.len() + self.exports.len() + self.history.len()
     }
 }
