@@ -19,7 +19,7 @@ import {
   type Subject,
 } from "./messages.js";
 import { openSocket } from "./open-socket.js";
-import type { ConnectionOptions } from "./options.js";
+import { type ConnectionOptions, deviceFields } from "./options.js";
 import { PendingReplies } from "./pending-replies.js";
 import { type Presence, PresenceSubscriptions } from "./presence.js";
 import { type PublishOptions, PublishQueue } from "./publish-queue.js";
@@ -53,7 +53,7 @@ export class Connection implements Requester {
   #socket: WebSocketLike | null = null;
   #heartbeat: Heartbeat | null = null;
   #connectTimeout: ReturnType<typeof setTimeout> | undefined;
-  /** Identifies the current attempt, so that the token of an abandoned one is ignored. */
+  /** Identifies the current attempt. A listener or a token provider may have ended it. */
   #attempt = 0;
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
@@ -200,7 +200,6 @@ export class Connection implements Requester {
     this.#anonymousAuth = null;
 
     this.#setState({ name: "connecting" });
-    // A listener has closed the connection.
     if (attempt !== this.#attempt) return;
 
     this.#connectTimeout = setTimeout(
@@ -244,14 +243,10 @@ export class Connection implements Requester {
   }
 
   #authenticate(token: string): void {
-    const { device } = this.#options;
-    const payload = {
-      token,
-      ...(device && { device_id: device.id, ...(device.name && { device_name: device.name }) }),
-    };
     const positions = this.#implicitStreams.positions();
+    const payload = { token, ...deviceFields(this.#options), ...(positions && { positions }) };
 
-    this.#send("authenticate", { ...payload, ...(positions && { positions }) }, (reply) => {
+    this.#send("authenticate", payload, (reply) => {
       if (!reply.ok) {
         this.#refusal = reply.error;
         return;
@@ -274,7 +269,6 @@ export class Connection implements Requester {
     });
 
     this.#setState({ name: "connected", auth });
-    // A listener has closed the connection.
     if (attempt !== this.#attempt) return;
 
     if (positionsWereRead) this.#implicitStreams.resume(auth);
@@ -366,10 +360,7 @@ export class Connection implements Requester {
 
   /** Schedules the next attempt. */
   #wait(code: number, reason: string): void {
-    const attempt = ++this.#attempt;
-    this.#releaseSocket();
-    // A listener has closed or opened the connection.
-    if (attempt !== this.#attempt) return;
+    if (!this.#releaseSocket()) return;
 
     const delay = this.#reconnect.schedule(this.#closing);
     this.#setState({ name: "waiting", retryAt: Date.now() + delay, code, reason });
@@ -377,19 +368,16 @@ export class Connection implements Requester {
 
   /** Closes the connection without another attempt. */
   #finish(code: number | null, reason: string): void {
-    const attempt = ++this.#attempt;
     this.#stopWaking();
     if (this.#socket !== null) abandon(this.#socket);
-
-    this.#releaseSocket();
-    // A listener has closed or opened the connection.
-    if (attempt !== this.#attempt) return;
+    if (!this.#releaseSocket()) return;
 
     this.#setState({ name: "closed", code, reason });
   }
 
-  /** Clears all state of the current socket and fails its pending requests. */
-  #releaseSocket(): void {
+  /** Ends the attempt. Returns `false` if a listener has closed or opened the connection. */
+  #releaseSocket(): boolean {
+    const attempt = ++this.#attempt;
     clearTimeout(this.#connectTimeout);
     this.#reconnect.stop();
     this.#heartbeat?.stop();
@@ -402,6 +390,7 @@ export class Connection implements Requester {
     this.#state = { name: "connecting" };
     this.#replies.failAll();
     if (wasConnected) this.#emitter.emit("lost", undefined);
+    return attempt === this.#attempt;
   }
 
   #setState(state: ConnectionState): void {
