@@ -123,6 +123,12 @@ export async function connected(page: Page): Promise<void> {
   await status.waitFor({ state: "attached" });
 }
 
+/** Opens a login link and confirms it. */
+export async function openLoginLink(page: Page, link: string): Promise<void> {
+  await page.goto(link);
+  await page.getByRole("dialog").getByRole("button", { name: "Log in as" }).click();
+}
+
 /** Changes the page's route without a reload. */
 export async function goTo(page: Page, fragment: string): Promise<void> {
   await page.evaluate((hash) => location.assign(hash), fragment);

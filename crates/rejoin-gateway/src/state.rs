@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) permits: Arc<Semaphore>,
     /// WebSockets that have not authenticated.
     pub(crate) unauthenticated: Arc<PendingConnections>,
+    /// Sockets that have sent everything and wait for the end of their peers.
+    pub(crate) lingering: Arc<PendingConnections>,
     pub(crate) tickets: Tickets,
     /// Responses to requests with an idempotency key.
     pub(crate) responses: ResponseCache,
@@ -88,7 +91,9 @@ impl Shared {
             false => AllowedHosts::new(listen, &config.allowed_hosts),
         };
         let metrics = Arc::clone(hub.metrics());
-        let unauthenticated = PendingConnections::new(config.max_handshakes, metrics);
+        let unauthenticated = PendingConnections::new(config.max_handshakes, Some(metrics));
+        // Their number is bounded with that of all sockets, and their time by a deadline.
+        let lingering = PendingConnections::new(NonZeroUsize::MAX, None);
 
         Self {
             hub,
@@ -98,6 +103,7 @@ impl Shared {
             handlers,
             permits: Arc::new(Semaphore::new(permits)),
             unauthenticated: Arc::new(unauthenticated),
+            lingering: Arc::new(lingering),
             tickets: Tickets::new(),
             responses: ResponseCache::default(),
             started: Instant::now(),

@@ -2,36 +2,20 @@
 
 use rejoin_protocol::{
     ErrorCode,
-    limits::MAX_HISTORY_BYTES,
     message::{ErrorBody, HistoryPage},
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    backend::{Screen, ScreenLines},
-    session::{Session, owner::Command},
+    backend::ScreenLines,
+    session::{
+        Session,
+        owner::{Command, HistoryQuery, HistoryRequest},
+    },
 };
 
 /// The number of concurrent requests for pages of one session. Each holds one page.
 pub(super) const MAX_HISTORY_REQUESTS: usize = 4;
-
-/// The lines to return.
-#[derive(Clone, Copy, Debug)]
-pub struct HistoryQuery {
-    /// The line before which the page ends; `None`: the page ends above the screen.
-    pub before: Option<u64>,
-    /// The generation of `before`; `None`: the current one, whatever it is.
-    pub generation: Option<u32>,
-    /// The most lines of the page.
-    pub lines: u16,
-}
-
-/// A request that waits for the owner.
-pub(super) struct HistoryRequest {
-    pub(super) query: HistoryQuery,
-    pub(super) cols: u16,
-    pub(super) reply_tx: oneshot::Sender<(ScreenLines, u16, bool)>,
-}
 
 impl Session {
     /// Returns a page of the lines above the screen, drawn in at most 256 KiB.
@@ -55,27 +39,5 @@ impl Session {
         let ScreenLines { range, from, to, continues, data } = lines;
         let session = self.id().clone();
         Ok(HistoryPage { session, range, from, to, cols, continues, rewrapped, data })
-    }
-}
-
-impl HistoryRequest {
-    /// Draws the page and answers the request.
-    pub(super) fn answer(self, screen: &dyn Screen) {
-        let Self { query, cols, reply_tx } = self;
-        if reply_tx.is_closed() {
-            return;
-        }
-
-        let before = query.before.unwrap_or(u64::MAX);
-        let mut lines = screen.history(before, usize::from(query.lines), MAX_HISTORY_BYTES);
-        let generation = lines.range.generation;
-        let rewrapped = query.generation.is_some_and(|asked| asked != generation);
-        if rewrapped {
-            // The numbers of the request name other lines now.
-            let range = lines.range;
-            lines = ScreenLines { range, from: range.end, to: range.end, ..ScreenLines::default() };
-        }
-
-        let _ = reply_tx.send((lines, cols, rewrapped));
     }
 }

@@ -1,6 +1,7 @@
 //! The owner task: it alone has the screen, appends output and takes snapshots.
 
 mod generations;
+mod history;
 mod pending;
 mod snapshots;
 
@@ -22,13 +23,15 @@ use tokio::{
 use tracing::{Instrument, info};
 
 use generations::Generations;
+pub use history::HistoryQuery;
+pub(super) use history::HistoryRequest;
 use pending::PendingWork;
 pub(super) use snapshots::OwnerSource;
 
 use crate::{
     backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
     frame::{Encode, PayloadKind},
-    session::{Ended, HistoryRequest, Session, handler::catch_panic, worker::ScreenWorker},
+    session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
     shutdown::Shutdown,
     stream::{Snapshot, Stream},
     time::now_ms,

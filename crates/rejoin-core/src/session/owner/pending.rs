@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::COMMANDS;
 use crate::{
     backend::{ScreenFormat, ScreenPieces},
-    session::HistoryRequest,
+    session::owner::HistoryRequest,
     stream::Snapshot,
 };
 
