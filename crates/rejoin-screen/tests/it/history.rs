@@ -20,7 +20,7 @@ fn rows(screen: &Screen, kind: &str) -> Vec<String> {
 
 /// Returns the rows of a page, drawn on an empty terminal.
 fn drawn(page: &HistoryPage, cols: u16) -> Vec<String> {
-    let count = u16::try_from(page.to - page.from).unwrap();
+    let count = u16::try_from(page.to - page.from).expect("a short page");
     let mut viewer = Screen::new(ScreenSize { cols, rows: count }, 10);
     viewer.feed(page.data.as_bytes());
     assert_eq!(viewer.history().end, 0, "the page scrolled: {page:?}");
