@@ -1,6 +1,5 @@
 //! Accepted sockets until they are WebSockets: TLS handshakes, HTTP, and first requests.
 
-mod address;
 mod body;
 mod http_socket;
 mod request;
@@ -26,7 +25,8 @@ pub(crate) use body::Stopping;
 pub(crate) use request::{FirstRequest, Opening};
 
 use crate::{
-    accept::{address::AddressLimit, http_socket::HttpSocket, service::ConnectionService},
+    accept::{http_socket::HttpSocket, service::ConnectionService},
+    address_limit::AddressLimit,
     config::GatewayConfig,
     peer::{Peer, TrustedProxies},
     pending::{PendingConnections, PendingSlot},

@@ -15,8 +15,8 @@ use rejoin_protocol::{CloseCode, UserId};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    config::GatewayConfig, handler::Handlers, host::AllowedHosts, pending::PendingConnections,
-    response_cache::ResponseCache,
+    address_limit::AddressLimit, config::GatewayConfig, handler::Handlers, host::AllowedHosts,
+    pending::PendingConnections, response_cache::ResponseCache,
 };
 
 /// The state of a gateway that serves.
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// Sockets that have sent everything and wait for the end of their peers.
     pub(crate) lingering: Arc<PendingConnections>,
     pub(crate) tickets: Tickets,
+    /// The log-ins of each address: each one writes all browser sessions to the disk.
+    pub(crate) logins: AddressLimit,
     /// Responses to requests with an idempotency key.
     pub(crate) responses: ResponseCache,
     pub(crate) started: Instant,
@@ -91,6 +93,7 @@ impl Shared {
             false => AllowedHosts::new(listen, &config.allowed_hosts),
         };
         let metrics = Arc::clone(hub.metrics());
+        let logins = AddressLimit::new(config.connections_per_address);
         let unauthenticated = PendingConnections::new(config.max_handshakes, Some(metrics));
         // Their number is bounded with that of all sockets, and their time by a deadline.
         let lingering = PendingConnections::new(NonZeroUsize::MAX, None);
@@ -105,6 +108,7 @@ impl Shared {
             unauthenticated: Arc::new(unauthenticated),
             lingering: Arc::new(lingering),
             tickets: Tickets::new(),
+            logins,
             responses: ResponseCache::default(),
             started: Instant::now(),
             readiness,

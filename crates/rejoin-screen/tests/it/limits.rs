@@ -121,6 +121,29 @@ fn text_with_an_overlong_link_has_no_link() {
 }
 
 #[test]
+fn links_are_accepted_again_after_large_ones_are_gone() {
+    let link = |number: u32| {
+        let uri = format!("https://e.org/{number}/{}", "x".repeat(1900));
+        format!("\x1b]8;;{uri}\x07x\x1b]8;;\x07")
+    };
+    let has_link = |screen: &Screen| screen.html().contains("<a ");
+    let mut screen = fed(80, 24, b"");
+
+    // All are in use, and take almost 4 MiB.
+    for number in 0..1900 {
+        screen.feed(link(number).as_bytes());
+    }
+    screen.feed(b"\x1b[2J\x1b[H");
+    assert!(!has_link(&screen));
+
+    for number in 2000..3000 {
+        screen.feed(b"\x1b[H");
+        screen.feed(link(number).as_bytes());
+    }
+    assert!(has_link(&screen));
+}
+
+#[test]
 fn links_beyond_the_memory_limit_are_dropped() {
     let mut screen = fed(200, 60, b"");
     for link in 0..12_000 {
