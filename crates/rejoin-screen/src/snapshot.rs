@@ -58,8 +58,11 @@ pub(crate) fn bounded(
         return (SnapshotWriter::new(terminal, 0, plain).finish(terminal), all);
     };
 
-    let mut lines = fitting(terminal, all, history_lines, max_bytes - screen.len());
-    // `fitting` is an estimate. If it was too high, fewer lines are tried.
+    let (left, wanted) = (max_bytes - screen.len(), all.min(history_lines));
+    // Packed lines take about as many bytes as painted ones, so the estimate is often unnecessary.
+    let is_small = terminal.normal.history.bytes() + wanted * ROW_BYTES < left;
+    let mut lines = if is_small { wanted } else { fitting(terminal, all, wanted, left) };
+    // Both are estimates. If they were too high, fewer lines are tried.
     while lines > 0 {
         if let Some(bytes) = with_history(lines) {
             return (bytes, all - lines);
@@ -143,15 +146,7 @@ impl SnapshotWriter {
             SnapshotStage::History(0) => self.stage = SnapshotStage::Normal(0),
             SnapshotStage::History(left) => {
                 let line = terminal.normal.history.len() - left;
-                if self.extras.len() > MAX_EXTRAS {
-                    self.extras = Extras::default();
-                }
-
-                let row = terminal.normal.history.row(line, terminal.cols, &mut self.extras);
-                if let Some(row) = row {
-                    self.painter.row(&self.extras, self.above.as_ref(), &row);
-                    self.above = Some(row);
-                }
+                self.history_row(terminal, line);
 
                 self.stage = SnapshotStage::History(left - 1);
             }
@@ -191,8 +186,27 @@ impl SnapshotWriter {
         }
     }
 
+    fn history_row(&mut self, terminal: &Terminal, line: usize) {
+        let history = &terminal.normal.history;
+        if self.extras.len() > MAX_EXTRAS {
+            self.extras = Extras::default();
+            // The row above refers to the old table.
+            let above = line.checked_sub(1).filter(|_| self.above.is_some());
+            self.above = above.and_then(|line| history.row(line, terminal.cols, &mut self.extras));
+        }
+
+        if let Some(row) = history.row(line, terminal.cols, &mut self.extras) {
+            let above = self.above.as_ref().map(|above| (&self.extras, above));
+            self.painter.row(&self.extras, above, &row);
+            self.above = Some(row);
+        }
+    }
+
     fn screen_row(&mut self, terminal: &Terminal, row: &Row) {
-        self.painter.row(&terminal.extras, self.above.as_ref(), row);
+        let is_first = matches!(self.stage, SnapshotStage::Normal(0));
+        let above_extras = if is_first { &self.extras } else { &terminal.extras };
+        let above = self.above.as_ref().map(|above| (above_extras, above));
+        self.painter.row(&terminal.extras, above, row);
         self.above = Some(row.clone());
     }
 
@@ -267,7 +281,8 @@ fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
 
 /// Moves to the saved cursor and saves it with `sequence`.
 fn saved_cursor(painter: &mut Painter, saved: SavedCursor, sequence: &[u8]) {
-    painter.go_to(saved.x, saved.row());
+    // A position that only a larger screen reveals is clamped, as DECRC does it.
+    painter.go_to(saved.x.min(painter.cols() - 1), saved.row());
     painter.set_pen(saved.attributes, Default::default(), None);
     painter.designate(0, saved.charset);
     painter.bytes(sequence);

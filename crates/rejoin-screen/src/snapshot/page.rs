@@ -87,11 +87,14 @@ fn draw(terminal: &Terminal, lines: std::ops::Range<usize>, mut painter: Painter
     for line in lines {
         if extras.len() > MAX_EXTRAS {
             extras = Extras::default();
+            // The row above refers to the table that was cleared.
+            let last = line.checked_sub(1).filter(|_| above.is_some());
+            above = last.and_then(|line| history.row(line, terminal.cols, &mut extras));
         }
 
         let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
         continues |= line == first && row.wrapped;
-        painter.row(&extras, above.as_ref(), &row);
+        painter.row(&extras, above.as_ref().map(|above| (&extras, above)), &row);
         above = Some(row);
     }
 
