@@ -90,7 +90,7 @@ test("erasing in the last column unwraps the row below", async () => {
   expect(lines(terminal)).toEqual(["0123456789", "abc", "0123456789", "", "", "abc"]);
 });
 
-test("erasing in the last column unwraps erased rows after a short history", async () => {
+test("erasing unwraps erased rows after a short history", async () => {
   const terminal = emulator({ cols: 10, rows: 4 });
   await write(terminal, `\r\n\r\n0123456789abc\r\n\r\n\x1b[3;10H\x1b[1J`);
 
