@@ -30,7 +30,7 @@ pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
 pub use render::ScreenExport;
-pub(crate) use start::NewSession;
+pub(crate) use start::{NewSession, Past};
 pub(crate) use worker::ScreenThreads;
 
 use crate::{

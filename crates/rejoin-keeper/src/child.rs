@@ -1,7 +1,7 @@
 //! The program and its terminal.
 
 use std::{
-    fs, io,
+    io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -11,12 +11,13 @@ use std::{
 
 use pty_process::blocking::{Command, Pty};
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group,
-    pidfd_open, prlimit,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group, pidfd_open,
+    prlimit,
 };
 
 use crate::{
     launch::{Launch, Started},
+    session,
     wire::{Exit, Size},
 };
 
@@ -106,16 +107,7 @@ impl Child {
 
     /// Kills every process of the program's session, whatever its process group.
     pub(crate) fn kill_session(&self) {
-        let Ok(entries) = fs::read_dir("/proc") else { return };
-        let processes = entries.flatten().filter_map(|entry| {
-            let id: i32 = entry.file_name().to_str()?.parse().ok()?;
-            Pid::from_raw(id)
-        });
-        for process in processes {
-            if session_of(process) == Some(self.pid) {
-                let _ = kill_process(process, Signal::KILL);
-            }
-        }
+        session::kill(self.pid);
     }
 
     /// Waits for the program, which ended, and releases the terminal: from here on only processes
@@ -134,13 +126,4 @@ impl Child {
         let limit = Rlimit { current: Some(soft), maximum };
         let _ = prlimit(Some(self.pid), Resource::Nofile, limit);
     }
-}
-
-/// Returns the session of a process from `/proc`: `getsid` knows no session of kernel threads.
-fn session_of(process: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
-    // The second field is the program's name in parentheses, which may contain anything. The
-    // session is the sixth: state, parent, process group, session.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    Pid::from_raw(fields.split(' ').nth(3)?.parse().ok()?)
 }

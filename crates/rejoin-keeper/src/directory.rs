@@ -54,6 +54,11 @@ impl Directory {
         self.path.join("log")
     }
 
+    /// Returns the path of the file that names the program's session.
+    pub(crate) fn leader(&self) -> PathBuf {
+        self.path.join("leader.json")
+    }
+
     /// Returns `true` while a keeper runs in this directory.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use crate::wire;
 
 /// Inputs that may wait.
 const MAX_INPUTS: usize = 256;
-/// Bytes that may wait.
-const MAX_INPUT_BYTES: usize = 256 * 1024;
+/// Bytes that may wait: one message of the present server and one of a server that crashed.
+const MAX_INPUT_BYTES: usize = 2 * wire::MAX_MESSAGE_BYTES;
 /// Writers whose last number is remembered; the one that typed least recently is forgotten first.
 const MAX_WRITERS: usize = 256;
 

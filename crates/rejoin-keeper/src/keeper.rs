@@ -17,6 +17,7 @@ use crate::{
     input::InputQueue,
     launch::{self, Started},
     log::{Log, MAX_PAYLOAD_BYTES},
+    session::Leader,
     wire::{Exit, Hello, Report, Request, Size},
 };
 
@@ -48,6 +49,10 @@ pub fn run(directory: &Directory) -> io::Result<()> {
         Ok(child) => child,
         Err(refusal) => return launch::answer(&refusal),
     };
+    // Before the answer: if the keeper is killed, the server kills the session.
+    if let Some(leader) = Leader::of(child.id()) {
+        fs::write(directory.leader(), serde_json::to_vec(&leader)?)?;
+    }
     launch::answer(&Started::Running { pid: child.id() })?;
 
     let mut keeper = Keeper {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -76,6 +77,8 @@ pub fn start(
     launch: &Launch,
 ) -> io::Result<(Child, Started)> {
     let mut command = Command::new(keeper);
+    // Process lists show this name, and not that of a link to the executable.
+    command.arg0("rejoin-keeper");
     command.args(arguments).arg(directory.path()).current_dir("/").env_clear();
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn()?;

@@ -24,6 +24,8 @@ mod input;
 mod keeper;
 pub mod launch;
 pub mod log;
+mod session;
+mod stop;
 pub mod wire;
 
 pub use directory::Directory;

@@ -13,8 +13,8 @@ pub const VERSION: u16 = 1;
 pub const MAGIC: [u8; 8] = *b"rjkeeper";
 /// Length of the header in bytes: the magic and the version.
 pub const HEADER_BYTES: usize = 10;
-/// Maximum length of a message in bytes, kind included.
-pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+/// Maximum length of a message in bytes, kind included: an input of 1 MiB and its other fields.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024 + 4096;
 /// Maximum length of a writer's name in bytes.
 pub const MAX_WRITER_BYTES: usize = 255;
 

@@ -268,7 +268,7 @@ fn a_paste_that_no_program_reads_is_bounded() {
     server.send(&Request::Follow { offset: 0 });
     server.output_until("ready");
 
-    let piece = "x".repeat(8 * 1024);
+    let piece = "x".repeat(64 * 1024);
     for number in 1..=100 {
         server.type_keyed(number, number, &piece);
     }

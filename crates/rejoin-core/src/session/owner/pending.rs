@@ -1,11 +1,10 @@
 //! The work that waits until a session's screen is idle.
 
-use rejoin_protocol::Exit;
 use tokio::sync::oneshot;
 
 use super::COMMANDS;
 use crate::{
-    backend::{ScreenFormat, ScreenPieces},
+    backend::{ScreenFormat, ScreenPieces, TerminalEvent},
     stream::Snapshot,
 };
 
@@ -14,15 +13,16 @@ use crate::{
 pub(super) struct PendingWork {
     /// The screen has interpreted output whose results are not published.
     pub(super) has_output: bool,
-    pub(super) exit: Option<Exit>,
+    /// The event after the output, such as the exit.
+    pub(super) event: Option<TerminalEvent>,
     pub(super) snapshots: Vec<oneshot::Sender<Snapshot>>,
     pub(super) exports: Vec<(ScreenFormat, oneshot::Sender<ScreenPieces>)>,
 }
 
 impl PendingWork {
-    /// Returns `true` if no exit, snapshot or export waits.
+    /// Returns `true` if no event, snapshot or export waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.exit.is_none() && self.snapshots.is_empty() && self.exports.is_empty()
+        self.event.is_none() && self.snapshots.is_empty() && self.exports.is_empty()
     }
 
     /// Returns `true` if another command may be received.
