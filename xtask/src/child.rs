@@ -30,6 +30,13 @@ impl ChildGuard {
         self.0.stdout.take().map(BufReader::new).context("the output was already taken")
     }
 
+    /// Kills the child and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        // Both fail if the child has already exited and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// Waits for the child to exit.
     pub(crate) fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.0.wait()?)
@@ -38,8 +45,6 @@ impl ChildGuard {
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        // Both fail if the child has already exited and was waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.stop();
     }
 }

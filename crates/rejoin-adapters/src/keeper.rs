@@ -14,9 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rejoin_core::{
-    BoxFuture, Launch, LiveTerminal, Recovery, Shutdown, StartError, Terminals,
-};
+use rejoin_core::{BoxFuture, Launch, LiveTerminal, Recovery, Shutdown, StartError, Terminals};
 use rejoin_keeper::Directory;
 use rejoin_protocol::SessionId;
 use tokio::sync::Semaphore;

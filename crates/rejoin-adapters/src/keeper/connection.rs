@@ -33,7 +33,9 @@ impl Connection {
     /// Connects to the keeper of a directory.
     pub(super) async fn open(directory: &Directory) -> io::Result<(Self, Hello)> {
         let late = |_| io::Error::new(ErrorKind::TimedOut, "the keeper does not answer");
-        timeout(HELLO, Self::greet(directory.clone())).await.unwrap_or_else(|error| Err(late(error)))
+        timeout(HELLO, Self::greet(directory.clone()))
+            .await
+            .unwrap_or_else(|error| Err(late(error)))
     }
 
     async fn greet(directory: Directory) -> io::Result<(Self, Hello)> {

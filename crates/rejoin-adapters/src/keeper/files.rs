@@ -8,8 +8,11 @@ use std::{
 };
 
 use rejoin_core::{SavedScreen, ScreenCheckpoint, SessionRecord};
+use rejoin_keeper::Directory;
 use rejoin_protocol::TerminalSize;
 use serde::{Deserialize, Serialize};
+use tokio::{sync::mpsc, task::spawn_blocking};
+use tracing::debug;
 
 /// The file of the session's record.
 const RECORD: &str = "session.json";
@@ -32,8 +35,7 @@ struct ScreenHead {
 /// Writes the record and waits until it is on disk.
 pub(super) fn write_record(directory: &Path, record: &SessionRecord) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(directory.join(RECORD))?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(directory.join(RECORD))?;
     file.write_all(&serde_json::to_vec(record)?)?;
     file.sync_all()?;
     File::open(directory)?.sync_all()
@@ -50,7 +52,7 @@ pub(super) fn read_record(directory: &Path) -> io::Result<Option<SessionRecord>>
 }
 
 /// Replaces the last screen. A crash leaves the old one or the new one.
-pub(super) fn write_screen(directory: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
+fn write_screen(directory: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
     let ScreenCheckpoint { offset, size, is_final, pieces } = screen;
     let head = ScreenHead { offset, cols: size.cols(), rows: size.rows(), is_final };
     let mut content = serde_json::to_vec(&head)?;
@@ -85,4 +87,20 @@ pub(super) fn read_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
     let size = TerminalSize::new(cols, rows).ok_or_else(invalid)?;
     content.drain(..=end);
     Ok(Some(SavedScreen { offset, size, is_final, bytes: content }))
+}
+
+/// Writes each screen until the session has dropped its sender.
+pub(super) async fn write_screens(
+    directory: Directory,
+    mut screens: mpsc::Receiver<ScreenCheckpoint>,
+) {
+    while let Some(screen) = screens.recv().await {
+        let path = directory.path().to_owned();
+        let write = spawn_blocking(move || write_screen(&path, screen));
+        let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = written {
+            // The next start replays more of the log.
+            debug!(%error, "cannot keep a screen");
+        }
+    }
 }

@@ -34,13 +34,7 @@ pub(super) struct QueuedInput {
 
 impl InputLine {
     pub(super) fn new(written: watch::Sender<u64>) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            current: None,
-            is_cancelled: false,
-            retry_at: None,
-            written,
-        }
+        Self { queue: VecDeque::new(), current: None, is_cancelled: false, retry_at: None, written }
     }
 
     pub(super) fn push(&mut self, input: QueuedInput) {
@@ -89,8 +83,7 @@ impl InputLine {
 
     /// Handles the keeper's refusal of an input.
     pub(super) fn handle_refused(&mut self, number: u64) {
-        let Some(current) = self.current.as_ref().filter(|current| current.number == number)
-        else {
+        let Some(current) = self.current.as_ref().filter(|current| current.number == number) else {
             return;
         };
         if self.is_cancelled || !current.author.may_write() {

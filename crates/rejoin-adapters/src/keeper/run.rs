@@ -1,27 +1,22 @@
 //! The task of a terminal: passes its keeper's reports to the session, and its controls back.
 
-use std::{
-    collections::VecDeque,
-    fs, io,
-    process::Child,
-    sync::Arc,
-    time::Duration,
-};
+mod end;
 
-use rejoin_core::{Control, LiveTerminal, ScreenCheckpoint, TerminalEvent};
+use std::{collections::VecDeque, process::Child, sync::Arc, time::Duration};
+
+use rejoin_core::{Control, LiveTerminal, TerminalEvent};
 use rejoin_keeper::{
     Directory,
-    log::{Cursor, Entry, Record},
+    log::{Entry, Record},
     wire::{Report, Request, Size},
 };
 use rejoin_protocol::{Signal, TerminalSize};
 use rustix::process;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
-    task::{JoinHandle, spawn_blocking},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     Shared,
@@ -46,12 +41,6 @@ const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 const HANG_UP: Duration = Duration::from_secs(5);
 /// Time for the replay of an earlier process's output, until the session is visible in any case.
 const REPLAY: Duration = Duration::from_secs(10);
-/// Time for a keeper's process to end after the end of its connection.
-const KEEPER_END: Duration = Duration::from_secs(15);
-/// The time between two looks at a process that ends.
-const POLL: Duration = Duration::from_millis(10);
-/// The records of one read of the log.
-const RECORDS: usize = 64;
 
 /// The task's side of a terminal.
 pub(super) struct Terminal {
@@ -126,7 +115,7 @@ impl Terminal {
         };
 
         let shutdown = self.shared.shutdown.clone();
-        let writer = shutdown.spawn(write_screens(self.directory.clone(), checkpoints_rx));
+        let writer = shutdown.spawn(files::write_screens(self.directory.clone(), checkpoints_rx));
         shutdown.spawn(async move {
             self.check_replayed();
             if self.serve(&mut ends).await && self.read_rest(&mut ends).await {
@@ -273,7 +262,7 @@ impl Terminal {
 
     /// Tells the keeper how far the session is, so that it pauses the program in time.
     fn acknowledge(&mut self, connection: &mut Connection) {
-        // A pending gap only makes the window smaller.
+        // A pending gap counts as taken: it has no bytes.
         let offset = self.next - self.pending_bytes as u64;
         if offset >= self.acknowledged + ACKNOWLEDGE_BYTES {
             self.acknowledged = offset;
@@ -297,93 +286,6 @@ impl Terminal {
         if ends.replayed_at.take_if(|at| *at <= now).is_some() {
             self.end_replay();
         }
-    }
-
-    /// Reads what the keeper has logged and not sent, after its end. Returns `false` if the server
-    /// stops.
-    async fn read_rest(&mut self, ends: &mut Ends) -> bool {
-        if self.has_ended {
-            return true;
-        }
-        let stop = self.shared.shutdown.clone();
-        tokio::select! {
-            () = self.keeper_ended() => {}
-            () = stop.begun() => return false,
-        }
-
-        let mut cursor = Cursor::new(self.directory.log(), self.next);
-        while !self.has_ended {
-            let read = spawn_blocking(move || read_records(cursor));
-            let Ok((next_cursor, records)) = read.await else { break };
-            cursor = next_cursor;
-            if records.is_empty() {
-                break;
-            }
-            for record in records {
-                self.queue_record(record);
-            }
-            self.deliver(ends).await;
-        }
-
-        if !self.has_ended {
-            let directory = self.directory.clone();
-            let _ = spawn_blocking(move || directory.kill_session()).await;
-            self.end_replay();
-            let reason = "the process that held the terminal, its keeper, was ended".to_owned();
-            self.queue(TerminalEvent::Lost { reason });
-        }
-        self.deliver(ends).await;
-        true
-    }
-
-    /// Sends all pending events.
-    async fn deliver(&mut self, ends: &Ends) {
-        while let Some(event) = self.pending.pop_front() {
-            self.pending_bytes -= output_length(&event);
-            if ends.events.send(event).await.is_err() {
-                return self.discard();
-            }
-        }
-    }
-
-    /// Waits until no keeper runs. A keeper that was taken over by another server runs on.
-    async fn keeper_ended(&mut self) {
-        let deadline = Instant::now() + KEEPER_END;
-        loop {
-            if let Some(process) = &mut self.process {
-                // Reaps it: a zombie holds no lock, but a process id.
-                let _ = process.try_wait();
-            }
-            if !self.directory.has_keeper().unwrap_or(false) || Instant::now() >= deadline {
-                return;
-            }
-            sleep(POLL).await;
-        }
-    }
-
-    /// Waits until the session is closed, and removes its directory. A stop of the server leaves
-    /// the directory for the next process.
-    async fn wait_for_release(mut self, ends: &mut Ends, writer: JoinHandle<()>) {
-        drop(self.permit.take());
-        let is_closed = hung_up(&mut ends.hangup).await;
-        if !is_closed && self.shared.shutdown.has_begun() {
-            return;
-        }
-
-        // The session drops its sender of screens when it has ended.
-        let _ = writer.await;
-        self.keeper_ended().await;
-        let directory = self.directory.clone();
-        let removed = spawn_blocking(move || {
-            if let Err(error) = directory.stop() {
-                warn!(%error, "cannot end a keeper");
-            }
-            fs::remove_dir_all(directory.path())
-        });
-        if let Ok(Err(error)) = removed.await {
-            warn!(%error, "cannot remove the directory of a terminal");
-        }
-        self.shared.held.lock().remove(self.directory.path());
     }
 }
 
@@ -415,33 +317,6 @@ fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Co
 /// safe.
 async fn hung_up(hangup: &mut watch::Receiver<bool>) -> bool {
     hangup.wait_for(|hung_up| *hung_up).await.is_ok()
-}
-
-async fn write_screens(directory: Directory, mut screens: mpsc::Receiver<ScreenCheckpoint>) {
-    while let Some(screen) = screens.recv().await {
-        let path = directory.path().to_owned();
-        let write = spawn_blocking(move || files::write_screen(&path, screen));
-        let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = written {
-            // The next start replays more of the log.
-            debug!(%error, "cannot keep a screen");
-        }
-    }
-}
-
-fn read_records(mut cursor: Cursor) -> (Cursor, Vec<Record>) {
-    let mut records = Vec::new();
-    while records.len() < RECORDS {
-        match cursor.read() {
-            Ok(Some(record)) => records.push(record),
-            Ok(None) => break,
-            Err(error) => {
-                warn!(%error, "cannot read the log of a terminal");
-                break;
-            }
-        }
-    }
-    (cursor, records)
 }
 
 fn output_length(event: &TerminalEvent) -> usize {

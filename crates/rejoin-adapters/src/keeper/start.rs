@@ -22,10 +22,7 @@ const REMOVAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts a program in a new keeper.
-pub(super) async fn start(
-    shared: Arc<Shared>,
-    launch: Launch,
-) -> Result<LiveTerminal, StartError> {
+pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTerminal, StartError> {
     let permit = Arc::clone(&shared.permits).try_acquire_owned().map_err(|_| {
         let sentence = "the server has no free file descriptors for another terminal; \
                         end a session and try again";
@@ -48,9 +45,8 @@ pub(super) async fn start(
     hold(&shared, &directory).await?;
     let (record, keeper) = (launch.record.clone(), shared.keeper.clone());
     let keeper_directory = directory.clone();
-    let started = spawn_blocking(move || {
-        start_keeper(&keeper, &keeper_directory, &record, &keeper_launch)
-    });
+    let started =
+        spawn_blocking(move || start_keeper(&keeper, &keeper_directory, &record, &keeper_launch));
     let started = started.await.unwrap_or_else(|error| Err(error.into()));
 
     let result = match started {
@@ -68,7 +64,7 @@ pub(super) async fn start(
             let mut terminal = Terminal::new(Arc::clone(&shared), directory, 0);
             terminal.process = Some(process);
             terminal.permit = Some(permit);
-            terminal.connection = Some(connection);
+            terminal.connection = connection;
             Ok(terminal.run())
         }
         Err(error) => {
@@ -113,12 +109,14 @@ fn start_keeper(
 async fn connect(
     mut process: Child,
     directory: &Directory,
-) -> Result<(Child, Connection), StartError> {
+) -> Result<(Child, Option<Connection>), StartError> {
     match Connection::open(directory).await {
         Ok((mut connection, _)) => {
             connection.send(&Request::Follow { offset: 0 });
-            Ok((process, connection))
+            Ok((process, Some(connection)))
         }
+        // The program has ended already. Its output and its exit are in the log.
+        Err(_) if !directory.has_keeper().unwrap_or(true) => Ok((process, None)),
         Err(error) => {
             let directory = directory.clone();
             let end = move || {

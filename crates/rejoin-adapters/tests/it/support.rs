@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use rejoin_adapters::LocalTerminals;
 use rejoin_core::{
-    Author, Control, Launch, LiveTerminal, SessionRecord, Shutdown, StartError, TerminalEvent, Terminals,
+    Author, Control, Launch, LiveTerminal, SessionRecord, Shutdown, StartError, TerminalEvent,
+    Terminals,
 };
 use rejoin_protocol::{Exit, ProfileName, SessionId, TerminalSize, UserId};
 use rustix::process::{Pid, Signal, kill_process};

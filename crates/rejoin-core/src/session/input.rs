@@ -115,9 +115,9 @@ pub(super) struct InputQueue {
 impl InputQueue {
     /// Creates a queue that continues the numbers of writers.
     pub(super) fn new(controls: mpsc::Sender<Control>, writers: &[InputKey]) -> Self {
-        let known = writers.iter().filter_map(|InputKey { writer, seq }| {
-            Some((WriterKey::from_name(writer)?, *seq))
-        });
+        let known = writers
+            .iter()
+            .filter_map(|InputKey { writer, seq }| Some((WriterKey::from_name(writer)?, *seq)));
         Self {
             controls,
             last_number: 0,

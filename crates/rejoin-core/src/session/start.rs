@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::{
-    Position, SessionStatus, StreamNumber, Subject, TerminalSize,
-};
+use rejoin_protocol::{Position, SessionStatus, StreamNumber, Subject, TerminalSize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{info, info_span};
 

@@ -14,6 +14,7 @@ mod delivery;
 mod descriptors;
 mod failures;
 mod heartbeat;
+mod keepers;
 mod limits_page;
 mod login;
 mod logs;
