@@ -24,9 +24,10 @@ mod wake;
 
 pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use backend::{
-    Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals, Screen,
-    ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError,
-    TerminalEvent, Terminals,
+    Control, InputKey, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
+    RecoveredTerminal, Recovery, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines,
+    ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionRecord, StartError, TerminalEvent,
+    Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};

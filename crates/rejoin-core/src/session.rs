@@ -33,7 +33,7 @@ use history::MAX_HISTORY_REQUESTS;
 pub use input::Receipt;
 pub use owner::HistoryQuery;
 pub use render::ScreenExport;
-pub(crate) use start::NewSession;
+pub(crate) use start::{NewSession, Past};
 pub use viewers::AttachOptions;
 pub(crate) use worker::ScreenThreads;
 

@@ -81,7 +81,14 @@ impl Terminals for MemoryTerminals {
             let refused =
                 |_| StartError("no test plays the programs of these terminals".to_owned());
             self.started_tx.send(program).await.map_err(refused)?;
-            Ok(LiveTerminal { events, controls, hangup, written })
+            Ok(LiveTerminal {
+                events,
+                controls,
+                hangup,
+                written,
+                checkpoints: None,
+                reports_sizes: false,
+            })
         })
     }
 }

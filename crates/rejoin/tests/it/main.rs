@@ -15,6 +15,7 @@ mod descriptors;
 mod failures;
 mod heartbeat;
 mod history;
+mod keepers;
 mod limits_page;
 mod login;
 mod logs;

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use rejoin_protocol::Exit;
 use tokio::sync::oneshot;
 
 use super::COMMANDS;
 use crate::{
-    backend::{ScreenFormat, ScreenPieces},
+    backend::{ScreenFormat, ScreenPieces, TerminalEvent},
     session::owner::HistoryRequest,
     stream::Snapshot,
 };
@@ -19,16 +18,17 @@ pub(super) struct PendingWork {
     pub(super) has_output: bool,
     /// The size has changed, and the readers have not received the screen since.
     pub(super) redraw: bool,
-    pub(super) exit: Option<Exit>,
+    /// The event after the output, such as the exit.
+    pub(super) event: Option<TerminalEvent>,
     pub(super) snapshots: Vec<oneshot::Sender<Snapshot>>,
     pub(super) exports: Vec<(ScreenFormat, oneshot::Sender<ScreenPieces>)>,
     pub(super) history: VecDeque<HistoryRequest>,
 }
 
 impl PendingWork {
-    /// Returns `true` if no exit and no request waits.
+    /// Returns `true` if no event and no request waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.exit.is_none() && self.requests() == 0
+        self.event.is_none() && self.requests() == 0
     }
 
     /// Returns `true` if another command may be received.
