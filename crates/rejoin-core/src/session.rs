@@ -9,6 +9,7 @@ mod context;
 mod handler;
 mod input;
 mod owner;
+mod past;
 mod render;
 mod start;
 mod viewers;
@@ -29,8 +30,9 @@ pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
 pub use input::Receipt;
+pub(crate) use past::Past;
 pub use render::ScreenExport;
-pub(crate) use start::{NewSession, Past};
+pub(crate) use start::NewSession;
 pub(crate) use worker::ScreenThreads;
 
 use crate::{

@@ -20,7 +20,7 @@ const CONCURRENT: usize = 16;
 /// resume that were a little behind.
 const TAIL_BYTES: u64 = 1024 * 1024;
 
-/// What the directory of a terminal contains.
+/// The content of a terminal's directory.
 struct Content {
     record: SessionRecord,
     screen: Option<SavedScreen>,
@@ -97,7 +97,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
         return Outcome::Nothing;
     }
     let terminal = match connection {
-        Some((connection, hello)) => follow(shared, directory, content, (connection, hello)),
+        Some((connection, hello)) => follow(&shared, directory, content, (connection, hello)),
         None => read_log(shared, directory, content).await,
     };
     Outcome::Found(Box::new(terminal))
@@ -105,7 +105,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
 
 /// Continues a terminal whose keeper runs.
 fn follow(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     directory: Directory,
     content: Content,
     (mut connection, hello): (Connection, Hello),
@@ -122,7 +122,7 @@ fn follow(
     });
     let writers = writers.collect();
 
-    let mut terminal = Terminal::new(Arc::clone(&shared), directory, offset);
+    let mut terminal = Terminal::new(Arc::clone(shared), directory, offset);
     terminal.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
     terminal.connection = Some(connection);
     terminal.replay_until = Some(hello.next);
