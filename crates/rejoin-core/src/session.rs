@@ -10,6 +10,7 @@ mod handler;
 mod history;
 mod input;
 mod owner;
+mod past;
 mod render;
 mod start;
 mod viewers;
@@ -32,8 +33,9 @@ pub use handler::{HandlerTaken, SessionHandler};
 use history::MAX_HISTORY_REQUESTS;
 pub use input::Receipt;
 pub use owner::HistoryQuery;
+pub(crate) use past::Past;
 pub use render::ScreenExport;
-pub(crate) use start::{NewSession, Past};
+pub(crate) use start::NewSession;
 pub use viewers::AttachOptions;
 pub(crate) use worker::ScreenThreads;
 

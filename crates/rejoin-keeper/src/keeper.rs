@@ -116,7 +116,7 @@ struct Keeper {
     buffer: Vec<u8>,
 }
 
-/// What is ready after a poll.
+/// The sources that are ready after a poll.
 struct Ready {
     listener: bool,
     client: bool,

@@ -20,7 +20,7 @@ const CONCURRENT: usize = 16;
 /// resume that were a little behind.
 const TAIL_BYTES: u64 = 1024 * 1024;
 
-/// What the directory of a terminal contains.
+/// The content of a terminal's directory.
 struct Content {
     record: SessionRecord,
     screen: Option<SavedScreen>,

@@ -260,7 +260,7 @@ impl Terminal {
         }
     }
 
-    /// Tells the keeper how far the session is, so that it pauses the program in time.
+    /// Acknowledges output that the session has taken. Without it the keeper pauses the program.
     fn acknowledge(&mut self, connection: &mut Connection) {
         // A pending gap counts as taken: it has no bytes.
         let offset = self.next - self.pending_bytes as u64;

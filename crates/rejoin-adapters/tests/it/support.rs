@@ -90,6 +90,7 @@ impl Program {
             match self.live.events.recv().await.expect("the exit precedes the end of the events") {
                 TerminalEvent::Output(bytes) => self.output.extend_from_slice(&bytes),
                 TerminalEvent::Exit(exit) => return (self.text(), exit),
+                event => unreachable!("a local terminal has no {event:?}"),
             }
         }
     }

@@ -11,7 +11,7 @@ use rejoin_protocol::{Exit, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    backend::{InputKey, Recovery, ScreenCheckpoint, SessionRecord},
+    backend::{InputKey, SavedScreen, ScreenCheckpoint, SessionRecord},
     connection::Author,
 };
 
@@ -65,6 +65,32 @@ pub struct LiveTerminal {
     pub checkpoints: Option<mpsc::Sender<ScreenCheckpoint>>,
     /// Changes of the size are reported as events, at their place in the output.
     pub reports_sizes: bool,
+}
+
+/// A terminal of an earlier process.
+#[derive(Debug)]
+pub struct RecoveredTerminal {
+    /// The facts about its session.
+    pub record: SessionRecord,
+    /// The last screen that was kept.
+    pub screen: Option<SavedScreen>,
+    /// The offset at which the events begin, at or before that of the screen.
+    pub offset: u64,
+    /// The size if there is no screen.
+    pub size: TerminalSize,
+    /// The last number of each writer of numbered input.
+    pub writers: Vec<InputKey>,
+    /// The terminal. [`Replayed`](TerminalEvent::Replayed) follows the output so far.
+    pub live: LiveTerminal,
+}
+
+/// The terminals that were found after a start.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Terminals that answered, or that have ended.
+    pub terminals: Vec<RecoveredTerminal>,
+    /// The number of terminals that did not answer in time.
+    pub unanswered: usize,
 }
 
 /// An event of a terminal.

@@ -2,6 +2,7 @@
 
 mod generations;
 mod history;
+mod output;
 mod past;
 mod pending;
 mod snapshots;
@@ -12,11 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rejoin_protocol::{
-    Exit, SessionStatus, TerminalSize,
-    binary::{BinaryHeader, BinaryKind},
-    message::SessionUpdate,
-};
+use rejoin_protocol::{Exit, SessionStatus, TerminalSize, message::SessionUpdate};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -32,11 +29,10 @@ pub(super) use snapshots::OwnerSource;
 
 use crate::{
     backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
-    frame::{Encode, PayloadKind},
+    frame::Encode,
     session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
     shutdown::Shutdown,
     stream::{Snapshot, Stream},
-    time::now_ms,
 };
 
 /// The maximum number of queued commands, and of commands that wait for the screen.
@@ -260,55 +256,6 @@ impl Owner {
         if !chunks.is_empty() {
             self.append_output(chunks);
         }
-    }
-
-    fn append_output(&mut self, chunks: Vec<Bytes>) {
-        let stream = self.session.stream();
-        let head =
-            BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
-        let head = head.to_bytes();
-        let parts: Vec<&[u8]> =
-            std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();
-        let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-
-        // Readers first. Only later viewers need the screen.
-        stream.append(PayloadKind::Binary, length, &parts);
-        self.offset += length;
-        if let Some(handler) = self.session.handler().filter(|_| !self.progress.is_replaying()) {
-            for chunk in &chunks {
-                catch_panic(|| handler.output(&self.session, chunk));
-            }
-        }
-
-        if self.progress.is_new_to_screen(self.offset) {
-            self.worker.feed(chunks);
-            self.pending.has_output = true;
-        }
-    }
-
-    /// Publishes the answers and the title that result from output. Returns `false` while the
-    /// screen is busy.
-    fn publish_output(&mut self) -> bool {
-        let Some(screen) = self.worker.screen() else { return false };
-        let answers = screen.take_answers();
-        let mut state = self.session.shared.state.lock();
-        if !self.progress.is_replaying() {
-            state.last_activity_at = now_ms();
-        }
-
-        // Before the title: the program may wait for the answer.
-        if !answers.is_empty() {
-            state.input.answer(answers.into(), self.offset);
-        }
-
-        if state.title != screen.title() {
-            screen.title().clone_into(&mut state.title);
-            let mut update = SessionUpdate::new(self.session.id().clone());
-            update.title = Some(state.title.clone());
-            self.session.publish(update);
-        }
-
-        true
     }
 
     /// Applies the wanted size to the terminal and the screen, if the screen is idle.

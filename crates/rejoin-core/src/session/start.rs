@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use rejoin_protocol::{Position, SessionStatus, StreamNumber, Subject, TerminalSize};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, info_span};
 
 use crate::{
-    backend::{InputKey, LiveTerminal, SavedScreen, Screens, Scrollback, SessionRecord},
+    backend::{LiveTerminal, Screens, Scrollback, SessionRecord},
     lock::Mutex,
     presence::PresenceGroup,
     session::{
         InputQueue, MAX_HISTORY_REQUESTS, Session, SessionContext, Shared, State, Viewers,
         owner::{COMMANDS, Owner, OwnerSource},
+        past::Past,
         worker::ScreenWorker,
     },
     stream::{LagPolicy, Retention, Stream, StreamConfig},
@@ -32,16 +33,6 @@ pub(crate) struct NewSession {
     pub(crate) retention: Retention,
     pub(crate) scrollback: Scrollback,
     pub(crate) context: SessionContext,
-}
-
-/// The state that a session continues.
-pub(crate) struct Past {
-    /// The offset at which the terminal's events begin.
-    pub(crate) offset: u64,
-    pub(crate) screen: Option<SavedScreen>,
-    pub(crate) writers: Vec<InputKey>,
-    /// Receives the moment from which the session may be attached to.
-    pub(crate) replayed: oneshot::Sender<()>,
 }
 
 impl Session {

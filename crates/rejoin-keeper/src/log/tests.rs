@@ -1,3 +1,5 @@
+//! Tests of the log and its reader.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Owner;
 use crate::{
     backend::{ScreenCheckpoint, ScreenFormat, TerminalEvent},
-    session::start::Past,
+    session::past::Past,
 };
 
 /// The output between two checkpoints, in bytes: the most that a start interprets again.

@@ -1,11 +1,11 @@
-//! Terminals that outlive the process that started them.
+//! The records of a terminal that outlives the process that started it.
 
 use std::fmt;
 
 use rejoin_protocol::{ProfileName, SessionId, TerminalSize, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{LiveTerminal, ScreenPieces};
+use crate::backend::ScreenPieces;
 
 /// The facts about a session that the next process needs to continue it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,32 +49,6 @@ pub struct SavedScreen {
     pub is_final: bool,
     /// The screen as ANSI.
     pub bytes: Vec<u8>,
-}
-
-/// A terminal of an earlier process.
-#[derive(Debug)]
-pub struct RecoveredTerminal {
-    /// The facts about its session.
-    pub record: SessionRecord,
-    /// The last screen that was kept.
-    pub screen: Option<SavedScreen>,
-    /// The offset at which the events begin, at or before that of the screen.
-    pub offset: u64,
-    /// The size if there is no screen.
-    pub size: TerminalSize,
-    /// The last number of each writer of numbered input.
-    pub writers: Vec<InputKey>,
-    /// The terminal. [`Replayed`](super::TerminalEvent::Replayed) follows the output so far.
-    pub live: LiveTerminal,
-}
-
-/// The terminals that were found after a start.
-#[derive(Debug, Default)]
-pub struct Recovery {
-    /// Terminals that answered, or that have ended.
-    pub terminals: Vec<RecoveredTerminal>,
-    /// The number of terminals that did not answer in time.
-    pub unanswered: usize,
 }
 
 /// A writer and the number of an input in the writer's series, which is typed once.
