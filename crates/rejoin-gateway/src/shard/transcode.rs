@@ -91,11 +91,11 @@ mod tests {
     #[test]
     fn small_frames_and_replies_are_not_compressed() {
         let large = binary(BinaryKind::Output, &[b'x'; 5000]);
-        assert!(super::frame(&large, FrameEncoding::Compressed).len() < 100);
+        assert!(frame(&large, FrameEncoding::Compressed).len() < 100);
 
         let small = binary(BinaryKind::Output, b"x");
         assert_eq!(
-            super::frame(&small, FrameEncoding::Compressed).as_ptr(),
+            frame(&small, FrameEncoding::Compressed).as_ptr(),
             small.plain().as_ptr()
         );
 
