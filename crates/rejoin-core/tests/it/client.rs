@@ -59,7 +59,7 @@ fn read_all(follower: &Follower, reader: &mut Reader, received: &mut Vec<Value>)
                 reader.next = batch.end();
             }
             Progress::Behind { oldest, .. } => {
-                reader.next = skip(follower.stream(), oldest, received)
+                reader.next = skip(follower.stream(), oldest, received);
             }
             _ => return,
         }

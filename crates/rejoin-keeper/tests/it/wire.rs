@@ -96,7 +96,7 @@ proptest! {
 
     #[test]
     fn later_fields_are_ignored(report in report(), later in prop::collection::vec(any::<u8>(), 0..9)) {
-        let mut bytes = encode(&[report.clone()]);
+        let mut bytes = encode(std::slice::from_ref(&report));
         bytes.extend(&later);
         let length = u32::try_from(bytes.len() - 14).unwrap();
         bytes[10..14].copy_from_slice(&length.to_le_bytes());
