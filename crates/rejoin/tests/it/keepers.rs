@@ -126,6 +126,8 @@ impl Viewer<'_> {
 fn type_keys(client: &mut TestClient, session: &str, count: usize) -> usize {
     let attach = json!({ "session": session, "writer": "tab" });
     let attached = client.request("attach", attach);
+    // Keys that were typed twice end the program early.
+    assert!(attached["payload"]["exit"].is_null(), "{attached}");
     let typed = usize::try_from(attached["payload"]["input_seq"].as_u64().unwrap()).unwrap();
     let last = (typed + count).min(KEYS);
     for seq in typed + 1..=last {
