@@ -2,6 +2,7 @@
 
 mod command;
 mod config;
+mod data_dir;
 mod descriptors;
 mod environment;
 mod log;

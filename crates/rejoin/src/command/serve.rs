@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::{
     command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
+    data_dir,
     descriptors::{self, DescriptorBudget},
     environment::environment,
     log::Logging,
@@ -122,6 +123,7 @@ async fn serve(
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
+    let _lock = data_dir::lock(&config.server.data_dir)?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
     // without a checkpoint.
