@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod abuse;
+mod attach;
 mod bare;
 mod client_pool;
 mod clock;
@@ -45,6 +46,8 @@ enum Command {
     Publish(publish::Options),
     /// CPU per key and latency from a key to its echo, against a bare loop with a terminal
     Echo(echo::Options),
+    /// Bytes and time from an attach to the first screen after long output, beside a raw replay
+    Attach(attach::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
@@ -74,6 +77,12 @@ enum Command {
     /// Print lines that carry the time until the terminal is closed
     #[command(hide = true)]
     Print,
+    /// Print output of an agent's command line, then wait until the terminal is closed
+    #[command(hide = true)]
+    AgentProgram {
+        /// The bytes to print
+        bytes: u64,
+    },
     /// Echo each typed byte until the terminal is closed
     #[command(hide = true)]
     EchoProgram,
@@ -94,6 +103,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Fanout(options) => fanout::run(options),
         Command::Publish(options) => publish::run(options),
         Command::Echo(options) => echo::run(options),
+        Command::Attach(options) => attach::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
@@ -105,6 +115,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
+        Command::AgentProgram { bytes } => attach::program(*bytes),
         Command::EchoProgram => echo::program(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -258,10 +258,25 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(rejoin) = &self.rejoin {
+            rejoin.end_terminals();
+        }
     }
 }
 
 impl Rejoin {
+    /// Ends the programs of the terminals, which outlive the server.
+    fn end_terminals(&self) {
+        let data = self.folder.path().join(DATA);
+        if data.join("terminals").exists()
+            && let Ok(program) = program()
+        {
+            let mut command = Command::new(program);
+            command.current_dir(self.folder.path()).args(["kill", "--all", "--data-dir"]);
+            let _ = command.arg(data).output();
+        }
+    }
+
     /// Signs a token for each user with the secret that the server made for itself.
     fn sign(&self, users: &[(String, Value)]) -> anyhow::Result<Vec<String>> {
         let secret = fs::read(self.folder.path().join(DATA).join("secret"))?;
@@ -281,10 +296,14 @@ impl Rejoin {
     }
 }
 
+/// Returns the path of rejoin: `cargo` builds both binaries into the same directory.
+fn program() -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("rejoin"))
+}
+
 /// Starts rejoin in its folder. Returns its process and its address.
 fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
-    // `cargo` builds both binaries into the same directory.
-    let program = std::env::current_exe()?.with_file_name("rejoin");
+    let program = program()?;
     if !program.is_file() {
         bail!("{} is missing; run `cargo xtask bench`, which builds it", program.display());
     }

@@ -19,7 +19,7 @@ import {
   type Subject,
 } from "./messages.js";
 import { openSocket } from "./open-socket.js";
-import type { ConnectionOptions } from "./options.js";
+import { type ConnectionOptions, deviceFields } from "./options.js";
 import { PendingReplies } from "./pending-replies.js";
 import { type Presence, PresenceSubscriptions } from "./presence.js";
 import { type PublishOptions, PublishQueue } from "./publish-queue.js";
@@ -49,7 +49,7 @@ export class Connection implements Requester {
   #socket: WebSocketLike | null = null;
   #heartbeat: Heartbeat | null = null;
   #connectTimeout: ReturnType<typeof setTimeout> | undefined;
-  /** Identifies the current attempt, so that the token of an abandoned one is ignored. */
+  /** Identifies the current attempt. A listener or a token provider may have ended it. */
   #attempt = 0;
   #closing: Closing | null = null;
   #refusal: ErrorPayload | null = null;
@@ -196,7 +196,8 @@ export class Connection implements Requester {
     this.#anonymousAuth = null;
 
     this.#setState({ name: "connecting" });
-    if (attempt !== this.#attempt) return; // A listener has closed the connection.
+    if (attempt !== this.#attempt) return;
+
     this.#connectTimeout = setTimeout(
       () => this.#drop("The server did not respond."),
       CONNECT_TIMEOUT_MS,
@@ -238,14 +239,10 @@ export class Connection implements Requester {
   }
 
   #authenticate(token: string): void {
-    const { device } = this.#options;
-    const payload = {
-      token,
-      ...(device && { device_id: device.id, ...(device.name && { device_name: device.name }) }),
-    };
     const positions = this.#implicitStreams.positions();
+    const payload = { token, ...deviceFields(this.#options), ...(positions && { positions }) };
 
-    this.#send("authenticate", { ...payload, ...(positions && { positions }) }, (reply) => {
+    this.#send("authenticate", payload, (reply) => {
       if (!reply.ok) {
         this.#refusal = reply.error;
         return;
@@ -268,7 +265,8 @@ export class Connection implements Requester {
     });
 
     this.#setState({ name: "connected", auth });
-    if (attempt !== this.#attempt) return; // A listener has closed the connection.
+    if (attempt !== this.#attempt) return;
+
     if (positionsWereRead) this.#implicitStreams.resume(auth);
     else this.#implicitStreams.resubscribe(auth);
     this.#emitter.emit("open", auth);
@@ -358,27 +356,24 @@ export class Connection implements Requester {
 
   /** Schedules the next attempt. */
   #wait(code: number, reason: string): void {
-    const attempt = ++this.#attempt;
-    this.#releaseSocket();
-    if (attempt !== this.#attempt) return; // A listener has closed or opened the connection.
+    if (!this.#releaseSocket()) return;
+
     const delay = this.#reconnect.schedule(this.#closing);
     this.#setState({ name: "waiting", retryAt: Date.now() + delay, code, reason });
   }
 
   /** Closes the connection without another attempt. */
   #finish(code: number | null, reason: string): void {
-    const attempt = ++this.#attempt;
     this.#stopWaking();
     if (this.#socket !== null) abandon(this.#socket);
+    if (!this.#releaseSocket()) return;
 
-    this.#releaseSocket();
-    // A listener may have closed or opened the connection.
-    if (attempt !== this.#attempt) return;
     this.#setState({ name: "closed", code, reason });
   }
 
-  /** Clears all state of the current socket and fails its pending requests. */
-  #releaseSocket(): void {
+  /** Ends the attempt. Returns `false` if a listener has closed or opened the connection. */
+  #releaseSocket(): boolean {
+    const attempt = ++this.#attempt;
     clearTimeout(this.#connectTimeout);
     this.#reconnect.stop();
     this.#heartbeat?.stop();
@@ -391,6 +386,7 @@ export class Connection implements Requester {
     this.#state = { name: "connecting" };
     this.#replies.failAll();
     if (wasConnected) this.#emitter.emit("lost", undefined);
+    return attempt === this.#attempt;
   }
 
   #setState(state: ConnectionState): void {

@@ -16,6 +16,9 @@ export type {
   Closing,
   ErrorPayload,
   Exit,
+  HistoryPage,
+  HistoryQuery,
+  HistoryRange,
   ImplicitTopic,
   PresenceChange,
   PresenceMember,
@@ -40,7 +43,7 @@ export type { Presence } from "./presence.js";
 export type { PublishOptions } from "./publish-queue.js";
 export type { Reply, ReplyListener } from "./requester.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
-export type { Chunk, TerminalEvents, TerminalOptions } from "./terminal.js";
+export type { Chunk, Snapshot, TerminalEvents, TerminalOptions } from "./terminal.js";
 export { Terminal } from "./terminal.js";
 export type { TopicEvents } from "./topic.js";
 export { Topic } from "./topic.js";

@@ -112,6 +112,45 @@ export interface SessionChange {
   reason?: string | null;
   /** Before a snapshot: the number of oldest history lines that it omits. */
   history_omitted?: number;
+  /** Before a snapshot: the lines above it. */
+  history?: HistoryRange;
+}
+
+/** The lines above a terminal's screen, numbered from the start of its life. */
+export interface HistoryRange {
+  /** The number of changes of columns. Line numbers of another generation are void. */
+  generation: number;
+  /** The number of the oldest line. */
+  first: number;
+  /** The number after the newest line: that of the first row of the screen. */
+  end: number;
+}
+
+/** The lines to read. */
+export interface HistoryQuery {
+  /** The line before which the page ends. Default: it ends above the screen. */
+  before?: number;
+  /** The generation of `before`. */
+  generation?: number;
+  /** The most lines of the page: 1 to 1000. Default: 200. */
+  lines?: number;
+}
+
+/** Consecutive lines above a terminal's screen. */
+export interface HistoryPage extends HistoryRange {
+  session: string;
+  /** The number of the page's first line; the next older page ends there. */
+  from: number;
+  /** The number after the page's last line. */
+  to: number;
+  /** The number of columns for which the lines are drawn. */
+  cols: number;
+  /** True if the first row continues the line before the page. */
+  continues: boolean;
+  /** True if the generation has changed: the page is empty. A snapshot has the new range. */
+  rewrapped: boolean;
+  /** Draws the lines on an empty terminal with `cols` columns. */
+  data: string;
 }
 
 /** A message of a topic or an implicit stream. */
@@ -232,6 +271,7 @@ export interface Requests {
   close_session: { payload: { session: string }; reply: unknown };
   resize: { payload: { session: string; cols: number; rows: number }; reply: unknown };
   signal: { payload: { session: string; signal: Signal }; reply: unknown };
+  history: { payload: { session: string } & HistoryQuery; reply: HistoryPage };
   subscribe: { payload: { topic: string; position?: string }; reply: Subscribed };
   unsubscribe: { payload: { topic: string }; reply: unknown };
   list_subscriptions: { payload: Record<string, never>; reply: { subscriptions: string[] } };

@@ -19,3 +19,9 @@ export interface ConnectionOptions {
   /** Required by runtimes without a global `WebSocket`. */
   WebSocket?: WebSocketConstructor;
 }
+
+/** Returns the fields of `authenticate` that name the device. */
+export function deviceFields({ device }: ConnectionOptions): object {
+  if (device === undefined) return {};
+  return { device_id: device.id, ...(device.name && { device_name: device.name }) };
+}

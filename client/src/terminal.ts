@@ -7,7 +7,17 @@ import type { Connection } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import type { RejoinError } from "./errors.js";
 import { type InputPiece, InputQueue } from "./input-queue.js";
-import type { Attached, Requests, Role, ServerMessage, SessionChange, Signal } from "./messages.js";
+import type {
+  Attached,
+  HistoryPage,
+  HistoryQuery,
+  HistoryRange,
+  Requests,
+  Role,
+  ServerMessage,
+  SessionChange,
+  Signal,
+} from "./messages.js";
 import { randomId } from "./random-id.js";
 import type { Reply } from "./requester.js";
 
@@ -42,11 +52,17 @@ export interface Chunk {
   parsed: () => void;
 }
 
+/** The visible screen. */
+export interface Snapshot extends Chunk {
+  /** The lines above the screen, which `Terminal.history` returns. Null if unknown. */
+  history: HistoryRange | null;
+}
+
 export interface TerminalEvents {
   /** Attached. Every verdict but `resumed` is followed by a snapshot. */
   attached: Attached;
   /** The whole state of the terminal: clear the screen, then write the bytes. */
-  snapshot: Chunk;
+  snapshot: Snapshot;
   output: Chunk;
   /** A change of the session, ordered with the output. */
   session: SessionChange;
@@ -79,6 +95,8 @@ export class Terminal {
   #epoch: string | null = null;
   /** The offset of the next output; null until the first snapshot. */
   #offset: number | null = null;
+  /** The lines above the next snapshot. */
+  #history: HistoryRange | null = null;
   #unparsedBytes = 0;
   /** True if the terminal detached until the screen has parsed its output. */
   #paused = false;
@@ -145,6 +163,16 @@ export class Terminal {
   /** Sends a signal to the program. Rejects with a `RejoinError`. */
   async signal(signal: Signal): Promise<void> {
     await this.#connection.request("signal", { session: this.session, signal });
+  }
+
+  /**
+   * Returns lines above the screen, the newest before `before`. Rejects with a `RejoinError`.
+   *
+   * Start at the `end` of a snapshot's range, with its generation. The next older page ends at the
+   * `from` of the page.
+   */
+  history(query: HistoryQuery = {}): Promise<HistoryPage> {
+    return this.#connection.request("history", { session: this.session, ...query });
   }
 
   /** Detaches. The session continues. */
@@ -216,7 +244,9 @@ export class Terminal {
         break;
       case "snapshot":
         this.#offset = message.offset;
-        this.#emitChunk("snapshot", message.bytes);
+        this.#emitChunk(message.bytes, (chunk) =>
+          this.#emitter.emit("snapshot", { ...chunk, history: this.#history }),
+        );
         break;
       case "input_ack":
         this.#input.acknowledge(message.offset);
@@ -243,10 +273,12 @@ export class Terminal {
 
     const unknown = known === 0 ? bytes : bytes.subarray(known);
     this.#offset += unknown.length;
-    if (unknown.length > 0) this.#emitChunk("output", unknown);
+    if (unknown.length > 0) {
+      this.#emitChunk(unknown, (chunk) => this.#emitter.emit("output", chunk));
+    }
   }
 
-  #emitChunk(name: "snapshot" | "output", bytes: Uint8Array): void {
+  #emitChunk(bytes: Uint8Array, emit: (chunk: Chunk) => void): void {
     this.#unparsedBytes += bytes.length;
     let isParsed = false;
     const parsed = () => {
@@ -261,7 +293,7 @@ export class Terminal {
       }
     };
 
-    this.#emitter.emit(name, { bytes, parsed });
+    emit({ bytes, parsed });
     if (this.#unparsedBytes > MAX_UNPARSED_BYTES && !this.#paused) {
       this.#paused = true;
       this.#leaveStream();
@@ -272,8 +304,9 @@ export class Terminal {
     if (this.#attached === null) return;
 
     if (message.type === "session" && message.payload.session === this.session) {
+      const { status, history } = message.payload;
+      if (history !== undefined) this.#history = history;
       this.#emitter.emit("session", message.payload);
-      const { status } = message.payload;
       if (status !== undefined && hasEnded(status)) this.#end();
     } else if (message.type === "error" && TEMPORARY_INPUT_ERRORS.has(message.payload.code)) {
       this.#scheduleResend();

@@ -202,41 +202,6 @@ describe("with fake timers", () => {
     expect(delayMs()).toBe(500);
   });
 
-  test("close in a lost listener closes", async () => {
-    const names: string[] = [];
-    last().accept();
-    connection.on("lost", () => connection.close());
-    connection.on("state", ({ name }) => names.push(name));
-    last().drop();
-    await vi.advanceTimersByTimeAsync(60_000);
-
-    expect([connection.state.name, names, socketCount()]).toEqual(["closed", ["closed"], 1]);
-  });
-
-  test("reopening in a lost listener opens one socket", async () => {
-    last().accept();
-    connection.on("lost", () => {
-      connection.close();
-      connection.open();
-    });
-    last().drop(4503);
-    await vi.advanceTimersByTimeAsync(0);
-
-    expect([connection.state.name, socketCount()]).toEqual(["connecting", 2]);
-  });
-
-  test.each(["connecting", "connected"])("close on the state %s closes", async (name) => {
-    const opened = vi.fn();
-    connection.on("open", opened);
-    connection.on("state", (state) => state.name === name && connection.close());
-    last().drop();
-    await vi.advanceTimersByTimeAsync(60_000);
-    if (name === "connected") last().accept();
-    await vi.advanceTimersByTimeAsync(60_000);
-
-    expect([connection.state.name, opened.mock.calls]).toEqual(["closed", []]);
-  });
-
   test("a draining server sets the reconnect time", async () => {
     last().accept();
     const payload = {

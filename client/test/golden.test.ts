@@ -73,8 +73,10 @@ describe("golden messages on a connection", () => {
     const { topic, data, key } = find("client", "publish").payload;
     connection.publish(topic, data, { key }).catch(() => {});
     connection.followPresence({ topic: "news" }, () => {});
-    new Terminal(connection, "s-1").signal("SIGINT").catch(() => {});
-    for (const name of ["authenticate", "publish", "presence", "signal"]) {
+    const terminal = new Terminal(connection, "s-1");
+    terminal.signal("SIGINT").catch(() => {});
+    terminal.history({ before: 10_120, generation: 2, lines: 500 }).catch(() => {});
+    for (const name of ["authenticate", "publish", "presence", "signal", "history"]) {
       expect(ScriptedSocket.last.requests(name)[0]?.payload, name).toEqual(
         find("client", name).payload,
       );

@@ -79,6 +79,21 @@ test("a snapshot may arrive between output", async () => {
   expect(viewer.terminal.position).toBe("1.13");
 });
 
+test("a snapshot has the range of the lines above it", async () => {
+  const viewer = new Viewer(connection, session);
+  await viewer.attached();
+  const histories: unknown[] = [];
+  viewer.terminal.on("snapshot", ({ history }) => histories.push(history));
+  server.skipToSnapshot(session);
+  const history = { generation: 1, first: 3, end: 40 };
+  server.change(session, { history });
+  server.skipToSnapshot(session);
+  server.print(session, "end");
+  await viewer.shows("end");
+
+  expect(histories).toEqual([null, history]);
+});
+
 test("repeated bytes are shown once", async () => {
   const viewer = new Viewer(connection, session);
   await viewer.attached();

@@ -119,7 +119,10 @@ export class TestServer {
 
   change(
     session: TestSession,
-    change: Partial<SessionInfo> & { size_owner?: string | null },
+    change: Partial<SessionInfo> & {
+      size_owner?: string | null;
+      history?: SessionChange["history"];
+    },
   ): void {
     const { size_owner, ...info } = change;
     Object.assign(session.info, info);

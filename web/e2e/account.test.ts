@@ -1,7 +1,7 @@
 // The login, the logout, and pages below a base path.
 
 import { expect, test } from "vitest";
-import { connected, screenshot } from "./browser";
+import { connected, openLoginLink, screenshot } from "./browser";
 import { usePages } from "./pages-fixture";
 
 const fixture = usePages();
@@ -50,6 +50,17 @@ test("a refused login shows the reason and can be retried", async () => {
   expect(await page.getByText("The token has expired.").count()).toBe(0);
 });
 
+test("a link logs in a logged-out browser only after confirmation", async () => {
+  const page = await fixture.newPage();
+  await page.goto(`${fixture.pages.home}#login=good`);
+  const dialog = page.getByRole("dialog", { name: "Log in as “ada”?" });
+  await dialog.getByText("This browser is not logged in").waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+
+  expect(await fixture.context.cookies()).toEqual([]);
+});
+
 test("a login in one tab logs in all tabs", async () => {
   const otherTab = await fixture.newPage();
   await otherTab.goto(fixture.pages.home);
@@ -85,7 +96,7 @@ test("the pages and their links work below another path", async () => {
   const requested: string[] = [];
   const page = await fixture.newPage();
   page.on("request", (request) => requested.push(new URL(request.url()).pathname));
-  await page.goto(`${fixture.pages.home}#login=good`);
+  await openLoginLink(page, `${fixture.pages.home}#login=good`);
   await connected(page);
   await page.getByRole("link", { name: "below" }).click();
 

@@ -123,6 +123,15 @@ export async function connected(page: Page): Promise<void> {
   await status.waitFor({ state: "attached" });
 }
 
+/** Opens a login link and confirms it, unless its user is already logged in. */
+export async function openLoginLink(page: Page, link: string): Promise<void> {
+  await page.goto(link);
+  const confirm = page.getByRole("dialog").getByRole("button", { name: "Log in as" });
+  const isLoggedIn = page.locator(".sidebar-foot").getByText("Log out");
+  await confirm.or(isLoggedIn).first().waitFor({ state: "attached" });
+  if (await confirm.isVisible()) await confirm.click();
+}
+
 /** Changes the page's route without a reload. */
 export async function goTo(page: Page, fragment: string): Promise<void> {
   await page.evaluate((hash) => location.assign(hash), fragment);

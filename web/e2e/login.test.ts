@@ -2,12 +2,20 @@
 
 import type { BrowserContextOptions, Page } from "playwright-core";
 import { expect, test } from "vitest";
-import { connected, goTo, PHONE, screenshot } from "./browser";
+import { connected, goTo, openLoginLink, PHONE, screenshot } from "./browser";
 import { useRejoin } from "./rejoin-fixture";
 
 const fixture = useRejoin();
 
 const userOf = (page: Page) => page.locator(".user").textContent();
+
+/** Opens a login link in its own context, and confirms it. */
+async function logIn(link: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await fixture.newPage(options);
+  await openLoginLink(page, link);
+  await connected(page);
+  return page;
+}
 
 async function open(link: string, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await fixture.newPage(options);
@@ -17,8 +25,7 @@ async function open(link: string, options: BrowserContextOptions = {}): Promise<
 
 test("the printed link logs in once", async () => {
   const link = `${fixture.home}#login=${fixture.server.code}`;
-  const page = await open(link);
-  await connected(page);
+  const page = await logIn(link);
 
   expect(page.url()).toBe(fixture.home);
   expect(await userOf(page)).toBe("ann");
@@ -31,8 +38,7 @@ test("the printed link logs in once", async () => {
 });
 
 test("a link of another user asks for confirmation", async () => {
-  const page = await open(fixture.loginLink("--user", fixture.user));
-  await connected(page);
+  const page = await logIn(fixture.loginLink("--user", fixture.user));
   const other = `${fixture.user}-other`;
   const link = fixture.loginLink("--user", other);
   await page.goto(link);
@@ -52,8 +58,7 @@ test("a link of another user asks for confirmation", async () => {
 });
 
 test("an administrator's link is marked as such", async () => {
-  const page = await open(fixture.loginLink("--user", fixture.user), PHONE);
-  await connected(page);
+  const page = await logIn(fixture.loginLink("--user", fixture.user), PHONE);
   await page.goto(fixture.loginLink("--user", "ann", "--admin"));
   await page.getByText("who is an administrator").waitFor();
   await screenshot(page, "switch-user-phone-dark");
@@ -64,10 +69,8 @@ test("an administrator's link is marked as such", async () => {
 });
 
 test("a browser logged out elsewhere shows the login page", async () => {
-  const page = await open(fixture.loginLink("--user", fixture.user));
-  await connected(page);
-  const other = await open(fixture.loginLink("--user", fixture.user), PHONE);
-  await connected(other);
+  const page = await logIn(fixture.loginLink("--user", fixture.user));
+  const other = await logIn(fixture.loginLink("--user", fixture.user), PHONE);
   await goTo(page, "#/devices");
 
   await expect.poll(() => page.locator(".browser-session").count()).toBe(2);

@@ -4,7 +4,7 @@ import type { BrowserContext, BrowserContextOptions, Page } from "playwright-cor
 import { afterEach, beforeEach } from "vitest";
 import type { TestServer } from "../../client/test/test-server";
 import type { TestSession } from "../../client/test/test-session";
-import { connected, goTo, openContext, screenshotFailure } from "./browser";
+import { connected, goTo, openContext, openLoginLink, screenshotFailure } from "./browser";
 import { type PagesServer, servePages } from "./pages-server";
 
 /** The server and the browser context of the current test. */
@@ -46,7 +46,7 @@ export class PagesFixture {
   /** Opens a page with a login link and waits until it is connected. */
   async logIn(fragment = ""): Promise<Page> {
     const page = await this.newPage();
-    await page.goto(`${this.pages.home}#login=good`);
+    await openLoginLink(page, `${this.pages.home}#login=good`);
     await connected(page);
     if (fragment !== "") await goTo(page, fragment);
     return page;

@@ -2,7 +2,7 @@
 
 import type { BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { afterEach, beforeEach, inject } from "vitest";
-import { connected, goTo, openContext, screenshotFailure } from "./browser";
+import { connected, goTo, openContext, openLoginLink, screenshotFailure } from "./browser";
 import { NetworkProxy } from "./network-proxy";
 import { runCommand } from "./rejoin";
 
@@ -48,7 +48,7 @@ export class RejoinFixture {
   /** Opens a page in its own context, logged in as the test's user. */
   async logIn(fragment = "", options: BrowserContextOptions = {}): Promise<Page> {
     const page = await this.newPage(options);
-    await page.goto(`${this.home}#login=${this.token}`);
+    await openLoginLink(page, `${this.home}#login=${this.token}`);
     await connected(page);
     if (fragment !== "") await goTo(page, fragment);
     return page;

@@ -2,7 +2,7 @@
 
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
-import { connected, PHONE, screenshot } from "./browser";
+import { connected, openLoginLink, PHONE, screenshot } from "./browser";
 import { usePages } from "./pages-fixture";
 
 const fixture = usePages();
@@ -74,7 +74,7 @@ test("a change during a request wins over its reply", async () => {
     await route.fulfill({ response });
   });
   const request = page.waitForRequest("**/api/v1/sessions?*");
-  await page.goto(`${fixture.pages.home}#login=good`);
+  await openLoginLink(page, `${fixture.pages.home}#login=good`);
   await request;
   fixture.server.publish("@sessions", { ...info, title: "new" }, "changed");
   await page.evaluate(() => globalThis.rejoin.connection.request("ping", {}));
@@ -87,7 +87,7 @@ test("an administrator can list the sessions of all users", async () => {
   fixture.pages.admin = true;
   const page = await fixture.newPage();
   await page.clock.install();
-  await page.goto(`${fixture.pages.home}#login=good`);
+  await openLoginLink(page, `${fixture.pages.home}#login=good`);
   await connected(page);
   fixture.server.createSession({ title: "own" });
   fixture.server.createSession({ title: "of bob", owner: "bob", created_at: Date.now() + 1 });

@@ -30,9 +30,10 @@ export interface Me {
 /** A token, or the code of a login link. */
 type Credential = { token: string } | { code: string };
 
-/** A login link of another user, waiting for confirmation. */
+/** A login link that waits for confirmation. */
 export interface UserSwitch {
-  from: string;
+  /** The user that is logged in; null if there is none. */
+  from: string | null;
   to: Pick<Me, "user_id" | "admin">;
   credential: Credential;
 }
@@ -74,9 +75,7 @@ async function logInWith(credential: Credential): Promise<boolean> {
     const body = { ...credential, device_id: id, device_name: name };
     await fetchApi("POST", "login", asJson(body));
   } catch (error) {
-    if (me.value) notifyFailure("Could not log in with the link.", error);
-    else if (error instanceof RejoinError) loginReason.value = asSentence(error.message);
-    else loginReason.value = "The server could not be reached.";
+    showFailure(error);
     me.value ??= null;
     return false;
   }
@@ -86,22 +85,30 @@ async function logInWith(credential: Credential): Promise<boolean> {
   return true;
 }
 
-/** Logs in with a login link. Asks before a user switch: any website may link to this page. */
+/**
+ * Applies a login link. Asks first unless it is of the user that is logged in.
+ *
+ * Any website may link to this page, also with a link of an attacker: the user would then type
+ * into the attacker's terminals.
+ */
 async function applyLoginLink(credential: Credential): Promise<void> {
-  const current = me.value;
-  if (!current) {
-    await logInWith(credential);
-    return;
-  }
-
+  const current = me.value ?? null;
   try {
     const to = await fetchApi<UserSwitch["to"]>("POST", "login/check", asJson(credential));
-    const isSame = to.user_id === current.user_id && to.admin === current.admin;
+    const isSame = to.user_id === current?.user_id && to.admin === current.admin;
     if (isSame) await logInWith(credential);
-    else pendingSwitch.value = { from: current.user_id, to, credential };
+    else pendingSwitch.value = { from: current?.user_id ?? null, to, credential };
   } catch (error) {
-    notifyFailure("Could not log in with the link.", error);
+    showFailure(error);
   }
+  me.value ??= null;
+}
+
+/** Shows why a login failed: on the login page, or as a notice. */
+function showFailure(error: unknown): void {
+  if (me.value) notifyFailure("Could not log in with the link.", error);
+  else if (error instanceof RejoinError) loginReason.value = asSentence(error.message);
+  else loginReason.value = "The server could not be reached.";
 }
 
 /** Distinguishes tokens from codes: only tokens contain dots (RFC 7519). */

@@ -14,8 +14,34 @@ type Emulator = Pick<Terminal, "parser" | "unicode" | "buffer" | "cols" | "rows"
 /** Internals of xterm.js that the public interface does not offer. */
 interface Core {
   buffer: { lines: { get(index: number): { isWrapped: boolean } | undefined } };
-  _inputHandler: { eraseInDisplay(params: { params: number[] }, selective: boolean): boolean };
+  _inputHandler: {
+    eraseInDisplay(params: { params: number[] }, selective: boolean): boolean;
+  } & Record<CountedFunction, (params: { params: number[]; length: number }) => boolean>;
 }
+
+/** Functions that xterm.js executes once per count, up to 2,147,483,647 times. */
+type CountedFunction =
+  | "cursorBackwardTab"
+  | "cursorForwardTab"
+  | "deleteLines"
+  | "insertLines"
+  | "repeatPrecedingCharacter"
+  | "scrollDown"
+  | "scrollUp";
+
+/** The counted functions by the final byte of their sequences. */
+const COUNTED: Record<string, CountedFunction> = {
+  I: "cursorForwardTab",
+  L: "insertLines",
+  M: "deleteLines",
+  S: "scrollUp",
+  T: "scrollDown",
+  Z: "cursorBackwardTab",
+  b: "repeatPrecedingCharacter",
+};
+
+/** The most characters that REP prints, as in the engine. */
+const REPEAT_LIMIT = 4096;
 
 /** Parameters of ED (erase in display). */
 const ERASE_ABOVE = 1;
@@ -28,13 +54,27 @@ export const ENGINE_OPTIONS = {
   windowOptions: { pushTitle: true, popTitle: true },
 } satisfies ITerminalOptions & ITerminalInitOnlyOptions;
 
-/** Gives an emulator the engine's widths and fixes a bug of xterm.js. */
+/** Gives an emulator the engine's widths and fixes two bugs of xterm.js. */
 export function matchEngine(emulator: Emulator): void {
   const provider = new EngineWidths(widths);
   emulator.unicode.register(provider);
   emulator.unicode.activeVersion = provider.version;
   fixEraseAbove(emulator, { final: "J" }, false);
   fixEraseAbove(emulator, { prefix: "?", final: "J" }, true);
+  for (const [final, name] of Object.entries(COUNTED)) limitCount(emulator, final, name);
+}
+
+/** Limits the count of a function to the size of the screen; a larger one freezes the page. */
+function limitCount(emulator: Emulator, final: string, name: CountedFunction): IDisposable {
+  return emulator.parser.registerCsiHandler({ final }, ([parameter]) => {
+    const { cols, rows } = emulator;
+    const most = final === "b" ? Math.min(REPEAT_LIMIT, cols * rows) : Math.max(cols, rows);
+    const count = Array.isArray(parameter) ? parameter[0] : parameter;
+    if (count === undefined || count <= most) return false;
+
+    const { _inputHandler: handler } = (emulator as unknown as { _core: Core })._core;
+    return handler[name]({ params: [most], length: 1 });
+  });
 }
 
 /**
@@ -61,8 +101,8 @@ function fixEraseAbove(
     const wrapped = wrong?.isWrapped ?? false;
 
     handler.eraseInDisplay({ params: [ERASE_ABOVE] }, selective);
-    // Restores the wrong line and unwraps the right one.
-    if (wrong !== undefined) wrong.isWrapped = wrapped;
+    // Restores the wrong line, unless it was erased too, and unwraps the right one.
+    if (wrong !== undefined && cursorY + 1 < baseY) wrong.isWrapped = wrapped;
     if (below !== undefined) below.isWrapped = false;
     return true;
   });

@@ -64,6 +64,7 @@ export class OpenSession {
       input: (data) => this.#type(data),
       fittingSize: (size) => this.#resize(size),
       copy: (base64) => this.clipboard.copy(base64),
+      history: (query) => this.#terminal.history(query),
     });
     lastFittingSize.value = this.screen.fittingSize;
 
@@ -99,7 +100,7 @@ export class OpenSession {
       failed(null);
       this.#handleAttached(attached);
     });
-    terminal.on("snapshot", (chunk) => this.screen.replace(chunk));
+    terminal.on("snapshot", (snapshot) => this.screen.replace(snapshot));
     terminal.on("output", (chunk) => this.screen.write(chunk));
     terminal.on("session", (change) => this.#handleChange(change));
     terminal.on("failed", failed);

@@ -2,9 +2,10 @@
 
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal as Emulator, type ITheme } from "@xterm/xterm";
-import type { Chunk } from "rejoin";
+import type { Chunk, Snapshot } from "rejoin";
 import { acceptClipboard } from "./clipboard";
 import { ENGINE_OPTIONS, matchEngine } from "./engine";
+import { HistoryLoader, type RequestHistory } from "./history";
 import { type QuerySuppressor, suppressQueries } from "./queries";
 import { Utf8Splitter } from "./utf8-splitter";
 
@@ -34,6 +35,8 @@ export interface ScreenEvents {
   fittingSize: (size: Size) => void;
   /** A program copies a text, encoded in base64. */
   copy: (base64: string) => void;
+  /** Returns lines above the screen. */
+  history: RequestHistory;
 }
 
 export class Screen {
@@ -41,6 +44,7 @@ export class Screen {
   readonly #element: HTMLElement;
   readonly #events: ScreenEvents;
   readonly #queries: QuerySuppressor;
+  readonly #history: HistoryLoader;
   readonly #observer: ResizeObserver;
   readonly #splitter = new Utf8Splitter();
   /** The size of a cell at the normal font size, in CSS pixels. */
@@ -70,6 +74,7 @@ export class Screen {
     acceptClipboard(emulator, events.copy);
     this.#queries = suppressQueries(emulator);
     matchEngine(emulator);
+    this.#history = new HistoryLoader(emulator, events.history);
     emulator.loadAddon(new WebLinksAddon((_event, link) => openLink(link)));
     emulator.onData((data) => {
       if (!this.#queries.suppressing) events.input(data);
@@ -107,15 +112,22 @@ export class Screen {
   }
 
   /** Replaces the whole state with a snapshot. */
-  replace(chunk: Chunk): void {
+  replace({ bytes, parsed, history }: Snapshot): void {
     this.#splitter.clear();
+    this.emulator.write("", () => this.#history.beginSnapshot());
     // A reset keeps the options that output has changed.
     this.emulator.write("", () => {
       this.emulator.options.convertEol = false;
       this.emulator.options.cursorBlink = false;
     });
     this.emulator.write(RESET);
-    this.write(chunk);
+    this.write({
+      bytes,
+      parsed: () => {
+        this.#history.endSnapshot(history);
+        parsed();
+      },
+    });
   }
 
   /** Resizes after all output written before. */
@@ -143,6 +155,7 @@ export class Screen {
     cancelAnimationFrame(this.#frame);
     this.#observer.disconnect();
     this.#queries.dispose();
+    this.#history.dispose();
     this.emulator.dispose();
   }
 

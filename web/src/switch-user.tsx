@@ -1,4 +1,4 @@
-// The confirmation before a login link switches the user.
+// The confirmation before a login link logs in or switches the user.
 
 import { useRef } from "preact/hooks";
 import { pendingSwitch, switchUser } from "./account";
@@ -9,6 +9,7 @@ export function SwitchUser() {
   if (pending === null) return null;
 
   const { from, to } = pending;
+  const current = from === null ? "not logged in" : `logged in as ${from}`;
   const show = (element: HTMLDialogElement | null) => {
     if (element !== null && !element.open) element.showModal();
   };
@@ -27,15 +28,18 @@ export function SwitchUser() {
       <h2 id="switch-user">Log in as “{to.user_id}”?</h2>
       <p>
         You opened a login link of <strong>{to.user_id}</strong>
-        {to.admin && ", who is an administrator"}. This browser is logged in as{" "}
-        <strong>{from}</strong>. If you switch, everything you type goes to the terminals of{" "}
-        {to.user_id}.
+        {to.admin && ", who is an administrator"}. This browser is {current}. If you log in,
+        everything you type goes to the terminals of {to.user_id}.
       </p>
       <div class="dialog-actions">
         <button type="button" class="plain" onClick={(event) => close(event, false)}>
-          Stay as {from}
+          {from === null ? "Cancel" : `Stay as ${from}`}
         </button>
-        <button type="button" class="danger" onClick={(event) => close(event, true)}>
+        <button
+          type="button"
+          class={from === null ? "primary" : "danger"}
+          onClick={(event) => close(event, true)}
+        >
           Log in as {to.user_id}
         </button>
       </div>

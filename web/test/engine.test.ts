@@ -90,6 +90,27 @@ test("erasing in the last column unwraps the row below", async () => {
   expect(lines(terminal)).toEqual(["0123456789", "abc", "0123456789", "", "", "abc"]);
 });
 
+test("erasing in the last column unwraps erased rows", async () => {
+  const terminal = emulator({ cols: 10, rows: 4 });
+  await write(terminal, `\r\n\r\n0123456789abc\r\n\r\n\x1b[3;10H\x1b[1J`);
+
+  expect(terminal.buffer.active.baseY).toBe(2);
+  expect(isWrapped(terminal)).toEqual([false, false, false, false, false, false]);
+});
+
+test.each(["I", "L", "M", "S", "T", "Z", "b"])(
+  "a count of 2147483647 for %s takes no time",
+  async (final) => {
+    const [terminal, alone] = [emulator(SIZE), emulator(SIZE, false)];
+    const most = final === "b" ? SIZE.cols * SIZE.rows : SIZE.cols;
+    const output = "one\r\ntwo\x1b[1;4H\t\x1b[4Dx";
+    await write(terminal, `${output}\x1b[2147483647${final}|`);
+    await write(alone, `${output}\x1b[${most}${final}|`);
+
+    expect(lines(terminal)).toEqual(lines(alone));
+  },
+);
+
 test("erasing elsewhere equals xterm.js", async () => {
   for (const erase of ["\x1b[J", "\x1b[1J", "\x1b[2J", "\x1b[3J", "\x1b[?J", "\x1b[?1J"]) {
     const [terminal, alone] = [emulator(SIZE), emulator(SIZE, false)];

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use xshell::{Shell, cmd};
@@ -85,7 +86,16 @@ struct Server {
     url: String,
     /// A token with the administrator's rights.
     token: String,
-    _child: ChildGuard,
+    child: ChildGuard,
+    /// Ends the programs of the terminals, which outlive the server.
+    end_terminals: Command,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.stop();
+        let _ = self.end_terminals.output();
+    }
 }
 
 impl Server {
@@ -110,6 +120,7 @@ impl Server {
         let token = ["token", "--user", "tester", "--admin", "--ttl", "1d"];
         let token = cmd!(sh, "{binary} {token...} --config {configuration}").secret().read()?;
 
-        Ok(Self { url: url.to_owned(), token, _child: child })
+        let end = cmd!(sh, "{binary} kill --all --config {configuration}");
+        Ok(Self { url: url.to_owned(), token, child, end_terminals: end.into() })
     }
 }

@@ -47,6 +47,13 @@ impl ChildGuard {
         Ok(line.trim_end().to_owned())
     }
 
+    /// Kills the child and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        // Both fail if the child has already exited and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// Waits for the child to exit.
     pub(crate) fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.0.wait()?)
@@ -55,9 +62,7 @@ impl ChildGuard {
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        // Both fail if the child has already exited and was waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.stop();
     }
 }
 

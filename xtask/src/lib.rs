@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod fuzz;
 pub mod pages;
 pub mod run;
+pub mod screen;
 pub mod setup;
 pub mod test;
 pub mod tidy;

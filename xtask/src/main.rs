@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::screen::Extent;
 use xtask::test::Selection;
 
 #[derive(Debug, Parser)]
@@ -77,6 +78,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Compare the screen with xterm.js
+    Screen {
+        /// Print the score of each group of the suite instead of running the tests
+        #[arg(long)]
+        report: bool,
+        /// Passed to the report: `--cases N`, `--cuts N`, `--misses`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, requires = "report")]
+        arguments: Vec<String>,
+    },
     /// Run cargo-deny: advisories, licences, banned crates, sources
     Deny {
         /// The checks to run; all by default
@@ -121,6 +131,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             xtask::conformance::run(sh, &cases, python.as_deref())
         }
         Command::ApiTest { examples, arguments } => xtask::api_test::run(sh, examples, &arguments),
+        Command::Screen { report: true, arguments } => {
+            xtask::screen::run(sh, &Extent::Report(arguments))
+        }
+        Command::Screen { report: false, .. } => xtask::screen::run(sh, &Extent::Tests),
         Command::Deny { checks } => xtask::setup::deny(sh, &checks),
         Command::Web => xtask::pages::build(sh),
     }

@@ -3,12 +3,11 @@
 use xshell::{Shell, cmd};
 
 use crate::changes::Changes;
+use crate::screen::Extent;
 use crate::setup::Need;
 use crate::tidy;
-use crate::{codegen, fuzz, packages, pages};
+use crate::{codegen, fuzz, packages, pages, screen};
 
-/// The differential test of the screen, an npm package of its own.
-const SCREEN_TEST: &str = "crates/rejoin-screen/xterm";
 /// The golden messages, which the tests of the TypeScript client also read.
 const GOLDEN: &str = "crates/rejoin-protocol/tests/golden";
 /// The files and folders that the TypeScript steps check.
@@ -116,7 +115,7 @@ pub(crate) const STEPS: &[Step] = &[
         about: "the screen against xterm.js",
         needs: &[Need::Node],
         concerns: |changes| changes.affect("rejoin-screen"),
-        run: screen,
+        run: |Context { sh, .. }| screen::run(sh, &Extent::Tests),
     },
     Step {
         name: "browser",
@@ -142,14 +141,6 @@ fn doc(Context { sh, packages }: &Context<'_>) -> anyhow::Result<()> {
     cmd!(sh, "cargo doc {packages...} --no-deps --all-features")
         .env("RUSTDOCFLAGS", "--deny warnings")
         .run()?;
-    Ok(())
-}
-
-fn screen(Context { sh, .. }: &Context<'_>) -> anyhow::Result<()> {
-    // Not a workspace of the root: its packages are needed here only.
-    let _folder = sh.push_dir(SCREEN_TEST);
-    cmd!(sh, "npm ci --no-audit --no-fund").run()?;
-    cmd!(sh, "npm test").run()?;
     Ok(())
 }
 

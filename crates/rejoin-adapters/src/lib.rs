@@ -1,12 +1,16 @@
 //! Implementations of the backend traits of `rejoin-core`.
 //!
-//! [`LocalTerminals`] runs programs on PTYs, [`EngineScreens`] follows their output, and
-//! [`CheckpointFile`] keeps the hub's state across a restart.
+//! [`KeeperTerminals`] runs programs in keepers, which outlive the server, and [`LocalTerminals`] on
+//! PTYs of this process. [`EngineScreens`] follows their output, and [`CheckpointFile`] keeps the
+//! hub's state across a restart.
 
 mod checkpoint;
+mod keeper;
+mod program;
 mod screen;
 mod terminal;
 
 pub use checkpoint::CheckpointFile;
+pub use keeper::{KeeperCommand, KeeperTerminals};
 pub use screen::EngineScreens;
 pub use terminal::{LocalTerminals, TerminalLimits};

@@ -1,7 +1,9 @@
 //! Screens backed by `rejoin-screen`.
 
-use rejoin_core::{Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback};
-use rejoin_protocol::TerminalSize;
+use rejoin_core::{
+    Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback,
+};
+use rejoin_protocol::{TerminalSize, message::HistoryRange};
 use rejoin_screen::{ExportFormat, ScreenSize};
 
 /// Creates screens that interpret output like xterm.js.
@@ -36,9 +38,14 @@ impl Screen for EngineScreen {
     }
 
     fn snapshot(&self, max_bytes: usize) -> ScreenSnapshot {
-        let rejoin_screen::BoundedSnapshot { bytes, history_omitted } =
-            self.0.snapshot_within(max_bytes);
-        ScreenSnapshot { bytes, history_omitted }
+        let bytes = self.0.snapshot_within(0, max_bytes).bytes;
+        ScreenSnapshot { bytes, history: range(self.0.history()) }
+    }
+
+    fn history(&self, before: u64, max_lines: usize, max_bytes: usize) -> ScreenLines {
+        let page = self.0.history_page(before, max_lines, max_bytes);
+        let rejoin_screen::HistoryPage { range: all, from, to, continues, data } = page;
+        ScreenLines { range: range(all), from, to, continues, data }
     }
 
     fn export(&self, format: ScreenFormat) -> ScreenPieces {
@@ -53,4 +60,9 @@ impl Screen for EngineScreen {
 
 fn convert(size: TerminalSize) -> ScreenSize {
     ScreenSize { cols: size.cols(), rows: size.rows() }
+}
+
+fn range(range: rejoin_screen::HistoryRange) -> HistoryRange {
+    let rejoin_screen::HistoryRange { generation, first, end } = range;
+    HistoryRange { generation, first, end }
 }

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use rejoin_core::{BoxFuture, Launch, LiveTerminal, Shutdown, StartError, Terminals};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::program::is_inherited;
+
 /// The capacity of the output queue, in reads of at most 64 KiB.
 ///
 /// A full queue pauses the program.
@@ -43,7 +45,7 @@ impl LocalTerminals {
     /// in the server's environment never reach them.
     #[must_use]
     pub fn new(env: impl IntoIterator<Item = (String, String)>, shutdown: Shutdown) -> Self {
-        let env = env.into_iter().filter(|(name, _)| launch::is_inherited(name)).collect();
+        let env = env.into_iter().filter(|(name, _)| is_inherited(name)).collect();
         let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         Self { env, shutdown, permits, open_files: None }
     }
@@ -81,7 +83,14 @@ impl Terminals for LocalTerminals {
                 drop(permit);
             });
 
-            Ok(LiveTerminal { events, controls, hangup, written })
+            Ok(LiveTerminal {
+                events,
+                controls,
+                hangup,
+                written,
+                checkpoints: None,
+                reports_sizes: false,
+            })
         })
     }
 }

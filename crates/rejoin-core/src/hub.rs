@@ -8,6 +8,7 @@ mod emit;
 mod implicit_streams;
 mod observer;
 mod publish;
+mod recover;
 mod registry;
 mod restore;
 mod sessions;

@@ -1,7 +1,7 @@
 //! Results by idempotency key, so that a retry gets the first result and is not executed again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     sync::Arc,
     time::Duration,
@@ -19,7 +19,8 @@ use crate::{
 const LIFETIME: Duration = Duration::from_secs(300);
 /// The maximum number of keys of one user.
 const MAX_KEYS_OF_USER: usize = 10_000;
-/// The maximum number of keys of all users.
+/// The maximum number of keys of all users. Above it or [`MAX_BYTES`], the user with the most
+/// bytes loses the oldest results, so that the largest users cannot refuse service to the others.
 const MAX_KEYS: usize = 200_000;
 /// The maximum size of the keys and results of one user.
 const MAX_BYTES_OF_USER: usize = 16 * 1024 * 1024;
@@ -54,8 +55,12 @@ pub struct IdempotencyCache<K, V> {
 struct State<K, V> {
     results: HashMap<(UserId, K), Entry<V>>,
     usage: HashMap<UserId, Usage>,
-    /// All keys with their creation times, oldest first.
-    order: VecDeque<(Instant, (UserId, K))>,
+    /// The bytes of each user, smallest first.
+    sizes: BTreeSet<(usize, UserId)>,
+    /// All keys with their creation, by number: oldest first.
+    order: BTreeMap<u64, (Instant, (UserId, K))>,
+    /// The number of the next key.
+    next: u64,
     /// Bytes of all entries.
     bytes: usize,
 }
@@ -67,13 +72,16 @@ struct Entry<V> {
 }
 
 /// The entries of one user.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Usage {
-    keys: usize,
+    /// The numbers of the keys.
+    keys: BTreeSet<u64>,
     bytes: usize,
 }
 
-/// A limit of the [`IdempotencyCache`] is reached. No key is evicted before its lifetime ends.
+/// A limit of the [`IdempotencyCache`] is reached.
+///
+/// A user's own limits evict no key before its lifetime ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many keys were used within five minutes; try again later, or without a key")]
 pub struct TooManyKeys;
@@ -87,7 +95,8 @@ impl<K, V> Default for IdempotencyCache<K, V> {
 impl<K, V> Default for State<K, V> {
     fn default() -> Self {
         let (results, usage) = (HashMap::new(), HashMap::new());
-        Self { results, usage, order: VecDeque::new(), bytes: 0 }
+        let (sizes, order) = (BTreeSet::new(), BTreeMap::new());
+        Self { results, usage, sizes, order, next: 0, bytes: 0 }
     }
 }
 
@@ -102,7 +111,8 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
     /// Concurrent requests with the same key share a cell, so all of them get one result.
     ///
     /// # Errors
-    /// [`TooManyKeys`] if the key is new and a limit is reached.
+    /// [`TooManyKeys`] if the key is new, and its user has reached a limit or all keys of all users
+    /// are of requests that are still executed.
     pub fn result(&self, user: &UserId, key: K) -> Result<Arc<OnceCell<V>>, TooManyKeys> {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -115,13 +125,16 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
             return Ok(Arc::clone(&entry.result));
         }
 
-        let usage = state.usage.get(user).copied().unwrap_or_default();
-        let is_full = usage.keys >= MAX_KEYS_OF_USER
-            || usage.bytes >= MAX_BYTES_OF_USER
-            || state.order.len() >= MAX_KEYS
-            || state.bytes >= MAX_BYTES;
+        let is_full = state.usage.get(user).is_some_and(|usage| {
+            usage.keys.len() >= MAX_KEYS_OF_USER || usage.bytes >= MAX_BYTES_OF_USER
+        });
         if is_full {
             return Err(TooManyKeys);
+        }
+
+        while state.order.len() >= MAX_KEYS || state.bytes >= MAX_BYTES {
+            let number = state.oldest_of_largest().ok_or(TooManyKeys)?;
+            state.remove(number);
         }
 
         Ok(state.insert(now, key, OnceCell::new()))
@@ -130,13 +143,12 @@ impl<K: Clone + Eq + Hash, V> IdempotencyCache<K, V> {
     /// Adds the size of a key's result to the bytes of its user, until the key expires.
     pub fn charge(&self, user: &UserId, key: K, bytes: usize) {
         let mut state = self.state.lock();
-        let state = &mut *state;
 
         // The key may have expired since.
         if let Some(entry) = state.results.get_mut(&(user.clone(), key)) {
             entry.bytes += bytes;
             state.bytes += bytes;
-            state.usage.entry(user.clone()).or_default().bytes += bytes;
+            state.resize(user, |usage| usage.bytes += bytes);
         }
     }
 }
@@ -148,7 +160,7 @@ impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
     /// Returns all results, oldest first. Keys without a result yet are left out.
     pub(crate) fn results(&self) -> Vec<Retained<K, V>> {
         let state = self.state.lock();
-        let results = state.order.iter().filter_map(|(at, key)| {
+        let results = state.order.values().filter_map(|(at, key)| {
             let result = state.results.get(key)?.result.get()?.clone();
             Some((key.clone(), result, age_ms(*at)))
         });
@@ -166,32 +178,66 @@ impl<K: Clone + Eq + Hash, V: Clone> IdempotencyCache<K, V> {
 
 impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn insert(&mut self, at: Instant, key: (UserId, K), result: OnceCell<V>) -> Arc<OnceCell<V>> {
-        let result = Arc::new(result);
-        let usage = self.usage.entry(key.0.clone()).or_default();
-        usage.keys += 1;
-        usage.bytes += KEY_BYTES;
+        let (result, number) = (Arc::new(result), self.next);
+        self.next += 1;
         self.bytes += KEY_BYTES;
+        self.resize(&key.0, |usage| {
+            usage.keys.insert(number);
+            usage.bytes += KEY_BYTES;
+        });
 
         let entry = Entry { result: Arc::clone(&result), bytes: KEY_BYTES };
         self.results.insert(key.clone(), entry);
-        self.order.push_back((at, key));
+        self.order.insert(number, (at, key));
         result
+    }
+
+    /// Removes a key and its result.
+    fn remove(&mut self, number: u64) {
+        let Some((_, key)) = self.order.remove(&number) else { return };
+        let bytes = self.results.remove(&key).map_or(0, |entry| entry.bytes);
+
+        self.bytes -= bytes;
+        self.resize(&key.0, |usage| {
+            usage.keys.remove(&number);
+            usage.bytes -= bytes;
+        });
+    }
+
+    /// Changes the usage of a user, and its place among the users.
+    fn resize(&mut self, user: &UserId, change: impl FnOnce(&mut Usage)) {
+        let usage = self.usage.entry(user.clone()).or_default();
+        self.sizes.remove(&(usage.bytes, user.clone()));
+        change(usage);
+
+        if usage.keys.is_empty() {
+            self.usage.remove(user);
+        } else {
+            self.sizes.insert((usage.bytes, user.clone()));
+        }
+    }
+
+    /// Returns the oldest key with a result of the user with the most bytes.
+    ///
+    /// A key without a result is of a request that is still executed: without the key, a retry
+    /// would execute it a second time.
+    fn oldest_of_largest(&self) -> Option<u64> {
+        let has_result = |number: &&u64| {
+            let (_, key) = &self.order[*number];
+            self.results.get(key).is_some_and(|entry| entry.result.initialized())
+        };
+        let users = self.sizes.iter().rev();
+        let mut oldest =
+            users.filter_map(|(_, user)| self.usage[user].keys.iter().find(has_result));
+        oldest.next().copied()
     }
 
     fn expire(&mut self, now: Instant) {
         // All keys have the same lifetime, so the oldest expires first.
-        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= LIFETIME) {
-            let Some((_, key)) = self.order.pop_front() else { break };
-            let bytes = self.results.remove(&key).map_or(0, |entry| entry.bytes);
-            self.bytes -= bytes;
-
-            if let Some(usage) = self.usage.get_mut(&key.0) {
-                usage.keys -= 1;
-                usage.bytes -= bytes;
-                if usage.keys == 0 {
-                    self.usage.remove(&key.0);
-                }
-            }
+        while let Some((&number, (at, _))) = self.order.first_key_value()
+            && now.duration_since(*at) >= LIFETIME
+        {
+            self.remove(number);
         }
 
         if self.order.is_empty() {

@@ -24,8 +24,9 @@ mod wake;
 
 pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use backend::{
-    Control, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals, Screen,
-    ScreenFormat, ScreenPieces, ScreenSnapshot, Screens, Scrollback, StartError, TerminalEvent,
+    Control, InputKey, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
+    RecoveredTerminal, Recovery, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines,
+    ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionRecord, StartError, TerminalEvent,
     Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
@@ -44,7 +45,8 @@ pub use saved::{
     SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
 };
 pub use session::{
-    AttachOptions, Attachment, HandlerTaken, Receipt, ScreenExport, Session, SessionHandler,
+    AttachOptions, Attachment, HandlerTaken, HistoryQuery, Receipt, ScreenExport, Session,
+    SessionHandler,
 };
 pub use shutdown::Shutdown;
 pub use stream::{

@@ -7,8 +7,10 @@
 mod attachment;
 mod context;
 mod handler;
+mod history;
 mod input;
 mod owner;
+mod past;
 mod render;
 mod start;
 mod viewers;
@@ -28,7 +30,10 @@ pub use attachment::Attachment;
 pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
+use history::MAX_HISTORY_REQUESTS;
 pub use input::Receipt;
+pub use owner::HistoryQuery;
+pub(crate) use past::Past;
 pub use render::ScreenExport;
 pub(crate) use start::NewSession;
 pub use viewers::AttachOptions;
@@ -114,6 +119,8 @@ struct Shared {
     handler: Mutex<Option<Arc<dyn SessionHandler>>, LEAF>,
     /// Limits the concurrent exports of the screen.
     exports: Arc<Semaphore>,
+    /// Limits the concurrent requests for pages of the history.
+    history_requests: Semaphore,
     /// The span of the session's log lines.
     span: Span,
 }

@@ -200,6 +200,22 @@ impl Stream {
         Self::build(config, random_epoch(), None)
     }
 
+    /// Continues a stream of an earlier process, without frames, at a position.
+    pub(crate) fn continued(config: StreamConfig, at: Position) -> Self {
+        let stream = Self::build(config, at.epoch, None);
+        if at.offset > 0 {
+            stream.shared.state.lock().ring.skip_to(at.offset);
+        }
+        stream
+    }
+
+    /// Drops all frames and continues at an offset. Readers continue with a snapshot.
+    pub(crate) fn skip_to(&self, offset: u64) {
+        let mut state = self.shared.state.lock();
+        state.ring.skip_to(offset);
+        state.followers.notify(self.shared.number);
+    }
+
     /// Creates an empty stream whose frames count towards a shared budget.
     pub(crate) fn with_budget(config: StreamConfig, budget: Arc<Budget>) -> Self {
         Self::build(config, random_epoch(), Some(budget))
@@ -357,6 +373,6 @@ impl fmt::Debug for Stream {
     }
 }
 
-fn random_epoch() -> u64 {
+pub(crate) fn random_epoch() -> u64 {
     getrandom::u64().expect("the operating system has randomness")
 }

@@ -1,6 +1,5 @@
 //! Accepted sockets until they are WebSockets: TLS handshakes, HTTP, and first requests.
 
-mod address;
 mod body;
 mod http_socket;
 mod request;
@@ -26,7 +25,8 @@ pub(crate) use body::Stopping;
 pub(crate) use request::{FirstRequest, Opening};
 
 use crate::{
-    accept::{address::AddressLimit, http_socket::HttpSocket, service::ConnectionService},
+    accept::{http_socket::HttpSocket, service::ConnectionService},
+    address_limit::AddressLimit,
     config::GatewayConfig,
     peer::{Peer, TrustedProxies},
     pending::{PendingConnections, PendingSlot},
@@ -52,6 +52,8 @@ pub(crate) struct Accept {
     tls: Option<Tls>,
     trusted_proxies: TrustedProxies,
     pending: Arc<PendingConnections>,
+    /// Each socket on the general runtime has a clone, which counts it.
+    http_sockets: Arc<()>,
     limit: AddressLimit,
     shutdown: Shutdown,
     /// The general runtime, which serves HTTP. Shards call `spawn` from outside it.
@@ -72,7 +74,8 @@ impl Accept {
             websocket_path: format!("{}ws", config.base_path),
             tls: config.tls.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
-            pending: Arc::new(PendingConnections::new(config.max_handshakes, metrics)),
+            pending: Arc::new(PendingConnections::new(config.max_handshakes, Some(metrics))),
+            http_sockets: Arc::default(),
             limit: AddressLimit::new(config.connections_per_address),
             shutdown: shared.shutdown.clone(),
             runtime: tokio::runtime::Handle::current(),
@@ -84,18 +87,24 @@ impl Accept {
         self.pending.acquire()
     }
 
-    /// Evicts up to `excess` pending connections: HTTP first, then unauthenticated WebSockets.
+    /// Evicts up to `excess` sockets, the oldest first.
+    ///
+    /// Sockets that linger after their last message come first, then those that are no WebSockets,
+    /// then unauthenticated WebSockets.
     pub(crate) fn evict_oldest(&self, excess: usize) {
-        let evicted = self.pending.evict_oldest(excess);
-        self.shared.unauthenticated.evict_oldest(excess - evicted);
+        let sets = [&self.shared.lingering, &self.pending, &self.shared.unauthenticated];
+        let mut excess = excess;
+        for set in sets {
+            excess -= set.evict_oldest(excess);
+        }
     }
 
-    /// Returns the number of open sockets above `max_sockets`.
+    /// Returns the number of open sockets above `max_sockets`, with one that was just accepted.
     ///
-    /// `shard_load`: the number of connections of all shards. A connection in its first request is
-    /// in both numbers, so the result may be too high.
+    /// `shard_load`: the number of connections of all shards.
     pub(crate) fn excess(&self, shard_load: usize) -> usize {
-        let open = shard_load.saturating_add(self.pending.len());
+        let http_sockets = Arc::strong_count(&self.http_sockets) - 1;
+        let open = shard_load.saturating_add(http_sockets).saturating_add(1);
         open.saturating_sub(self.shared.config.max_sockets)
     }
 
@@ -108,8 +117,10 @@ impl Accept {
     /// Serves HTTP over TLS on the general runtime.
     pub(crate) fn serve_tls(self: &Arc<Self>, socket: TcpStream, slot: PendingSlot, peer: Peer) {
         let (accept, slot) = (Arc::clone(self), Arc::new(slot));
+        let counted = Arc::clone(&self.http_sockets);
 
         let serving = async move {
+            let _counted = counted;
             let Some(tls) = &accept.tls else { return };
 
             let handshake = async { tls.accept(tokio::net::TcpStream::from_std(socket)?).await };
@@ -139,7 +150,9 @@ impl Accept {
     pub(crate) fn serve_http(self: &Arc<Self>, socket: TcpStream, opening: Opening) {
         let accept = Arc::clone(self);
         let (slot, peer, admitted, first_bytes) = opening.into_parts();
+        let counted = Arc::clone(&self.http_sockets);
         self.spawn(async move {
+            let _counted = counted;
             match HttpSocket::plain(socket, first_bytes) {
                 Ok(socket) => {
                     let service = ConnectionService::new(Arc::clone(&accept), slot.into(), peer);

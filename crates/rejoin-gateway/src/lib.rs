@@ -13,6 +13,7 @@
 //! ```
 
 mod accept;
+mod address_limit;
 mod config;
 mod credentials;
 mod endpoint;

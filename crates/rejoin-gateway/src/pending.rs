@@ -1,7 +1,7 @@
 //! Pending connections: a bounded number of slots, with eviction of the oldest.
 //!
-//! A gateway has two sets: sockets that are not WebSockets, or not yet; and WebSockets that have
-//! not authenticated.
+//! A gateway has three sets: sockets that are not WebSockets, or not yet; WebSockets that have not
+//! authenticated; and sockets that linger after their last message.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct PendingConnections {
     max: usize,
-    metrics: Arc<Metrics>,
+    /// Counts the evictions as refusals, unless the connections have had their answers.
+    metrics: Option<Arc<Metrics>>,
     /// Held for one addition, removal or choice of victims.
     slots: Mutex<Slots>,
 }
@@ -68,7 +69,8 @@ pub(crate) struct PendingSlot {
 pub(crate) struct BusyGuard(Arc<PendingSlot>);
 
 impl PendingConnections {
-    pub(crate) fn new(max: NonZeroUsize, metrics: Arc<Metrics>) -> Self {
+    /// Creates an empty set. Its evictions count as refusals in `metrics`, if there are any.
+    pub(crate) fn new(max: NonZeroUsize, metrics: Option<Arc<Metrics>>) -> Self {
         Self { max: max.get(), metrics, slots: Mutex::default() }
     }
 
@@ -98,14 +100,11 @@ impl PendingConnections {
         evicted
     }
 
-    /// Returns the number of pending connections.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.lock().len()
-    }
-
     fn evict_all(&self, victims: Vec<Arc<Eviction>>) {
         for victim in victims {
-            self.metrics.refused("evicted");
+            if let Some(metrics) = &self.metrics {
+                metrics.refused("evicted");
+            }
             victim.evict();
         }
     }
@@ -211,11 +210,11 @@ mod tests {
     use super::*;
 
     fn pending(max: usize) -> Arc<PendingConnections> {
-        Arc::new(PendingConnections::new(NonZeroUsize::new(max).unwrap(), Arc::default()))
+        Arc::new(PendingConnections::new(NonZeroUsize::new(max).unwrap(), Some(Arc::default())))
     }
 
     fn evicted(pending: &PendingConnections) -> u64 {
-        pending.metrics.refused.get_or_create(&[("reason", "evicted")]).get()
+        pending.metrics.as_ref().unwrap().refused.get_or_create(&[("reason", "evicted")]).get()
     }
 
     fn is_evicted(slot: &PendingSlot) -> bool {

@@ -79,6 +79,11 @@ impl Problem {
         Self::from(ErrorBody::new(code, detail.to_owned()))
     }
 
+    /// Sets the time after which the same request may succeed.
+    pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
     /// Replaces the status.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }

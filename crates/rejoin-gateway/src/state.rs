@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +15,8 @@ use rejoin_protocol::{CloseCode, UserId};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    config::GatewayConfig, handler::Handlers, host::AllowedHosts, pending::PendingConnections,
-    response_cache::ResponseCache,
+    address_limit::AddressLimit, config::GatewayConfig, handler::Handlers, host::AllowedHosts,
+    pending::PendingConnections, response_cache::ResponseCache,
 };
 
 /// The state of a gateway that serves.
@@ -31,7 +32,11 @@ pub(crate) struct Shared {
     pub(crate) permits: Arc<Semaphore>,
     /// WebSockets that have not authenticated.
     pub(crate) unauthenticated: Arc<PendingConnections>,
+    /// Sockets that have sent everything and wait for the end of their peers.
+    pub(crate) lingering: Arc<PendingConnections>,
     pub(crate) tickets: Tickets,
+    /// The log-ins of each address: each one writes all browser sessions to the disk.
+    pub(crate) logins: AddressLimit,
     /// Responses to requests with an idempotency key.
     pub(crate) responses: ResponseCache,
     pub(crate) started: Instant,
@@ -88,7 +93,10 @@ impl Shared {
             false => AllowedHosts::new(listen, &config.allowed_hosts),
         };
         let metrics = Arc::clone(hub.metrics());
-        let unauthenticated = PendingConnections::new(config.max_handshakes, metrics);
+        let logins = AddressLimit::new(config.connections_per_address);
+        let unauthenticated = PendingConnections::new(config.max_handshakes, Some(metrics));
+        // Their number is bounded with that of all sockets, and their time by a deadline.
+        let lingering = PendingConnections::new(NonZeroUsize::MAX, None);
 
         Self {
             hub,
@@ -98,7 +106,9 @@ impl Shared {
             handlers,
             permits: Arc::new(Semaphore::new(permits)),
             unauthenticated: Arc::new(unauthenticated),
+            lingering: Arc::new(lingering),
             tickets: Tickets::new(),
+            logins,
             responses: ResponseCache::default(),
             started: Instant::now(),
             readiness,

@@ -24,6 +24,12 @@ pub const MAX_SESSION_NAME_BYTES: usize = 100;
 pub const MAX_COLS: u16 = 1000;
 /// The tallest terminal, in rows.
 pub const MAX_ROWS: u16 = 500;
+/// The most lines of a page of a terminal's history.
+pub const MAX_HISTORY_LINES: u16 = 1000;
+/// The number of lines of a page if the request names none.
+pub const DEFAULT_HISTORY_LINES: u16 = 200;
+/// The most bytes that draw a page of a terminal's history, before they become JSON.
+pub const MAX_HISTORY_BYTES: usize = 256 * 1024;
 /// The default limit of one WebSocket message from a client, in bytes.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 65_536;
 /// The longest error message, in bytes.

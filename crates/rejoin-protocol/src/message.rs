@@ -8,17 +8,17 @@ mod published;
 mod server;
 
 pub use client::{
-    AttachPayload, AuthenticatePayload, CreateSessionPayload, Envelope, ImplicitPositions,
-    InputPayload, OptionalSize, PresencePayload, PublishPayload, RefreshPayload, Request,
-    RequiredSize, ResizePayload, SessionRef, SignalPayload, SubscribePayload, TopicRef,
-    is_built_in, parse,
+    AttachPayload, AuthenticatePayload, CreateSessionPayload, Envelope, HistoryLines,
+    HistoryPayload, ImplicitPositions, InputPayload, OptionalSize, PresencePayload, PublishPayload,
+    RefreshPayload, Request, RequiredSize, ResizePayload, SessionRef, SignalPayload,
+    SubscribePayload, TopicRef, is_built_in, parse,
 };
 pub use closing::ClosingNotice;
 pub use error::ErrorBody;
 pub use presence::{PresenceChange, PresenceMember, PresenceState};
 pub use published::{MessageBody, direct_message, stream_message, topic_message};
 pub use server::{
-    Attached, AuthRefused, AuthResult, Empty, Gap, ImplicitStreamStarts, Pong, PublishAck,
-    ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck, Subscriptions,
-    TokenExpiring, handler_text, text,
+    Attached, AuthRefused, AuthResult, Empty, Gap, HistoryPage, HistoryRange, ImplicitStreamStarts,
+    Pong, PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck,
+    Subscriptions, TokenExpiring, handler_text, text,
 };

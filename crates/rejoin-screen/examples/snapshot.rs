@@ -1,9 +1,9 @@
 //! Reads requests as lines of JSON and writes the requested snapshots in hexadecimal.
 //!
-//! `{"cols":80,"rows":24,"output":"68656c6c6f","resize":[40,12],"then":"21","history":1000}`
+//! `{"cols":80,"rows":24,"steps":["68656c6c6f",[40,12],"21"],"history":1000}`
 //!
-//! The screen is fed `output`, resized to `resize`, and fed `then`. `resize`, `then` and `history`
-//! are optional. The tests in `xterm/` run this program.
+//! A step is output in hexadecimal or a new size. `history` is optional. The tests in `xterm/` run
+//! this program.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
@@ -15,12 +15,15 @@ use serde::Deserialize;
 struct Request {
     cols: u16,
     rows: u16,
-    #[serde(default)]
-    output: String,
-    resize: Option<(u16, u16)>,
-    #[serde(default)]
-    then: String,
+    steps: Vec<Step>,
     history: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Step {
+    Output(String),
+    Size(u16, u16),
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,13 +42,13 @@ fn answer(request: &Request) -> Result<String, std::num::ParseIntError> {
 
     let size = ScreenSize { cols: request.cols, rows: request.rows };
     let mut screen = Screen::new(size, SCROLLBACK);
-    screen.feed(&bytes(&request.output)?);
-
-    if let Some((cols, rows)) = request.resize {
-        screen.resize(ScreenSize { cols, rows });
+    for step in &request.steps {
+        match step {
+            Step::Output(output) => screen.feed(&bytes(output)?),
+            Step::Size(cols, rows) => screen.resize(ScreenSize { cols: *cols, rows: *rows }),
+        }
     }
 
-    screen.feed(&bytes(&request.then)?);
     let snapshot = screen.snapshot(request.history.unwrap_or(SCROLLBACK));
     Ok(snapshot.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

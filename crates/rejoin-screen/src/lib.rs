@@ -18,7 +18,10 @@ mod snapshot;
 mod terminal;
 mod width;
 
-pub use screen::{BoundedSnapshot, Export, ExportFormat, Screen, ScreenSize, ScrollbackLimits};
+pub use screen::{
+    BoundedSnapshot, Export, ExportFormat, HistoryPage, HistoryRange, Screen, ScreenSize,
+    ScrollbackLimits,
+};
 
 /// Returns the widths of all characters as JSON: `{"0":[[first,last],..],"2":[..]}`.
 ///

@@ -299,7 +299,7 @@ impl Parser {
                 self.state = State::Ground;
                 handler.escape(&self.collected, byte(code));
             }
-            0x7f if direct => {}
+            0x7f => {}
             _ => self.state = State::Ground,
         }
     }
@@ -326,7 +326,7 @@ impl Parser {
                 self.state = Ground;
                 handler.csi(&self.collected, &self.params, byte(code));
             }
-            (CsiEntry | CsiParam, 0x7f) => {}
+            (_, 0x7f) => {}
             _ => self.state = Ground,
         }
     }

@@ -32,6 +32,35 @@ pub struct BoundedSnapshot {
     pub history_omitted: usize,
 }
 
+/// The lines of a history, numbered from 0 at the start of the terminal's life.
+///
+/// A number never names another line, except that rows that return from the history to a taller
+/// screen leave it with the same numbers again. A change of columns numbers all lines anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryRange {
+    /// The number of changes of columns; line numbers of another generation are void.
+    pub generation: u32,
+    /// The number of the oldest line.
+    pub first: u64,
+    /// The number after the newest line: that of the screen's first row.
+    pub end: u64,
+}
+
+/// Consecutive lines of the history; see [`Screen::history_page`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// All lines of the history.
+    pub range: HistoryRange,
+    /// The number of the page's first line.
+    pub from: u64,
+    /// The number after the page's last line.
+    pub to: u64,
+    /// True if the first row continues the line before the page.
+    pub continues: bool,
+    /// The bytes that draw the lines on an empty terminal with as many columns as the screen.
+    pub data: String,
+}
+
 /// The screen of a terminal, updated from a program's output.
 ///
 /// A snapshot may be taken after any byte, here inside an escape sequence:
@@ -158,7 +187,7 @@ impl Screen {
         bytes
     }
 
-    /// Returns a snapshot of at most `max_bytes`, with as much history as fits.
+    /// Returns a snapshot of at most `max_bytes`, with up to `history_lines` that fit.
     ///
     /// ```
     /// use rejoin_screen::{Screen, ScreenSize};
@@ -166,19 +195,60 @@ impl Screen {
     /// let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
     /// screen.feed("a line\r\n".repeat(1000).as_bytes());
     ///
-    /// let snapshot = screen.snapshot_within(128 * 1024);
+    /// let snapshot = screen.snapshot_within(usize::MAX, 128 * 1024);
     /// assert!(snapshot.bytes.len() <= 128 * 1024);
     /// assert_eq!(snapshot.history_omitted, 0);
     /// ```
     ///
     /// `max_bytes` must be at least 128 KiB. A screen that does not fit is drawn without attributes
     /// and, if necessary, with shortened rows.
-    pub fn snapshot_within(&self, max_bytes: usize) -> BoundedSnapshot {
+    pub fn snapshot_within(&self, history_lines: usize, max_bytes: usize) -> BoundedSnapshot {
         let pending = self.parser.pending();
+        let max_bytes = max_bytes.saturating_sub(pending.len());
         let (mut bytes, history_omitted) =
-            snapshot::bounded(&self.terminal, max_bytes.saturating_sub(pending.len()));
+            snapshot::bounded(&self.terminal, history_lines, max_bytes);
         bytes.extend(pending);
         BoundedSnapshot { bytes, history_omitted }
+    }
+
+    /// Returns the range of the history's lines.
+    pub fn history(&self) -> HistoryRange {
+        let history = &self.terminal.normal.history;
+        let first = history.oldest() as u64;
+        let end = first + history.len() as u64;
+        HistoryRange { generation: self.terminal.rewraps, first, end }
+    }
+
+    /// Returns the newest history lines before the line `before`, in at most `max_bytes`.
+    ///
+    /// The cost depends on the page only. It has a line if one precedes `before` and `max_lines`
+    /// is not 0; a line over `max_bytes` is drawn without attributes and, if necessary, shortened.
+    ///
+    /// ```
+    /// use rejoin_screen::{Screen, ScreenSize};
+    ///
+    /// let mut screen = Screen::new(ScreenSize { cols: 80, rows: 24 }, 10_000);
+    /// screen.feed(b"a line\r\n".repeat(1000).as_slice());
+    ///
+    /// let end = screen.history().end;
+    /// let page = screen.history_page(end, 2, 64 * 1024);
+    /// assert_eq!((page.from, page.to), (end - 2, end));
+    /// assert_eq!(page.data, "a line\r\na line");
+    /// ```
+    pub fn history_page(&self, before: u64, max_lines: usize, max_bytes: usize) -> HistoryPage {
+        let range = self.history();
+        let to = before.clamp(range.first, range.end);
+        let end = usize::try_from(to - range.first).unwrap_or(usize::MAX);
+        let page = snapshot::page(&self.terminal, end, max_lines, max_bytes);
+
+        HistoryPage {
+            range,
+            from: range.first + page.first as u64,
+            to,
+            continues: page.continues,
+            // The painter writes UTF-8 only.
+            data: String::from_utf8(page.bytes).unwrap_or_default(),
+        }
     }
 
     /// Returns the visible text, one line per row, without trailing blanks.

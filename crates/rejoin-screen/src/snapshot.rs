@@ -6,6 +6,7 @@
 //! character that the next one may combine with, are states that only printing causes.
 
 mod cursor;
+mod page;
 mod painter;
 mod settings;
 
@@ -14,14 +15,14 @@ use crate::grid::cell::{Attributes, Cell};
 use crate::grid::extras::Extras;
 use crate::grid::row::Row;
 use crate::terminal::Terminal;
+use page::fitting;
+pub(crate) use page::page;
 use painter::Painter;
 
 /// The size of the table of history extras at which it is cleared.
 const MAX_EXTRAS: usize = 1024;
 /// The most bytes that separate a row from the one above.
 const ROW_BYTES: usize = 16;
-/// The most bytes that separate a continued row from the one above.
-const WRAPPED_ROW_BYTES: usize = 64;
 
 /// Cancels any sequence that the viewer has started, and resets the viewer.
 const RESET: &[u8] = b"\x18\x1bc";
@@ -33,10 +34,15 @@ pub(crate) fn unbounded(terminal: &Terminal, history_lines: usize) -> Vec<u8> {
     SnapshotWriter::new(terminal, history_lines, Painter::new(terminal.cols)).finish(terminal)
 }
 
-/// Returns a snapshot of at most `max_bytes`, and the number of history lines that do not fit.
+/// Returns a snapshot of at most `max_bytes` with up to `history_lines`, and the number of history
+/// lines that it omits.
 ///
 /// A screen that does not fit is drawn without attributes and, if necessary, with shortened rows.
-pub(crate) fn bounded(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize) {
+pub(crate) fn bounded(
+    terminal: &Terminal,
+    history_lines: usize,
+    max_bytes: usize,
+) -> (Vec<u8>, usize) {
     let all = terminal.normal.history.len();
     let with_history = |lines| {
         SnapshotWriter::new(terminal, lines, Painter::new(terminal.cols))
@@ -52,8 +58,11 @@ pub(crate) fn bounded(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize)
         return (SnapshotWriter::new(terminal, 0, plain).finish(terminal), all);
     };
 
-    let mut lines = fitting(terminal, max_bytes - screen.len());
-    // `fitting` is an estimate. If it was too high, fewer lines are tried.
+    let (left, wanted) = (max_bytes - screen.len(), all.min(history_lines));
+    // Packed lines take about as many bytes as painted ones, so the estimate is often unnecessary.
+    let is_small = terminal.normal.history.bytes() + wanted * ROW_BYTES < left;
+    let mut lines = if is_small { wanted } else { fitting(terminal, all, wanted, left) };
+    // Both are estimates. If they were too high, fewer lines are tried.
     while lines > 0 {
         if let Some(bytes) = with_history(lines) {
             return (bytes, all - lines);
@@ -63,31 +72,6 @@ pub(crate) fn bounded(terminal: &Terminal, max_bytes: usize) -> (Vec<u8>, usize)
     }
 
     (screen, all)
-}
-
-/// Returns the number of the newest history lines that take about `max_bytes`.
-fn fitting(terminal: &Terminal, max_bytes: usize) -> usize {
-    let history = &terminal.normal.history;
-    let mut extras = Extras::default();
-    let mut bytes = 0;
-
-    for line in (0..history.len()).rev() {
-        let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
-        let mut painter = Painter::new(terminal.cols);
-        painter.row(&extras, None, &row);
-        let around = if row.wrapped { WRAPPED_ROW_BYTES } else { ROW_BYTES };
-        bytes += painter.take().len() + around;
-
-        if bytes > max_bytes {
-            return history.len() - line - 1;
-        }
-
-        if extras.len() > MAX_EXTRAS {
-            extras = Extras::default();
-        }
-    }
-
-    history.len()
 }
 
 /// A writer that produces a snapshot row by row.
@@ -162,15 +146,7 @@ impl SnapshotWriter {
             SnapshotStage::History(0) => self.stage = SnapshotStage::Normal(0),
             SnapshotStage::History(left) => {
                 let line = terminal.normal.history.len() - left;
-                if self.extras.len() > MAX_EXTRAS {
-                    self.extras = Extras::default();
-                }
-
-                let row = terminal.normal.history.row(line, terminal.cols, &mut self.extras);
-                if let Some(row) = row {
-                    self.painter.row(&self.extras, self.above.as_ref(), &row);
-                    self.above = Some(row);
-                }
+                self.history_row(terminal, line);
 
                 self.stage = SnapshotStage::History(left - 1);
             }
@@ -210,8 +186,27 @@ impl SnapshotWriter {
         }
     }
 
+    fn history_row(&mut self, terminal: &Terminal, line: usize) {
+        let history = &terminal.normal.history;
+        if self.extras.len() > MAX_EXTRAS {
+            self.extras = Extras::default();
+            // The row above refers to the old table.
+            let above = line.checked_sub(1).filter(|_| self.above.is_some());
+            self.above = above.and_then(|line| history.row(line, terminal.cols, &mut self.extras));
+        }
+
+        if let Some(row) = history.row(line, terminal.cols, &mut self.extras) {
+            let above = self.above.as_ref().map(|above| (&self.extras, above));
+            self.painter.row(&self.extras, above, &row);
+            self.above = Some(row);
+        }
+    }
+
     fn screen_row(&mut self, terminal: &Terminal, row: &Row) {
-        self.painter.row(&terminal.extras, self.above.as_ref(), row);
+        let is_first = matches!(self.stage, SnapshotStage::Normal(0));
+        let above_extras = if is_first { &self.extras } else { &terminal.extras };
+        let above = self.above.as_ref().map(|above| (above_extras, above));
+        self.painter.row(&terminal.extras, above, row);
         self.above = Some(row.clone());
     }
 
@@ -286,7 +281,8 @@ fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
 
 /// Moves to the saved cursor and saves it with `sequence`.
 fn saved_cursor(painter: &mut Painter, saved: SavedCursor, sequence: &[u8]) {
-    painter.go_to(saved.x, saved.row());
+    // A position that only a larger screen reveals is clamped, as DECRC does it.
+    painter.go_to(saved.x.min(painter.cols() - 1), saved.row());
     painter.set_pen(saved.attributes, Default::default(), None);
     painter.designate(0, saved.charset);
     painter.bytes(sequence);

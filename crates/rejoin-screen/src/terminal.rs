@@ -57,6 +57,8 @@ pub(crate) struct Terminal {
     pub(crate) answers: Vec<u8>,
     /// The approximate number of cells changed since the last [`Self::begin_step`].
     work: usize,
+    /// The number of changes of columns: each numbers the lines of the history anew.
+    pub(crate) rewraps: u32,
     /// A pending change of columns; it owns the rows of the normal buffer meanwhile.
     reflow: Option<Box<Reflow>>,
 }
@@ -80,6 +82,7 @@ impl Terminal {
             preceding: 0,
             answers: Vec::new(),
             work: 0,
+            rewraps: 0,
             reflow: None,
         }
     }
@@ -94,7 +97,10 @@ impl Terminal {
         // The history is dropped too, as in xterm.js.
         let limits = self.normal.history.limits();
         let fresh = Self::new(self.cols, self.rows, limits);
-        let old = std::mem::replace(self, fresh);
+        let mut old = std::mem::replace(self, fresh);
+        old.normal.history.clear();
+        self.normal.history = old.normal.history;
+        self.rewraps = old.rewraps;
         self.modes = old.modes.after_reset();
         self.title = old.title;
         self.titles = old.titles;

@@ -1,4 +1,4 @@
-// Snapshots from the crate's example program.
+// Snapshots from the crate's example program, or from the program in `ENGINE`.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -8,14 +8,15 @@ export class Engine {
   #lines;
 
   constructor() {
-    const args = ['run', '--quiet', '-p', 'rejoin-screen', '--release', '--example', 'snapshot'];
-    this.#process = spawn('cargo', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const cargo = 'cargo run --quiet -p rejoin-screen --release --example snapshot';
+    const [program, ...args] = (process.env.ENGINE ?? cargo).split(' ');
+    this.#process = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Returns the snapshot of a screen that is fed `output`, resized, and fed `then`. */
-  async snapshot({ cols, rows, output, resize, then = Buffer.alloc(0), history }) {
-    const request = { cols, rows, output: hex(output), resize, then: hex(then), history };
+  /** Returns the snapshot of a screen after `steps`: output, or new sizes as [cols, rows]. */
+  async snapshot({ cols, rows, steps, history }) {
+    const request = { cols, rows, steps: steps.map((step) => (Array.isArray(step) ? step : hex(step))), history };
     this.#process.stdin.write(JSON.stringify(request) + '\n');
     const { value, done } = await this.#lines.next();
     if (done) throw new Error('the example program `snapshot` ended');

@@ -1,12 +1,12 @@
 // Each named case: a restored terminal equals the original one, at once and after more output.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { Engine } from './engine.mjs';
 import { Viewer, differences, state } from './state.mjs';
+import { named as suite, stepsOf } from './suite.mjs';
 
-const { cases, tails } = JSON.parse(readFileSync(new URL('../cases/cases.json', import.meta.url), 'utf8'));
+const { cases, tails } = suite;
 const HISTORY = 1000;
 const engine = new Engine();
 let exact = 0;
@@ -18,15 +18,12 @@ after(() => {
 
 for (const named of cases) {
   test(`${named.name} is restored`, async () => {
-    const bytes = output(named);
-    const then = Buffer.from(named.then ?? '');
-    const snapshot = await engine.snapshot({ ...named, output: bytes, then, history: HISTORY });
-    const [cols, rows] = named.resize ?? [named.cols, named.rows];
+    const steps = stepsOf(named);
+    const snapshot = await engine.snapshot({ ...named, steps, history: HISTORY });
+    const [cols, rows] = steps.findLast(Array.isArray) ?? [named.cols, named.rows];
     for (const tail of ['', ...tails]) {
       const original = new Viewer(named);
-      await original.write(bytes);
-      if (named.resize) original.terminal.resize(cols, rows);
-      await original.write(then);
+      await original.play(steps);
       const restored = new Viewer({ cols, rows });
       // The snapshot must remove every trace of this previous state.
       await restored.write('\x1b[?1049h\x1b[4h\x1b[31;44mold\x1b]0;old\x07\x1b]4;7;#123456\x07\x1b[?25l\x1b[?1003h\x1b[');
@@ -39,8 +36,4 @@ for (const named of cases) {
     }
     exact += 1;
   });
-}
-
-function output(named) {
-  return Buffer.concat([Buffer.from(named.output), Buffer.from(named.hex ?? '', 'hex')]);
 }

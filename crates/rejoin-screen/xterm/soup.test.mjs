@@ -22,7 +22,7 @@ test(`${STREAMS} random streams are restored at a random cut`, async () => {
     const original = new Viewer(size);
     const restored = new Viewer(size);
     await original.write(bytes.subarray(0, cut));
-    await restored.write(await engine.snapshot({ ...size, output: bytes.subarray(0, cut), history: HISTORY }));
+    await restored.write(await engine.snapshot({ ...size, steps: [bytes.subarray(0, cut)], history: HISTORY }));
     const about = `seed ${seed}, cut at ${cut}: ${JSON.stringify(bytes.toString('latin1'))}`;
     assert.deepEqual(differences(state(original, HISTORY), state(restored, HISTORY)), [], about);
     await original.write(bytes.subarray(cut));

@@ -36,6 +36,14 @@ export class Viewer {
     return new Promise((resolve) => this.terminal.write(bytes, resolve));
   }
 
+  /** Writes output and sets new sizes, in order. */
+  async play(steps) {
+    for (const step of steps) {
+      if (Array.isArray(step)) this.terminal.resize(...step);
+      else await this.write(step);
+    }
+  }
+
   // The core drops a link with the line on which it began, even if the link is still open.
   #keepLinks() {
     const service = this.core._oscLinkService;
@@ -111,14 +119,13 @@ function line(core, l) {
   return text.replace(/_+$/, '').replace(/\{0 0\}$/, '');
 }
 
-// Returns the visible effect of a cell. Of an empty cell only the background counts; other visible
-// attributes make it equal to a space. Half of a wide character, which xterm.js sometimes leaves, is equal
-// to an empty cell.
+// Returns the visible effect of a cell. Of an empty cell without inverse or lines only the background
+// counts. Half of a wide character, which xterm.js sometimes leaves, is equal to an empty cell.
 function shown(core, cell, widthBefore, widthAfter) {
   const half = (cell.getWidth() === 2 && widthAfter !== 0) || (cell.getWidth() === 0 && cell.getChars() === '' && widthBefore !== 2);
   const [chars, width] = half ? ['', 1] : [cell.getChars(), cell.getWidth()];
   if (chars !== '' || width !== 1) return { chars, width, attributes: pen(core, cell) };
-  if (cell.fg & SEEN_ON_BLANK[0] || cell.bg & SEEN_ON_BLANK[1]) return { chars: ' ', width, attributes: pen(core, cell) };
+  if (cell.fg & SEEN_ON_BLANK[0] || cell.bg & SEEN_ON_BLANK[1]) return { chars, width, attributes: pen(core, cell) };
   return { chars, width, attributes: colours({ fg: 0, bg: cell.bg & COLOUR }) };
 }
 

@@ -3,6 +3,8 @@
 mod client;
 pub(crate) mod config;
 mod credentials;
+pub(crate) mod keeper;
+pub(crate) mod kill;
 pub(crate) mod publish;
 pub(crate) mod serve;
 pub(crate) mod subscribe;

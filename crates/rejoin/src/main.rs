@@ -2,6 +2,7 @@
 
 mod command;
 mod config;
+mod data_dir;
 mod descriptors;
 mod environment;
 mod log;
@@ -29,6 +30,11 @@ enum Command {
     Publish(command::publish::Publish),
     /// Print the messages of a topic as they are published, one per line.
     Subscribe(command::subscribe::Subscribe),
+    /// End the programs of all terminals.
+    Kill(command::kill::Kill),
+    /// Hold one terminal; started by the server.
+    #[command(hide = true)]
+    Keeper(command::keeper::Keeper),
     /// Check the configuration.
     #[command(subcommand)]
     Config(command::config::Config),
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Command::Token(token) => token.run().map(|()| ExitCode::SUCCESS),
         Command::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
         Command::Subscribe(subscribe) => subscribe.run().map(|()| ExitCode::SUCCESS),
+        Command::Kill(kill) => kill.run().map(|()| ExitCode::SUCCESS),
+        Command::Keeper(keeper) => keeper.run(),
         Command::Config(config) => config.run().map(|()| ExitCode::SUCCESS),
     };
 

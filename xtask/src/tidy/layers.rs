@@ -72,6 +72,12 @@ const LAYERS: &[Layer] = &[
         without_paths: NO_OS,
     },
     Layer {
+        name: "rejoin-keeper",
+        below: &[],
+        without: &[ASYNC, HTTP, ARGUMENTS],
+        without_paths: &[],
+    },
+    Layer {
         name: "rejoin-core",
         below: &["rejoin-protocol"],
         without: &[HTTP, OS, ARGUMENTS],
@@ -97,7 +103,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "rejoin-adapters",
-        below: &["rejoin-core", "rejoin-protocol", "rejoin-screen"],
+        below: &["rejoin-core", "rejoin-keeper", "rejoin-protocol", "rejoin-screen"],
         without: &[HTTP, ARGUMENTS],
         without_paths: &[],
     },
@@ -121,6 +127,7 @@ const LAYERS: &[Layer] = &[
             "rejoin-auth",
             "rejoin-core",
             "rejoin-gateway",
+            "rejoin-keeper",
             "rejoin-protocol",
             "rejoin-webhook",
             "rejoin-websocket",

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    process::ExitStatus,
     time::Duration,
 };
 
@@ -20,7 +19,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::terminal::launch::StartedProgram;
+use crate::{program::exit, terminal::launch::StartedProgram};
 
 /// The largest read, in bytes.
 const READ_BYTES: usize = 64 * 1024;
@@ -34,28 +33,6 @@ const MAX_REMAINING_BYTES: usize = 64 * 1024;
 const LATE_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
 /// The total time for which output of left-behind children is read.
 const LATE_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
-
-/// The names of signals that end programs; their numbers differ between systems.
-const SIGNALS: &[(Signal, &str)] = &[
-    (Signal::HUP, "SIGHUP"),
-    (Signal::INT, "SIGINT"),
-    (Signal::QUIT, "SIGQUIT"),
-    (Signal::ILL, "SIGILL"),
-    (Signal::TRAP, "SIGTRAP"),
-    (Signal::ABORT, "SIGABRT"),
-    (Signal::BUS, "SIGBUS"),
-    (Signal::FPE, "SIGFPE"),
-    (Signal::KILL, "SIGKILL"),
-    (Signal::USR1, "SIGUSR1"),
-    (Signal::SEGV, "SIGSEGV"),
-    (Signal::USR2, "SIGUSR2"),
-    (Signal::PIPE, "SIGPIPE"),
-    (Signal::ALARM, "SIGALRM"),
-    (Signal::TERM, "SIGTERM"),
-    (Signal::XCPU, "SIGXCPU"),
-    (Signal::XFSZ, "SIGXFSZ"),
-    (Signal::SYS, "SIGSYS"),
-];
 
 /// The commands from the session.
 pub(super) struct Commands {
@@ -137,7 +114,7 @@ async fn read_loop(
     }
 
     let _ = timeout(LATE_OUTPUT_LIMIT, send_late_output(&mut pty, &mut buffer, events)).await;
-    status.map(exit).unwrap_or_default()
+    status.map(|status| exit(status.code(), status.signal())).unwrap_or_default()
 }
 
 /// Sends the output of children that the program left behind, until they are silent.
@@ -224,7 +201,7 @@ async fn write_loop(
         let front = queue.front().map_or(&[][..], |input| &input.bytes[..]);
         tokio::select! {
             control = controls.recv() => match control {
-                Some(Control::Input { number, bytes, author }) => {
+                Some(Control::Input { number, bytes, author, .. }) => {
                     queue.push_back(PendingInput { number, bytes, author });
                 }
                 Some(Control::Resize(size)) => {
@@ -272,13 +249,4 @@ async fn hang_up(group: Option<Pid>, ended: &mut watch::Receiver<()>) {
         let _ = kill_process_group(group, Signal::KILL);
         let _ = ended.changed().await;
     }
-}
-
-fn exit(status: ExitStatus) -> Exit {
-    Exit { code: status.code(), signal: status.signal().map(signal_name) }
-}
-
-fn signal_name(number: i32) -> String {
-    let known = SIGNALS.iter().find(|(signal, _)| signal.as_raw() == number);
-    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }

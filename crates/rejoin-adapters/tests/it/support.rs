@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use rejoin_adapters::LocalTerminals;
 use rejoin_core::{
-    Author, Control, Launch, LiveTerminal, Shutdown, StartError, TerminalEvent, Terminals,
+    Author, Control, Launch, LiveTerminal, SessionRecord, Shutdown, StartError, TerminalEvent,
+    Terminals,
 };
-use rejoin_protocol::{Exit, SessionId, TerminalSize};
+use rejoin_protocol::{Exit, ProfileName, SessionId, TerminalSize, UserId};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The environment of the server.
@@ -15,7 +16,15 @@ pub(crate) const SERVER_ENV: &[(&str, &str)] =
 /// Returns a launch of a command with default settings.
 pub(crate) fn launch(command: &[&str]) -> Launch {
     Launch {
-        session: SessionId::new("s1").unwrap(),
+        record: SessionRecord {
+            id: SessionId::new("s1").unwrap(),
+            owner: UserId::new("ann").unwrap(),
+            profile: ProfileName::new("terminal").unwrap(),
+            name: None,
+            created_at: 0,
+            epoch: 1,
+            size: (80, 24),
+        },
         command: command.iter().map(ToString::to_string).collect(),
         env: Vec::new(),
         cwd: None,
@@ -81,6 +90,7 @@ impl Program {
             match self.live.events.recv().await.expect("the exit precedes the end of the events") {
                 TerminalEvent::Output(bytes) => self.output.extend_from_slice(&bytes),
                 TerminalEvent::Exit(exit) => return (self.text(), exit),
+                event => unreachable!("a local terminal has no {event:?}"),
             }
         }
     }
@@ -99,6 +109,7 @@ impl Program {
         self.control(Control::Input {
             number: self.last_input,
             bytes: bytes.into(),
+            key: None,
             author: Author::Server,
         })
         .await;

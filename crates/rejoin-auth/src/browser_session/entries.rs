@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use rejoin_core::{Caps, Identity};
 use rejoin_protocol::{DeviceId, UserId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
     browser_session::{Browser, BrowserSessionInfo},
@@ -55,7 +58,7 @@ pub(super) struct Entry {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    by_secret: HashMap<Hash, Entry>,
+    by_secret: HashMap<Hash, Arc<Entry>>,
     by_id: HashMap<Box<str>, Hash>,
     bytes: usize,
     /// Incremented by each change.
@@ -71,10 +74,18 @@ pub(super) struct StoredEntries {
     sessions: Vec<Entry>,
 }
 
-/// The content of the file, to be written.
-#[derive(Serialize)]
-pub(super) struct StoredEntriesRef<'a> {
-    sessions: Vec<&'a Entry>,
+/// The content of the file, to be written. Shares the sessions with the table.
+pub(super) struct EntriesToStore {
+    sessions: Vec<Arc<Entry>>,
+}
+
+impl Serialize for EntriesToStore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sessions: Vec<&Entry> = self.sessions.iter().map(Arc::as_ref).collect();
+        let mut document = serializer.serialize_struct("Entries", 1)?;
+        document.serialize_field("sessions", &sessions)?;
+        document.end()
+    }
 }
 
 impl Entry {
@@ -146,9 +157,9 @@ impl Entries {
         entries
     }
 
-    /// Returns the content of the file.
-    pub(super) fn stored(&self) -> StoredEntriesRef<'_> {
-        StoredEntriesRef { sessions: self.by_secret.values().collect() }
+    /// Returns the content of the file. Copies no session, and does not borrow the table.
+    pub(super) fn to_store(&self) -> EntriesToStore {
+        EntriesToStore { sessions: self.by_secret.values().cloned().collect() }
     }
 
     /// Returns the number of changes.
@@ -163,7 +174,7 @@ impl Entries {
         let (user, newest) = (entry.user.clone(), entry.secret);
         self.bytes += entry.bytes;
         self.by_id.insert(entry.id.clone(), entry.secret);
-        self.by_secret.insert(entry.secret, entry);
+        self.by_secret.insert(entry.secret, entry.into());
         self.record_change();
 
         // A scan of all sessions, but only at a log-in: an index by user would cost more to
@@ -192,7 +203,8 @@ impl Entries {
     }
 
     fn valid(&self, secret: &Hash, now: u64) -> Option<&Entry> {
-        self.by_secret.get(secret).filter(|entry| now < entry.expires_at())
+        let entry = self.by_secret.get(secret).map(Arc::as_ref);
+        entry.filter(|entry| now < entry.expires_at())
     }
 
     /// Returns the id of a session.
@@ -336,6 +348,18 @@ mod tests {
 
         assert!(entries.record_use(&secret, DAY_MS - 1).is_some());
         assert!(entries.record_use(&secret, DAY_MS).is_none());
+    }
+
+    #[test]
+    fn a_write_does_not_hold_the_table() {
+        let mut entries = Entries::default();
+        entries.insert(entry("ann", 0), 0);
+        let content = entries.to_store();
+        // Possible only because the content borrows nothing.
+        entries.insert(entry("bob", 1), 1);
+
+        let json = serde_json::to_string(&content).unwrap();
+        assert!(json.contains("ann") && !json.contains("bob"), "{json}");
     }
 
     #[test]

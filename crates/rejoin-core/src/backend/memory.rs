@@ -7,8 +7,8 @@ use rejoin_protocol::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{
-    Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenPieces, ScreenSnapshot, Screens,
-    Scrollback, StartError, TerminalEvent, Terminals,
+    Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
+    Screens, Scrollback, StartError, TerminalEvent, Terminals,
 };
 
 use crate::lock::{Mutex, level::LEAF};
@@ -81,7 +81,14 @@ impl Terminals for MemoryTerminals {
             let refused =
                 |_| StartError("no test plays the programs of these terminals".to_owned());
             self.started_tx.send(program).await.map_err(refused)?;
-            Ok(LiveTerminal { events, controls, hangup, written })
+            Ok(LiveTerminal {
+                events,
+                controls,
+                hangup,
+                written,
+                checkpoints: None,
+                reports_sizes: false,
+            })
         })
     }
 }
@@ -117,7 +124,11 @@ impl Screen for MemoryScreen {
     }
 
     fn snapshot(&self, _max_bytes: usize) -> ScreenSnapshot {
-        ScreenSnapshot { bytes: self.bytes.clone(), history_omitted: 0 }
+        ScreenSnapshot { bytes: self.bytes.clone(), ..ScreenSnapshot::default() }
+    }
+
+    fn history(&self, _before: u64, _max_lines: usize, _max_bytes: usize) -> ScreenLines {
+        ScreenLines::default()
     }
 
     fn export(&self, format: ScreenFormat) -> ScreenPieces {

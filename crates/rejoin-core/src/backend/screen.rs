@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rejoin_protocol::TerminalSize;
+use rejoin_protocol::{TerminalSize, message::HistoryRange};
 
 /// Creates screens.
 pub trait Screens: fmt::Debug + Send + Sync {
@@ -35,8 +35,23 @@ pub enum ScreenFormat {
 pub struct ScreenSnapshot {
     /// The bytes, for a terminal of the screen's size.
     pub bytes: Vec<u8>,
-    /// The number of history lines that are missing, always the oldest ones.
-    pub history_omitted: usize,
+    /// The lines above the screen, which the bytes do not draw.
+    pub history: HistoryRange,
+}
+
+/// Consecutive lines above a screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScreenLines {
+    /// All lines above the screen.
+    pub range: HistoryRange,
+    /// The number of the first line.
+    pub from: u64,
+    /// The number after the last line.
+    pub to: u64,
+    /// `true` if the first row continues the line before.
+    pub continues: bool,
+    /// The bytes that draw the lines on an empty terminal of the screen's width.
+    pub data: String,
 }
 
 /// The pieces of an exported screen, in order. Each is computed on demand.
@@ -59,8 +74,14 @@ pub trait Screen: Send {
     /// Returns the answers to the program's queries since the last call, to be typed into it.
     fn take_answers(&mut self) -> Vec<u8>;
 
-    /// Returns the visible screen and the newest history that fits into `max_bytes`.
+    /// Returns the visible screen in at most `max_bytes`, without the lines above it.
     fn snapshot(&self, max_bytes: usize) -> ScreenSnapshot;
+
+    /// Returns the newest lines above the screen before the line `before`.
+    ///
+    /// They are at most `max_lines`, and drawn in at most `max_bytes`. A line keeps its number
+    /// until a change of columns.
+    fn history(&self, before: u64, max_lines: usize, max_bytes: usize) -> ScreenLines;
 
     /// Exports the screen as it is now. Later output does not change the pieces.
     fn export(&self, format: ScreenFormat) -> ScreenPieces;

@@ -7,22 +7,30 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
+use rejoin_protocol::{Exit, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::Author;
+use crate::{
+    backend::{InputKey, SavedScreen, ScreenCheckpoint, SessionRecord},
+    connection::Author,
+};
 
 /// Starts terminals.
 pub trait Terminals: fmt::Debug + Send + Sync {
     /// Starts a program on a new PTY.
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>>;
+
+    /// Finds the terminals of earlier processes that this process has not found yet.
+    fn recover(&self) -> BoxFuture<'_, Recovery> {
+        Box::pin(async { Recovery::default() })
+    }
 }
 
 /// A program to start. The command comes from a profile, never from a request.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The session of the terminal.
-    pub session: SessionId,
+    pub record: SessionRecord,
     /// The program and its arguments; `$NAME` stands for an environment variable.
     pub command: Vec<String>,
     /// Environment variables in addition to the usual ones.
@@ -48,10 +56,41 @@ pub struct LiveTerminal {
     /// Input, sizes and signals. A sender never waits for room: a full queue is a refusal.
     pub controls: mpsc::Sender<Control>,
     /// Hangs up once it is `true` or dropped, and then kills a program that stays. Separate from
-    /// `controls`, so that a full queue never delays a hangup.
+    /// `controls`, so that a full queue never delays a hangup. A drop during the stop of the
+    /// server leaves a terminal alone that outlives the server.
     pub hangup: watch::Sender<bool>,
     /// The number of the last input that was written completely.
     pub written: watch::Receiver<u64>,
+    /// Keeps screens for the next process; `None` if the terminal ends with this process.
+    pub checkpoints: Option<mpsc::Sender<ScreenCheckpoint>>,
+    /// Changes of the size are reported as events, at their place in the output.
+    pub reports_sizes: bool,
+}
+
+/// A terminal of an earlier process.
+#[derive(Debug)]
+pub struct RecoveredTerminal {
+    /// The facts about its session.
+    pub record: SessionRecord,
+    /// The last screen that was kept.
+    pub screen: Option<SavedScreen>,
+    /// The offset at which the events begin, at or before that of the screen.
+    pub offset: u64,
+    /// The size if there is no screen.
+    pub size: TerminalSize,
+    /// The last number of each writer of numbered input.
+    pub writers: Vec<InputKey>,
+    /// The terminal. [`Replayed`](TerminalEvent::Replayed) follows the output so far.
+    pub live: LiveTerminal,
+}
+
+/// The terminals that were found after a start.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Terminals that answered, or that have ended.
+    pub terminals: Vec<RecoveredTerminal>,
+    /// The number of terminals that did not answer in time.
+    pub unanswered: usize,
 }
 
 /// An event of a terminal.
@@ -59,8 +98,22 @@ pub struct LiveTerminal {
 pub enum TerminalEvent {
     /// The next output.
     Output(Bytes),
+    /// The size has changed. Only from terminals that report sizes.
+    Resized(TerminalSize),
+    /// Output is missing.
+    Gap {
+        /// The offset of the next output.
+        offset: u64,
+    },
+    /// All output before the start of this process was sent.
+    Replayed,
     /// The program has ended. All its output precedes this event.
     Exit(Exit),
+    /// The terminal is lost, and how the program ended is not known.
+    Lost {
+        /// The reason, as a sentence for the user.
+        reason: String,
+    },
 }
 
 /// A command for a terminal.
@@ -72,6 +125,8 @@ pub enum Control {
         number: u64,
         /// The bytes to write.
         bytes: Bytes,
+        /// The writer and its number, for which the input is typed once, also by the next process.
+        key: Option<InputKey>,
         /// The author of the input. If the author [may not write](Author::may_write) any more
         /// when it is the input's turn, the input is dropped and reported as written.
         author: Author,

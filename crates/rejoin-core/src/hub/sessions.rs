@@ -100,6 +100,23 @@ impl Sessions {
         Ok(Reservation { sessions: self, id: id.clone(), is_filled: false })
     }
 
+    /// Reserves the id of a session that exists already, whatever the user's number of sessions.
+    ///
+    /// Returns `None` if the id is taken.
+    pub(super) fn reserve_recovered(
+        &self,
+        id: &SessionId,
+        user: &UserId,
+    ) -> Option<Reservation<'_>> {
+        let mut slots = self.slots.write();
+        if slots.contains_key(id) {
+            return None;
+        }
+
+        slots.insert(id.clone(), Slot::Starting(user.clone()));
+        Some(Reservation { sessions: self, id: id.clone(), is_filled: false })
+    }
+
     /// Removes a session. Returns `false` if it was removed before.
     pub(super) fn remove(&self, session: &Session) -> bool {
         let mut slots = self.slots.write();
@@ -127,6 +144,13 @@ pub(super) struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
+    /// Adds a session of an earlier process under the reserved id. It has no event.
+    pub(super) fn fill_recovered(mut self, session: &Session) {
+        self.is_filled = true;
+        let mut slots = self.sessions.slots.write();
+        slots.insert(self.id.clone(), Slot::Started(session.clone()));
+    }
+
     /// Adds the session under the reserved id. Its first event is `SessionStarted`.
     pub(super) fn fill(mut self, session: &Session) {
         // From here on the drop must not release the id.

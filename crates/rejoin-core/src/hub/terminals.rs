@@ -6,11 +6,12 @@ use rejoin_protocol::{ErrorCode, ProfileName, SessionId, TerminalSize, message::
 
 use crate::{
     access::{Authority, Identity, SessionRight, new_id},
-    backend::Launch,
+    backend::{Launch, SessionRecord},
     events::HubEvent,
     hub::{Hub, config::Profile, observer::HubObserver},
     session::{NewSession, Session, SessionContext},
-    stream::Retention,
+    stream::{Retention, random_epoch},
+    time::now_ms,
 };
 
 /// The output that a terminal's stream retains for resumes, in bytes. A client that is further
@@ -59,8 +60,17 @@ impl Hub {
         let reservation = self.shared.sessions.reserve(&id, &identity.user)?;
 
         let size = create.size.unwrap_or(TerminalSize::DEFAULT);
+        let record = SessionRecord {
+            id,
+            owner: identity.user.clone(),
+            profile: name.clone(),
+            name: create.name,
+            created_at: now_ms(),
+            epoch: random_epoch(),
+            size: (size.cols(), size.rows()),
+        };
         let launch = Launch {
-            session: id.clone(),
+            record: record.clone(),
             command: profile.command.clone(),
             env: profile.env.clone(),
             cwd: create.cwd.or_else(|| profile.cwd.clone()),
@@ -79,17 +89,11 @@ impl Hub {
         authority.check()?;
 
         let new = NewSession {
-            id,
-            owner: identity.user.clone(),
-            profile: name,
-            name: create.name,
+            record,
             size,
+            past: None,
             number: self.shared.presence.next_stream(),
-            retention: Retention {
-                frames: NonZeroUsize::new(RESUME_FRAMES).expect("not zero"),
-                bytes: NonZeroUsize::new(RESUME_BYTES).expect("not zero"),
-                age: None,
-            },
+            retention: retention(),
             scrollback: config.sessions.scrollback,
             context: self.session_context(),
         };
@@ -126,7 +130,7 @@ impl Hub {
         })
     }
 
-    fn session_context(&self) -> SessionContext {
+    pub(super) fn session_context(&self) -> SessionContext {
         let shared = &self.shared;
         let observer =
             HubObserver { events: shared.events.clone(), changes: Arc::clone(&shared.changes) };
@@ -194,6 +198,15 @@ impl Hub {
             .filter(|name| identity.caps.allows_session(name, SessionRight::Create))
             .cloned()
             .collect()
+    }
+}
+
+/// Returns the retention of a terminal's stream.
+pub(super) fn retention() -> Retention {
+    Retention {
+        frames: NonZeroUsize::new(RESUME_FRAMES).expect("not zero"),
+        bytes: NonZeroUsize::new(RESUME_BYTES).expect("not zero"),
+        age: None,
     }
 }
 

@@ -11,7 +11,7 @@ use rejoin_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    backend::Control,
+    backend::{Control, InputKey},
     connection::{Author, Connection},
     session::viewers::WriterKey,
 };
@@ -22,6 +22,10 @@ const MAX_PENDING_BYTES: usize = 1024 * 1024;
 const MAX_PENDING: usize = 4096;
 /// The number of writers whose last number is retained. The one idle for longest is dropped.
 const MAX_WRITERS: usize = 256;
+
+/// The writer of the answers to the program's queries. Its numbers are offsets of output, so a
+/// query that is replayed by the next process is answered once.
+const ANSWERS: &str = "\nanswers";
 
 /// The receiver of an input's acknowledgement.
 #[derive(Debug)]
@@ -109,14 +113,18 @@ pub(super) struct InputQueue {
 }
 
 impl InputQueue {
-    pub(super) fn new(controls: mpsc::Sender<Control>) -> Self {
+    /// Creates a queue that continues the numbers of writers.
+    pub(super) fn new(controls: mpsc::Sender<Control>, writers: &[InputKey]) -> Self {
+        let known = writers
+            .iter()
+            .filter_map(|InputKey { writer, seq }| Some((WriterKey::from_name(writer)?, *seq)));
         Self {
             controls,
             last_number: 0,
             written: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            writers: Vec::new(),
+            writers: known.take(MAX_WRITERS).collect(),
         }
     }
 
@@ -161,7 +169,9 @@ impl InputQueue {
             return Err(ErrorBody::new(ErrorCode::InputOutOfOrder, sentence));
         }
 
-        self.push_unnumbered(input)?;
+        let name = writer.name().filter(|_| is_numbered);
+        let key = name.map(|writer| InputKey { writer, seq });
+        self.send(input.bytes, input.author, key, Some(input.receipt))?;
         if is_numbered {
             self.record(writer.clone(), seq);
         }
@@ -171,7 +181,7 @@ impl InputQueue {
 
     /// Sends input without a number to the terminal.
     pub(super) fn push_unnumbered(&mut self, input: Input) -> Result<(), ErrorBody> {
-        self.send(input.bytes, input.author, Some(input.receipt))
+        self.send(input.bytes, input.author, None, Some(input.receipt))
     }
 
     /// Sends a control that is not input to the terminal.
@@ -179,9 +189,10 @@ impl InputQueue {
         self.controls.try_send(control).map_err(refused)
     }
 
-    /// Types the answer to a query of the program. Drops it if the program does not read.
-    pub(super) fn answer(&mut self, bytes: Bytes) {
-        let _ = self.send(bytes, Author::Server, None);
+    /// Types the answer to a query before `offset`. Drops it if the program does not read.
+    pub(super) fn answer(&mut self, bytes: Bytes, offset: u64) {
+        let key = InputKey { writer: ANSWERS.to_owned(), seq: offset };
+        let _ = self.send(bytes, Author::Server, Some(key), None);
     }
 
     /// Acknowledges all input up to and including `number`.
@@ -212,6 +223,7 @@ impl InputQueue {
         &mut self,
         bytes: Bytes,
         author: Author,
+        key: Option<InputKey>,
         receipt: Option<Receipt>,
     ) -> Result<(), ErrorBody> {
         let length = bytes.len();
@@ -222,7 +234,7 @@ impl InputQueue {
         let number = self.last_number + 1;
 
         // A refusal leaves the numbers unchanged, so that the client can retry.
-        self.control(Control::Input { number, bytes, author })?;
+        self.control(Control::Input { number, bytes, key, author })?;
         self.last_number = number;
         self.push_pending(length, receipt);
         Ok(())

@@ -1,6 +1,9 @@
 //! The owner task: it alone has the screen, appends output and takes snapshots.
 
 mod generations;
+mod history;
+mod output;
+mod past;
 mod pending;
 mod snapshots;
 
@@ -10,11 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rejoin_protocol::{
-    Exit, SessionStatus,
-    binary::{BinaryHeader, BinaryKind},
-    message::SessionUpdate,
-};
+use rejoin_protocol::{Exit, SessionStatus, TerminalSize, message::SessionUpdate};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -22,16 +21,18 @@ use tokio::{
 use tracing::{Instrument, info};
 
 use generations::Generations;
+pub use history::HistoryQuery;
+pub(super) use history::HistoryRequest;
+use past::Progress;
 use pending::PendingWork;
 pub(super) use snapshots::OwnerSource;
 
 use crate::{
     backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
-    frame::{Encode, PayloadKind},
+    frame::Encode,
     session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
     shutdown::Shutdown,
     stream::{Snapshot, Stream},
-    time::now_ms,
 };
 
 /// The maximum number of queued commands, and of commands that wait for the screen.
@@ -48,6 +49,7 @@ pub(super) enum Command {
         format: ScreenFormat,
         reply_tx: oneshot::Sender<ScreenPieces>,
     },
+    History(HistoryRequest),
     /// Wakes the owner: the viewers want another size.
     Resize,
     Close {
@@ -73,6 +75,9 @@ pub(crate) struct Owner {
     generations: Generations,
     /// The last work on the screen was a change of its size.
     has_resized: bool,
+    /// The size that was requested from a terminal that reports sizes.
+    requested_size: Option<TerminalSize>,
+    progress: Progress,
 }
 
 impl Owner {
@@ -96,6 +101,8 @@ impl Owner {
             last,
             generations: Generations::default(),
             has_resized: false,
+            requested_size: None,
+            progress: Progress::default(),
         }
     }
 
@@ -119,7 +126,7 @@ impl Owner {
                     Some(snapshot) => self.handle_snapshot(snapshot),
                     // Returning drops the terminal, which hangs up.
                     None if shutdown.has_begun() => return,
-                    None => return self.handle_exit(&Exit::default()),
+                    None => return self.handle_exit(&Exit::default(), None),
                 },
                 event = next_event(self.session.stream(), &mut self.terminal.events),
                     if self.is_running && is_idle => self.handle_event(event),
@@ -129,8 +136,8 @@ impl Owner {
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
                     self.generations.drop_unused();
                 }
-                // Returning drops the terminal, which hangs up.
-                () = shutdown.begun() => return,
+                // Returning drops the terminal, which hangs up or leaves it alone.
+                () = shutdown.begun() => return self.keep_screen().await,
             }
 
             self.process_pending();
@@ -156,6 +163,7 @@ impl Owner {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Snapshot { reply_tx } => self.pending.snapshots.push(reply_tx),
+            Command::History(request) => self.pending.history.push_back(request),
             Command::Export { format, reply_tx } => self.pending.exports.push((format, reply_tx)),
             // The size is checked after every command.
             Command::Resize => {}
@@ -180,14 +188,29 @@ impl Owner {
             self.resize();
         }
 
+        // Before the exit, after which nothing is appended to the stream.
+        if !self.worker.is_busy() && self.pending.redraw {
+            self.start_snapshot();
+        }
+
         if !self.worker.is_busy()
-            && let Some(exit) = self.pending.exit.take()
+            && let Some(event) = self.pending.event.take()
         {
-            self.handle_exit(&exit);
+            self.handle_marker(event);
         }
 
         if !self.worker.is_busy() && !self.pending.snapshots.is_empty() {
             self.answer_snapshots();
+        }
+
+        if !self.worker.is_busy()
+            && let Some(mut request) = self.pending.history.pop_front()
+        {
+            request.cols = self.session.shared.state.lock().size.cols();
+            self.worker.start(Box::new(move |screen| {
+                request.answer(screen);
+                None
+            }));
         }
 
         if !self.worker.is_busy() && !self.pending.exports.is_empty() {
@@ -199,82 +222,40 @@ impl Owner {
                 None
             }));
         }
+
+        self.start_due_checkpoint();
     }
 
     fn handle_event(&mut self, event: Option<TerminalEvent>) {
         let mut chunks = Vec::new();
-        let mut exit = match event {
+        let mut next = match event {
             Some(TerminalEvent::Output(bytes)) => {
                 chunks.push(bytes);
                 None
             }
-            Some(TerminalEvent::Exit(exit)) => Some(exit),
+            Some(event) => Some(event),
             // The backend was dropped without an exit, which stays unknown.
-            None => Some(Exit::default()),
+            None => Some(TerminalEvent::Exit(Exit::default())),
         };
 
         // Output that arrived while readers were behind becomes one frame.
+        // Replayed output is not joined: each frame of the earlier process must begin at a frame.
         let mut length: usize = chunks.iter().map(Bytes::len).sum();
-        while exit.is_none() && length < MAX_FRAME_BYTES {
+        while next.is_none() && length < MAX_FRAME_BYTES && !self.progress.is_replaying() {
             match self.terminal.events.try_recv() {
                 Ok(TerminalEvent::Output(bytes)) => {
                     length += bytes.len();
                     chunks.push(bytes);
                 }
-                Ok(TerminalEvent::Exit(ended)) => exit = Some(ended),
+                Ok(event) => next = Some(event),
                 Err(_) => break,
             }
         }
 
-        self.pending.exit = exit;
+        self.pending.event = next;
         if !chunks.is_empty() {
             self.append_output(chunks);
         }
-    }
-
-    fn append_output(&mut self, chunks: Vec<Bytes>) {
-        let stream = self.session.stream();
-        let head =
-            BinaryHeader { kind: BinaryKind::Output, stream: stream.number(), offset: self.offset };
-        let head = head.to_bytes();
-        let parts: Vec<&[u8]> =
-            std::iter::once(&head[..]).chain(chunks.iter().map(|chunk| &chunk[..])).collect();
-        let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-
-        // Readers first. Only later viewers need the screen.
-        stream.append(PayloadKind::Binary, length, &parts);
-        self.offset += length;
-        if let Some(handler) = self.session.handler() {
-            for chunk in &chunks {
-                catch_panic(|| handler.output(&self.session, chunk));
-            }
-        }
-
-        self.worker.feed(chunks);
-        self.pending.has_output = true;
-    }
-
-    /// Publishes the answers and the title that result from output. Returns `false` while the
-    /// screen is busy.
-    fn publish_output(&mut self) -> bool {
-        let Some(screen) = self.worker.screen() else { return false };
-        let answers = screen.take_answers();
-        let mut state = self.session.shared.state.lock();
-        state.last_activity_at = now_ms();
-
-        // Before the title: the program may wait for the answer.
-        if !answers.is_empty() {
-            state.input.answer(answers.into());
-        }
-
-        if state.title != screen.title() {
-            screen.title().clone_into(&mut state.title);
-            let mut update = SessionUpdate::new(self.session.id().clone());
-            update.title = Some(state.title.clone());
-            self.session.publish(update);
-        }
-
-        true
     }
 
     /// Applies the wanted size to the terminal and the screen, if the screen is idle.
@@ -284,7 +265,8 @@ impl Owner {
         }
 
         let mut state = self.session.shared.state.lock();
-        let wanted = state.viewers.wanted.take().filter(|size| *size != state.size);
+        let current = self.requested_size.unwrap_or(state.size);
+        let wanted = state.viewers.wanted.take().filter(|size| *size != current);
 
         // The last screen keeps its size, even if another one was wanted just before.
         let Some(size) = wanted.filter(|_| state.ended.is_none()) else { return };
@@ -294,11 +276,24 @@ impl Owner {
             return;
         }
 
-        state.size = size;
+        if self.terminal.reports_sizes {
+            self.requested_size = Some(size);
+            return;
+        }
+
+        drop(state);
+        self.apply_size(size);
+    }
+
+    /// Changes the size of the screen, which is idle.
+    fn apply_size(&mut self, size: TerminalSize) {
         self.worker.resize(size);
         self.has_resized = true;
+        self.pending.redraw = true;
         self.generations.retire_newest();
 
+        let mut state = self.session.shared.state.lock();
+        state.size = size;
         let mut update = SessionUpdate::new(self.session.id().clone());
         update.cols = Some(size.cols());
         update.rows = Some(size.rows());
@@ -312,13 +307,14 @@ impl Owner {
         self.resize();
     }
 
-    fn handle_exit(&mut self, exit: &Exit) {
+    /// Ends the session, with this reason instead of that of the exit.
+    fn handle_exit(&mut self, exit: &Exit, lost: Option<String>) {
         self.acknowledge_written();
         // No further event of the terminal is read.
         self.is_running = false;
 
         // An exit after a close is expected, whatever its code.
-        let reason = if self.closing.is_empty() { exit_reason(exit) } else { None };
+        let reason = lost.or_else(|| exit_reason(exit)).filter(|_| self.closing.is_empty());
         let status =
             if reason.is_some() { SessionStatus::Error } else { SessionStatus::Terminated };
         info!(?status, code = exit.code, signal = exit.signal, "program ended");
@@ -334,7 +330,9 @@ impl Owner {
             state.ended = Some(Ended { status, exit: exit.clone(), reason });
             self.session.publish(update);
             self.session.stream().finish();
-            observer.record_ended(&self.session);
+            if !self.progress.is_end_announced() {
+                observer.record_ended(&self.session);
+            }
         }
 
         if let Some(handler) = self.session.handler() {
@@ -342,6 +340,7 @@ impl Owner {
         }
 
         observer.deliver();
+        self.start_checkpoint();
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::{
-    ProfileName, SessionId, SessionStatus, StreamNumber, Subject, TerminalSize, UserId,
-};
+use rejoin_protocol::{Position, SessionStatus, StreamNumber, Subject, TerminalSize};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, info_span};
 
 use crate::{
-    backend::{LiveTerminal, Screens, Scrollback},
+    backend::{LiveTerminal, Screens, Scrollback, SessionRecord},
     lock::Mutex,
     presence::PresenceGroup,
     session::{
-        InputQueue, Session, SessionContext, Shared, State, Viewers,
+        InputQueue, MAX_HISTORY_REQUESTS, Session, SessionContext, Shared, State, Viewers,
         owner::{COMMANDS, Owner, OwnerSource},
+        past::Past,
         worker::ScreenWorker,
     },
     stream::{LagPolicy, Retention, Stream, StreamConfig},
@@ -26,11 +25,10 @@ const MAX_EXPORTS: usize = 4;
 
 /// The parameters of a new session.
 pub(crate) struct NewSession {
-    pub(crate) id: SessionId,
-    pub(crate) owner: UserId,
-    pub(crate) profile: ProfileName,
-    pub(crate) name: Option<String>,
+    pub(crate) record: SessionRecord,
     pub(crate) size: TerminalSize,
+    /// The state of an earlier process.
+    pub(crate) past: Option<Past>,
     pub(crate) number: StreamNumber,
     pub(crate) retention: Retention,
     pub(crate) scrollback: Scrollback,
@@ -47,7 +45,9 @@ impl Session {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
         let last = Arc::default();
         let encode = new.context.presence.encode;
-        let stream = Stream::new(StreamConfig {
+        let record = new.record;
+        let offset = new.past.as_ref().map_or(0, |past| past.offset);
+        let config = StreamConfig {
             number: new.number,
             retention: new.retention,
             // A reader that falls behind gets the screen instead of old output.
@@ -56,11 +56,13 @@ impl Session {
                 Arc::clone(&last),
             ))),
             encode,
-        });
+        };
+        let stream = Stream::continued(config, Position { epoch: record.epoch, offset });
 
+        let writers = new.past.as_ref().map_or(&[][..], |past| &past.writers);
         let state = State {
             viewers: Viewers::default(),
-            input: InputQueue::new(terminal.controls.clone()),
+            input: InputQueue::new(terminal.controls.clone(), writers),
             size: new.size,
             title: String::new(),
             last_activity_at: now_ms(),
@@ -71,23 +73,24 @@ impl Session {
         let (threads, shutdown) = (new.context.threads.clone(), new.context.shutdown.clone());
         let worker = ScreenWorker::new(screen, threads, shutdown);
 
-        let subject = Subject::Session(new.id.clone());
+        let subject = Subject::Session(record.id.clone());
         let presence = PresenceGroup::new(subject, Arc::clone(&new.context.presence));
         // No parent, because the session outlives the request that creates it.
-        let span = info_span!(parent: None, "session", id = %new.id, profile = %new.profile);
+        let span = info_span!(parent: None, "session", id = %record.id, profile = %record.profile);
         let shared = Shared {
             presence,
             context: new.context,
-            id: new.id,
-            owner: new.owner,
-            profile: new.profile,
-            name: new.name,
-            created_at: now_ms(),
+            id: record.id,
+            owner: record.owner,
+            profile: record.profile,
+            name: record.name,
+            created_at: record.created_at,
             stream,
             commands: commands_tx,
             state: Mutex::new(state),
             handler: Mutex::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            history_requests: Semaphore::new(MAX_HISTORY_REQUESTS),
             span,
         };
 
@@ -95,10 +98,14 @@ impl Session {
 
         // Before any attachment, whose log line must come after this one.
         session.shared.span.in_scope(|| {
-            info!(status = ?SessionStatus::Idle, user = %session.owner(), "session started");
+            let action = if new.past.is_some() { "session recovered" } else { "session started" };
+            info!(status = ?SessionStatus::Idle, user = %session.owner(), "{action}");
         });
 
-        let owner = Owner::new(session.clone(), commands, terminal, (worker, last));
+        let mut owner = Owner::new(session.clone(), commands, terminal, (worker, last));
+        if let Some(past) = new.past {
+            owner.continue_past(past);
+        }
         (session, owner)
     }
 }

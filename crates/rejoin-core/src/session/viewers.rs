@@ -30,6 +30,24 @@ pub(super) enum WriterKey {
     Viewer(u64),
 }
 
+impl WriterKey {
+    /// Returns the name under which a terminal remembers the writer; `None` for one attachment.
+    pub(super) fn name(&self) -> Option<String> {
+        match self {
+            // No user id contains a line feed.
+            Self::Named { user, writer } => Some(format!("{user}\n{writer}")),
+            Self::Viewer(_) => None,
+        }
+    }
+
+    /// Returns the writer of a name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let (user, writer) = name.split_once('\n')?;
+        let (user, writer) = (UserId::new(user).ok()?, WriterId::new(writer).ok()?);
+        Some(Self::Named { user, writer })
+    }
+}
+
 /// The connections that are attached to a session.
 #[derive(Debug, Default)]
 pub(super) struct Viewers {

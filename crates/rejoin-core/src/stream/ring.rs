@@ -135,6 +135,15 @@ impl Ring {
         self.expire(now);
     }
 
+    /// Drops all frames and continues at an offset, which no reader has reached.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        self.clear();
+        // A number that no frame has: readers at the head are behind as well.
+        self.first += 1;
+        self.dropped_offset = None;
+        self.head_offset = offset;
+    }
+
     /// Drops all frames.
     pub(super) fn clear(&mut self) {
         while !self.entries.is_empty() {

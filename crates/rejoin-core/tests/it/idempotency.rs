@@ -111,7 +111,51 @@ async fn the_keys_of_one_user_are_limited_for_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keys_of_all_users_are_limited() {
+async fn the_largest_users_lose_their_oldest_keys_first() {
+    let cache = IdempotencyCache::<u32, u32>::default();
+    let user = |number: u32| UserId::new(&format!("user-{number}")).unwrap();
+    let has_result = |user: &UserId, key| cache.result(user, key).unwrap().initialized();
+    let eve = UserId::new("eve").unwrap();
+    cache.result(&eve, 0).unwrap().set(0).unwrap();
+
+    // 200,000 keys in total; the last one has 10,000 and removes a key of another user.
+    for number in 0..20 {
+        for key in 0..10_000 {
+            cache.result(&user(number), key).unwrap().set(key).unwrap();
+        }
+    }
+    assert!(cache.result(&eve, 1).unwrap().set(1).is_ok());
+
+    assert!(has_result(&eve, 0) && has_result(&eve, 1));
+    let evicted = (0..20).filter(|number| !has_result(&user(*number), 0)).count();
+    assert!(evicted >= 2, "{evicted} users lost their oldest keys");
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_users_do_not_refuse_keys_to_others() {
+    const MIB: usize = 1024 * 1024;
+    let cache = IdempotencyCache::<u32, u32>::default();
+    let insert = |user: &UserId, key, bytes| {
+        let cell = cache.result(user, key).expect("room for a key");
+        cache.charge(user, key, bytes);
+        cell.set(key).unwrap();
+    };
+
+    // More users than fit with 16 MiB each; the first one uses less.
+    let small = UserId::new("small").unwrap();
+    insert(&small, 0, MIB);
+    for number in 0..64 {
+        let user = UserId::new(&format!("user-{number}")).unwrap();
+        (0..16).for_each(|key| insert(&user, key, MIB));
+    }
+
+    insert(&small, 1, MIB);
+    assert!(cache.result(&small, 0).unwrap().initialized());
+    insert(&UserId::new("late").unwrap(), 0, MIB);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_unfinished_requests_are_never_evicted() {
     let cache = IdempotencyCache::<u32, u32>::default();
     for user in 0..20 {
         let user = UserId::new(&format!("user-{user}")).unwrap();

@@ -6,6 +6,7 @@ mod access;
 mod client;
 mod event_handlers;
 mod events;
+mod history;
 mod hub;
 mod idempotency;
 mod implicit_streams;

@@ -68,6 +68,7 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(terminals::resize))
         .routes(routes!(terminals::signal))
         .routes(routes!(terminals::screen))
+        .routes(routes!(terminals::history))
         .routes(routes!(sessions::connections))
         .routes(routes!(sessions::profiles))
         .routes(routes!(topics::publish))

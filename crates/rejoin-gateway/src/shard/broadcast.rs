@@ -268,7 +268,6 @@ impl Shard {
                             let snapshot = snapshot.await;
                             let holders = snapshot.as_ref().map(|it| it.holders.clone());
                             shard.send(Command::Snapshot(outbox.clone(), number, snapshot));
-
                             // A holder keeps the snapshot in memory. The owner closes the holders of
                             // old snapshots that do not read, so it must know them.
                             if let Some(holders) = holders {

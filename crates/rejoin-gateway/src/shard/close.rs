@@ -1,6 +1,6 @@
 //! The end of connections: the decision, the last messages, and the end of the socket.
 
-use std::{collections::VecDeque, io, mem, time::Duration};
+use std::{collections::BTreeMap, io, mem, time::Duration};
 
 use bytes::Bytes;
 use rejoin_core::{CloseNotice, DropReason, OutboxItem};
@@ -15,7 +15,7 @@ use crate::{
     log,
     shard::{
         Shard,
-        connection::{ClosingState, Connection, Phase},
+        connection::{ClosingState, Connection, LingeringState, Phase},
     },
     socket::Client,
 };
@@ -40,9 +40,10 @@ const MAX_CLOSING_BYTES: usize = 64 * 1024 * 1024;
 /// The closing connections of a shard, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ClosingQueue {
-    /// Slots, deadlines and pending bytes. An entry may be outdated: a deadline that differs from
-    /// the connection's own shows that the slot was reused.
-    entries: VecDeque<(usize, Instant, usize)>,
+    /// Slots and pending bytes, by number.
+    entries: BTreeMap<u64, (usize, usize)>,
+    /// The number of the next connection. Numbers are in order of the closes.
+    next: u64,
     /// The sum of the entries' pending bytes.
     bytes: usize,
 }
@@ -60,7 +61,8 @@ impl Shard {
         let grace = if self.draining.is_some() { DRAIN_FLUSH_DEADLINE } else { FLUSH_DEADLINE };
         let until = Instant::now() + grace;
 
-        let closing = ClosingState { notice: is_draining.then_some(notice), until };
+        let number = self.closing.next_number();
+        let closing = ClosingState { notice: is_draining.then_some(notice), until, number };
         let client = match mem::replace(&mut connection.phase, Phase::Closing(closing)) {
             Phase::Open(client) => client,
             other => return connection.phase = other,
@@ -93,7 +95,7 @@ impl Shard {
 
         self.mark_dirty(slot);
         self.set_timer(slot, until);
-        self.bound_closing(slot, until);
+        self.bound_closing(slot, number);
     }
 
     /// Counts and logs the close of an open connection.
@@ -135,10 +137,11 @@ impl Shard {
         let until = Instant::now() + FLUSH_DEADLINE;
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
-        connection.phase = Phase::Closing(ClosingState { notice: None, until });
+        let number = self.closing.next_number();
+        connection.phase = Phase::Closing(ClosingState { notice: None, until, number });
         self.mark_dirty(slot);
         self.set_timer(slot, until);
-        self.bound_closing(slot, until);
+        self.bound_closing(slot, number);
     }
 
     /// Ends the write side after the last message, and waits for the peer to end its own.
@@ -151,7 +154,14 @@ impl Shard {
         let grace = if self.draining.is_some() { DRAIN_LINGER } else { LINGER };
         let until = Instant::now() + grace;
         connection.output.transport().shut_down_write();
-        connection.phase = Phase::Lingering(until);
+        if let Phase::Closing(closing) = &connection.phase {
+            self.closing.remove(closing.number);
+        }
+
+        // Nothing of the connection is left to send, so it is the first to give its descriptor.
+        let place = self.context.gateway.lingering.acquire();
+        place.set_owner(self.handle.slot_owner(), slot);
+        connection.phase = Phase::Lingering(LingeringState { until, place: Some(place) });
 
         // The deadline of the flush may be earlier than the new one; it no longer counts.
         connection.clear_timer();
@@ -170,9 +180,9 @@ impl Shard {
                 closing.until = closing.until.min(now + DRAIN_FLUSH_DEADLINE);
                 closing.until
             }
-            Phase::Lingering(until) => {
-                *until = (*until).min(now + DRAIN_LINGER);
-                *until
+            Phase::Lingering(lingering) => {
+                lingering.until = lingering.until.min(now + DRAIN_LINGER);
+                lingering.until
             }
             Phase::Opening(_) | Phase::Open(_) => return,
         };
@@ -210,6 +220,10 @@ impl Shard {
     /// Removes and returns a connection, without its readers. The socket stays open.
     pub(super) fn take_out(&mut self, slot: usize) -> Connection {
         let mut connection = self.connections.remove(slot);
+        if let Phase::Closing(closing) = &connection.phase {
+            self.closing.remove(closing.number);
+        }
+
         for (stream, index) in connection.take_reads() {
             self.remove_reader_at(stream, index, DropReason::Closed);
         }
@@ -218,44 +232,43 @@ impl Shard {
     }
 
     /// Adds a closing connection to the queue, and cuts the oldest above the bounds.
-    fn bound_closing(&mut self, slot: usize, until: Instant) {
+    fn bound_closing(&mut self, slot: usize, number: u64) {
         let bytes = self.connections[slot].output.pending_bytes();
-        self.closing.push(slot, until, bytes);
+        self.closing.insert(number, slot, bytes);
 
-        while let Some((slot, until)) = self.closing.pop_excess() {
-            let Some(connection) = self.connections.get(slot) else { continue };
-
-            // Another connection may have the slot by now: its deadline differs.
-            if matches!(&connection.phase, Phase::Closing(closing) if closing.until == until) {
-                self.cut(slot);
-            }
+        while let Some(slot) = self.closing.pop_excess() {
+            self.cut(slot);
         }
     }
 }
 
 impl ClosingQueue {
-    fn push(&mut self, slot: usize, until: Instant, bytes: usize) {
-        // Connections whose deadlines have passed are removed already.
-        let now = Instant::now();
-        while self.entries.front().is_some_and(|(_, until, _)| *until < now) {
-            self.pop();
-        }
+    fn next_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
 
-        self.entries.push_back((slot, until, bytes));
+    fn insert(&mut self, number: u64, slot: usize, bytes: usize) {
+        self.entries.insert(number, (slot, bytes));
         self.bytes += bytes;
     }
 
-    /// Removes the oldest entry if the queue exceeds its bounds.
-    fn pop_excess(&mut self) -> Option<(usize, Instant)> {
-        let is_excess = self.entries.len() > MAX_CLOSING || self.bytes > MAX_CLOSING_BYTES;
-        // The newest stays, however many bytes are pending for it.
-        (is_excess && self.entries.len() > 1).then(|| self.pop()).flatten()
+    /// Removes a connection that does not close any more, if it is still in the queue.
+    fn remove(&mut self, number: u64) {
+        if let Some((_, bytes)) = self.entries.remove(&number) {
+            self.bytes -= bytes;
+        }
     }
 
-    fn pop(&mut self) -> Option<(usize, Instant)> {
-        let (slot, until, bytes) = self.entries.pop_front()?;
+    /// Removes the oldest entry if the queue exceeds its bounds. Returns its slot.
+    fn pop_excess(&mut self) -> Option<usize> {
+        let is_excess = self.entries.len() > MAX_CLOSING || self.bytes > MAX_CLOSING_BYTES;
+        // The newest stays, however many bytes are pending for it.
+        let has_older = self.entries.len() > 1;
+        let (_, (slot, bytes)) =
+            if is_excess && has_older { self.entries.pop_first() } else { None }?;
         self.bytes -= bytes;
-        Some((slot, until))
+        Some(slot)
     }
 }
 
@@ -281,19 +294,25 @@ mod tests {
 
     #[test]
     fn the_oldest_closing_connections_are_cut_above_the_bounds() {
-        let until = Instant::now() + FLUSH_DEADLINE;
         let mut queue = ClosingQueue::default();
+        let insert = |queue: &mut ClosingQueue, slot, bytes| {
+            let number = queue.next_number();
+            queue.insert(number, slot, bytes);
+            number
+        };
 
-        for slot in 0..MAX_CLOSING {
-            queue.push(slot, until, 1);
-            assert_eq!(queue.pop_excess(), None);
-        }
-
-        queue.push(7000, until, 1);
-        assert_eq!(queue.pop_excess(), Some((0, until)));
+        let numbers: Vec<_> = (0..MAX_CLOSING).map(|slot| insert(&mut queue, slot, 1)).collect();
         assert_eq!(queue.pop_excess(), None);
 
-        queue.push(7001, until, 2 * MAX_CLOSING_BYTES);
+        insert(&mut queue, 7000, 1);
+        assert_eq!((queue.pop_excess(), queue.pop_excess()), (Some(0), None));
+
+        // A connection that has closed leaves its place to another one.
+        queue.remove(numbers[1]);
+        insert(&mut queue, 7001, 1);
+        assert_eq!(queue.pop_excess(), None);
+
+        insert(&mut queue, 7002, 2 * MAX_CLOSING_BYTES);
         let cut = std::iter::from_fn(|| queue.pop_excess()).count();
         assert_eq!((cut, queue.entries.len()), (MAX_CLOSING, 1));
     }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     accept::Opening,
+    pending::PendingSlot,
     shard::{output::Output, timer_queue::Tick},
     socket::{Client, Flow, Now, SocketState},
 };
@@ -47,8 +48,8 @@ pub(super) enum Phase {
     Open(Box<Client>),
     /// The close is decided and the client released. Pending output is sent until a deadline.
     Closing(ClosingState),
-    /// All output is sent. The peer may send its close frame until this deadline.
-    Lingering(Instant),
+    /// All output is sent. The peer may send its close frame until a deadline.
+    Lingering(LingeringState),
 }
 
 /// The state of a connection between the decision to close and its last message.
@@ -58,6 +59,17 @@ pub(super) struct ClosingState {
     pub(super) notice: Option<CloseNotice>,
     /// The deadline. The socket is cut then, even if output is pending.
     pub(super) until: Instant,
+    /// The number in the queue of closing connections.
+    pub(super) number: u64,
+}
+
+/// The state of a connection between its last message and the peer's end.
+#[derive(Debug)]
+pub(super) struct LingeringState {
+    /// The deadline. The socket is closed then.
+    pub(super) until: Instant,
+    /// The place among the lingering sockets, which are evicted before all others.
+    pub(super) place: Option<PendingSlot>,
 }
 
 /// The reason why a connection stopped reading.

@@ -248,7 +248,7 @@ impl Shard {
                 Err(code) => return self.close(slot, code.into()),
             },
             Phase::Closing(closing) => closing.until,
-            Phase::Lingering(until) => *until,
+            Phase::Lingering(lingering) => lingering.until,
         };
 
         if next <= now.at && !matches!(self.connections[slot].phase, Phase::Open(_)) {

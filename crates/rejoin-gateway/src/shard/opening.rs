@@ -14,7 +14,7 @@ use crate::{
     pending::PendingSlot,
     shard::{
         Shard, UpgradedSocket,
-        connection::{Connection, Phase},
+        connection::{Connection, LingeringState, Phase},
         output::Output,
     },
     socket::{Accepted, Client, Flow, Jobs, RawAttach},
@@ -50,7 +50,7 @@ impl Shard {
         self.handle.add_load();
         let output = Output::new(transport, accepted.encoding);
         // A placeholder: `upgrade` sets the phase.
-        let phase = Phase::Lingering(Instant::now());
+        let phase = Phase::Lingering(LingeringState { until: Instant::now(), place: None });
         let Some(slot) = self.insert(output, phase) else { return };
 
         self.upgrade(slot, accepted, raw, first_bytes.to_vec());
@@ -177,7 +177,7 @@ impl Shard {
         }
     }
 
-    /// Closes the connection in a slot if its pending slot is evicted.
+    /// Closes the connection in a slot if its pending slot, or its place to linger, is evicted.
     ///
     /// Checks the flag instead of trusting the command: another connection may have the slot by
     /// now, or this one may have authenticated.
@@ -187,7 +187,8 @@ impl Shard {
         let pending = match &connection.phase {
             Phase::Opening(opening) => Some(opening.slot()),
             Phase::Open(client) => client.pending_slot(),
-            Phase::Closing(_) | Phase::Lingering(_) => None,
+            Phase::Lingering(lingering) => lingering.place.as_ref(),
+            Phase::Closing(_) => None,
         };
 
         if !pending.is_some_and(PendingSlot::is_evicted) {
@@ -195,10 +196,10 @@ impl Shard {
         }
 
         debug!("a pending connection is evicted");
-        if matches!(connection.phase, Phase::Opening(_)) {
-            self.remove(slot);
-        } else {
+        if matches!(connection.phase, Phase::Open(_)) {
             self.close(slot, CloseCode::Overloaded.into());
+        } else {
+            self.remove(slot);
         }
     }
 }

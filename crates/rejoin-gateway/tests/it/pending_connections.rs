@@ -102,6 +102,26 @@ async fn a_slow_request_body_is_dropped_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_socket_counts_once_towards_the_limit_of_sockets() {
+    let server = serve(|config| config.max_sockets = 12).await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    // Half of them in their first request, half on the general runtime.
+    let mut sockets = Vec::new();
+    for number in 0..12 {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        if number % 2 == 0 {
+            get_ok(&mut socket, request).await;
+        }
+        sockets.push(socket);
+    }
+
+    for socket in &mut sockets {
+        get_ok(socket, request).await;
+    }
+}
+
+#[tokio::test]
 async fn new_connections_evict_the_oldest_pending_ones() {
     let server = serve(|config| config.max_handshakes = NonZeroUsize::new(8).unwrap()).await;
     let mut early = server.log_in("ann").await;

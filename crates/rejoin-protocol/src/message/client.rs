@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 pub use self::{
     auth::{AuthenticatePayload, ImplicitPositions, RefreshPayload},
     session::{
-        AttachPayload, CreateSessionPayload, InputPayload, OptionalSize, RequiredSize,
-        ResizePayload, SessionRef, SignalPayload,
+        AttachPayload, CreateSessionPayload, HistoryLines, HistoryPayload, InputPayload,
+        OptionalSize, RequiredSize, ResizePayload, SessionRef, SignalPayload,
     },
     topic::{PresencePayload, PublishPayload, SubscribePayload, TopicRef},
 };
@@ -74,6 +74,7 @@ pub enum Request<'a> {
     Input(InputPayload),
     Resize(ResizePayload),
     Signal(SignalPayload),
+    History(HistoryPayload),
     CloseSession(SessionRef),
 }
 
@@ -116,6 +117,7 @@ pub fn parse<'a>(envelope: &Envelope<'a>) -> Result<Option<Request<'a>>, ErrorBo
         "input" => Request::Input(read(payload)?),
         "resize" => Request::Resize(read(payload)?),
         "signal" => Request::Signal(read(payload)?),
+        "history" => Request::History(read(payload)?),
         "close_session" => Request::CloseSession(read(payload)?),
         _ => return Ok(None),
     }))

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use self::{
     auth::{AuthRefused, AuthResult, ImplicitStreamStarts, StreamStart, TokenExpiring},
-    session::{Attached, SessionAck, SessionUpdate},
+    session::{Attached, HistoryPage, HistoryRange, SessionAck, SessionUpdate},
     topic::{Gap, PublishAck, SubscribeAck, Subscriptions},
 };
 use crate::{
@@ -43,6 +43,7 @@ pub enum ServerMessage {
     // Boxed, because these variants are much larger than the others.
     Attached(Box<Attached>),
     Session(Box<SessionUpdate>),
+    History(Box<HistoryPage>),
     Gap(Gap),
     Closing(ClosingNotice),
     Error(ErrorBody),

@@ -17,7 +17,7 @@ fn each_golden_client_message_is_read() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
 
-    assert_eq!(messages.len(), 16);
+    assert_eq!(messages.len(), 17);
     for entry in messages {
         let text = entry["json"].to_string();
         let envelope = Envelope::parse(&text).unwrap();
@@ -30,78 +30,71 @@ fn each_golden_client_message_is_read() {
 
 #[test]
 fn invalid_input_gets_an_error_that_names_the_field() {
+    use ErrorCode::{InvalidField, MalformedJson, MissingField};
+
     let cases = [
-        ("{", ErrorCode::MalformedJson, "EOF"),
-        ("", ErrorCode::MalformedJson, "JSON object"),
-        ("[1]", ErrorCode::MalformedJson, "JSON object"),
-        (r#""ping""#, ErrorCode::MalformedJson, "JSON object"),
-        (r#"{"type":"ping"} x"#, ErrorCode::MalformedJson, "trailing"),
-        ("{}", ErrorCode::MissingField, "`type`"),
-        (r#"{"type":7}"#, ErrorCode::InvalidField, "`type`"),
-        (r#"{"id":7,"type":"ping"}"#, ErrorCode::InvalidField, "`id`"),
-        (r#"{"type":"subscribe"}"#, ErrorCode::MissingField, "`topic`"),
-        (r#"{"type":"subscribe","payload":["news"]}"#, ErrorCode::InvalidField, "object"),
-        (r#"{"type":"subscribe","payload":{"topic":5}}"#, ErrorCode::InvalidField, "`topic`"),
-        (r#"{"type":"subscribe","payload":{"topic":"a b"}}"#, ErrorCode::InvalidField, "letters"),
+        ("{", MalformedJson, "EOF"),
+        ("", MalformedJson, "JSON object"),
+        ("[1]", MalformedJson, "JSON object"),
+        (r#""ping""#, MalformedJson, "JSON object"),
+        (r#"{"type":"ping"} x"#, MalformedJson, "trailing"),
+        ("{}", MissingField, "`type`"),
+        (r#"{"type":7}"#, InvalidField, "`type`"),
+        (r#"{"id":7,"type":"ping"}"#, InvalidField, "`id`"),
+        (r#"{"type":"subscribe"}"#, MissingField, "`topic`"),
+        (r#"{"type":"subscribe","payload":["news"]}"#, InvalidField, "object"),
+        (r#"{"type":"subscribe","payload":{"topic":5}}"#, InvalidField, "`topic`"),
+        (r#"{"type":"subscribe","payload":{"topic":"a b"}}"#, InvalidField, "letters"),
         (
             r#"{"type":"subscribe","payload":{"topic":"a","position":"+1.0"}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "`position`",
         ),
-        (r#"{"type":"publish","payload":{"topic":"a"}}"#, ErrorCode::MissingField, "`data`"),
+        (r#"{"type":"publish","payload":{"topic":"a"}}"#, MissingField, "`data`"),
+        (r#"{"type":"publish","payload":{"topic":"a","data":1,"key":""}}"#, InvalidField, "`key`"),
         (
-            r#"{"type":"publish","payload":{"topic":"a","data":1,"key":""}}"#,
-            ErrorCode::InvalidField,
-            "`key`",
+            r#"{"type":"history","payload":{"session":"s","lines":1001}}"#,
+            InvalidField,
+            "`lines`: must be a whole number from 1 to 1000",
         ),
-        (r#"{"type":"presence","payload":{}}"#, ErrorCode::MissingField, "`user`"),
-        (
-            r#"{"type":"presence","payload":{"topic":"a","user":"b"}}"#,
-            ErrorCode::InvalidField,
-            "only one",
-        ),
+        (r#"{"type":"history","payload":{"session":"s","lines":0}}"#, InvalidField, "1 to"),
+        (r#"{"type":"history","payload":{"session":"s","before":-1}}"#, InvalidField, "`before`"),
+        (r#"{"type":"presence","payload":{}}"#, MissingField, "`user`"),
+        (r#"{"type":"presence","payload":{"topic":"a","user":"b"}}"#, InvalidField, "only one"),
         (
             r#"{"type":"signal","payload":{"session":"s","signal":"SIGSEGV"}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "SIGHUP",
         ),
-        (r#"{"type":"refresh"}"#, ErrorCode::MissingField, "`token`"),
-        (r#"{"type":"ping","payload":7}"#, ErrorCode::InvalidField, "`payload` must be an object"),
-        (r#"{"type":"heartbeat","payload":"now"}"#, ErrorCode::InvalidField, "must be an object"),
-        (r#"{"type":"list_subscriptions","payload":[]}"#, ErrorCode::InvalidField, "an object"),
+        (r#"{"type":"refresh"}"#, MissingField, "`token`"),
+        (r#"{"type":"ping","payload":7}"#, InvalidField, "`payload` must be an object"),
+        (r#"{"type":"heartbeat","payload":"now"}"#, InvalidField, "must be an object"),
+        (r#"{"type":"list_subscriptions","payload":[]}"#, InvalidField, "an object"),
         (
             r#"{"type":"authenticate","payload":{"token":"t","positions":{"@all":"news"}}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "`positions.@all`",
         ),
         (
             r#"{"type":"authenticate","payload":{"token":"t","device_id":"a b"}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "`device_id`",
         ),
-        (
-            r#"{"type":"attach","payload":{"session":"s","cols":80}}"#,
-            ErrorCode::MissingField,
-            "`rows`",
-        ),
+        (r#"{"type":"attach","payload":{"session":"s","cols":80}}"#, MissingField, "`rows`"),
         (
             r#"{"type":"resize","payload":{"session":"s","cols":80,"rows":501}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "`rows` 1 to 500",
         ),
         (
             r#"{"type":"resize","payload":{"session":"s","cols":"a","rows":5}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "whole numbers",
         ),
-        (
-            r#"{"type":"create_session","payload":{"kind":"shell"}}"#,
-            ErrorCode::InvalidField,
-            "`terminal`",
-        ),
+        (r#"{"type":"create_session","payload":{"kind":"shell"}}"#, InvalidField, "`terminal`"),
         (
             r#"{"type":"input","payload":{"session":"s","data":"x","seq":-1}}"#,
-            ErrorCode::InvalidField,
+            InvalidField,
             "`seq`",
         ),
     ];

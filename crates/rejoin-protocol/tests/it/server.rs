@@ -5,10 +5,11 @@ use rejoin_protocol::{
     ProfileName, Role, SessionId, SessionInfo, SessionKind, SessionStatus, StreamNumber, Subject,
     TopicName, UserId, Verdict,
     message::{
-        Attached, AuthRefused, AuthResult, ClosingNotice, Empty, ErrorBody, Gap,
-        ImplicitStreamStarts, MessageBody, Pong, PresenceChange, PresenceMember, PresenceState,
-        PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart, SubscribeAck,
-        Subscriptions, TokenExpiring, direct_message, stream_message, text, topic_message,
+        Attached, AuthRefused, AuthResult, ClosingNotice, Empty, ErrorBody, Gap, HistoryPage,
+        HistoryRange, ImplicitStreamStarts, MessageBody, Pong, PresenceChange, PresenceMember,
+        PresenceState, PublishAck, ServerMessage, SessionAck, SessionUpdate, StreamStart,
+        SubscribeAck, Subscriptions, TokenExpiring, direct_message, stream_message, text,
+        topic_message,
     },
 };
 use serde_json::{Value, value::RawValue};
@@ -59,6 +60,8 @@ fn created() -> SessionInfo {
         reason: None,
     }
 }
+
+const HISTORY: HistoryRange = HistoryRange { generation: 2, first: 120, end: 10_120 };
 
 fn attached() -> Attached {
     Attached {
@@ -195,6 +198,25 @@ fn message(name: &str) -> Option<ServerMessage> {
             exit: Some(Exit { code: Some(3), signal: None }),
             reason: Some("the program exited with code 3".to_owned()),
             ..update()
+        })),
+        "session_snapshot" => ServerMessage::Session(Box::new(SessionUpdate {
+            status: Some(SessionStatus::Active),
+            cols: Some(100),
+            rows: Some(30),
+            title: Some("vim".to_owned()),
+            history_omitted: Some(HISTORY.lines()),
+            history: Some(HISTORY),
+            ..update()
+        })),
+        "history" => ServerMessage::History(Box::new(HistoryPage {
+            session: session(),
+            range: HISTORY,
+            from: 10_118,
+            to: 10_120,
+            cols: 100,
+            continues: true,
+            rewrapped: false,
+            data: "\u{1b}[1ma\r\nb\u{1b}[m".to_owned(),
         })),
         "closing" => ServerMessage::Closing(ClosingNotice::new(
             rejoin_protocol::CloseCode::Draining,

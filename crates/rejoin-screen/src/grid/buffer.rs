@@ -13,8 +13,9 @@ const TAB_WIDTH: usize = 8;
 /// The state that DECSC saves and DECRC restores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SavedCursor {
+    /// The column; beyond the margin if a wrap was pending, or if the screen became narrower.
     pub(crate) x: usize,
-    /// The row; as in xterm.js, it scrolls with the lines, even above the screen.
+    /// The row; as in xterm.js, it scrolls with the lines, and may be outside of the screen.
     pub(crate) y: isize,
     pub(crate) attributes: Attributes,
     pub(crate) charset: Charset,
@@ -34,7 +35,7 @@ pub(crate) struct Buffer {
     pub(crate) top: usize,
     /// The last row of the scroll region.
     pub(crate) bottom: usize,
-    /// True for each column with a tab stop.
+    /// True for each column with a tab stop; a narrower screen keeps those beyond its margin.
     pub(crate) tabs: Vec<bool>,
 }
 
@@ -133,8 +134,12 @@ impl Buffer {
 
     /// Changes the width: keeps the tab stops and sets one every eighth column after the last.
     pub(crate) fn resize_tabs(&mut self, cols: usize) {
+        if self.tabs.get(cols).is_some_and(|&stop| stop) {
+            return;
+        }
+
         let first = self.tabs.iter().take(cols).rposition(|&stop| stop).unwrap_or(0);
-        self.tabs.resize(cols, false);
+        self.tabs.resize(self.tabs.len().max(cols), false);
         (first..cols).step_by(TAB_WIDTH).for_each(|x| self.tabs[x] = true);
     }
 }

@@ -148,15 +148,17 @@ impl Cell {
         Self { content: 2 << Self::WIDTH_SHIFT, attributes }
     }
 
-    /// Creates an empty cell with a background.
+    /// Creates an empty cell with the visible attributes: the background, inverse and lines.
     ///
-    /// Other visible attributes (inverse, lines) turn it into a space, because no sequence gives
-    /// them to an empty cell of a viewer.
+    /// It looks like a space but is not text: rewrapping and copying skip it at the end of a row.
     pub(crate) fn empty(attributes: Attributes) -> Self {
-        if attributes.flags().0 & Flags::SEEN_ON_BLANK != 0 {
-            return Self::new(' ', 1, attributes);
-        }
-        Self { content: 0, attributes: attributes.erased() }
+        let visible = attributes.flags().0 & Flags::SEEN_ON_BLANK != 0;
+        Self { content: 0, attributes: if visible { attributes } else { attributes.erased() } }
+    }
+
+    /// Returns `true` for an empty cell with more than a background, which no erasure creates.
+    pub(crate) fn is_lined(self) -> bool {
+        self.width() == 1 && !self.has_content() && self.attributes != self.attributes.erased()
     }
 
     /// Returns the character; `None` for an empty cell and for the right half of a wide one.

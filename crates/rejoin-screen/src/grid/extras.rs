@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ const MAX_LINK_BYTES: usize = 4 * 1024 * 1024;
 const SWEEP_FLOOR: usize = 256;
 /// The size of hyperlinks below which they are never swept, in bytes.
 const SWEEP_FLOOR_BYTES: usize = 256 * 1024;
+/// The most bytes of hyperlinks, new or refused, between two sweeps of them.
+///
+/// A sweep visits at most 32 Ki links, so it costs little per link that pays for it.
+const SWEEP_BYTES: usize = MAX_LINK_BYTES / 4;
 /// The approximate memory of a table entry besides its text, in bytes.
 const ENTRY_BYTES: usize = 128;
 
@@ -97,10 +102,16 @@ pub(crate) struct Extras {
     free: Vec<u32>,
     /// The number of entries after the last sweep; twice as many trigger the next one.
     kept: usize,
+    /// The number of entries that a full table has refused since the last sweep.
+    refused: usize,
     links: HashMap<Arc<Link>, ()>,
     link_bytes: usize,
     /// The size of the links after their last sweep, in bytes.
     kept_link_bytes: usize,
+    /// The size of the links that were refused since then, in bytes.
+    refused_link_bytes: usize,
+    /// Links were refused that may fit once unused entries, which hold links, are swept.
+    wants_link_sweep: bool,
 }
 
 impl Extras {
@@ -129,6 +140,7 @@ impl Extras {
 
         // The text stays readable without its extra; an error or more memory would be worse.
         if self.index.len() >= MAX_ENTRIES {
+            self.refused += 1;
             return 0;
         }
 
@@ -150,11 +162,16 @@ impl Extras {
         }
 
         // Links are swept at twice the size that was in use, so a sweep costs little per link.
-        if self.link_bytes > SWEEP_FLOOR_BYTES.max(2 * self.kept_link_bytes).min(MAX_LINK_BYTES) {
+        // Refused links count as well: the links in use may all have gone since the last sweep.
+        let added = self.link_bytes - self.kept_link_bytes + self.refused_link_bytes;
+        let is_due = added > SWEEP_FLOOR_BYTES.max(self.kept_link_bytes).min(SWEEP_BYTES);
+        if is_due {
             self.sweep_links();
         }
 
         if self.link_bytes + link.bytes() > MAX_LINK_BYTES {
+            self.refused_link_bytes += link.bytes();
+            self.wants_link_sweep |= is_due;
             return None;
         }
 
@@ -196,7 +213,13 @@ impl Extras {
     ///
     /// `rows` is the height of the screen: a sweep looks at all cells, so it must stay rare.
     pub(crate) fn wants_sweep(&self, rows: usize) -> bool {
-        self.index.len() > SWEEP_FLOOR.max(8 * rows).max(2 * self.kept).min(MAX_ENTRIES - 1)
+        let floor = SWEEP_FLOOR.max(8 * rows);
+        let is_full = self.index.len() >= MAX_ENTRIES;
+
+        // With a full table of entries in use, each sweep is paid for by refused entries.
+        self.index.len() > floor.max(2 * self.kept)
+            || (is_full && self.refused > floor)
+            || self.wants_link_sweep
     }
 
     /// Drops all entries except those in use.
@@ -216,6 +239,10 @@ impl Extras {
         }
 
         self.kept = self.index.len();
+        self.refused = 0;
+        if mem::take(&mut self.wants_link_sweep) {
+            self.sweep_links();
+        }
     }
 
     /// Drops all links except those that an entry, the pen or the history uses.
@@ -224,5 +251,31 @@ impl Extras {
         self.links.retain(|link, ()| Arc::strong_count(link) > 1);
         self.link_bytes = self.links.keys().map(|link| link.bytes()).sum();
         self.kept_link_bytes = self.link_bytes;
+        self.refused_link_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_is_swept_only_after_many_refusals() {
+        let underlined = |underline| Extra { underline, ..Extra::default() };
+        let mut extras = Extras::default();
+        let full = u32::try_from(MAX_ENTRIES).unwrap();
+        (1..=full).for_each(|colour| assert!(extras.intern(underlined(colour)) > 0));
+
+        // All entries stay in use.
+        extras.sweep(1..=full);
+        assert!(!extras.wants_sweep(24));
+
+        let refused = u32::try_from(SWEEP_FLOOR).unwrap();
+        for colour in full + 1..=full + refused {
+            assert_eq!(extras.intern(underlined(colour)), 0);
+            assert!(!extras.wants_sweep(24));
+        }
+        extras.intern(underlined(0x00ff_ffff));
+        assert!(extras.wants_sweep(24));
     }
 }

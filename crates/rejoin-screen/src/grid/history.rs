@@ -35,7 +35,7 @@ pub struct ScrollbackLimits {
 pub(crate) struct History {
     /// The segments, oldest first; none is empty.
     segments: VecDeque<NumberedSegment>,
-    /// The number of the oldest line; numbers only grow.
+    /// The number of the oldest line. Lines are numbered through the terminal's life.
     oldest: usize,
     /// The number of the next line.
     next: usize,
@@ -62,8 +62,18 @@ impl History {
         Self { limits, ..Self::default() }
     }
 
+    /// Creates an empty history of the same terminal, whose lines continue the numbers.
+    pub(crate) fn successor(&self, limits: ScrollbackLimits) -> Self {
+        Self { oldest: self.oldest, next: self.oldest, ..Self::new(limits) }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.next - self.oldest
+    }
+
+    /// Returns the number of the oldest line; its number in the terminal's life, from 0.
+    pub(crate) fn oldest(&self) -> usize {
+        self.oldest
     }
 
     /// Returns the memory of the packed lines and their hyperlinks, in bytes.
@@ -86,7 +96,8 @@ impl History {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.limits);
+        // The numbers go on: a dropped line's number never names another line.
+        *self = Self { oldest: self.next, next: self.next, ..Self::new(self.limits) };
     }
 
     /// Appends a row, and drops the oldest lines beyond the limits.

@@ -39,7 +39,7 @@ pub(crate) struct Reflow {
     /// The screen rows that are not yet rewrapped; they follow the history.
     screen: VecDeque<Row>,
     lines: Vec<Line>,
-    /// The index of the line that contains the cursor.
+    /// The index of the line that contains the cursor, for widening.
     cursor_line: usize,
     /// The index of the screen's first row.
     base: usize,
@@ -135,7 +135,7 @@ impl Reflow {
             next: RowCursor::default(),
             wrapper: LineWrapper::new(old, new),
             extras: Extras::default(),
-            out: History::new(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
+            out: history.successor(ScrollbackLimits { lines: usize::MAX, ..history.limits() }),
             skip: 0,
             kept: 0,
             history,
@@ -223,14 +223,13 @@ impl Reflow {
     fn count(&mut self, row: Row) {
         let (number, is_last) = self.advance();
         let line = &mut self.lines[number];
-        line.stays = number == self.cursor_line || line.rows == 1 && row.content_len() <= self.new;
-
+        line.stays = line.rows == 1 && row.content_len() <= self.new;
         if !line.stays {
             self.wrapper.push(row, is_last, |_| line.becomes += 1);
         }
 
         if is_last {
-            line.becomes = if line.stays { line.rows } else { line.becomes.max(line.rows) };
+            line.becomes = line.becomes.max(line.rows);
         }
     }
 
@@ -239,10 +238,18 @@ impl Reflow {
         let rows: usize = self.lines.iter().map(|line| line.rows).sum();
         let limit = self.height.saturating_add(self.limits.lines);
         let mut added = 0;
+        let mut start = rows;
 
         // From the newest line to the oldest, because that is the order in which xterm.js moves the
-        // screen, and the bounds depend on the rows added so far.
-        for line in self.lines.iter().rev().filter(|line| !line.stays) {
+        // screen, and the bounds depend on the rows added so far. As in xterm.js, the line at the
+        // moved cursor is taken for the cursor's line.
+        for line in self.lines.iter_mut().rev() {
+            start -= line.rows;
+            line.stays |= (start..start + line.rows).contains(&(self.base + self.y));
+            if line.stays {
+                continue;
+            }
+
             let more = line.becomes - line.rows;
             added += more;
             let moved = more.min(limit.saturating_sub(rows));
@@ -346,7 +353,7 @@ impl Reflow {
         buffer.history = self.out;
         buffer.rows = screen;
         buffer.y = self.y.min(self.height - 1);
-        buffer.saved.y = self.saved.min(base + self.height - 1).cast_signed() - base.cast_signed();
+        buffer.saved.y = self.saved.cast_signed() - base.cast_signed();
     }
 }
 

@@ -112,8 +112,9 @@ impl Row {
         self.cells.shrink_to_fit();
 
         // The right half of a wide character in the last column was cut off.
-        if self.get(cols - 1).is_wide() {
-            self.set(cols - 1, Cell::BLANK);
+        let last = self.get(cols - 1);
+        if last.is_wide() {
+            self.set(cols - 1, Cell::empty(last.attributes()));
         }
     }
 

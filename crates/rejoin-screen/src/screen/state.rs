@@ -31,7 +31,7 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
     lines.push(format!("cursor {} {}", terminal.buffer().x, terminal.buffer().y));
 
     for (name, buffer) in [("normal", &terminal.normal), ("alternate", &terminal.alternate)] {
-        lines.push(format!("{name} {}", settings(buffer)));
+        lines.push(format!("{name} {}", settings(buffer, *cols, *rows)));
     }
 
     lines.extend(history.iter().map(|history| row("history", history, &extras)));
@@ -41,13 +41,14 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
     lines
 }
 
-fn settings(buffer: &Buffer) -> String {
+/// Returns the settings of a buffer, without those that only a larger screen reveals.
+fn settings(buffer: &Buffer, cols: usize, rows: usize) -> String {
     let saved = buffer.saved;
-    let tabs: Vec<usize> = (0..buffer.tabs.len()).filter(|&x| buffer.tabs[x]).collect();
+    let tabs: Vec<usize> = (0..cols).filter(|&x| buffer.tabs[x]).collect();
     format!(
         "saved {} {} {:?} {} {}, region {} {}, tabs {tabs:?}",
-        saved.x,
-        saved.row(),
+        saved.x.min(cols - 1),
+        saved.row().min(rows - 1),
         saved.charset,
         sgr::codes(saved.attributes, Colour::DEFAULT),
         sgr::is_protected(saved.attributes),

@@ -1,6 +1,7 @@
 //! The painter of a snapshot: rows in the order in which a program would print them.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use crate::charsets::Charset;
 use crate::grid::cell::{Attributes, Cell, Colour};
@@ -17,6 +18,16 @@ struct ViewerPen {
     attributes: Attributes,
     underline: Colour,
     link: Option<LinkRef>,
+}
+
+impl ViewerPen {
+    /// Returns the pen of attributes and their extra.
+    fn of(extras: &Extras, attributes: Attributes) -> Self {
+        let extra = extras.get(attributes.extra);
+        let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
+        let link = extra.and_then(|extra| extra.link.clone());
+        Self { attributes: attributes.plain(), underline, link }
+    }
 }
 
 /// The written part of a snapshot, and the viewer's state after it.
@@ -42,6 +53,10 @@ impl Painter {
     /// Draws attributes from here on.
     pub(super) fn draw_attributes(&mut self) {
         self.plain_row_bytes = None;
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        self.cols
     }
 
     /// Returns the number of bytes since the last [`take`](Self::take).
@@ -88,10 +103,8 @@ impl Painter {
 
     /// Sets the pen to attributes and their extra.
     fn set_attributes(&mut self, extras: &Extras, attributes: Attributes) {
-        let extra = extras.get(attributes.extra);
-        let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
-        let link = extra.and_then(|extra| extra.link.clone());
-        self.set_pen(attributes, underline, link);
+        let pen = ViewerPen::of(extras, attributes);
+        self.set_pen(pen.attributes, pen.underline, pen.link);
     }
 
     /// Sets the pen; writes only what differs from the viewer's pen.
@@ -160,10 +173,19 @@ impl Painter {
     }
 
     /// Paints a row below the row `above`, or in the cursor's row if there is none.
-    pub(super) fn row(&mut self, extras: &Extras, above: Option<&Row>, row: &Row) {
-        let Some(above) = above else {
+    ///
+    /// Each row comes with the table of its extras.
+    pub(super) fn row(&mut self, extras: &Extras, above: Option<(&Extras, &Row)>, row: &Row) {
+        let Some((above_extras, above)) = above else {
             return self.cells(extras, row);
         };
+
+        if !row.wrapped && self.plain_row_bytes.is_none() && is_lined(above) {
+            // `lined` cannot write the last cell of such a row, but a wrap leaves it.
+            self.continue_on_next_row(above_extras, above.get(self.cols - 1));
+            self.bytes(b"\x1b[2K");
+            return self.cells(extras, row);
+        }
 
         if !row.wrapped || self.plain_row_bytes.is_some() {
             // A line feed that scrolls fills the new row with the pen's background.
@@ -185,12 +207,15 @@ impl Painter {
             return self.cells(extras, row);
         }
 
-        if plain && first.is_wide() && last == Cell::empty(first.attributes()) {
-            let _ = write!(self.out, "\x1b[{}G", self.cols);
-            return self.cells(extras, row);
+        if plain && first.is_wide() && !full {
+            let leftover = ViewerPen::of(extras, Cell::empty(first.attributes()).attributes());
+            if leftover == ViewerPen::of(above_extras, last.attributes()) {
+                let _ = write!(self.out, "\x1b[{}G", self.cols);
+                return self.cells(extras, row);
+            }
         }
 
-        self.continue_on_next_row(extras, last);
+        self.continue_on_next_row(above_extras, last);
         self.cells(extras, row);
     }
 
@@ -211,6 +236,14 @@ impl Painter {
                 continue;
             }
 
+            if cell.is_lined() && self.plain_row_bytes.is_none() {
+                let run = cells[x..].iter().take_while(|next| next.is_lined()).count();
+                self.forward(&mut skipped);
+                self.lined(extras, &cells, x..x + run);
+                x += run;
+                continue;
+            }
+
             if !cell.has_content() {
                 let run = cells[x..].iter().take_while(|&&next| next == cell).count();
                 // ECH gives empty cells their background. Spaces would be content, which is
@@ -227,9 +260,65 @@ impl Painter {
             }
 
             self.forward(&mut skipped);
+            if end.is_none() && cell.ascii().is_some() {
+                x += self.ascii(extras, &cells[x..]);
+                continue;
+            }
+
             self.cell(extras, cell);
             x += 1;
         }
+    }
+
+    /// Writes a run of empty cells that are inverse or have lines.
+    ///
+    /// Only overwriting one half of a wide character leaves such a cell. The cursor ends behind the
+    /// run, or in its last cell at the margin. If the run fills the row, a space ends it.
+    fn lined(&mut self, extras: &Extras, cells: &[Cell], run: Range<usize>) {
+        if run.end < self.cols || run.start == 0 {
+            for x in run {
+                self.set_attributes(extras, cells[x].attributes());
+                if x + 1 == self.cols {
+                    return self.bytes(b" ");
+                }
+
+                let next = x + 2;
+                let _ = write!(self.out, "\u{3000}\x1b[{next}G \x1b[{next}G");
+                self.set_attributes(extras, Attributes::default());
+                self.bytes(b"\x1b[X");
+            }
+
+            return;
+        }
+
+        // At the margin the run is written backwards. The left halves are overwritten, at last in
+        // the cell before the run, which is then written again.
+        for x in run.clone().rev() {
+            self.set_attributes(extras, cells[x].attributes());
+            let _ = write!(self.out, "\x1b[{x}G\u{3000}\x1b[{x}G ");
+        }
+
+        let before = run.start - 1 - usize::from(cells[run.start - 1].is_tail());
+        let cell = cells[before];
+        let _ = write!(self.out, "\x1b[{}G", before + 1);
+        if cell.has_content() {
+            self.cell(extras, cell);
+        } else {
+            self.set_attributes(extras, cell.attributes());
+            self.bytes(b"\x1b[X");
+        }
+
+        let _ = write!(self.out, "\x1b[{}G", self.cols);
+    }
+
+    /// Writes the ASCII characters with the attributes of the first cell; returns their number.
+    fn ascii(&mut self, extras: &Extras, cells: &[Cell]) -> usize {
+        let attributes = cells[0].attributes();
+        self.set_attributes(extras, attributes);
+        let start = self.out.len();
+        let equal = cells.iter().take_while(|cell| cell.attributes() == attributes);
+        self.out.extend(equal.map_while(|cell| cell.ascii()));
+        self.out.len() - start
     }
 
     /// Moves the cursor over skipped columns.
@@ -263,4 +352,9 @@ impl Painter {
             self.out.extend(extras.combining(cell).as_bytes());
         }
     }
+}
+
+/// Returns `true` if a row consists of empty cells that are inverse or have lines.
+fn is_lined(row: &Row) -> bool {
+    row.stored().len() == row.len() && row.stored().iter().all(|cell| cell.is_lined())
 }

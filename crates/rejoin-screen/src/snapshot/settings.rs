@@ -34,9 +34,11 @@ pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
 /// Writes the tab stops and the scroll region; moves the cursor.
 pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
     let mut text = String::new();
-    if buffer.tabs != default_tabs(buffer.tabs.len()) {
+    // No sequence sets the stops beyond the margin.
+    let tabs = &buffer.tabs[..painter.cols()];
+    if tabs != default_tabs(tabs.len()) {
         text.push_str("\x1b[3g");
-        for (x, _) in buffer.tabs.iter().enumerate().filter(|&(_, &stop)| stop) {
+        for (x, _) in tabs.iter().enumerate().filter(|&(_, &stop)| stop) {
             let _ = write!(text, "\x1b[{}G\x1bH", x + 1);
         }
     }

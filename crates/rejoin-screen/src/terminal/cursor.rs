@@ -192,9 +192,9 @@ impl Terminal {
     /// Sets a tab stop at the cursor (HTS).
     pub(super) fn set_tab(&mut self) {
         let buffer = self.buffer_mut();
-        if let Some(stop) = buffer.tabs.get_mut(buffer.x) {
-            *stop = true;
-        }
+        // While a wrap is pending, the stop is beyond the margin; a wider screen reveals it.
+        buffer.tabs.resize(buffer.tabs.len().max(buffer.x + 1), false);
+        buffer.tabs[buffer.x] = true;
     }
 
     /// Clears the tab stop at the cursor (0) or all of them (3) (TBC).
@@ -213,13 +213,11 @@ impl Terminal {
 
     /// Saves the cursor (DECSC).
     pub(super) fn save_cursor(&mut self) {
-        let cols = self.cols;
         // Without the extra, which a sweep could free while the cursor is saved.
         let attributes = self.pen.attributes.plain();
         let charset = self.charsets.active;
         let buffer = self.buffer_mut();
-        let x = buffer.x.min(cols - 1);
-        buffer.saved = SavedCursor { x, y: buffer.y.cast_signed(), attributes, charset };
+        buffer.saved = SavedCursor { x: buffer.x, y: buffer.y.cast_signed(), attributes, charset };
     }
 
     /// Restores the cursor (DECRC); the link and the underline colour stay, as in xterm.js.

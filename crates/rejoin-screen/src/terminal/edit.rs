@@ -224,8 +224,11 @@ impl Terminal {
         flags.set_underline(flags.underline().min(1));
         let cell = Cell::new('E', 1, Attributes::new(pen.fg(), pen.bg(), flags, 0));
         self.move_to(0, 0);
+        let alternate = self.modes.alternate;
         let buffer = self.buffer_mut();
-        let first = buffer.y;
+        // In origin mode, xterm.js starts at the region. On the alternate screen it then continues
+        // with the rows above.
+        let first = if alternate { 0 } else { buffer.y };
         buffer.rows.range_mut(first..).for_each(|row| row.clear(cell));
         self.move_to(0, 0);
     }

@@ -103,10 +103,12 @@ impl Terminal {
 
     /// Sets the shape of the cursor (DECSCUSR).
     fn set_cursor_style(&mut self, style: i32) {
-        // Above 6, xterm.js changes the blinking but not the shape. That is not supported.
-        if (0..=6).contains(&style) {
-            self.modes.cursor_style = style;
-        }
+        // Above 6, the parity sets the blinking and the shape stays.
+        self.modes.cursor_style = match (style, self.modes.cursor_style) {
+            (..=6, _) => style,
+            (_, 0 | 7..) => 8 - style % 2,
+            (_, shape) => (shape + 1) / 2 * 2 - style % 2,
+        };
     }
 
     /// Sets whether erasure spares the next characters (DECSCA).

@@ -32,7 +32,8 @@ pub(crate) struct Modes {
     pub(crate) bracketed_paste: bool,
     pub(crate) cursor_blink: bool,
     pub(crate) cursor_hidden: bool,
-    /// The shape of the cursor (DECSCUSR); 0 is the viewer's default.
+    /// The shape of the cursor (DECSCUSR), at most 8; 0 is the viewer's default, 7 and 8 are its
+    /// default shape, blinking and steady.
     pub(crate) cursor_style: i32,
     pub(crate) focus: bool,
     pub(crate) insert: bool,

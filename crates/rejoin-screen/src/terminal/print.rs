@@ -167,7 +167,17 @@ impl Terminal {
         let costly = self.modes.insert || !self.modes.autowrap;
         let most = if costly { self.cols } else { REPEAT_LIMIT.min(self.cols * self.rows) };
 
-        for _ in 0..count.min(most) {
+        let mut count = count.min(most);
+        if let Some(ascii) = cell.ascii() {
+            let text = [ascii; 256];
+            while count > 0 {
+                let part = count.min(text.len());
+                self.print_text(&text[..part]);
+                count -= part;
+            }
+        }
+
+        for _ in 0..count {
             self.print_char(self.charsets.map(c));
             self.combine_like(cell);
         }

@@ -24,6 +24,7 @@ impl Terminal {
         resize_rows(&mut self.normal, rows, &mut extras);
         clamp(&mut self.normal, cols, rows);
         if cols != self.cols {
+            self.rewraps = self.rewraps.wrapping_add(1);
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
 
@@ -96,11 +97,16 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     }
 }
 
-/// Moves both cursors into the new bounds, and resets the scroll region.
+/// Moves the cursor into the new bounds, and resets the scroll region.
+///
+/// As in xterm.js, only the column of the saved cursor is limited, and not while the buffer is
+/// hidden. DECRC limits both.
 fn clamp(buffer: &mut Buffer, cols: usize, rows: usize) {
     buffer.x = buffer.x.min(cols - 1);
     buffer.y = buffer.y.min(rows - 1);
-    buffer.saved.x = buffer.saved.x.min(cols - 1);
-    buffer.saved.y = buffer.saved.y.min(rows.cast_signed() - 1);
+    if !buffer.rows.is_empty() {
+        buffer.saved.x = buffer.saved.x.min(cols - 1);
+    }
+
     (buffer.top, buffer.bottom) = (0, rows - 1);
 }

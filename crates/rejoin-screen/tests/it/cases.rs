@@ -26,6 +26,16 @@ struct Case {
     resize: Option<(u16, u16)>,
     #[serde(default)]
     then: String,
+    #[serde(default)]
+    later: Vec<Step>,
+}
+
+/// Further output, or a new size.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Step {
+    Output(String),
+    Size(u16, u16),
 }
 
 impl Case {
@@ -41,6 +51,13 @@ impl Case {
         }
 
         screen.feed(self.then.as_bytes());
+        for step in &self.later {
+            match step {
+                Step::Output(output) => screen.feed(output.as_bytes()),
+                Step::Size(cols, rows) => screen.resize(ScreenSize { cols: *cols, rows: *rows }),
+            }
+        }
+
         screen
     }
 }

@@ -121,6 +121,29 @@ fn text_with_an_overlong_link_has_no_link() {
 }
 
 #[test]
+fn links_are_accepted_again_after_large_ones_are_gone() {
+    let link = |number: u32| {
+        let uri = format!("https://e.org/{number}/{}", "x".repeat(1900));
+        format!("\x1b]8;;{uri}\x07x\x1b]8;;\x07")
+    };
+    let has_link = |screen: &Screen| screen.html().contains("<a ");
+    let mut screen = fed(80, 24, b"");
+
+    // All are in use, and take almost 4 MiB.
+    for number in 0..1900 {
+        screen.feed(link(number).as_bytes());
+    }
+    screen.feed(b"\x1b[2J\x1b[H");
+    assert!(!has_link(&screen));
+
+    for number in 2000..3000 {
+        screen.feed(b"\x1b[H");
+        screen.feed(link(number).as_bytes());
+    }
+    assert!(has_link(&screen));
+}
+
+#[test]
 fn links_beyond_the_memory_limit_are_dropped() {
     let mut screen = fed(200, 60, b"");
     for link in 0..12_000 {
@@ -158,13 +181,13 @@ fn a_bounded_snapshot_keeps_the_newest_lines_and_counts_others() {
     }
 
     const MOST: usize = 128 * 1024;
-    let snapshot = screen.snapshot_within(MOST);
+    let snapshot = screen.snapshot_within(usize::MAX, MOST);
 
     assert!((MOST * 8 / 10..=MOST).contains(&snapshot.bytes.len()), "{}", snapshot.bytes.len());
     let kept = 10_000 - 23 - snapshot.history_omitted;
 
     assert_eq!(snapshot.bytes, screen.snapshot(kept));
-    let whole = screen.snapshot_within(16 * MOST);
+    let whole = screen.snapshot_within(usize::MAX, 16 * MOST);
 
     assert_eq!((whole.history_omitted, whole.bytes), (0, screen.snapshot(usize::MAX)));
 }
@@ -176,7 +199,7 @@ fn a_screen_over_the_bound_is_drawn_without_attributes() {
         screen.feed(format!("\x1b[38;2;{};0;0mx", cell % 256).as_bytes());
     }
 
-    let snapshot = screen.snapshot_within(128 * 1024);
+    let snapshot = screen.snapshot_within(usize::MAX, 128 * 1024);
     assert!(snapshot.bytes.len() <= 128 * 1024, "{} bytes", snapshot.bytes.len());
 
     let mut viewer = Screen::new(screen.size(), 100);

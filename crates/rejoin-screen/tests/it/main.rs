@@ -2,6 +2,7 @@
 
 mod answers;
 mod cases;
+mod history;
 mod html;
 mod limits;
 mod properties;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rejoin_adapters::{CheckpointFile, EngineScreens, LocalTerminals, TerminalLimits};
+use rejoin_adapters::{
+    CheckpointFile, EngineScreens, KeeperCommand, KeeperTerminals, TerminalLimits,
+};
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
@@ -25,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::{
     command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
+    data_dir,
     descriptors::{self, DescriptorBudget},
     environment::environment,
     log::Logging,
@@ -33,6 +36,11 @@ use crate::{
 
 /// File in the data directory with the streams that the next process continues.
 const CHECKPOINT: &str = "checkpoint.json";
+/// Directory in the data directory with a directory per terminal.
+pub(crate) const TERMINALS: &str = "terminals";
+/// Time for the replay of the terminals of an earlier process, before the first connection is
+/// served. Terminals that take longer become visible later.
+const RECOVERY: Duration = Duration::from_secs(10);
 /// Time for sockets, and then again for programs and webhooks, until their tasks are aborted.
 /// Their own deadlines are shorter: 4 s for sockets, 6 s for programs and webhooks.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -115,6 +123,7 @@ async fn serve(
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
+    let _lock = data_dir::lock(&config.server.data_dir)?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
     // without a checkpoint.
@@ -124,6 +133,7 @@ async fn serve(
     let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
     let hub = restore_hub(&config, descriptors, &checkpoint, &shutdown);
     logging.register_metrics(hub.metrics());
+    hub.recover(RECOVERY).await;
     let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
     let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
     print_greeting(&config, signer.as_ref(), address)
@@ -187,8 +197,15 @@ fn restore_hub(
     });
 
     let DescriptorBudget { terminals, soft_before, .. } = descriptors;
-    let terminals = LocalTerminals::new(environment(), shutdown.clone())
-        .with_limits(TerminalLimits { terminals, open_files: soft_before });
+    // Not by its path: the file may be replaced by a newer version while the server runs.
+    let executable = "/proc/self/exe".into();
+    let terminals = KeeperTerminals::new(
+        environment(),
+        config.server.data_dir.join(TERMINALS),
+        KeeperCommand { executable, arguments: &["keeper"] },
+        TerminalLimits { terminals, open_files: soft_before },
+        shutdown.clone(),
+    );
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),

@@ -1,6 +1,12 @@
 //! The server on a system with few file descriptors.
 
-use std::{net::TcpStream, process::Command, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -91,4 +97,35 @@ fn terminals_do_not_use_the_descriptors_of_sockets() {
     assert_eq!(server.connect_as_admin().request("ping", json!({}))["type"], "pong");
 
     drop(silent);
+}
+
+#[test]
+fn refused_sockets_that_stay_open_do_not_evict_others() {
+    let home = TestHome::new();
+    home.write("rejoin.toml", "[limits]\nmax_connections = 20\nmax_handshakes = 50\n");
+    // 288 of the descriptors are for sockets.
+    let server = TestServer::start(&home, serve_with_limit(&home, "-n 416"));
+
+    let mut slow = TcpStream::connect(server.address()).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+
+    // Each is refused by a shard, and its client does not close its side.
+    let refused: Vec<_> = (0..400)
+        .map(|_| {
+            let mut socket = TcpStream::connect(server.address()).unwrap();
+            let upgrade = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                           Upgrade: websocket\r\n\r\n";
+            socket.write_all(upgrade.as_bytes()).unwrap();
+            let mut status = [0; 10];
+            socket.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 4");
+            socket
+        })
+        .collect();
+
+    slow.write_all(b"Host: localhost\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    slow.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    drop(refused);
 }

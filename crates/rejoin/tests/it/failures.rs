@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
+
 use crate::support::{TestHome, TestProcess, TestServer, error_line, wait_until};
 
 #[test]
@@ -130,7 +132,7 @@ fn a_server_without_log_in_warns_at_its_start() {
 
     assert_eq!(server.connect().request("ping", serde_json::json!({}))["type"], "pong");
 
-    let (_, log) = server.stop(rustix::process::Signal::TERM);
+    let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("auth.required is false"), "{log}");
 }
 
@@ -155,4 +157,17 @@ fn a_server_whose_standard_output_is_closed_serves() {
     let mut status = [0; 12];
     socket.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.0 200");
+}
+
+#[test]
+fn a_second_server_on_a_data_directory_is_refused() {
+    let home = TestHome::new();
+    let server = home.start_server();
+
+    let error = home.error_of(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(error.contains("another server uses"), "{error}");
+
+    // A killed server holds no lock.
+    server.stop(Signal::KILL);
+    home.start_server();
 }

@@ -32,6 +32,23 @@ fn the_first_start_prints_a_link_that_logs_in() {
 }
 
 #[test]
+fn log_ins_of_one_address_are_limited() {
+    let home = TestHome::new();
+    home.write("rejoin.toml", "[limits]\nconnections_per_ip = { count = 2 }\n");
+    let server = home.start_server();
+
+    let mut browser = TestBrowser::new(&server);
+    let wrong = json!({ "code": "wrong" });
+    let refusals = (0..4).map(|_| browser.log_in(&wrong));
+    assert_eq!(refusals.collect::<Vec<_>>(), [401, 401, 429, 429]);
+
+    let name = "rejoin_rate_limited_total{what=\"logins\"}";
+    assert_eq!(server.admin_api().metric(name), 2);
+    // The limit of new WebSockets is another one.
+    assert_eq!(server.connect_as_admin().request("ping", json!({}))["type"], "pong");
+}
+
+#[test]
 fn the_secret_is_private_and_survives_a_restart() {
     let home = TestHome::new();
     let server = home.start_server();

@@ -14,6 +14,8 @@ mod delivery;
 mod descriptors;
 mod failures;
 mod heartbeat;
+mod history;
+mod keepers;
 mod limits_page;
 mod login;
 mod logs;

@@ -63,7 +63,7 @@ fn a_signal_stops_the_server_and_notifies_clients() {
 }
 
 #[test]
-fn a_program_that_ignores_the_hang_up_is_killed() {
+fn a_program_that_ignores_signals_survives_a_stop() {
     let home = TestHome::new();
     let (server, client) = start_with_stubborn_program(&home);
 
@@ -73,15 +73,19 @@ fn a_program_that_ignores_the_hang_up_is_killed() {
     let (code, log) = server.wait();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("aborted at the deadline"), "{log}");
+
+    let sessions = home.start_server().admin_api().get("/sessions").1;
+    assert_eq!(sessions["sessions"][0]["status"], "idle", "{sessions}");
 }
 
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
     let home = TestHome::new();
-    let (server, client) = start_with_stubborn_program(&home);
+    home.write("rejoin.toml", "[server]\ndrain_delay = \"10m\"\n");
+    let server = home.start_server();
 
     server.signal(Signal::TERM);
-    assert_eq!(client.close_code(), 4000);
+    server.wait_for_log("no longer ready");
 
     let (code, log) = server.stop(Signal::INT);
     assert_eq!(code, Some(1), "{log}");

@@ -1,7 +1,7 @@
 //! Snapshots of a session's screen: one for all concurrent requests.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, OnceLock},
 };
 
@@ -19,7 +19,8 @@ use crate::{
     stream::{Holders, Snapshot, SnapshotSource},
 };
 
-/// The maximum size of a snapshot before compression: the visible screen and the newest history.
+/// The maximum size of a snapshot before compression: the visible screen, in full for all but
+/// huge and colourful ones.
 const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
 
 /// Requests snapshots from the owner. Holds no session, so that a session can end.
@@ -74,12 +75,40 @@ impl Owner {
 
     /// Answers the pending requests with a finished snapshot.
     pub(super) fn handle_snapshot(&mut self, snapshot: Option<Snapshot>) {
-        let Some(snapshot) = snapshot else { return };
+        let Some(mut snapshot) = snapshot else { return };
+        if mem::take(&mut self.pending.redraw) {
+            self.append_snapshot(&mut snapshot);
+        }
+
         // Before anything else: after a change of size the snapshot would be made again.
         for reply_tx in self.pending.snapshots.drain(..) {
             let _ = reply_tx.send(snapshot.clone());
         }
         self.generations.add(snapshot);
+    }
+
+    /// Appends a snapshot to the stream: readers show the screen as the server rewraps it.
+    ///
+    /// Viewers have other lines above their screens than the server, so each would rewrap
+    /// differently. No output lies between the change of size and the snapshot.
+    fn append_snapshot(&self, snapshot: &mut Snapshot) {
+        // Under the lock: no update is appended between the checks and the snapshot.
+        let state = self.session.shared.state.lock();
+        if state.ended.is_some() {
+            return;
+        }
+
+        let stream = self.session.stream();
+        let (seq, _) = stream.next();
+        for message in &snapshot.messages {
+            // New frames: the stream must not count as a holder of the snapshot.
+            stream.append(message.kind(), 0, &[&message.payload()]);
+        }
+
+        if seq == snapshot.seq {
+            // A new reader of the snapshot does not get it twice.
+            (snapshot.seq, _) = stream.next();
+        }
     }
 
     /// Keeps the last screen for readers that are behind. Returns `false` if the screen is lost.
@@ -97,7 +126,7 @@ impl Owner {
     }
 
     /// Starts a snapshot of the state after all frames of the stream.
-    fn start_snapshot(&mut self) {
+    pub(super) fn start_snapshot(&mut self) {
         let stream = self.session.stream().clone();
 
         let state = self.session.shared.state.lock();
@@ -115,8 +144,9 @@ impl Owner {
 
         let (encode, prepare) = (self.encode, self.session.shared.context.prepare);
         self.worker.start(Box::new(move |screen| {
-            let ScreenSnapshot { bytes, history_omitted } = screen.snapshot(MAX_SNAPSHOT_BYTES);
-            let history_omitted = history_omitted as u64;
+            let ScreenSnapshot { bytes, history } = screen.snapshot(MAX_SNAPSHOT_BYTES);
+            let history_omitted = history.lines();
+            update.history = Some(history);
             update.history_omitted = Some(history_omitted).filter(|omitted| *omitted > 0);
 
             let update = text(None, &ServerMessage::Session(Box::new(update)));

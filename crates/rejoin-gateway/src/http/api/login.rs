@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json as Answer,
     extract::State,
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use rejoin_auth::{
@@ -14,6 +14,7 @@ use rejoin_auth::{
 use rejoin_core::{Identity, now_ms};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, UserId};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::error;
 use utoipa::ToSchema;
 
@@ -76,6 +77,7 @@ enum Credentials {
         (status = 401, description = "The token or the code is not valid."),
         (status = 403,
          description = "`forbidden`: the request comes from a page of another origin."),
+        (status = 429, description = "`rate_limited`: too many log-ins from this address."),
     )
 )]
 pub(super) async fn log_in(
@@ -84,6 +86,7 @@ pub(super) async fn log_in(
     OptionalJson(body): OptionalJson<LogIn>,
 ) -> Result<Response, Problem> {
     check_own_page(&parts.headers)?;
+    admit(&shared, &parts.extensions)?;
 
     let browser = Browser {
         device: body.device_id.clone(),
@@ -118,6 +121,18 @@ pub(super) async fn log_in(
     let secret = task.await.map_err(|_| Problem::from(ErrorCode::Internal))??;
     let cookie = cookie::set(&shared, &parts.extensions, &secret, seconds);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// Counts a log-in of the client's address.
+fn admit(shared: &Shared, extensions: &Extensions) -> Result<(), Problem> {
+    let Some(peer) = extensions.get::<Peer>() else { return Ok(()) };
+
+    shared.logins.admit(peer.address, Instant::now()).map_err(|wait| {
+        shared.hub.metrics().rate_limited("logins");
+        let seconds = wait.as_secs() + 1;
+        let detail = format!("too many log-ins from this address; try again in {seconds} s");
+        Problem::new(ErrorCode::RateLimited, &detail).with_retry_after(wait)
+    })
 }
 
 /// Starts a browser session that replaces another one. Returns the secret for its cookie.

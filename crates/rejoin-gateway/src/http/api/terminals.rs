@@ -9,8 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use rejoin_core::{Author, Authority, ScreenFormat, SessionRight};
-use rejoin_protocol::{ErrorCode, SessionId, Signal};
+use rejoin_core::{Author, Authority, HistoryQuery, ScreenFormat, SessionRight};
+use rejoin_protocol::{
+    ErrorCode, SessionId, Signal,
+    message::{HistoryLines, HistoryPage},
+};
 use serde::{Deserialize, Deserializer, de::Error};
 use tokio::time::{Duration, timeout};
 use utoipa::{IntoParams, ToSchema};
@@ -70,6 +73,23 @@ pub(super) struct ScreenQuery {
     #[serde(default)]
     #[param(inline)]
     format: Format,
+}
+
+/// The lines to read.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LinesQuery {
+    /// The line before which the page ends: the `from` of the page after it. Without it, the page
+    /// ends above the screen.
+    #[serde(default)]
+    before: Option<u64>,
+    /// The generation of `before`. If it is not the current one, the page is empty.
+    #[serde(default)]
+    generation: Option<u32>,
+    /// The most lines of the page.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 200)]
+    lines: HistoryLines,
 }
 
 /// The format of a screen.
@@ -225,6 +245,32 @@ pub(super) async fn screen(
         Some((Ok::<_, Infallible>(Bytes::from(piece)), pieces))
     });
     Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// Read the history of a session
+///
+/// Lines above the screen, the newest before `before`. The next older page ends at `from`.
+#[utoipa::path(
+    get, path = "/sessions/{session}/history", tag = "sessions",
+    params(("session" = SessionId, Path, description = "The session."), LinesQuery),
+    responses(
+        (status = 200, description = "A page of lines, oldest first; empty if none precedes \
+         `before`, or `generation` is not the current one.", body = HistoryPage),
+        (status = 404, description = "`unknown_session`."),
+        (status = 409, description = "`session_ended`: the session was just closed."),
+        (status = 503, description = "`overloaded`: four other requests read this history."),
+    )
+)]
+pub(super) async fn history(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+    InQuery(LinesQuery { before, generation, lines }): InQuery<LinesQuery>,
+) -> Result<axum::Json<HistoryPage>, Problem> {
+    let session = find(&shared, &caller, &id, SessionRight::Attach)?;
+    let HistoryLines(lines) = lines;
+    let query = HistoryQuery { before, generation, lines };
+    Ok(axum::Json(session.history(query).await?))
 }
 
 fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

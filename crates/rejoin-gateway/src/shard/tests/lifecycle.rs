@@ -302,6 +302,28 @@ async fn unread_messages_are_not_executed_after_a_disconnect() {
     scenario.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_cuts_the_oldest_closing_connections_first() {
+    let mut shard = TestShard::new(|_| {});
+    let peers: Vec<_> = (0..9).map(|_| shard.connect("ann")).collect();
+
+    // Together 72 MiB, of which 64 MiB may be pending. One allocation serves all.
+    let pending = bytes::Bytes::from(vec![0; 8 * 1024 * 1024]);
+    for slot in 0..peers.len() {
+        shard.shard.connections[slot].output.push(pending.clone());
+    }
+    for slot in 0..4 {
+        shard.shard.close(slot, CloseCode::TooSlow.into());
+    }
+
+    // Shortens the deadlines of the first four, and closes the others.
+    shard.shard.drain();
+    shard.shard.drain_next();
+
+    let left: Vec<_> = shard.shard.connections.iter().map(|(slot, _)| slot).collect();
+    assert_eq!(left, [2, 3, 4, 5, 6, 7, 8]);
+}
+
 /// A log subscriber that panics, as one of an embedding program might.
 struct PanickingSubscriber;
 

@@ -73,6 +73,26 @@ pub struct ResizePayload {
     pub size: RequiredSize,
 }
 
+/// The payload of `history`.
+#[derive(Debug, Deserialize)]
+pub struct HistoryPayload {
+    /// The session.
+    pub session: SessionId,
+    /// The line before which the page ends; without it, the page ends above the screen.
+    #[serde(default)]
+    pub before: Option<u64>,
+    /// The generation of `before`. Lines of an older one are not looked up.
+    #[serde(default)]
+    pub generation: Option<u32>,
+    /// The most lines of the page.
+    #[serde(default)]
+    pub lines: HistoryLines,
+}
+
+/// A number of lines: 1 to [`MAX_HISTORY_LINES`](limits::MAX_HISTORY_LINES).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLines(pub u16);
+
 /// The payload of `signal`.
 #[derive(Debug, Deserialize)]
 pub struct SignalPayload {
@@ -80,6 +100,24 @@ pub struct SignalPayload {
     pub session: SessionId,
     /// The signal to send to the session's program.
     pub signal: Signal,
+}
+
+impl Default for HistoryLines {
+    fn default() -> Self {
+        Self(limits::DEFAULT_HISTORY_LINES)
+    }
+}
+
+impl<'de> Deserialize<'de> for HistoryLines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let max = limits::MAX_HISTORY_LINES;
+        let lines = u64::deserialize(deserializer);
+        let lines = lines.ok().and_then(|lines| u16::try_from(lines).ok());
+        let lines = lines.filter(|lines| (1..=max).contains(lines));
+        lines
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("must be a whole number from 1 to {max}")))
+    }
 }
 
 /// The fields `cols` and `rows`, either both or neither.

@@ -57,6 +57,50 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The retained history of a terminal: its lines, numbered from the start of the terminal's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HistoryRange {
+    /// The number of changes of columns. Each rewraps all lines and numbers them anew, so line
+    /// numbers of another generation are void.
+    pub generation: u32,
+    /// The number of the oldest retained line.
+    pub first: u64,
+    /// The number after the newest line: that of the first row of the screen.
+    pub end: u64,
+}
+
+impl HistoryRange {
+    /// Returns the number of lines.
+    #[must_use]
+    pub fn lines(self) -> u64 {
+        self.end - self.first
+    }
+}
+
+/// The payload of `history`: consecutive lines above the screen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HistoryPage {
+    /// The session.
+    pub session: SessionId,
+    /// All retained lines, of which the page has a part.
+    #[serde(flatten)]
+    pub range: HistoryRange,
+    /// The number of the page's first line.
+    pub from: u64,
+    /// The number after the page's last line. Equal to `from` if the page is empty.
+    pub to: u64,
+    /// The number of columns for which the lines are drawn.
+    pub cols: u16,
+    /// `true` if the first row continues the line before the page.
+    pub continues: bool,
+    /// `true` if the request named another generation: the page is empty, ask anew.
+    pub rewrapped: bool,
+    /// The bytes that draw the lines on an empty terminal with `cols` columns.
+    pub data: String,
+}
+
 /// The payload of `session`: a change that contains the changed fields only.
 #[derive(Debug, Serialize)]
 pub struct SessionUpdate {
@@ -86,6 +130,9 @@ pub struct SessionUpdate {
     /// The number of the oldest history lines that the following snapshot omits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_omitted: Option<u64>,
+    /// The lines above the following snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryRange>,
 }
 
 impl SessionUpdate {
@@ -102,6 +149,7 @@ impl SessionUpdate {
             exit: None,
             reason: None,
             history_omitted: None,
+            history: None,
         }
     }
 }

@@ -108,6 +108,12 @@ impl Packer {
             self.style(cell.attributes(), extras, segment);
             if let Some(ascii) = cell.ascii() {
                 segment.bytes.push(ascii);
+                // Text has long runs of equal attributes, so the style is not compared in full.
+                let run =
+                    cells[x..].iter().take_while(|next| next.attributes() == cell.attributes());
+                let packed = segment.bytes.len();
+                segment.bytes.extend(run.map_while(|next| next.ascii()));
+                x += segment.bytes.len() - packed;
                 continue;
             }
 
@@ -229,6 +235,12 @@ pub(super) fn unpack(
                 packed = &packed[1..];
                 let c = take_char(&mut packed);
                 cells.push(Cell::new(c, 0, attributes));
+            }
+            b' '..=b'~' => {
+                let end = packed.iter().position(|byte| !matches!(byte, b' '..=b'~'));
+                let (text, rest) = packed.split_at(end.unwrap_or(packed.len()));
+                cells.extend(text.iter().map(|&c| Cell::new(char::from(c), 1, attributes)));
+                packed = rest;
             }
             _ => push(&mut cells, take_char(&mut packed), attributes, extras),
         }

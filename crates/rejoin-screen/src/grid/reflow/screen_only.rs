@@ -22,6 +22,7 @@ pub(super) fn rewrap(buffer: &mut Buffer, old: usize, new: usize, extras: &Extra
         limit: height.saturating_add(buffer.history.limits().lines),
         old,
         new,
+        len: height,
         rows,
     };
 
@@ -37,6 +38,8 @@ pub(super) fn rewrap(buffer: &mut Buffer, old: usize, new: usize, extras: &Extra
 /// The rows of the screen and above it, and the positions in them.
 struct ScreenReflow {
     rows: Vec<Row>,
+    /// The number of rows that narrowing has not dropped from the end.
+    len: usize,
     /// The index of the screen's first row.
     base: usize,
     /// The index of the cursor's row before any change.
@@ -152,16 +155,13 @@ impl ScreenReflow {
     /// Rewraps into shorter rows.
     fn narrow(&mut self) {
         let mut added = 0;
-        let mut replaced: Vec<(usize, Vec<Row>)> = Vec::new();
+        let mut inserted: Vec<(usize, Vec<Row>)> = Vec::new();
 
-        // From the last line to the first, so that the indexes of the earlier lines stay valid.
+        // From the last line to the first, as xterm.js does it. It also rewraps rows that it has
+        // dropped already, and takes the line at the moved cursor for the cursor's line.
         for line in self.lines().into_iter().rev() {
-            // Earlier iterations may have dropped rows below the cursor.
-            if line.end > self.rows.len() || line.contains(&self.cursor) {
-                continue;
-            }
-
-            if line.len() == 1 && self.rows[line.start].content_len() <= self.new {
+            let is_short = line.len() == 1 && self.rows[line.start].content_len() <= self.new;
+            if is_short || line.contains(&(self.base + self.y)) {
                 continue;
             }
 
@@ -176,62 +176,50 @@ impl ScreenReflow {
 
             let more = rows.len() - line.len();
             added += more;
-            let (start, count) = (line.start, line.len());
-            let overflow = rows.split_off(count);
-            self.rows.splice(start..start + count, rows);
-            replaced.push((start + count, overflow));
+            let overflow = rows.split_off(line.len());
+            let end = line.end;
+            self.rows.splice(line, rows);
+            inserted.push((end, overflow));
             self.make_room(more, added);
         }
 
-        self.insert(replaced);
+        self.insert(inserted);
         self.rows.iter_mut().for_each(|row| row.resize(self.new));
     }
 
     /// Inserts rows before the rows with these indexes; the list starts with the last ones.
-    fn insert(&mut self, mut inserted: Vec<(usize, Vec<Row>)>) {
-        let len = self.rows.len();
-        let within = inserted.iter().position(|(at, _)| *at <= len).unwrap_or(inserted.len());
-        let inner = inserted.split_off(within);
-        // The targets of these rows were dropped. As in xterm.js, they move to the end, as far
-        // apart as their targets were.
-        let mut tail = Vec::new();
+    ///
+    /// Rows whose target was dropped go to the end.
+    fn insert(&mut self, inserted: Vec<(usize, Vec<Row>)>) {
+        let mut old = std::mem::take(&mut self.rows);
+        old.truncate(self.len);
 
         for (at, rows) in inserted {
-            let at = (at - len).min(tail.len());
-            tail.splice(at..at, rows);
+            let mut below = old.split_off(at.min(old.len()));
+            below.reverse();
+            self.rows.append(&mut below);
+            self.rows.extend(rows.into_iter().rev());
         }
 
-        let mut old = std::mem::take(&mut self.rows).into_iter();
-        let mut taken = 0;
-
-        for (at, rows) in inner.into_iter().rev() {
-            self.rows.extend(old.by_ref().take(at - taken));
-            self.rows.extend(rows);
-            taken = at;
-        }
-
-        self.rows.extend(old);
-        self.rows.append(&mut tail);
+        self.rows.extend(old.into_iter().rev());
+        self.rows.reverse();
     }
 
     /// Moves the screen down over added rows: `more` now, `added` in total.
     fn make_room(&mut self, more: usize, added: usize) {
-        let filled = if self.base == 0 && self.y + 1 != self.rows.len() {
-            self.y + more
-        } else {
-            self.rows.len() + more
-        };
+        let filled =
+            if self.base == 0 && self.y + 1 != self.len { self.y + more } else { self.len + more };
 
         let trimmed = filled.saturating_sub(self.limit);
         for _ in trimmed..more {
             if self.base == 0 {
                 if self.y + 1 < self.height {
                     self.y += 1;
-                    self.rows.pop();
+                    self.len -= 1;
                 } else {
                     self.base = 1;
                 }
-            } else if self.base + self.height < self.limit.min(self.rows.len() + added) {
+            } else if self.base + self.height < self.limit.min(self.len + added) {
                 self.base += 1;
             }
         }
@@ -250,6 +238,6 @@ impl ScreenReflow {
         self.rows.iter().for_each(|row| buffer.history.push(row, extras));
         buffer.rows = screen.into();
         buffer.y = self.y.min(self.height - 1);
-        buffer.saved.y = self.saved.min(base + self.height - 1).cast_signed() - base.cast_signed();
+        buffer.saved.y = self.saved.cast_signed() - base.cast_signed();
     }
 }

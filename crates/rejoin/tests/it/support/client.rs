@@ -68,6 +68,11 @@ impl TestClient {
         self.socket.read().unwrap()
     }
 
+    /// Returns the next message of any kind; `None` once the connection has ended.
+    pub(crate) fn try_read(&mut self) -> Option<Message> {
+        self.socket.read().ok()
+    }
+
     /// Reads until the server closes the connection. Returns the code of its close frame.
     pub(crate) fn close_code(mut self) -> u16 {
         let code = loop {

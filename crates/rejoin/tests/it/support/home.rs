@@ -13,7 +13,7 @@ use crate::support::TestServer;
 /// The directory of the data in a home, without configuration.
 const DATA: &str = ".local/share/rejoin";
 
-/// An empty home directory, removed with the value.
+/// An empty home directory, removed with the value. The terminals in it are ended.
 pub(crate) struct TestHome(TempDir);
 
 impl TestHome {
@@ -78,6 +78,15 @@ impl TestHome {
     /// Starts a server on a free port.
     pub(crate) fn start_server(&self) -> TestServer {
         TestServer::start(self, self.rejoin(&["serve", "--listen", "127.0.0.1:0"]))
+    }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        // Also after a panic: keepers outlive the server.
+        if self.data_path("terminals").exists() {
+            let _ = self.rejoin(&["kill", "--all", "--data-dir", DATA]).output();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rate of new WebSockets per client address.
+//! The rate of new WebSockets, or of log-ins, per client address.
 
 use std::{
     collections::HashMap,
@@ -50,10 +50,10 @@ impl AddressLimit {
         Self { rate, table: Mutex::new(table) }
     }
 
-    /// Counts a new connection of an address.
+    /// Counts a new connection or a log-in of an address.
     ///
     /// # Errors
-    /// The time after which the address may connect again.
+    /// The time after which the address may try again.
     pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let Some(rate) = &self.rate else { return Ok(()) };
 

@@ -1,0 +1,103 @@
+//! Input on its way to a keeper: one at a time, so that each author's rights are checked last.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use rejoin_core::{Author, InputKey};
+use rejoin_keeper::wire::{Input, Request};
+use tokio::{sync::watch, time::Instant};
+
+/// The time between two checks of the author of input that the program does not read.
+const RECHECK: Duration = Duration::from_millis(5);
+/// The time until input is sent again that the keeper had no room for.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// The input that is not written. The session bounds it: it counts what is not reported.
+#[derive(Debug)]
+pub(super) struct InputLine {
+    queue: VecDeque<QueuedInput>,
+    /// The keeper has it.
+    current: Option<QueuedInput>,
+    is_cancelled: bool,
+    /// The keeper had no room for `current`.
+    retry_at: Option<Instant>,
+    written: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct QueuedInput {
+    pub(super) number: u64,
+    pub(super) bytes: Bytes,
+    pub(super) key: Option<InputKey>,
+    pub(super) author: Author,
+}
+
+impl InputLine {
+    pub(super) fn new(written: watch::Sender<u64>) -> Self {
+        Self { queue: VecDeque::new(), current: None, is_cancelled: false, retry_at: None, written }
+    }
+
+    pub(super) fn push(&mut self, input: QueuedInput) {
+        self.queue.push_back(input);
+    }
+
+    /// Returns the next request: the next input, or the cancellation of the current one.
+    pub(super) fn next(&mut self) -> Option<Request> {
+        if let Some(current) = &self.current {
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.retry_at = None;
+                return Some(request(current));
+            }
+            if self.is_cancelled || current.author.may_write() {
+                return None;
+            }
+            self.is_cancelled = true;
+            return Some(Request::Cancel { number: current.number });
+        }
+
+        while let Some(input) = self.queue.pop_front() {
+            if input.author.may_write() {
+                let request = request(&input);
+                self.is_cancelled = false;
+                self.current = Some(input);
+                return Some(request);
+            }
+            self.written.send_replace(input.number);
+        }
+        None
+    }
+
+    /// Returns the time of the next call of [`next`](Self::next) without another event.
+    pub(super) fn check_at(&self) -> Option<Instant> {
+        self.current.as_ref()?;
+        Some(self.retry_at.unwrap_or_else(|| Instant::now() + RECHECK))
+    }
+
+    /// Handles the keeper's report that an input was written or dropped.
+    pub(super) fn handle_written(&mut self, number: u64) {
+        if self.current.take_if(|current| current.number == number).is_some() {
+            self.written.send_replace(number);
+            self.retry_at = None;
+        }
+    }
+
+    /// Handles the keeper's refusal of an input.
+    pub(super) fn handle_refused(&mut self, number: u64) {
+        let Some(current) = self.current.as_ref().filter(|current| current.number == number) else {
+            return;
+        };
+        if self.is_cancelled || !current.author.may_write() {
+            return self.handle_written(number);
+        }
+        self.retry_at = Some(Instant::now() + RETRY);
+    }
+}
+
+fn request(input: &QueuedInput) -> Request {
+    let key = input.key.as_ref();
+    Request::Input(Input {
+        number: input.number,
+        key: key.map(|key| (key.writer.as_bytes().into(), key.seq)),
+        bytes: input.bytes.to_vec(),
+    })
+}

@@ -1,0 +1,199 @@
+//! The terminals of earlier processes.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use rejoin_core::{InputKey, RecoveredTerminal, Recovery, SavedScreen, SessionRecord};
+use rejoin_keeper::{
+    Directory,
+    log::Cursor,
+    wire::{Hello, Request},
+};
+use rejoin_protocol::TerminalSize;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+use tracing::{error, warn};
+
+use super::{Shared, connection::Connection, files, run::Terminal};
+
+/// Terminals that are looked at concurrently.
+const CONCURRENT: usize = 16;
+/// Output before the kept screen that is replayed to the stream only, in bytes, so that clients
+/// resume that were a little behind.
+const TAIL_BYTES: u64 = 1024 * 1024;
+
+/// The content of a terminal's directory.
+struct Content {
+    record: SessionRecord,
+    screen: Option<SavedScreen>,
+    has_keeper: bool,
+}
+
+enum Outcome {
+    Found(Box<RecoveredTerminal>),
+    Unanswered,
+    Nothing,
+}
+
+/// Finds the terminals that this process does not have yet.
+pub(super) async fn recover(shared: Arc<Shared>) -> Recovery {
+    let root = shared.root.clone();
+    let paths = spawn_blocking(move || list(root)).await;
+    let paths = match paths.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(paths) => paths,
+        Err(error) => {
+            error!(%error, "the directory of the terminals cannot be read");
+            return Recovery::default();
+        }
+    };
+
+    let turns = Arc::new(Semaphore::new(CONCURRENT));
+    let mut tasks = Vec::new();
+    for path in paths.into_iter().filter(|path| !shared.held.lock().contains(path)) {
+        let (turns, task_shared) = (Arc::clone(&turns), Arc::clone(&shared));
+        tasks.push(shared.shutdown.spawn(async move {
+            let _turn = turns.acquire().await;
+            recover_one(task_shared, Directory::new(path)).await
+        }));
+    }
+
+    let mut recovery = Recovery::default();
+    for task in tasks {
+        match task.await {
+            Ok(Outcome::Found(terminal)) => recovery.terminals.push(*terminal),
+            Ok(Outcome::Unanswered) => recovery.unanswered += 1,
+            Ok(Outcome::Nothing) | Err(_) => {}
+        }
+    }
+    recovery
+}
+
+async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
+    let path = directory.path().display().to_string();
+    let to_read = directory.clone();
+    let content = spawn_blocking(move || read(&to_read)).await;
+    let content = match content.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(Some(content)) => content,
+        Ok(None) => return Outcome::Nothing,
+        Err(error) => {
+            error!(%error, path, "a terminal of an earlier process cannot be recovered");
+            return Outcome::Nothing;
+        }
+    };
+
+    let connection = if content.has_keeper {
+        match Connection::open(&directory).await {
+            Ok(connection) => Some(connection),
+            // It has ended meanwhile.
+            Err(_) if !directory.has_keeper().unwrap_or(true) => None,
+            Err(error) => {
+                warn!(%error, path, "a keeper does not answer");
+                return Outcome::Unanswered;
+            }
+        }
+    } else {
+        None
+    };
+
+    if !shared.held.lock().insert(directory.path().to_owned()) {
+        return Outcome::Nothing;
+    }
+    let terminal = match connection {
+        Some((connection, hello)) => follow(&shared, directory, content, (connection, hello)),
+        None => read_log(shared, directory, content).await,
+    };
+    Outcome::Found(Box::new(terminal))
+}
+
+/// Continues a terminal whose keeper runs.
+fn follow(
+    shared: &Arc<Shared>,
+    directory: Directory,
+    content: Content,
+    (mut connection, hello): (Connection, Hello),
+) -> RecoveredTerminal {
+    let Content { record, screen, .. } = content;
+    // A log that lost its end, for example with its disk, has less output than the screen.
+    let screen = screen.filter(|screen| screen.offset <= hello.next);
+    let offset = start(screen.as_ref()).max(hello.oldest);
+    connection.send(&Request::Follow { offset });
+
+    let size = if hello.oldest > 0 { (hello.size.cols, hello.size.rows) } else { record.size };
+    let writers = hello.writers.into_iter().filter_map(|(writer, seq)| {
+        Some(InputKey { writer: String::from_utf8(writer.into()).ok()?, seq })
+    });
+    let writers = writers.collect();
+
+    let mut terminal = Terminal::new(Arc::clone(shared), directory, offset);
+    terminal.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
+    terminal.connection = Some(connection);
+    terminal.replay_until = Some(hello.next);
+    RecoveredTerminal {
+        record,
+        screen,
+        offset,
+        size: TerminalSize::new(size.0, size.1).unwrap_or(TerminalSize::DEFAULT),
+        writers,
+        live: terminal.run(),
+    }
+}
+
+/// Continues a terminal whose keeper has ended.
+async fn read_log(
+    shared: Arc<Shared>,
+    directory: Directory,
+    content: Content,
+) -> RecoveredTerminal {
+    let Content { record, screen, .. } = content;
+    let wanted = start(screen.as_ref());
+    let mut cursor = Cursor::new(directory.log(), wanted);
+    let first = spawn_blocking(move || cursor.read()).await;
+    let first = first.ok().and_then(Result::ok).flatten();
+    let offset = first.map_or(wanted, |record| record.offset.max(wanted));
+
+    let mut terminal = Terminal::new(shared, directory, offset);
+    terminal.replay_until = Some(u64::MAX);
+    RecoveredTerminal {
+        size: TerminalSize::new(record.size.0, record.size.1).unwrap_or(TerminalSize::DEFAULT),
+        record,
+        screen,
+        offset,
+        writers: Vec::new(),
+        live: terminal.run(),
+    }
+}
+
+/// Returns the offset from which output is replayed.
+fn start(screen: Option<&SavedScreen>) -> u64 {
+    screen.map_or(0, |screen| screen.offset.saturating_sub(TAIL_BYTES))
+}
+
+/// Lists the directories of terminals.
+fn list(root: PathBuf) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.filter(|path| path.as_ref().map_or(true, |path| path.is_dir())).collect()
+}
+
+/// Reads the files of a terminal. Removes the directory of a start that was cut off by a crash.
+fn read(directory: &Directory) -> io::Result<Option<Content>> {
+    let record = files::read_record(directory.path())?;
+    let has_keeper = directory.has_keeper()?;
+    let is_empty = fs::read_dir(directory.log()).map_or(true, |mut log| log.next().is_none());
+    if !has_keeper && is_empty {
+        directory.kill_session();
+        fs::remove_dir_all(directory.path())?;
+        return Ok(None);
+    }
+
+    let Some(record) = record else {
+        return Err(io::Error::other("the record of its session is missing"));
+    };
+    let screen = files::read_screen(directory.path()).unwrap_or_else(|error| {
+        warn!(%error, "a kept screen cannot be read; the log is replayed");
+        None
+    });
+    Ok(Some(Content { record, screen, has_keeper }))
+}

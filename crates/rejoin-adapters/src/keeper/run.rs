@@ -1,0 +1,340 @@
+//! The task of a terminal: passes its keeper's reports to the session, and its controls back.
+
+mod end;
+
+use std::{collections::VecDeque, process::Child, sync::Arc, time::Duration};
+
+use rejoin_core::{Control, LiveTerminal, TerminalEvent};
+use rejoin_keeper::{
+    Directory,
+    log::{Entry, Record},
+    wire::{Report, Request, Size},
+};
+use rejoin_protocol::{Signal, TerminalSize};
+use rustix::process;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::warn;
+
+use super::{
+    Shared,
+    connection::Connection,
+    files,
+    input::{InputLine, QueuedInput},
+};
+use crate::program::exit;
+
+/// The capacity of the event queue.
+const EVENTS: usize = 16;
+/// The capacity of the control queue.
+const CONTROLS: usize = 256;
+/// Bytes of output that wait for the session, above which the keeper is not read. It exceeds the
+/// keeper's own window, so that the reports on input are read while output waits.
+const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// Events that wait for the session, above which the keeper is not read.
+const MAX_PENDING_EVENTS: usize = 4096;
+/// Output after which the keeper gets an acknowledgement, in bytes: a fraction of its window.
+const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
+/// Time for a program and its keeper to end after a hang-up, until the keeper is killed.
+const HANG_UP: Duration = Duration::from_secs(5);
+/// Time for the replay of an earlier process's output, until the session is visible in any case.
+const REPLAY: Duration = Duration::from_secs(10);
+
+/// The task's side of a terminal.
+pub(super) struct Terminal {
+    shared: Arc<Shared>,
+    directory: Directory,
+    /// The keeper, if this process has started it.
+    pub(super) process: Option<Child>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// `None` if the keeper has ended.
+    pub(super) connection: Option<Connection>,
+    /// The offset at which the replay ends.
+    pub(super) replay_until: Option<u64>,
+    /// The offset after the output that was received.
+    next: u64,
+    /// The offset of the last acknowledgement.
+    acknowledged: u64,
+    pending: VecDeque<TerminalEvent>,
+    pending_bytes: usize,
+    /// The exit was received.
+    has_ended: bool,
+    /// The session takes no more events.
+    is_discarding: bool,
+}
+
+/// The session's side of the queues.
+struct Ends {
+    events: mpsc::Sender<TerminalEvent>,
+    controls: mpsc::Receiver<Control>,
+    /// The session has dropped its sender of controls.
+    has_controls: bool,
+    hangup: watch::Receiver<bool>,
+    input: InputLine,
+    kill_at: Option<Instant>,
+    replayed_at: Option<Instant>,
+}
+
+impl Terminal {
+    /// Creates the task of a terminal whose events begin at `offset`.
+    pub(super) fn new(shared: Arc<Shared>, directory: Directory, offset: u64) -> Self {
+        Self {
+            shared,
+            directory,
+            process: None,
+            permit: None,
+            connection: None,
+            replay_until: None,
+            next: offset,
+            acknowledged: offset,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            has_ended: false,
+            is_discarding: false,
+        }
+    }
+
+    /// Starts the task and returns the session's side.
+    pub(super) fn run(mut self) -> LiveTerminal {
+        let (events_tx, events) = mpsc::channel(EVENTS);
+        let (controls, controls_rx) = mpsc::channel(CONTROLS);
+        let (hangup, hangup_rx) = watch::channel(false);
+        let (written_tx, written) = watch::channel(0);
+        // One: a screen that is due while another one is written is made later.
+        let (checkpoints, checkpoints_rx) = mpsc::channel(1);
+        let mut ends = Ends {
+            events: events_tx,
+            controls: controls_rx,
+            has_controls: true,
+            hangup: hangup_rx,
+            input: InputLine::new(written_tx),
+            kill_at: None,
+            replayed_at: self.replay_until.map(|_| Instant::now() + REPLAY),
+        };
+
+        let shutdown = self.shared.shutdown.clone();
+        let writer = shutdown.spawn(files::write_screens(self.directory.clone(), checkpoints_rx));
+        shutdown.spawn(async move {
+            self.check_replayed();
+            if self.serve(&mut ends).await && self.read_rest(&mut ends).await {
+                self.wait_for_release(&mut ends, writer).await;
+            }
+        });
+
+        let checkpoints = Some(checkpoints);
+        LiveTerminal { events, controls, hangup, written, checkpoints, reports_sizes: true }
+    }
+
+    /// Serves the session until the connection to the keeper has ended. Returns `false` if the
+    /// server stops, which leaves the keeper alone.
+    async fn serve(&mut self, ends: &mut Ends) -> bool {
+        let Some(mut connection) = self.connection.take() else { return true };
+        let events = ends.events.clone();
+        let mut is_open = true;
+        while is_open || !self.pending.is_empty() {
+            while is_open && let Some(request) = ends.input.next() {
+                connection.send(&request);
+            }
+            if connection.flush().is_err() {
+                is_open = false;
+            }
+
+            let tick = ends.tick();
+            // Each branch is cancel safe: readiness, channels, a timer.
+            tokio::select! {
+                ready = connection.readable(), if is_open && self.has_room() => {
+                    is_open = ready.is_ok() && self.receive(&mut connection, ends);
+                }
+                ready = connection.writable(), if is_open && connection.has_unsent() => {
+                    is_open = ready.is_ok();
+                }
+                permit = events.reserve(), if !self.pending.is_empty() => match permit {
+                    Ok(permit) => {
+                        if let Some(event) = self.pending.pop_front() {
+                            self.pending_bytes -= output_length(&event);
+                            permit.send(event);
+                        }
+                        self.acknowledge(&mut connection);
+                    }
+                    Err(_) => self.discard(),
+                },
+                control = ends.controls.recv(), if ends.has_controls && connection.has_room() => {
+                    handle_control(control, ends, &mut connection);
+                }
+                is_closed = hung_up(&mut ends.hangup), if ends.kill_at.is_none() => {
+                    if !is_closed && self.shared.shutdown.has_begun() {
+                        return false;
+                    }
+                    connection.send(&Request::HangUp);
+                    ends.kill_at = Some(Instant::now() + HANG_UP);
+                }
+                () = sleep_until(tick.unwrap_or_else(Instant::now)), if tick.is_some() => {
+                    self.handle_deadlines(ends, &connection);
+                }
+            }
+        }
+        true
+    }
+
+    fn has_room(&self) -> bool {
+        self.pending_bytes < MAX_PENDING_BYTES && self.pending.len() < MAX_PENDING_EVENTS
+    }
+
+    /// Receives reports. Returns `false` once no more follow.
+    fn receive(&mut self, connection: &mut Connection, ends: &mut Ends) -> bool {
+        let is_open = connection.receive().unwrap_or(false);
+        loop {
+            match connection.next_report() {
+                Ok(Some(report)) => self.handle_report(report, &mut ends.input),
+                Ok(None) => return is_open && !self.has_ended,
+                Err(error) => {
+                    warn!(%error, "a keeper sent bytes that make no sense");
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn handle_report(&mut self, report: Report, input: &mut InputLine) {
+        match report {
+            Report::Output { offset, bytes } => {
+                self.queue_record(Record { offset, entry: Entry::Output(bytes) });
+            }
+            Report::Resized { offset, size } => {
+                self.queue_record(Record { offset, entry: Entry::Resized(size) });
+            }
+            Report::Exited { offset, exit } => {
+                self.queue_record(Record { offset, entry: Entry::Exited(exit) });
+            }
+            Report::Written { number } => input.handle_written(number),
+            Report::Refused { number } => input.handle_refused(number),
+            // The next output has a later offset, which is noticed then.
+            Report::Gap { .. } | Report::Hello(_) => {}
+        }
+    }
+
+    /// Queues the event of a record, after the gap before it.
+    fn queue_record(&mut self, record: Record) {
+        let Record { offset, entry } = record;
+        if offset > self.next {
+            self.next = offset;
+            self.queue(TerminalEvent::Gap { offset });
+        }
+        match entry {
+            Entry::Output(bytes) => {
+                self.next += bytes.len() as u64;
+                self.queue(TerminalEvent::Output(bytes.into()));
+            }
+            Entry::Resized(Size { cols, rows }) => {
+                if let Some(size) = TerminalSize::new(cols, rows) {
+                    self.queue(TerminalEvent::Resized(size));
+                }
+            }
+            Entry::Exited(ended) => {
+                self.has_ended = true;
+                self.end_replay();
+                self.queue(TerminalEvent::Exit(exit(ended.code, ended.signal)));
+            }
+        }
+        self.check_replayed();
+    }
+
+    fn queue(&mut self, event: TerminalEvent) {
+        if !self.is_discarding {
+            self.pending_bytes += output_length(&event);
+            self.pending.push_back(event);
+        }
+    }
+
+    fn check_replayed(&mut self) {
+        if self.replay_until.is_some_and(|until| until <= self.next) {
+            self.end_replay();
+        }
+    }
+
+    fn end_replay(&mut self) {
+        if self.replay_until.take().is_some() {
+            self.queue(TerminalEvent::Replayed);
+        }
+    }
+
+    /// Acknowledges output that the session has taken. Without it the keeper pauses the program.
+    fn acknowledge(&mut self, connection: &mut Connection) {
+        // A pending gap counts as taken: it has no bytes.
+        let offset = self.next - self.pending_bytes as u64;
+        if offset >= self.acknowledged + ACKNOWLEDGE_BYTES {
+            self.acknowledged = offset;
+            connection.send(&Request::Acknowledge { offset });
+        }
+    }
+
+    fn discard(&mut self) {
+        self.is_discarding = true;
+        self.pending.clear();
+        self.pending_bytes = 0;
+    }
+
+    fn handle_deadlines(&mut self, ends: &mut Ends, connection: &Connection) {
+        let now = Instant::now();
+        if ends.kill_at.is_some_and(|at| at <= now) {
+            warn!(directory = %self.directory.path().display(), "a keeper did not end; killing it");
+            connection.kill();
+            ends.kill_at = Some(now + HANG_UP);
+        }
+        if ends.replayed_at.take_if(|at| *at <= now).is_some() {
+            self.end_replay();
+        }
+    }
+}
+
+impl Ends {
+    /// Returns the time of the next deadline.
+    fn tick(&self) -> Option<Instant> {
+        let times = [self.input.check_at(), self.kill_at, self.replayed_at];
+        times.into_iter().flatten().min()
+    }
+}
+
+fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Connection) {
+    match control {
+        Some(Control::Input { number, bytes, key, author }) => {
+            ends.input.push(QueuedInput { number, bytes, key, author });
+        }
+        Some(Control::Resize(size)) => {
+            let size = Size { cols: size.cols(), rows: size.rows() };
+            connection.send(&Request::Resize(size));
+        }
+        Some(Control::Signal(signal)) => {
+            connection.send(&Request::Signal { signal: number(signal) });
+        }
+        None => ends.has_controls = false,
+    }
+}
+
+/// Waits until the terminal is to be hung up. Returns `false` if the session dropped it. Cancel
+/// safe.
+async fn hung_up(hangup: &mut watch::Receiver<bool>) -> bool {
+    hangup.wait_for(|hung_up| *hung_up).await.is_ok()
+}
+
+fn output_length(event: &TerminalEvent) -> usize {
+    if let TerminalEvent::Output(bytes) = event { bytes.len() } else { 0 }
+}
+
+/// Returns the system's number of a signal.
+fn number(signal: Signal) -> i32 {
+    let signal = match signal {
+        Signal::SigHup => process::Signal::HUP,
+        Signal::SigInt => process::Signal::INT,
+        Signal::SigQuit => process::Signal::QUIT,
+        Signal::SigTerm => process::Signal::TERM,
+        Signal::SigKill => process::Signal::KILL,
+        Signal::SigUsr1 => process::Signal::USR1,
+        Signal::SigUsr2 => process::Signal::USR2,
+        Signal::SigTstp => process::Signal::TSTP,
+        Signal::SigCont => process::Signal::CONT,
+    };
+    signal.as_raw()
+}

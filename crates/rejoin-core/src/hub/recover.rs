@@ -1,0 +1,102 @@
+//! The sessions whose terminals outlived an earlier process.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::warn;
+
+use crate::{
+    backend::{RecoveredTerminal, Recovery},
+    hub::{Hub, terminals::retention},
+    session::{NewSession, Past, Session},
+};
+
+/// The time between two attempts to reach terminals that did not answer.
+const RETRY: Duration = Duration::from_secs(5);
+
+impl Hub {
+    /// Continues the sessions whose terminals outlived an earlier process.
+    ///
+    /// Returns once their output is replayed, or at the deadline. The rest becomes visible later.
+    /// Terminals that do not answer are tried again until they do. Call it once, before clients
+    /// connect: until then they would not find their sessions.
+    pub async fn recover(&self, deadline: Duration) {
+        let deadline = Instant::now() + deadline;
+        let (hub, shutdown) = (self.clone(), &self.shared.shutdown);
+        let (first_tx, first) = oneshot::channel();
+
+        shutdown.spawn(async move {
+            let stop = hub.shared.shutdown.clone();
+            tokio::select! {
+                () = hub.recover_all(first_tx) => {}
+                () = stop.begun() => {}
+            }
+        });
+        let _ = timeout_at(deadline, first).await;
+    }
+
+    /// Recovers until no terminal is left that does not answer. `first` is dropped once the
+    /// sessions of the first attempt are visible.
+    async fn recover_all(&self, first: oneshot::Sender<()>) {
+        let mut first = Some(first);
+        loop {
+            let Recovery { terminals, unanswered } = self.shared.config.terminals.recover().await;
+            let shutdown = &self.shared.shutdown;
+            let sessions: Vec<_> = terminals
+                .into_iter()
+                .map(|terminal| {
+                    let hub = self.clone();
+                    shutdown.spawn(async move { hub.recover_terminal(terminal).await })
+                })
+                .collect();
+            for session in sessions {
+                let _ = session.await;
+            }
+            drop(first.take());
+
+            if unanswered == 0 {
+                return;
+            }
+            warn!(unanswered, "terminals of an earlier process do not answer; trying again");
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Continues a session. It is visible once its terminal's output is replayed.
+    async fn recover_terminal(&self, terminal: RecoveredTerminal) {
+        let RecoveredTerminal { record, screen, offset, size, writers, live } = terminal;
+        let sessions = &self.shared.sessions;
+        let Some(reservation) = sessions.reserve_recovered(&record.id, &record.owner) else {
+            warn!(session = %record.id, "a terminal of an earlier process has the id of another");
+            return;
+        };
+
+        let size = screen.as_ref().map_or(size, |screen| screen.size);
+        let (replayed_tx, replayed) = oneshot::channel();
+        let new = NewSession {
+            record,
+            size,
+            past: Some(Past { offset, screen, writers, replayed: replayed_tx }),
+            number: self.shared.presence.next_stream(),
+            retention: retention(),
+            scrollback: self.shared.config.sessions.scrollback,
+            context: self.session_context(),
+        };
+
+        let (session, owner) = Session::new(new, live, &*self.shared.config.screens);
+        if let Some(handler) = self.shared.events.session_handler(&session) {
+            // An error means that the event handler has set a handler itself.
+            let _ = session.set_handler(handler);
+        }
+        owner.start(&self.shared.shutdown);
+
+        // An error means that the server stops.
+        if replayed.await.is_ok() {
+            reservation.fill_recovered(&session);
+            self.shared.changes.record_created(&session);
+        }
+    }
+}

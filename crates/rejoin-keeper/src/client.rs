@@ -1,0 +1,151 @@
+//! The connection of the server to its keeper.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use crate::{
+    log::{Cursor, Entry, Log, Record},
+    wire::{Decoder, Message, Report, Request, header, output_to},
+};
+
+/// Pending bytes above which no more records are read from the log.
+const MAX_PENDING_BYTES: usize = 256 * 1024;
+/// Output that the client has not acknowledged, in bytes, above which the program is paused.
+const WINDOW_BYTES: u64 = 512 * 1024;
+
+/// The connection of the server.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: UnixStream,
+    decoder: Decoder,
+    pending: Vec<u8>,
+    /// Bytes of `pending` that were sent.
+    sent: usize,
+    cursor: Option<Cursor>,
+    acknowledged: u64,
+}
+
+impl Client {
+    /// Greets a connected client.
+    pub(crate) fn new(stream: UnixStream, hello: &Report, next: u64) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let mut pending = header().to_vec();
+        hello.encode(&mut pending);
+        let decoder = Decoder::default();
+        Ok(Self { stream, decoder, pending, sent: 0, cursor: None, acknowledged: next })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        self.sent < self.pending.len()
+    }
+
+    /// Returns `false` while so much output is unacknowledged that the program should be paused.
+    pub(crate) fn takes_output(&self, next: u64) -> bool {
+        next.saturating_sub(self.acknowledged) < WINDOW_BYTES
+    }
+
+    /// Receives requests.
+    ///
+    /// # Errors
+    /// If the connection ended or its bytes make no sense; drop the client.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Vec<Request>> {
+        match self.stream.read(buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => self.decoder.receive(&buffer[..length]),
+            Err(error) if is_temporary(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        }
+
+        let mut requests = Vec::new();
+        while let Some(request) = self.decoder.decode().map_err(io::Error::other)? {
+            requests.push(request);
+        }
+        Ok(requests)
+    }
+
+    pub(crate) fn send(&mut self, report: &Report) {
+        report.encode(&mut self.pending);
+    }
+
+    pub(crate) fn follow(&mut self, log: &Log, offset: u64) {
+        self.acknowledged = offset;
+        self.cursor = Some(Cursor::new(log.directory(), offset));
+    }
+
+    pub(crate) fn acknowledge(&mut self, offset: u64) {
+        self.acknowledged = self.acknowledged.max(offset);
+    }
+
+    /// Sends output that could not be written to the log, unless older output comes first.
+    pub(crate) fn pass_on(&mut self, offset: u64, bytes: &[u8]) {
+        let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.offset() == offset) else {
+            return;
+        };
+        cursor.skip_to(offset + bytes.len() as u64);
+        output_to(&mut self.pending, offset, bytes);
+    }
+
+    /// Adds records from the log until enough is pending, and sends what the socket takes.
+    ///
+    /// # Errors
+    /// If the connection ended or the log cannot be read; drop the client.
+    pub(crate) fn flush(&mut self, log: &Log) -> io::Result<()> {
+        loop {
+            let is_filled = self.fill(log)?;
+            if !self.write()? || is_filled {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns `true` if the log has no further records.
+    fn fill(&mut self, log: &Log) -> io::Result<bool> {
+        let Some(cursor) = &mut self.cursor else { return Ok(true) };
+        while self.pending.len() - self.sent < MAX_PENDING_BYTES {
+            let expected = cursor.offset();
+            // The directory is listed only if there is a later segment.
+            let is_last = cursor.is_in(log.last_segment());
+            let record = if is_last { cursor.read_here()? } else { cursor.read()? };
+            let Some(Record { offset, entry }) = record else { return Ok(true) };
+
+            if offset > expected {
+                Report::Gap { offset }.encode(&mut self.pending);
+            }
+            match entry {
+                Entry::Output(bytes) => output_to(&mut self.pending, offset, &bytes),
+                Entry::Resized(size) => Report::Resized { offset, size }.encode(&mut self.pending),
+                Entry::Exited(exit) => Report::Exited { offset, exit }.encode(&mut self.pending),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns `true` if everything that was pending is sent.
+    fn write(&mut self) -> io::Result<bool> {
+        while self.has_pending() {
+            match self.stream.write(&self.pending[self.sent..]) {
+                Ok(length) => self.sent += length,
+                Err(error) if is_temporary(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.pending.clear();
+        // An idle keeper holds no buffer.
+        self.pending.shrink_to(4096);
+        self.sent = 0;
+        Ok(true)
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

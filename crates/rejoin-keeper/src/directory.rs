@@ -1,0 +1,126 @@
+//! The directory of one terminal.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+
+/// The directory of one terminal: the keeper's socket, its lock and its log.
+///
+/// Only the server's user can enter it (0700).
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Names the directory at `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Creates the directory and its parents.
+    ///
+    /// # Errors
+    /// If the directory exists already or cannot be created.
+    pub fn create(&self) -> io::Result<()> {
+        if let Some(parent) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        DirBuilder::new().mode(0o700).create(&self.path)?;
+        DirBuilder::new().mode(0o700).create(self.log())
+    }
+
+    /// Returns the path of the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the directory of the log's segments.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Returns the path of the file that names the program's session.
+    pub(crate) fn leader(&self) -> PathBuf {
+        self.path.join("leader.json")
+    }
+
+    /// Returns `true` while a keeper runs in this directory.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened for another reason than being absent.
+    pub fn has_keeper(&self) -> io::Result<bool> {
+        let file = match File::open(self.path.join("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the lock that a keeper holds until its process ends.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        let file = File::create(self.path.join("lock"))?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    }
+
+    /// Binds the keeper's socket.
+    pub(crate) fn listen(&self) -> io::Result<UnixListener> {
+        let (_directory, path) = self.socket()?;
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(self.path.join("socket"), fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Connects to the keeper.
+    ///
+    /// # Errors
+    /// If no keeper listens, or another user's process does.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        let (_directory, path) = self.socket()?;
+        let stream = UnixStream::connect(path)?;
+        check_peer(&stream)?;
+        Ok(stream)
+    }
+
+    /// Returns a path of the socket that fits into a socket address (108 bytes), whatever the length
+    /// of the directory's path, with the descriptor that keeps it valid.
+    fn socket(&self) -> io::Result<(rustix::fd::OwnedFd, PathBuf)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(&self.path, flags, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}/socket", directory.as_raw_fd());
+        Ok((directory, PathBuf::from(path)))
+    }
+}
+
+/// Refuses a peer of another user: the socket may have been planted.
+pub(crate) fn check_peer(stream: &UnixStream) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    if peer.uid == rustix::process::geteuid() {
+        return Ok(());
+    }
+    let sentence = "the process at the other end of the keeper's socket belongs to another user";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, sentence))
+}

@@ -1,0 +1,373 @@
+//! The keeper's loop.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, Read},
+    os::{fd::RawFd, unix::net::UnixListener},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    Directory,
+    child::Child,
+    client::Client,
+    directory::check_peer,
+    input::InputQueue,
+    launch::{self, Started},
+    log::{Log, MAX_PAYLOAD_BYTES},
+    session::Leader,
+    wire::{Exit, Hello, Report, Request, Size},
+};
+
+/// Time from SIGHUP to SIGKILL.
+const HANG_UP_GRACE: Duration = Duration::from_secs(2);
+/// Silence after which processes that the program left behind are not read any further.
+const LAST_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
+/// Longest time for which they are read.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// Longest time for which the keeper waits until its client took the exit.
+const LAST_REPORT: Duration = Duration::from_secs(5);
+
+/// Runs a keeper in `directory` until its program has ended.
+///
+/// Reads the [`Launch`](launch::Launch) from standard input and answers on standard output. Call it
+/// in a process of its own, before any thread is started.
+///
+/// # Errors
+/// If the directory has a keeper or is not usable. A failure to start the program is answered and
+/// not an error.
+pub fn run(directory: &Directory) -> io::Result<()> {
+    // A session of its own: signals from the server's terminal do not reach the keeper.
+    let _ = rustix::process::setsid();
+    close_inherited();
+    let launch = launch::read()?;
+    let lock = directory.lock()?;
+    let listener = directory.listen()?;
+    let child = match Child::start(&launch) {
+        Ok(child) => child,
+        Err(refusal) => return launch::answer(&refusal),
+    };
+    // Before the answer: if the keeper is killed, the server kills the session.
+    if let Some(leader) = Leader::of(child.id()) {
+        fs::write(directory.leader(), serde_json::to_vec(&leader)?)?;
+    }
+    launch::answer(&Started::Running { pid: child.id() })?;
+
+    let mut keeper = Keeper {
+        log: Log::new(directory.log(), launch.log_bytes),
+        size: launch.size(),
+        child,
+        listener,
+        client: None,
+        input: InputQueue::default(),
+        phase: Phase::Running,
+        buffer: vec![0; MAX_PAYLOAD_BYTES],
+    };
+    keeper.run()?;
+    drop(lock);
+    Ok(())
+}
+
+/// Closes every descriptor above the standard streams. A keeper lives long: a lock or a socket that
+/// its starter leaked would stay taken.
+#[expect(unsafe_code, reason = "closing a descriptor by its number has no safe form")]
+fn close_inherited() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let numbers: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
+    for number in numbers {
+        // The descriptor of the listing itself is closed already.
+        if fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok() {
+            // SAFETY: the process has just started and owns no descriptor yet.
+            unsafe { rustix::io::close(number) };
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// SIGHUP was sent.
+    HangingUp {
+        kill_at: Instant,
+    },
+    /// The program ended; processes that it left behind may still print.
+    Ended {
+        exit: Exit,
+        quiet_at: Instant,
+        end_at: Instant,
+    },
+    /// The exit is recorded; the client is still to receive it.
+    Recorded {
+        end_at: Instant,
+    },
+}
+
+struct Keeper {
+    log: Log,
+    size: Size,
+    child: Child,
+    listener: UnixListener,
+    client: Option<Client>,
+    input: InputQueue,
+    phase: Phase,
+    buffer: Vec<u8>,
+}
+
+/// The sources that are ready after a poll.
+struct Ready {
+    listener: bool,
+    client: bool,
+    output: bool,
+    input: bool,
+    ended: bool,
+}
+
+impl Keeper {
+    fn run(&mut self) -> io::Result<()> {
+        // The log says at which size output begins.
+        let _ = self.log.resized(self.size);
+
+        loop {
+            let ready = self.wait()?;
+            if ready.listener {
+                self.accept();
+            }
+            if ready.client {
+                self.receive();
+            }
+            if ready.input {
+                self.write_input();
+            }
+            if ready.output {
+                self.read_output();
+            }
+            if ready.ended && matches!(self.phase, Phase::Running | Phase::HangingUp { .. }) {
+                self.child_ended();
+            }
+
+            self.check_deadlines();
+            self.flush();
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let is_recorded = matches!(self.phase, Phase::Recorded { .. });
+        let reads = !is_recorded
+            && self.client.as_ref().is_none_or(|client| client.takes_output(self.log.next()));
+        let mut pty = PollFlags::empty();
+        pty.set(PollFlags::IN, reads);
+        pty.set(PollFlags::OUT, !self.input.is_empty());
+        let is_running = matches!(self.phase, Phase::Running | Phase::HangingUp { .. });
+
+        let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        if !pty.is_empty() {
+            fds.push(PollFd::new(self.child.pty(), pty));
+        }
+        if is_running {
+            fds.push(PollFd::from_borrowed_fd(self.child.ended(), PollFlags::IN));
+        }
+        if let Some(client) = &self.client {
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, client.has_pending());
+            fds.push(PollFd::from_borrowed_fd(client.fd(), flags));
+        }
+
+        match poll(&mut fds, self.timeout().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+
+        // The same order as above.
+        let mut events = fds.iter().map(PollFd::revents);
+        let mut next = |is_there: bool| {
+            if is_there { events.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() }
+        };
+        let listener = !next(true).is_empty();
+        let terminal = next(!pty.is_empty());
+        let ended = !next(is_running).is_empty();
+        let client = !next(self.client.is_some()).is_empty();
+        let is_broken = terminal.intersects(PollFlags::HUP | PollFlags::ERR);
+        Ok(Ready {
+            listener,
+            client,
+            output: reads && (is_broken || terminal.contains(PollFlags::IN)),
+            input: terminal.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
+            ended,
+        })
+    }
+
+    /// Returns the time until the next deadline.
+    fn timeout(&self) -> Option<Timespec> {
+        let deadline = match self.phase {
+            Phase::Running => return None,
+            Phase::HangingUp { kill_at } => kill_at,
+            Phase::Ended { quiet_at, end_at, .. } => quiet_at.min(end_at),
+            Phase::Recorded { end_at } => end_at,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, so that the deadline has passed when the poll returns.
+        Timespec::try_from(left + Duration::from_millis(1)).ok()
+    }
+
+    /// Greets a new client, which replaces the present one: the server has crashed or was replaced.
+    fn accept(&mut self) {
+        let Ok((stream, _)) = self.listener.accept() else { return };
+        if check_peer(&stream).is_err() {
+            return;
+        }
+
+        self.input.disconnect();
+        let hello = Hello {
+            pid: self.child.id(),
+            oldest: self.log.oldest(),
+            next: self.log.next(),
+            size: self.size,
+            writers: self.input.writers().to_vec(),
+        };
+        self.client = Client::new(stream, &Report::Hello(hello), self.log.next()).ok();
+    }
+
+    fn receive(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        let Ok(requests) = client.receive(&mut self.buffer) else {
+            self.disconnect();
+            return;
+        };
+        for request in requests {
+            self.handle(request);
+        }
+    }
+
+    fn handle(&mut self, request: Request) {
+        let Some(client) = &mut self.client else { return };
+        let is_running = matches!(self.phase, Phase::Running | Phase::HangingUp { .. });
+        match request {
+            Request::Follow { offset } => client.follow(&self.log, offset),
+            Request::Acknowledge { offset } => client.acknowledge(offset),
+            Request::Input(input) => {
+                let number = input.number;
+                if !is_running {
+                    client.send(&Report::Written { number });
+                } else if self.input.push(input).is_err() {
+                    client.send(&Report::Refused { number });
+                } else {
+                    self.write_input();
+                }
+            }
+            Request::Cancel { number } => self.input.cancel(number),
+            Request::Resize(size) if is_running && size != self.size => {
+                self.size = size;
+                self.child.resize(size);
+                let _ = self.log.resized(size);
+            }
+            Request::Signal { signal } if is_running => self.child.signal(signal),
+            Request::HangUp if self.phase == Phase::Running => {
+                self.child.hang_up();
+                self.phase = Phase::HangingUp { kill_at: Instant::now() + HANG_UP_GRACE };
+            }
+            Request::Resize(_) | Request::Signal { .. } | Request::HangUp => {}
+        }
+    }
+
+    fn write_input(&mut self) {
+        let numbers = match self.input.write_to(self.child.pty()) {
+            Ok(numbers) => numbers,
+            // The terminal was closed; the program's end follows.
+            Err(_) => self.input.clear(),
+        };
+        if let Some(client) = &mut self.client {
+            for number in numbers {
+                client.send(&Report::Written { number });
+            }
+        }
+    }
+
+    fn read_output(&mut self) {
+        let mut pty = self.child.pty();
+        let length = match pty.read(&mut self.buffer) {
+            Ok(length) => length,
+            Err(error) if is_temporary(&error) => return,
+            // Linux reports EIO once no process has the terminal open.
+            Err(_) => 0,
+        };
+        if length == 0 {
+            if let Phase::Ended { quiet_at, .. } = &mut self.phase {
+                *quiet_at = Instant::now();
+            }
+            return;
+        }
+
+        if let Phase::Ended { quiet_at, .. } = &mut self.phase {
+            *quiet_at = Instant::now() + LAST_OUTPUT_SILENCE;
+        }
+        let (offset, bytes) = (self.log.next(), &self.buffer[..length]);
+        if self.log.output(bytes).is_err()
+            && let Some(client) = &mut self.client
+        {
+            client.pass_on(offset, bytes);
+        }
+    }
+
+    fn child_ended(&mut self) {
+        let was_hung_up = matches!(self.phase, Phase::HangingUp { .. });
+        let exit = self.child.reap();
+        if was_hung_up {
+            self.child.kill_session();
+        }
+
+        let now = Instant::now();
+        let quiet_at = now + LAST_OUTPUT_SILENCE;
+        self.phase = Phase::Ended { exit, quiet_at, end_at: now + LAST_OUTPUT };
+        let numbers = self.input.clear();
+        if let Some(client) = &mut self.client {
+            for number in numbers {
+                client.send(&Report::Written { number });
+            }
+        }
+    }
+
+    fn check_deadlines(&mut self) {
+        let now = Instant::now();
+        match self.phase {
+            Phase::HangingUp { kill_at } if kill_at <= now => {
+                self.child.kill_session();
+                self.phase = Phase::HangingUp { kill_at: now + HANG_UP_GRACE };
+            }
+            Phase::Ended { exit, quiet_at, end_at } if quiet_at.min(end_at) <= now => {
+                let _ = self.log.exited(exit);
+                self.phase = Phase::Recorded { end_at: now + LAST_REPORT };
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns `true` when the exit is recorded, and sent if a client is connected.
+    fn is_over(&self) -> bool {
+        let Phase::Recorded { end_at } = self.phase else { return false };
+        let is_sent = self.client.as_ref().is_none_or(|client| !client.has_pending());
+        is_sent || end_at <= Instant::now()
+    }
+
+    fn flush(&mut self) {
+        if let Some(client) = &mut self.client
+            && client.flush(&self.log).is_err()
+        {
+            self.disconnect();
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.client = None;
+        self.input.disconnect();
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

@@ -1,0 +1,247 @@
+//! The log of a terminal: numbered records in segment files, with a quota.
+//!
+//! A segment is named by the offset of its first record and begins with [`MAGIC`]. A record is
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 4 | length of the payload |
+//! | 4 | CRC-32 of everything after this field |
+//! | 1 | kind: 1 output, 2 resize, 3 exit |
+//! | 8 | time in milliseconds since 1970 |
+//! | 8 | offset: bytes of output before the record |
+//! | … | payload |
+//!
+//! Numbers are little-endian. Only the keeper writes; any process may read. A record that was cut by
+//! a crash ends its segment.
+
+mod cursor;
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub use cursor::Cursor;
+
+use crate::wire::{Exit, Size, exit_to};
+
+/// Magic bytes and version at the beginning of a segment.
+pub const MAGIC: [u8; 8] = *b"rjlog\0\0\x01";
+/// Length of a record without its payload, in bytes.
+const HEAD_BYTES: usize = 25;
+/// Maximum length of a payload in bytes: what one read of the PTY returns.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// Maximum length of a segment in bytes; a smaller quota has smaller segments.
+const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Number of segments that fit into the quota, so that dropping one drops little.
+const SEGMENTS: u64 = 8;
+/// Smallest quota in bytes.
+pub const MIN_QUOTA_BYTES: u64 = 1024 * 1024;
+
+/// A record of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Bytes of output before the record.
+    pub offset: u64,
+    /// The content.
+    pub entry: Entry,
+}
+
+/// The content of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Output of the program, at most [`MAX_PAYLOAD_BYTES`].
+    Output(Vec<u8>),
+    /// A change of the terminal's size.
+    Resized(Size),
+    /// The end of the program.
+    Exited(Exit),
+}
+
+/// A segment file.
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// The writer of a log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    directory: PathBuf,
+    quota: u64,
+    /// The segments, the oldest first; the last one is written to.
+    segments: VecDeque<Segment>,
+    file: Option<File>,
+    oldest: u64,
+    next: u64,
+}
+
+impl Log {
+    /// Creates a log in an empty directory. At most `quota` bytes, but at least
+    /// [`MIN_QUOTA_BYTES`], are kept.
+    pub(crate) fn new(directory: PathBuf, quota: u64) -> Self {
+        let quota = quota.max(MIN_QUOTA_BYTES);
+        Self { directory, quota, segments: VecDeque::new(), file: None, oldest: 0, next: 0 }
+    }
+
+    /// Returns the directory of the segments.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the offset of the oldest output in the log.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    /// Returns the offset after the newest output, written or lost.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Returns the start of the segment that is written to.
+    pub(crate) fn last_segment(&self) -> Option<(u64, u32)> {
+        self.segments.back().and_then(|segment| segment_start(&segment.path))
+    }
+
+    /// Appends output of at most [`MAX_PAYLOAD_BYTES`].
+    ///
+    /// The offset advances in any case, so that output which could not be written is a gap.
+    ///
+    /// # Errors
+    /// If the output could not be written, for example to a full disk. Later output goes to a new
+    /// segment.
+    pub(crate) fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let offset = self.next;
+        self.next += bytes.len() as u64;
+        self.append(1, offset, bytes)
+    }
+
+    /// Appends a change of the size.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub(crate) fn resized(&mut self, size: Size) -> io::Result<()> {
+        let mut payload = size.cols.to_le_bytes().to_vec();
+        payload.extend_from_slice(&size.rows.to_le_bytes());
+        self.append(2, self.next, &payload)
+    }
+
+    /// Appends the end of the program, and waits until the log is on disk.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub(crate) fn exited(&mut self, exit: Exit) -> io::Result<()> {
+        let mut payload = Vec::new();
+        exit_to(&mut payload, exit);
+        self.append(3, self.next, &payload)?;
+
+        let Some(file) = &self.file else { return Ok(()) };
+        file.sync_all()?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn append(&mut self, kind: u8, offset: u64, payload: &[u8]) -> io::Result<()> {
+        let record = record(kind, offset, payload);
+        if self.is_full() {
+            self.file = None;
+        }
+        if self.file.is_none() {
+            self.start_segment(offset)?;
+        }
+
+        let (Some(file), Some(segment)) = (&mut self.file, self.segments.back_mut()) else {
+            return Ok(());
+        };
+        if let Err(error) = file.write_all(&record) {
+            // A cut record would hide the records after it.
+            if file.set_len(segment.bytes).is_err() {
+                self.file = None;
+            }
+            return Err(error);
+        }
+        segment.bytes += record.len() as u64;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let segment_bytes = (self.quota / SEGMENTS).min(MAX_SEGMENT_BYTES);
+        self.segments.back().is_some_and(|segment| segment.bytes >= segment_bytes)
+    }
+
+    fn start_segment(&mut self, offset: u64) -> io::Result<()> {
+        // Two segments begin at one offset if only a resize lies between them.
+        let number = self.segments.back().map_or(0, |last| next_number(&last.path, offset));
+        let path = self.directory.join(segment_name(offset, number));
+        let mut options = OpenOptions::new();
+        let mut file = options.append(true).create_new(true).mode(0o600).open(&path)?;
+        if let Err(error) = file.write_all(&MAGIC) {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+
+        self.segments.push_back(Segment { path, bytes: MAGIC.len() as u64 });
+        self.file = Some(file);
+        self.drop_oldest();
+        Ok(())
+    }
+
+    /// Drops the oldest segments above the quota.
+    fn drop_oldest(&mut self) {
+        let segment_bytes = (self.quota / SEGMENTS).min(MAX_SEGMENT_BYTES);
+        let mut total: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        while self.segments.len() > 1 && total + segment_bytes > self.quota {
+            let Some(oldest) = self.segments.pop_front() else { return };
+            let _ = fs::remove_file(&oldest.path);
+            total -= oldest.bytes;
+            let first = self.segments.front().and_then(|segment| segment_start(&segment.path));
+            self.oldest = first.map_or(self.next, |(offset, _)| offset);
+        }
+    }
+}
+
+fn record(kind: u8, offset: u64, payload: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(HEAD_BYTES + payload.len());
+    let length = u32::try_from(payload.len()).expect("payloads are bounded");
+    record.extend_from_slice(&length.to_le_bytes());
+    record.extend_from_slice(&[0; 4]);
+    record.push(kind);
+    record.extend_from_slice(&now_ms().to_le_bytes());
+    record.extend_from_slice(&offset.to_le_bytes());
+    record.extend_from_slice(payload);
+
+    let checksum = crc32fast::hash(&record[8..]);
+    record[4..8].copy_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Names a segment so that names sort by offset, then number.
+fn segment_name(offset: u64, number: u32) -> String {
+    format!("{offset:020}-{number:06}")
+}
+
+/// Returns the offset and number in a segment's name.
+fn segment_start(path: &Path) -> Option<(u64, u32)> {
+    let (offset, number) = path.file_name()?.to_str()?.split_once('-')?;
+    Some((offset.parse().ok()?, number.parse().ok()?))
+}
+
+fn next_number(last: &Path, offset: u64) -> u32 {
+    match segment_start(last) {
+        Some((start, number)) if start == offset => number + 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

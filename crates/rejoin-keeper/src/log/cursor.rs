@@ -1,0 +1,202 @@
+//! A reader of the log.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Entry, HEAD_BYTES, MAGIC, MAX_PAYLOAD_BYTES, Record, segment_start};
+use crate::wire::Fields;
+
+/// A position in a log, from which records are read.
+///
+/// Keeps its segment open, so a segment that the keeper drops meanwhile is read to its end.
+#[derive(Debug)]
+pub struct Cursor {
+    directory: PathBuf,
+    /// Output before this offset is skipped.
+    from: u64,
+    segment: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    start: (u64, u32),
+    file: File,
+    position: u64,
+}
+
+impl Cursor {
+    /// Returns a cursor in the log in `directory` at `offset`, or at the oldest record after it.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, offset: u64) -> Self {
+        Self { directory: directory.into(), from: offset, segment: None }
+    }
+
+    /// Returns the offset after the output that was read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.from
+    }
+
+    /// Skips to an offset whose output the caller has from another source.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        self.from = offset;
+    }
+
+    /// Returns `true` if the cursor is in the segment that begins there, or a later one.
+    pub(crate) fn is_in(&self, start: Option<(u64, u32)>) -> bool {
+        self.segment.as_ref().map(|segment| segment.start) >= start
+    }
+
+    /// Reads the next record of the present segment.
+    pub(crate) fn read_here(&mut self) -> io::Result<Option<Record>> {
+        while let Some(record) = self.read_record()? {
+            if let Some(record) = self.take(record) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the next record. Returns `None` at the end of the log; more may be appended later.
+    ///
+    /// A first record within the requested output is shortened. A record whose offset is greater
+    /// than [`offset`](Self::offset) follows a gap.
+    ///
+    /// # Errors
+    /// If the directory or a segment cannot be read. A damaged record ends its segment without an
+    /// error.
+    pub fn read(&mut self) -> io::Result<Option<Record>> {
+        loop {
+            if self.segment.is_none() && !self.open_first()? {
+                return Ok(None);
+            }
+
+            match self.read_record()? {
+                Some(record) => {
+                    if let Some(record) = self.take(record) {
+                        return Ok(Some(record));
+                    }
+                }
+                None if !self.open_next()? => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// Shortens or skips a record that lies before the requested offset.
+    fn take(&mut self, mut record: Record) -> Option<Record> {
+        if record.offset < self.from {
+            let Entry::Output(bytes) = &mut record.entry else { return None };
+            let skipped = usize::try_from(self.from - record.offset).unwrap_or(usize::MAX);
+            if skipped >= bytes.len() {
+                return None;
+            }
+            bytes.drain(..skipped);
+            record.offset = self.from;
+        }
+
+        let length = if let Entry::Output(bytes) = &record.entry { bytes.len() as u64 } else { 0 };
+        self.from = record.offset + length;
+        Some(record)
+    }
+
+    fn read_record(&mut self) -> io::Result<Option<Record>> {
+        let Some(segment) = &mut self.segment else { return Ok(None) };
+        let mut head = [0; HEAD_BYTES];
+        if !read_at(&segment.file, &mut head, segment.position)? {
+            return Ok(None);
+        }
+
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > MAX_PAYLOAD_BYTES {
+            return Ok(None);
+        }
+        let mut payload = vec![0; length];
+        if !read_at(&segment.file, &mut payload, segment.position + HEAD_BYTES as u64)? {
+            return Ok(None);
+        }
+
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&head[8..]);
+        checksum.update(&payload);
+        if checksum.finalize().to_le_bytes() != head[4..8] {
+            return Ok(None);
+        }
+
+        segment.position += (HEAD_BYTES + length) as u64;
+        Ok(parse(&head, payload))
+    }
+
+    fn open_first(&mut self) -> io::Result<bool> {
+        let segments = segments(&self.directory)?;
+        // The last segment that begins at or before the offset, or the oldest.
+        let first = segments.iter().rposition(|(start, _)| start.0 < self.from).unwrap_or(0);
+        self.open(segments.get(first))
+    }
+
+    fn open_next(&mut self) -> io::Result<bool> {
+        let Some(current) = self.segment.as_ref().map(|segment| segment.start) else {
+            return Ok(false);
+        };
+        let segments = segments(&self.directory)?;
+        self.open(segments.iter().find(|(start, _)| *start > current))
+    }
+
+    fn open(&mut self, segment: Option<&((u64, u32), PathBuf)>) -> io::Result<bool> {
+        let Some((start, path)) = segment else { return Ok(false) };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Dropped since it was listed; the next call finds its successor.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+
+        let mut magic = [0; MAGIC.len()];
+        let is_segment = read_at(&file, &mut magic, 0)? && magic == MAGIC;
+        let position = if is_segment { MAGIC.len() as u64 } else { u64::MAX };
+        self.segment = Some(Open { start: *start, file, position });
+        Ok(true)
+    }
+}
+
+/// Fills the buffer from a position; returns `false` if the file ends before.
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> {
+    match file.read_exact_at(buffer, position) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        // The position of a file that is no segment.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns a record of a known kind. A kind of a later version is skipped by its reader as damage,
+/// which ends the segment: kinds are not added within one version of the log.
+fn parse(head: &[u8; HEAD_BYTES], payload: Vec<u8>) -> Option<Record> {
+    let kind = head[8];
+    let offset = u64::from_le_bytes(*head.last_chunk()?);
+    let mut fields = Fields { kind, rest: &payload };
+    let entry = match kind {
+        1 => Entry::Output(payload),
+        2 => Entry::Resized(fields.size().ok()?),
+        3 => Entry::Exited(fields.exit().ok()?),
+        _ => return None,
+    };
+    Some(Record { offset, entry })
+}
+
+/// Lists the segments in order.
+fn segments(directory: &Path) -> io::Result<Vec<((u64, u32), PathBuf)>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        segments.extend(segment_start(&path).map(|start| (start, path)));
+    }
+    segments.sort();
+    Ok(segments)
+}

@@ -1,0 +1,85 @@
+//! The end of a keeper by another process than its server.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{PidfdFlags, Signal, kill_process, pidfd_open},
+};
+
+use crate::{
+    Directory,
+    session::Leader,
+    wire::{Message, Request, header},
+};
+
+/// Time for the program to end after SIGHUP, and for the keeper to record it, until the keeper is
+/// killed.
+const STOP: Duration = Duration::from_secs(5);
+/// Time for a keeper's process to end after it has closed its connections.
+const END: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+impl Directory {
+    /// Ends the program and the keeper, if one runs, and kills what is left of the program.
+    ///
+    /// Blocks until both have ended, at most 7 s.
+    ///
+    /// # Errors
+    /// If the keeper cannot be reached or does not end.
+    pub fn stop(&self) -> io::Result<()> {
+        if self.has_keeper()? {
+            let stream = self.connect()?;
+            let keeper = rustix::net::sockopt::socket_peercred(&stream)?.pid;
+            let process = pidfd_open(keeper, PidfdFlags::empty())?;
+            let has_ended = || {
+                let mut fds = [PollFd::new(&process, PollFlags::IN)];
+                poll(&mut fds, Some(&END)).is_ok_and(|ready| ready > 0)
+            };
+
+            // An error means that the keeper does not read, and is killed.
+            let _ = hang_up(stream);
+            if !has_ended() {
+                kill_process(keeper, Signal::KILL)?;
+                if !has_ended() {
+                    return Err(io::Error::other("the keeper does not end"));
+                }
+            }
+        }
+        self.kill_session();
+        Ok(())
+    }
+
+    /// Kills the keeper at the other end of a connection.
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub fn kill_keeper(stream: impl AsFd) -> io::Result<()> {
+        let peer = rustix::net::sockopt::socket_peercred(stream)?;
+        Ok(kill_process(peer.pid, Signal::KILL)?)
+    }
+
+    /// Kills what is left of the program after its keeper has ended.
+    pub fn kill_session(&self) {
+        let Ok(leader) = fs::read(self.leader()) else { return };
+        if let Ok(leader) = serde_json::from_slice::<Leader>(&leader) {
+            leader.kill_session();
+        }
+    }
+}
+
+fn hang_up(mut stream: UnixStream) -> io::Result<()> {
+    let mut bytes = header().to_vec();
+    Request::HangUp.encode(&mut bytes);
+    stream.set_write_timeout(Some(STOP))?;
+    stream.write_all(&bytes)?;
+
+    // Read until the keeper closes: a connection with unread bytes would be reset.
+    stream.set_read_timeout(Some(STOP))?;
+    io::copy(&mut stream, &mut io::sink())?;
+    Ok(())
+}

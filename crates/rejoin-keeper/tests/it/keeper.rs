@@ -1,0 +1,320 @@
+//! The keeper as a process.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rejoin_keeper::{
+    Directory,
+    launch::{self, Launch, Started},
+    log::{Cursor, Entry},
+    wire::{Decoder, Exit, Hello, Input, Message, Report, Request, Size, header},
+};
+use tempfile::TempDir;
+
+/// Limit for an event that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Keeper {
+    _home: TempDir,
+    directory: Directory,
+    process: Child,
+}
+
+impl Keeper {
+    fn start(script: &str) -> Self {
+        let home = TempDir::new().unwrap();
+        let directory = Directory::new(home.path().join("terminal"));
+        directory.create().unwrap();
+        let (process, started) = start(&directory, &["sh", "-c", script]);
+        assert!(matches!(started, Started::Running { .. }), "{started:?}");
+        Self { _home: home, directory, process }
+    }
+
+    /// Reads all output and the exit from the log.
+    fn logged(&self) -> (String, Option<Exit>) {
+        let mut cursor = Cursor::new(self.directory.log(), 0);
+        let (mut output, mut end) = (Vec::new(), None);
+        while let Some(record) = cursor.read().unwrap() {
+            match record.entry {
+                Entry::Output(bytes) => output.extend(bytes),
+                Entry::Exited(exit) => end = Some(exit),
+                Entry::Resized(_) => {}
+            }
+        }
+        (String::from_utf8_lossy(&output).into_owned(), end)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn start(directory: &Directory, command: &[&str]) -> (Child, Started) {
+    let launch = Launch {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        cwd: "/".to_owned(),
+        cols: 80,
+        rows: 24,
+        log_bytes: 1024 * 1024,
+        open_files: None,
+    };
+    let keeper = Path::new(env!("CARGO_BIN_EXE_rejoin-keeper"));
+    launch::start(keeper, &[], directory, &launch).unwrap()
+}
+
+struct Server {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+impl Server {
+    fn connect(keeper: &Keeper) -> (Self, Hello) {
+        let mut stream = keeper.directory.connect().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&header()).unwrap();
+        let mut server = Self { stream, decoder: Decoder::default() };
+        let Some(Report::Hello(hello)) = server.report() else { panic!("no hello") };
+        (server, hello)
+    }
+
+    fn send(&mut self, request: &Request) {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        // A keeper that has reported the exit may be gone.
+        let _ = self.stream.write_all(&bytes);
+    }
+
+    fn type_keyed(&mut self, number: u64, seq: u64, text: &str) {
+        let key = Some((b"tab"[..].into(), seq));
+        self.send(&Request::Input(Input { number, key, bytes: text.into() }));
+    }
+
+    /// Returns the next report; `None` at the end of the connection.
+    fn report(&mut self) -> Option<Report> {
+        loop {
+            if let Some(report) = self.decoder.decode().unwrap() {
+                return Some(report);
+            }
+            let mut buffer = [0; 4096];
+            let length = self.stream.read(&mut buffer).unwrap();
+            if length == 0 {
+                return None;
+            }
+            self.decoder.receive(&buffer[..length]);
+        }
+    }
+
+    /// Collects output until it contains `text`; returns it with the offset after it.
+    fn output_until(&mut self, text: &str) -> (String, u64) {
+        let (mut output, mut next) = (Vec::new(), None);
+        loop {
+            match self.report().expect("the keeper runs") {
+                Report::Output { offset, bytes } => {
+                    assert!(next.is_none_or(|next| next == offset), "a hole before {offset}");
+                    next = Some(offset + bytes.len() as u64);
+                    output.extend(bytes);
+                    self.send(&Request::Acknowledge { offset: next.unwrap_or(0) });
+                }
+                Report::Exited { .. } => panic!("ended: {}", String::from_utf8_lossy(&output)),
+                _ => {}
+            }
+            let tail = &output[output.len().saturating_sub(64 * 1024 + text.len())..];
+            if String::from_utf8_lossy(tail).contains(text) {
+                let output = String::from_utf8_lossy(&output).into_owned();
+                return (output, next.unwrap_or(0));
+            }
+        }
+    }
+
+    fn until_exit(&mut self) -> Exit {
+        loop {
+            if let Report::Exited { exit, .. } = self.report().expect("an exit is reported") {
+                return exit;
+            }
+        }
+    }
+
+    fn until_written(&mut self, number: u64) {
+        while self.report() != Some(Report::Written { number }) {}
+    }
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_new_server_continues_where_the_last_one_stopped() {
+    let keeper = Keeper::start("stty -echo; echo one; read x; echo two; read x; echo three");
+    let (mut server, hello) = Server::connect(&keeper);
+    assert_eq!(hello.size, Size { cols: 80, rows: 24 });
+    server.send(&Request::Follow { offset: 0 });
+    let (_, next) = server.output_until("one\r\n");
+    drop(server);
+
+    let (mut server, hello) = Server::connect(&keeper);
+    assert_eq!(hello.next, next);
+    server.send(&Request::Follow { offset: next });
+    server.type_keyed(1, 1, "\r");
+    let (output, _) = server.output_until("two");
+
+    assert!(!output.contains("one"), "{output}");
+}
+
+#[test]
+fn output_without_a_server_is_kept() {
+    let keeper = Keeper::start("seq 1000; echo done");
+    until(|| keeper.logged().1.is_some());
+
+    let (output, exit) = keeper.logged();
+
+    let expected: String = (1..=1000).map(|number| format!("{number}\r\n")).collect();
+    assert_eq!(output, expected + "done\r\n");
+    assert_eq!(exit, Some(Exit { code: Some(0), signal: None }));
+}
+
+#[test]
+fn a_resent_input_is_typed_once() {
+    let keeper = Keeper::start("stty -echo; echo ready; while read x; do echo \"got $x\"; done");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.output_until("ready");
+    server.type_keyed(1, 1, "first\r");
+    server.until_written(1);
+    drop(server);
+
+    let (mut server, hello) = Server::connect(&keeper);
+    assert_eq!(hello.writers, [(b"tab"[..].into(), 1)]);
+    server.send(&Request::Follow { offset: 0 });
+    server.type_keyed(1, 1, "first\r");
+    server.type_keyed(2, 2, "second\r");
+    let (output, _) = server.output_until("got second");
+
+    assert_eq!(output.matches("got first").count(), 1, "{output}");
+}
+
+#[test]
+fn the_size_stands_at_its_place_in_the_log() {
+    let keeper = Keeper::start("stty -echo; echo ready; read x; stty size; read x");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.output_until("ready");
+    server.send(&Request::Resize(Size { cols: 132, rows: 43 }));
+    server.type_keyed(1, 1, "\r");
+    server.output_until("43 132");
+
+    let mut cursor = Cursor::new(keeper.directory.log(), 0);
+    let mut sizes = Vec::new();
+    let mut before = String::new();
+    while let Some(record) = cursor.read().unwrap() {
+        match record.entry {
+            Entry::Output(bytes) if sizes.len() < 2 => {
+                before.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            Entry::Resized(size) => sizes.push((size.cols, size.rows)),
+            _ => {}
+        }
+    }
+    assert_eq!(sizes, [(80, 24), (132, 43)]);
+    assert!(before.contains("ready") && !before.contains("43 132"), "{before}");
+}
+
+#[test]
+fn a_hang_up_ends_even_a_program_that_ignores_it() {
+    let keeper = Keeper::start("trap '' HUP TERM; setsid -w sleep 0; sleep 600 & echo ready; wait");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.output_until("ready");
+
+    server.send(&Request::HangUp);
+
+    assert_eq!(server.until_exit(), Exit { code: None, signal: Some(9) });
+    assert_eq!(server.report(), None);
+    until(|| !keeper.directory.has_keeper().unwrap());
+}
+
+#[test]
+fn a_server_that_does_not_read_pauses_the_program() {
+    let keeper = Keeper::start("stty -echo; read x; yes | head -c 8000000; echo; echo end");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.type_keyed(1, 1, "\r");
+    server.until_written(1);
+
+    // A second connection is greeted while the program floods: the keeper never blocks.
+    let (mut server, hello) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: hello.next });
+    server.output_until("end");
+}
+
+#[test]
+fn a_paste_that_no_program_reads_is_bounded() {
+    let keeper = Keeper::start("stty raw -echo; echo ready; sleep 600");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.output_until("ready");
+
+    let piece = "x".repeat(64 * 1024);
+    for number in 1..=100 {
+        server.type_keyed(number, number, &piece);
+    }
+
+    let refused = loop {
+        if let Some(Report::Refused { number }) = server.report() {
+            break number;
+        }
+    };
+    assert!((30..=60).contains(&refused), "{refused}");
+}
+
+#[test]
+fn a_missing_command_is_reported() {
+    let home = TempDir::new().unwrap();
+    let directory = Directory::new(home.path().join("terminal"));
+    directory.create().unwrap();
+
+    let (mut process, started) = start(&directory, &["/no/such/program"]);
+
+    assert_eq!(started, Started::NotFound);
+    assert!(process.wait().unwrap().success());
+    assert!(!directory.has_keeper().unwrap());
+}
+
+#[test]
+fn a_second_keeper_in_a_directory_is_refused() {
+    let keeper = Keeper::start("sleep 600");
+    assert!(keeper.directory.has_keeper().unwrap());
+
+    let launch = std::panic::catch_unwind(|| start(&keeper.directory, &["true"]));
+
+    assert!(launch.is_err());
+    Server::connect(&keeper);
+}
+
+#[test]
+fn a_keeper_holds_no_descriptor_of_its_starter() {
+    let leaked = tempfile::tempfile().unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+
+    let keeper = Keeper::start("sleep 600");
+
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", keeper.process.id())).unwrap();
+    let targets: Vec<_> =
+        descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
+    let is_leaked = |target: &&std::path::PathBuf| target.to_string_lossy().contains("(deleted)");
+    assert_eq!(targets.iter().find(is_leaked), None, "{targets:?}");
+}

@@ -1,0 +1,6 @@
+//! Tests of the crate.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod keeper;
+mod wire;

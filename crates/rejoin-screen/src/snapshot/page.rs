@@ -1,0 +1,103 @@
+//! A page of the history: the bytes that draw its lines, without the rest of the screen.
+
+use super::painter::Painter;
+use super::{MAX_EXTRAS, ROW_BYTES};
+use crate::grid::extras::Extras;
+use crate::grid::row::Row;
+use crate::terminal::Terminal;
+
+/// The most bytes that separate a continued row from the one above.
+const WRAPPED_ROW_BYTES: usize = 64;
+/// The most bytes at the end of a page: they clear the pen and the link.
+const END_BYTES: usize = 16;
+
+/// A drawn page: lines, counted from the oldest of the history.
+#[derive(Debug)]
+pub(crate) struct DrawnPage {
+    pub(crate) first: usize,
+    /// True if the first row continues the line before the page.
+    pub(crate) continues: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Draws the newest lines before `end`: at most `max_lines` in at most `max_bytes`.
+///
+/// A line that does not fit alone is drawn without attributes and, if necessary, shortened.
+pub(crate) fn page(
+    terminal: &Terminal,
+    end: usize,
+    max_lines: usize,
+    max_bytes: usize,
+) -> DrawnPage {
+    let budget = max_bytes.saturating_sub(END_BYTES);
+    let mut lines = fitting(terminal, end, max_lines, budget);
+
+    // `fitting` is an estimate. If it was too high, fewer lines are tried.
+    while lines > 0 {
+        let page = draw(terminal, end - lines..end, Painter::new(terminal.cols));
+        if page.bytes.len() <= max_bytes {
+            return page;
+        }
+
+        lines /= 2;
+    }
+
+    let lines = max_lines.min(end).min(1);
+    draw(terminal, end - lines..end, Painter::plain(terminal.cols, budget))
+}
+
+/// Returns the number of the newest history lines before `end`, at most `max_lines`, that take
+/// about `max_bytes`.
+pub(super) fn fitting(
+    terminal: &Terminal,
+    end: usize,
+    max_lines: usize,
+    max_bytes: usize,
+) -> usize {
+    let history = &terminal.normal.history;
+    let mut extras = Extras::default();
+    let mut bytes = 0;
+
+    for line in (end.saturating_sub(max_lines)..end).rev() {
+        let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
+        let mut painter = Painter::new(terminal.cols);
+        painter.row(&extras, None, &row);
+        let around = if row.wrapped { WRAPPED_ROW_BYTES } else { ROW_BYTES };
+        bytes += painter.take().len() + around;
+
+        if bytes > max_bytes {
+            return end - line - 1;
+        }
+
+        if extras.len() > MAX_EXTRAS {
+            extras = Extras::default();
+        }
+    }
+
+    max_lines.min(end)
+}
+
+fn draw(terminal: &Terminal, lines: std::ops::Range<usize>, mut painter: Painter) -> DrawnPage {
+    let history = &terminal.normal.history;
+    let first = lines.start;
+    let mut extras = Extras::default();
+    let mut above: Option<Row> = None;
+    let mut continues = false;
+
+    for line in lines {
+        if extras.len() > MAX_EXTRAS {
+            extras = Extras::default();
+            // The row above refers to the table that was cleared.
+            let last = line.checked_sub(1).filter(|_| above.is_some());
+            above = last.and_then(|line| history.row(line, terminal.cols, &mut extras));
+        }
+
+        let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
+        continues |= line == first && row.wrapped;
+        painter.row(&extras, above.as_ref().map(|above| (&extras, above)), &row);
+        above = Some(row);
+    }
+
+    painter.set_pen(Default::default(), Default::default(), None);
+    DrawnPage { first, continues, bytes: painter.take() }
+}
