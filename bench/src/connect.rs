@@ -9,7 +9,7 @@ use crate::client_pool::{ClientPool, Event};
 use crate::clock::{self, Watchdog};
 use crate::machine;
 use crate::report::{self, Spread, as_float, print_header, print_line, print_ratio, quantile};
-use crate::server::{Server, Users};
+use crate::server::{Server, Users, limits_of};
 use crate::topics::Topics;
 
 /// The highest acceptable ratio to the bare loop, authentication included.
@@ -67,7 +67,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // The servers inherit the limit.
     machine::allow_open_files(parallel.max(serial) as u64 + 200)?;
     let bare = Server::bare(&[], None)?;
-    let rejoin = Server::rejoin("")?;
+    // Upgrades without a token must not evict each other.
+    let limits = limits_of(parallel.max(serial) + 100);
+    let rejoin = Server::rejoin_limited(&limits, "")?;
     let tokens = rejoin.tokens(options.users, parallel.max(serial))?;
     print_line(format_args!("{} rounds; {}\n", options.rounds, machine::load()));
     print_header(

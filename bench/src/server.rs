@@ -84,6 +84,11 @@ pub(crate) fn limits() -> String {
     format!("max_connections = {max}\n{LIMITS}")
 }
 
+/// Returns limits for so many connections, authenticated or not.
+pub(crate) fn limits_of(connections: usize) -> String {
+    format!("max_connections = {connections}\nmax_handshakes = {connections}\n{LIMITS}")
+}
+
 impl Server {
     /// Starts the bare loop with these arguments, and with TLS if there is an identity.
     pub(crate) fn bare(arguments: &[&str], identity: Option<&Identity>) -> anyhow::Result<Self> {
