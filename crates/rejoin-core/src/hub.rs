@@ -42,7 +42,7 @@ use crate::{
     metrics::Metrics,
     presence::{PresenceContext, PresenceGroup, PresenceSubscription, empty_state},
     saved::SavedHub,
-    session::ScreenThreads,
+    session::{CheckpointSlots, ScreenThreads},
     shutdown::Shutdown,
 };
 
@@ -92,6 +92,7 @@ struct Shared {
     events: Events,
     presence: Arc<PresenceContext>,
     screen_threads: ScreenThreads,
+    checkpoint_slots: CheckpointSlots,
     connections: ConnectionRegistry,
     /// The members are all connections.
     online: Arc<PresenceGroup>,
@@ -160,6 +161,7 @@ impl Hub {
             online: PresenceGroup::of_users(Arc::new(events.clone()), Arc::clone(&presence)),
             published: IdempotencyCache::default(),
             screen_threads: ScreenThreads::default(),
+            checkpoint_slots: CheckpointSlots::default(),
             config,
             metrics,
             events,

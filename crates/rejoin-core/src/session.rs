@@ -5,6 +5,7 @@
 //! the session.
 
 mod attachment;
+mod checkpoints;
 mod context;
 mod handler;
 mod history;
@@ -27,6 +28,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{Span, info};
 
 pub use attachment::Attachment;
+pub(crate) use checkpoints::CheckpointSlots;
 pub(crate) use context::{SessionContext, SessionObserver};
 pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};

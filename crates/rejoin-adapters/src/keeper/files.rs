@@ -2,30 +2,36 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
-use rejoin_core::{SavedScreen, ScreenCheckpoint, SessionRecord};
+use rejoin_core::{SavedScreen, ScreenCheckpoint, ScreenPieces, SessionRecord};
 use rejoin_keeper::Directory;
 use rejoin_protocol::TerminalSize;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The file of the session's record.
 const RECORD: &str = "session.json";
 /// The file of the last screen: a line of JSON, then the bytes.
 const SCREEN: &str = "screen";
 /// Maximum size of a screen. A larger one is not kept; the log is replayed instead.
-const MAX_SCREEN_BYTES: usize = 64 * 1024 * 1024;
+const MAX_SCREEN_BYTES: u64 = 64 * 1024 * 1024;
+/// The file of a screen that is not written completely.
+const DRAFT: &str = "screen.draft";
+/// The bytes that are read from a screen's file at a time.
+const PIECE_BYTES: u64 = 64 * 1024;
 /// Maximum size of a record, and of the first line of a screen.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// The first line of a screen's file.
 #[derive(Serialize, Deserialize)]
 struct ScreenHead {
+    /// The number of bytes after the line.
+    length: u64,
     offset: u64,
     cols: u16,
     rows: u16,
@@ -53,40 +59,81 @@ pub(super) fn read_record(directory: &Path) -> io::Result<Option<SessionRecord>>
 
 /// Replaces the last screen. A crash leaves the old one or the new one.
 fn write_screen(directory: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
-    let ScreenCheckpoint { offset, size, is_final, pieces } = screen;
-    let head = ScreenHead { offset, cols: size.cols(), rows: size.rows(), is_final };
-    let mut content = serde_json::to_vec(&head)?;
-    content.push(b'\n');
-    for piece in pieces {
-        content.extend_from_slice(&piece);
-        if content.len() > MAX_SCREEN_BYTES {
-            return Err(io::Error::other("the screen is too large to keep"));
-        }
+    let draft = directory.join(DRAFT);
+    let written =
+        write_draft(&draft, screen).and_then(|()| fs::rename(&draft, directory.join(SCREEN)));
+    if written.is_err() {
+        // A full disk must not keep half a screen as well.
+        let _ = fs::remove_file(&draft);
     }
-
-    let draft = directory.join("screen.draft");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&content)?;
-    fs::rename(&draft, directory.join(SCREEN))
+    written
 }
 
-/// Reads the last screen; returns `None` if there is none.
-pub(super) fn read_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
+/// Writes a screen piece by piece, so that it is never in memory as a whole.
+fn write_draft(path: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
+    let ScreenCheckpoint { offset, size, is_final, pieces } = screen;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = BufWriter::new(file);
+
+    // The length is known at the end, and its number has a fixed width.
+    let head = |length| {
+        serde_json::to_string(&ScreenHead {
+            length,
+            offset,
+            cols: size.cols(),
+            rows: size.rows(),
+            is_final,
+        })
+    };
+    let width = head(MAX_SCREEN_BYTES)?.len();
+    writeln!(file, "{:width$}", "")?;
+
+    let mut length = 0;
+    for piece in pieces {
+        length += piece.len() as u64;
+        if length > MAX_SCREEN_BYTES {
+            return Err(io::Error::other("the screen is too large to keep"));
+        }
+        file.write_all(&piece)?;
+    }
+
+    let mut file = file.into_inner()?;
+    file.seek(SeekFrom::Start(0))?;
+    write!(file, "{:width$}", head(length)?)
+}
+
+/// Opens the last screen; returns `None` if there is none.
+pub(super) fn open_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
     let file = match File::open(directory.join(SCREEN)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut content = Vec::new();
-    file.take(2 * MAX_SCREEN_BYTES as u64).read_to_end(&mut content)?;
+    let file_length = file.metadata()?.len();
+    let mut file = BufReader::new(file);
+    let mut line = Vec::new();
+    file.by_ref().take(MAX_RECORD_BYTES).read_until(b'\n', &mut line)?;
 
     let invalid = || io::Error::new(ErrorKind::InvalidData, "the kept screen is damaged");
-    let end = content.iter().position(|byte| *byte == b'\n').ok_or_else(invalid)?;
-    let ScreenHead { offset, cols, rows, is_final } = serde_json::from_slice(&content[..end])?;
+    let ScreenHead { length, offset, cols, rows, is_final } = serde_json::from_slice(&line)?;
     let size = TerminalSize::new(cols, rows).ok_or_else(invalid)?;
-    content.drain(..=end);
-    Ok(Some(SavedScreen { offset, size, is_final, bytes: content }))
+    if line.len() as u64 + length != file_length {
+        return Err(invalid());
+    }
+    Ok(Some(SavedScreen { offset, size, is_final, pieces: pieces(file) }))
+}
+
+/// Returns the rest of a file piece by piece, as it is consumed.
+fn pieces(mut file: BufReader<File>) -> ScreenPieces {
+    Box::new(std::iter::from_fn(move || {
+        let mut piece = Vec::new();
+        if let Err(error) = file.by_ref().take(PIECE_BYTES).read_to_end(&mut piece) {
+            warn!(%error, "the rest of a kept screen cannot be read; the screen is incomplete");
+            return None;
+        }
+        (!piece.is_empty()).then_some(piece)
+    }))
 }
 
 /// Writes each screen until the session has dropped its sender.

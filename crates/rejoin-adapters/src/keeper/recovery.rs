@@ -191,7 +191,7 @@ fn read(directory: &Directory) -> io::Result<Option<Content>> {
     let Some(record) = record else {
         return Err(io::Error::other("the record of its session is missing"));
     };
-    let screen = files::read_screen(directory.path()).unwrap_or_else(|error| {
+    let screen = files::open_screen(directory.path()).unwrap_or_else(|error| {
         warn!(%error, "a kept screen cannot be read; the log is replayed");
         None
     });

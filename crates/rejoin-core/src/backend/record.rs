@@ -39,7 +39,6 @@ pub struct ScreenCheckpoint {
 }
 
 /// A screen that an earlier process kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedScreen {
     /// The bytes of output that led to the screen.
     pub offset: u64,
@@ -47,8 +46,8 @@ pub struct SavedScreen {
     pub size: TerminalSize,
     /// The program has ended and its end was announced.
     pub is_final: bool,
-    /// The screen as ANSI.
-    pub bytes: Vec<u8>,
+    /// The screen as ANSI, read on demand.
+    pub pieces: ScreenPieces,
 }
 
 /// A writer and the number of an input in the writer's series, which is typed once.
@@ -58,6 +57,13 @@ pub struct InputKey {
     pub writer: String,
     /// The number.
     pub seq: u64,
+}
+
+impl fmt::Debug for SavedScreen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offset = self.offset;
+        f.debug_struct("SavedScreen").field("offset", &offset).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for ScreenCheckpoint {

@@ -139,6 +139,7 @@ impl Hub {
             observer: Arc::new(observer),
             prepare: shared.config.prepare,
             threads: shared.screen_threads.clone(),
+            checkpoints: shared.checkpoint_slots.clone(),
             shutdown: shared.shutdown.clone(),
             gate: shared.gate.clone(),
         }

@@ -6,7 +6,7 @@ use crate::{
     frame::Prepare,
     gate::Gate,
     presence::PresenceContext,
-    session::{ScreenThreads, Session},
+    session::{CheckpointSlots, ScreenThreads, Session},
     shutdown::Shutdown,
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct SessionContext {
     /// Computes the other encodings of snapshots.
     pub(crate) prepare: Prepare,
     pub(crate) threads: ScreenThreads,
+    pub(crate) checkpoints: CheckpointSlots,
     pub(crate) shutdown: Shutdown,
     pub(crate) gate: Gate,
 }

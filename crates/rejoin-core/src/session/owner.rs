@@ -116,7 +116,9 @@ impl Owner {
         loop {
             let check_at = self.generations.check_at();
             let is_idle = !self.worker.is_busy();
-            // Each branch is cancel safe: channels, a notification, a timer, the end of a task.
+            let is_checkpoint_due = is_idle && self.is_checkpoint_due();
+            let checkpoints = self.session.shared.context.checkpoints.clone();
+            // Each branch is cancel safe: channels, notifications, timers, the end of a task.
             tokio::select! {
                 command = self.commands.recv(), if self.pending.has_room() => match command {
                     Some(command) => self.handle_command(command),
@@ -133,6 +135,7 @@ impl Owner {
                 Ok(()) = self.terminal.written.changed(), if self.is_running => {
                     self.acknowledge_written();
                 }
+                slot = checkpoints.slot(), if is_checkpoint_due => self.start_checkpoint(slot),
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
                     self.generations.drop_unused();
                 }
@@ -222,8 +225,6 @@ impl Owner {
                 None
             }));
         }
-
-        self.start_due_checkpoint();
     }
 
     fn handle_event(&mut self, event: Option<TerminalEvent>) {
@@ -340,7 +341,7 @@ impl Owner {
         }
 
         observer.deliver();
-        self.start_checkpoint();
+        self.progress.is_final_due = true;
     }
 }
 

@@ -11,7 +11,11 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{backend::Screen, shutdown::Shutdown, stream::Snapshot};
+use crate::{
+    backend::{Screen, ScreenPieces},
+    shutdown::Shutdown,
+    stream::Snapshot,
+};
 
 /// The longest work on one screen before other screens get their turn.
 const TURN: Duration = Duration::from_millis(2);
@@ -56,6 +60,8 @@ type Finished = (Box<dyn Screen>, Option<Snapshot>);
 #[derive(Default)]
 struct Work {
     size: Option<TerminalSize>,
+    /// A kept screen to interpret.
+    kept: Option<ScreenPieces>,
     output: VecDeque<Bytes>,
     job: Option<ScreenJob>,
 }
@@ -92,6 +98,11 @@ impl ScreenWorker {
         }
 
         self.start_work(Work { output, ..Work::default() });
+    }
+
+    /// Interprets a kept screen on a thread. The screen must be idle.
+    pub(super) fn restore(&mut self, kept: ScreenPieces) {
+        self.start_work(Work { kept: Some(kept), ..Work::default() });
     }
 
     /// Changes the size on a thread. The screen must be idle.
@@ -188,16 +199,28 @@ impl Work {
             screen.resize(size);
         }
 
-        while let Some(output) = self.output.pop_front() {
+        while let Some(output) = self.next_output() {
             if let Some(rest) = screen.step(&output) {
                 self.output.push_front(output.slice_ref(rest));
             }
-            if Instant::now() >= until && !self.output.is_empty() {
+            if Instant::now() >= until && (!self.output.is_empty() || self.kept.is_some()) {
                 return None;
             }
         }
 
         let job = self.job.take();
         Some(job.and_then(|job| job(screen)))
+    }
+
+    /// Takes the next output: the pieces of the kept screen first, one at a time.
+    fn next_output(&mut self) -> Option<Bytes> {
+        if self.output.is_empty() {
+            let piece = self.kept.as_mut().and_then(Iterator::next);
+            if piece.is_none() {
+                self.kept = None;
+            }
+            self.output.extend(piece.map(Bytes::from));
+        }
+        self.output.pop_front()
     }
 }

@@ -1,8 +1,11 @@
 //! The memory that one user can make the server use.
 
+use std::{fmt::Write, time::Duration};
+
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::TestHome;
+use crate::support::{TestHome, wait_until};
 
 #[test]
 fn random_devices_take_little_memory_and_no_foreign_streams() {
@@ -57,4 +60,42 @@ fn responses_cached_for_retries_take_little_memory() {
 
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < REQUESTS * BYTES / 2, "{grown} bytes");
+}
+
+#[test]
+fn kept_screens_are_read_piece_by_piece_at_the_start() {
+    const SESSIONS: usize = 12;
+
+    let home = TestHome::new();
+    let scrollback = "[sessions]\nscrollback_bytes = \"8MiB\"\n";
+    let script = "cat lines; exec sleep 1000";
+    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    home.write("rejoin.toml", &format!("{scrollback}{profile}"));
+    // Each cell has another colour, so that the kept screen is as large as the memory.
+    let mut lines = String::new();
+    for cell in 0..300_000 {
+        write!(lines, "\x1b[38;5;{}mx{}", cell % 256, ["", "\n"][usize::from(cell % 80 == 79)])
+            .unwrap();
+    }
+    home.write("lines", &(lines + "end"));
+
+    let server = home.start_server();
+    let mut client = server.connect_as_admin();
+    let created = (0..SESSIONS).map(|_| client.create_session("terminal"));
+    let ids: Vec<_> = created.map(|created| created["payload"]["session"]["id"].clone()).collect();
+    let api = server.admin_api();
+    for id in &ids {
+        let path = format!("/sessions/{}/screen", id.as_str().unwrap());
+        wait_until(Duration::from_secs(60), "all is printed", || api.text(&path).ends_with("end"));
+    }
+    let (code, log) = server.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+    let kept = home.data_path("terminals").join(ids[0].as_str().unwrap()).join("screen");
+    let kept_bytes = std::fs::metadata(kept).unwrap().len();
+
+    // All at once they would take their size in addition to the screens themselves.
+    let server = home.start_server();
+    let (resident, peak) = server.memory_mib();
+    let all = kept_bytes * SESSIONS as u64 / 1024 / 1024;
+    assert!(peak - resident < all / 2, "{resident} MiB, peak {peak} MiB; {all} MiB kept");
 }

@@ -1,13 +1,12 @@
 //! The continuation of an earlier process, and the screens that are kept for the next one.
 
-use bytes::Bytes;
 use rejoin_protocol::Exit;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Owner;
 use crate::{
     backend::{ScreenCheckpoint, ScreenFormat, TerminalEvent},
-    session::past::Past,
+    session::{checkpoints::CheckpointSlot, past::Past},
 };
 
 /// The output between two checkpoints, in bytes: the most that a start interprets again.
@@ -24,6 +23,8 @@ pub(super) struct Progress {
     is_end_announced: bool,
     /// The offset from which the next checkpoint is due.
     checkpoint_at: u64,
+    /// The program has ended, and its last screen is not kept.
+    pub(super) is_final_due: bool,
 }
 
 impl Default for Progress {
@@ -33,6 +34,7 @@ impl Default for Progress {
             screen_from: 0,
             is_end_announced: false,
             checkpoint_at: CHECKPOINT_BYTES,
+            is_final_due: false,
         }
     }
 }
@@ -63,7 +65,7 @@ impl Owner {
         self.progress.screen_from = screen.offset;
         self.progress.checkpoint_at = screen.offset + CHECKPOINT_BYTES;
         self.progress.is_end_announced = screen.is_final;
-        self.worker.feed(vec![Bytes::from(screen.bytes)]);
+        self.worker.restore(screen.pieces);
         self.pending.has_output = true;
     }
 
@@ -96,24 +98,24 @@ impl Owner {
         }
     }
 
-    /// Starts a checkpoint if enough output follows the last one.
-    pub(super) fn start_due_checkpoint(&mut self) {
-        let is_due = self.offset >= self.progress.checkpoint_at;
-        if is_due && self.is_running && !self.worker.is_busy() {
-            self.start_checkpoint();
-        }
+    /// Returns `true` if a checkpoint is due and the last one is written.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        let is_due = self.offset >= self.progress.checkpoint_at || self.progress.is_final_due;
+        let has_room = |checkpoints: &mpsc::Sender<_>| checkpoints.capacity() > 0;
+        is_due && self.terminal.checkpoints.as_ref().is_some_and(has_room)
     }
 
-    /// Starts a checkpoint of the screen, which is idle, unless the last one is still written.
-    pub(super) fn start_checkpoint(&mut self) {
+    /// Starts a checkpoint of the screen, which is idle.
+    pub(super) fn start_checkpoint(&mut self, slot: CheckpointSlot) {
         let Some(checkpoints) = &self.terminal.checkpoints else { return };
         let Ok(permit) = checkpoints.clone().try_reserve_owned() else { return };
         self.progress.checkpoint_at = self.offset + CHECKPOINT_BYTES;
+        self.progress.is_final_due = false;
 
         let (offset, is_final) = (self.offset, !self.is_running);
         let size = self.session.shared.state.lock().size;
         self.worker.start(Box::new(move |screen| {
-            let pieces = screen.export(ScreenFormat::Ansi);
+            let pieces = slot.hold(screen.export(ScreenFormat::Ansi));
             permit.send(ScreenCheckpoint { offset, size, is_final, pieces });
             None
         }));
@@ -126,9 +128,10 @@ impl Owner {
         if self.progress.is_replaying() {
             return;
         }
+        let slot = self.session.shared.context.checkpoints.slot().await;
         let Some(screen) = self.worker.screen() else { return };
 
-        let pieces = screen.export(ScreenFormat::Ansi);
+        let pieces = slot.hold(screen.export(ScreenFormat::Ansi));
         let (offset, is_final) = (self.offset, !self.is_running);
         let size = self.session.shared.state.lock().size;
         // An error means that the backend has ended.
