@@ -34,8 +34,13 @@ export interface SessionInfo {
   size_owner?: string | null;
   connections: number;
   created_at: number;
+  /** The time of the last change of the status or of the connections. */
+  updated_at: number;
   last_activity_at: number;
+  /** The time at which the session ends unless a connection attaches. */
+  destroy_at?: number | null;
   exit?: Exit | null;
+  /** The reason of the end, unless the program ended by itself and without an error. */
   reason?: string | null;
 }
 

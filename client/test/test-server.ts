@@ -101,6 +101,7 @@ export class TestServer {
       rows: 24,
       connections: 0,
       created_at: now,
+      updated_at: now,
       last_activity_at: now,
       ...info,
     });

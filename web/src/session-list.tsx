@@ -18,7 +18,7 @@ import {
   setFilter,
 } from "./sessions";
 import { useNow } from "./status";
-import { age, exitText, hasEnded } from "./wording";
+import { age, exitText, hasEnded, remaining } from "./wording";
 
 const AGE_REFRESH_MS = 15_000;
 /** The server's limit, in characters. */
@@ -188,7 +188,10 @@ function describe(session: SessionInfo, now: number): string {
   if (hasEnded(session.status))
     return `${owner}${exitText(session)} · ${age(session.last_activity_at, now)}`;
   const attached = session.connections === 0 ? "not attached" : `${session.connections} attached`;
-  return `${owner}${attached} · ${age(session.created_at, now)}`;
+  // The last activity distinguishes an idle terminal from one that works.
+  const details = [attached, `active ${age(session.last_activity_at, now)}`];
+  if (session.destroy_at) details.push(`ends in ${remaining(session.destroy_at, now)}`);
+  return owner + details.join(" · ");
 }
 
 function ConfirmClose({ session, done }: { session: SessionInfo; done: () => void }) {

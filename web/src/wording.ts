@@ -12,6 +12,7 @@ export function exitText({
   exit,
   reason,
 }: Pick<SessionInfo, "status" | "exit" | "reason">): string {
+  if (status === "terminated" && reason) return `ended: ${reason}`;
   if (exit?.signal) return `ended by ${exit.signal}`;
   if (exit?.code !== null && exit?.code !== undefined) return `exited with code ${exit.code}`;
   if (status === "error") return reason ? `failed: ${reason}` : "failed";
@@ -26,6 +27,16 @@ export function age(since: number, now: number): string {
 
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
+}
+
+/** Returns the time until `until` in one unit, rounded up, such as `12 min`. */
+export function remaining(until: number, now: number): string {
+  const minutes = Math.ceil(Math.max(0, until - now) / 60_000);
+  if (minutes <= 1) return "1 min";
+  if (minutes < 120) return `${minutes} min`;
+
+  const hours = Math.ceil(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.ceil(hours / 24)} days`;
 }
 
 /** Browsers also name the browsers they imitate, and systems their bases: the first match counts. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { age, deviceName, shortAgent } from "../src/wording";
+import { age, deviceName, exitText, remaining, shortAgent } from "../src/wording";
 
 const KHTML = "AppleWebKit/537.36 (KHTML, like Gecko)";
 
@@ -48,4 +48,22 @@ test("ages have one unit", () => {
     "2 h",
     "3 days",
   ]);
+});
+
+test("the time until the end is rounded up", () => {
+  const until = (seconds: number) => remaining(seconds * 1000, 0);
+  expect([-5, 59, 61, 1800, 7200, 200_000].map(until)).toEqual([
+    "1 min",
+    "1 min",
+    "2 min",
+    "30 min",
+    "2 h",
+    "3 days",
+  ]);
+});
+
+test("the reason explains an end that the server caused", () => {
+  const reason = "no connection was attached for 1800s";
+  const exit = { code: null, signal: "SIGHUP" };
+  expect(exitText({ status: "terminated", exit, reason })).toBe(`ended: ${reason}`);
 });

@@ -7,6 +7,7 @@ use crate::print;
 mod browser;
 mod debian;
 mod node;
+mod postgres;
 mod rust;
 
 /// A tool that a step needs.
@@ -18,6 +19,8 @@ pub enum Need {
     RustTools,
     /// Node and npm.
     Node,
+    /// The programs of a PostgreSQL server, which tests start.
+    Postgres,
     /// A browser, and the full-screen programs that the browser tests open.
     Browser,
 }
@@ -32,6 +35,7 @@ pub fn ensure(sh: &Shell, needs: &[Need]) -> anyhow::Result<()> {
             Need::Rust => rust::ensure_version(sh)?,
             Need::RustTools => rust::ensure_components(sh)?,
             Need::Node => node::ensure(sh)?,
+            Need::Postgres => postgres::ensure(sh)?,
             Need::Browser => browser::ensure(sh)?,
         }
     }

@@ -83,7 +83,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "rust",
         about: "the tests and doc examples of the crates",
-        needs: &[Need::Node],
+        needs: &[Need::Node, Need::Postgres],
         concerns: Changes::affect_rust,
         run: |Context { sh, packages }| {
             pages::build(sh)?;

@@ -1,16 +1,18 @@
 //! Implementations of the backend traits of `rejoin-core`.
 //!
 //! [`KeeperTerminals`] runs programs in keepers, which outlive the server, and [`LocalTerminals`] on
-//! PTYs of this process. [`EngineScreens`] follows their output, and [`CheckpointFile`] keeps the
-//! hub's state across a restart.
+//! PTYs of this process. [`EngineScreens`] follows their output, [`CheckpointFile`] keeps the
+//! hub's state across a restart, and [`SqlStore`] that of sessions.
 
 mod checkpoint;
 mod keeper;
 mod program;
 mod screen;
+mod store;
 mod terminal;
 
 pub use checkpoint::CheckpointFile;
 pub use keeper::{KeeperCommand, KeeperTerminals};
 pub use screen::EngineScreens;
+pub use store::{SessionArchive, SqlStore, StoreLocation};
 pub use terminal::{LocalTerminals, TerminalLimits};

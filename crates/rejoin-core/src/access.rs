@@ -170,7 +170,8 @@ impl Identity {
 }
 
 /// Creates an id. Ids sort by the time of their creation.
-pub(crate) fn new_id() -> String {
+#[must_use]
+pub fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 

@@ -6,9 +6,11 @@ mod config;
 mod connections;
 mod emit;
 mod implicit_streams;
+mod lifetimes;
 mod observer;
 mod publish;
 mod recover;
+mod refusals;
 mod registry;
 mod restore;
 mod sessions;
@@ -24,8 +26,9 @@ use rejoin_protocol::{
     message::{ErrorBody, PresenceState},
 };
 
-pub use config::{HubConfig, HubLimits, Profile, SessionSettings, TopicRule};
+pub use config::{HubConfig, HubLimits, IdleTimeout, Profile, SessionSettings, TopicRule};
 pub use connections::Registration;
+pub use lifetimes::SessionHistory;
 pub use terminals::CreateTerminal;
 pub use topic::{Subscription, Topic};
 
@@ -41,8 +44,9 @@ use crate::{
     idempotency::IdempotencyCache,
     metrics::Metrics,
     presence::{PresenceContext, PresenceGroup, PresenceSubscription, empty_state},
+    recorder::Recorder,
     saved::SavedHub,
-    session::{CheckpointSlots, ScreenThreads},
+    session::{CheckpointSlots, LifetimeContext, ScreenThreads},
     shutdown::Shutdown,
 };
 
@@ -102,6 +106,7 @@ struct Shared {
     /// The results of publishes with a key.
     published: IdempotencyCache<(TopicName, RequestKey), Position>,
     sessions: Sessions,
+    lifetime: LifetimeContext,
     /// Changes for session lists.
     changes: Arc<SessionChanges>,
 }
@@ -161,6 +166,11 @@ impl Hub {
             online: PresenceGroup::of_users(Arc::new(events.clone()), Arc::clone(&presence)),
             published: IdempotencyCache::default(),
             screen_threads: ScreenThreads::default(),
+            lifetime: LifetimeContext {
+                recorder: Recorder::new(Arc::clone(&config.store)),
+                timers: Arc::default(),
+                clock: config.clock.clone(),
+            },
             checkpoint_slots: CheckpointSlots::default(),
             config,
             metrics,
@@ -203,6 +213,14 @@ impl Hub {
         // Calls the handlers of the embedding program.
         let (events, stop) = (self.shared.events.clone(), shutdown.clone());
         shutdown.spawn(async move { events.run(&stop).await });
+
+        // Commits the transitions of sessions.
+        let recorder = self.shared.lifetime.recorder.clone();
+        shutdown.spawn(recorder.run(shutdown.clone()));
+
+        // Ends idle sessions, and removes those that ended long ago.
+        let hub = self.clone();
+        shutdown.spawn(async move { hub.run_lifetimes_until_shutdown().await });
 
         // Publishes the changes of sessions to their lists.
         let hub = self.clone();

@@ -15,27 +15,30 @@ mod lock;
 mod metrics;
 mod outbox;
 mod presence;
+mod recorder;
 mod saved;
 mod session;
 mod shutdown;
 mod stream;
 mod time;
+mod timers;
 mod wake;
 
-pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
+pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight, new_id};
 pub use backend::{
-    Control, InputKey, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
-    RecoveredTerminal, Recovery, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines,
-    ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionRecord, StartError, TerminalEvent,
-    Terminals,
+    Change, Control, EVENTS_PER_SESSION, EventKind, InputKey, Launch, LiveTerminal, MemoryScreens,
+    MemoryStore, MemoryTerminal, MemoryTerminals, RecoveredTerminal, Recovery, RowStatus,
+    SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
+    Screens, Scrollback, SessionEvent, SessionRecord, SessionRow, StartError, Store, StoreError,
+    StoredDeadline, TerminalEvent, Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use frame::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};
 pub use futures_util::future::BoxFuture;
 pub use hub::{
-    CreateTerminal, Hub, HubConfig, HubLimits, Profile, Registration, SessionSettings,
-    Subscription, Topic, TopicRule,
+    CreateTerminal, Hub, HubConfig, HubLimits, IdleTimeout, Profile, Registration, SessionHistory,
+    SessionSettings, Subscription, Topic, TopicRule,
 };
 pub use idempotency::{IdempotencyCache, TooManyKeys};
 pub use metrics::{DropReason, Metrics};
@@ -54,5 +57,5 @@ pub use stream::{
     Retention, Seq, SlowReaderPolicy, Snapshot, SnapshotHolder, SnapshotSource, Start, Stream,
     StreamConfig,
 };
-pub use time::now_ms;
+pub use time::{MachineClock, now_ms};
 pub use wake::Wake;

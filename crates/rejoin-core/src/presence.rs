@@ -3,7 +3,6 @@
 mod audience;
 mod group;
 mod members;
-mod timers;
 
 pub(crate) use audience::UserObserver;
 pub use group::PresenceSubscription;

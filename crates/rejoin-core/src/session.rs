@@ -10,6 +10,8 @@ mod context;
 mod handler;
 mod history;
 mod input;
+mod life;
+mod lifetime;
 mod owner;
 mod past;
 mod render;
@@ -20,12 +22,12 @@ mod worker;
 use std::{fmt, sync::Arc};
 
 use rejoin_protocol::{
-    ConnectionId, ErrorCode, Exit, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus,
-    Signal, TerminalSize, UserId,
+    ConnectionId, ErrorCode, ProfileName, SessionId, SessionInfo, SessionKind, Signal,
+    TerminalSize, UserId,
     message::{ErrorBody, ServerMessage, SessionUpdate, text},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tracing::{Span, info};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tracing::Span;
 
 pub use attachment::Attachment;
 pub(crate) use checkpoints::CheckpointSlots;
@@ -34,6 +36,8 @@ pub(crate) use handler::catch_panic;
 pub use handler::{HandlerTaken, SessionHandler};
 use history::MAX_HISTORY_REQUESTS;
 pub use input::Receipt;
+pub(crate) use lifetime::LifetimeContext;
+use lifetime::{Cause, Lifetime};
 pub use owner::HistoryQuery;
 pub(crate) use past::Past;
 pub use render::ScreenExport;
@@ -52,6 +56,7 @@ use crate::{
     presence::PresenceGroup,
     session::{
         input::{Input, InputQueue},
+        life::LifeEvent,
         owner::Command,
         viewers::Viewers,
     },
@@ -76,7 +81,7 @@ use crate::{
 /// let encode = |_, parts: &[&[u8]]| parts.concat().into();
 /// let mut config = HubConfig::new(encode, terminals, Arc::new(MemoryScreens));
 /// let command = vec!["sh".into()];
-/// let profile = Profile { command, cwd: None, env: vec![], install_hint: None };
+/// let profile = Profile { command, ..Profile::default() };
 /// config.profiles.insert(ProfileName::new("terminal").unwrap(), profile);
 /// let hub = Hub::new(config, &Shutdown::new());
 ///
@@ -123,6 +128,8 @@ struct Shared {
     exports: Arc<Semaphore>,
     /// Limits the concurrent requests for pages of the history.
     history_requests: Semaphore,
+    /// Notified once the end of the program is durable. Only the owner waits.
+    end_durable: Notify,
     /// The span of the session's log lines.
     span: Span,
 }
@@ -134,13 +141,7 @@ struct State {
     title: String,
     /// Milliseconds since the Unix epoch.
     last_activity_at: u64,
-    ended: Option<Ended>,
-}
-
-struct Ended {
-    status: SessionStatus,
-    exit: Exit,
-    reason: Option<String>,
+    lifetime: Lifetime,
 }
 
 impl Session {
@@ -180,15 +181,17 @@ impl Session {
             name: shared.name.clone(),
             title: state.title.clone(),
             owner: shared.owner.clone(),
-            status: state.status(),
+            status: state.lifetime.status(),
             cols: state.size.cols(),
             rows: state.size.rows(),
             size_owner: state.viewers.size_owner(),
             connections: state.viewers.len(),
             created_at: shared.created_at,
+            updated_at: state.lifetime.updated_at(),
             last_activity_at: state.last_activity_at,
-            exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
-            reason: state.ended.as_ref().and_then(|ended| ended.reason.clone()),
+            destroy_at: state.lifetime.destroy_at(),
+            exit: state.lifetime.exit(),
+            reason: state.lifetime.reason(),
         }
     }
 
@@ -201,7 +204,7 @@ impl Session {
         let (receipt, written) = Receipt::channel();
         {
             let mut state = self.shared.state.lock();
-            if state.ended.is_some() {
+            if state.lifetime.is_ended() {
                 return Err(ErrorCode::SessionEnded.into());
             }
 
@@ -218,7 +221,7 @@ impl Session {
     /// `session_ended`.
     pub fn resize(&self, size: TerminalSize) -> Result<(), ErrorBody> {
         let mut state = self.shared.state.lock();
-        if state.ended.is_some() {
+        if state.lifetime.is_ended() {
             return Err(ErrorCode::SessionEnded.into());
         }
 
@@ -235,7 +238,7 @@ impl Session {
     /// `session_ended`, or `input_full` if the terminal's queue is full.
     pub fn signal(&self, signal: Signal) -> Result<(), ErrorBody> {
         let mut state = self.shared.state.lock();
-        if state.ended.is_some() {
+        if state.lifetime.is_ended() {
             return Err(ErrorCode::SessionEnded.into());
         }
 
@@ -274,21 +277,30 @@ impl Session {
         }
     }
 
-    fn add_viewer(&self, connection: &Connection, request: &AttachOptions) -> u64 {
+    /// Adds a viewer and returns its number.
+    ///
+    /// # Errors
+    /// `session_ended` if the program was asked to end.
+    fn add_viewer(
+        &self,
+        connection: &Connection,
+        request: &AttachOptions,
+    ) -> Result<u64, ErrorBody> {
         let mut state = self.shared.state.lock();
-        let viewer = state.viewers.add(connection, request);
+        if state.lifetime.is_ending() {
+            return Err(ErrorCode::SessionEnded.into());
+        }
 
-        // Only the first viewer changes the status.
-        let status = (state.viewers.len() == 1).then(|| self.publish_status(&state)).flatten();
+        let viewer = state.viewers.add(connection, request);
+        self.transition(&mut state, &LifeEvent::Attached, Some(cause(connection)));
         if state.viewers.should_own_size(viewer) {
             self.take_size(&mut state, viewer);
         }
 
         drop(state);
 
-        self.log_status(status, connection);
         self.shared.context.observer.record_change(self);
-        viewer
+        Ok(viewer)
     }
 
     fn remove_viewer(&self, viewer: u64, connection: &Connection) {
@@ -296,13 +308,12 @@ impl Session {
         let mut state = self.shared.state.lock();
         state.viewers.remove(viewer);
         state.input.remove_viewer(viewer);
+        self.transition(&mut state, &LifeEvent::Detached, Some(cause(connection)));
 
         if state.viewers.is_empty() {
-            let status = self.publish_status(&state);
             // With the lock held, so that two departures are recorded in order.
             observer.record_left(self);
             drop(state);
-            self.log_status(status, connection);
             observer.deliver();
         }
 
@@ -311,7 +322,7 @@ impl Session {
 
     /// Makes a viewer the owner of the size and applies its size.
     fn take_size(&self, state: &mut State, viewer: u64) {
-        if state.ended.is_some() {
+        if state.lifetime.is_ended() {
             // The last screen keeps its size.
             return;
         }
@@ -327,25 +338,6 @@ impl Session {
         self.publish(update);
     }
 
-    /// Publishes the status, unless the session has ended: its last status was published then.
-    fn publish_status(&self, state: &State) -> Option<SessionStatus> {
-        if state.ended.is_some() {
-            return None;
-        }
-
-        let mut update = SessionUpdate::new(self.id().clone());
-        update.status = Some(state.status());
-        self.publish(update);
-        Some(state.status())
-    }
-
-    /// Logs a transition. Called without the lock: writing a log line may take time.
-    fn log_status(&self, status: Option<SessionStatus>, connection: &Connection) {
-        let Some(status) = status else { return };
-        let (id, user) = (connection.id(), connection.user());
-        self.shared.span.in_scope(|| info!(?status, connection = %id, %user, "session changed"));
-    }
-
     /// Appends an update to the stream. Called with the state locked, so that each reader gets it
     /// at the same place in the output.
     fn publish(&self, update: SessionUpdate) {
@@ -355,14 +347,8 @@ impl Session {
     }
 }
 
-impl State {
-    fn status(&self) -> SessionStatus {
-        match &self.ended {
-            Some(ended) => ended.status,
-            None if self.viewers.is_empty() => SessionStatus::Idle,
-            None => SessionStatus::Active,
-        }
-    }
+fn cause(connection: &Connection) -> Cause {
+    Cause { connection: connection.id().clone(), user: connection.user().clone() }
 }
 
 impl fmt::Debug for Session {

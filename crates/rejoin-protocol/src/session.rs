@@ -171,10 +171,15 @@ pub struct SessionInfo {
     pub connections: usize,
     /// The time of creation.
     pub created_at: u64,
+    /// The time of the last change of the status or of the connections.
+    pub updated_at: u64,
     /// The time of the last input or output.
     pub last_activity_at: u64,
+    /// The time at which the session ends unless a connection attaches; null if one is attached,
+    /// or if the session stays.
+    pub destroy_at: Option<u64>,
     /// The way the program ended, once it has.
     pub exit: Option<Exit>,
-    /// The cause of the status `error`.
+    /// The reason of the end, unless the program ended by itself and without an error.
     pub reason: Option<String>,
 }

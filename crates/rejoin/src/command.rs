@@ -7,6 +7,7 @@ pub(crate) mod keeper;
 pub(crate) mod kill;
 pub(crate) mod publish;
 pub(crate) mod serve;
+pub(crate) mod sessions;
 pub(crate) mod subscribe;
 pub(crate) mod token;
 

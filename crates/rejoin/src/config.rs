@@ -5,13 +5,16 @@ mod load;
 mod log;
 mod network;
 mod quantity;
+mod store;
 mod value;
 mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use rejoin_core::{Caps, Profile, Retention, SlowReaderPolicy, TopicRule};
+use rejoin_core::{
+    Caps, IdleTimeout, Profile, Retention, SessionSettings, SlowReaderPolicy, TopicRule,
+};
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
@@ -20,6 +23,7 @@ pub(crate) use limits::LimitsConfig;
 pub(crate) use load::{Overrides, load};
 pub(crate) use log::{LogConfig, LogFormat};
 use quantity::{ByteSize, Count, Interval};
+pub(crate) use store::StoreConfig;
 use value::TopicPattern;
 pub(crate) use webhooks::WebhooksConfig;
 
@@ -37,6 +41,7 @@ pub(crate) struct Config {
     /// Rules by topic name, or by prefix with `*` at its end.
     pub(crate) topics: BTreeMap<TopicPattern, TopicConfig>,
     pub(crate) sessions: SessionsConfig,
+    pub(crate) store: StoreConfig,
     /// Profiles in addition to `terminal` and `claude`, or in place of them.
     pub(crate) profiles: BTreeMap<ProfileName, ProfileConfig>,
     pub(crate) log: LogConfig,
@@ -119,7 +124,7 @@ pub(crate) struct RetainConfig {
     pub(crate) age: Option<Interval>,
 }
 
-/// The section `sessions`: the history of each terminal.
+/// The section `sessions`: the history of each terminal, and the time that it is kept.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct SessionsConfig {
@@ -127,6 +132,11 @@ pub(crate) struct SessionsConfig {
     pub(crate) scrollback_lines: usize,
     #[serde(deserialize_with = "quantity::scrollback_bytes")]
     pub(crate) scrollback_bytes: usize,
+    /// Time without connections after which a session ends.
+    #[serde(deserialize_with = "store::idle_timeout")]
+    pub(crate) idle_timeout: IdleTimeout,
+    /// Time for which an ended session is kept.
+    pub(crate) retention: Interval,
 }
 
 /// A command that sessions may be started with.
@@ -142,6 +152,9 @@ pub(crate) struct ProfileConfig {
     /// Appended to the error of a start whose command does not exist.
     #[serde(default, deserialize_with = "value::install_hint")]
     install_hint: Option<String>,
+    /// Time without connections after which a session of the profile ends.
+    #[serde(default, deserialize_with = "store::some_idle_timeout")]
+    idle_timeout: Option<IdleTimeout>,
 }
 
 impl Default for ServerConfig {
@@ -180,7 +193,13 @@ impl Default for AuthConfig {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { scrollback_lines: 10_000, scrollback_bytes: 16 * 1024 * 1024 }
+        let SessionSettings { scrollback, idle_timeout, retention } = SessionSettings::default();
+        Self {
+            scrollback_lines: scrollback.lines,
+            scrollback_bytes: scrollback.bytes,
+            idle_timeout,
+            retention: Interval::from_secs(retention.as_secs()),
+        }
     }
 }
 
@@ -240,9 +259,9 @@ impl Config {
             .profiles
             .iter()
             .map(|(name, entry)| {
-                let ProfileConfig { command, cwd, env, install_hint } = entry.clone();
+                let ProfileConfig { command, cwd, env, install_hint, idle_timeout } = entry.clone();
                 let env = env.into_iter().collect();
-                (name.clone(), Profile { command, cwd, env, install_hint })
+                (name.clone(), Profile { command, cwd, env, install_hint, idle_timeout })
             })
             .collect();
 
@@ -253,9 +272,8 @@ impl Config {
             let name = ProfileName::new(name).expect("a valid name");
             profiles.entry(name).or_insert_with(|| Profile {
                 command: command.iter().copied().map(str::to_owned).collect(),
-                cwd: None,
-                env: Vec::new(),
                 install_hint: hint.map(str::to_owned),
+                ..Profile::default()
             });
         }
         profiles

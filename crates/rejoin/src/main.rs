@@ -1,5 +1,6 @@
 //! The `rejoin` binary: arguments, configuration, signals, wiring.
 
+mod clock;
 mod command;
 mod config;
 mod data_dir;
@@ -30,6 +31,11 @@ enum Command {
     Publish(command::publish::Publish),
     /// Print the messages of a topic as they are published, one per line.
     Subscribe(command::subscribe::Subscribe),
+    /// List, show, export and delete the records of sessions.
+    #[command(subcommand)]
+    Sessions(command::sessions::Sessions),
+    /// Copy the store of sessions to a file, also while the server runs.
+    Backup(command::sessions::Backup),
     /// End the programs of all terminals.
     Kill(command::kill::Kill),
     /// Hold one terminal; started by the server.
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         Command::Token(token) => token.run().map(|()| ExitCode::SUCCESS),
         Command::Publish(publish) => publish.run().map(|()| ExitCode::SUCCESS),
         Command::Subscribe(subscribe) => subscribe.run().map(|()| ExitCode::SUCCESS),
+        Command::Sessions(sessions) => sessions.run().map(|()| ExitCode::SUCCESS),
+        Command::Backup(backup) => backup.run().map(|()| ExitCode::SUCCESS),
         Command::Kill(kill) => kill.run().map(|()| ExitCode::SUCCESS),
         Command::Keeper(keeper) => keeper.run(),
         Command::Config(config) => config.run().map(|()| ExitCode::SUCCESS),

@@ -76,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
 
     // A hub with one profile, whose program prints a line and exits.
     let hello = vec!["echo".to_owned(), "hello".to_owned()];
-    let profile = Profile { command: hello, cwd: None, env: Vec::new(), install_hint: None };
+    let profile = Profile { command: hello, ..Profile::default() };
     let terminals = Arc::new(LocalTerminals::new(std::iter::empty(), shutdown.clone()));
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal")?, profile)].into(),

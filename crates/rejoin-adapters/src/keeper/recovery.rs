@@ -8,7 +8,7 @@ use rejoin_keeper::{
     log::Cursor,
     wire::{Hello, Request},
 };
-use rejoin_protocol::TerminalSize;
+use rejoin_protocol::{SessionId, TerminalSize};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tracing::{error, warn};
 
@@ -29,7 +29,7 @@ struct Content {
 
 enum Outcome {
     Found(Box<RecoveredTerminal>),
-    Unanswered,
+    Unanswered(SessionId),
     Nothing,
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn recover(shared: Arc<Shared>) -> Recovery {
     for task in tasks {
         match task.await {
             Ok(Outcome::Found(terminal)) => recovery.terminals.push(*terminal),
-            Ok(Outcome::Unanswered) => recovery.unanswered += 1,
+            Ok(Outcome::Unanswered(id)) => recovery.unanswered.push(id),
             Ok(Outcome::Nothing) | Err(_) => {}
         }
     }
@@ -86,7 +86,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
             Err(_) if !directory.has_keeper().unwrap_or(true) => None,
             Err(error) => {
                 warn!(%error, path, "a keeper does not answer");
-                return Outcome::Unanswered;
+                return Outcome::Unanswered(content.record.id);
             }
         }
     } else {

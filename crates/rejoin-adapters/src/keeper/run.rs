@@ -309,6 +309,7 @@ fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Co
         Some(Control::Signal(signal)) => {
             connection.send(&Request::Signal { signal: number(signal) });
         }
+        Some(Control::End) => connection.send(&Request::HangUp),
         None => ends.has_controls = false,
     }
 }

@@ -210,7 +210,7 @@ async fn write_loop(
                     }
                 }
                 Some(Control::Signal(signal)) => targets.send(signal),
-                None => break,
+                Some(Control::End) | None => break,
             },
             _ = hangup.wait_for(|hung_up| *hung_up) => break,
             count = pty.write(front), if !front.is_empty() => match count {

@@ -5,5 +5,7 @@
 mod end;
 mod input;
 mod output;
+mod postgres;
 mod start;
+mod store;
 mod support;

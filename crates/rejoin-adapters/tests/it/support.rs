@@ -24,6 +24,7 @@ pub(crate) fn launch(command: &[&str]) -> Launch {
             created_at: 0,
             epoch: 1,
             size: (80, 24),
+            cwd: None,
         },
         command: command.iter().map(ToString::to_string).collect(),
         env: Vec::new(),

@@ -24,6 +24,9 @@ pub struct SessionRecord {
     pub epoch: u64,
     /// The first size, in columns and rows.
     pub size: (u16, u16),
+    /// The working directory that was requested; `None`: that of the profile.
+    #[serde(default)]
+    pub cwd: Option<String>,
 }
 
 /// A screen to keep for the next process.

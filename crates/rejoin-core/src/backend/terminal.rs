@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rejoin_protocol::{Exit, Signal, TerminalSize};
+use rejoin_protocol::{Exit, SessionId, Signal, TerminalSize};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -89,8 +89,8 @@ pub struct RecoveredTerminal {
 pub struct Recovery {
     /// Terminals that answered, or that have ended.
     pub terminals: Vec<RecoveredTerminal>,
-    /// The number of terminals that did not answer in time.
-    pub unanswered: usize,
+    /// The sessions of terminals that did not answer in time.
+    pub unanswered: Vec<SessionId>,
 }
 
 /// An event of a terminal.
@@ -135,4 +135,7 @@ pub enum Control {
     Resize(TerminalSize),
     /// Sends a signal to the program and its foreground processes.
     Signal(Signal),
+    /// Ends the program: a hang-up, and a kill if it stays. Its output and its exit follow, and the
+    /// terminal remains until `hangup`.
+    End,
 }

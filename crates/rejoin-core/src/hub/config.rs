@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use rejoin_protocol::ProfileName;
 
 use crate::{
-    backend::{Screens, Scrollback, Terminals},
+    backend::{MemoryStore, Screens, Scrollback, Store, Terminals},
     frame::{Encode, Prepare},
     stream::{Retention, SlowReaderPolicy},
+    time::MachineClock,
 };
 
 /// The configuration of a hub.
@@ -31,6 +32,10 @@ pub struct HubConfig {
     pub terminals: Arc<dyn Terminals>,
     /// Interprets the output of terminals.
     pub screens: Arc<dyn Screens>,
+    /// Keeps the state of sessions for the next process.
+    pub store: Arc<dyn Store>,
+    /// The clock of idle time-outs.
+    pub clock: MachineClock,
 }
 
 impl HubConfig {
@@ -48,6 +53,8 @@ impl HubConfig {
             prepare: |_| {},
             terminals,
             screens,
+            store: Arc::<MemoryStore>::default(),
+            clock: MachineClock::of_process(),
         }
     }
 }
@@ -81,7 +88,7 @@ impl Default for HubLimits {
 }
 
 /// A command for terminals.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The program and its arguments; `$NAME` stands for an environment variable.
     pub command: Vec<String>,
@@ -91,6 +98,28 @@ pub struct Profile {
     pub env: Vec<(String, String)>,
     /// Advice for the user if the command does not exist, such as "install it with `…`".
     pub install_hint: Option<String>,
+    /// The idle time-out of its sessions; `None`: that of all sessions.
+    pub idle_timeout: Option<IdleTimeout>,
+}
+
+/// The time after which a session without connections ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// The session stays.
+    Never,
+    /// The session ends after this time, in which the machine runs.
+    After(Duration),
+}
+
+impl IdleTimeout {
+    /// Returns the time; `None` if the session stays.
+    #[must_use]
+    pub fn time(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::After(time) => Some(time),
+        }
+    }
 }
 
 /// The retention of topics by name.
@@ -109,11 +138,19 @@ pub struct TopicRule {
 pub struct SessionSettings {
     /// The history that a terminal retains.
     pub scrollback: Scrollback,
+    /// The idle time-out of sessions whose profile has none.
+    pub idle_timeout: IdleTimeout,
+    /// The time for which an ended session is kept, and then again its row and its history.
+    pub retention: Duration,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { scrollback: Scrollback { lines: 10_000, bytes: 16 * 1024 * 1024 } }
+        Self {
+            scrollback: Scrollback { lines: 10_000, bytes: 16 * 1024 * 1024 },
+            idle_timeout: IdleTimeout::After(Duration::from_secs(30 * 60)),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+        }
     }
 }
 

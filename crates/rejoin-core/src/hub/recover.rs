@@ -1,7 +1,8 @@
 //! The sessions whose terminals outlived an earlier process.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use rejoin_protocol::SessionId;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
@@ -9,7 +10,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    backend::{RecoveredTerminal, Recovery},
+    backend::{RecoveredTerminal, Recovery, SessionRow, StoreError},
     hub::{Hub, terminals::retention},
     session::{NewSession, Past, Session},
 };
@@ -23,7 +24,11 @@ impl Hub {
     /// Returns once their output is replayed, or at the deadline. The rest becomes visible later.
     /// Terminals that do not answer are tried again until they do. Call it once, before clients
     /// connect: until then they would not find their sessions.
-    pub async fn recover(&self, deadline: Duration) {
+    ///
+    /// # Errors
+    /// If the rows of the sessions cannot be read.
+    pub async fn recover(&self, deadline: Duration) -> Result<(), StoreError> {
+        let mut rows = self.load_rows().await?;
         let deadline = Instant::now() + deadline;
         let (hub, shutdown) = (self.clone(), &self.shared.shutdown);
         let (first_tx, first) = oneshot::channel();
@@ -31,43 +36,68 @@ impl Hub {
         shutdown.spawn(async move {
             let stop = hub.shared.shutdown.clone();
             tokio::select! {
-                () = hub.recover_all(first_tx) => {}
+                () = hub.recover_all(&mut rows, first_tx) => {}
                 () = stop.begun() => {}
             }
         });
         let _ = timeout_at(deadline, first).await;
+        Ok(())
     }
 
     /// Recovers until no terminal is left that does not answer. `first` is dropped once the
     /// sessions of the first attempt are visible.
-    async fn recover_all(&self, first: oneshot::Sender<()>) {
+    async fn recover_all(
+        &self,
+        rows: &mut HashMap<SessionId, SessionRow>,
+        first: oneshot::Sender<()>,
+    ) {
         let mut first = Some(first);
         loop {
             let Recovery { terminals, unanswered } = self.shared.config.terminals.recover().await;
             let shutdown = &self.shared.shutdown;
-            let sessions: Vec<_> = terminals
-                .into_iter()
-                .map(|terminal| {
-                    let hub = self.clone();
-                    shutdown.spawn(async move { hub.recover_terminal(terminal).await })
-                })
-                .collect();
+            let mut sessions = Vec::new();
+            for terminal in terminals {
+                let (hub, row) = (self.clone(), rows.remove(&terminal.record.id));
+                sessions
+                    .push(shutdown.spawn(async move { hub.recover_terminal(terminal, row).await }));
+            }
+            // Rows of terminals that do not answer are decided on later.
+            let lost = rows.extract_if(|id, _| !unanswered.contains(id));
+            self.record_lost(lost.map(|(_, row)| row));
             for session in sessions {
                 let _ = session.await;
             }
-            drop(first.take());
+            if let Some(first) = first.take() {
+                self.apply_retention();
+                drop(first);
+            }
 
-            if unanswered == 0 {
+            if unanswered.is_empty() {
                 return;
             }
-            warn!(unanswered, "terminals of an earlier process do not answer; trying again");
+            warn!(
+                count = unanswered.len(),
+                "terminals of an earlier process do not answer; trying again"
+            );
             sleep(RETRY).await;
         }
     }
 
     /// Continues a session. It is visible once its terminal's output is replayed.
-    async fn recover_terminal(&self, terminal: RecoveredTerminal) {
+    async fn recover_terminal(&self, terminal: RecoveredTerminal, row: Option<SessionRow>) {
         let RecoveredTerminal { record, screen, offset, size, writers, live } = terminal;
+        let row = match row {
+            // The terminal's own record has the epoch of its positions.
+            Some(row) => Some(SessionRow { record, ..row }),
+            None => self.row_of_orphan(record).await,
+        };
+        let Some(row) = row else {
+            // The last process ended between the removal and that of the terminal.
+            live.hangup.send_replace(true);
+            return;
+        };
+
+        let record = row.record.clone();
         let sessions = &self.shared.sessions;
         let Some(reservation) = sessions.reserve_recovered(&record.id, &record.owner) else {
             warn!(session = %record.id, "a terminal of an earlier process has the id of another");
@@ -76,8 +106,15 @@ impl Hub {
 
         let size = screen.as_ref().map_or(size, |screen| screen.size);
         let (replayed_tx, replayed) = oneshot::channel();
+        let profile = self.shared.config.profiles.get(&record.profile);
+        // A profile that was removed from the configuration has the default.
+        let idle_timeout = match profile {
+            Some(profile) => self.idle_timeout(profile),
+            None => self.shared.config.sessions.idle_timeout.time(),
+        };
         let new = NewSession {
-            record,
+            row,
+            idle_timeout,
             size,
             past: Some(Past { offset, screen, writers, replayed: replayed_tx }),
             number: self.shared.presence.next_stream(),

@@ -1,14 +1,21 @@
 //! Sessions of a hub: creation from profiles, lookups with rights, and the close.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use rejoin_protocol::{ErrorCode, ProfileName, SessionId, TerminalSize, message::ErrorBody};
+use tokio::time::timeout;
 
 use crate::{
     access::{Authority, Identity, SessionRight, new_id},
-    backend::{Launch, SessionRecord},
+    backend::{Launch, SessionRecord, SessionRow},
     events::HubEvent,
-    hub::{Hub, config::Profile, observer::HubObserver},
+    hub::{
+        Hub,
+        config::Profile,
+        lifetimes::{STORE_WAIT, StartingRow},
+        observer::HubObserver,
+        refusals::{store_is_away, unknown_session},
+    },
     session::{NewSession, Session, SessionContext},
     stream::{Retention, random_epoch},
     time::now_ms,
@@ -40,7 +47,7 @@ impl Hub {
     ///
     /// # Errors
     /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, `start_failed` with
-    /// the reason, `overloaded` once the hub stops, or the error of [`Authority::check`] at the
+    /// the reason, `overloaded` once the hub stops or if the store does not answer, or the error of [`Authority::check`] at the
     /// moment of the start.
     pub async fn create_terminal(
         &self,
@@ -68,9 +75,11 @@ impl Hub {
             created_at: now_ms(),
             epoch: random_epoch(),
             size: (size.cols(), size.rows()),
+            cwd: create.cwd.clone(),
         };
+        let row = SessionRow::new(record.clone());
         let launch = Launch {
-            record: record.clone(),
+            record,
             command: profile.command.clone(),
             env: profile.env.clone(),
             cwd: create.cwd.or_else(|| profile.cwd.clone()),
@@ -80,16 +89,25 @@ impl Hub {
 
         authority.check()?;
         self.shared.gate.check()?;
-        let terminal = config.terminals.start(launch).await.map_err(|error| {
-            let sentence = format!("the profile `{name}` could not be started: {error}");
-            ErrorBody::new(ErrorCode::StartFailed, sentence)
-        })?;
+        let idle_timeout = self.idle_timeout(profile);
+        let starting = StartingRow::record(&self.shared.lifetime.recorder, row).await?;
+        let terminal = match config.terminals.start(launch).await {
+            Ok(terminal) => terminal,
+            Err(error) => {
+                let sentence = format!("the profile `{name}` could not be started: {error}");
+                let error = ErrorBody::new(ErrorCode::StartFailed, sentence);
+                return Err(starting.fail(error).await);
+            }
+        };
 
         // Again, because the start takes time. Dropping the terminal hangs up.
-        authority.check()?;
+        if let Err(error) = authority.check() {
+            return Err(starting.fail(error).await);
+        }
 
         let new = NewSession {
-            record,
+            row: starting.started(),
+            idle_timeout,
             size,
             past: None,
             number: self.shared.presence.next_stream(),
@@ -102,6 +120,14 @@ impl Hub {
         if let Some(handler) = self.shared.events.session_handler(&session) {
             // An error means that the event handler has set a handler itself.
             let _ = session.set_handler(handler);
+        }
+
+        // Before anything else shows the session. Dropping the owner hangs up.
+        let number = session.begin();
+        if timeout(STORE_WAIT, self.shared.lifetime.recorder.durable(number)).await.is_err() {
+            let error = store_is_away();
+            session.give_up(&error.message);
+            return Err(error);
         }
 
         // Added before the owner starts, because the owner's first event must follow
@@ -130,6 +156,11 @@ impl Hub {
         })
     }
 
+    /// Returns the idle time-out of a profile's sessions; `None` if they stay.
+    pub(super) fn idle_timeout(&self, profile: &Profile) -> Option<Duration> {
+        profile.idle_timeout.unwrap_or(self.shared.config.sessions.idle_timeout).time()
+    }
+
     pub(super) fn session_context(&self) -> SessionContext {
         let shared = &self.shared;
         let observer =
@@ -142,6 +173,7 @@ impl Hub {
             checkpoints: shared.checkpoint_slots.clone(),
             shutdown: shared.shutdown.clone(),
             gate: shared.gate.clone(),
+            lifetime: shared.lifetime.clone(),
         }
     }
 
@@ -158,8 +190,7 @@ impl Hub {
     ) -> Result<Session, ErrorBody> {
         let session = self.shared.sessions.get(id).filter(|session| is_visible(session, identity));
         let Some(session) = session else {
-            let sentence = format!("there is no session `{id}`, or it is not yours");
-            return Err(ErrorBody::new(ErrorCode::UnknownSession, sentence));
+            return Err(unknown_session(id));
         };
 
         if !identity.may(session.owner(), session.profile(), right) {
@@ -184,6 +215,11 @@ impl Hub {
         let closing = self.shared.shutdown.spawn(async move {
             session.close().await;
             if hub.shared.sessions.remove(&session) {
+                let number = session.record_removed();
+                tokio::select! {
+                    () = hub.shared.lifetime.recorder.durable(number) => {}
+                    () = hub.shared.shutdown.begun() => {}
+                }
                 hub.notify(HubEvent::SessionRemoved { session });
             }
         });

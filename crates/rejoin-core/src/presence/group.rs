@@ -25,11 +25,11 @@ use crate::{
     presence::{
         audience::{Audience, UserObserver},
         members::{Change, ChangeKind, GraceCheck, MemberId, Members},
-        timers::Timers,
     },
     stream::{
         Holders, LagPolicy, Reader, Retention, Snapshot, SnapshotSource, Stream, StreamConfig,
     },
+    timers::Timers,
 };
 
 /// The number of users above which subscribers get counts instead of single changes. A group with

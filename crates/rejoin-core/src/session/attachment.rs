@@ -1,7 +1,7 @@
 //! The attachment of a connection to a session.
 
 use rejoin_protocol::{
-    ErrorCode, Role, Signal, StreamNumber, TerminalSize,
+    ErrorCode, Role, SessionStatus, Signal, StreamNumber, TerminalSize,
     message::{Attached, ErrorBody, ServerMessage},
 };
 
@@ -31,7 +31,7 @@ impl Session {
     ///
     /// # Errors
     /// `forbidden` if the connection's identity may not have this [role](crate::Identity::role);
-    /// `session_ended` if the session was closed; the error of the connection's
+    /// `session_ended` if the session was closed or is ending; the error of the connection's
     /// [`Authority::check`].
     pub async fn attach(
         &self,
@@ -45,7 +45,7 @@ impl Session {
 
         // From here on a drop of the future leaves the session.
         let attachment = Attachment {
-            viewer: self.add_viewer(connection, &request),
+            viewer: self.add_viewer(connection, &request)?,
             session: self.clone(),
             connection: connection.clone(),
             role: request.role,
@@ -80,11 +80,15 @@ impl Session {
             position: start.position,
             cols: state.size.cols(),
             rows: state.size.rows(),
-            status: state.status(),
+            // The connection itself makes the session active, as long as it is attached.
+            status: match state.lifetime.status() {
+                SessionStatus::Idle => SessionStatus::Active,
+                status => status,
+            },
             title: state.title.clone(),
             input_seq: writer.map_or(0, |writer| state.input.last_seq(writer)),
             size_owner: state.viewers.size_owner(),
-            exit: state.ended.as_ref().map(|ended| ended.exit.clone()),
+            exit: state.lifetime.exit(),
             history_omitted: start.history_omitted,
         }
     }
@@ -122,7 +126,7 @@ impl Attachment {
         let session = &self.session;
         let mut guard = session.shared.state.lock();
         let state = &mut *guard;
-        if state.ended.is_some() {
+        if state.lifetime.is_ended() {
             return Err(ErrorCode::SessionEnded.into());
         }
 

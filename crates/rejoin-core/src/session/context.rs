@@ -6,7 +6,7 @@ use crate::{
     frame::Prepare,
     gate::Gate,
     presence::PresenceContext,
-    session::{CheckpointSlots, ScreenThreads, Session},
+    session::{CheckpointSlots, LifetimeContext, ScreenThreads, Session},
     shutdown::Shutdown,
 };
 
@@ -38,4 +38,5 @@ pub(crate) struct SessionContext {
     pub(crate) checkpoints: CheckpointSlots,
     pub(crate) shutdown: Shutdown,
     pub(crate) gate: Gate,
+    pub(crate) lifetime: LifetimeContext,
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rejoin_protocol::{Exit, SessionStatus, TerminalSize, message::SessionUpdate};
+use rejoin_protocol::{Exit, TerminalSize, message::SessionUpdate};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -30,7 +30,7 @@ pub(super) use snapshots::OwnerSource;
 use crate::{
     backend::{Control, LiveTerminal, ScreenFormat, ScreenPieces, TerminalEvent},
     frame::Encode,
-    session::{Ended, Session, handler::catch_panic, worker::ScreenWorker},
+    session::{Session, handler::catch_panic, life::LifeEvent, worker::ScreenWorker},
     shutdown::Shutdown,
     stream::{Snapshot, Stream},
 };
@@ -68,6 +68,8 @@ pub(crate) struct Owner {
     /// The offset of the next output.
     offset: u64,
     is_running: bool,
+    /// Clients know that the program has ended.
+    is_end_announced: bool,
     /// The callers that wait for the program's end.
     closing: Vec<oneshot::Sender<()>>,
     /// The last snapshot, for readers that are behind when the owner ends.
@@ -97,6 +99,7 @@ impl Owner {
             encode,
             offset: 0,
             is_running: true,
+            is_end_announced: false,
             closing: Vec::new(),
             last,
             generations: Generations::default(),
@@ -128,13 +131,25 @@ impl Owner {
                     Some(snapshot) => self.handle_snapshot(snapshot),
                     // Returning drops the terminal, which hangs up.
                     None if shutdown.has_begun() => return,
-                    None => return self.handle_exit(&Exit::default(), None),
+                    None => {
+                        self.handle_exit(&Exit::default(), None);
+                        if !self.is_end_announced {
+                            tokio::select! {
+                                () = self.session.shared.end_durable.notified() => {}
+                                () = shutdown.begun() => return,
+                            }
+                            self.announce_end();
+                        }
+                        return;
+                    }
                 },
                 event = next_event(self.session.stream(), &mut self.terminal.events),
                     if self.is_running && is_idle => self.handle_event(event),
                 Ok(()) = self.terminal.written.changed(), if self.is_running => {
                     self.acknowledge_written();
                 }
+                () = self.session.shared.end_durable.notified(),
+                    if !self.is_running && !self.is_end_announced => self.announce_end(),
                 slot = checkpoints.slot(), if is_checkpoint_due => self.start_checkpoint(slot),
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
                     self.generations.drop_unused();
@@ -144,7 +159,7 @@ impl Owner {
             }
 
             self.process_pending();
-            if !self.is_running && !self.closing.is_empty() && !self.worker.is_busy() {
+            if self.is_end_announced && !self.closing.is_empty() && !self.worker.is_busy() {
                 break;
             }
         }
@@ -172,6 +187,10 @@ impl Owner {
             Command::Resize => {}
             Command::Close { reply_tx } => {
                 self.closing.push(reply_tx);
+                let mut state = self.session.shared.state.lock();
+                self.session.transition(&mut state, &LifeEvent::Closed, None);
+                drop(state);
+
                 // Not through `controls`: the owner never waits for a queue whose receiver may
                 // wait for the owner.
                 self.terminal.hangup.send_replace(true);
@@ -270,7 +289,7 @@ impl Owner {
         let wanted = state.viewers.wanted.take().filter(|size| *size != current);
 
         // The last screen keeps its size, even if another one was wanted just before.
-        let Some(size) = wanted.filter(|_| state.ended.is_none()) else { return };
+        let Some(size) = wanted.filter(|_| !state.lifetime.is_ended()) else { return };
         if self.terminal.controls.try_send(Control::Resize(size)).is_err() {
             // The queue is full: `acknowledge_written` tries again.
             state.viewers.wanted = Some(size);
@@ -308,36 +327,49 @@ impl Owner {
         self.resize();
     }
 
-    /// Ends the session, with this reason instead of that of the exit.
+    /// Ends the session, with this reason instead of that of the exit. It is announced once it is
+    /// durable.
     fn handle_exit(&mut self, exit: &Exit, lost: Option<String>) {
         self.acknowledge_written();
         // No further event of the terminal is read.
         self.is_running = false;
 
-        // An exit after a close is expected, whatever its code.
-        let reason = lost.or_else(|| exit_reason(exit)).filter(|_| self.closing.is_empty());
-        let status =
-            if reason.is_some() { SessionStatus::Error } else { SessionStatus::Terminated };
-        info!(?status, code = exit.code, signal = exit.signal, "program ended");
+        let reason = lost.or_else(|| exit_reason(exit));
+        let exited = LifeEvent::Exited { exit: exit.clone(), reason };
+        let mut state = self.session.shared.state.lock();
+        state.input.end();
+        let number = self.session.transition(&mut state, &exited, None);
+        drop(state);
 
-        let mut update = SessionUpdate::new(self.session.id().clone());
-        update.status = Some(status);
-        update.exit = Some(exit.clone());
-        update.reason.clone_from(&reason);
+        if number.is_none() {
+            // An earlier process has recorded it.
+            self.announce_end();
+        }
+    }
+
+    /// Announces the end, which is durable.
+    fn announce_end(&mut self) {
+        self.is_end_announced = true;
         let observer = &self.session.shared.context.observer;
-        {
-            let mut state = self.session.shared.state.lock();
-            state.input.end();
-            state.ended = Some(Ended { status, exit: exit.clone(), reason });
+        let mut update = SessionUpdate::new(self.session.id().clone());
+        let (status, exit) = {
+            let state = self.session.shared.state.lock();
+            let (status, exit) =
+                (state.lifetime.status(), state.lifetime.exit().unwrap_or_default());
+            update.status = Some(status);
+            update.exit = Some(exit.clone());
+            update.reason = state.lifetime.reason();
             self.session.publish(update);
             self.session.stream().finish();
             if !self.progress.is_end_announced() {
                 observer.record_ended(&self.session);
             }
-        }
+            (status, exit)
+        };
 
+        info!(?status, code = exit.code, signal = exit.signal, "program ended");
         if let Some(handler) = self.session.handler() {
-            catch_panic(|| handler.exit(&self.session, exit));
+            catch_panic(|| handler.exit(&self.session, &exit));
         }
 
         observer.deliver();

@@ -1,17 +1,18 @@
 //! The start of a session: a handle and its owner task from a live terminal.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rejoin_protocol::{Position, SessionStatus, StreamNumber, Subject, TerminalSize};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tracing::{info, info_span};
 
 use crate::{
-    backend::{LiveTerminal, Screens, Scrollback, SessionRecord},
+    backend::{LiveTerminal, Screens, Scrollback, SessionRow},
     lock::Mutex,
     presence::PresenceGroup,
     session::{
-        InputQueue, MAX_HISTORY_REQUESTS, Session, SessionContext, Shared, State, Viewers,
+        InputQueue, Lifetime, MAX_HISTORY_REQUESTS, Session, SessionContext, Shared, State,
+        Viewers,
         owner::{COMMANDS, Owner, OwnerSource},
         past::Past,
         worker::ScreenWorker,
@@ -25,7 +26,9 @@ const MAX_EXPORTS: usize = 4;
 
 /// The parameters of a new session.
 pub(crate) struct NewSession {
-    pub(crate) record: SessionRecord,
+    pub(crate) row: SessionRow,
+    /// `None`: an idle session stays.
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) size: TerminalSize,
     /// The state of an earlier process.
     pub(crate) past: Option<Past>,
@@ -45,7 +48,7 @@ impl Session {
         let (commands_tx, commands) = mpsc::channel(COMMANDS);
         let last = Arc::default();
         let encode = new.context.presence.encode;
-        let record = new.record;
+        let record = new.row.record.clone();
         let offset = new.past.as_ref().map_or(0, |past| past.offset);
         let config = StreamConfig {
             number: new.number,
@@ -66,7 +69,7 @@ impl Session {
             size: new.size,
             title: String::new(),
             last_activity_at: now_ms(),
-            ended: None,
+            lifetime: Lifetime::new(new.row, new.idle_timeout),
         };
 
         let screen = screens.screen(new.size, new.scrollback);
@@ -91,6 +94,7 @@ impl Session {
             handler: Mutex::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             history_requests: Semaphore::new(MAX_HISTORY_REQUESTS),
+            end_durable: Notify::new(),
             span,
         };
 
@@ -104,6 +108,7 @@ impl Session {
 
         let mut owner = Owner::new(session.clone(), commands, terminal, (worker, last));
         if let Some(past) = new.past {
+            session.continue_life();
             owner.continue_past(past);
         }
         (session, owner)

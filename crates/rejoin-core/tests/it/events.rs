@@ -82,8 +82,7 @@ pub(crate) fn hub<H: EventHandler + 'static>(
     let terminals = MemoryTerminals::new();
     let programs = terminals.started().unwrap();
     let shutdown = Shutdown::new();
-    let profile =
-        Profile { command: vec!["program".into()], cwd: None, env: Vec::new(), install_hint: None };
+    let profile = Profile { command: vec!["program".into()], ..Profile::default() };
     let config = HubConfig {
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
         presence_grace: Duration::ZERO,

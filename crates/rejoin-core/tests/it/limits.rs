@@ -213,8 +213,10 @@ async fn concurrent_creates_stop_exactly_at_the_session_limit() {
         assert!(hub.create_terminal(&identity("bob"), CreateTerminal::default()).await.is_ok());
         // A session counts until its program has ended.
         let program = programs.recv().await.unwrap();
+        let id = program.launch.record.id.clone();
         drop(program);
-        hub.close_session(made[0]).await;
+        let ended = made.iter().find(|session| *session.id() == id).unwrap();
+        hub.close_session(ended).await;
         assert!(create().await.is_ok());
         assert!(create().await.is_err());
     }

@@ -255,19 +255,28 @@ async fn a_session_is_idle_after_the_last_connection_left() {
     let first = session.attach(&one, request(Role::Writer, None)).await.unwrap();
     let second = session.attach(&two, request(Role::Writer, None)).await.unwrap();
 
-    assert_eq!((session.info().status, session.info().connections), (SessionStatus::Active, 2));
+    wait_for(&session, SessionStatus::Active).await;
+    assert_eq!(session.info().connections, 2);
     program.events.send(TerminalEvent::Output("hi".into())).await.unwrap();
     read_until(&session, |frame| frame.ends_with(b"hi")).await;
     drop(first);
     assert_eq!(session.info().status, SessionStatus::Active);
     drop(second);
-    assert_eq!((session.info().status, session.info().connections), (SessionStatus::Idle, 0));
+    wait_for(&session, SessionStatus::Idle).await;
+    assert_eq!(session.info().connections, 0);
 
     let exit = Exit { code: Some(0), signal: None };
     program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
     read_until(&session, |frame| contains(frame, "terminated")).await;
 
     assert_eq!(*recorder.0.lock(), ["hi", "last left", "exit Some(0)"]);
+}
+
+/// Waits until a status is durable.
+async fn wait_for(session: &Session, status: SessionStatus) {
+    while session.info().status != status {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(crate) fn contains(frame: &[u8], part: &str) -> bool {

@@ -192,8 +192,7 @@ pub(crate) fn hub_with(
     let terminals = MemoryTerminals::new();
     let programs = terminals.started().unwrap();
     let shutdown = Shutdown::new();
-    let profile =
-        Profile { command: vec!["program".into()], cwd: None, env: Vec::new(), install_hint: None };
+    let profile = Profile { command: vec!["program".into()], ..Profile::default() };
     let mut config = HubConfig {
         profiles: [(ProfileName::new("terminal").unwrap(), profile)].into(),
         ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))

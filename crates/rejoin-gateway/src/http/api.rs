@@ -6,6 +6,7 @@ mod account;
 mod administration;
 mod browser_sessions;
 mod connections;
+mod histories;
 mod login;
 mod sessions;
 mod terminals;
@@ -70,6 +71,7 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
         .routes(routes!(terminals::screen))
         .routes(routes!(terminals::history))
         .routes(routes!(sessions::connections))
+        .routes(routes!(histories::events))
         .routes(routes!(sessions::profiles))
         .routes(routes!(topics::publish))
         .routes(routes!(topics::list))

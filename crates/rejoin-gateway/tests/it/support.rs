@@ -55,12 +55,7 @@ impl TestServer {
     ) -> Self {
         let terminals = MemoryTerminals::new();
         let programs = terminals.started().unwrap();
-        let profile = Profile {
-            command: vec!["program".into()],
-            cwd: None,
-            env: Vec::new(),
-            install_hint: None,
-        };
+        let profile = Profile { command: vec!["program".into()], ..Profile::default() };
 
         let rule = |pattern: &str, count, slow_reader| TopicRule {
             pattern: pattern.into(),

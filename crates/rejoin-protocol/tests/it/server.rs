@@ -55,7 +55,9 @@ fn created() -> SessionInfo {
         size_owner: None,
         connections: 0,
         created_at: TIME,
+        updated_at: TIME,
         last_activity_at: TIME,
+        destroy_at: Some(TIME + 1_800_000),
         exit: None,
         reason: None,
     }

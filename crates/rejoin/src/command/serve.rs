@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use rejoin_adapters::{
     CheckpointFile, EngineScreens, KeeperCommand, KeeperTerminals, TerminalLimits,
 };
-use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
+use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown, Store};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
     encode,
@@ -25,6 +25,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    clock::machine_clock,
     command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
     data_dir,
@@ -131,9 +132,10 @@ async fn serve(
     let reload = reload_certificate(signal(SignalKind::hangup())?, tls.clone());
 
     let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
-    let hub = restore_hub(&config, descriptors, &checkpoint, &shutdown);
+    let store = Arc::new(data_dir::open_store(&config).await?);
+    let hub = restore_hub(&config, (descriptors, store.clone()), &checkpoint, &shutdown);
     logging.register_metrics(hub.metrics());
-    hub.recover(RECOVERY).await;
+    hub.recover(RECOVERY).await?;
     let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
     let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
     print_greeting(&config, signer.as_ref(), address)
@@ -173,6 +175,7 @@ async fn serve(
 
     // After all tasks: a later append would be missing from the checkpoint.
     checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
+    store.close().await;
     let cut = hub.metrics().sockets_cut.get() - cut_before;
     if cut > 0 {
         warn!(cut, "sockets were closed before they received all their data; clients may resume");
@@ -187,7 +190,7 @@ async fn serve(
 /// Starts the hub with the streams of the last process, if that process wrote a checkpoint.
 fn restore_hub(
     config: &Config,
-    descriptors: DescriptorBudget,
+    (descriptors, store): (DescriptorBudget, Arc<dyn Store>),
     checkpoint: &CheckpointFile,
     shutdown: &Shutdown,
 ) -> Hub {
@@ -214,10 +217,14 @@ fn restore_hub(
                 lines: config.sessions.scrollback_lines,
                 bytes: config.sessions.scrollback_bytes,
             },
+            idle_timeout: config.sessions.idle_timeout,
+            retention: config.sessions.retention.get(),
         },
         prepare: if config.server.compression { rejoin_gateway::prepare } else { |_| {} },
         limits: config.limits.hub_limits(),
         presence_grace: config.limits.presence_grace,
+        store,
+        clock: machine_clock(),
         ..HubConfig::new(encode, Arc::new(terminals), Arc::new(EngineScreens))
     };
     Hub::restored(hub_config, shutdown, saved)

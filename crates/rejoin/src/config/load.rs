@@ -14,7 +14,7 @@ use crate::config::Config;
 /// The file that is read if no other file is named. It may be missing.
 const DEFAULT_FILE: &str = "rejoin.toml";
 /// The sections whose keys can be set by `REJOIN_<SECTION>_<KEY>`.
-const SECTIONS: &[&str] = &["server", "auth", "limits", "sessions", "log"];
+const SECTIONS: &[&str] = &["server", "auth", "limits", "sessions", "store", "log"];
 
 /// Values of flags, which take precedence over the file and the environment.
 #[derive(Debug, Default)]

@@ -191,6 +191,6 @@ fn integer_up_to(value: &Value, max: usize) -> Option<usize> {
     integer.filter(|integer| *integer <= max)
 }
 
-fn duration(value: &Value) -> Option<Duration> {
+pub(super) fn duration(value: &Value) -> Option<Duration> {
     humantime::parse_duration(value.as_str()?).ok()
 }

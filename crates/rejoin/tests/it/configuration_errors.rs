@@ -36,13 +36,13 @@ fn an_unknown_key_is_reported_with_the_known_ones() {
         (
             "\n[cluster]\nurl = \"\"",
             "2: unknown field `cluster`, expected one of \
-             `server`, `auth`, `limits`, `topics`, `sessions`, `profiles`, `log`, \
-             `webhooks`",
+             `server`, `auth`, `limits`, `topics`, `sessions`, `store`, `profiles`, \
+             `log`, `webhooks`",
         ),
         (
-            "[profiles.a]\ncommand = [\"a\"]\nidle_timeout = \"8h\"",
-            "3: unknown field `idle_timeout`, expected one of `command`, `cwd`, `env`, \
-             `install_hint`",
+            "[profiles.a]\ncommand = [\"a\"]\ntimeout = \"8h\"",
+            "3: unknown field `timeout`, expected one of `command`, `cwd`, `env`, \
+             `install_hint`, `idle_timeout`",
         ),
         ("[webhooks.events]\nurl = \"https://a.example\"", "1: missing field `secret_file`"),
         ("[profiles.a]\ncwd = \"/\"", "1: missing field `command`"),
@@ -237,7 +237,8 @@ fn a_wrong_variable_is_reported_with_its_name() {
         (
             "REJOIN_SESSIONS_LINES",
             "5",
-            "unknown field `lines`, expected `scrollback_lines` or `scrollback_bytes`",
+            "unknown field `lines`, expected one of `scrollback_lines`, `scrollback_bytes`, \
+             `idle_timeout`, `retention`",
         ),
     ] {
         let mut command = home.rejoin(&["config", "check"]);

@@ -27,6 +27,7 @@ mod rights;
 mod session_end;
 mod session_list;
 mod stop;
+mod store;
 mod support;
 mod terminal_output;
 mod unauthenticated;

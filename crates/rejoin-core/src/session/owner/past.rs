@@ -112,7 +112,7 @@ impl Owner {
         self.progress.checkpoint_at = self.offset + CHECKPOINT_BYTES;
         self.progress.is_final_due = false;
 
-        let (offset, is_final) = (self.offset, !self.is_running);
+        let (offset, is_final) = (self.offset, self.is_end_announced);
         let size = self.session.shared.state.lock().size;
         self.worker.start(Box::new(move |screen| {
             let pieces = slot.hold(screen.export(ScreenFormat::Ansi));
@@ -132,7 +132,7 @@ impl Owner {
         let Some(screen) = self.worker.screen() else { return };
 
         let pieces = slot.hold(screen.export(ScreenFormat::Ansi));
-        let (offset, is_final) = (self.offset, !self.is_running);
+        let (offset, is_final) = (self.offset, self.is_end_announced);
         let size = self.session.shared.state.lock().size;
         // An error means that the backend has ended.
         let _ = checkpoints.send(ScreenCheckpoint { offset, size, is_final, pieces }).await;

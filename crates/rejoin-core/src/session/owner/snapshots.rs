@@ -94,7 +94,7 @@ impl Owner {
     fn append_snapshot(&self, snapshot: &mut Snapshot) {
         // Under the lock: no update is appended between the checks and the snapshot.
         let state = self.session.shared.state.lock();
-        if state.ended.is_some() {
+        if state.lifetime.is_ended() {
             return;
         }
 
@@ -131,12 +131,12 @@ impl Owner {
 
         let state = self.session.shared.state.lock();
         let mut update = SessionUpdate::new(self.session.id().clone());
-        update.status = Some(state.status());
+        update.status = Some(state.lifetime.status());
         update.cols = Some(state.size.cols());
         update.rows = Some(state.size.rows());
         update.title = Some(state.title.clone());
         update.size_owner = state.viewers.size_owner();
-        update.exit = state.ended.as_ref().map(|ended| ended.exit.clone());
+        update.exit = state.lifetime.exit();
 
         // Under the lock: no update is appended between the state and its position.
         let (seq, position) = stream.next();

@@ -1,6 +1,6 @@
 //! Sessions: start, list, get, close.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -9,9 +9,11 @@ use axum::{
 };
 use rejoin_core::{CreateTerminal, Session, SessionRight};
 use rejoin_protocol::{
-    ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus, TerminalSize, UserId, limits,
+    ErrorCode, ProfileName, SessionId, SessionInfo, SessionKind, SessionStatus, TerminalSize,
+    UserId, limits,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -25,6 +27,8 @@ use crate::{
     state::Shared,
 };
 
+/// The time that a request waits for the end of a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest working directory, in bytes: the limit of Linux.
 const MAX_CWD_BYTES: usize = 4096;
 /// The longest text of a search, in characters.
@@ -265,6 +269,7 @@ pub(super) async fn get(
     responses(
         (status = 204, description = "The session is removed."),
         (status = 404, description = "`unknown_session`."),
+        (status = 503, description = "`timed_out`: the session ends, but not within 30 s."),
     )
 )]
 pub(super) async fn close(
@@ -273,7 +278,10 @@ pub(super) async fn close(
     InPath(id): InPath<SessionId>,
 ) -> Result<StatusCode, Problem> {
     let session = find(&shared, &caller, &id, SessionRight::Write)?;
-    shared.hub.close_session(&session).await;
+    if timeout(CLOSE_TIMEOUT, shared.hub.close_session(&session)).await.is_err() {
+        let detail = "the session is ending, but its end is not on disk yet";
+        return Err(Problem::new(ErrorCode::TimedOut, detail));
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

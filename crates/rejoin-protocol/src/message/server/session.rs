@@ -124,7 +124,7 @@ pub struct SessionUpdate {
     /// The way the program ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// The cause of the status `error`.
+    /// The reason of the end, unless the program ended by itself and without an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The number of the oldest history lines that the following snapshot omits.

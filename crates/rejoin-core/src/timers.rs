@@ -11,7 +11,7 @@ use crate::lock::{Mutex, level::LEAF};
 
 /// A queue of timers. One task receives them as they expire.
 #[derive(Debug)]
-pub(super) struct Timers<T> {
+pub(crate) struct Timers<T> {
     state: Mutex<State<T>, LEAF>,
     /// Notified when a timer expires earlier than all others.
     earlier: Notify,
@@ -32,7 +32,7 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
-    pub(super) fn push(&self, at: Instant, timer: T) {
+    pub(crate) fn push(&self, at: Instant, timer: T) {
         let mut state = self.state.lock();
         let is_first = state.queue.first_key_value().is_none_or(|((first, _), _)| at < *first);
         // The number keeps timers of one instant apart in the map.
@@ -50,7 +50,7 @@ impl<T> Timers<T> {
     /// Waits for the next timer that expires. Only one task may call this.
     ///
     /// Cancel safe: a timer is removed without a wait after it.
-    pub(super) async fn next(&self) -> T {
+    pub(crate) async fn next(&self) -> T {
         loop {
             let first = {
                 let mut state = self.state.lock();
