@@ -66,7 +66,7 @@ impl SqlStore {
     /// Returns the database. Opens it again if its file was removed or replaced.
     async fn database(&self) -> Result<AnyPool, StoreError> {
         let Database { pool, inode } = self.database.read().clone();
-        if inode == self.location.file().and_then(|file| self::inode(file)) {
+        if inode == self.location.file().and_then(self::inode) {
             return Ok(pool);
         }
 

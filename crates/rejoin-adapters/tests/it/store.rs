@@ -32,7 +32,7 @@ fn location(directory: &Path) -> StoreLocation {
 
 /// Returns the error of a database that cannot be opened.
 async fn open_error(directory: &Path) -> String {
-    SqlStore::open(location(directory), "node-a").await.err().expect("an error").to_string()
+    SqlStore::open(location(directory), "node-a").await.unwrap_err().to_string()
 }
 
 fn row(id: &str) -> SessionRow {

@@ -10,6 +10,7 @@ mod history;
 mod hub;
 mod idempotency;
 mod implicit_streams;
+mod lifetimes;
 mod limits;
 mod metrics;
 mod outbox;
