@@ -184,11 +184,11 @@ impl Loop<'_> {
                 for topic in self.touched.drain(..) {
                     self.topics[topic].batch.clear();
                 }
-                let taken =
+                let (bytes, frames) =
                     batch::take_frames(rest, self.options, &mut self.topics, &mut self.touched)?;
-                rest.drain(..taken.bytes);
+                rest.drain(..bytes);
                 self.deliver()?;
-                self.acknowledge(index, taken.frames)?;
+                self.acknowledge(index, frames)?;
                 self.pace()
             }
             // A subscriber sends only its close frame, which ends with the socket.

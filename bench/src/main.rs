@@ -14,6 +14,7 @@ mod connection;
 mod deflate;
 mod drain;
 mod echo;
+mod endpoint;
 mod fanout;
 mod frame;
 mod fuzz;

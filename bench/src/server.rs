@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clock;
-use crate::connection::{Connection, Endpoint};
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
 use crate::machine::{self, Memory};
 use crate::tls::{self, Identity};
 use crate::topics::Topics;
@@ -204,23 +205,18 @@ impl Server {
         Connection::open(&self.endpoint("/ws"))
     }
 
-    /// Returns the endpoint at which subscribers of a topic connect.
-    pub(crate) fn topic_endpoint(&self, topics: Topics, topic: usize) -> Endpoint {
-        self.endpoint(if self.speaks_rejoin() { "/ws".to_owned() } else { topics.path(topic) })
-    }
-
-    /// Opens a connection to [`Server::topic_endpoint`] that receives the topic `name`.
-    pub(crate) fn subscribe(&self, endpoint: &Endpoint, name: &str) -> anyhow::Result<Connection> {
-        let mut connection = Connection::open(endpoint)?;
+    /// Returns the endpoint at which a connection receives a topic.
+    pub(crate) fn subscriber(&self, topics: Topics, topic: usize) -> Endpoint {
         if self.speaks_rejoin() {
-            connection.request("subscribe", &json!({"topic": name}))?;
+            self.endpoint("/ws").with_request("subscribe", json!({"topic": topics.name(topic)}))
+        } else {
+            self.endpoint(topics.path(topic))
         }
-        Ok(connection)
     }
 
-    /// Opens a connection that publishes.
-    pub(crate) fn publisher(&self) -> anyhow::Result<Connection> {
-        Connection::open(&self.endpoint(if self.speaks_rejoin() { "/ws" } else { "/publish" }))
+    /// Returns the endpoint at which a connection publishes.
+    pub(crate) fn publisher(&self) -> Endpoint {
+        self.endpoint(if self.speaks_rejoin() { "/ws" } else { "/publish" })
     }
 
     /// Returns whether the server takes messages of `rejoin.v1`, and not only data.

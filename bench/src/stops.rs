@@ -11,7 +11,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use crate::connection::{Connection, start_connect};
+use crate::connection::Connection;
+use crate::endpoint::start_connect;
 use crate::frame;
 use crate::http::HttpClient;
 use crate::machine;

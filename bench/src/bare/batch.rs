@@ -16,27 +16,20 @@ pub(super) struct Topic {
     pub(super) batch: Vec<u8>,
 }
 
-/// The result of [`take_frames`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) bytes: usize,
-    /// Counts text frames only.
-    pub(super) frames: usize,
-}
-
 /// Appends the complete frames at the start of `bytes` to the batches of their topics.
 ///
 /// Each frame is unmasked and wrapped. A topic is added to `touched` with its first frame.
+/// Returns the number of bytes, and the number of text frames in them.
 pub(super) fn take_frames(
     bytes: &mut [u8],
     options: &Options,
     topics: &mut [Topic],
     touched: &mut Vec<usize>,
-) -> anyhow::Result<Taken> {
-    let mut taken = Taken { bytes: 0, frames: 0 };
-    while let Some(header) = Header::read(&bytes[taken.bytes..]) {
-        let payload = &mut bytes[taken.bytes + header.start..taken.bytes + header.end];
-        taken.bytes += header.end;
+) -> anyhow::Result<(usize, usize)> {
+    let (mut used, mut frames) = (0, 0);
+    while let Some(header) = Header::read(&bytes[used..]) {
+        let payload = &mut bytes[used + header.start..used + header.end];
+        used += header.end;
         if let Some(key) = header.mask {
             frame::unmask(payload, key);
         }
@@ -52,9 +45,9 @@ pub(super) fn take_frames(
         }
         let parts = [options.prefix.as_bytes(), data, options.suffix.as_bytes()];
         frame::write_plain(&mut topic.batch, frame::TEXT, &parts);
-        taken.frames += 1;
+        frames += 1;
     }
-    Ok(taken)
+    Ok((used, frames))
 }
 
 /// Splits the number of the topic from the data of a message.
@@ -115,7 +108,7 @@ mod tests {
 
         let taken = take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
 
-        assert_eq!(taken, Taken { bytes: whole, frames: 2 });
+        assert_eq!(taken, (whole, 2));
         assert_eq!(topics[0].batch, b"\x81\x05<one>\x81\x05<two>");
         assert_eq!(touched, [0]);
     }

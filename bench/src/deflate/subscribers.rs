@@ -49,14 +49,14 @@ impl Subscribers {
         encoding: Encoding,
         count: usize,
     ) -> anyhow::Result<Self> {
-        let mut endpoint = server.topic_endpoint(Topics::ONE, 0);
+        let mut endpoint = server.subscriber(Topics::ONE, 0);
         if encoding == Encoding::Compressed {
             endpoint = endpoint.with_deflate();
         }
 
-        let connections: anyhow::Result<_> =
-            (0..count).map(|_| server.subscribe(&endpoint, "bench")).collect();
-        let (pool, publisher) = (ClientPool::adopt(connections?)?, server.publisher()?);
+        let mut pool = ClientPool::new()?;
+        pool.connect_all(&vec![endpoint; count])?;
+        let publisher = Connection::open(&server.publisher())?;
         Ok(Self { name, server, encoding, pool, publisher })
     }
 

@@ -44,8 +44,10 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(server: &Server, topics: Topics) -> anyhow::Result<Self> {
+        let mut pool = ClientPool::new()?;
+        pool.connect_all(&[server.publisher()])?;
         Ok(Self {
-            pool: ClientPool::adopt(vec![server.publisher()?])?,
+            pool,
             topics,
             speaks_rejoin: server.speaks_rejoin(),
             is_acknowledged: server.acknowledges(),

@@ -38,7 +38,7 @@ pub use hub::{
     Subscription, Topic, TopicRule,
 };
 pub use idempotency::{IdempotencyCache, TooManyKeys};
-pub use metrics::{DropReason, Metrics};
+pub use metrics::{MetricGroup, Metrics, Registrar};
 pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem};
 pub use presence::PresenceSubscription;
 pub use saved::{

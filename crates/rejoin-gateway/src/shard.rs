@@ -31,7 +31,6 @@ use std::{
 
 use bytes::Bytes;
 use mio::{Poll, Token};
-use rejoin_core::Metrics;
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::time::Instant;
@@ -41,6 +40,7 @@ pub(crate) use transcode::prepare;
 
 use crate::{
     accept::Accept,
+    metrics::GatewayMetrics,
     shard::{
         acceptor::Acceptor, batch::JoinedBatch, close::ClosingQueue, connection::Connection,
         drain::Drain, event_loop::LoadMeter, inbox::ShardHandle, readers::Readers,
@@ -83,7 +83,7 @@ struct Context {
 /// The state of one shard. Only the shard's thread accesses it.
 struct Shard {
     context: Context,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GatewayMetrics>,
     handle: ShardHandle,
     poll: Poll,
     /// The listener; `Some` in the first shard until a stop begins.
@@ -132,7 +132,7 @@ impl Shard {
         let handle = ShardHandle::new(poll.registry(), WAKER)?;
 
         let shard = Self {
-            metrics: Arc::clone(context.gateway.hub.metrics()),
+            metrics: Arc::clone(&context.gateway.metrics),
             context,
             handle: handle.clone(),
             poll,

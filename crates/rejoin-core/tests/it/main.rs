@@ -11,7 +11,6 @@ mod hub;
 mod idempotency;
 mod implicit_streams;
 mod limits;
-mod metrics;
 mod outbox;
 mod output;
 mod pacing;

@@ -118,7 +118,7 @@ impl Opening {
             Some(Err(refusal)) => refuse(accept, refusal),
             Some(Ok(mut accepted)) => {
                 let response = accepted.response();
-                accept.shared.hub.metrics().http_request(response.status().as_u16());
+                accept.shared.metrics.http_request(response.status().as_u16());
                 FirstRequest::Accepted {
                     response: head(&response, None),
                     accepted: Box::new(accepted),
@@ -175,7 +175,7 @@ fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
 
 /// Serializes a refusal.
 fn refuse(accept: &Accept, response: Response) -> FirstRequest {
-    accept.shared.hub.metrics().http_request(response.status().as_u16());
+    accept.shared.metrics.http_request(response.status().as_u16());
     let (parts, body) = response.into_parts();
     let response = Response::from_parts(parts, ());
     // A refusal is a problem document in memory, so its body is ready at once.

@@ -6,17 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rejoin_core::{DropReason, FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
+use rejoin_core::{FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use slab::Slab;
 use tracing::{debug, warn};
 
-use crate::shard::{
-    Shard,
-    batch::{JoinedBatch, LIMIT},
-    connection::{Connection, Phase},
-    inbox::Command,
-    readers::{ReaderEntry, Readers},
+use crate::{
+    metrics::DropReason,
+    shard::{
+        Shard,
+        batch::{JoinedBatch, LIMIT},
+        connection::{Connection, Phase},
+        inbox::Command,
+        readers::{ReaderEntry, Readers},
+    },
 };
 
 /// The number of outputs that are prefetched before the first of them is written.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, mem, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{CloseNotice, DropReason, OutboxItem};
+use rejoin_core::{CloseNotice, OutboxItem};
 use rejoin_protocol::{
     CloseCode,
     message::{ClosingNotice, ServerMessage, text},
@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use crate::{
     log,
+    metrics::DropReason,
     shard::{
         Shard,
         connection::{ClosingState, Connection, LingeringState, Phase},

@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use rejoin_core::{DropReason, Frame, Outbox, OutboxItem, now_ms};
+use rejoin_core::{Frame, Outbox, OutboxItem, now_ms};
 use rejoin_protocol::CloseCode;
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::{
+    metrics::DropReason,
     shard::{
         Shard,
         connection::{Phase, Read},

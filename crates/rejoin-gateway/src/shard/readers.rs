@@ -2,10 +2,10 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
+use rejoin_core::{Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
 use rejoin_protocol::StreamNumber;
 
-use crate::shard::Shard;
+use crate::{metrics::DropReason, shard::Shard};
 
 /// A shard's readers of one stream, and the shared cursor of those that are up to date.
 #[derive(Debug)]

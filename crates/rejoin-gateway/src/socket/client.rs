@@ -189,7 +189,7 @@ impl Client {
 
     /// Executes the messages in bytes that the socket has received.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
-        self.shared.hub.metrics().bytes_received.inc_by(bytes.len() as u64);
+        self.shared.metrics.bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
             connection.record_received();
         }
@@ -286,7 +286,7 @@ impl Client {
     }
 
     fn handle_text(&mut self, text: &str) -> Flow {
-        self.shared.hub.metrics().messages_received.inc();
+        self.shared.metrics.messages_received.inc();
         let envelope = match Envelope::parse(text) {
             Ok(envelope) => envelope,
             Err(error) => return self.send_error(None, error),
@@ -320,7 +320,7 @@ impl Client {
 
     /// Executes a binary message, which carries numbered input for an attachment.
     fn handle_binary(&mut self, message: &[u8]) -> Flow {
-        self.shared.hub.metrics().messages_received.inc();
+        self.shared.metrics.messages_received.inc();
         let Some(connection) = self.connection() else {
             return Flow::Close(CloseCode::ProtocolError);
         };

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rcgen::{CertifiedKey, KeyPair};
-use rejoin_gateway::{GatewayConfig, Tls, TlsConfig};
+use rejoin_gateway::{GatewayConfig, GatewayMetrics, Tls, TlsConfig};
 use rejoin_protocol::{CloseCode, UserId};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -209,7 +209,8 @@ async fn a_blocked_tls_client_is_removed() {
             }
         };
         timeout(Duration::from_secs(20), removed).await.expect(reason);
-        assert_eq!(server.hub.metrics().heartbeats_missed.get(), removals as u64, "{reason}");
+        let metrics = server.hub.metrics().group::<GatewayMetrics>();
+        assert_eq!(metrics.heartbeats_missed.get(), removals as u64, "{reason}");
     }
 }
 

@@ -140,6 +140,7 @@ async fn serve(
         .context("cannot print the address of the server")?;
 
     // Serve until the first signal.
+    let metrics = gateway.metrics();
     let readiness = gateway.readiness();
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -163,7 +164,7 @@ async fn serve(
 
     // Stop the tasks, the outer layer first.
     info!("stopping");
-    let cut_before = hub.metrics().sockets_cut.get();
+    let cut_before = metrics.sockets_cut.get();
     let stopping = async { tokio::join!(shutdown.finish(SHUTDOWN_DEADLINE), serving) };
     let (aborted, served) = tokio::select! {
         stopped = stopping => stopped,
@@ -173,7 +174,7 @@ async fn serve(
 
     // After all tasks: a later append would be missing from the checkpoint.
     checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
-    let cut = hub.metrics().sockets_cut.get() - cut_before;
+    let cut = metrics.sockets_cut.get() - cut_before;
     if cut > 0 {
         warn!(cut, "sockets were closed before they received all their data; clients may resume");
     }

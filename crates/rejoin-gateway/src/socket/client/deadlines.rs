@@ -69,7 +69,7 @@ impl Client {
     }
 
     fn keep_alive(&mut self, now: Now, socket: SocketState<'_>) -> Result<Instant, CloseCode> {
-        let metrics = Arc::clone(self.shared.hub.metrics());
+        let metrics = Arc::clone(&self.shared.metrics);
         let heartbeat = self.shared.config.heartbeat;
 
         loop {
