@@ -42,6 +42,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Returns whether the connection has ended. Received frames may be left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Sends one frame that is a whole message.
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
         self.pool.client(0).context("the connection has ended")?.send(opcode, payload);

@@ -1,5 +1,6 @@
 //! Benchmarks that print ratios to a reference implementation that runs beside them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -7,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod abuse;
 mod attach;
 mod bare;
+mod chaos;
 mod client_pool;
 mod clock;
 mod connect;
@@ -63,6 +65,17 @@ enum Command {
     Stops(stops::Options),
     /// Reconnects after a server restart, and the messages that clients missed
     Drain(drain::Options),
+    /// Crashes of servers and keepers under load; run by `cargo xtask chaos keeper`
+    #[command(hide = true)]
+    ChaosKeeper(chaos::Options),
+    /// Print without a pause and record each key, until the last key
+    #[command(hide = true)]
+    ChaosProgram {
+        /// The seed of the output
+        seed: u64,
+        /// The folder of the recorded keys
+        folder: PathBuf,
+    },
     /// Expensive output into terminals; run by `cargo xtask fuzz terminal`
     #[command(hide = true)]
     FuzzTerminal(fuzz::Options),
@@ -91,7 +104,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             report::print_line(format_args!("error: {error:#}"));
             ExitCode::FAILURE
@@ -99,7 +112,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Fanout(options) => fanout::run(options),
         Command::Publish(options) => publish::run(options),
@@ -112,11 +125,14 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Abuse(options) => abuse::run(options),
         Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
+        Command::ChaosKeeper(options) => chaos::run(options),
+        Command::ChaosProgram { seed, folder } => return chaos::output::program(*seed, folder),
         Command::FuzzTerminal(options) => fuzz::run(options),
         Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
         Command::AgentProgram { bytes } => attach::program(*bytes),
         Command::EchoProgram => echo::program(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

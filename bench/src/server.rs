@@ -133,7 +133,7 @@ impl Server {
         let settings = format!("[limits]\n{limits}{TOPIC}{settings}");
         fs::write(folder.path().join(SETTINGS), settings)?;
 
-        let (child, address) = launch(folder.path(), "127.0.0.1:0")?;
+        let (child, address) = launch(&program()?, folder.path(), "127.0.0.1:0")?;
         // From here on, an error drops the server and thereby ends its process.
         let mut server = Self { child, address, tls: None, acknowledges: true, rejoin: None };
         let mut rejoin = Rejoin { folder, token: String::new() };
@@ -166,11 +166,28 @@ impl Server {
         Ok(self.child.try_wait()?)
     }
 
+    /// Ends the server as a crash does, and waits for its end.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Starts the server again with the same data and address. The process must have ended.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.restart_as(&program()?)
+    }
+
+    /// Starts another build of the server, as [`Server::restart`] does.
+    pub(crate) fn restart_as(&mut self, program: &Path) -> anyhow::Result<()> {
         let address = self.address.to_string();
-        (self.child, _) = launch(self.as_rejoin()?.folder.path(), &address)?;
+        (self.child, _) = launch(program, self.as_rejoin()?.folder.path(), &address)?;
         Ok(())
+    }
+
+    /// Returns the folder with the server's files; programs may write there.
+    pub(crate) fn folder(&self) -> anyhow::Result<&Path> {
+        Ok(self.as_rejoin()?.folder.path())
     }
 
     /// Returns the log; empty for the bare loop.
@@ -298,13 +315,12 @@ impl Rejoin {
 }
 
 /// Returns the path of rejoin: `cargo` builds both binaries into the same directory.
-fn program() -> std::io::Result<PathBuf> {
+pub(crate) fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("rejoin"))
 }
 
 /// Starts rejoin in its folder. Returns its process and its address.
-fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
-    let program = program()?;
+fn launch(program: &Path, folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
     if !program.is_file() {
         bail!("{} is missing; run `cargo xtask bench`, which builds it", program.display());
     }
