@@ -79,6 +79,7 @@ pub(super) fn read_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
         Err(error) => return Err(error),
     };
     let mut content = Vec::new();
+    // Bounded, because the file may be damaged.
     file.take(2 * MAX_SCREEN_BYTES as u64).read_to_end(&mut content)?;
 
     let invalid = || io::Error::new(ErrorKind::InvalidData, "the kept screen is damaged");

@@ -141,6 +141,7 @@ impl Terminal {
             let tick = ends.tick();
             // Each branch is cancel safe: readiness, channels, a timer.
             tokio::select! {
+                // Not while the session lags: the keeper then pauses the program.
                 ready = connection.readable(), if is_open && self.has_room() => {
                     is_open = ready.is_ok() && self.receive(&mut connection, ends);
                 }
@@ -161,6 +162,7 @@ impl Terminal {
                     handle_control(control, ends, &mut connection);
                 }
                 is_closed = hung_up(&mut ends.hangup), if ends.kill_at.is_none() => {
+                    // A stop of the server drops the session, and the program must outlive it.
                     if !is_closed && self.shared.shutdown.has_begun() {
                         return false;
                     }
@@ -278,6 +280,7 @@ impl Terminal {
         if ends.kill_at.is_some_and(|at| at <= now) {
             warn!(directory = %self.directory.path().display(), "a keeper did not end; killing it");
             connection.kill();
+            // Repeated if the process is still there, for example in uninterruptible sleep.
             ends.kill_at = Some(now + HANG_UP);
         }
         if ends.replayed_at.take_if(|at| *at <= now).is_some() {

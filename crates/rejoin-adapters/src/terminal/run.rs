@@ -140,6 +140,7 @@ impl SignalTargets {
     fn send(&self, signal: protocol::Signal) {
         let terminal = self.terminal.as_ref();
         let foreground = terminal.and_then(|fd| rustix::termios::tcgetpgrp(fd).ok());
+        // Without a foreground group, the program's own.
         let Some(group) = foreground.or(self.group) else { return };
 
         let signal = match signal {
