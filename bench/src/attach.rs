@@ -103,6 +103,7 @@ fn replay(bytes: u64) -> anyhow::Result<()> {
     let mut output = Vec::new();
     write_output(&mut output, bytes)?;
 
+    // Only the transfer is timed: any reader of the whole output waits at least that long.
     let started = Instant::now();
     let sender = std::thread::spawn(move || writer.write_all(&output));
     let (mut buffer, mut received) = (vec![0; 256 * 1024], 0);

@@ -111,7 +111,7 @@ impl<'a> Kind<'a> {
 
     /// Opens a connection for each token, and closes all once the last is ready.
     fn run_round(&mut self, tokens: &[String], in_flight: usize) -> anyhow::Result<()> {
-        let path = if self.server.speaks_rejoin() { "/ws" } else { "/subscribe" };
+        let path = if self.server.speaks_rejoin() { "/ws" } else { "/publish" };
         // The administrator's token would authenticate each of them.
         let endpoint = Endpoint { token: None, ..self.server.endpoint(path) };
         let endpoints: Vec<_> =

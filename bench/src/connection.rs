@@ -128,6 +128,7 @@ impl Connection {
             bail!("the connection ended: {end}");
         }
 
+        // A poll without any event takes the whole timeout.
         let due = clock::after(REPLY_TIMEOUT);
         let events = self.pool.poll(REPLY_TIMEOUT)?;
         ensure!(clock::now() < due, "the server does not reply");

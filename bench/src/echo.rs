@@ -99,18 +99,16 @@ impl Typist {
 
     fn rejoin() -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        let server = Server::rejoin(&format!(
-            "[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n"
-        ))?;
-
+        let profile = format!("[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n");
+        let server = Server::rejoin(&profile)?;
         let mut connection = server.connect()?;
         let create = json!({"kind": "terminal", "profile": "echo"});
         let session = connection.request("create_session", &create)?["session"]["id"].clone();
         // The writer id makes the server acknowledge input by number.
         let attach = json!({"session": session, "writer": "bench"});
-        let stream = connection.request("attach", &attach)?["stream"].as_u64();
-        let stream = u32::try_from(stream.context("`attached` has no stream")?)?;
-        Self::start(server, connection, Some(StreamNumber(stream)))
+        let stream =
+            serde_json::from_value(connection.request("attach", &attach)?["stream"].take())?;
+        Self::start(server, connection, Some(stream))
     }
 
     /// Waits until the program reads keys.

@@ -3,7 +3,6 @@
 use crate::machine;
 use crate::report::{print_line, print_ratios};
 use crate::server::Server;
-use crate::stamp;
 use crate::target::{Load, Target};
 use crate::tls::Identity;
 use crate::topics::Topics;
@@ -42,22 +41,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let identity = options.tls.then(Identity::generate).transpose()?;
 
     let mut targets = start(options, identity.as_ref())?;
-    print_line(format_args!(
-        "{} subscribers{}, {} bytes of data; {} rounds of {} s at {}/s and of {} messages flooding; {}\n",
-        options.subscribers,
-        if options.tls { " over TLS" } else { "" },
-        stamp::LEN,
-        options.rounds,
-        options.seconds,
-        options.rate,
-        options.flood,
-        machine::load(),
-    ));
-    let Options { rate, seconds, flood, rounds, .. } = *options;
+    let Options { subscribers, rate, seconds, flood, rounds, tls } = *options;
+    let load = Load { rate, seconds, flood, rounds };
+    let over = if tls { " over TLS" } else { "" };
+    print_line(format_args!("{subscribers} subscribers{over}, {load}"));
     Load::print_header();
-    let ratios = Load { rate, seconds, flood, rounds }
-        .compare(&options.subscribers.to_string(), &mut targets)?;
-    print_ratios(&ratios, if options.tls { TARGET_TLS } else { TARGET });
+
+    let ratios = load.compare(&subscribers.to_string(), &mut targets)?;
+    print_ratios(&ratios, if tls { TARGET_TLS } else { TARGET });
     Ok(())
 }
 

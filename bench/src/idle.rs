@@ -8,7 +8,6 @@ use crate::machine;
 use crate::report::{as_float, mebibytes, print_line};
 use crate::server::{Server, Users};
 use crate::tls::Identity;
-use crate::topics::Topics;
 
 /// The highest acceptable memory of one connection, in bytes.
 const TARGET_BYTES: u32 = 2_500;
@@ -43,7 +42,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (before, files_before) = (server.memory()?, server.open_files()?);
     let tokens = server.tokens(options.users, options.connections)?;
     let endpoint = match options.subscribed {
-        true => server.subscriber(Topics::ONE, 0),
+        true => server.subscriber(0),
         false => server.endpoint("/ws"),
     };
     let endpoints: Vec<_> = tokens.iter().map(|token| endpoint.clone().with_token(token)).collect();

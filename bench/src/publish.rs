@@ -3,7 +3,6 @@
 use crate::machine;
 use crate::report::{print_line, print_ratios};
 use crate::server::Server;
-use crate::stamp;
 use crate::target::{Load, Target};
 use crate::topics::Topics;
 
@@ -34,26 +33,19 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // Both servers have a connection per topic.
     machine::allow_open_files(options.topics as u64 * 2 + 200)?;
-    print_line(format_args!(
-        "one publisher, {} bytes of data, each message acknowledged; {} rounds of {} s at {}/s and of {} messages flooding; {}\n",
-        stamp::LEN,
-        options.rounds,
-        options.seconds,
-        options.rate,
-        options.flood,
-        machine::load(),
-    ));
+    let Options { rate, seconds, flood, rounds, .. } = *options;
+    let load = Load { rate, seconds, flood, rounds };
+    print_line(format_args!("one publisher, each message acknowledged, {load}"));
     Load::print_header();
 
     let topics = Topics::new(options.topics);
     let many = format!("1 on each of {} topics", topics.count());
     let variants = [("1", Topics::ONE, 1), ("10", Topics::ONE, 10), (&many, topics, 1)];
-    let Options { rate, seconds, flood, rounds, .. } = *options;
     let mut ratios = Vec::new();
     // Each variant has two new servers, so that no topic of an earlier one remains.
     for (name, topics, subscribers) in variants {
         let mut targets = start(topics, subscribers)?;
-        ratios.extend(Load { rate, seconds, flood, rounds }.compare(name, &mut targets)?);
+        ratios.extend(load.compare(name, &mut targets)?);
     }
 
     print_ratios(&ratios, TARGET);

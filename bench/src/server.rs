@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -101,12 +101,7 @@ impl Server {
 
         let mut child =
             command.stdout(Stdio::piped()).spawn().context("cannot start the bare loop")?;
-        let mut output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut line = String::new();
-        // The loop prints nothing else, so its pipe needs no further reader.
-        output.read_line(&mut line)?;
-        let address =
-            line.trim().parse().with_context(|| format!("the bare loop printed {line:?}"))?;
+        let address = find_address(&mut child)?.context("the bare loop did not start")?;
         let tls = identity.map(Identity::client);
         Ok(Self { child, address, tls, acknowledges: arguments.contains(&"--ack"), rejoin: None })
     }
@@ -223,11 +218,12 @@ impl Server {
     }
 
     /// Returns the endpoint at which a connection receives a topic.
-    pub(crate) fn subscriber(&self, topics: Topics, topic: usize) -> Endpoint {
-        if self.speaks_rejoin() {
-            self.endpoint("/ws").with_request("subscribe", json!({"topic": topics.name(topic)}))
-        } else {
-            self.endpoint(topics.path(topic))
+    pub(crate) fn subscriber(&self, topic: usize) -> Endpoint {
+        match self.speaks_rejoin() {
+            true => self
+                .endpoint("/ws")
+                .with_request("subscribe", json!({"topic": Topics::name(topic)})),
+            false => self.endpoint(Topics::path(topic)),
         }
     }
 
@@ -339,8 +335,7 @@ fn launch(program: &Path, folder: &Path, listen: &str) -> anyhow::Result<(Child,
     command.stderr(fs::File::options().create(true).append(true).open(&log)?);
 
     let mut child = command.spawn().context("cannot start rejoin")?;
-    let output = child.stdout.take().context("no output")?;
-    if let Some(address) = find_address(output)? {
+    if let Some(address) = find_address(&mut child)? {
         return Ok((child, address));
     }
     let _ = child.kill();
@@ -349,8 +344,8 @@ fn launch(program: &Path, folder: &Path, listen: &str) -> anyhow::Result<(Child,
 }
 
 /// Reads lines until one contains the address.
-fn find_address(output: ChildStdout) -> anyhow::Result<Option<SocketAddrV4>> {
-    let mut output = BufReader::new(output);
+fn find_address(child: &mut Child) -> anyhow::Result<Option<SocketAddrV4>> {
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
     loop {
         let mut line = String::new();
         if output.read_line(&mut line)? == 0 {

@@ -45,7 +45,7 @@ impl Target {
         subscribers: usize,
     ) -> anyhow::Result<Self> {
         let count = (topics.count() * subscribers) as u64;
-        let endpoint = |number| server.subscriber(topics, topics.topic_of(number));
+        let endpoint = |number| server.subscriber(topics.topic_of(number));
         let mut pool = ClientPool::new()?;
         pool.connect_all(&(0..count).map(endpoint).collect::<Vec<_>>())?;
         let mut target = Self {

@@ -170,6 +170,7 @@ pub(crate) fn print() -> anyhow::Result<()> {
         line[LINE_BYTES - 1] = b'\n';
     }
 
+    // Many lines per write, so that the terminal is the bottleneck and not the program.
     loop {
         for line in &mut lines {
             write!(&mut line[1..=TIME_DIGITS], "{:020}", clock::now())?;

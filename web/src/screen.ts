@@ -93,6 +93,7 @@ export class Screen {
   /** The size that fits the element at the normal font size. */
   get fittingSize(): Size {
     const { clientWidth, clientHeight } = this.#element;
+    // The bounds are those of the server.
     return {
       cols: Math.min(
         1000,
@@ -172,6 +173,7 @@ export class Screen {
   #layout(): void {
     const { cols, rows } = this.emulator;
     const { clientWidth, clientHeight } = this.#element;
+    // A hidden element has no size that could fit.
     if (clientWidth === 0 || clientHeight === 0) return;
 
     const fitting = this.fittingSize;

@@ -38,7 +38,7 @@ pub(super) fn take_frames(
             continue;
         }
 
-        let (number, data) = if topics.len() == 1 { (0, &*payload) } else { split_tag(payload)? };
+        let (number, data) = split_tag(payload)?;
         let topic = topics.get_mut(number).with_context(|| format!("no topic {number}"))?;
         if topic.batch.is_empty() {
             touched.push(number);
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn complete_frames_are_unmasked_and_wrapped() {
         let mut bytes = Vec::new();
-        frame::write_masked(&mut bytes, frame::TEXT, b"one");
-        frame::write_masked(&mut bytes, frame::TEXT, b"two");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000one");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000two");
         let whole = bytes.len();
-        frame::write_masked(&mut bytes, frame::TEXT, b"three");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000three");
         bytes.pop();
         let (mut topics, mut touched) = (topics(1), Vec::new());
 

@@ -49,7 +49,7 @@ impl Subscribers {
         encoding: Encoding,
         count: usize,
     ) -> anyhow::Result<Self> {
-        let mut endpoint = server.subscriber(Topics::ONE, 0);
+        let mut endpoint = server.subscriber(0);
         if encoding == Encoding::Compressed {
             endpoint = endpoint.with_deflate();
         }
@@ -80,11 +80,11 @@ impl Subscribers {
     /// Publishes a document, and waits until each subscriber has it once and unchanged.
     fn publish(&mut self, document: &str) -> anyhow::Result<()> {
         if self.server.speaks_rejoin() {
-            let payload = format!(r#"{{"topic":"bench","data":{document}}}"#);
+            let payload = format!(r#"{{"topic":"{}","data":{document}}}"#, Topics::name(0));
             // The acknowledgement precedes the deliveries, so this request delays none of them.
             self.publisher.request_json("publish", &payload)?;
         } else {
-            self.publisher.send(frame::TEXT, document.as_bytes())?;
+            self.publisher.send(frame::TEXT, (Topics::tag(0) + document).as_bytes())?;
         }
 
         let (encoding, missing) = (self.encoding, self.pool.len());

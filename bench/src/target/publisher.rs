@@ -134,9 +134,9 @@ impl Publisher {
         let topic = self.topics.topic_of(self.next);
         let data = Stamp { time, number: self.next }.write();
         if self.speaks_rejoin {
-            publish_request(&self.next.to_string(), &self.topics.name(topic), &data)
+            publish_request(&self.next.to_string(), &Topics::name(topic), &data)
         } else {
-            self.topics.tag(topic) + &data
+            Topics::tag(topic) + &data
         }
     }
 

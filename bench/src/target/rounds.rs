@@ -1,12 +1,15 @@
 //! Measurement rounds that alternate between targets.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use anyhow::ensure;
 use hdrhistogram::Histogram;
 
 use super::{Pace, Target};
+use crate::machine;
 use crate::report::{self, Spread, as_float, print_header, print_line, quantile};
+use crate::stamp;
 
 /// The load of all rounds: paced messages, and then a flood.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,19 @@ impl Outcome {
         self.cpu_per_delivery.push(micros / as_float(deliveries));
         self.messages += messages;
         self.deliveries += deliveries;
+    }
+}
+
+/// Formats as the line above the tables.
+impl Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, seconds, flood, rounds } = self;
+        let (bytes, load) = (stamp::LEN, machine::load());
+        writeln!(
+            f,
+            "{bytes} bytes of data; {rounds} rounds of {seconds} s at {rate}/s and of {flood} \
+             messages flooding; {load}",
+        )
     }
 }
 

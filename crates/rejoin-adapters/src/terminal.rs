@@ -6,7 +6,7 @@ mod run;
 use std::{collections::BTreeMap, sync::Arc};
 
 use rejoin_core::{BoxFuture, Launch, LiveTerminal, Shutdown, StartError, Terminals};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::Semaphore;
 
 use crate::program::is_inherited;
 
@@ -72,25 +72,13 @@ impl Terminals for LocalTerminals {
                 program.limit_open_files(open_files);
             }
 
-            let (events_tx, events) = mpsc::channel(EVENTS);
-            let (controls, controls_rx) = mpsc::channel(CONTROLS);
-            let (hangup, hangup_rx) = watch::channel(false);
-            let (written_tx, written) = watch::channel(0);
-            let commands = run::Commands { controls: controls_rx, hangup: hangup_rx };
-            let running = run::run(program, events_tx, commands, written_tx);
+            let (live, ends) = LiveTerminal::new(EVENTS, CONTROLS);
+            let running = run::run(program, ends);
             self.shutdown.spawn(async move {
                 running.await;
                 drop(permit);
             });
-
-            Ok(LiveTerminal {
-                events,
-                controls,
-                hangup,
-                written,
-                checkpoints: None,
-                reports_sizes: false,
-            })
+            Ok(live)
         })
     }
 }

@@ -11,6 +11,6 @@ pub use screen::{
     Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback,
 };
 pub use terminal::{
-    Control, Launch, LiveTerminal, RecoveredTerminal, Recovery, StartError, TerminalEvent,
-    Terminals,
+    Control, Launch, LiveTerminal, RecoveredTerminal, Recovery, StartError, TerminalEnds,
+    TerminalEvent, Terminals,
 };

@@ -26,8 +26,8 @@ pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight};
 pub use backend::{
     Control, InputKey, Launch, LiveTerminal, MemoryScreens, MemoryTerminal, MemoryTerminals,
     RecoveredTerminal, Recovery, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines,
-    ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionRecord, StartError, TerminalEvent,
-    Terminals,
+    ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionRecord, StartError, TerminalEnds,
+    TerminalEvent, Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};

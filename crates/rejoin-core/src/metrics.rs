@@ -80,6 +80,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("rejoin");
         let mut add = Registrar(&mut registry);
 
+        // The dashboard and docs/observing.md use these names.
         Self {
             connections: add.create("connections", "Authenticated connections"),
             connections_total: add
@@ -143,6 +144,7 @@ impl Metrics {
     /// ```
     pub fn group<G: MetricGroup>(&self) -> Arc<G> {
         let mut groups = self.registry.lock();
+        // One turn of the lock: two first calls must not register the names twice.
         let Groups { registry, by_type } = &mut *groups;
         let group = by_type
             .entry(TypeId::of::<G>())

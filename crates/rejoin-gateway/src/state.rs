@@ -76,7 +76,7 @@ impl Shared {
         readiness: Readiness,
         listen: Option<IpAddr>,
     ) -> Self {
-        // The API can revoke in any case, and `revocations` relies on it.
+        // The API can always revoke, and `revocations` relies on it.
         if config.verifier.revocations().is_none() {
             config.verifier = config.verifier.with_revocations(Revocations::in_memory());
         }

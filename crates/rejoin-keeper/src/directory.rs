@@ -38,6 +38,7 @@ impl Directory {
         if let Some(parent) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
+        // Not recursive: of two starts with one id, the second must fail.
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.log())
     }
@@ -70,6 +71,7 @@ impl Directory {
             Err(error) => return Err(error),
         };
 
+        // Refused while the keeper holds the exclusive lock. Several checks do not disturb each other.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
@@ -81,6 +83,7 @@ impl Directory {
     pub(crate) fn lock(&self) -> io::Result<File> {
         let file = File::create(self.path.join("lock"))?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        // Belongs to the open file, so the system releases it however the process ends.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(file)
     }
@@ -89,6 +92,7 @@ impl Directory {
     pub(crate) fn listen(&self) -> io::Result<UnixListener> {
         let (_directory, path) = self.socket()?;
         let listener = UnixListener::bind(&path)?;
+        // The socket has the permissions of the umask until here. The directory protects it.
         fs::set_permissions(self.path.join("socket"), fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         Ok(listener)

@@ -111,7 +111,7 @@ impl Log {
 
     /// Appends output of at most [`MAX_PAYLOAD_BYTES`].
     ///
-    /// The offset advances in any case, so that output which could not be written is a gap.
+    /// The offset always advances, so output that could not be written leaves a gap.
     ///
     /// # Errors
     /// If the output could not be written, for example to a full disk. Later output goes to a new
@@ -141,6 +141,8 @@ impl Log {
         exit_to(&mut payload, exit);
         self.append(3, self.next, &payload)?;
 
+        // Only the exit is synced. Written output survives the end of any process, and after a power
+        // cut there is no program whose output could continue.
         let Some(file) = &self.file else { return Ok(()) };
         file.sync_all()?;
         File::open(&self.directory)?.sync_all()
@@ -148,6 +150,7 @@ impl Log {
 
     fn append(&mut self, kind: u8, offset: u64, payload: &[u8]) -> io::Result<()> {
         let record = record(kind, offset, payload);
+        // The record begins the next segment.
         if self.is_full() {
             self.file = None;
         }
@@ -180,6 +183,7 @@ impl Log {
         let path = self.directory.join(segment_name(offset, number));
         let mut options = OpenOptions::new();
         let mut file = options.append(true).create_new(true).mode(0o600).open(&path)?;
+        // A segment without its magic could not be read.
         if let Err(error) = file.write_all(&MAGIC) {
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -195,6 +199,8 @@ impl Log {
     fn drop_oldest(&mut self) {
         let segment_bytes = (self.quota / SEGMENTS).min(MAX_SEGMENT_BYTES);
         let mut total: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        // With room for a full segment, so that the quota holds while the new one is filled. The last
+        // segment, which is written to, always stays.
         while self.segments.len() > 1 && total + segment_bytes > self.quota {
             let Some(oldest) = self.segments.pop_front() else { return };
             let _ = fs::remove_file(&oldest.path);
@@ -209,6 +215,7 @@ fn record(kind: u8, offset: u64, payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEAD_BYTES + payload.len());
     let length = u32::try_from(payload.len()).expect("payloads are bounded");
     record.extend_from_slice(&length.to_le_bytes());
+    // The checksum, which is filled in below.
     record.extend_from_slice(&[0; 4]);
     record.push(kind);
     record.extend_from_slice(&now_ms().to_le_bytes());

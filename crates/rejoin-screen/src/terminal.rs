@@ -57,7 +57,7 @@ pub(crate) struct Terminal {
     pub(crate) answers: Vec<u8>,
     /// The approximate number of cells changed since the last [`Self::begin_step`].
     work: usize,
-    /// The number of changes of columns: each numbers the lines of the history anew.
+    /// The number of changes of columns: each renumbers the lines of the history.
     pub(crate) rewraps: u32,
     /// A pending change of columns; it owns the rows of the normal buffer meanwhile.
     reflow: Option<Box<Reflow>>,

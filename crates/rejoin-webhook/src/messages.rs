@@ -65,7 +65,7 @@ struct Message<'a> {
 
 /// The answer of a program that refuses a message.
 #[derive(Deserialize)]
-struct HandshakeError {
+struct Refusal {
     error: RefusalError,
 }
 
@@ -181,7 +181,7 @@ impl WebhookMessages {
             // A 4xx of the program has this body. One without comes from a proxy or a wrong URL,
             // so the client is not to blame.
             _ if status.is_client_error() => match serde_json::from_slice(&body) {
-                Ok(HandshakeError { error: RefusalError { code, message } }) => {
+                Ok(Refusal { error: RefusalError { code, message } }) => {
                     Ok(Err(ErrorBody::new(code.unwrap_or(ErrorCode::InvalidField), message)))
                 }
                 Err(_) => Err(CallError::Status(status)),

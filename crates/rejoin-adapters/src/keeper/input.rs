@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 /// The time between two checks of the author of input that the program does not read.
 const RECHECK: Duration = Duration::from_millis(5);
-/// The time until input is sent again that the keeper had no room for.
+/// The time after which input that the keeper had no room for is sent again.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// The input that is not written. The session bounds it: it counts what is not reported.
@@ -51,6 +51,7 @@ impl InputLine {
             if self.is_cancelled || current.author.may_write() {
                 return None;
             }
+            // The author has lost the right while the program did not read.
             self.is_cancelled = true;
             return Some(Request::Cancel { number: current.number });
         }
@@ -62,6 +63,7 @@ impl InputLine {
                 self.current = Some(input);
                 return Some(request);
             }
+            // Dropped, and reported as written: the session counts input until it is reported.
             self.written.send_replace(input.number);
         }
         None

@@ -4,7 +4,7 @@ mod end;
 
 use std::{collections::VecDeque, process::Child, sync::Arc, time::Duration};
 
-use rejoin_core::{Control, LiveTerminal, TerminalEvent};
+use rejoin_core::{Control, LiveTerminal, TerminalEnds, TerminalEvent};
 use rejoin_keeper::{
     Directory,
     log::{Entry, Record},
@@ -39,7 +39,7 @@ const MAX_PENDING_EVENTS: usize = 4096;
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 /// Time for a program and its keeper to end after a hang-up, until the keeper is killed.
 const HANG_UP: Duration = Duration::from_secs(5);
-/// Time for the replay of an earlier process's output, until the session is visible in any case.
+/// The longest replay of an earlier process's output. After it, the session is visible.
 const REPLAY: Duration = Duration::from_secs(10);
 
 /// The task's side of a terminal.
@@ -98,18 +98,16 @@ impl Terminal {
 
     /// Starts the task and returns the session's side.
     pub(super) fn run(mut self) -> LiveTerminal {
-        let (events_tx, events) = mpsc::channel(EVENTS);
-        let (controls, controls_rx) = mpsc::channel(CONTROLS);
-        let (hangup, hangup_rx) = watch::channel(false);
-        let (written_tx, written) = watch::channel(0);
+        let (live, TerminalEnds { events, controls, hangup, written }) =
+            LiveTerminal::new(EVENTS, CONTROLS);
         // One: a screen that is due while another one is written is made later.
         let (checkpoints, checkpoints_rx) = mpsc::channel(1);
         let mut ends = Ends {
-            events: events_tx,
-            controls: controls_rx,
+            events,
+            controls,
             has_controls: true,
-            hangup: hangup_rx,
-            input: InputLine::new(written_tx),
+            hangup,
+            input: InputLine::new(written),
             kill_at: None,
             replayed_at: self.replay_until.map(|_| Instant::now() + REPLAY),
         };
@@ -123,8 +121,7 @@ impl Terminal {
             }
         });
 
-        let checkpoints = Some(checkpoints);
-        LiveTerminal { events, controls, hangup, written, checkpoints, reports_sizes: true }
+        LiveTerminal { checkpoints: Some(checkpoints), reports_sizes: true, ..live }
     }
 
     /// Serves the session until the connection to the keeper has ended. Returns `false` if the
@@ -144,6 +141,7 @@ impl Terminal {
             let tick = ends.tick();
             // Each branch is cancel safe: readiness, channels, a timer.
             tokio::select! {
+                // Not while the session lags: the keeper then pauses the program.
                 ready = connection.readable(), if is_open && self.has_room() => {
                     is_open = ready.is_ok() && self.receive(&mut connection, ends);
                 }
@@ -164,6 +162,7 @@ impl Terminal {
                     handle_control(control, ends, &mut connection);
                 }
                 is_closed = hung_up(&mut ends.hangup), if ends.kill_at.is_none() => {
+                    // A stop of the server drops the session, and the program must outlive it.
                     if !is_closed && self.shared.shutdown.has_begun() {
                         return false;
                     }
@@ -190,7 +189,7 @@ impl Terminal {
                 Ok(Some(report)) => self.handle_report(report, &mut ends.input),
                 Ok(None) => return is_open && !self.has_ended,
                 Err(error) => {
-                    warn!(%error, "a keeper sent bytes that make no sense");
+                    warn!(%error, "a keeper sent invalid bytes");
                     return false;
                 }
             }
@@ -281,6 +280,7 @@ impl Terminal {
         if ends.kill_at.is_some_and(|at| at <= now) {
             warn!(directory = %self.directory.path().display(), "a keeper did not end; killing it");
             connection.kill();
+            // Repeated if the process is still there, for example in uninterruptible sleep.
             ends.kill_at = Some(now + HANG_UP);
         }
         if ends.replayed_at.take_if(|at| *at <= now).is_some() {
@@ -313,7 +313,7 @@ fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Co
     }
 }
 
-/// Waits until the terminal is to be hung up. Returns `false` if the session dropped it. Cancel
+/// Waits until the terminal must be hung up. Returns `false` if the session dropped it. Cancel
 /// safe.
 async fn hung_up(hangup: &mut watch::Receiver<bool>) -> bool {
     hangup.wait_for(|hung_up| *hung_up).await.is_ok()

@@ -18,7 +18,7 @@ use crate::program::{Program, no_terminal, resolve, start_error};
 
 /// Time for the removal of an earlier session with the same id.
 const REMOVAL: Duration = Duration::from_secs(5);
-/// The time between two looks at the removal.
+/// The time between two checks of the removal.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts a program in a new keeper.
@@ -86,6 +86,7 @@ async fn hold(shared: &Shared, directory: &Directory) -> Result<(), StartError> 
         sleep(POLL).await;
     }
 
+    // Left by an earlier process, with a keeper that did not answer its recovery.
     if directory.path().exists() {
         shared.held.lock().remove(directory.path());
         let sentence = "a terminal with this id, which does not answer, exists already";

@@ -22,7 +22,7 @@ impl Hub {
     ///
     /// Returns once their output is replayed, or at the deadline. The rest becomes visible later.
     /// Terminals that do not answer are tried again until they do. Call it once, before clients
-    /// connect: until then they would not find their sessions.
+    /// connect: earlier clients would not find their sessions.
     pub async fn recover(&self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         let (hub, shutdown) = (self.clone(), &self.shared.shutdown);
@@ -35,16 +35,18 @@ impl Hub {
                 () = stop.begun() => {}
             }
         });
+        // At the deadline only this call returns; the task continues.
         let _ = timeout_at(deadline, first).await;
     }
 
-    /// Recovers until no terminal is left that does not answer. `first` is dropped once the
+    /// Recovers until all terminals have answered. `first` is dropped once the
     /// sessions of the first attempt are visible.
     async fn recover_all(&self, first: oneshot::Sender<()>) {
         let mut first = Some(first);
         loop {
             let Recovery { terminals, unanswered } = self.shared.config.terminals.recover().await;
             let shutdown = &self.shared.shutdown;
+            // Concurrently: each replays its own output.
             let sessions: Vec<_> = terminals
                 .into_iter()
                 .map(|terminal| {

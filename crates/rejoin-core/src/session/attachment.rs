@@ -68,6 +68,7 @@ impl Session {
     }
 
     fn attached(&self, attachment: &Attachment, start: &Start) -> Attached {
+        // One turn of the lock, so that the fields belong to one moment.
         let state = self.shared.state.lock();
         let writer = state.viewers.writer(attachment.viewer);
         Attached {

@@ -150,6 +150,7 @@ impl Stream {
         batch: &mut Batch,
     ) -> Progress {
         let ring = &state.ring;
+        // The first frame has left the ring. The caller applies the stream's policy for slow readers.
         if !ring.read(from, limit, batch) {
             let oldest = ring.oldest();
             let notice = GapNotice {

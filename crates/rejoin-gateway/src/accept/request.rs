@@ -157,6 +157,7 @@ fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
+    // Upgrades are GET requests of HTTP/1.1 (RFC 6455 §4.1).
     if request.version != Some(1) || request.method != Some("GET") {
         return None;
     }

@@ -46,7 +46,7 @@ enum CatchUp {
     Waiting,
     /// The turn is used up, and frames are left.
     TurnOver,
-    /// The reader's next frame is gone, and its topic disconnects slow readers.
+    /// The reader's next frame was dropped, and its topic disconnects slow readers.
     TooSlow,
     /// The stream is finished and read to its end; a raw connection serves no other purpose.
     Finished,
@@ -300,6 +300,7 @@ impl Shard {
 
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
         self.metrics.frames_dropped(DropReason::Latest, entry.count_lost(reader.next));
+        // The notice precedes the newest frame, which the caller writes.
         entry.reader = reader;
         connection.output.push(encode(notice));
         connection.output.flush(&mut self.scratch)?;

@@ -104,6 +104,7 @@ impl Shard {
         let _span = client.span().entered();
         self.context.drain.connection_closed();
         self.metrics.closed(code);
+        // From here on, replies of other tasks are dropped.
         let dropped = client.outbox().abort();
         self.metrics.frames_dropped(DropReason::Outbox, dropped as u64);
 
@@ -185,6 +186,7 @@ impl Shard {
                 lingering.until = lingering.until.min(now + DRAIN_LINGER);
                 lingering.until
             }
+            // Their deadlines belong to the drain itself.
             Phase::Opening(_) | Phase::Open(_) => return,
         };
 

@@ -148,6 +148,7 @@ impl Shard {
         let Readers { follower, entries, .. } = readers.get_mut();
 
         let mut removed = entries.swap_remove(index);
+        // All frames up to the head are lost to this reader.
         let (head, _) = follower.stream().next();
         self.metrics.frames_dropped(reason, removed.count_lost(head));
 

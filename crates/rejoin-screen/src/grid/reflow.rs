@@ -109,6 +109,7 @@ impl Reflow {
         let base = history.len();
         let mut lines: Vec<Line> = Vec::new();
         let mut cursor_line = 0;
+        // Groups the rows into lines, and finds the line with the cursor.
         let wrapped = history.wrapped().chain(screen.iter().map(|row| row.wrapped));
 
         for (index, wrapped) in wrapped.enumerate() {

@@ -133,6 +133,7 @@ async fn serve(
     let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
     let hub = restore_hub(&config, descriptors, &checkpoint, &shutdown);
     logging.register_metrics(hub.metrics());
+    // Before the first client, which would not find its sessions. Clients wait in the backlog.
     hub.recover(RECOVERY).await;
     let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
     let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
@@ -281,6 +282,7 @@ fn build_gateway(
 /// Registers the webhooks for events and for messages.
 fn with_webhooks(config: &Config, hub: &Hub, mut gateway: Gateway) -> anyhow::Result<Gateway> {
     let data_dir = &config.server.data_dir;
+    // Before the gateway serves, so that no event is missed.
     if let Some((webhook, kinds)) = &config.webhooks.events {
         let webhook = webhook.open(data_dir).context("webhooks.events")?;
         let events = WebhookEvents::start(webhook, kinds.iter().copied(), hub)?;

@@ -37,6 +37,7 @@ impl Client {
         now: Now,
         socket: SocketState<'_>,
     ) -> Result<Instant, CloseCode> {
+        // A connection has one timer, which is set to the earliest of its deadlines.
         let mut next = match &self.auth {
             AuthState::Authenticating { deadline, .. } if now.at >= *deadline => {
                 return Err(self.authentication_timed_out());

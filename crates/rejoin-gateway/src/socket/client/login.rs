@@ -281,6 +281,7 @@ impl Client {
         };
         for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
         {
+            // Before the error, so that no message of the topic follows it.
             if let Some(subscription) = subscription {
                 connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }

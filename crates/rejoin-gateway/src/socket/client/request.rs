@@ -200,7 +200,7 @@ impl Client {
         let PublishPayload { topic, data, key } = publish;
 
         // Usually the stream has room and the future is ready at once, which saves a job. A
-        // publish that is dropped before its end has published nothing, so it can start anew.
+        // publish that is dropped before its end has published nothing, so it can start again.
         let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
         if let Some(published) = published.now_or_never() {
             let position = published?;
