@@ -7,6 +7,7 @@
 mod deadlines;
 mod job;
 mod login;
+mod parsed;
 mod rate_limit;
 mod raw;
 mod request;
@@ -57,6 +58,8 @@ pub(crate) struct Client {
     /// Bytes that were read after a message whose job is still running.
     unread: Vec<u8>,
     jobs: Jobs,
+    /// The acknowledged bytes of attachments that the shard has not taken yet, by stream.
+    parsed: Vec<(StreamNumber, u64)>,
     /// The time at which the incomplete message began; `None` between messages.
     unfinished_since: Option<Instant>,
     /// The time since which reading is paused because the peer does not read its replies.
@@ -116,6 +119,7 @@ impl Client {
             raw: None,
             unread: Vec::new(),
             jobs,
+            parsed: Vec::new(),
             unfinished_since: None,
             stalled_since: None,
             has_new_deadline: false,
@@ -328,6 +332,9 @@ impl Client {
         // A binary message has no id to which an error could refer, so the connection is closed.
         let (head, bytes) = match BinaryHeader::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
+            Ok((head, [])) if head.kind == BinaryKind::Parsed => {
+                return self.record_parsed(head.stream, head.offset);
+            }
             Ok(_) | Err(_) => return Flow::Close(CloseCode::ProtocolError),
         };
 

@@ -30,3 +30,4 @@ mod stop;
 mod support;
 mod terminal_output;
 mod unauthenticated;
+mod windows;

@@ -151,7 +151,8 @@ impl Client {
         connection.send(reply_to, &ack);
         if let Some(stream) = stream {
             let (preamble, reader) = (start.preamble, start.reader);
-            connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
+            let window = None;
+            connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window });
         }
 
         Ok(())
@@ -266,6 +267,7 @@ impl Client {
             role: attach.role,
             writer: attach.writer,
             size,
+            window: attach.window,
         };
 
         let (connection, request_id) = (connection.clone(), reply_to.cloned());
@@ -375,7 +377,8 @@ impl Client {
         self.unfollow(connection, subject);
         self.following.push((subject.clone(), stream.number()));
         connection.send(reply_to, &ServerMessage::Presence(state));
-        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
+        let (preamble, window) = (Vec::new(), None);
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window });
         Ok(())
     }
 

@@ -197,6 +197,11 @@ impl FrameClient {
         }
     }
 
+    /// Returns `true` if a binary frame arrived while a request waited for its reply.
+    pub(crate) fn has_unread_binary(&self) -> bool {
+        self.unread.iter().any(|(opcode, _)| *opcode == BINARY)
+    }
+
     /// Reads until the close frame, and does not answer it. Returns its code.
     pub(crate) fn close_code(&mut self) -> u16 {
         loop {
