@@ -26,6 +26,7 @@ mod revocations;
 mod rights;
 mod session_end;
 mod session_list;
+mod sizes;
 mod stop;
 mod support;
 mod terminal_output;
