@@ -22,6 +22,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod publish_subscribe;
+mod queries;
 mod revocations;
 mod rights;
 mod session_end;
