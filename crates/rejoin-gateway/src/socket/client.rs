@@ -5,6 +5,7 @@
 //! attachments and its permit.
 
 mod deadlines;
+mod history;
 mod job;
 mod login;
 mod parsed;
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     decoder: Decoder,
+    /// The client accepts compressed messages.
+    compresses: bool,
     auth: AuthState,
     /// Subscriptions by topic; `None` for an implicit stream that does not exist yet, because
     /// nothing was emitted to it.
@@ -109,6 +112,7 @@ impl Client {
 
         Self {
             decoder: Decoder::new(Side::Server, shared.config.max_message_bytes),
+            compresses: false,
             shared,
             outbox,
             auth: AuthState::Authenticating { deadline, handshake },
@@ -128,8 +132,9 @@ impl Client {
         }
     }
 
-    /// Accepts compressed messages, as negotiated in the handshake.
-    pub(crate) fn enable_inflate(&mut self) {
+    /// Accepts and sends compressed messages, as negotiated in the handshake.
+    pub(crate) fn enable_deflate(&mut self) {
+        self.compresses = true;
         let max = self.shared.config.max_message_bytes;
         self.decoder = Decoder::new(Side::Server, max).with_deflate();
     }

@@ -82,6 +82,27 @@ fn an_attach_after_long_output_sends_one_screen() {
 }
 
 #[test]
+fn pages_are_compressed_for_clients_that_negotiated_it() {
+    let home = TestHome::new();
+    let server = server(&home, &numbered(3000, ""));
+    let mut client = server.frame_client(server.admin_token(), "laptop");
+    let session = start(&server, &mut client);
+    let token = server.admin_token();
+    let headers = format!(
+        "Authorization: Bearer {token}\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    );
+    let mut compressing = server.open_socket_with("/ws", &headers).unwrap();
+
+    let query = json!({ "session": session, "lines": 1000 });
+    let [plain, compressed] =
+        [&mut client, &mut compressing].map(|client| client.request("history", query.clone()));
+    assert_eq!(compressed["payload"], plain["payload"]);
+    assert_eq!(numbers(&compressed["payload"]).len(), 1000);
+    let size = plain["payload"].to_string().len();
+    assert!(compressing.last_compressed < size / 2, "{}", compressing.last_compressed);
+}
+
+#[test]
 fn pages_during_output_have_each_line_once() {
     let home = TestHome::new();
     let rest = "n=20000; while [ $n -lt 90000 ]; do echo line $n; n=$((n + 1)); done;";
