@@ -99,7 +99,9 @@ fn pages_are_compressed_for_clients_that_negotiated_it() {
     assert_eq!(compressed["payload"], plain["payload"]);
     assert_eq!(numbers(&compressed["payload"]).len(), 1000);
     let size = plain["payload"].to_string().len();
-    assert!(compressing.last_compressed < size / 2, "{}", compressing.last_compressed);
+    // 0 without a compressed message.
+    let on_the_wire = compressing.last_compressed;
+    assert!((1..size / 2).contains(&on_the_wire), "{on_the_wire} bytes");
 }
 
 #[test]
