@@ -142,3 +142,31 @@ fn answers_that_a_program_reads_after_a_crash_come_once() {
     home.write("read", "");
     assert_answered_once(&home, &server, &session);
 }
+
+#[test]
+fn an_answer_behind_unread_input_survives_a_stop() {
+    let home = TestHome::new();
+    let stopped = server(&home, "while [ ! -e read ]; do sleep 0.01; done;");
+    let session = create_session(&stopped);
+    let mut writer = attach(&stopped, &session);
+    // More than a terminal holds: the answers wait behind it in the server.
+    let paste = "x".repeat(16 * 1024);
+    writer.send("input", json!({ "session": session, "data": paste }));
+    assert_eq!(writer.request("ping", json!({}))["type"], "pong");
+    ask(&home);
+    // The queries contain this text.
+    let screen = format!("/sessions/{session}/screen");
+    wait_until(TIMEOUT, "the queries are interpreted", || {
+        stopped.admin_api().text(&screen).contains("ab")
+    });
+    let (code, log) = stopped.stop(Signal::TERM);
+    assert_eq!(code, Some(0), "{log}");
+
+    let server = home.start_server();
+    home.write("read", "");
+    let end = paste.len() + expected().len();
+    wait_until(TIMEOUT, "all queries are answered", || answers(&home).len() >= end);
+    attach(&server, &session).request("input", json!({ "session": session, "data": END }));
+    wait_until(TIMEOUT, "the typed text arrives", || answers(&home).ends_with(END));
+    assert_eq!(answers(&home), paste + &expected() + END);
+}

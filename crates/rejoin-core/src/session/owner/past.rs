@@ -106,6 +106,9 @@ impl Owner {
 
     /// Starts a checkpoint of the screen, which is idle, unless the last one is still written.
     pub(super) fn start_checkpoint(&mut self) {
+        if self.has_unwritten_answers() {
+            return;
+        }
         let Some(checkpoints) = &self.terminal.checkpoints else { return };
         let Ok(permit) = checkpoints.clone().try_reserve_owned() else { return };
         self.progress.checkpoint_at = self.offset + CHECKPOINT_BYTES;
@@ -119,11 +122,18 @@ impl Owner {
         }));
     }
 
+    /// Returns `true` if an answer waits for the program.
+    ///
+    /// The screen is not kept then: the next process must interpret the query again to answer it.
+    fn has_unwritten_answers(&self) -> bool {
+        self.session.shared.state.lock().input.has_unwritten_answers()
+    }
+
     /// Keeps the screen for the next process, which then replays nothing. Without it, that process
     /// replays the output after the last checkpoint.
     pub(super) async fn keep_screen(&mut self) {
         let Some(checkpoints) = self.terminal.checkpoints.take() else { return };
-        if self.progress.is_replaying() {
+        if self.progress.is_replaying() || self.has_unwritten_answers() {
             return;
         }
         let Some(screen) = self.worker.screen() else { return };
