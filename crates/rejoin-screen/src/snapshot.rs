@@ -61,7 +61,8 @@ pub(crate) fn bounded(
     let (left, wanted) = (max_bytes - screen.len(), all.min(history_lines));
     // Packed lines take about as many bytes as painted ones, so the estimate is often unnecessary.
     let is_small = terminal.normal.history.bytes() + wanted * ROW_BYTES < left;
-    let mut lines = if is_small { wanted } else { fitting(terminal, all, wanted, left) };
+    let mut lines =
+        if is_small { wanted } else { fitting(terminal, all, wanted, (left, usize::MAX)) };
     // Both are estimates. If they were too high, fewer lines are tried.
     while lines > 0 {
         if let Some(bytes) = with_history(lines) {

@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest snapshot of an ordinary screen, in bytes.
 const MAX_SCREEN_BYTES: usize = 50 * 1000;
 /// Largest page, in bytes.
-const MAX_PAGE_BYTES: usize = 256 * 1024;
+const MAX_PAGE_BYTES: usize = 64 * 1024;
 /// The kind of a snapshot, the first byte of its binary message.
 const SNAPSHOT: u8 = 3;
 
