@@ -20,12 +20,14 @@ mod endpoint;
 mod fanout;
 mod frame;
 mod fuzz;
+mod history;
 mod http;
 mod idle;
 mod machine;
 mod publish;
 mod report;
 mod server;
+mod slow_link;
 mod stamp;
 mod stops;
 mod target;
@@ -51,6 +53,8 @@ enum Command {
     Echo(echo::Options),
     /// Bytes and time from an attach to the first screen after long output, beside a raw replay
     Attach(attach::Options),
+    /// Bytes and waits while scrolling back on a slow link, beside a raw replay
+    History(history::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
@@ -97,6 +101,12 @@ enum Command {
         /// The bytes to print
         bytes: u64,
     },
+    /// Print numbered lines, then further ones until the terminal is closed
+    #[command(hide = true)]
+    HistoryProgram {
+        /// The number of lines
+        lines: u64,
+    },
     /// Echo each typed byte until the terminal is closed
     #[command(hide = true)]
     EchoProgram,
@@ -118,6 +128,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Publish(options) => publish::run(options),
         Command::Echo(options) => echo::run(options),
         Command::Attach(options) => attach::run(options),
+        Command::History(options) => history::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
@@ -132,6 +143,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
         Command::AgentProgram { bytes } => attach::program(*bytes),
+        Command::HistoryProgram { lines } => history::program(*lines),
         Command::EchoProgram => echo::program(),
     }?;
     Ok(ExitCode::SUCCESS)

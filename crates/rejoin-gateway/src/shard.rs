@@ -8,6 +8,7 @@
 mod acceptor;
 mod batch;
 mod broadcast;
+mod catch_up;
 mod close;
 mod connection;
 mod drain;
@@ -22,6 +23,7 @@ mod readers;
 mod tests;
 mod timer_queue;
 mod transcode;
+mod window;
 
 use std::{
     collections::{HashMap, VecDeque},

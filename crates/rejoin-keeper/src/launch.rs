@@ -79,7 +79,9 @@ pub fn start(
     let mut command = Command::new(keeper);
     // Process lists show this name, and not that of a link to the executable.
     command.arg0("rejoin-keeper");
-    command.args(arguments).arg(directory.path()).current_dir("/").env_clear();
+    // The keeper runs in another directory than the server.
+    let path = std::path::absolute(directory.path())?;
+    command.args(arguments).arg(path).current_dir("/").env_clear();
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn()?;
 

@@ -9,6 +9,7 @@ use crate::grid::extras::Extras;
 use crate::grid::history::ScrollbackLimits;
 use crate::grid::reflow::Reflow;
 use crate::parser::{Params, SequenceHandler, Terminator};
+use keyboard::Keyboard;
 use modes::Modes;
 use pen::Pen;
 
@@ -16,6 +17,7 @@ mod answers;
 mod cursor;
 mod edit;
 mod escape;
+pub(crate) mod keyboard;
 pub(crate) mod modes;
 mod osc;
 pub(crate) mod palette;
@@ -42,6 +44,7 @@ pub(crate) struct Terminal {
     pub(crate) normal: Buffer,
     pub(crate) alternate: Buffer,
     pub(crate) modes: Modes,
+    pub(crate) keyboard: Keyboard,
     pub(crate) pen: Pen,
     pub(crate) charsets: Charsets,
     pub(crate) extras: Extras,
@@ -73,6 +76,7 @@ impl Terminal {
             normal: Buffer::new(cols, rows, limits),
             alternate,
             modes: Modes::default(),
+            keyboard: Keyboard::default(),
             pen: Pen::default(),
             charsets: Charsets::default(),
             extras: Extras::default(),

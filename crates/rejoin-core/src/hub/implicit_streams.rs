@@ -308,7 +308,12 @@ impl ImplicitStreams {
 }
 
 fn start_reading(stream: &Stream, start: &Start) -> OutboxItem {
-    OutboxItem::StartReading { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
+    OutboxItem::StartReading {
+        stream: stream.clone(),
+        preamble: Vec::new(),
+        reader: start.reader,
+        window: None,
+    }
 }
 
 fn answer(start: &Start) -> StreamStart {

@@ -25,7 +25,7 @@ pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
 }
 
 pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachOptions {
-    AttachOptions { reply_to: None, position: None, role, writer: None, size }
+    AttachOptions { reply_to: None, position: None, role, writer: None, size, window: None }
 }
 
 pub(crate) fn named(writer: &str) -> AttachOptions {

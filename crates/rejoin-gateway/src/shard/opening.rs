@@ -90,7 +90,7 @@ impl Shard {
         let gateway = Arc::clone(&self.context.gateway);
         let mut client = Client::new(gateway, outbox, jobs, handshake, admission);
         if encoding == FrameEncoding::Compressed {
-            client.enable_inflate();
+            client.enable_deflate();
         }
         if let Some(pending) = client.pending_slot() {
             pending.set_owner(self.handle.slot_owner(), slot);

@@ -14,7 +14,7 @@ pub use self::{
     auth::{AuthenticatePayload, ImplicitPositions, RefreshPayload},
     session::{
         AttachPayload, CreateSessionPayload, HistoryLines, HistoryPayload, InputPayload,
-        OptionalSize, RequiredSize, ResizePayload, SessionRef, SignalPayload,
+        OptionalSize, RequiredSize, ResizePayload, SessionRef, SignalPayload, Window,
     },
     topic::{PresencePayload, PublishPayload, SubscribePayload, TopicRef},
 };

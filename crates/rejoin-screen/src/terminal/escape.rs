@@ -21,6 +21,7 @@ impl Terminal {
             (b" ", b'q') => self.set_cursor_style(params.get(0)),
             (b"!", b'p') => self.soft_reset(),
             (b"\"", b'q') => self.protect(params.get(0)),
+            _ if self.keyboard_sequence(collected, params, last) => {}
             _ => self.query(collected, params, last),
         }
     }

@@ -290,3 +290,23 @@ fn kill_ends_all_programs_without_a_server() {
     home.output_of(&["kill", "--all"]);
     wait_for_end(program);
 }
+
+#[test]
+fn a_relative_data_directory_keeps_terminals() {
+    let home = TestHome::new();
+    write_profile(&home, "echo $$ >pid; exec cat");
+    let serve = || {
+        // The default one, relative to the home in which the server runs.
+        let data = ".local/share/rejoin";
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data];
+        TestServer::start(&home, home.rejoin(&arguments))
+    };
+    let server = serve();
+    let id = create_session(&server);
+    pid_in(&home.path("pid"));
+    server.stop(Signal::KILL);
+
+    let server = serve();
+    assert_eq!(session(&server, &id)["status"], "idle");
+    assert_eq!(server.admin_api().delete(&format!("/sessions/{id}")), 204);
+}

@@ -50,6 +50,9 @@ pub struct Attached {
     /// The number of the oldest history lines that the following snapshot omits.
     #[serde(skip_serializing_if = "is_zero")]
     pub history_omitted: u64,
+    /// The window that the client asked for, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

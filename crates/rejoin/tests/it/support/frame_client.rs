@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{TestServer, wait_until};
+use crate::support::{TestServer, inflate::inflate, wait_until};
 
 /// Receive buffer of the socket, in bytes. A few messages fill it.
 const RECEIVE_BUFFER: usize = 4096;
@@ -26,6 +26,8 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+/// The flag of a compressed message (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 
 /// A client that reads, answers and closes only if the test does.
 pub(crate) struct FrameClient {
@@ -42,6 +44,8 @@ pub(crate) struct FrameClient {
     server_end: PathBuf,
     /// Pings that [`Self::read_for`] has answered.
     pub(crate) pings: usize,
+    /// The size of the last compressed message on the wire.
+    pub(crate) last_compressed: usize,
 }
 
 impl TestServer {
@@ -120,6 +124,7 @@ impl TestServer {
             files,
             server_end,
             pings: 0,
+            last_compressed: 0,
         })
     }
 }
@@ -195,6 +200,11 @@ impl FrameClient {
                 return payload;
             }
         }
+    }
+
+    /// Returns `true` if a binary frame arrived while a request waited for its reply.
+    pub(crate) fn has_unread_binary(&self) -> bool {
+        self.unread.iter().any(|(opcode, _)| *opcode == BINARY)
     }
 
     /// Reads until the close frame, and does not answer it. Returns its code.
@@ -307,6 +317,10 @@ impl FrameClient {
         };
         let mut payload = Vec::new();
         self.socket.by_ref().take(length).read_to_end(&mut payload)?;
+        if first & COMPRESSED != 0 {
+            self.last_compressed = payload.len();
+            payload = inflate(first, &payload);
+        }
         Ok((first & 0x0f, payload))
     }
 
