@@ -15,18 +15,20 @@ pub(crate) struct Row {
     len: usize,
     /// The value of the cells that are not stored; it has no extra.
     fill: Cell,
+    /// The cells beyond the margin of a narrowed alternate screen; see [`Self::set_margin`].
+    hidden: Vec<Cell>,
     /// True if the row continues the one above (a soft wrap).
     pub(crate) wrapped: bool,
 }
 
 impl Row {
     pub(crate) fn new(cols: usize, fill: Cell) -> Self {
-        Self { cells: Vec::new(), len: cols, fill, wrapped: false }
+        Self { cells: Vec::new(), len: cols, fill, hidden: Vec::new(), wrapped: false }
     }
 
     /// Creates a row that starts with these cells, at most `cols`; the rest is blank.
     pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
-        Self { cells, len: cols, fill: Cell::BLANK, wrapped: false }
+        Self { cells, len: cols, fill: Cell::BLANK, hidden: Vec::new(), wrapped: false }
     }
 
     /// Returns the stored cells; all others are [`Self::fill`].
@@ -90,10 +92,67 @@ impl Row {
         self.cells.iter().rposition(|&cell| cell != Cell::BLANK).map_or(0, |x| x + 1)
     }
 
+    /// Returns the cells beyond the margin.
+    pub(crate) fn hidden(&self) -> &[Cell] {
+        &self.hidden
+    }
+
+    /// Makes the row a new one with these cells.
     pub(crate) fn clear(&mut self, fill: Cell) {
         self.cells.clear();
+        self.hidden.clear();
         self.fill = fill;
         self.wrapped = false;
+    }
+
+    /// Sets all cells, including those beyond the margin.
+    pub(crate) fn fill_all(&mut self, fill: Cell) {
+        self.cells.clear();
+        self.hidden.fill(fill);
+        self.fill = fill;
+        self.wrapped = false;
+    }
+
+    /// Changes the number of columns; keeps the cells beyond a narrower margin.
+    ///
+    /// The alternate screen of xterm.js does so, and shows these cells when it widens.
+    pub(crate) fn set_margin(&mut self, cols: usize) {
+        if cols < self.len {
+            let mut hidden: Vec<Cell> = (cols..self.len).map(|x| self.get(x)).collect();
+            hidden.append(&mut self.hidden);
+            self.resize(cols);
+            self.hidden = hidden;
+            return;
+        }
+
+        let old = self.len;
+        let mut hidden = std::mem::take(&mut self.hidden);
+        hidden.truncate(cols - old);
+        self.resize(cols);
+        if hidden.iter().any(|&cell| cell != Cell::BLANK) {
+            let end = old + hidden.len();
+            self.span(old..end).copy_from_slice(&hidden);
+            self.mend_halves(old, end);
+        }
+    }
+
+    /// Empties the halves of wide characters at the ends of a range that became visible.
+    fn mend_halves(&mut self, start: usize, end: usize) {
+        let (first, last) = (self.get(start), self.get(end - 1));
+        if first.is_tail() {
+            self.set(start, Cell::empty(first.attributes()));
+        }
+
+        if last.is_wide() {
+            self.set(end - 1, Cell::empty(last.attributes()));
+        }
+    }
+
+    /// Takes over the empty cells of `old` from column `start` on.
+    pub(crate) fn keep_erased(&mut self, old: &Self, start: usize) {
+        for x in start..self.len.min(old.used_len()) {
+            self.set(x, old.get(x));
+        }
     }
 
     /// Changes the number of columns; cells beyond the new end are dropped.
