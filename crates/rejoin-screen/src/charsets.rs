@@ -152,3 +152,33 @@ impl Charsets {
         self.active != self.designated[self.shifted]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINALS: &[u8] = b"0A4CRQKYEZH=";
+
+    #[test]
+    fn each_set_is_designated_by_its_designator() {
+        for &last in FINALS {
+            let set = Charset::designated_by(last).expect("the set is known");
+            assert_eq!(set.designator(), char::from(last));
+        }
+    }
+
+    #[test]
+    fn each_replaced_character_has_one_replacement() {
+        for &last in FINALS {
+            let (replaced, by) = Charset::designated_by(last).expect("the set is known").replaced();
+            assert_eq!(replaced.chars().count(), by.chars().count(), "{}", char::from(last));
+        }
+    }
+
+    #[test]
+    fn a_national_set_replaces_only_its_characters() {
+        let text = |set: Charset| "a[\\]{|}~".bytes().map(|byte| set.map(byte)).collect::<String>();
+        assert_eq!(text(Charset::German), "aÄÖÜäöüß");
+        assert_eq!(text(Charset::Ascii), "a[\\]{|}~");
+    }
+}

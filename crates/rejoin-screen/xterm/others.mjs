@@ -6,10 +6,11 @@ import { Engine } from './engine.mjs';
 import { Viewer } from './state.mjs';
 
 const MANIFEST = fileURLToPath(new URL('../engines/Cargo.toml', import.meta.url));
+const TARGET = fileURLToPath(new URL('../../../target', import.meta.url));
 
 /** Returns the engines in Rust and the serializer of xterm.js. */
 export function others() {
-  const cargo = (name) => `cargo run --quiet --release --manifest-path ${MANIFEST} --bin engines -- ${name}`;
+  const cargo = (name) => `cargo run --quiet --release --manifest-path ${MANIFEST} --target-dir ${TARGET} --bin engines -- ${name}`;
   return [...['shpool-vterm', 'avt', 'vt100'].map((name) => new Engine(name, cargo(name))), new AddonSerialize()];
 }
 

@@ -12,19 +12,20 @@ const { values } = parseArgs({
     // The number of cases of each random group, and of cuts of each output.
     cases: { type: 'string', default: '120' },
     cuts: { type: 'string', default: '50' },
-    // Only groups whose names contain this text.
+    // Only groups whose names match this regular expression.
     group: { type: 'string', default: '' },
     resizes: { type: 'string', default: '1000' },
     engines: { type: 'boolean', default: false },
     misses: { type: 'boolean', default: false },
   },
 });
+const selected = new RegExp(values.group);
 const ours = new Engine();
 const engines = [ours, ...(values.engines ? others() : [])];
 const totals = engines.map(() => ({ cases: 0, visible: 0, strict: 0, cuts: 0, exact: 0 }));
 
 console.log(`${'group, engine'.padEnd(46)}cases   visible    strict   comparisons     exact`);
-for (const { name, cases } of groups(Number(values.cases)).filter(({ name }) => name.includes(values.group))) {
+for (const { name, cases } of groups(Number(values.cases)).filter(({ name }) => selected.test(name))) {
   const scores = engines.map(() => ({ cases: 0, visible: 0, strict: 0, cuts: 0, exact: 0 }));
   for (const one of cases) {
     const found = await misses(engines, one, Number(values.cuts));

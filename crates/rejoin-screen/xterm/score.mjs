@@ -1,6 +1,6 @@
 // The score of a case: viewers restored at many offsets against a viewer that saw everything.
 
-import { Viewer, differences, state } from './state.mjs';
+import { EMPTY, Viewer, differences, state } from './state.mjs';
 
 export const HISTORY = 1000;
 
@@ -70,7 +70,12 @@ function compare(found, about, one, two) {
 }
 
 /** Returns the part of a state that a user sees without further output. */
-export function visibleOf({ size, altActive, normal, alt, cursorHidden, title, palette }) {
+function visibleOf({ size, altActive, normal, alt, cursorHidden, title, palette }) {
   const { cursor, lines } = altActive ? alt : normal;
-  return { size, cursor, cursorHidden, title, palette, lines: lines.slice(-size[1]).map((line) => line.slice(1)) };
+  return { size, cursor, cursorHidden, title, palette, lines: lines.slice(-size[1]).map(seen) };
+}
+
+// Returns what is seen of a line: neither the soft wrap, nor whether a cell is empty or contains a space.
+function seen(line) {
+  return line.slice(1).replaceAll(EMPTY, ' ').replace(/ +$/, '').replace(/\{0 0\}$/, '').replace(/ +$/, '');
 }

@@ -10,6 +10,8 @@ const COLOUR = 0x3ffffff; // mode and value, without the attribute flags
 const RGB = 0x3000000;
 const HAS_EXTENDED = 0x10000000; // in the background word
 const UNDERLINE = 0x10000000; // in the foreground word
+/** An empty cell in the text of a line. */
+export const EMPTY = '·';
 const SEEN_ON_BLANK = [0x04000000 | 0x80000000 | UNDERLINE, 0x40000000]; // inverse, struck, underlined; overlined
 
 /** A terminal that records its title and palette, which the core does not keep. */
@@ -106,7 +108,7 @@ function buffer(core, b, historyLines, active) {
   };
 }
 
-// Returns a line as text: `~` if it continues the one above, then the cells in runs of equal attributes.
+// Returns a line as text: `~` if it continues the one above, then the cells in runs of equal attributes; `·` is an empty cell.
 function line(core, l) {
   const cell = (core.comparedCell ??= new core._inputHandler._activeBuffer._nullCell.constructor());
   const width = Math.min(l.length, core.cols);
@@ -116,10 +118,10 @@ function line(core, l) {
   for (let x = 0; x < end; x++) {
     const { chars, width: columns, attributes } = shown(core, l.loadCell(x, cell), widthAt(l, x - 1), x + 1 < core.cols ? widthAt(l, x + 1) : 1);
     if (`{${attributes}}` !== last) text += last = `{${attributes}}`;
-    text += chars === '' ? (columns === 1 ? '_' : '') : columns === 1 ? chars : `<${chars}:${columns}>`;
+    text += chars === '' ? (columns === 1 ? EMPTY : '') : columns === 1 ? chars : `<${chars}:${columns}>`;
   }
-  if (end < width && last !== '{0 0}') text += '{0 0}_';
-  return text.replace(/_+$/, '').replace(/\{0 0\}$/, '');
+  if (end < width && last !== '{0 0}') text += `{0 0}${EMPTY}`;
+  return text.replace(/·+$/, '').replace(/\{0 0\}$/, '');
 }
 
 // Returns the number of cells up to the last one that has a character or attributes.

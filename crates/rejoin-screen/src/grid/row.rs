@@ -16,19 +16,19 @@ pub(crate) struct Row {
     /// The value of the cells that are not stored; it has no extra.
     fill: Cell,
     /// The cells beyond the margin of a narrowed alternate screen; see [`Self::set_margin`].
-    hidden: Vec<Cell>,
+    hidden: Option<Box<[Cell]>>,
     /// True if the row continues the one above (a soft wrap).
     pub(crate) wrapped: bool,
 }
 
 impl Row {
     pub(crate) fn new(cols: usize, fill: Cell) -> Self {
-        Self { cells: Vec::new(), len: cols, fill, hidden: Vec::new(), wrapped: false }
+        Self { cells: Vec::new(), len: cols, fill, hidden: None, wrapped: false }
     }
 
     /// Creates a row that starts with these cells, at most `cols`; the rest is blank.
     pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
-        Self { cells, len: cols, fill: Cell::BLANK, hidden: Vec::new(), wrapped: false }
+        Self { cells, len: cols, fill: Cell::BLANK, hidden: None, wrapped: false }
     }
 
     /// Returns the stored cells; all others are [`Self::fill`].
@@ -94,13 +94,13 @@ impl Row {
 
     /// Returns the cells beyond the margin.
     pub(crate) fn hidden(&self) -> &[Cell] {
-        &self.hidden
+        self.hidden.as_deref().unwrap_or_default()
     }
 
     /// Makes the row a new one with these cells.
     pub(crate) fn clear(&mut self, fill: Cell) {
         self.cells.clear();
-        self.hidden.clear();
+        self.hidden = None;
         self.fill = fill;
         self.wrapped = false;
     }
@@ -108,7 +108,7 @@ impl Row {
     /// Sets all cells, including those beyond the margin.
     pub(crate) fn fill_all(&mut self, fill: Cell) {
         self.cells.clear();
-        self.hidden.fill(fill);
+        self.hidden.iter_mut().for_each(|hidden| hidden.fill(fill));
         self.fill = fill;
         self.wrapped = false;
     }
@@ -117,34 +117,31 @@ impl Row {
     ///
     /// The alternate screen of xterm.js does so, and shows these cells when it widens.
     pub(crate) fn set_margin(&mut self, cols: usize) {
+        if cols == self.len {
+            return;
+        }
+
         if cols < self.len {
             let mut hidden: Vec<Cell> = (cols..self.len).map(|x| self.get(x)).collect();
-            hidden.append(&mut self.hidden);
+            // The margin cuts a wide character in half: both halves become empty.
+            if hidden[0].is_tail() {
+                hidden[0] = Cell::empty(hidden[0].attributes());
+            }
+
+            hidden.extend(self.hidden());
             self.resize(cols);
-            self.hidden = hidden;
+            self.hidden = Some(hidden.into());
             return;
         }
 
         let old = self.len;
-        let mut hidden = std::mem::take(&mut self.hidden);
-        hidden.truncate(cols - old);
+        let hidden = self.hidden.take().unwrap_or_default();
+        let hidden = &hidden[..hidden.len().min(cols - old)];
         self.resize(cols);
         if hidden.iter().any(|&cell| cell != Cell::BLANK) {
-            let end = old + hidden.len();
-            self.span(old..end).copy_from_slice(&hidden);
-            self.mend_halves(old, end);
-        }
-    }
-
-    /// Empties the halves of wide characters at the ends of a range that became visible.
-    fn mend_halves(&mut self, start: usize, end: usize) {
-        let (first, last) = (self.get(start), self.get(end - 1));
-        if first.is_tail() {
-            self.set(start, Cell::empty(first.attributes()));
-        }
-
-        if last.is_wide() {
-            self.set(end - 1, Cell::empty(last.attributes()));
+            self.span(old..old + hidden.len()).copy_from_slice(hidden);
+            // A wide character at the new margin is cut in half.
+            self.resize(cols);
         }
     }
 
