@@ -91,7 +91,8 @@ enum Command {
         /// Print the score of each group of the suite instead of running the tests
         #[arg(long)]
         report: bool,
-        /// Passed to the report: `--cases N`, `--cuts N`, `--misses`
+        /// Passed to the report: `--engines`, `--misses`, `--group PATTERN`, `--cases N`, `--cuts N`,
+        /// `--resizes N`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, requires = "report")]
         arguments: Vec<String>,
     },

@@ -128,7 +128,7 @@ impl Terminal {
         let cell = buffer.rows[buffer.y].get(x);
         // After a change of size, the cell may be a different one.
         let printed = cell.width() == self.preceding
-            && cell.char().is_some_and(|c| self.charsets.map(c) == c);
+            && cell.char().is_some_and(|c| self.charsets.typed(c).is_some());
 
         let attributes = cell.attributes();
         let same = attributes.plain() == self.pen.attributes.plain()
@@ -150,7 +150,8 @@ impl Terminal {
 
         // The history is not visited: its packed lines do not refer to the table.
         let rows = self.normal.rows.iter().chain(&self.alternate.rows);
-        let cells = rows.flat_map(|row| row.stored().iter().map(|cell| cell.extra()));
+        let cells = rows.flat_map(|row| row.stored().iter().chain(row.hidden()));
+        let cells = cells.map(|cell| cell.extra());
         self.extras.sweep(cells.chain([self.pen.attributes.extra]));
     }
 }

@@ -7,6 +7,7 @@ mod api;
 mod blocked_clients;
 mod browsers;
 mod certificate;
+mod changes_of_size;
 mod configuration;
 mod configuration_errors;
 mod connection_list;

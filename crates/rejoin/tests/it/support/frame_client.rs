@@ -29,6 +29,12 @@ const PONG: u8 = 10;
 /// The flag of a compressed message (RFC 7692 §6).
 const COMPRESSED: u8 = 0x40;
 
+/// A message from the server.
+pub(crate) enum TestMessage {
+    Text(Value),
+    Binary(Vec<u8>),
+}
+
 /// A client that reads, answers and closes only if the test does.
 pub(crate) struct FrameClient {
     socket: BufReader<TcpStream>,
@@ -192,11 +198,21 @@ impl FrameClient {
         server.admin_api().flood(topic);
     }
 
+    /// Returns the next message, text or binary.
+    pub(crate) fn next_message(&mut self) -> TestMessage {
+        loop {
+            match self.frame().unwrap() {
+                (TEXT, text) => return TestMessage::Text(serde_json::from_slice(&text).unwrap()),
+                (BINARY, bytes) => return TestMessage::Binary(bytes),
+                _ => {}
+            }
+        }
+    }
+
     /// Returns the payload of the next binary frame.
     pub(crate) fn read_binary(&mut self) -> Vec<u8> {
         loop {
-            let (opcode, payload) = self.frame().unwrap();
-            if opcode == BINARY {
+            if let TestMessage::Binary(payload) = self.next_message() {
                 return payload;
             }
         }
