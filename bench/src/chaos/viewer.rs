@@ -52,7 +52,7 @@ pub(super) struct Seen {
     start: u64,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum Outcome {
     /// The server is gone: come back.
     Lost,
