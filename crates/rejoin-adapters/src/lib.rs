@@ -11,6 +11,6 @@ mod screen;
 mod terminal;
 
 pub use checkpoint::CheckpointFile;
-pub use keeper::{KeeperCommand, KeeperTerminals};
+pub use keeper::{KeeperCommand, KeeperStorage, KeeperTerminals};
 pub use screen::EngineScreens;
 pub use terminal::{LocalTerminals, TerminalLimits};

@@ -127,6 +127,9 @@ pub(crate) struct SessionsConfig {
     pub(crate) scrollback_lines: usize,
     #[serde(deserialize_with = "quantity::scrollback_bytes")]
     pub(crate) scrollback_bytes: usize,
+    /// Output of a terminal that is kept on disk.
+    #[serde(deserialize_with = "quantity::log_bytes")]
+    pub(crate) log_bytes: u64,
 }
 
 /// A command that sessions may be started with.
@@ -180,7 +183,11 @@ impl Default for AuthConfig {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { scrollback_lines: 10_000, scrollback_bytes: 16 * 1024 * 1024 }
+        Self {
+            scrollback_lines: 10_000,
+            scrollback_bytes: 16 * 1024 * 1024,
+            log_bytes: 8 * 1024 * 1024,
+        }
     }
 }
 

@@ -127,6 +127,7 @@ fn follow(
     let writers = writers.collect();
 
     let mut terminal = Terminal::new(Arc::clone(shared), directory, offset);
+    count_space(shared, &mut terminal, &record, screen.as_ref());
     // Without a free permit the terminal still continues: its program runs already.
     terminal.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
     terminal.connection = Some(connection);
@@ -154,7 +155,8 @@ async fn read_log(
     let first = first.ok().and_then(Result::ok).flatten();
     let offset = first.map_or(wanted, |record| record.offset.max(wanted));
 
-    let mut terminal = Terminal::new(shared, directory, offset);
+    let mut terminal = Terminal::new(Arc::clone(&shared), directory, offset);
+    count_space(&shared, &mut terminal, &record, screen.as_ref());
     // The whole log is replayed, up to the exit.
     terminal.replay_until = Some(u64::MAX);
     RecoveredTerminal {
@@ -165,6 +167,18 @@ async fn read_log(
         writers: Vec::new(),
         live: terminal.run(),
     }
+}
+
+/// Counts the space of a terminal that exists.
+fn count_space(
+    shared: &Shared,
+    terminal: &mut Terminal,
+    record: &SessionRecord,
+    screen: Option<&SavedScreen>,
+) {
+    let screen_bytes = screen.map_or(0, |screen| screen.length);
+    terminal.log_space = Some(shared.space.count(&record.owner, shared.log_bytes));
+    terminal.screen_space = Some(shared.space.count(&record.owner, screen_bytes));
 }
 
 /// Returns the offset from which output is replayed.

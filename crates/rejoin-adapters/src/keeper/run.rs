@@ -21,6 +21,7 @@ use tracing::warn;
 use super::{
     Shared,
     connection::Connection,
+    disk::DiskShare,
     files,
     input::{InputLine, QueuedInput},
 };
@@ -49,6 +50,9 @@ pub(super) struct Terminal {
     /// The keeper, if this process has started it.
     pub(super) process: Option<Child>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The space of the log and of the kept screen, until the directory is removed.
+    pub(super) log_space: Option<DiskShare>,
+    pub(super) screen_space: Option<DiskShare>,
     /// `None` if the keeper has ended.
     pub(super) connection: Option<Connection>,
     /// The offset at which the replay ends.
@@ -85,6 +89,8 @@ impl Terminal {
             directory,
             process: None,
             permit: None,
+            log_space: None,
+            screen_space: None,
             connection: None,
             replay_until: None,
             next: offset,
@@ -113,7 +119,9 @@ impl Terminal {
         };
 
         let shutdown = self.shared.shutdown.clone();
-        let writer = shutdown.spawn(files::write_screens(self.directory.clone(), checkpoints_rx));
+        let space = self.screen_space.take().or_else(|| Some(self.log_space.as_ref()?.another()));
+        let writer = files::write_screens(self.directory.clone(), space, checkpoints_rx);
+        let writer = shutdown.spawn(writer);
         shutdown.spawn(async move {
             self.check_replayed();
             if self.serve(&mut ends).await && self.read_rest(&mut ends).await {

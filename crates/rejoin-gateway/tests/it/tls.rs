@@ -183,7 +183,7 @@ async fn a_blocked_tls_client_is_removed() {
     let files = Files::new();
     let configure = |config: &mut GatewayConfig| {
         config.tls = Some(files.tls());
-        config.heartbeat = Duration::from_secs(1);
+        config.heartbeat = Duration::from_secs(3);
     };
     let server = TestServer::start_with(configure, |gateway| gateway).await;
     let mut publisher = log_in(&server, &files).await;
@@ -208,7 +208,7 @@ async fn a_blocked_tls_client_is_removed() {
                 publisher.ask("ping", json!({})).await;
             }
         };
-        timeout(Duration::from_secs(20), removed).await.expect(reason);
+        timeout(Duration::from_secs(40), removed).await.expect(reason);
         let metrics = server.hub.metrics().group::<GatewayMetrics>();
         assert_eq!(metrics.heartbeats_missed.get(), removals as u64, "{reason}");
     }

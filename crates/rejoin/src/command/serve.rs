@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{
-    CheckpointFile, EngineScreens, KeeperCommand, KeeperTerminals, TerminalLimits,
+    CheckpointFile, EngineScreens, KeeperCommand, KeeperStorage, KeeperTerminals, TerminalLimits,
 };
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown};
 use rejoin_gateway::{
@@ -203,7 +203,12 @@ fn restore_hub(
     let executable = "/proc/self/exe".into();
     let terminals = KeeperTerminals::new(
         environment(),
-        config.server.data_dir.join(TERMINALS),
+        KeeperStorage {
+            root: config.server.data_dir.join(TERMINALS),
+            log_bytes: config.sessions.log_bytes,
+            max_bytes_per_user: config.limits.max_disk_bytes_per_user.get().get() as u64,
+            max_bytes: config.limits.max_disk_bytes.get().get() as u64,
+        },
         KeeperCommand { executable, arguments: &["keeper"] },
         TerminalLimits { terminals, open_files: soft_before },
         shutdown.clone(),
