@@ -11,15 +11,13 @@ use rejoin_protocol::{CloseCode, StreamNumber};
 use slab::Slab;
 use tracing::{debug, warn};
 
-use crate::{
-    metrics::DropReason,
-    shard::{
-        Shard,
-        batch::{JoinedBatch, LIMIT},
-        connection::{Connection, Phase},
-        inbox::Command,
-        readers::{ReaderEntry, Readers},
-    },
+use crate::metrics::DropReason;
+use crate::shard::{
+    Shard,
+    batch::{JoinedBatch, LIMIT},
+    connection::{Connection, Phase},
+    inbox::Command,
+    readers::{ReaderEntry, Readers},
 };
 
 /// The number of outputs that are prefetched before the first of them is written.
@@ -300,7 +298,6 @@ impl Shard {
 
         debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
         self.metrics.frames_dropped(DropReason::Latest, entry.count_lost(reader.next));
-        // The notice precedes the newest frame, which the caller writes.
         entry.reader = reader;
         connection.output.push(encode(notice));
         connection.output.flush(&mut self.scratch)?;
