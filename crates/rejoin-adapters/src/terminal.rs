@@ -15,7 +15,8 @@ use crate::program::is_inherited;
 /// A full queue pauses the program.
 const EVENTS: usize = 16;
 /// The capacity of the control queue; the write loop never lets controls wait for the program.
-const CONTROLS: usize = 256;
+/// More than the inputs that a session sends ahead, 4096. It allocates as it fills.
+const CONTROLS: usize = 4096 + 256;
 
 /// A backend that starts programs on PTYs of this process.
 #[derive(Debug)]

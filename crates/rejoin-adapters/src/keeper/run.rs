@@ -29,8 +29,9 @@ use crate::program::exit;
 
 /// The capacity of the event queue.
 const EVENTS: usize = 16;
-/// The capacity of the control queue.
-const CONTROLS: usize = 256;
+/// The capacity of the control queue: more than the inputs that a session sends ahead, 4096, so that
+/// only the session's bounds refuse input. It allocates as it fills.
+const CONTROLS: usize = 4096 + 256;
 /// Bytes of output that wait for the session, above which the keeper is not read. It exceeds the
 /// keeper's own window, so that the reports on input are read while output waits.
 const MAX_PENDING_BYTES: usize = 1024 * 1024;

@@ -165,7 +165,10 @@ fn killed_servers_lose_and_repeat_no_byte_and_no_key() {
             if type_keys(&mut writer, &id, count) < KEYS {
                 server.signal(Signal::KILL);
             } else {
-                writer.wait_for(|message| !message["payload"]["exit"].is_null());
+                writer.wait_for(|message| {
+                    assert_ne!(message["type"], "error", "{message}");
+                    !message["payload"]["exit"].is_null()
+                });
             }
         });
         if viewers.iter().all(|viewer| viewer.exit.is_none()) {
