@@ -41,6 +41,8 @@ const LAST_REPORT: Duration = Duration::from_secs(5);
 pub fn run(directory: &Directory) -> io::Result<()> {
     // Its own session: signals from the server's terminal do not reach the keeper.
     let _ = rustix::process::setsid();
+    // The name of a link to the executable would be `exe`.
+    let _ = rustix::thread::set_name(c"rejoin-keeper");
     close_inherited();
     let launch = launch::read()?;
     let lock = directory.lock()?;
@@ -127,8 +129,10 @@ struct Ready {
 
 impl Keeper {
     fn run(&mut self) -> io::Result<()> {
+        // Without it, the exit may be missing from the log of a full disk.
+        let _ = self.log.reserve();
         // The log says at which size output begins.
-        let _ = self.log.resized(self.size);
+        self.log.resized(self.size);
 
         loop {
             let ready = self.wait()?;
@@ -267,7 +271,7 @@ impl Keeper {
             Request::Resize(size) if is_running && size != self.size => {
                 self.size = size;
                 self.child.resize(size);
-                let _ = self.log.resized(size);
+                self.log.resized(size);
             }
             Request::Signal { signal } if is_running => self.child.signal(signal),
             Request::HangUp if self.phase == Phase::Running => {

@@ -50,8 +50,8 @@ pub(super) fn write_record(directory: &Path, record: &SessionRecord) -> io::Resu
 }
 
 /// Reads the record; returns `None` if there is none.
-pub(super) fn read_record(directory: &Path) -> io::Result<Option<SessionRecord>> {
-    let file = match File::open(directory.join(RECORD)) {
+pub(super) fn read_record(directory: &Directory) -> io::Result<Option<SessionRecord>> {
+    let file = match directory.open(RECORD) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -121,8 +121,8 @@ fn write_draft(
 }
 
 /// Opens the last screen; returns `None` if there is none.
-pub(super) fn open_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
-    let file = match File::open(directory.join(SCREEN)) {
+pub(super) fn open_screen(directory: &Directory) -> io::Result<Option<SavedScreen>> {
+    let file = match directory.open(SCREEN) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -193,13 +193,21 @@ fn list(root: PathBuf) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    paths.filter(|path| path.as_ref().map_or(true, |path| path.is_dir())).collect()
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A link is listed, and refused with a log line.
+        if !entry.file_type()?.is_file() {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
 }
 
 /// Reads the files of a terminal. Removes the directory of a start that was cut off by a crash.
 fn read(directory: &Directory) -> io::Result<Option<Content>> {
-    let record = files::read_record(directory.path())?;
+    directory.check()?;
+    let record = files::read_record(directory)?;
     let has_keeper = directory.has_keeper()?;
     let is_empty = fs::read_dir(directory.log()).map_or(true, |mut log| log.next().is_none());
     // A start that a crash cut off. A keeper writes to its log before it starts to serve.
@@ -212,7 +220,7 @@ fn read(directory: &Directory) -> io::Result<Option<Content>> {
     let Some(record) = record else {
         return Err(io::Error::other("the record of its session is missing"));
     };
-    let screen = files::open_screen(directory.path()).unwrap_or_else(|error| {
+    let screen = files::open_screen(directory).unwrap_or_else(|error| {
         warn!(%error, "a kept screen cannot be read; the log is replayed");
         None
     });

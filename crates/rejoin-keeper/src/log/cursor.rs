@@ -101,7 +101,8 @@ impl Cursor {
         }
 
         let length = if let Entry::Output(bytes) = &record.entry { bytes.len() as u64 } else { 0 };
-        self.from = record.offset + length;
+        // Saturating: a damaged log may have any offset.
+        self.from = record.offset.saturating_add(length);
         Some(record)
     }
 

@@ -16,6 +16,7 @@ mod descriptors;
 mod failures;
 mod heartbeat;
 mod history;
+mod keeper_failures;
 mod keepers;
 mod limits_page;
 mod login;
