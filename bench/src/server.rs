@@ -180,6 +180,13 @@ impl Server {
         Ok(())
     }
 
+    /// Ends the programs of all terminals, which outlive the server.
+    pub(crate) fn end_terminals(&self) {
+        if let Some(rejoin) = &self.rejoin {
+            rejoin.end_terminals();
+        }
+    }
+
     /// Returns the folder with the server's files; programs may write there.
     pub(crate) fn folder(&self) -> anyhow::Result<&Path> {
         Ok(self.as_rejoin()?.folder.path())
@@ -272,9 +279,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(rejoin) = &self.rejoin {
-            rejoin.end_terminals();
-        }
+        self.end_terminals();
     }
 }
 

@@ -183,6 +183,8 @@ fn stop(
         tally.failures.push(status.to_string());
     }
 
+    // Otherwise those of each stop would use up the descriptors for terminals.
+    server.end_terminals();
     server.restart()?;
     check(server, ledger, tally, &acknowledged)
 }
