@@ -9,27 +9,12 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{TestClient, TestHome, TestServer, wait_until};
 
 /// Time limit for what a test waits for.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Writes a profile whose program is a shell script.
-fn write_profile(home: &TestHome, script: &str) {
-    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
-    home.write("rejoin.toml", &profile);
-}
-
-fn create_session(server: &TestServer) -> String {
-    let created = server.connect_as_admin().create_session("terminal");
-    created["payload"]["session"]["id"].as_str().expect("a session").to_owned()
-}
-
-fn session(server: &TestServer, id: &str) -> Value {
-    server.admin_api().get(&format!("/sessions/{id}")).1
-}
 
 /// Returns the visible text of a session.
 fn screen(server: &TestServer, id: &str) -> String {
@@ -57,9 +42,9 @@ fn keeper(id: &str) -> Pid {
 #[test]
 fn process_lists_name_the_keeper_and_its_session() {
     let home = TestHome::new();
-    write_profile(&home, "exec cat");
+    home.write_terminal_profile("exec cat");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
 
     let name = format!("/proc/{}/comm", keeper(&id).as_raw_nonzero());
     assert_eq!(fs::read_to_string(name).unwrap(), "rejoin-keeper\n");
@@ -68,9 +53,9 @@ fn process_lists_name_the_keeper_and_its_session() {
 #[test]
 fn planted_directories_are_refused_with_their_reason() {
     let home = TestHome::new();
-    write_profile(&home, "exec cat");
+    home.write_terminal_profile("exec cat");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     server.stop(Signal::KILL);
 
     let root = home.data_path("terminals");
@@ -84,7 +69,7 @@ fn planted_directories_are_refused_with_their_reason() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
 
     let server = home.start_server();
-    wait_until(TIMEOUT, "the session is back", || session(&server, &id)["status"] == "idle");
+    wait_until(TIMEOUT, "the session is back", || server.session(&id)["status"] == "idle");
     server.wait_for_log("other users have access (mode 0777); 0700 is required");
     let (_, log) = server.stop(Signal::TERM);
     assert!(log.contains("it is not a directory"), "{log}");
@@ -94,9 +79,9 @@ fn planted_directories_are_refused_with_their_reason() {
 #[test]
 fn a_stopped_keeper_blocks_no_other_session() {
     let home = TestHome::new();
-    write_profile(&home, "stty -echo; exec cat");
+    home.write_terminal_profile("stty -echo; exec cat");
     let server = home.start_server();
-    let (stopped, other) = (create_session(&server), create_session(&server));
+    let (stopped, other) = (server.create_terminal(), server.create_terminal());
     let mut client = attach(&server, &stopped);
     let keeper = keeper(&stopped);
     kill_process(keeper, Signal::STOP).unwrap();
@@ -133,9 +118,9 @@ fn a_profile_without_its_directory_names_it() {
 #[test]
 fn impossible_sizes_are_refused() {
     let home = TestHome::new();
-    write_profile(&home, "while :; do read line; stty size; done");
+    home.write_terminal_profile("while :; do read line; stty size; done");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     let mut client = attach(&server, &id);
 
     for (cols, rows) in [(0, 24), (80, 0), (100_000, 24), (80, 100_000)] {
@@ -176,8 +161,7 @@ impl Drop for SmallDisk<'_> {
 #[test]
 fn a_full_disk_stops_no_terminal_and_no_exit_record() {
     let home = TestHome::new();
-    write_profile(
-        &home,
+    home.write_terminal_profile(
         "stty -echo; while read n; do seq -w 1 $n; echo end$n; [ $n = 3 ] && exit 7; done",
     );
     let root = home.data_path("terminals");
@@ -186,7 +170,7 @@ fn a_full_disk_stops_no_terminal_and_no_exit_record() {
         return;
     };
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     let mut client = attach(&server, &id);
     let mut run = |seq: u32, count: &str| {
         client.send("input", json!({ "session": id, "data": format!("{count}\n"), "seq": seq }));
@@ -210,10 +194,10 @@ fn a_full_disk_stops_no_terminal_and_no_exit_record() {
     run(3, "30");
     fill(&filler);
     run(4, "3");
-    wait_until(TIMEOUT, "the exit", || session(&server, &id)["exit"]["code"] == 7);
+    wait_until(TIMEOUT, "the exit", || server.session(&id)["exit"]["code"] == 7);
 
     // The exit is on the full disk.
     server.stop(Signal::KILL);
     let server = home.start_server();
-    wait_until(TIMEOUT, "the exit", || session(&server, &id)["exit"]["code"] == 7);
+    wait_until(TIMEOUT, "the exit", || server.session(&id)["exit"]["code"] == 7);
 }

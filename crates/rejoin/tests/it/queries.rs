@@ -46,11 +46,6 @@ fn server(home: &TestHome, then: &str) -> TestServer {
     home.start_server()
 }
 
-fn create_session(server: &TestServer) -> String {
-    let created = server.connect_as_admin().create_session("terminal");
-    created["payload"]["session"]["id"].as_str().expect("a session").to_owned()
-}
-
 fn attach(server: &TestServer, session: &str) -> TestClient {
     let mut client = server.connect_as_admin();
     let attached = client.request("attach", json!({ "session": session }));
@@ -87,7 +82,7 @@ fn each_query_is_answered_once_for_any_viewers() {
     for count in [0, 1, 5] {
         let home = TestHome::new();
         let server = server(&home, "");
-        let session = create_session(&server);
+        let session = server.create_terminal();
         let _viewers: Vec<_> = (0..count).map(|_| attach(&server, &session)).collect();
 
         ask(&home);
@@ -100,7 +95,7 @@ fn a_query_during_a_crash_is_answered_after_it() {
     for count in [0, 1, 5] {
         let home = TestHome::new();
         let crashed = server(&home, "");
-        let session = create_session(&crashed);
+        let session = crashed.create_terminal();
         let viewers: Vec<_> = (0..count).map(|_| attach(&crashed, &session)).collect();
 
         // A stopped server reads nothing, so only the keeper has the queries.
@@ -119,7 +114,7 @@ fn a_query_during_a_crash_is_answered_after_it() {
 fn an_answered_query_is_not_answered_after_a_crash() {
     let home = TestHome::new();
     let crashed = server(&home, "");
-    let session = create_session(&crashed);
+    let session = crashed.create_terminal();
     ask(&home);
     wait_until(TIMEOUT, "all queries are answered", || answers(&home) == expected());
 
@@ -134,7 +129,7 @@ fn an_answered_query_is_not_answered_after_a_crash() {
 fn answers_that_a_program_reads_after_a_crash_come_once() {
     let home = TestHome::new();
     let crashed = server(&home, "while [ ! -e read ]; do sleep 0.01; done;");
-    let session = create_session(&crashed);
+    let session = crashed.create_terminal();
     ask(&home);
     crashed.stop(Signal::KILL);
 
@@ -147,7 +142,7 @@ fn answers_that_a_program_reads_after_a_crash_come_once() {
 fn an_answer_behind_unread_input_survives_a_stop() {
     let home = TestHome::new();
     let stopped = server(&home, "while [ ! -e read ]; do sleep 0.01; done;");
-    let session = create_session(&stopped);
+    let session = stopped.create_terminal();
     let mut writer = attach(&stopped, &session);
     // More than a terminal holds: the answers wait behind it in the server.
     let paste = "x".repeat(16 * 1024);

@@ -21,8 +21,7 @@ fn server(home: &TestHome, script: &str) -> TestServer {
 }
 
 fn create_session(server: &TestServer) -> String {
-    let created = server.connect_as_admin().create_session("terminal");
-    let session = created["payload"]["session"]["id"].as_str().expect("a session").to_owned();
+    let session = server.create_terminal();
     wait_until(TIMEOUT, "the program runs", || screen(server, &session).contains("ready"));
     session
 }

@@ -7,7 +7,7 @@ use rejoin_protocol::{
     binary::{BinaryHeader, BinaryKind},
 };
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     TestHome, TestServer,
@@ -100,17 +100,13 @@ fn create(client: &mut FrameClient) -> String {
     created["payload"]["session"]["id"].as_str().expect("a session").to_owned()
 }
 
-fn session(server: &TestServer, id: &str) -> Value {
-    server.admin_api().get(&format!("/sessions/{id}")).1
-}
-
 /// Attaches a viewer, and lets the program print while the viewer parses nothing.
 fn stuck_viewer(server: &TestServer) -> (Viewer, String) {
     let mut client = server.frame_client(server.admin_token(), "laptop");
     let id = create(&mut client);
     let mut viewer = Viewer::attach(client, &id);
     viewer.client.request("input", json!({ "session": id, "data": "\n" }));
-    wait_until(TIMEOUT, "the lines are printed", || session(server, &id)["title"] == "printed");
+    wait_until(TIMEOUT, "the lines are printed", || server.session(&id)["title"] == "printed");
     (viewer, id)
 }
 
