@@ -186,7 +186,23 @@ fn stop(
     // Otherwise those of each stop would use up the descriptors for terminals.
     server.end_terminals();
     server.restart()?;
+    if kind == Kind::Stubborn {
+        close_sessions(server)?;
+    }
     check(server, ledger, tally, &acknowledged)
+}
+
+/// Closes the sessions whose programs have ended, so that they count towards no limit.
+fn close_sessions(server: &Server) -> anyhow::Result<()> {
+    let mut http = HttpClient::new(server.address, server.token()?);
+    let (_, body) = http.get("/sessions")?;
+    let list: Value = serde_json::from_slice(&body)?;
+    for session in list["sessions"].as_array().context("the list has no sessions")? {
+        let id = session["id"].as_str().context("a session has no id")?;
+        let (status, _) = http.delete(&format!("/sessions/{id}"))?;
+        ensure!(status == 204, "closing a session was answered with {status}");
+    }
+    Ok(())
 }
 
 /// Publishes from several threads, over WebSockets and over HTTP, until the server refuses.
