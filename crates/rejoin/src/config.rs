@@ -16,6 +16,8 @@ use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
+use crate::data_dir;
+
 pub(crate) use limits::LimitsConfig;
 pub(crate) use load::{Overrides, load};
 pub(crate) use log::{LogConfig, LogFormat};
@@ -230,6 +232,13 @@ impl ServerConfig {
 }
 
 impl Config {
+    /// Returns the URL of the server that uses the data directory. If none runs, returns the URL
+    /// of `server.listen`.
+    pub(crate) fn server_url(&self) -> String {
+        data_dir::running_server(&self.server.data_dir)
+            .unwrap_or_else(|| self.server.url(self.server.listen))
+    }
+
     /// Returns the rights of a token without `caps`.
     ///
     /// A terminal runs as the server's own user. Without a setting, only tokens that this server

@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 use crate::{
     command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
-    data_dir,
+    data_dir::DataDirLock,
     descriptors::{self, DescriptorBudget},
     environment::environment,
     log::Logging,
@@ -123,7 +123,8 @@ async fn serve(
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let _lock = data_dir::lock(&config.server.data_dir)?;
+    let mut lock = DataDirLock::take(&config.server.data_dir)?;
+    lock.record(&config.server.url(address)).context("cannot write to the data directory")?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
     // without a checkpoint.
