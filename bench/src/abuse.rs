@@ -81,8 +81,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let kinds =
         if options.only.is_empty() { Kind::value_variants() } else { options.only.as_slice() };
     for kind in kinds {
-        let limits = format!("{LIMITS}{}", kind.limits());
-        let server = Server::rejoin_limited(&limits, kind.settings())?;
+        let (limits, sections) = kind.settings();
+        let server = Server::rejoin_limited(&format!("{LIMITS}{limits}"), sections)?;
         print(*kind, &measure(*kind, &server, options)?);
     }
     Ok(())

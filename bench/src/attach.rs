@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use hdrhistogram::Histogram;
-use rejoin_protocol::binary::BinaryKind;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::frame;
 use crate::report::{self, mebibytes, print_header, print_line, quantile};
 use crate::server::Server;
 
@@ -75,7 +73,7 @@ fn attach(server: &Server, session: &Value, attaches: u32) -> anyhow::Result<()>
         let mut connection = server.connect()?;
         let started = Instant::now();
         connection.request("attach", &json!({"session": session, "role": "viewer"}))?;
-        bytes = connection.wait_for(snapshot_length)?;
+        bytes = connection.wait_for_snapshot()?;
         record(&mut times, started)?;
     }
 
@@ -105,6 +103,7 @@ fn replay(bytes: u64) -> anyhow::Result<()> {
     let mut output = Vec::new();
     write_output(&mut output, bytes)?;
 
+    // Only the transfer is timed: any reader of the whole output waits at least that long.
     let started = Instant::now();
     let sender = std::thread::spawn(move || writer.write_all(&output));
     let (mut buffer, mut received) = (vec![0; 256 * 1024], 0);
@@ -120,11 +119,6 @@ fn replay(bytes: u64) -> anyhow::Result<()> {
     sender.join().map_err(|_| anyhow!("the sender panicked"))?.context("cannot replay")?;
     print_row("raw replay through a Unix socket", received, &times);
     Ok(())
-}
-
-fn snapshot_length(opcode: u8, payload: &[u8]) -> Option<usize> {
-    let is_snapshot = payload.first() == Some(&(BinaryKind::Snapshot as u8));
-    (opcode == frame::BINARY && is_snapshot).then_some(payload.len())
 }
 
 fn record(times: &mut Histogram<u64>, started: Instant) -> anyhow::Result<()> {

@@ -24,7 +24,6 @@ mod terminal;
 mod upgrade;
 
 use batch::Topic;
-use upgrade::Path;
 
 /// Epoll events per poll.
 const EVENTS: usize = 1024;
@@ -48,7 +47,7 @@ pub(crate) struct Options {
     /// Answer each published frame with a frame of this text
     #[arg(long)]
     ack: Option<String>,
-    /// The number of topics; with more than one, published data starts with its topic's number
+    /// The number of topics; published data starts with the number of its topic
     #[arg(long, default_value_t = 1)]
     topics: usize,
     /// Use TLS with the certificate and the key in this folder
@@ -62,7 +61,7 @@ pub(crate) struct Options {
 /// Listens on a free port of 127.0.0.1, prints the address, and serves until it is killed.
 pub(crate) fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    print_line(listener.local_addr()?);
+    print_line(format_args!("the bare loop serves ws://{}", listener.local_addr()?));
     if options.terminal {
         return terminal::serve(&listener);
     }
@@ -184,11 +183,11 @@ impl Loop<'_> {
                 for topic in self.touched.drain(..) {
                     self.topics[topic].batch.clear();
                 }
-                let taken =
+                let (bytes, frames) =
                     batch::take_frames(rest, self.options, &mut self.topics, &mut self.touched)?;
-                rest.drain(..taken.bytes);
+                rest.drain(..bytes);
                 self.deliver()?;
-                self.acknowledge(index, taken.frames)?;
+                self.acknowledge(index, frames)?;
                 self.pace()
             }
             // A subscriber sends only its close frame, which ends with the socket.
@@ -198,20 +197,17 @@ impl Loop<'_> {
 
     fn upgrade(&mut self, index: usize, request: &[u8]) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
-        let (response, path) = upgrade::respond(request, self.options.deflate)?;
+        let (response, topic) = upgrade::respond(request, self.options.deflate)?;
         // Fits into the empty buffer of a new socket, so it does not block.
         socket.transport.write_all(response.as_bytes())?;
 
-        socket.role = match path {
-            Path::Publish => {
-                self.publisher = Some(index);
-                Role::Publisher(Vec::new())
-            }
-            Path::Subscribe(topic) => {
-                ensure!(topic < self.topics.len(), "topic {topic} of {}", self.topics.len());
-                self.topics[topic].subscribers.push(index);
-                Role::Subscriber { topic, left: 0 }
-            }
+        socket.role = if let Some(topic) = topic {
+            ensure!(topic < self.topics.len(), "topic {topic} of {}", self.topics.len());
+            self.topics[topic].subscribers.push(index);
+            Role::Subscriber { topic, left: 0 }
+        } else {
+            self.publisher = Some(index);
+            Role::Publisher(Vec::new())
         };
         Ok(())
     }

@@ -7,15 +7,20 @@ use anyhow::{bail, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use serde_json::Value;
 
-use crate::clock;
-use crate::connection::{self, Connection, Endpoint};
+use crate::clock::{self, Watchdog};
+use crate::endpoint::{self, Endpoint};
+use crate::transport::Transport;
 
 mod client;
 
 use client::Phase;
 pub(crate) use client::{Client, End, Event, Frame, publish_request};
 
+/// Clients of [`ClientPool::connect_all`] that connect in parallel.
+const IN_FLIGHT: usize = 64;
+const POLL: Duration = Duration::from_secs(1);
 /// Epoll events per poll.
 const MAX_EVENTS: usize = 1024;
 /// Bytes per read. Larger than what sockets usually hold, so that one read empties a socket.
@@ -47,22 +52,52 @@ impl ClientPool {
         })
     }
 
-    /// Creates a pool of open connections, numbered from 0.
-    pub(crate) fn adopt(connections: Vec<Connection>) -> anyhow::Result<Self> {
-        let mut pool = Self::new()?;
-        for (number, connection) in connections.into_iter().enumerate() {
-            let (transport, unread) = connection.into_parts();
-            transport.set_nonblocking()?;
-            pool.insert(Client::open(number, transport, unread))?;
-        }
-        Ok(pool)
+    /// Connects a client to each endpoint, a few at a time, and waits until all are ready.
+    ///
+    /// A client is ready with the reply to the request of its endpoint. Without a request, it is
+    /// ready once it is authenticated, or upgraded if it does not authenticate.
+    pub(crate) fn connect_all(&mut self, endpoints: &[Endpoint]) -> anyhow::Result<()> {
+        self.connect_timed(endpoints, IN_FLIGHT, |_| {})
     }
 
-    /// Starts to connect a client, which authenticates if the endpoint has a token.
+    /// Connects as [`Self::connect_all`], and records the time until each client is ready.
+    pub(crate) fn connect_timed(
+        &mut self,
+        endpoints: &[Endpoint],
+        in_flight: usize,
+        mut record: impl FnMut(u64),
+    ) -> anyhow::Result<()> {
+        let (mut started, mut ready) = (Vec::with_capacity(endpoints.len()), 0);
+        let mut watchdog = Watchdog::new();
+        while ready < endpoints.len() {
+            // Refilled per poll, so that `in_flight` is the parallelism and not a batch size.
+            while started.len() < endpoints.len().min(ready + in_flight) {
+                started.push(clock::now());
+                self.connect(started.len() - 1, &endpoints[started.len() - 1])?;
+            }
+
+            for (number, event) in self.poll(POLL)? {
+                let is_ready = match event {
+                    Event::Opened => !endpoints[number].authenticates(),
+                    // Messages of topics that arrive meanwhile are dropped.
+                    Event::Frame(frame) => is_ready(&endpoints[number], &frame.message()?)?,
+                    Event::Ended(end) => bail!("connection {number} ended: {end}"),
+                };
+                if is_ready {
+                    ready += 1;
+                    record(clock::now() - started[number]);
+                }
+            }
+            watchdog.check(ready as u64, "connections")?;
+        }
+        Ok(())
+    }
+
+    /// Starts to connect a client, which sends the token and the request of its endpoint.
     ///
     /// Replaces the client with this number.
     pub(crate) fn connect(&mut self, number: usize, endpoint: &Endpoint) -> anyhow::Result<()> {
-        self.connect_with(number, endpoint, endpoint.request().as_bytes())
+        self.connect_with(number, endpoint, endpoint.upgrade().as_bytes())
     }
 
     /// Starts to connect a client that sends these bytes instead of an upgrade request.
@@ -72,10 +107,9 @@ impl ClientPool {
         endpoint: &Endpoint,
         request: &[u8],
     ) -> anyhow::Result<()> {
-        ensure!(endpoint.tls.is_none(), "a client pool connects over plain TCP only");
         self.remove(number);
 
-        let stream = match connection::start_connect(endpoint.address) {
+        let stream = match endpoint::start_connect(endpoint.address) {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 self.events.push((number, Event::Ended(End::Unreachable)));
@@ -85,11 +119,8 @@ impl ClientPool {
         };
         // Small messages must not wait for acknowledgements of earlier ones.
         stream.set_nodelay(true)?;
-        self.insert(Client::connecting(number, stream, endpoint.token.clone(), request))
-    }
-
-    fn insert(&mut self, client: Client) -> anyhow::Result<()> {
-        let number = client.number;
+        let transport = Transport::client(stream, endpoint.tls.as_ref())?;
+        let client = Client::new(number, transport, endpoint, request);
         epoll::add(&self.epoll, &client.transport, EventData::new_u64(number as u64), all_edges())?;
         if self.clients.len() <= number {
             self.clients.resize_with(number + 1, || None);
@@ -159,6 +190,8 @@ impl ClientPool {
             }
             if flags.intersects(readable) {
                 self.received_bytes += client.read(flags, &mut self.scratch, &mut events);
+                // A read may have completed the TLS handshake that the request waited for.
+                client.flush();
             }
             if client.phase == Phase::Ended {
                 *slot = None;
@@ -182,6 +215,15 @@ impl ClientPool {
         }
         Ok(frames)
     }
+}
+
+/// Returns whether a message is the last that a new client waits for.
+fn is_ready(endpoint: &Endpoint, message: &Value) -> anyhow::Result<bool> {
+    ensure!(message["type"] != "error", "a new client received {message}");
+    Ok(match &endpoint.request {
+        Some((kind, _)) => message["reply_to"] == *kind,
+        None => message["type"] == "auth_result",
+    })
 }
 
 /// Returns the events that the pool handles, reported when they change.

@@ -1,5 +1,6 @@
 //! The monotonic clock, which all processes of a machine share.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -41,19 +42,15 @@ pub(crate) fn span(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Returns a duration as the kernel takes it.
+/// Returns a duration as the kernel takes it; one beyond its range gives zero.
 pub(crate) fn timespec(duration: Duration) -> Timespec {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
+    Timespec::try_from(duration).unwrap_or_default()
 }
 
 /// Sleeps. The load generator paces itself by time; it waits for no event here.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
 pub(crate) fn pause(duration: Duration) {
-    let end = after(duration);
-    // A signal may interrupt `nanosleep`.
-    while let left @ 1.. = end.saturating_sub(now()) {
-        let _ = rustix::thread::nanosleep(&timespec(Duration::from_nanos(left)));
-    }
+    thread::sleep(duration);
 }
 
 /// A rate limit for the load generator's own operations.

@@ -2,19 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use crate::client_pool::{ClientPool, Event};
-use crate::clock::{self, Watchdog};
+use crate::client_pool::ClientPool;
+use crate::clock;
+use crate::endpoint::Endpoint;
 use crate::machine;
-use crate::report::{self, Spread, as_float, print_header, print_line, print_ratio, quantile};
+use crate::report::{self, Spread, as_float, print_header, print_line, print_ratios, quantile};
 use crate::server::{Server, Users, limits_of};
-use crate::topics::Topics;
 
 /// The highest acceptable ratio to the bare loop, authentication included.
 const TARGET: f64 = 2.0;
-const POLL: Duration = Duration::from_secs(1);
 /// The time for a server to release closed connections.
 const RELEASE: Duration = Duration::from_secs(1);
 
@@ -33,27 +32,16 @@ pub(crate) struct Options {
     /// Rounds of each kind
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// The users of the connections
-    #[arg(long, value_enum, default_value_t = Users::Distinct)]
-    users: Users,
 }
 
-/// The event that completes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ready {
-    /// The response to the upgrade.
-    Upgraded,
-    /// The reply to `authenticate`.
-    Authenticated,
-    /// The `auth_result` after an upgrade with a bearer token.
-    Greeted,
-}
+/// Returns the endpoint of a connection with this token.
+type WithToken = fn(Endpoint, &str) -> Endpoint;
 
 /// One kind of connection, and its figures.
 struct Kind<'a> {
     name: &'static str,
     server: &'a Server,
-    ready: Ready,
+    with_token: WithToken,
     per_second: Vec<f64>,
     server_micros: Vec<f64>,
     client_micros: Vec<f64>,
@@ -70,7 +58,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // Upgrades without a token must not evict each other.
     let limits = limits_of(parallel.max(serial) + 100);
     let rejoin = Server::rejoin_limited(&limits, "")?;
-    let tokens = rejoin.tokens(options.users, parallel.max(serial))?;
+    let tokens = rejoin.tokens(Users::Distinct, parallel.max(serial))?;
     print_line(format_args!("{} rounds; {}\n", options.rounds, machine::load()));
     print_header(
         "in flight | kind | connections | per second | server CPU µs each | client CPU µs each | \
@@ -80,20 +68,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut ratios = Vec::new();
     for (connections, in_flight) in [(parallel, usize::try_from(options.in_flight)?), (serial, 1)] {
         let mut kinds = [
-            Kind::new("bare loop: upgrade", &bare, Ready::Upgraded)?,
-            Kind::new("rejoin: upgrade only", &rejoin, Ready::Upgraded)?,
-            Kind::new("rejoin: upgrade, `authenticate`", &rejoin, Ready::Authenticated)?,
-            Kind::new("rejoin: upgrade with a bearer token", &rejoin, Ready::Greeted)?,
+            Kind::new("bare loop: upgrade", &bare, |it, _| it)?,
+            Kind::new("rejoin: upgrade only", &rejoin, |it, _| it)?,
+            Kind::new("rejoin: upgrade, `authenticate`", &rejoin, |it, token| {
+                it.with_token(token)
+            })?,
+            Kind::new("rejoin: upgrade with a bearer token", &rejoin, |it, token| {
+                it.with_bearer(token)
+            })?,
         ];
+        for kind in &mut kinds {
+            kind.run_round(&tokens[..connections], in_flight)?;
+            kind.clear();
+        }
         // Each round visits each kind, so that other load of the machine affects all alike.
-        for _ in 0..=options.rounds {
+        for _ in 0..options.rounds {
             for kind in &mut kinds {
                 kind.run_round(&tokens[..connections], in_flight)?;
             }
         }
 
-        for kind in &mut kinds {
-            kind.drop_warm_up();
+        for kind in &kinds {
             kind.print(in_flight, connections);
         }
         let [bare, rejoin @ ..] = &kinds;
@@ -103,30 +98,30 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
 
-    print_line("");
-    for (name, ratio) in ratios {
-        print_ratio(name, ratio, TARGET);
-    }
+    print_ratios(&ratios, TARGET);
     Ok(())
 }
 
 impl<'a> Kind<'a> {
-    fn new(name: &'static str, server: &'a Server, ready: Ready) -> anyhow::Result<Self> {
+    fn new(name: &'static str, server: &'a Server, with_token: WithToken) -> anyhow::Result<Self> {
         let (per_second, server_micros, client_micros) = (Vec::new(), Vec::new(), Vec::new());
         let latencies = report::latencies()?;
-        Ok(Self { name, server, ready, per_second, server_micros, client_micros, latencies })
+        Ok(Self { name, server, with_token, per_second, server_micros, client_micros, latencies })
     }
 
     /// Opens a connection for each token, and closes all once the last is ready.
     fn run_round(&mut self, tokens: &[String], in_flight: usize) -> anyhow::Result<()> {
-        // The first round warms the server up; its latencies do not count.
-        if self.per_second.len() == 1 {
-            self.latencies.clear();
-        }
+        let path = if self.server.speaks_rejoin() { "/ws" } else { "/publish" };
+        // The administrator's token would authenticate each of them.
+        let endpoint = Endpoint { token: None, ..self.server.endpoint(path) };
+        let endpoints: Vec<_> =
+            tokens.iter().map(|token| (self.with_token)(endpoint.clone(), token)).collect();
+
         let cpu = (self.server.cpu_time()?, clock::thread_cpu());
         let started = Instant::now();
         let mut pool = ClientPool::new()?;
-        self.connect(&mut pool, tokens, in_flight)?;
+        pool.connect_timed(&endpoints, in_flight, |nanos| self.latencies.saturating_record(nanos))
+            .with_context(|| format!("{} failed", self.name))?;
 
         let count = as_float(tokens.len() as u64);
         let micros = |spent: Duration| spent.as_secs_f64() * 1e6 / count;
@@ -139,57 +134,11 @@ impl<'a> Kind<'a> {
         Ok(())
     }
 
-    fn connect(
-        &mut self,
-        pool: &mut ClientPool,
-        tokens: &[String],
-        in_flight: usize,
-    ) -> anyhow::Result<()> {
-        let Self { name, server, ready, latencies, .. } = self;
-        let mut endpoint = server.topic_endpoint(Topics::ONE, 0);
-        // The bare loop and `upgrade only` do not authenticate.
-        endpoint.token = None;
-        let mut started_at = vec![0; tokens.len()];
-        let (mut started, mut done) = (0, 0);
-        let mut watchdog = Watchdog::new();
-        while done < tokens.len() {
-            // Refilled per poll, so that `in_flight` is the parallelism and not a batch size.
-            while started < tokens.len().min(done + in_flight) {
-                started_at[started] = clock::now();
-                let token = &tokens[started];
-                let endpoint = match ready {
-                    Ready::Upgraded => endpoint.clone(),
-                    Ready::Authenticated => endpoint.clone().with_token(token),
-                    Ready::Greeted => {
-                        endpoint.clone().with_header(&format!("Authorization: Bearer {token}"))
-                    }
-                };
-                pool.connect(started, &endpoint)?;
-                started += 1;
-            }
-
-            for (number, event) in pool.poll(POLL)? {
-                match (event, *ready) {
-                    (Event::Opened, Ready::Upgraded) => {}
-                    (Event::Opened, Ready::Authenticated | Ready::Greeted) => continue,
-                    (Event::Frame(frame), _) => {
-                        let message = frame.message()?;
-                        ensure!(message["type"] == "auth_result", "{name}: refused: {message}");
-                    }
-                    (Event::Ended(end), _) => bail!("{name}: connection {number} ended: {end}"),
-                }
-                done += 1;
-                latencies.saturating_record(clock::now().saturating_sub(started_at[number]));
-            }
-            watchdog.check(done as u64, "connections")?;
-        }
-        Ok(())
-    }
-
-    fn drop_warm_up(&mut self) {
-        for figures in [&mut self.per_second, &mut self.server_micros, &mut self.client_micros] {
-            figures.remove(0);
-        }
+    /// Drops the figures of the round that warmed the server up.
+    fn clear(&mut self) {
+        let Self { per_second, server_micros, client_micros, latencies, .. } = self;
+        [per_second, server_micros, client_micros].into_iter().for_each(Vec::clear);
+        latencies.clear();
     }
 
     fn print(&self, in_flight: usize, connections: usize) {

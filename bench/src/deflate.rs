@@ -13,8 +13,7 @@ use documents::Documents;
 use subscribers::{Encoding, Subscribers};
 
 /// The text that rejoin puts around the data, so that the loops send as many bytes.
-const PREFIX: &str =
-    r#"{"type":"message","payload":{"topic":"bench","position":"0123456789abcdef.10000","data":"#;
+const PREFIX: &str = r#"{"type":"message","payload":{"topic":"bench-0000","position":"0123456789abcdef.10000","data":"#;
 const SUFFIX: &str = r#","time":1763640000000}}"#;
 /// Messages of each size before the measurement.
 const WARM_UP: u32 = 5;

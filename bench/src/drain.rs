@@ -1,24 +1,30 @@
 //! `bench drain`: a server restart, the reconnects after it, and the messages that clients missed.
 
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
+use serde_json::json;
 
-use crate::clock;
+use crate::clock::{self, Budget};
+use crate::http::HttpClient;
 use crate::machine;
 use crate::report::print_line;
 use crate::server::{Server, Users, limits};
+use crate::stamp::Stamp;
 
 mod curve;
-mod publisher;
 mod reconnects;
 mod subscriber;
 
-use reconnects::{Reconnects, Tally};
+use reconnects::Reconnects;
 
 /// The time of publishing before the stop, and after the last reconnect.
 const STEADY: Duration = Duration::from_secs(3);
+/// The longest time between two checks of the publisher for its next message.
+const PUBLISHER_PAUSE: Duration = Duration::from_millis(20);
 /// The limit of the stop, and of the last reconnect after the end of the window.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -34,12 +40,6 @@ pub(crate) struct Options {
     /// Messages per second
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// The users of the connections
-    #[arg(long, value_enum, default_value_t = Users::Distinct)]
-    users: Users,
-    /// Also write the curve to this file as CSV
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
 }
 
 /// Runs the benchmark and prints its figures.
@@ -51,9 +51,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let window = humantime::format_duration(options.window);
     let limits = format!("{}drain_window = \"{window}\"\n", limits());
     let mut server = Server::rejoin_limited(&limits, "")?;
-    // One token more, for the publisher.
-    let tokens = server.tokens(options.users, options.connections + 1)?;
-    let mut clients = Reconnects::new(server.endpoint("/ws"), tokens, options.rate)?;
+    let tokens = server.tokens(Users::Distinct, options.connections)?;
+    let mut clients = Reconnects::new(server.endpoint("/ws"), tokens)?;
     print_line(format_args!(
         "{} connections, drain window {window}, {} messages a second; {}",
         options.connections,
@@ -62,6 +61,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ));
 
     clients.connect_all()?;
+    let is_finished = Arc::new(AtomicBool::new(false));
+    let publisher = thread::spawn({
+        let http = HttpClient::new(server.address, server.token()?);
+        let (rate, is_finished) = (options.rate, Arc::clone(&is_finished));
+        move || publish(http, rate, &is_finished)
+    });
     run_for(&mut clients, STEADY)?;
 
     let stopped = clock::now();
@@ -75,14 +80,34 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     run_for(&mut clients, STEADY)?;
-    clients.finish()?;
 
-    let tally = print(&clients);
-    if let Some(file) = &options.csv {
-        std::fs::write(file, clients.curve.csv())?;
-    }
-    ensure!(tally.missed == 0 && tally.repeated == 0, "messages were missed or repeated");
+    is_finished.store(true, Ordering::Relaxed);
+    let published = publisher.join().map_err(|_| anyhow!("the publisher panicked"))?;
+    clients.receive_all(published)?;
+    let (missed, repeated) = print(&clients, published);
+    ensure!(missed == 0 && repeated == 0, "messages were missed or repeated");
     Ok(())
+}
+
+/// Publishes until `is_finished` is set. Returns the number of acknowledged messages.
+fn publish(mut http: HttpClient, rate: u32, is_finished: &AtomicBool) -> u64 {
+    let (mut budget, mut number) = (Budget::new(rate), 0);
+    while !is_finished.load(Ordering::Relaxed) {
+        clock::pause(PUBLISHER_PAUSE);
+        if !budget.take() {
+            continue;
+        }
+
+        let data = Stamp { time: clock::now(), number }.write();
+        let body = json!({"topic": "bench", "data": data}).to_string();
+        // The key makes a repeated request harmless, also one that the last process executed.
+        let key = format!("Idempotency-Key: {number}\r\n");
+        while !matches!(http.post("/publish", &key, &body), Ok((200, _))) {
+            clock::pause(PUBLISHER_PAUSE);
+        }
+        number += 1;
+    }
+    number
 }
 
 fn run_for(clients: &mut Reconnects, time: Duration) -> anyhow::Result<()> {
@@ -117,8 +142,9 @@ fn restart(server: &mut Server, clients: &mut Reconnects, stopped: u64) -> anyho
     Ok(())
 }
 
-fn print(clients: &Reconnects) -> Tally {
-    let (curve, publisher, tally) = (&clients.curve, &clients.publisher, clients.tally());
+/// Prints the figures. Returns the numbers of missed and of repeated deliveries.
+fn print(clients: &Reconnects, published: u64) -> (u64, u64) {
+    let curve = &clients.curve;
     let (largest, mean) = curve.flatness();
     print_line(curve.plot());
     print_line(format_args!(
@@ -127,19 +153,18 @@ fn print(clients: &Reconnects) -> Tally {
         curve.last().as_secs_f64(),
         largest / mean,
     ));
-    let (attempts, refused) = (curve.attempts.len(), curve.refused.len());
+    let (attempts, refused) = (curve.attempts, curve.refused);
     print_line(format_args!("attempts: {attempts}, of them {refused} while no process listened"));
     print_line(format_args!("ends of connections: {}", clients.ends));
     print_line(format_args!("verdicts after reconnects: {}", clients.verdicts));
 
-    let unknown = publisher.unknown.len() as u64;
+    let subscribers = clients.subscribers.iter();
+    let missed = subscribers.clone().map(|one| one.missed(published)).sum();
+    let repeated = subscribers.map(|one| one.repeated).sum();
     print_line(format_args!(
-        "messages published: {}, and {unknown} without a reply",
-        publisher.next - unknown
+        "messages published: {published}, deliveries: {}, missed: {missed}, received twice: \
+         {repeated}",
+        clients.received()
     ));
-    print_line(format_args!(
-        "deliveries: {}, missed: {}, received twice: {}",
-        tally.deliveries, tally.missed, tally.repeated
-    ));
-    tally
+    (missed, repeated)
 }

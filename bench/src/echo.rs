@@ -99,18 +99,16 @@ impl Typist {
 
     fn rejoin() -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        let server = Server::rejoin(&format!(
-            "[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n"
-        ))?;
-
+        let profile = format!("[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n");
+        let server = Server::rejoin(&profile)?;
         let mut connection = server.connect()?;
         let create = json!({"kind": "terminal", "profile": "echo"});
         let session = connection.request("create_session", &create)?["session"]["id"].clone();
         // The writer id makes the server acknowledge input by number.
         let attach = json!({"session": session, "writer": "bench"});
-        let stream = connection.request("attach", &attach)?["stream"].as_u64();
-        let stream = u32::try_from(stream.context("`attached` has no stream")?)?;
-        Self::start(server, connection, Some(StreamNumber(stream)))
+        let stream =
+            serde_json::from_value(connection.request("attach", &attach)?["stream"].take())?;
+        Self::start(server, connection, Some(stream))
     }
 
     /// Waits until the program reads keys.
@@ -157,36 +155,28 @@ impl Typist {
         // The echo and the acknowledgement arrive in either order.
         let (mut is_echoed, mut is_acknowledged) = (false, self.stream.is_none());
         while !is_echoed || !is_acknowledged {
-            let (opcode, payload) = self.connection.next_frame()?;
-            match opcode {
-                frame::BINARY => {}
+            let frame = self.connection.next_frame()?;
+            if frame.opcode == frame::TEXT {
                 // Reports once that this connection owns the size of the terminal.
-                frame::TEXT if !payload.windows(7).any(|window| window == b"\"error\"") => continue,
-                frame::PING => {
-                    self.connection.send(frame::PONG, &payload)?;
-                    continue;
-                }
-                _ => bail!("unexpected message: {}", String::from_utf8_lossy(&payload)),
+                let message = frame.message()?;
+                ensure!(message["type"] != "error", "unexpected message: {message}");
+                continue;
             }
 
             let (kind, offset, data) = match self.stream {
                 Some(_) => {
-                    let (head, data) = BinaryHeader::read(&payload)?;
+                    let (head, data) = BinaryHeader::read(frame.payload())?;
                     (head.kind, head.offset, data)
                 }
-                None => (BinaryKind::Output, 0, payload.as_slice()),
+                None => (BinaryKind::Output, 0, frame.payload()),
             };
             match kind {
-                BinaryKind::Output => {
-                    ensure!(data == key && !is_echoed, "not the echo of {key:?}");
-                    self.latencies.saturating_record(clock::now().saturating_sub(sent));
+                BinaryKind::Output if data == key && !is_echoed => {
+                    self.latencies.saturating_record(frame.time.saturating_sub(sent));
                     is_echoed = true;
                 }
-                BinaryKind::InputAck => {
-                    ensure!(offset == self.number, "not the acknowledgement of this key");
-                    is_acknowledged = true;
-                }
-                kind => bail!("unexpected binary message: {kind:?}"),
+                BinaryKind::InputAck if offset == self.number => is_acknowledged = true,
+                kind => bail!("neither the echo nor the acknowledgement of {key:?}: {kind:?}"),
             }
         }
         Ok(())

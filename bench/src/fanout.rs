@@ -1,10 +1,9 @@
 //! `bench fanout`: the cost of one delivery, with paced messages and with a flood.
 
 use crate::machine;
-use crate::report::{Spread, print_header, print_line, print_ratio, quantile};
+use crate::report::{print_line, print_ratios};
 use crate::server::Server;
-use crate::stamp;
-use crate::target::{Outcome, Target, compare, regimes};
+use crate::target::{Load, Target};
 use crate::tls::Identity;
 use crate::topics::Topics;
 
@@ -42,32 +41,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let identity = options.tls.then(Identity::generate).transpose()?;
 
     let mut targets = start(options, identity.as_ref())?;
-    print_line(format_args!(
-        "{} subscribers{}, {} bytes of data; {} rounds of {} s at {}/s and of {} messages flooding; {}\n",
-        options.subscribers,
-        if options.tls { " over TLS" } else { "" },
-        stamp::LEN,
-        options.rounds,
-        options.seconds,
-        options.rate,
-        options.flood,
-        machine::load(),
-    ));
-    print_header("regime | server | deliveries | bytes/delivery | CPU µs/delivery | p50 | p99");
+    let Options { subscribers, rate, seconds, flood, rounds, tls } = *options;
+    let load = Load { rate, seconds, flood, rounds };
+    let over = if tls { " over TLS" } else { "" };
+    print_line(format_args!("{subscribers} subscribers{over}, {load}"));
+    Load::print_header();
 
-    let mut ratios = Vec::new();
-    for regime in regimes(options.rate, options.seconds, options.flood) {
-        let ratio = compare(&mut targets, options.rounds, &regime, |server, outcome| {
-            print(&regime.name, server, outcome);
-        })?;
-        ratios.push((regime.name, ratio));
-    }
-
-    print_line("");
-    let target = if options.tls { TARGET_TLS } else { TARGET };
-    for (name, ratio) in ratios {
-        print_ratio(name, ratio, target);
-    }
+    let ratios = load.compare(&subscribers.to_string(), &mut targets)?;
+    print_ratios(&ratios, if tls { TARGET_TLS } else { TARGET });
     Ok(())
 }
 
@@ -80,15 +61,4 @@ fn start(options: &Options, identity: Option<&Identity>) -> anyhow::Result<[Targ
     let (prefix, suffix) = rejoin.envelope()?;
     let bare = Server::bare(&["--prefix", &prefix, "--suffix", &suffix], identity)?;
     Ok([start(bare)?, rejoin])
-}
-
-fn print(regime: &str, server: &str, outcome: &Outcome) {
-    print_line(format_args!(
-        "{regime} | {server} | {} | {:.1} | {:.2} | {} | {}",
-        outcome.deliveries,
-        outcome.bytes_per_delivery(),
-        Spread::of(&outcome.cpu_per_delivery),
-        quantile(&outcome.latencies.delivery, 0.5),
-        quantile(&outcome.latencies.delivery, 0.99),
-    ));
 }

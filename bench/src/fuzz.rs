@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use fastrand::Rng;
 use hdrhistogram::Histogram;
-use rejoin_protocol::binary::BinaryKind;
 use serde_json::json;
 
 use crate::clock;
 use crate::connection::Connection;
-use crate::frame;
 use crate::report::{self, mebibytes, print_line, quantile};
 use crate::server::{Server, Users};
 
@@ -168,7 +166,7 @@ fn view(server: &Server, options: &Options, seed: u64) -> anyhow::Result<Worst> 
         viewer.request("attach", &attach)?;
 
         if random.u8(..4) > 0 {
-            worst.snapshot_bytes = worst.snapshot_bytes.max(snapshot_bytes(&mut viewer)?);
+            worst.snapshot_bytes = worst.snapshot_bytes.max(viewer.wait_for_snapshot()?);
             worst.snapshots += 1;
         } else {
             // Kept open without reading, so that the server must bound what it holds for them.
@@ -181,12 +179,4 @@ fn view(server: &Server, options: &Options, seed: u64) -> anyhow::Result<Worst> 
         clock::pause(ATTACH_PAUSE);
     }
     Ok(worst)
-}
-
-/// Waits for a snapshot and returns the size of its message.
-fn snapshot_bytes(viewer: &mut Connection) -> anyhow::Result<usize> {
-    viewer.wait_for(|opcode, payload| {
-        let is_snapshot = payload.first() == Some(&(BinaryKind::Snapshot as u8));
-        (opcode == frame::BINARY && is_snapshot).then_some(payload.len())
-    })
 }

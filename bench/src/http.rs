@@ -30,9 +30,29 @@ impl HttpClient {
         headers: &str,
         body: &str,
     ) -> anyhow::Result<(u16, Vec<u8>)> {
+        self.request("POST", path, headers, body)
+    }
+
+    /// Returns the status and the body of a resource.
+    pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+        self.request("GET", path, "", "")
+    }
+
+    /// Deletes a resource. Returns the status and the body.
+    pub(crate) fn delete(&mut self, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+        self.request("DELETE", path, "", "")
+    }
+
+    fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> anyhow::Result<(u16, Vec<u8>)> {
         let Self { address, token, .. } = self;
         let request = format!(
-            "POST {API}{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\
+            "{method} {API}{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

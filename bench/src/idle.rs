@@ -1,9 +1,9 @@
 //! `bench idle`: memory and file descriptors of connections that do nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::client_pool::ClientPool;
 use crate::clock;
-use crate::connection::Connection;
 use crate::machine;
 use crate::report::{as_float, mebibytes, print_line};
 use crate::server::{Server, Users};
@@ -41,18 +41,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // The first figures exclude the allocations of the start.
     let (before, files_before) = (server.memory()?, server.open_files()?);
     let tokens = server.tokens(options.users, options.connections)?;
-    let endpoint = server.endpoint("/ws");
-
-    let started = Instant::now();
-    let mut held = Vec::with_capacity(options.connections);
-    for token in &tokens {
-        let mut connection = Connection::open(&endpoint.clone().with_token(token))?;
-        if options.subscribed {
-            connection.request_json("subscribe", r#"{"topic":"bench"}"#)?;
-        }
-        held.push(connection);
-    }
-    let seconds = started.elapsed().as_secs_f64();
+    let endpoint = match options.subscribed {
+        true => server.subscriber(0),
+        false => server.endpoint("/ws"),
+    };
+    let endpoints: Vec<_> = tokens.iter().map(|token| endpoint.clone().with_token(token)).collect();
+    let mut held = ClientPool::new()?;
+    held.connect_all(&endpoints)?;
     clock::pause(RELEASE);
     let (after, files_after) = (server.memory()?, server.open_files()?);
     drop(held);
@@ -67,10 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let (over, target) =
         if options.tls { (" over TLS", TARGET_TLS_BYTES) } else { ("", TARGET_BYTES) };
-    print_line(format_args!(
-        "{count} {kind} connections{over} {users}, opened one after the other: {:.0} a second",
-        count / seconds
-    ));
+    print_line(format_args!("{count} {kind} connections{over} {users}"));
     print_line(format_args!(
         "server memory: {} before, {} while open, {} peak, {} after they closed",
         mebibytes(before.resident),

@@ -1,5 +1,6 @@
 //! Benchmarks that print ratios to a reference implementation that runs beside them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -7,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod abuse;
 mod attach;
 mod bare;
+mod chaos;
 mod client_pool;
 mod clock;
 mod connect;
@@ -14,15 +16,18 @@ mod connection;
 mod deflate;
 mod drain;
 mod echo;
+mod endpoint;
 mod fanout;
 mod frame;
 mod fuzz;
+mod history;
 mod http;
 mod idle;
 mod machine;
 mod publish;
 mod report;
 mod server;
+mod slow_link;
 mod stamp;
 mod stops;
 mod target;
@@ -48,6 +53,8 @@ enum Command {
     Echo(echo::Options),
     /// Bytes and time from an attach to the first screen after long output, beside a raw replay
     Attach(attach::Options),
+    /// Bytes and waits while scrolling back on a slow link, beside a raw replay
+    History(history::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
@@ -62,6 +69,17 @@ enum Command {
     Stops(stops::Options),
     /// Reconnects after a server restart, and the messages that clients missed
     Drain(drain::Options),
+    /// Crashes of servers and keepers under load; run by `cargo xtask chaos keeper`
+    #[command(hide = true)]
+    ChaosKeeper(chaos::Options),
+    /// Print without a pause and record each key, until the last key
+    #[command(hide = true)]
+    ChaosProgram {
+        /// The seed of the output
+        seed: u64,
+        /// The folder of the recorded keys
+        folder: PathBuf,
+    },
     /// Expensive output into terminals; run by `cargo xtask fuzz terminal`
     #[command(hide = true)]
     FuzzTerminal(fuzz::Options),
@@ -83,6 +101,12 @@ enum Command {
         /// The bytes to print
         bytes: u64,
     },
+    /// Print numbered lines, then further ones until the terminal is closed
+    #[command(hide = true)]
+    HistoryProgram {
+        /// The number of lines
+        lines: u64,
+    },
     /// Echo each typed byte until the terminal is closed
     #[command(hide = true)]
     EchoProgram,
@@ -90,7 +114,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             report::print_line(format_args!("error: {error:#}"));
             ExitCode::FAILURE
@@ -98,12 +122,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Fanout(options) => fanout::run(options),
         Command::Publish(options) => publish::run(options),
         Command::Echo(options) => echo::run(options),
         Command::Attach(options) => attach::run(options),
+        Command::History(options) => history::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
         Command::Connect(options) => connect::run(options),
@@ -111,11 +136,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Abuse(options) => abuse::run(options),
         Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
+        Command::ChaosKeeper(options) => chaos::run(options),
+        Command::ChaosProgram { seed, folder } => return chaos::output::program(*seed, folder),
         Command::FuzzTerminal(options) => fuzz::run(options),
         Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),
         Command::AgentProgram { bytes } => attach::program(*bytes),
+        Command::HistoryProgram { lines } => history::program(*lines),
         Command::EchoProgram => echo::program(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,9 @@
 //! `bench publish`: the cost of one acknowledged publish, against a bare loop that acknowledges.
 
 use crate::machine;
-use crate::report::{Spread, print_header, print_line, print_ratio, quantile};
+use crate::report::{print_line, print_ratios};
 use crate::server::Server;
-use crate::stamp;
-use crate::target::{Outcome, Target, compare, regimes};
+use crate::target::{Load, Target};
 use crate::topics::Topics;
 
 /// The highest acceptable ratio to the bare loop, in both regimes.
@@ -34,43 +33,22 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // Both servers have a connection per topic.
     machine::allow_open_files(options.topics as u64 * 2 + 200)?;
-    print_line(format_args!(
-        "one publisher, {} bytes of data, each message acknowledged; {} rounds of {} s at {}/s and of {} messages flooding; {}\n",
-        stamp::LEN,
-        options.rounds,
-        options.seconds,
-        options.rate,
-        options.flood,
-        machine::load(),
-    ));
-    print_header(
-        "variant | regime | server | publishes | bytes/delivery | CPU µs/publish | \
-         delivery p50 | p99 | ack p50 | p99",
-    );
+    let Options { rate, seconds, flood, rounds, .. } = *options;
+    let load = Load { rate, seconds, flood, rounds };
+    print_line(format_args!("one publisher, each message acknowledged, {load}"));
+    Load::print_header();
 
     let topics = Topics::new(options.topics);
-    let variants = [
-        ("1 subscriber".to_owned(), Topics::ONE, 1),
-        ("10 subscribers".to_owned(), Topics::ONE, 10),
-        (format!("{} topics, 1 subscriber each", topics.count()), topics, 1),
-    ];
+    let many = format!("1 on each of {} topics", topics.count());
+    let variants = [("1", Topics::ONE, 1), ("10", Topics::ONE, 10), (&many, topics, 1)];
     let mut ratios = Vec::new();
     // Each variant has two new servers, so that no topic of an earlier one remains.
-    for (variant, topics, subscribers) in variants {
+    for (name, topics, subscribers) in variants {
         let mut targets = start(topics, subscribers)?;
-        for regime in regimes(options.rate, options.seconds, options.flood) {
-            let name = format!("{variant} | {}", regime.name);
-            let ratio = compare(&mut targets, options.rounds, &regime, |server, outcome| {
-                print(&name, server, outcome);
-            })?;
-            ratios.push((format!("{variant}, {}", regime.name), ratio));
-        }
+        ratios.extend(load.compare(name, &mut targets)?);
     }
 
-    print_line("");
-    for (name, ratio) in ratios {
-        print_ratio(name, ratio, TARGET);
-    }
+    print_ratios(&ratios, TARGET);
     Ok(())
 }
 
@@ -83,18 +61,4 @@ fn start(topics: Topics, subscribers: usize) -> anyhow::Result<[Target; 2]> {
     let arguments = ["--prefix", &prefix, "--suffix", &suffix, "--ack", ack, "--topics", &count];
     let bare = Target::start(Server::bare(&arguments, None)?, topics, subscribers)?;
     Ok([bare, rejoin])
-}
-
-fn print(name: &str, server: &str, outcome: &Outcome) {
-    let latencies = &outcome.latencies;
-    print_line(format_args!(
-        "{name} | {server} | {} | {:.1} | {:.1} | {} | {} | {} | {}",
-        outcome.messages,
-        outcome.bytes_per_delivery(),
-        Spread::of(&outcome.cpu_per_message),
-        quantile(&latencies.delivery, 0.5),
-        quantile(&latencies.delivery, 0.99),
-        quantile(&latencies.ack, 0.5),
-        quantile(&latencies.ack, 0.99),
-    ));
 }

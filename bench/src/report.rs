@@ -22,9 +22,12 @@ pub(crate) fn print_header(columns: &str) {
     print_line(vec!["---"; columns.split('|').count()].join("|"));
 }
 
-/// Prints a ratio beside the target that it must not exceed.
-pub(crate) fn print_ratio(name: impl Display, ratio: Spread, target: f64) {
-    print_line(format_args!("{name}: ratio {ratio:.2}, target {target:.2}"));
+/// Prints ratios beside the target that they must not exceed.
+pub(crate) fn print_ratios(ratios: &[(String, Spread)], target: f64) {
+    print_line("");
+    for (name, ratio) in ratios {
+        print_line(format_args!("{name}: ratio {ratio:.2}, target {target:.2}"));
+    }
 }
 
 /// Returns an empty histogram of nanoseconds with a precision of three digits.

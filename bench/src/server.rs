@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clock;
-use crate::connection::{Connection, Endpoint};
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
 use crate::machine::{self, Memory};
 use crate::tls::{self, Identity};
 use crate::topics::Topics;
@@ -100,12 +101,7 @@ impl Server {
 
         let mut child =
             command.stdout(Stdio::piped()).spawn().context("cannot start the bare loop")?;
-        let mut output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut line = String::new();
-        // The loop prints nothing else, so its pipe needs no further reader.
-        output.read_line(&mut line)?;
-        let address =
-            line.trim().parse().with_context(|| format!("the bare loop printed {line:?}"))?;
+        let address = find_address(&mut child)?.context("the bare loop did not start")?;
         let tls = identity.map(Identity::client);
         Ok(Self { child, address, tls, acknowledges: arguments.contains(&"--ack"), rejoin: None })
     }
@@ -132,7 +128,7 @@ impl Server {
         let settings = format!("[limits]\n{limits}{TOPIC}{settings}");
         fs::write(folder.path().join(SETTINGS), settings)?;
 
-        let (child, address) = launch(folder.path(), "127.0.0.1:0")?;
+        let (child, address) = launch(&program()?, folder.path(), "127.0.0.1:0")?;
         // From here on, an error drops the server and thereby ends its process.
         let mut server = Self { child, address, tls: None, acknowledges: true, rejoin: None };
         let mut rejoin = Rejoin { folder, token: String::new() };
@@ -165,11 +161,35 @@ impl Server {
         Ok(self.child.try_wait()?)
     }
 
+    /// Ends the server as a crash does, and waits for its end.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Starts the server again with the same data and address. The process must have ended.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.restart_as(&program()?)
+    }
+
+    /// Starts another build of the server, as [`Server::restart`] does.
+    pub(crate) fn restart_as(&mut self, program: &Path) -> anyhow::Result<()> {
         let address = self.address.to_string();
-        (self.child, _) = launch(self.as_rejoin()?.folder.path(), &address)?;
+        (self.child, _) = launch(program, self.as_rejoin()?.folder.path(), &address)?;
         Ok(())
+    }
+
+    /// Ends the programs of all terminals, which outlive the server.
+    pub(crate) fn end_terminals(&self) {
+        if let Some(rejoin) = &self.rejoin {
+            rejoin.end_terminals();
+        }
+    }
+
+    /// Returns the folder with the server's files; programs may write there.
+    pub(crate) fn folder(&self) -> anyhow::Result<&Path> {
+        Ok(self.as_rejoin()?.folder.path())
     }
 
     /// Returns the log; empty for the bare loop.
@@ -204,23 +224,19 @@ impl Server {
         Connection::open(&self.endpoint("/ws"))
     }
 
-    /// Returns the endpoint at which subscribers of a topic connect.
-    pub(crate) fn topic_endpoint(&self, topics: Topics, topic: usize) -> Endpoint {
-        self.endpoint(if self.speaks_rejoin() { "/ws".to_owned() } else { topics.path(topic) })
-    }
-
-    /// Opens a connection to [`Server::topic_endpoint`] that receives the topic `name`.
-    pub(crate) fn subscribe(&self, endpoint: &Endpoint, name: &str) -> anyhow::Result<Connection> {
-        let mut connection = Connection::open(endpoint)?;
-        if self.speaks_rejoin() {
-            connection.request("subscribe", &json!({"topic": name}))?;
+    /// Returns the endpoint at which a connection receives a topic.
+    pub(crate) fn subscriber(&self, topic: usize) -> Endpoint {
+        match self.speaks_rejoin() {
+            true => self
+                .endpoint("/ws")
+                .with_request("subscribe", json!({"topic": Topics::name(topic)})),
+            false => self.endpoint(Topics::path(topic)),
         }
-        Ok(connection)
     }
 
-    /// Opens a connection that publishes.
-    pub(crate) fn publisher(&self) -> anyhow::Result<Connection> {
-        Connection::open(&self.endpoint(if self.speaks_rejoin() { "/ws" } else { "/publish" }))
+    /// Returns the endpoint at which a connection publishes.
+    pub(crate) fn publisher(&self) -> Endpoint {
+        self.endpoint(if self.speaks_rejoin() { "/ws" } else { "/publish" })
     }
 
     /// Returns whether the server takes messages of `rejoin.v1`, and not only data.
@@ -263,9 +279,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(rejoin) = &self.rejoin {
-            rejoin.end_terminals();
-        }
+        self.end_terminals();
     }
 }
 
@@ -302,13 +316,12 @@ impl Rejoin {
 }
 
 /// Returns the path of rejoin: `cargo` builds both binaries into the same directory.
-fn program() -> std::io::Result<PathBuf> {
+pub(crate) fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("rejoin"))
 }
 
 /// Starts rejoin in its folder. Returns its process and its address.
-fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
-    let program = program()?;
+fn launch(program: &Path, folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
     if !program.is_file() {
         bail!("{} is missing; run `cargo xtask bench`, which builds it", program.display());
     }
@@ -327,8 +340,7 @@ fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> 
     command.stderr(fs::File::options().create(true).append(true).open(&log)?);
 
     let mut child = command.spawn().context("cannot start rejoin")?;
-    let output = child.stdout.take().context("no output")?;
-    if let Some(address) = find_address(output)? {
+    if let Some(address) = find_address(&mut child)? {
         return Ok((child, address));
     }
     let _ = child.kill();
@@ -337,8 +349,8 @@ fn launch(folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> 
 }
 
 /// Reads lines until one contains the address.
-fn find_address(output: ChildStdout) -> anyhow::Result<Option<SocketAddrV4>> {
-    let mut output = BufReader::new(output);
+fn find_address(child: &mut Child) -> anyhow::Result<Option<SocketAddrV4>> {
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
     loop {
         let mut line = String::new();
         if output.read_line(&mut line)? == 0 {

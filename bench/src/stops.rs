@@ -11,7 +11,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use crate::connection::{Connection, start_connect};
+use crate::connection::Connection;
+use crate::endpoint::start_connect;
 use crate::frame;
 use crate::http::HttpClient;
 use crate::machine;
@@ -182,8 +183,26 @@ fn stop(
         tally.failures.push(status.to_string());
     }
 
+    // Otherwise those of each stop would use up the descriptors for terminals.
+    server.end_terminals();
     server.restart()?;
+    if kind == Kind::Stubborn {
+        close_sessions(server)?;
+    }
     check(server, ledger, tally, &acknowledged)
+}
+
+/// Closes the sessions whose programs have ended, so that they count towards no limit.
+fn close_sessions(server: &Server) -> anyhow::Result<()> {
+    let mut http = HttpClient::new(server.address, server.token()?);
+    let (_, body) = http.get("/sessions")?;
+    let list: Value = serde_json::from_slice(&body)?;
+    for session in list["sessions"].as_array().context("the list has no sessions")? {
+        let id = session["id"].as_str().context("a session has no id")?;
+        let (status, _) = http.delete(&format!("/sessions/{id}"))?;
+        ensure!(status == 204, "closing a session was answered with {status}");
+    }
+    Ok(())
 }
 
 /// Publishes from several threads, over WebSockets and over HTTP, until the server refuses.

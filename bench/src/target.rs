@@ -5,11 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use hdrhistogram::Histogram;
 
 use crate::client_pool::{ClientPool, Frame};
 use crate::clock::Watchdog;
-use crate::report;
 use crate::server::Server;
 use crate::topics::Topics;
 
@@ -19,7 +17,8 @@ mod rounds;
 
 use envelope::Envelope;
 use publisher::{Pace, Publisher};
-pub(crate) use rounds::{Outcome, compare, regimes};
+pub(crate) use rounds::Load;
+use rounds::Outcome;
 
 /// The longest poll, so that a failure of the other thread is noticed.
 const POLL: Duration = Duration::from_secs(1);
@@ -38,29 +37,6 @@ pub(crate) struct Target {
     envelope: Envelope,
 }
 
-/// The cost of one round.
-#[derive(Clone, Copy, Debug)]
-struct Totals {
-    deliveries: u64,
-    /// Bytes that the subscribers received.
-    bytes: u64,
-    cpu: Duration,
-}
-
-/// Times since messages were published, in nanoseconds.
-pub(crate) struct Latencies {
-    /// The time until a subscriber has the message.
-    pub(crate) delivery: Histogram<u64>,
-    /// The time until the publisher has the acknowledgement.
-    pub(crate) ack: Histogram<u64>,
-}
-
-impl Latencies {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { delivery: report::latencies()?, ack: report::latencies()? })
-    }
-}
-
 impl Target {
     /// Connects the publisher and this many subscribers per topic, and warms the server up.
     pub(crate) fn start(
@@ -69,13 +45,11 @@ impl Target {
         subscribers: usize,
     ) -> anyhow::Result<Self> {
         let count = (topics.count() * subscribers) as u64;
-        let subscribe = |number| {
-            let topic = topics.topic_of(number);
-            server.subscribe(&server.topic_endpoint(topics, topic), &topics.name(topic))
-        };
-        let connections: Vec<_> = (0..count).map(subscribe).collect::<Result<_, _>>()?;
+        let endpoint = |number| server.subscriber(topics.topic_of(number));
+        let mut pool = ClientPool::new()?;
+        pool.connect_all(&(0..count).map(endpoint).collect::<Vec<_>>())?;
         let mut target = Self {
-            subscribers: ClientPool::adopt(connections)?,
+            subscribers: pool,
             publisher: Publisher::new(&server, topics)?,
             next: (0..count).map(|number| topics.topic_of(number) as u64).collect(),
             envelope: Envelope::default(),
@@ -83,15 +57,10 @@ impl Target {
             topics,
         };
 
-        let mut ignored = Latencies::new()?;
+        let mut ignored = Outcome::new()?;
         target.run(Pace::Every(Duration::from_millis(10)), WARM_UP_PACED, &mut ignored)?;
         target.run(Pace::Flood, WARM_UP_FLOOD, &mut ignored)?;
         Ok(target)
-    }
-
-    /// Returns the name of the server.
-    pub(crate) fn name(&self) -> &'static str {
-        self.server.name()
     }
 
     /// Returns the text that the server puts before and after the data.
@@ -108,19 +77,14 @@ impl Target {
     ///
     /// # Errors
     /// A message is lost, repeated or out of order.
-    fn run(
-        &mut self,
-        pace: Pace,
-        messages: u64,
-        latencies: &mut Latencies,
-    ) -> anyhow::Result<Totals> {
+    fn run(&mut self, pace: Pace, messages: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
         let cpu = self.server.cpu_time()?;
         let bytes = self.subscribers.received_bytes;
         // Each subscriber receives every `step`-th message, those of its topic.
         let step = self.topics.count() as u64;
         let deliveries = messages * (self.subscribers.len() as u64 / step);
         let Self { subscribers, publisher, next, envelope, .. } = self;
-        let Latencies { delivery, ack } = latencies;
+        let Outcome { delivery, ack, .. } = outcome;
         // Set by the thread that fails, so that the other does not wait for it.
         let stop = AtomicBool::new(false);
 
@@ -149,11 +113,9 @@ impl Target {
 
         let published = published.map_err(|_| anyhow!("the publisher panicked"))?;
         published.and(received).with_context(|| format!("{} failed", self.server.name()))?;
-        Ok(Totals {
-            deliveries,
-            bytes: self.subscribers.received_bytes - bytes,
-            cpu: self.server.cpu_time()? - cpu,
-        })
+        outcome.bytes += self.subscribers.received_bytes - bytes;
+        outcome.add_round(self.server.cpu_time()? - cpu, messages, deliveries);
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use rejoin_protocol::binary::BinaryKind;
 use serde_json::json;
 
 use crate::client_pool::{ClientPool, Frame};
-use crate::clock::{self, Watchdog};
+use crate::clock;
 use crate::frame;
 use crate::machine;
 use crate::report::{self, mebibytes, print_header, print_line, quantile};
@@ -27,8 +27,6 @@ const LINES: usize = 32;
 const COLS: u16 = 80;
 const ROWS: u16 = 24;
 const POLL: Duration = Duration::from_millis(200);
-/// Viewers that attach in parallel.
-const IN_FLIGHT: usize = 64;
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
@@ -99,30 +97,11 @@ fn attach(server: &Server, viewers: usize) -> anyhow::Result<ClientPool> {
     let create = json!({"kind": "terminal", "profile": "flood", "cols": COLS, "rows": ROWS});
     let session = server.connect()?.request("create_session", &create)?["session"]["id"].clone();
     let attach = json!({"session": session, "role": "viewer"});
+    let endpoint = server.endpoint("/ws").with_request("attach", attach);
 
-    let endpoint = server.endpoint("/ws");
+    // Attached viewers read meanwhile, because the server closes those that do not.
     let mut pool = ClientPool::new()?;
-    let (mut started, mut attached) = (0, 0);
-    let mut watchdog = Watchdog::new();
-    while attached < viewers {
-        while started < viewers.min(attached + IN_FLIGHT) {
-            pool.connect(started, &endpoint)?;
-            started += 1;
-        }
-
-        // Attached viewers read meanwhile, because the server closes those that do not.
-        for (number, frame) in pool.poll_frames(POLL)? {
-            let message = frame.message()?;
-            ensure!(message["type"] != "error", "cannot attach: {message}");
-            if message["type"] == "auth_result"
-                && let Some(client) = pool.client(number)
-            {
-                client.request("attach", "attach", &attach);
-            }
-            attached += usize::from(message["reply_to"] == "attach");
-        }
-        watchdog.check(attached as u64, "viewers")?;
-    }
+    pool.connect_all(&vec![endpoint; viewers])?;
     Ok(pool)
 }
 
@@ -191,6 +170,7 @@ pub(crate) fn print() -> anyhow::Result<()> {
         line[LINE_BYTES - 1] = b'\n';
     }
 
+    // Many lines per write, so that the terminal is the bottleneck and not the program.
     loop {
         for line in &mut lines {
             write!(&mut line[1..=TIME_DIGITS], "{:020}", clock::now())?;

@@ -10,7 +10,7 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// The single topic `bench`.
+    /// One topic.
     pub(crate) const ONE: Self = Self { count: 1 };
 
     /// Returns this many topics, from 1 to 10,000.
@@ -30,18 +30,18 @@ impl Topics {
     }
 
     /// Returns the name of a topic in rejoin's messages.
-    pub(crate) fn name(self, topic: usize) -> String {
-        if self.count == 1 { "bench".to_owned() } else { format!("bench-{topic:0DIGITS$}") }
+    pub(crate) fn name(topic: usize) -> String {
+        format!("bench-{topic:0DIGITS$}")
     }
 
     /// Returns the path at which the bare loop accepts subscribers of a topic.
-    pub(crate) fn path(self, topic: usize) -> String {
-        if self.count == 1 { "/subscribe".to_owned() } else { format!("/subscribe/{topic}") }
+    pub(crate) fn path(topic: usize) -> String {
+        format!("/subscribe/{topic}")
     }
 
     /// Returns the prefix of data that is published to the bare loop.
-    pub(crate) fn tag(self, topic: usize) -> String {
-        if self.count == 1 { String::new() } else { format!("{topic:0DIGITS$}") }
+    pub(crate) fn tag(topic: usize) -> String {
+        format!("{topic:0DIGITS$}")
     }
 }
 
@@ -56,15 +56,7 @@ mod tests {
         let numbers: Vec<_> = (0..5).map(|number| topics.topic_of(number)).collect();
 
         assert_eq!(numbers, [0, 1, 2, 0, 1]);
-        let names = (topics.name(2), topics.path(2), topics.tag(2));
+        let names = (Topics::name(2), Topics::path(2), Topics::tag(2));
         assert_eq!(names, ("bench-0002".into(), "/subscribe/2".into(), "0002".into()));
-    }
-
-    #[test]
-    fn a_single_topic_has_no_number() {
-        let one = Topics::ONE;
-        let names = (one.name(0), one.path(0), one.tag(0));
-        assert_eq!(names, ("bench".into(), "/subscribe".into(), String::new()));
-        assert_eq!(one.topic_of(7), 0);
     }
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, Str
 
 use crate::tls::HOST;
 
-/// A byte stream. Reads and writes block unless [`Transport::set_nonblocking`] was called.
+/// A byte stream, which blocks as its socket does.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(TcpStream),
@@ -44,11 +44,6 @@ impl Transport {
         let Some(config) = tls else { return Ok(Self::Plain(socket)) };
         let connection = ServerConnection::new(Arc::clone(config))?;
         Ok(Self::TlsServer(Box::new(StreamOwned::new(connection, socket))))
-    }
-
-    /// Makes reads and writes return `WouldBlock` instead of blocking.
-    pub(crate) fn set_nonblocking(&self) -> Result<()> {
-        self.socket().set_nonblocking(true)
     }
 
     /// Returns whether this is TLS, where a short read does not mean that no bytes are left.

@@ -1,7 +1,7 @@
 // Binary messages of the protocol: a kind, two varints, bytes.
 
 /** Ordered by wire number, which starts at 1. */
-const KINDS = ["output", "input", "snapshot", "input_ack"] as const;
+const KINDS = ["output", "input", "snapshot", "input_ack", "parsed"] as const;
 
 export type BinaryKind = (typeof KINDS)[number];
 
@@ -10,7 +10,10 @@ export interface BinaryMessage {
   kind: BinaryKind;
   /** The stream number from `attached`, valid on one connection. */
   stream: number;
-  /** The stream offset of the first byte; for input and its acknowledgement, the input number. */
+  /**
+   * The stream offset of the first byte; for input and its acknowledgement, the input number; for
+   * parsed output, the number of bytes.
+   */
   offset: number;
   bytes: Uint8Array<ArrayBuffer>;
 }

@@ -42,6 +42,7 @@ export class InputQueue {
     const taken: InputPiece[] = [];
 
     for (let bytes = this.#unsent[0]; bytes !== undefined; bytes = this.#unsent[0]) {
+      // A piece that does not fit also holds back those behind it: input keeps its order.
       if (this.#inFlight.length >= MAX_IN_FLIGHT_PIECES) break;
       if (this.#inFlightBytes + bytes.length > MAX_IN_FLIGHT_BYTES) break;
 

@@ -103,6 +103,8 @@ export interface Attached {
   exit?: Exit | null;
   /** The number of oldest history lines that the following snapshot omits. */
   history_omitted?: number;
+  /** The window of the attach, in bytes. Without it, the server expects no acknowledgements. */
+  window?: number;
 }
 
 /** A change of a session, ordered with its output. */
@@ -269,6 +271,7 @@ export interface Requests {
       cols?: number;
       rows?: number;
       writer?: string;
+      window?: number;
     };
     reply: Attached;
   };

@@ -18,13 +18,12 @@ import type {
   SessionChange,
   Signal,
 } from "./messages.js";
+import { ParsedCounter } from "./parsed-counter.js";
 import { randomId } from "./random-id.js";
 import type { Reply } from "./requester.js";
 
-/** Above it, the terminal detaches: output that the screen has not parsed fills the memory. */
-const MAX_UNPARSED_BYTES = 4 * 1024 * 1024;
-/** Below it, a terminal that detached attaches again. */
-const RESUME_UNPARSED_BYTES = 256 * 1024;
+/** The output that the server sends ahead of the screen. A stuck screen takes no more memory. */
+const WINDOW_BYTES = 192 * 1024;
 
 /** Errors of input that is sent again. Its numbers prevent a repeated key. */
 const TEMPORARY_INPUT_ERRORS = new Set<string>([
@@ -48,7 +47,7 @@ export interface TerminalOptions {
 /** A piece of output. */
 export interface Chunk {
   bytes: Uint8Array;
-  /** Call it once the bytes are on the screen; until then they count as unparsed. */
+  /** Call it once the bytes are on the screen. The server sends only a window ahead of it. */
   parsed: () => void;
 }
 
@@ -97,9 +96,8 @@ export class Terminal {
   #offset: number | null = null;
   /** The lines above the next snapshot. */
   #history: HistoryRange | null = null;
-  #unparsedBytes = 0;
-  /** True if the terminal detached until the screen has parsed its output. */
-  #paused = false;
+  /** Null while not attached, and with a server that expects no acknowledgements. */
+  #parsed: ParsedCounter | null = null;
   #ended = false;
   #detached = false;
 
@@ -188,7 +186,7 @@ export class Terminal {
   }
 
   #attach(): void {
-    if (this.#detached || this.#paused || this.#attached !== null) return;
+    if (this.#detached || this.#attached !== null) return;
     if (this.#connection.state.name !== "connected") return;
 
     clearTimeout(this.#retry);
@@ -197,6 +195,7 @@ export class Terminal {
     const payload: Requests["attach"]["payload"] = {
       session: this.session,
       writer: this.writer,
+      window: WINDOW_BYTES,
       ...this.#size,
       ...(position !== null && { position }),
       ...(this.#role && { role: this.#role }),
@@ -224,6 +223,14 @@ export class Terminal {
   #start(attached: Attached): void {
     this.#backoff.reset();
     this.#attached = attached;
+    const { stream, window } = attached;
+    const acknowledge = (count: number) => {
+      // The count of an earlier attach means nothing to the present one.
+      if (this.#attached === attached) {
+        this.#connection.sendBinary(encodeBinary("parsed", stream, count));
+      }
+    };
+    this.#parsed = window === undefined ? null : new ParsedCounter(window, acknowledge);
     this.#epoch = attached.position.slice(0, attached.position.lastIndexOf("."));
     // Output before the snapshot belongs to a state that the screen does not have.
     if (attached.verdict !== "resumed") this.#offset = null;
@@ -244,9 +251,11 @@ export class Terminal {
         break;
       case "snapshot":
         this.#offset = message.offset;
-        this.#emitChunk(message.bytes, (chunk) =>
-          this.#emitter.emit("snapshot", { ...chunk, history: this.#history }),
-        );
+        this.#emitter.emit("snapshot", {
+          bytes: message.bytes,
+          parsed: this.#parsedCallback(message),
+          history: this.#history,
+        });
         break;
       case "input_ack":
         this.#input.acknowledge(message.offset);
@@ -255,15 +264,15 @@ export class Terminal {
         this.#sendInput();
         break;
       case "input":
-        // Only clients send input.
+      case "parsed":
+        // Only clients send these.
         break;
     }
   }
 
-  #receiveOutput({ offset, bytes }: BinaryMessage): void {
-    if (this.#offset === null) return;
-
-    const known = this.#offset - offset;
+  #receiveOutput(message: BinaryMessage): void {
+    const { offset, bytes } = message;
+    const known = this.#offset === null ? bytes.length : this.#offset - offset;
     if (known < 0) {
       // A gap would corrupt the screen from here on. Attaching again fetches the missing output.
       this.#leaveStream();
@@ -271,33 +280,25 @@ export class Terminal {
       return;
     }
 
+    const parsed = this.#parsedCallback(message);
     const unknown = known === 0 ? bytes : bytes.subarray(known);
-    this.#offset += unknown.length;
-    if (unknown.length > 0) {
-      this.#emitChunk(unknown, (chunk) => this.#emitter.emit("output", chunk));
+    if (unknown.length === 0) {
+      parsed();
+      return;
     }
+
+    this.#offset = offset + bytes.length;
+    this.#emitter.emit("output", { bytes: unknown, parsed });
   }
 
-  #emitChunk(bytes: Uint8Array, emit: (chunk: Chunk) => void): void {
-    this.#unparsedBytes += bytes.length;
-    let isParsed = false;
-    const parsed = () => {
-      if (isParsed) return;
-
-      isParsed = true;
-
-      this.#unparsedBytes -= bytes.length;
-      if (this.#paused && this.#unparsedBytes < RESUME_UNPARSED_BYTES) {
-        this.#paused = false;
-        this.#attach();
-      }
+  /** Returns the function that counts a message as parsed, once. */
+  #parsedCallback({ bytes }: BinaryMessage): () => void {
+    let counter = this.#parsed;
+    return () => {
+      // The bytes are a view of the whole message.
+      counter?.add(bytes.buffer.byteLength);
+      counter = null;
     };
-
-    emit({ bytes, parsed });
-    if (this.#unparsedBytes > MAX_UNPARSED_BYTES && !this.#paused) {
-      this.#paused = true;
-      this.#leaveStream();
-    }
   }
 
   #receiveMessage(message: ServerMessage): void {
@@ -319,6 +320,8 @@ export class Terminal {
       this.#resend = undefined;
       this.#resendMs = Math.min(MAX_RESEND_MS, 2 * this.#resendMs);
       for (const piece of this.#input.inFlight) this.#sendPiece(piece);
+      // An acknowledgement may have been refused as well.
+      this.#parsed?.resend();
     }, this.#resendMs);
   }
 

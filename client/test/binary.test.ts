@@ -27,7 +27,7 @@ test("malformed messages decode to null", () => {
   const wrong = [
     [],
     [0, 1, 1],
-    [5, 1, 1],
+    [6, 1, 1],
     [1],
     [1, 1],
     [1, 0x80],

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ConnectionState, RejoinError } from "../src/index.js";
-import { ScriptedSocket } from "./scripted-socket.js";
+import { connectScripted, ScriptedSocket } from "./scripted-socket.js";
 import { connect, nextState } from "./test-client.js";
 import { TestServer } from "./test-server.js";
 
@@ -158,14 +158,7 @@ describe("with fake timers", () => {
   beforeEach(async () => {
     vi.useFakeTimers();
     vi.spyOn(Math, "random").mockReturnValue(0.5);
-    ScriptedSocket.sockets = [];
-    connection = new Connection({
-      url: "ws://server/ws",
-      token: () => "good",
-      WebSocket: ScriptedSocket,
-    });
-    connection.open();
-    await vi.advanceTimersByTimeAsync(0);
+    connection = await connectScripted();
   });
   afterEach(() => {
     connection.close();

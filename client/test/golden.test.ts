@@ -22,7 +22,7 @@ interface GoldenBinary {
   wire_hex: string;
 }
 
-const KINDS: BinaryKind[] = ["output", "input", "snapshot", "input_ack"];
+const KINDS: BinaryKind[] = ["output", "input", "snapshot", "input_ack", "parsed"];
 
 function golden<Vector>(file: string): Vector[] {
   const path = new URL(`../../crates/rejoin-protocol/tests/golden/${file}`, import.meta.url);

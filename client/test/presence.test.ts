@@ -1,22 +1,10 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Connection, Presence, PresenceMember } from "../src/index.js";
-import { connectScripted, reconnect, ScriptedSocket } from "./scripted-socket.js";
+import { expect, vi } from "vitest";
+import type { Presence, PresenceMember } from "../src/index.js";
+import { test } from "./scripted-connection.js";
+import { reconnect, ScriptedSocket } from "./scripted-socket.js";
 
-let connection: Connection;
 const PHONE: PresenceMember = { user: "ada", device: "phone" };
 const LAPTOP: PresenceMember = { user: "ada", device: "laptop", device_name: "Laptop" };
-
-beforeEach(async () => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  connection = await connectScripted();
-  ScriptedSocket.last.accept();
-});
-afterEach(() => {
-  connection.close();
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
 
 const requests = () => ScriptedSocket.last.requests("presence").map(({ payload }) => payload);
 function reply(
@@ -34,7 +22,7 @@ function change(fields: object, connections: number): void {
   ScriptedSocket.last.deliver({ type: "presence", payload });
 }
 
-test("presence can be requested once", async () => {
+test("presence can be requested once", async ({ connection }) => {
   const presence = connection.presence({ topic: "news" });
   expect(requests()).toEqual([{ topic: "news" }]);
 
@@ -47,7 +35,7 @@ test("presence can be requested once", async () => {
   expect(await presence).toMatchObject({ users: 2, connections: 3, members: [PHONE] });
 });
 
-test("changes update the members", () => {
+test("changes update the members", ({ connection }) => {
   const seen: Presence[] = [];
   connection.followPresence({ user: "ada" }, (presence) => seen.push(presence));
   expect(requests()).toEqual([{ user: "ada", follow: true }]);
@@ -71,7 +59,7 @@ test("changes update the members", () => {
   });
 });
 
-test("a new state replaces the members", () => {
+test("a new state replaces the members", ({ connection }) => {
   const seen: Presence[] = [];
   connection.followPresence({ user: "ada" }, (presence) => seen.push(presence));
   reply([PHONE]);
@@ -83,7 +71,7 @@ test("a new state replaces the members", () => {
   expect(seen.at(-1)?.members).toEqual([LAPTOP]);
 });
 
-test("large groups have counts only", () => {
+test("large groups have counts only", ({ connection }) => {
   const seen = vi.fn();
   connection.followPresence({ topic: "news" }, seen);
   ScriptedSocket.last.reply(
@@ -100,7 +88,7 @@ test("large groups have counts only", () => {
   });
 });
 
-test("a reconnect follows again and replaces the members", async () => {
+test("a reconnect follows again and replaces the members", async ({ connection }) => {
   const seen: Presence[] = [];
   connection.followPresence({ user: "ada" }, (presence) => seen.push(presence));
   reply([PHONE, LAPTOP]);
@@ -113,7 +101,7 @@ test("a reconnect follows again and replaces the members", async () => {
   expect(seen.at(-1)?.members).toEqual([LAPTOP]);
 });
 
-test("followers of one subject share a subscription", async () => {
+test("followers of one subject share a subscription", async ({ connection }) => {
   const one = vi.fn();
   const other = vi.fn();
   const stopOne = connection.followPresence({ user: "ada" }, one);
@@ -136,7 +124,7 @@ test("followers of one subject share a subscription", async () => {
   expect(other).toHaveBeenCalledTimes(2);
 });
 
-test("changes of other subjects are ignored", () => {
+test("changes of other subjects are ignored", ({ connection }) => {
   const seen = vi.fn();
   connection.followPresence({ session: "ada" }, seen);
   connection.followPresence({ topic: "ada" }, seen);
@@ -149,7 +137,7 @@ test("changes of other subjects are ignored", () => {
   expect(seen).toHaveBeenCalledTimes(1);
 });
 
-test("a temporary error is retried and a refusal is reported", async () => {
+test("a temporary error is retried and a refusal is reported", async ({ connection }) => {
   const failed = vi.fn();
   const stop = connection.followPresence({ user: "bob" }, () => {}, failed);
   ScriptedSocket.last.refuse("presence", "rate_limited", true);

@@ -1,20 +1,6 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Connection } from "../src/index.js";
-import { connectScripted, reconnect, ScriptedSocket } from "./scripted-socket.js";
-
-let connection: Connection;
-
-beforeEach(async () => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  connection = await connectScripted();
-  ScriptedSocket.last.accept();
-});
-afterEach(() => {
-  connection.close();
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+import { expect, vi } from "vitest";
+import { test } from "./scripted-connection.js";
+import { reconnect, ScriptedSocket } from "./scripted-socket.js";
 
 const published = () => ScriptedSocket.last.requests("publish").map(({ payload }) => payload);
 /** Records the outcome of a publish, to be read later. */
@@ -27,7 +13,7 @@ function outcomeOf(promise: Promise<string>): { result: () => unknown } {
   return { result: () => result };
 }
 
-test("each message has its own key", async () => {
+test("each message has its own key", async ({ connection }) => {
   const one = connection.publish("news", 1);
   ScriptedSocket.last.reply("publish", { position: "t.1" });
   void connection.publish("news", 2, { key: "mine" }).catch(() => {});
@@ -39,7 +25,7 @@ test("each message has its own key", async () => {
   ]);
 });
 
-test("unacknowledged messages are resent in order with their keys", async () => {
+test("unacknowledged messages are resent in order with their keys", async ({ connection }) => {
   const messages = [1, 2, 3].map((number) => outcomeOf(connection.publish("news", number)));
   const before = published();
   ScriptedSocket.last.deliver({
@@ -59,7 +45,7 @@ test("unacknowledged messages are resent in order with their keys", async () => 
   expect(messages.map(({ result }) => result())).toEqual(["t.1", "waiting", "t.3"]);
 });
 
-test("a message published while disconnected is sent as published", async () => {
+test("a message published while disconnected is sent as published", async ({ connection }) => {
   ScriptedSocket.last.drop();
   const data = { count: 1 };
   const position = connection.publish("news", data);
@@ -73,7 +59,7 @@ test("a message published while disconnected is sent as published", async () => 
   expect(await position).toBe("t.1");
 });
 
-test("a refused message fails with the server's error", async () => {
+test("a refused message fails with the server's error", async ({ connection }) => {
   const error = connection.publish("news", 1).catch((error) => error);
   ScriptedSocket.last.refuse("publish", "rate_limited", true);
   expect(await error).toMatchObject({ code: "rate_limited", retryable: true });
@@ -83,7 +69,7 @@ test("a refused message fails with the server's error", async () => {
   expect(published()).toEqual([]);
 });
 
-test("a message that times out is not resent", async () => {
+test("a message that times out is not resent", async ({ connection }) => {
   ScriptedSocket.last.drop();
   const patient = outcomeOf(connection.publish("news", 1));
   const hasty = outcomeOf(connection.publish("news", 2, { timeoutMs: 300 }));
@@ -99,13 +85,13 @@ test("a message that times out is not resent", async () => {
   expect(patient.result()).toBe("not_answered");
 });
 
-test("no message outlives its key on the server", async () => {
+test("no message outlives its key on the server", async ({ connection }) => {
   const pending = outcomeOf(connection.publish("news", 1, { timeoutMs: 3_600_000 }));
   await vi.advanceTimersByTimeAsync(240_000);
   expect(pending.result()).toBe("not_answered");
 });
 
-test("a full queue rejects until a message is acknowledged", async () => {
+test("a full queue rejects until a message is acknowledged", async ({ connection }) => {
   ScriptedSocket.last.drop();
   const waiting = Array.from({ length: 256 }, (_, number) =>
     outcomeOf(connection.publish("news", number)),
@@ -128,7 +114,7 @@ test("a full queue rejects until a message is acknowledged", async () => {
   expect(accepted.result()).toBe("waiting");
 });
 
-test("a closed connection fails its pending messages", async () => {
+test("a closed connection fails its pending messages", async ({ connection }) => {
   const waiting = outcomeOf(connection.publish("news", 1));
   ScriptedSocket.last.drop(4504);
   await vi.advanceTimersByTimeAsync(0);

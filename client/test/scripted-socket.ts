@@ -54,6 +54,11 @@ export class ScriptedSocket {
     this.onmessage?.({ data: JSON.stringify(message) });
   }
 
+  /** Delivers a binary message to the client. */
+  deliverBinary(message: Uint8Array<ArrayBuffer>): void {
+    this.onmessage?.({ data: message.buffer });
+  }
+
   /** Replies to the last request of a type. */
   reply(type: string, payload: object, kind = "ack"): void {
     this.deliver({ type: kind, reply_to: this.requests(type).at(-1)?.id, payload });

@@ -59,6 +59,11 @@ export class TestConnection {
     const reader = this.readers.find((reader) => reader.stream === message?.stream);
     if (message === null || reader === undefined) return;
 
+    if (message.kind === "parsed") {
+      this.server.record({ type: "parsed", payload: { bytes: message.offset } });
+      return;
+    }
+
     const { session, writer } = reader;
     const text = Buffer.from(message.bytes).toString();
     if (this.server.refuseInputs > 0) {
@@ -231,6 +236,7 @@ export class TestConnection {
       input_seq: session.writers.get(writer) ?? 0,
       size_owner: session.sizeOwner,
       exit: session.info.exit ?? null,
+      ...(this.server.options.windows && { window: payload.window }),
     });
     if (verdict !== "resumed") this.binary("snapshot", stream, end, session.output);
     else

@@ -20,6 +20,8 @@ export interface TestServerOptions {
   ringBytes?: number;
   /** True if input is printed back, as a shell does. */
   echo?: boolean;
+  /** True if terminals expect acknowledgements. */
+  windows?: boolean;
   http?: RequestListener;
   /** The base path. Default: `/`. */
   base?: string;

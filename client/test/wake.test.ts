@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Connection } from "../src/index.js";
-import { ScriptedSocket } from "./scripted-socket.js";
+import type { Connection } from "../src/index.js";
+import { connectScripted, ScriptedSocket } from "./scripted-socket.js";
 
 describe("on a page in a browser", () => {
   let connection: Connection;
@@ -13,14 +13,7 @@ describe("on a page in a browser", () => {
     page = Object.assign(new EventTarget(), { visibilityState: "visible" });
     vi.stubGlobal("window", page);
     vi.stubGlobal("document", page);
-    ScriptedSocket.sockets = [];
-    connection = new Connection({
-      url: "ws://server/ws",
-      token: () => "good",
-      WebSocket: ScriptedSocket,
-    });
-    connection.open();
-    await vi.advanceTimersByTimeAsync(0);
+    connection = await connectScripted();
   });
   afterEach(() => {
     connection.close();

@@ -120,11 +120,6 @@ test("the device list fits a phone", async () => {
   await fixture.reopenContext(PHONE);
   addDevices();
   const page = await fixture.logIn();
-  await page.getByRole("button", { name: "Terminals" }).tap();
-  await page.waitForFunction(
-    () => document.querySelector(".sidebar")?.getBoundingClientRect().left === 0,
-  );
-  await screenshot(page, "phone-drawer-dark");
   await page.getByRole("link", { name: "Devices" }).tap();
   await page.getByRole("region", { name: "Pixel" }).waitFor();
   await page.waitForFunction(

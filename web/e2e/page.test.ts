@@ -93,6 +93,15 @@ test("the list is a drawer on a phone", async () => {
   await screenshot(page, "phone-list");
 });
 
+test("the start page of a phone is the list", async () => {
+  await fixture.reopenContext(PHONE);
+  const page = await fixture.logIn();
+  await page.getByRole("link", { name: "ada@harbour" }).tap();
+  await page.locator(".xterm-screen").waitFor();
+
+  expect(page.url()).toContain("#/s/");
+});
+
 test("a new terminal has the chosen profile", async () => {
   fixture.pages.profiles = ["terminal", "claude"];
   const page = await fixture.logIn();

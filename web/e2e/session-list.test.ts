@@ -176,10 +176,7 @@ test("ended sessions can be cleared on a phone", async () => {
   addMany(20);
   fixture.pages.admin = true;
   const page = await fixture.logIn();
-  await page.getByRole("button", { name: "Terminals" }).tap();
-  await page.waitForFunction(
-    () => document.querySelector(".sidebar")?.getBoundingClientRect().left === 0,
-  );
+  await page.getByRole("button", { name: "Clear ended" }).waitFor();
   await screenshot(page, "list-phone-dark");
   await page.getByRole("button", { name: "Clear ended" }).tap();
 

@@ -69,7 +69,11 @@ function Workspace() {
   const id = openSession.value;
 
   return (
-    <div class="workspace" data-drawer={drawerOpen.value ? "open" : undefined}>
+    <div
+      class="workspace"
+      data-page={route.value.name}
+      data-drawer={drawerOpen.value ? "open" : undefined}
+    >
       <SessionList elementRef={list} />
       <button
         type="button"

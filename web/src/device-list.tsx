@@ -28,6 +28,7 @@ export function DeviceList() {
   const now = useNow(REFRESH_MS);
   useEffect(watchDevices, []);
   useEffect(() => {
+    // A hidden page needs no current times.
     if (document.visibilityState === "visible") void refreshConnections();
   }, [now]);
 

@@ -72,6 +72,8 @@ export class HistoryLoader {
   #loading = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #trim: IDisposable | undefined;
+  /** Calls of `loadOlder` that wait for the next page. */
+  #waiting: ((rows: number) => void)[] = [];
   /** The rows from the viewport to the screen at the last snapshot, until they are loaded. */
   #distance = 0;
 
@@ -110,6 +112,14 @@ export class HistoryLoader {
     this.#load();
   }
 
+  /** Loads the next older page. Returns the number of its rows; 0 if there is none. */
+  loadOlder(): Promise<number> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#load();
+    });
+  }
+
   dispose(): void {
     this.#stop();
     for (const disposable of this.#disposables) disposable.dispose();
@@ -126,16 +136,24 @@ export class HistoryLoader {
     this.#trim?.dispose();
     clearTimeout(this.#retry);
     this.#retry = undefined;
+    this.#answer(0);
+  }
+
+  /** Ends the calls of `loadOlder`. */
+  #answer(rows: number): void {
+    for (const resolve of this.#waiting.splice(0)) resolve(rows);
   }
 
   /** Loads the next page if the viewport is near the top. */
   #load(): void {
     const remaining = this.#remaining;
+    if (remaining === null) this.#answer(0);
     if (remaining === null || this.#loading || this.#retry !== undefined) return;
 
     const { active } = this.#emulator.buffer;
     const lines = this.#missingLines(remaining);
     if (active.type !== "normal" || lines === 0) {
+      this.#answer(0);
       return;
     }
 
@@ -158,7 +176,8 @@ export class HistoryLoader {
   #missingLines({ before, first }: Remaining): number {
     const { lines, ybase, ydisp } = this.#core.buffers.normal;
     const room = Math.min(lines.maxLength - lines.length, before - first);
-    if (this.#distance > ybase) return Math.min(PAGE_LINES, room);
+    const isWanted = this.#distance > ybase || this.#waiting.length > 0;
+    if (isWanted) return Math.min(PAGE_LINES, room);
     if (ybase === 0) return Math.min(FIRST_LINES, room);
     return ydisp < MARGIN_ROWS ? Math.min(PAGE_LINES, room) : 0;
   }
@@ -189,6 +208,7 @@ export class HistoryLoader {
     remaining.before = page.from;
     remaining.first = page.first;
     this.#restorePosition();
+    this.#answer(lines.length);
     this.#load();
   }
 

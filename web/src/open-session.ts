@@ -46,6 +46,8 @@ export class OpenSession {
   /** The modifiers of the key bar, applied to the next key. */
   readonly modifiers = signal({ ctrl: false, alt: false });
   readonly clipboard: SessionClipboard;
+  /** True while the search is open. */
+  readonly searching = signal(false);
   readonly #terminal: Terminal;
   readonly #details: Signal<SessionDetails | null>;
   readonly #stopEffects: () => void;
@@ -65,6 +67,9 @@ export class OpenSession {
       fittingSize: (size) => this.#resize(size),
       copy: (base64) => this.clipboard.copy(base64),
       history: (query) => this.#terminal.history(query),
+      search: () => {
+        this.searching.value = true;
+      },
     });
     lastFittingSize.value = this.screen.fittingSize;
 
@@ -80,6 +85,11 @@ export class OpenSession {
   /** Types a key of the key bar. */
   press(keys: string): void {
     this.#type(keys);
+    this.screen.emulator.focus();
+  }
+
+  closeSearch(): void {
+    this.searching.value = false;
     this.screen.emulator.focus();
   }
 

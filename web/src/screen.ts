@@ -7,6 +7,7 @@ import { acceptClipboard } from "./clipboard";
 import { ENGINE_OPTIONS, matchEngine } from "./engine";
 import { HistoryLoader, type RequestHistory } from "./history";
 import { type QuerySuppressor, suppressQueries } from "./queries";
+import { ScreenSearch } from "./search";
 import { Utf8Splitter } from "./utf8-splitter";
 
 const FONT_FAMILY =
@@ -37,10 +38,13 @@ export interface ScreenEvents {
   copy: (base64: string) => void;
   /** Returns lines above the screen. */
   history: RequestHistory;
+  /** The user wants to search. */
+  search: () => void;
 }
 
 export class Screen {
   readonly emulator: Emulator;
+  readonly search: ScreenSearch;
   readonly #element: HTMLElement;
   readonly #events: ScreenEvents;
   readonly #queries: QuerySuppressor;
@@ -75,6 +79,7 @@ export class Screen {
     this.#queries = suppressQueries(emulator);
     matchEngine(emulator);
     this.#history = new HistoryLoader(emulator, events.history);
+    this.search = new ScreenSearch(emulator, this.#history);
     emulator.loadAddon(new WebLinksAddon((_event, link) => openLink(link)));
     emulator.onData((data) => {
       if (!this.#queries.suppressing) events.input(data);
@@ -93,6 +98,7 @@ export class Screen {
   /** The size that fits the element at the normal font size. */
   get fittingSize(): Size {
     const { clientWidth, clientHeight } = this.#element;
+    // The bounds are those of the server.
     return {
       cols: Math.min(
         1000,
@@ -172,6 +178,7 @@ export class Screen {
   #layout(): void {
     const { cols, rows } = this.emulator;
     const { clientWidth, clientHeight } = this.#element;
+    // A hidden element has no size that could fit.
     if (clientWidth === 0 || clientHeight === 0) return;
 
     const fitting = this.fittingSize;
@@ -245,6 +252,12 @@ export class Screen {
     if (event.code === "KeyC" && this.emulator.hasSelection()) {
       event.preventDefault();
       navigator.clipboard?.writeText(this.emulator.getSelection()).catch(() => {});
+      return false;
+    }
+
+    if (event.code === "KeyF") {
+      event.preventDefault();
+      this.#events.search();
       return false;
     }
 

@@ -197,6 +197,7 @@ function describe(session: SessionInfo, now: number): string {
 function ConfirmClose({ session, done }: { session: SessionInfo; done: () => void }) {
   const dialog = useRef<HTMLDialogElement | null>(null);
   const show = (element: HTMLDialogElement | null) => {
+    // The ref is called at each render, and `showModal` throws if the dialog is open.
     if (element !== null && !element.open) element.showModal();
     dialog.current = element;
   };

@@ -8,6 +8,7 @@ import { CopyNotice } from "./copy-notice";
 import { KeyBar } from "./key-bar";
 import { NewTerminal } from "./new-terminal";
 import { OpenSession, type SessionDetails } from "./open-session";
+import { SearchBox } from "./search-box";
 import { sessionInfo, sessionTitle } from "./sessions";
 import { asSentence, exitText, hasEnded } from "./wording";
 
@@ -30,12 +31,30 @@ export function SessionView({ id }: { id: string }) {
       <Bar>
         <h1 class="title ellipsis">{info === undefined ? "" : sessionTitle(info)}</h1>
         <Note details={details} />
+        {open !== null && (
+          <button
+            type="button"
+            class="quiet"
+            aria-label="Search"
+            title="Search (Ctrl+Shift+F)"
+            onClick={() => {
+              open.searching.value = !open.searching.value;
+            }}
+          >
+            <svg viewBox="0 0 16 16" aria-hidden="true">
+              <path d="M11 11l3.5 3.5M12 7a5 5 0 1 1-10 0 5 5 0 0 1 10 0z" />
+            </svg>
+          </button>
+        )}
       </Bar>
       <div
         class="screen"
         data-ended={details.value !== null && hasEnded(details.value.status) ? "" : undefined}
       >
         <div class="screen-area" ref={element} />
+        {open?.searching.value && (
+          <SearchBox search={open.screen.search} close={() => open.closeSearch()} />
+        )}
         {open !== null && <CopyNotice clipboard={open.clipboard} />}
         {failure !== null && <Failure error={failure} />}
       </div>

@@ -25,11 +25,8 @@ impl Target {
 /// # Errors
 /// If the build fails, or the server exceeds a bound.
 pub fn run(sh: &Shell, target: Target, arguments: &[String]) -> anyhow::Result<()> {
-    let command = target.command();
-    // The fuzzer starts the server's binary, which `cargo run` alone would not build.
-    cmd!(sh, "cargo build --release -p rejoin -p rejoin-bench").run()?;
-    cmd!(sh, "cargo run --quiet --release -p rejoin-bench -- {command} {arguments...}").run()?;
-    Ok(())
+    let arguments = arguments.iter().map(String::as_str);
+    packages::run_bench(sh, [target.command()].into_iter().chain(arguments))
 }
 
 /// Fuzzes terminals for `seconds` with the binaries of the test build.

@@ -8,6 +8,7 @@ use xshell::Shell;
 
 pub mod api_test;
 pub mod bench;
+pub mod chaos;
 pub mod codegen;
 pub mod conformance;
 pub mod fuzz;

@@ -60,6 +60,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build with optimizations and crash processes under load, comparing each byte
+    Chaos {
+        /// The part that crashes
+        target: xtask::chaos::Target,
+        /// Passed to the benchmark: `--kills N`, `--seed N`, `--only SCENARIO`, `--other FILE`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the Autobahn Testsuite against the WebSocket codec (needs Python 2.7)
     Conformance {
         /// The cases to run, comma-separated; `*` matches any number
@@ -83,7 +91,8 @@ enum Command {
         /// Print the score of each group of the suite instead of running the tests
         #[arg(long)]
         report: bool,
-        /// Passed to the report: `--cases N`, `--cuts N`, `--misses`
+        /// Passed to the report: `--engines`, `--misses`, `--group PATTERN`, `--cases N`, `--cuts N`,
+        /// `--resizes N`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, requires = "report")]
         arguments: Vec<String>,
     },
@@ -127,6 +136,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Codegen { check: false } => xtask::codegen::write(),
         Command::Bench { arguments } => xtask::bench::run(sh, &arguments),
         Command::Fuzz { target, arguments } => xtask::fuzz::run(sh, target, &arguments),
+        Command::Chaos { target, arguments } => xtask::chaos::run(sh, target, &arguments),
         Command::Conformance { cases, python } => {
             xtask::conformance::run(sh, &cases, python.as_deref())
         }

@@ -53,6 +53,17 @@ pub(crate) fn build_for_tests(sh: &Shell) -> anyhow::Result<PathBuf> {
     target_folder(sh)
 }
 
+/// Builds the server and the benchmarks with optimizations, then runs the benchmarks.
+pub(crate) fn run_bench<'a>(
+    sh: &Shell,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    // The benchmarks start the server's binary, which `cargo run` alone would not build.
+    cmd!(sh, "cargo build --release -p rejoin -p rejoin-bench").run()?;
+    cmd!(sh, "cargo run --quiet --release -p rejoin-bench -- {arguments...}").run()?;
+    Ok(())
+}
+
 fn metadata(sh: &Shell) -> anyhow::Result<Value> {
     // Offline and without dependencies: the answer is immediate and needs no network.
     let json = cmd!(sh, "cargo metadata --no-deps --offline --format-version 1").quiet().read()?;

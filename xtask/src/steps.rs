@@ -6,13 +6,15 @@ use crate::changes::Changes;
 use crate::screen::Extent;
 use crate::setup::Need;
 use crate::tidy;
-use crate::{codegen, fuzz, packages, pages, screen};
+use crate::{chaos, codegen, fuzz, packages, pages, screen};
 
 /// The golden messages, which the tests of the TypeScript client also read.
 const GOLDEN: &str = "crates/rejoin-protocol/tests/golden";
 /// The files and folders that the TypeScript steps check.
 const TYPESCRIPT: [&str; 5] = ["biome.json", "client", "package-lock.json", "package.json", "web"];
 
+/// The kills of each scenario in the chaos step; `cargo xtask chaos keeper` has 50.
+const CHAOS_KILLS: u32 = 2;
 /// The duration of the fuzz step; `cargo xtask fuzz terminal` runs for ten minutes.
 const FUZZ_SECONDS: u32 = 15;
 
@@ -98,6 +100,16 @@ pub(crate) const STEPS: &[Step] = &[
         run: |Context { sh, .. }| {
             pages::build(sh)?;
             fuzz::check(sh, FUZZ_SECONDS)
+        },
+    },
+    Step {
+        name: "chaos",
+        about: "crashes of servers and keepers",
+        needs: &[Need::Node],
+        concerns: |changes| changes.affect("rejoin") || changes.affect("rejoin-bench"),
+        run: |Context { sh, .. }| {
+            pages::build(sh)?;
+            chaos::check(sh, CHAOS_KILLS)
         },
     },
     Step {

@@ -16,7 +16,7 @@ use crate::report::Counts;
 
 mod terminal;
 
-use terminal::{MIRROR, Print, Terminals};
+use terminal::{MIRROR, Terminals};
 
 /// A topic that only attackers use.
 const FLOOD: &str = "flood";
@@ -76,19 +76,14 @@ pub(super) enum Method {
 }
 
 impl Kind {
-    /// Returns additional lines for the server's section `limits`.
-    pub(super) fn limits(self) -> &'static str {
+    /// Returns additional lines for the server's section `limits`, and additional sections.
+    pub(super) fn settings(self) -> (&'static str, &'static str) {
         match self {
-            Self::Storm => "messages_per_second = 100\n",
-            _ => "",
-        }
-    }
-
-    /// Returns additional sections of the server's settings.
-    pub(super) fn settings(self) -> &'static str {
-        match self {
-            Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => MIRROR,
-            _ => "",
+            Self::Storm => ("messages_per_second = 100\n", ""),
+            Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => {
+                ("", MIRROR)
+            }
+            _ => ("", ""),
         }
     }
 
@@ -121,11 +116,9 @@ impl Kind {
                 let plan = Plan::hold(12_000, 3000).opening(Opening::Silent);
                 (plan, Box::new(Act(|_: usize, _: &mut Client, _: &mut Counts| {})))
             }
-            Self::Repeats => Terminals::attack(Print::Repeats),
-            Self::Screens => Terminals::attack(Print::Screens),
-            Self::Links => Terminals::attack(Print::Links),
-            Self::Colours => Terminals::attack(Print::Colours),
-            Self::Resizes => Terminals::attack(Print::Resizes),
+            Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => {
+                Terminals::attack(self)
+            }
             Self::Emits => return Method::Requests(Flood::Emits),
             Self::Keys => return Method::Requests(Flood::Keys),
         };

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client_pool::{Client, ClientPool, Event};
 use crate::clock::{self, Budget};
-use crate::connection::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::frame;
 use crate::report::Counts;
 
@@ -143,9 +143,8 @@ impl Attacker {
 
         // No response makes it ready: half a request has none.
         self.is_ready[number] = true;
-        let request = self.endpoint.request();
-        let (half, _) = request.as_bytes().split_at(request.len() / 2);
-        self.pool.connect_with(number, &self.endpoint, half)
+        let upgrade = self.endpoint.upgrade();
+        self.pool.connect_with(number, &self.endpoint, &upgrade.as_bytes()[..upgrade.len() / 2])
     }
 
     fn act(&mut self) {

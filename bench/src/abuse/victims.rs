@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::client_pool::{ClientPool, End, Event, Frame};
-use crate::clock::{self, Budget, Watchdog};
-use crate::connection::Endpoint;
+use crate::clock::{self, Budget};
+use crate::endpoint::Endpoint;
 use crate::report;
 use crate::server::Server;
 use crate::stamp::Stamp;
@@ -43,8 +43,6 @@ pub(super) struct Victims {
     pool: ClientPool,
     endpoint: Endpoint,
     count: usize,
-    /// Clients that subscribed, and the publisher once it is authenticated.
-    ready: usize,
     /// The number of the next message of each subscriber.
     next: Vec<u64>,
     /// The start of the newcomer's connection until it is authenticated.
@@ -67,7 +65,6 @@ impl Victims {
             pool: ClientPool::new()?,
             endpoint: server.endpoint("/ws"),
             count,
-            ready: 0,
             next: vec![0; count],
             newcomer: None,
             samples: Vec::new(),
@@ -78,14 +75,11 @@ impl Victims {
             published: 0,
         };
 
-        for number in 0..=count {
-            victims.pool.connect(number, &victims.endpoint)?;
-        }
-        let mut watchdog = Watchdog::new();
-        while victims.ready <= count {
-            victims.poll()?;
-            watchdog.check(victims.ready as u64, "authentications")?;
-        }
+        let subscribe = json!({"topic": "bench"});
+        let mut endpoints =
+            vec![victims.endpoint.clone().with_request("subscribe", subscribe); count];
+        endpoints.push(victims.endpoint.clone());
+        victims.pool.connect_all(&endpoints)?;
         Ok(victims)
     }
 
@@ -162,25 +156,18 @@ impl Victims {
 
     fn receive(&mut self, number: usize, frame: &Frame) -> anyhow::Result<()> {
         let message = frame.message()?;
-        let payload = &message["payload"];
-        let reply_to = message["reply_to"].as_str().unwrap_or_default();
 
         match message["type"].as_str().unwrap_or_default() {
-            "auth_result" if number < self.count => {
-                if let Some(client) = self.pool.client(number) {
-                    client.request("subscribe", "subscribe", &json!({"topic": "bench"}));
-                }
-            }
-            "auth_result" if number == self.count => self.ready += 1,
+            // Of the newcomer: the others are authenticated before the first phase.
             "auth_result" => {
                 if let Some(started) = self.newcomer.take() {
                     let latency = frame.time.saturating_sub(started);
                     self.sample(started)?.arrivals.saturating_record(latency);
                 }
             }
-            "ack" if reply_to == "subscribe" => self.ready += 1,
             "message" => {
-                let stamp = Stamp::read(payload["data"].as_str().unwrap_or_default().as_bytes());
+                let stamp =
+                    Stamp::read(message["payload"]["data"].as_str().unwrap_or_default().as_bytes());
                 let stamp = stamp.context("not a published message")?;
                 let expected = std::mem::replace(&mut self.next[number], stamp.number + 1);
                 ensure!(stamp.number >= expected, "message {} was delivered twice", stamp.number);
@@ -191,7 +178,10 @@ impl Victims {
                 sample.missed += stamp.number - expected;
             }
             "pong" => {
-                let sent = reply_to.strip_prefix(PING).and_then(|time| time.parse().ok());
+                let sent = message["reply_to"]
+                    .as_str()
+                    .and_then(|id| id.strip_prefix(PING))
+                    .and_then(|time| time.parse().ok());
                 let sent = sent.context("a pong has an unknown id")?;
                 self.sample(sent)?.pings.saturating_record(frame.time.saturating_sub(sent));
             }

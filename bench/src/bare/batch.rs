@@ -16,27 +16,20 @@ pub(super) struct Topic {
     pub(super) batch: Vec<u8>,
 }
 
-/// The result of [`take_frames`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) bytes: usize,
-    /// Counts text frames only.
-    pub(super) frames: usize,
-}
-
 /// Appends the complete frames at the start of `bytes` to the batches of their topics.
 ///
 /// Each frame is unmasked and wrapped. A topic is added to `touched` with its first frame.
+/// Returns the number of bytes, and the number of text frames in them.
 pub(super) fn take_frames(
     bytes: &mut [u8],
     options: &Options,
     topics: &mut [Topic],
     touched: &mut Vec<usize>,
-) -> anyhow::Result<Taken> {
-    let mut taken = Taken { bytes: 0, frames: 0 };
-    while let Some(header) = Header::read(&bytes[taken.bytes..]) {
-        let payload = &mut bytes[taken.bytes + header.start..taken.bytes + header.end];
-        taken.bytes += header.end;
+) -> anyhow::Result<(usize, usize)> {
+    let (mut used, mut frames) = (0, 0);
+    while let Some(header) = Header::read(&bytes[used..]) {
+        let payload = &mut bytes[used + header.start..used + header.end];
+        used += header.end;
         if let Some(key) = header.mask {
             frame::unmask(payload, key);
         }
@@ -45,16 +38,16 @@ pub(super) fn take_frames(
             continue;
         }
 
-        let (number, data) = if topics.len() == 1 { (0, &*payload) } else { split_tag(payload)? };
+        let (number, data) = split_tag(payload)?;
         let topic = topics.get_mut(number).with_context(|| format!("no topic {number}"))?;
         if topic.batch.is_empty() {
             touched.push(number);
         }
         let parts = [options.prefix.as_bytes(), data, options.suffix.as_bytes()];
         frame::write_plain(&mut topic.batch, frame::TEXT, &parts);
-        taken.frames += 1;
+        frames += 1;
     }
-    Ok(taken)
+    Ok((used, frames))
 }
 
 /// Splits the number of the topic from the data of a message.
@@ -106,16 +99,16 @@ mod tests {
     #[test]
     fn complete_frames_are_unmasked_and_wrapped() {
         let mut bytes = Vec::new();
-        frame::write_masked(&mut bytes, frame::TEXT, b"one");
-        frame::write_masked(&mut bytes, frame::TEXT, b"two");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000one");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000two");
         let whole = bytes.len();
-        frame::write_masked(&mut bytes, frame::TEXT, b"three");
+        frame::write_masked(&mut bytes, frame::TEXT, b"0000three");
         bytes.pop();
         let (mut topics, mut touched) = (topics(1), Vec::new());
 
         let taken = take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
 
-        assert_eq!(taken, Taken { bytes: whole, frames: 2 });
+        assert_eq!(taken, (whole, 2));
         assert_eq!(topics[0].batch, b"\x81\x05<one>\x81\x05<two>");
         assert_eq!(touched, [0]);
     }

@@ -1,31 +1,22 @@
 //! The HTTP upgrade of the bare loop.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use rejoin_websocket::accept_key;
 use rejoin_websocket::handshake::accept_deflate;
 
-/// The path of an upgrade request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path {
-    Publish,
-    /// Holds the number of the topic, 0 by default.
-    Subscribe(usize),
-}
-
-/// Returns the response to an upgrade request, and the path of the request.
-pub(super) fn respond(request: &[u8], deflate: bool) -> anyhow::Result<(String, Path)> {
+/// Returns the response to an upgrade request, and the topic of a subscriber; the publisher has
+/// none.
+pub(super) fn respond(request: &[u8], deflate: bool) -> anyhow::Result<(String, Option<usize>)> {
     let request = str::from_utf8(request).context("the request is no text")?;
-    let path = match request.split(' ').nth(1) {
-        Some("/publish") => Path::Publish,
-        Some("/subscribe") => Path::Subscribe(0),
-        Some(path) => match path.strip_prefix("/subscribe/") {
-            Some(topic) => Path::Subscribe(topic.parse().context("the topic is no number")?),
-            None => bail!("the loop has no path {path:?}"),
-        },
-        None => bail!("the request has no path"),
+    let path = request.split(' ').nth(1).context("the request has no path")?;
+    let topic = match path.strip_prefix("/subscribe/") {
+        Some(topic) => Some(topic.parse().context("the topic is no number")?),
+        None => {
+            ensure!(path == "/publish", "the loop has no path {path:?}");
+            None
+        }
     };
-
-    Ok((accept(request, deflate)?, path))
+    Ok((accept(request, deflate)?, topic))
 }
 
 /// Returns the response to an upgrade request with any path.
@@ -50,16 +41,15 @@ pub(super) fn accept(request: &str, deflate: bool) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    fn path(path: &str) -> anyhow::Result<Path> {
+    fn topic(path: &str) -> anyhow::Result<Option<usize>> {
         let request = format!("GET {path} HTTP/1.1\r\nSec-WebSocket-Key: a\r\n\r\n");
         Ok(respond(request.as_bytes(), false)?.1)
     }
 
     #[test]
     fn the_path_selects_the_role_and_the_topic() {
-        assert_eq!(path("/publish").unwrap(), Path::Publish);
-        assert_eq!(path("/subscribe").unwrap(), Path::Subscribe(0));
-        assert_eq!(path("/subscribe/12").unwrap(), Path::Subscribe(12));
-        assert!(path("/subscribe/x").is_err() && path("/else").is_err());
+        assert_eq!(topic("/publish").unwrap(), None);
+        assert_eq!(topic("/subscribe/12").unwrap(), Some(12));
+        assert!(topic("/subscribe/x").is_err() && topic("/else").is_err());
     }
 }

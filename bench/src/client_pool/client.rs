@@ -1,7 +1,6 @@
 //! One client of a pool: its socket, its frames and its end.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
 
 use bytes::Bytes;
 use rustix::event::epoll::EventFlags;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Events;
 use crate::clock;
+use crate::endpoint::Endpoint;
 use crate::frame::{self, Header};
 use crate::transport::Transport;
 
@@ -18,8 +18,8 @@ pub(crate) struct Client {
     pub(super) number: usize,
     pub(super) transport: Transport,
     pub(super) phase: Phase,
-    /// Sent with `authenticate` once the upgrade is accepted.
-    token: Option<String>,
+    /// Sent once the upgrade is accepted.
+    requests: Vec<(&'static str, Value)>,
     /// The received part of an incomplete frame or upgrade response.
     unread: Vec<u8>,
     /// Bytes that the socket has not accepted.
@@ -98,21 +98,16 @@ impl Frame {
 }
 
 impl Client {
-    /// Creates a client of an open connection, from which these bytes were read.
-    pub(super) fn open(number: usize, transport: Transport, unread: Vec<u8>) -> Self {
-        let (phase, token, unsent) = (Phase::Open, None, Vec::new());
-        Self { number, transport, phase, token, unread, unsent, write_error: None }
-    }
-
-    /// Creates a client that sends `request` once its socket is connected.
-    pub(super) fn connecting(
+    /// Creates a client that sends the bytes `upgrade` once its socket is connected.
+    pub(super) fn new(
         number: usize,
-        socket: TcpStream,
-        token: Option<String>,
-        request: &[u8],
+        transport: Transport,
+        endpoint: &Endpoint,
+        upgrade: &[u8],
     ) -> Self {
-        let client = Self::open(number, Transport::Plain(socket), Vec::new());
-        Self { phase: Phase::Upgrading, token, unsent: request.to_vec(), ..client }
+        let (phase, unread, unsent) = (Phase::Upgrading, Vec::new(), upgrade.to_vec());
+        let requests = endpoint.requests();
+        Self { number, transport, phase, requests, unread, unsent, write_error: None }
     }
 
     /// Sends one frame that is a whole message. Never blocks; the pool sends the rest later.
@@ -239,8 +234,9 @@ impl Client {
             }
 
             self.phase = Phase::Open;
-            if let Some(token) = self.token.take() {
-                self.request("authenticate", "authenticate", &json!({"token": token}));
+            // Not after each reply: the server executes them in order.
+            for (kind, payload) in std::mem::take(&mut self.requests) {
+                self.request(kind, kind, &payload);
             }
             events.push((self.number, Event::Opened));
         }

@@ -49,14 +49,14 @@ impl Subscribers {
         encoding: Encoding,
         count: usize,
     ) -> anyhow::Result<Self> {
-        let mut endpoint = server.topic_endpoint(Topics::ONE, 0);
+        let mut endpoint = server.subscriber(0);
         if encoding == Encoding::Compressed {
             endpoint = endpoint.with_deflate();
         }
 
-        let connections: anyhow::Result<_> =
-            (0..count).map(|_| server.subscribe(&endpoint, "bench")).collect();
-        let (pool, publisher) = (ClientPool::adopt(connections?)?, server.publisher()?);
+        let mut pool = ClientPool::new()?;
+        pool.connect_all(&vec![endpoint; count])?;
+        let publisher = Connection::open(&server.publisher())?;
         Ok(Self { name, server, encoding, pool, publisher })
     }
 
@@ -80,11 +80,11 @@ impl Subscribers {
     /// Publishes a document, and waits until each subscriber has it once and unchanged.
     fn publish(&mut self, document: &str) -> anyhow::Result<()> {
         if self.server.speaks_rejoin() {
-            let payload = format!(r#"{{"topic":"bench","data":{document}}}"#);
+            let payload = format!(r#"{{"topic":"{}","data":{document}}}"#, Topics::name(0));
             // The acknowledgement precedes the deliveries, so this request delays none of them.
             self.publisher.request_json("publish", &payload)?;
         } else {
-            self.publisher.send(frame::TEXT, document.as_bytes())?;
+            self.publisher.send(frame::TEXT, (Topics::tag(0) + document).as_bytes())?;
         }
 
         let (encoding, missing) = (self.encoding, self.pool.len());

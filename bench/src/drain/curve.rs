@@ -9,14 +9,14 @@ use crate::report::as_float;
 const COLUMNS: u64 = 60;
 const SECOND: u64 = 1_000_000_000;
 
-/// Times since the stop, in nanoseconds.
+/// The reconnects of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Curve {
-    /// The starts of reconnects.
-    pub(super) attempts: Vec<u64>,
-    /// The reconnects that failed because no process listened.
-    pub(super) refused: Vec<u64>,
-    /// The completed subscriptions.
+    /// The number of attempts.
+    pub(super) attempts: u64,
+    /// The number of attempts that failed because no process listened.
+    pub(super) refused: u64,
+    /// The completed subscriptions: times since the stop, in nanoseconds.
     pub(super) returned: Vec<u64>,
 }
 
@@ -46,19 +46,6 @@ impl Curve {
         }
         plot
     }
-
-    /// Formats the curve and the attempts as CSV, one line per second.
-    pub(super) fn csv(&self) -> String {
-        let columns = [&self.attempts, &self.refused, &self.returned].map(|times| by_second(times));
-        let seconds = columns.iter().map(Vec::len).max().unwrap_or(0);
-        let mut csv = "second,attempts,refused,returned\n".to_owned();
-        for second in 0..seconds {
-            let count = |column: &Vec<u64>| column.get(second).copied().unwrap_or(0);
-            let [attempts, refused, returned] = columns.each_ref().map(count);
-            let _ = writeln!(csv, "{second},{attempts},{refused},{returned}");
-        }
-        csv
-    }
 }
 
 fn by_second(times: &[u64]) -> Vec<u64> {
@@ -79,16 +66,12 @@ mod tests {
 
     #[test]
     fn reconnects_are_counted_per_second() {
-        let curve = Curve {
-            attempts: vec![0, 1, 2, 3 * SECOND],
-            refused: vec![SECOND],
-            returned: vec![SECOND / 2, SECOND - 1, SECOND, 5 * SECOND / 2],
-        };
+        let returned = vec![SECOND / 2, SECOND - 1, SECOND, 5 * SECOND / 2];
+        let curve = Curve { returned, ..Curve::default() };
 
+        assert_eq!(by_second(&curve.returned), [2, 1, 1]);
         assert_eq!(curve.flatness(), (2.0, 2.0));
         assert_eq!(curve.last(), Duration::from_millis(2500));
-        let csv = "second,attempts,refused,returned\n0,3,0,2\n1,0,1,1\n2,0,0,1\n3,1,0,0\n";
-        assert_eq!(curve.csv(), csv);
         assert_eq!(curve.plot().lines().count(), 3);
     }
 }

@@ -4,15 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
 use super::curve::Curve;
-use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use crate::client_pool::{ClientPool, End, Event};
 use crate::clock::{self, Watchdog};
-use crate::connection::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::report::Counts;
 
 /// The longest poll, so that the end of the server is noticed in time.
@@ -22,18 +21,15 @@ const IN_FLIGHT: usize = 64;
 /// The bounds of the random delay before an unannounced reconnect; it doubles per failure.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// The publisher does not spread its reconnects, because the subscribers wait for its messages.
-const PUBLISHER_BACKOFF: Duration = Duration::from_millis(100);
 const MILLISECOND: u64 = 1_000_000;
 
-/// The subscribers and the publisher, and the times of their reconnects.
+/// The subscribers, and the times of their reconnects.
 pub(super) struct Reconnects {
     pool: ClientPool,
     endpoint: Endpoint,
-    /// A token for each subscriber, then one for the publisher.
+    /// A token for each subscriber.
     tokens: Vec<String>,
-    subscribers: Vec<Subscriber>,
-    pub(super) publisher: Publisher,
+    pub(super) subscribers: Vec<Subscriber>,
     /// The number of subscribers that are subscribed.
     subscribed: usize,
     /// The next reconnects: their times and the clients' numbers, earliest first.
@@ -47,23 +43,13 @@ pub(super) struct Reconnects {
     pub(super) ends: Counts,
 }
 
-/// The deliveries to all subscribers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) deliveries: u64,
-    pub(super) missed: u64,
-    pub(super) repeated: u64,
-}
-
 impl Reconnects {
-    pub(super) fn new(endpoint: Endpoint, tokens: Vec<String>, rate: u32) -> anyhow::Result<Self> {
-        let count = tokens.len().saturating_sub(1);
+    pub(super) fn new(endpoint: Endpoint, tokens: Vec<String>) -> anyhow::Result<Self> {
         Ok(Self {
             pool: ClientPool::new()?,
             endpoint,
+            subscribers: tokens.iter().map(|_| Subscriber::default()).collect(),
             tokens,
-            subscribers: (0..count).map(|_| Subscriber::default()).collect(),
-            publisher: Publisher::new(rate),
             subscribed: 0,
             due: BinaryHeap::new(),
             random: fastrand::Rng::with_seed(1),
@@ -76,25 +62,28 @@ impl Reconnects {
 
     /// Connects all clients, a few at a time.
     pub(super) fn connect_all(&mut self) -> anyhow::Result<()> {
-        let publisher = self.subscribers.len();
         let mut watchdog = Watchdog::new();
-
-        // The publisher is last, so that each subscriber receives the first message.
-        for number in 0..=publisher {
-            while self.pool.len() - self.subscribed >= IN_FLIGHT
-                || (number == publisher && self.missing() > 0)
-            {
+        while self.missing() > 0 {
+            let started = self.pool.len();
+            if started < self.subscribers.len().min(self.subscribed + IN_FLIGHT) {
+                self.connect(started)?;
+            } else {
                 self.poll()?;
                 watchdog.check(self.subscribed as u64, "subscriptions")?;
             }
-            self.connect(number)?;
         }
         Ok(())
     }
 
     fn connect(&mut self, number: usize) -> anyhow::Result<()> {
+        // Resumes from the last message, or starts with the newest one.
+        let mut subscribe = json!({"topic": "bench"});
+        if let Some(position) = &self.subscribers[number].position {
+            subscribe["position"] = json!(position);
+        }
+
         let endpoint = self.endpoint.clone().with_token(&self.tokens[number]);
-        self.pool.connect(number, &endpoint)
+        self.pool.connect(number, &endpoint.with_request("subscribe", subscribe))
     }
 
     /// Allows connections to end from now on.
@@ -109,21 +98,13 @@ impl Reconnects {
         self.subscribers.len() - self.subscribed
     }
 
-    /// Publishes, starts reconnects that are due, and receives.
+    /// Starts reconnects that are due, and receives.
     pub(super) fn poll(&mut self) -> anyhow::Result<()> {
-        let publisher = self.subscribers.len();
-        if let Some(client) = self.pool.client(publisher) {
-            self.publisher.publish(client);
-        }
         while let Some(&Reverse((due, number))) = self.due.peek()
             && due <= clock::now()
         {
             self.due.pop();
-            // The curve shows the subscribers only.
-            if number != publisher {
-                let stopped = self.stopped.unwrap_or(0);
-                self.curve.attempts.push(clock::now() - stopped);
-            }
+            self.curve.attempts += 1;
             self.connect(number)?;
         }
 
@@ -138,61 +119,39 @@ impl Reconnects {
     }
 
     fn disconnected(&mut self, number: usize, end: End) -> anyhow::Result<()> {
-        let now = clock::now();
-        let Some(stopped) = self.stopped else { bail!("connection {number} ended: {end}") };
-        let Some(subscriber) = self.subscribers.get_mut(number) else {
-            self.publisher.disconnected();
-            self.due.push(Reverse((now + clock::span(PUBLISHER_BACKOFF), number)));
-            return Ok(());
-        };
-
+        ensure!(self.stopped.is_some(), "connection {number} ended: {end}");
         if end == End::Unreachable {
-            self.curve.refused.push(now - stopped);
+            self.curve.refused += 1;
         } else {
             self.ends.add(&end.to_string());
         }
+        let subscriber = &mut self.subscribers[number];
         self.subscribed -= usize::from(std::mem::take(&mut subscriber.is_subscribed));
         // Unannounced ends back off exponentially with full jitter.
         let due = subscriber.reconnect_at.take().unwrap_or_else(|| {
             let limit = FIRST_BACKOFF * 2u32.saturating_pow(subscriber.failures);
             subscriber.failures += 1;
-            now + self.random.u64(..clock::span(limit.min(LONGEST_BACKOFF)))
+            clock::now() + self.random.u64(..clock::span(limit.min(LONGEST_BACKOFF)))
         });
         self.due.push(Reverse((due, number)));
         Ok(())
     }
 
-    /// Stops the publisher, and waits until each subscriber has all messages or none arrive.
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
-        self.publisher.is_finished = true;
+    /// Waits until each subscriber has this many messages, or no more arrive.
+    pub(super) fn receive_all(&mut self, published: u64) -> anyhow::Result<()> {
         let mut watchdog = Watchdog::new();
-        while !self.is_complete() && watchdog.check(self.tally().deliveries, "deliveries").is_ok() {
+        while self.subscribers.iter().any(|one| one.next < published)
+            && watchdog.check(self.received(), "deliveries").is_ok()
+        {
             self.poll()?;
         }
         Ok(())
     }
 
     fn receive(&mut self, number: usize, message: &Value) -> anyhow::Result<()> {
-        let (kind, payload) = (message["type"].as_str().unwrap_or_default(), &message["payload"]);
-        let Some(subscriber) = self.subscribers.get_mut(number) else {
-            match kind {
-                "auth_result" => self.publisher.is_ready = true,
-                _ => self.publisher.receive(message),
-            }
-            return Ok(());
-        };
-
-        match kind {
-            "auth_result" => {
-                // Resumes from the last message, or starts with the newest one.
-                let mut payload = json!({"topic": "bench"});
-                if let Some(position) = &subscriber.position {
-                    payload["position"] = json!(position);
-                }
-                if let Some(client) = self.pool.client(number) {
-                    client.request("subscribe", "subscribe", &payload);
-                }
-            }
+        let payload = &message["payload"];
+        let subscriber = &mut self.subscribers[number];
+        match message["type"].as_str().unwrap_or_default() {
             "ack" => {
                 self.verdicts.add(&subscriber.subscribed(payload));
                 self.subscribed += 1;
@@ -215,20 +174,8 @@ impl Reconnects {
         Ok(())
     }
 
-    /// Sums the deliveries so far.
-    pub(super) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for subscriber in &self.subscribers {
-            tally.deliveries += subscriber.received;
-            tally.missed += subscriber.missed(self.publisher.next, &self.publisher.unknown);
-            tally.repeated += subscriber.repeated;
-        }
-        tally
-    }
-
-    fn is_complete(&self) -> bool {
-        let end = self.publisher.next;
-        self.publisher.is_silent()
-            && self.subscribers.iter().all(|one| one.is_subscribed && one.next >= end)
+    /// Returns the number of deliveries so far.
+    pub(super) fn received(&self) -> u64 {
+        self.subscribers.iter().map(|subscriber| subscriber.received).sum()
     }
 }

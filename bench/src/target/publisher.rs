@@ -44,8 +44,10 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(server: &Server, topics: Topics) -> anyhow::Result<Self> {
+        let mut pool = ClientPool::new()?;
+        pool.connect_all(&[server.publisher()])?;
         Ok(Self {
-            pool: ClientPool::adopt(vec![server.publisher()?])?,
+            pool,
             topics,
             speaks_rejoin: server.speaks_rejoin(),
             is_acknowledged: server.acknowledges(),
@@ -132,9 +134,9 @@ impl Publisher {
         let topic = self.topics.topic_of(self.next);
         let data = Stamp { time, number: self.next }.write();
         if self.speaks_rejoin {
-            publish_request(&self.next.to_string(), &self.topics.name(topic), &data)
+            publish_request(&self.next.to_string(), &Topics::name(topic), &data)
         } else {
-            self.topics.tag(topic) + &data
+            Topics::tag(topic) + &data
         }
     }
 

@@ -1,88 +1,134 @@
 //! Measurement rounds that alternate between targets.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use anyhow::ensure;
+use hdrhistogram::Histogram;
 
-use super::{Latencies, Pace, Target};
-use crate::report::{Spread, as_float};
+use super::{Pace, Target};
+use crate::machine;
+use crate::report::{self, Spread, as_float, print_header, print_line, quantile};
+use crate::stamp;
 
-/// One way to publish a number of messages.
-#[derive(Clone, Debug)]
-pub(crate) struct Regime {
-    pub(crate) name: String,
-    pace: Pace,
-    messages: u64,
-}
-
-/// Returns the two regimes: `rate` messages a second for `seconds`, and `flood` messages at once.
-pub(crate) fn regimes(rate: u32, seconds: u32, flood: u64) -> [Regime; 2] {
-    let pace = Pace::Every(Duration::from_secs(1) / rate);
-    let messages = u64::from(rate) * u64::from(seconds);
-    [
-        Regime { name: format!("{rate}/s"), pace, messages },
-        Regime { name: "flood".to_owned(), pace: Pace::Flood, messages: flood },
-    ]
+/// The load of all rounds: paced messages, and then a flood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Paced messages per second.
+    pub(crate) rate: u32,
+    /// Seconds of paced messages in each round.
+    pub(crate) seconds: u32,
+    /// Messages of the flood in each round.
+    pub(crate) flood: u64,
+    pub(crate) rounds: usize,
 }
 
 /// The figures of one target in one regime, over all rounds.
-pub(crate) struct Outcome {
-    pub(crate) messages: u64,
-    pub(crate) deliveries: u64,
-    pub(crate) bytes: u64,
-    pub(crate) latencies: Latencies,
-    /// The server's CPU time per message in each round, in microseconds.
-    pub(crate) cpu_per_message: Vec<f64>,
-    /// The server's CPU time per delivery in each round, in microseconds.
-    pub(crate) cpu_per_delivery: Vec<f64>,
+pub(super) struct Outcome {
+    messages: u64,
+    pub(super) deliveries: u64,
+    /// Bytes that the subscribers received, frame headers included.
+    pub(super) bytes: u64,
+    /// Times until a subscriber has the message.
+    pub(super) delivery: Histogram<u64>,
+    /// Times until the publisher has the acknowledgement.
+    pub(super) ack: Histogram<u64>,
+    /// The server's CPU time in each round, in microseconds.
+    cpu_per_message: Vec<f64>,
+    cpu_per_delivery: Vec<f64>,
 }
 
 impl Outcome {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             messages: 0,
             deliveries: 0,
             bytes: 0,
-            latencies: Latencies::new()?,
+            delivery: report::latencies()?,
+            ack: report::latencies()?,
             cpu_per_message: Vec::new(),
             cpu_per_delivery: Vec::new(),
         })
     }
 
-    /// Returns the bytes of one delivery, frame header included.
-    pub(crate) fn bytes_per_delivery(&self) -> f64 {
-        as_float(self.bytes) / as_float(self.deliveries)
+    /// Adds the server's CPU time for the messages of one round.
+    pub(super) fn add_round(&mut self, cpu: Duration, messages: u64, deliveries: u64) {
+        let micros = cpu.as_secs_f64() * 1e6;
+        self.cpu_per_message.push(micros / as_float(messages));
+        self.cpu_per_delivery.push(micros / as_float(deliveries));
+        self.messages += messages;
+        self.deliveries += deliveries;
     }
 }
 
-/// Measures the bare loop and rejoin in one regime, and prints the figures of each.
-///
-/// Returns the ratio of rejoin's CPU time to that of the bare loop.
-pub(crate) fn compare(
-    targets: &mut [Target; 2],
-    rounds: usize,
-    regime: &Regime,
-    print: impl Fn(&'static str, &Outcome),
-) -> anyhow::Result<Spread> {
-    let mut outcomes = [Outcome::new()?, Outcome::new()?];
+/// Formats as the line above the tables.
+impl Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, seconds, flood, rounds } = self;
+        let (bytes, load) = (stamp::LEN, machine::load());
+        writeln!(
+            f,
+            "{bytes} bytes of data; {rounds} rounds of {seconds} s at {rate}/s and of {flood} \
+             messages flooding; {load}",
+        )
+    }
+}
 
-    // Each round visits each target, so that other load of the machine affects all alike.
-    for _ in 0..rounds {
-        for (target, outcome) in targets.iter_mut().zip(&mut outcomes) {
-            let totals = target.run(regime.pace, regime.messages, &mut outcome.latencies)?;
-            let micros = totals.cpu.as_secs_f64() * 1e6;
-            outcome.cpu_per_message.push(micros / as_float(regime.messages));
-            outcome.cpu_per_delivery.push(micros / as_float(totals.deliveries));
-            outcome.messages += regime.messages;
-            outcome.deliveries += totals.deliveries;
-            outcome.bytes += totals.bytes;
+impl Load {
+    /// Prints the head of the table of [`Self::compare`].
+    pub(crate) fn print_header() {
+        print_header(
+            "subscribers | regime | server | messages | deliveries | bytes/delivery | \
+             CPU µs/message | CPU µs/delivery | delivery p50 | p99 | ack p50 | p99",
+        );
+    }
+
+    /// Measures the bare loop and rejoin in both regimes, and prints a row for each.
+    ///
+    /// Returns the ratios of rejoin's CPU time to that of the bare loop, with their names.
+    pub(crate) fn compare(
+        self,
+        name: &str,
+        targets: &mut [Target; 2],
+    ) -> anyhow::Result<[(String, Spread); 2]> {
+        let pace = Pace::Every(Duration::from_secs(1) / self.rate);
+        let paced = u64::from(self.rate) * u64::from(self.seconds);
+        let paced = self.measure(&format!("{name} | {}/s", self.rate), targets, (pace, paced))?;
+        let flood = self.measure(&format!("{name} | flood"), targets, (Pace::Flood, self.flood))?;
+        Ok([(format!("{name}, {}/s", self.rate), paced), (format!("{name}, flood"), flood)])
+    }
+
+    fn measure(
+        self,
+        name: &str,
+        targets: &mut [Target; 2],
+        (pace, messages): (Pace, u64),
+    ) -> anyhow::Result<Spread> {
+        let mut outcomes = [Outcome::new()?, Outcome::new()?];
+        // Each round visits each target, so that other load of the machine affects all alike.
+        for _ in 0..self.rounds {
+            for (target, outcome) in targets.iter_mut().zip(&mut outcomes) {
+                target.run(pace, messages, outcome)?;
+            }
         }
-    }
 
-    for (target, outcome) in targets.iter().zip(&outcomes) {
-        ensure!(outcome.deliveries > 0, "no message was delivered");
-        print(target.name(), outcome);
+        for (target, outcome) in targets.iter().zip(&outcomes) {
+            ensure!(outcome.deliveries > 0, "no message was delivered");
+            print_line(format_args!(
+                "{name} | {} | {} | {} | {:.1} | {:.1} | {:.2} | {} | {} | {} | {}",
+                target.server.name(),
+                outcome.messages,
+                outcome.deliveries,
+                as_float(outcome.bytes) / as_float(outcome.deliveries),
+                Spread::of(&outcome.cpu_per_message),
+                Spread::of(&outcome.cpu_per_delivery),
+                quantile(&outcome.delivery, 0.5),
+                quantile(&outcome.delivery, 0.99),
+                quantile(&outcome.ack, 0.5),
+                quantile(&outcome.ack, 0.99),
+            ));
+        }
+        let [bare, rejoin] = &outcomes;
+        Ok(Spread::of_ratios(&rejoin.cpu_per_message, &bare.cpu_per_message))
     }
-    let [bare, rejoin] = &outcomes;
-    Ok(Spread::of_ratios(&rejoin.cpu_per_message, &bare.cpu_per_message))
 }

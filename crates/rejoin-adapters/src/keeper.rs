@@ -1,6 +1,7 @@
 //! Terminals in keepers: processes that outlive the server.
 
 mod connection;
+mod disk;
 mod files;
 mod input;
 mod recovery;
@@ -19,10 +20,8 @@ use rejoin_keeper::Directory;
 use rejoin_protocol::SessionId;
 use tokio::sync::Semaphore;
 
+use self::disk::DiskSpace;
 use crate::{program::is_inherited, terminal::TerminalLimits};
-
-/// The quota of a terminal's log, in bytes.
-const LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The command that runs a keeper, without the directory.
 #[derive(Clone, Debug)]
@@ -31,6 +30,19 @@ pub struct KeeperCommand {
     pub executable: PathBuf,
     /// The arguments before the directory.
     pub arguments: &'static [&'static str],
+}
+
+/// The directory of the terminals, and the bounds of its size in bytes.
+#[derive(Clone, Debug)]
+pub struct KeeperStorage {
+    /// The directory; each terminal has a directory in it.
+    pub root: PathBuf,
+    /// The quota of one terminal's log, at least 1 MiB. The oldest output is dropped.
+    pub log_bytes: u64,
+    /// The maximum for the logs and kept screens of one user's terminals.
+    pub max_bytes_per_user: u64,
+    /// The maximum for those of all terminals.
+    pub max_bytes: u64,
 }
 
 /// A backend that starts each program in a keeper.
@@ -51,6 +63,9 @@ struct Shared {
     keeper: KeeperCommand,
     /// The directory of the terminals' directories.
     root: PathBuf,
+    /// The quota of a terminal's log, in bytes.
+    log_bytes: u64,
+    space: Arc<DiskSpace>,
     /// One permit for each terminal that may still start.
     permits: Arc<Semaphore>,
     /// The soft limit of open files of each program; `None` inherits that of the server.
@@ -60,14 +75,14 @@ struct Shared {
 }
 
 impl KeeperTerminals {
-    /// Creates a backend whose terminals have directories in `root`.
+    /// Creates a backend whose terminals have directories in `storage.root`.
     ///
     /// Programs inherit only well-known variables of `env`, such as `PATH` and `LANG`, so secrets
     /// in the server's environment never reach them.
     #[must_use]
     pub fn new(
         env: impl IntoIterator<Item = (String, String)>,
-        root: PathBuf,
+        storage: KeeperStorage,
         keeper: KeeperCommand,
         limits: TerminalLimits,
         shutdown: Shutdown,
@@ -77,7 +92,9 @@ impl KeeperTerminals {
             env: env.into_iter().filter(|(name, _)| is_inherited(name)).collect(),
             shutdown,
             keeper,
-            root,
+            space: DiskSpace::new(storage.max_bytes_per_user, storage.max_bytes),
+            log_bytes: storage.log_bytes,
+            root: storage.root,
             permits: Arc::new(Semaphore::new(terminals.min(Semaphore::MAX_PERMITS))),
             open_files,
             held: Mutex::default(),

@@ -12,7 +12,7 @@ mod store;
 mod terminal;
 
 pub use checkpoint::CheckpointFile;
-pub use keeper::{KeeperCommand, KeeperTerminals};
+pub use keeper::{KeeperCommand, KeeperStorage, KeeperTerminals};
 pub use screen::EngineScreens;
 pub use store::{SessionArchive, SqlStore, StoreLocation};
 pub use terminal::{LocalTerminals, TerminalLimits};

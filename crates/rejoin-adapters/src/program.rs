@@ -99,6 +99,7 @@ pub(crate) fn resolve(
     ];
     let mut env = inherited.clone();
     env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    // Last, so that a profile may replace the variables above.
     env.extend(launch.env.iter().cloned());
     Ok(Program { words, env, directory })
 }

@@ -6,7 +6,7 @@ mod run;
 use std::{collections::BTreeMap, sync::Arc};
 
 use rejoin_core::{BoxFuture, Launch, LiveTerminal, Shutdown, StartError, Terminals};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::Semaphore;
 
 use crate::program::is_inherited;
 
@@ -15,7 +15,8 @@ use crate::program::is_inherited;
 /// A full queue pauses the program.
 const EVENTS: usize = 16;
 /// The capacity of the control queue; the write loop never lets controls wait for the program.
-const CONTROLS: usize = 256;
+/// More than the inputs that a session sends ahead, 4096. It allocates as it fills.
+const CONTROLS: usize = 4096 + 256;
 
 /// A backend that starts programs on PTYs of this process.
 #[derive(Debug)]
@@ -72,25 +73,13 @@ impl Terminals for LocalTerminals {
                 program.limit_open_files(open_files);
             }
 
-            let (events_tx, events) = mpsc::channel(EVENTS);
-            let (controls, controls_rx) = mpsc::channel(CONTROLS);
-            let (hangup, hangup_rx) = watch::channel(false);
-            let (written_tx, written) = watch::channel(0);
-            let commands = run::Commands { controls: controls_rx, hangup: hangup_rx };
-            let running = run::run(program, events_tx, commands, written_tx);
+            let (live, ends) = LiveTerminal::new(EVENTS, CONTROLS);
+            let running = run::run(program, ends);
             self.shutdown.spawn(async move {
                 running.await;
                 drop(permit);
             });
-
-            Ok(LiveTerminal {
-                events,
-                controls,
-                hangup,
-                written,
-                checkpoints: None,
-                reports_sizes: false,
-            })
+            Ok(live)
         })
     }
 }

@@ -18,6 +18,6 @@ pub use store::{
     StoredDeadline,
 };
 pub use terminal::{
-    Control, Launch, LiveTerminal, RecoveredTerminal, Recovery, StartError, TerminalEvent,
-    Terminals,
+    Control, Launch, LiveTerminal, RecoveredTerminal, Recovery, StartError, TerminalEnds,
+    TerminalEvent, Terminals,
 };

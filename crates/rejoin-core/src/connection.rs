@@ -152,7 +152,7 @@ impl Connection {
     /// Checks that the connection is open and its token has not expired.
     ///
     /// # Errors
-    /// The code with which the connection was closed, or is to be closed.
+    /// The code with which the connection was closed, or will be closed.
     pub fn may_act(&self) -> Result<(), CloseCode> {
         self.may_act_at(now_ms())
     }

@@ -94,6 +94,15 @@ impl Frame {
         self.shared.plain.slice(self.shared.payload_start..)
     }
 
+    /// Returns the size of a binary message's payload, in bytes; 0 for a text message.
+    #[must_use]
+    pub fn binary_bytes(&self) -> u64 {
+        match self.shared.kind {
+            PayloadKind::Text => 0,
+            PayloadKind::Binary => (self.shared.plain.len() - self.shared.payload_start) as u64,
+        }
+    }
+
     /// Returns the bytes in `encoding`, computed once.
     ///
     /// Concurrent callers block until the bytes are ready. All calls must pass the same

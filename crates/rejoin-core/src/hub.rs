@@ -313,6 +313,7 @@ impl Hub {
                 let session = self.session(id, identity, SessionRight::Attach)?;
                 Ok(Arc::clone(session.presence()))
             }
+            // One group has the devices of all users, and a stream for each user with followers.
             Subject::User(user) if identity.caps.admin || identity.user == *user => {
                 Ok(Arc::clone(&self.shared.online))
             }

@@ -30,7 +30,7 @@ pub use backend::{
     MemoryStore, MemoryTerminal, MemoryTerminals, RecoveredTerminal, Recovery, RowStatus,
     SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
     Screens, Scrollback, SessionEvent, SessionRecord, SessionRow, StartError, Store, StoreError,
-    StoredDeadline, TerminalEvent, Terminals,
+    StoredDeadline, TerminalEnds, TerminalEvent, Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
@@ -41,7 +41,7 @@ pub use hub::{
     SessionSettings, Subscription, Topic, TopicRule,
 };
 pub use idempotency::{IdempotencyCache, TooManyKeys};
-pub use metrics::{DropReason, Metrics};
+pub use metrics::{MetricGroup, Metrics, Registrar};
 pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem};
 pub use presence::PresenceSubscription;
 pub use saved::{

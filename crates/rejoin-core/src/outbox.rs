@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rejoin_protocol::{CloseCode, StreamNumber};
+use rejoin_protocol::{CloseCode, StreamNumber, message::Window};
 
 use crate::{
     frame::Frame,
@@ -44,6 +44,8 @@ pub enum OutboxItem {
         preamble: Vec<Frame>,
         /// The first frame to read.
         reader: Reader,
+        /// The bytes that may be sent ahead of the client's acknowledgements.
+        window: Option<Window>,
     },
     /// Stops reading the stream.
     StopReading(StreamNumber),

@@ -52,6 +52,7 @@ impl<T> Timers<T> {
     /// Cancel safe: a timer is removed without a wait after it.
     pub(crate) async fn next(&self) -> T {
         loop {
+            // The lock is released before the wait, because adding a timer takes it.
             let first = {
                 let mut state = self.state.lock();
                 let now = Instant::now();

@@ -64,7 +64,7 @@ impl Accept {
     /// Creates the state. Must be called within the runtime that serves HTTP.
     pub(crate) fn new(shared: &Arc<Shared>, router: Router) -> Self {
         let config: &GatewayConfig = &shared.config;
-        let metrics = Arc::clone(shared.hub.metrics());
+        let metrics = Arc::clone(&shared.metrics);
         if let Some(tls) = &config.tls {
             tls.watch(&shared.shutdown);
         }
@@ -137,7 +137,7 @@ impl Accept {
                     accept.serve(HttpSocket::tls(socket), service).await;
                 }
                 Err(error) => {
-                    accept.shared.hub.metrics().refused("handshake");
+                    accept.shared.metrics.refused("handshake");
                     debug!(%error, "a TLS handshake failed");
                 }
             }
@@ -211,7 +211,7 @@ impl Accept {
     /// The response 429, if the address has made too many.
     fn admit(&self, peer: Peer) -> Result<(), Box<Response>> {
         self.limit.admit(peer.address, Instant::now()).map_err(|wait| {
-            self.shared.hub.metrics().refused("connections_per_ip");
+            self.shared.metrics.refused("connections_per_ip");
             debug!(address = %peer.address, "too many connections from one address");
             Box::new(service::too_many(wait))
         })

@@ -65,6 +65,7 @@ impl AddressLimit {
 impl Table {
     /// Returns the entry of an address, or the shared one if the table is full.
     fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Gcra {
+        // A known address needs no room, also while the table is full.
         if !self.addresses.contains_key(&address) {
             self.sweep(now);
             if self.addresses.len() >= MAX_ADDRESSES {

@@ -91,7 +91,7 @@ pub(crate) async fn identify_upgrade(
         return Ok(match shared.tickets.hold(&ticket) {
             Some(ticket) => AuthOutcome::Ticket(ticket),
             None => {
-                shared.hub.metrics().auth_failed(TokenError::Ticket.reason());
+                shared.metrics.auth_failed(TokenError::Ticket.reason());
                 AuthOutcome::Refused(TokenError::Ticket)
             }
         });
@@ -116,7 +116,7 @@ pub(crate) async fn identify_upgrade(
     Ok(match identity {
         Ok(identity) => AuthOutcome::Known(identity),
         Err(error) => {
-            shared.hub.metrics().auth_failed(error.reason());
+            shared.metrics.auth_failed(error.reason());
             AuthOutcome::Refused(error)
         }
     })
@@ -167,7 +167,7 @@ pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Counts a failed authentication, and returns its problem.
 pub(crate) fn refuse(shared: &Shared, error: &TokenError) -> Problem {
-    shared.hub.metrics().auth_failed(error.reason());
+    shared.metrics.auth_failed(error.reason());
     Problem::new(error.codes().0, &error.to_string())
 }
 

@@ -13,6 +13,7 @@ use crate::{
     endpoint::Upgrades,
     handler::{Handlers, MessageHandler},
     http::{self, FindPage, Pages},
+    metrics::GatewayMetrics,
     shard::{Settings, Shards},
     state::{Readiness, Shared},
 };
@@ -67,6 +68,8 @@ impl Gateway {
     /// A verifier without revocations or browser sessions keeps them in memory.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
+        // Registered now, so that all names exist before the first request.
+        hub.metrics().group::<GatewayMetrics>();
         let (handlers, readiness) = (Handlers::default(), Readiness::default());
         Self { hub, config, handlers, pages: None, readiness }
     }
@@ -140,6 +143,12 @@ impl Gateway {
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Returns the metrics of HTTP and of sockets.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<GatewayMetrics> {
+        self.hub.metrics().group()
     }
 
     /// Returns the switch of `/readyz`, which also fails once the hub's shutdown has begun.

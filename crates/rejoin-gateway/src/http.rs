@@ -104,6 +104,6 @@ async fn check_host(State(shared): State<Arc<Shared>>, request: Request, next: N
 /// Counts requests by the status of their responses. Middleware.
 async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let response = next.run(request).await.into_response();
-    shared.hub.metrics().http_request(response.status().as_u16());
+    shared.metrics.http_request(response.status().as_u16());
     response
 }

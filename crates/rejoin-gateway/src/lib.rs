@@ -23,6 +23,7 @@ mod handler;
 mod host;
 mod http;
 mod log;
+mod metrics;
 mod origin;
 mod peer;
 mod pending;
@@ -41,7 +42,8 @@ pub use rejoin_auth::{
     TokenError, TokenRules, TooMany, Verifier,
 };
 pub use rejoin_webhook::{
-    EventKind, Webhook, WebhookError, WebhookEvents, WebhookMessages, WebhookSecret, WebhookUrl,
+    EventKind, Webhook, WebhookError, WebhookEvents, WebhookMessages, WebhookMetrics,
+    WebhookSecret, WebhookUrl,
 };
 
 pub use config::GatewayConfig;
@@ -49,6 +51,7 @@ pub use gateway::{Gateway, HandlerExists};
 pub use gcra::{Rate, Rates};
 pub use handler::{MessageHandler, Reply};
 pub use http::{FindPage, Page};
+pub use metrics::GatewayMetrics;
 pub use peer::{InvalidProxy, Peer, TrustedProxies};
 pub use state::Readiness;
 pub use tls::{Tls, TlsConfig, TlsError};

@@ -14,8 +14,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rejoin_core::Metrics;
 use tokio::sync::Notify;
+
+use crate::metrics::GatewayMetrics;
 
 /// A set of pending connections.
 ///
@@ -25,7 +26,7 @@ use tokio::sync::Notify;
 pub(crate) struct PendingConnections {
     max: usize,
     /// Counts the evictions as refusals, unless the connections have had their answers.
-    metrics: Option<Arc<Metrics>>,
+    metrics: Option<Arc<GatewayMetrics>>,
     /// Held for one addition, removal or choice of victims.
     slots: Mutex<Slots>,
 }
@@ -70,7 +71,7 @@ pub(crate) struct BusyGuard(Arc<PendingSlot>);
 
 impl PendingConnections {
     /// Creates an empty set. Its evictions count as refusals in `metrics`, if there are any.
-    pub(crate) fn new(max: NonZeroUsize, metrics: Option<Arc<Metrics>>) -> Self {
+    pub(crate) fn new(max: NonZeroUsize, metrics: Option<Arc<GatewayMetrics>>) -> Self {
         Self { max: max.get(), metrics, slots: Mutex::default() }
     }
 
@@ -206,11 +207,13 @@ impl Drop for PendingSlot {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use rejoin_core::Metrics;
 
     use super::*;
 
     fn pending(max: usize) -> Arc<PendingConnections> {
-        Arc::new(PendingConnections::new(NonZeroUsize::new(max).unwrap(), Some(Arc::default())))
+        let metrics = Metrics::default().group();
+        Arc::new(PendingConnections::new(NonZeroUsize::new(max).unwrap(), Some(metrics)))
     }
 
     fn evicted(pending: &PendingConnections) -> u64 {

@@ -8,6 +8,7 @@
 mod acceptor;
 mod batch;
 mod broadcast;
+mod catch_up;
 mod close;
 mod connection;
 mod drain;
@@ -22,6 +23,7 @@ mod readers;
 mod tests;
 mod timer_queue;
 mod transcode;
+mod window;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,7 +33,6 @@ use std::{
 
 use bytes::Bytes;
 use mio::{Poll, Token};
-use rejoin_core::Metrics;
 use rejoin_protocol::StreamNumber;
 use slab::Slab;
 use tokio::time::Instant;
@@ -41,6 +42,7 @@ pub(crate) use transcode::prepare;
 
 use crate::{
     accept::Accept,
+    metrics::GatewayMetrics,
     shard::{
         acceptor::Acceptor, batch::JoinedBatch, close::ClosingQueue, connection::Connection,
         drain::Drain, event_loop::LoadMeter, inbox::ShardHandle, readers::Readers,
@@ -83,7 +85,7 @@ struct Context {
 /// The state of one shard. Only the shard's thread accesses it.
 struct Shard {
     context: Context,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GatewayMetrics>,
     handle: ShardHandle,
     poll: Poll,
     /// The listener; `Some` in the first shard until a stop begins.
@@ -132,7 +134,7 @@ impl Shard {
         let handle = ShardHandle::new(poll.registry(), WAKER)?;
 
         let shard = Self {
-            metrics: Arc::clone(context.gateway.hub.metrics()),
+            metrics: Arc::clone(&context.gateway.metrics),
             context,
             handle: handle.clone(),
             poll,

@@ -16,13 +16,14 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     address_limit::AddressLimit, config::GatewayConfig, handler::Handlers, host::AllowedHosts,
-    pending::PendingConnections, response_cache::ResponseCache,
+    metrics::GatewayMetrics, pending::PendingConnections, response_cache::ResponseCache,
 };
 
 /// The state of a gateway that serves.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
+    pub(crate) metrics: Arc<GatewayMetrics>,
     /// The owner of all tasks of sockets.
     pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
@@ -75,7 +76,7 @@ impl Shared {
         readiness: Readiness,
         listen: Option<IpAddr>,
     ) -> Self {
-        // The API can revoke in any case, and `revocations` relies on it.
+        // The API can always revoke, and `revocations` relies on it.
         if config.verifier.revocations().is_none() {
             config.verifier = config.verifier.with_revocations(Revocations::in_memory());
         }
@@ -92,14 +93,16 @@ impl Shared {
             true => AllowedHosts::all(),
             false => AllowedHosts::new(listen, &config.allowed_hosts),
         };
-        let metrics = Arc::clone(hub.metrics());
+        let metrics = hub.metrics().group::<GatewayMetrics>();
         let logins = AddressLimit::new(config.connections_per_address);
-        let unauthenticated = PendingConnections::new(config.max_handshakes, Some(metrics));
+        let unauthenticated =
+            PendingConnections::new(config.max_handshakes, Some(Arc::clone(&metrics)));
         // Their number is bounded with that of all sockets, and their time by a deadline.
         let lingering = PendingConnections::new(NonZeroUsize::MAX, None);
 
         Self {
             hub,
+            metrics,
             shutdown,
             config,
             hosts,

@@ -46,9 +46,11 @@ impl Child {
         let (pty, pts) = pty_process::blocking::open().map_err(|error| failed(&error))?;
         let size = pty_process::Size::new(launch.rows, launch.cols);
         pty.resize(size).map_err(|error| failed(&error))?;
+        // The keeper has one thread, which must not block on a program that does not read.
         rustix::io::ioctl_fionbio(&pty, true).map_err(|error| failed(&error))?;
         let open = pts.as_fd().try_clone_to_owned().map_err(|error| failed(&error))?;
 
+        // Only the given environment: the keeper's own is that of the server.
         let command = Command::new(program).args(arguments).current_dir(&launch.cwd).env_clear();
         let command = command.envs(launch.env.iter().map(|(name, value)| (name, value)));
         let process = command.spawn(pts).map_err(|error| match error {
@@ -62,6 +64,7 @@ impl Child {
 
         let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed(&"the program has no process id"))?;
+        // Readable once the program has ended, so the poll loop needs no handler of SIGCHLD.
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed(&error))?;
         let child = Self { pty, open: Some(open), process, pidfd, pid };
         if let Some(open_files) = launch.open_files {

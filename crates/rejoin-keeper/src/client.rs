@@ -56,7 +56,7 @@ impl Client {
     /// Receives requests.
     ///
     /// # Errors
-    /// If the connection ended or its bytes make no sense; drop the client.
+    /// If the connection ended or its bytes are invalid; drop the client.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Vec<Request>> {
         match self.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -6,7 +6,7 @@ use std::{
     os::{
         fd::AsRawFd,
         unix::{
-            fs::{DirBuilderExt, PermissionsExt},
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -14,6 +14,9 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+
+/// The file that names the program's session.
+pub(crate) const LEADER: &str = "leader.json";
 
 /// The directory of one terminal: the keeper's socket, its lock and its log.
 ///
@@ -38,6 +41,7 @@ impl Directory {
         if let Some(parent) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
+        // Not recursive: of two starts with one id, the second must fail.
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.log())
     }
@@ -56,7 +60,42 @@ impl Directory {
 
     /// Returns the path of the file that names the program's session.
     pub(crate) fn leader(&self) -> PathBuf {
-        self.path.join("leader.json")
+        self.path.join(LEADER)
+    }
+
+    /// Checks that only this process's user can have placed files in the directory.
+    ///
+    /// # Errors
+    /// If the path is not a directory, or has another owner or a mode other than 0700.
+    pub fn check(&self) -> io::Result<()> {
+        let metadata = fs::symlink_metadata(&self.path)?;
+        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        let mode = metadata.mode() & 0o7777;
+        let reason = if !metadata.is_dir() {
+            "it is not a directory".to_owned()
+        } else if owner != user {
+            format!("user {owner} owns it, and the server runs as user {user}")
+        } else if mode & 0o077 != 0 {
+            format!("other users have access (mode {mode:04o}); 0700 is required")
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+    }
+
+    /// Opens a file of the directory for reading, without waiting for a writer of a FIFO.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is a link, or is not a regular file.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+        let file = File::options().read(true).custom_flags(flags).open(self.path.join(name))?;
+        if file.metadata()?.is_file() {
+            return Ok(file);
+        }
+        let sentence = format!("`{name}` is not a regular file");
+        Err(io::Error::new(io::ErrorKind::InvalidData, sentence))
     }
 
     /// Returns `true` while a keeper runs in this directory.
@@ -64,12 +103,13 @@ impl Directory {
     /// # Errors
     /// If the lock file cannot be opened for another reason than being absent.
     pub fn has_keeper(&self) -> io::Result<bool> {
-        let file = match File::open(self.path.join("lock")) {
+        let file = match self.open("lock") {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
 
+        // Refused while the keeper holds the exclusive lock. Several checks do not disturb each other.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
@@ -81,6 +121,7 @@ impl Directory {
     pub(crate) fn lock(&self) -> io::Result<File> {
         let file = File::create(self.path.join("lock"))?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        // Belongs to the open file, so the system releases it however the process ends.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(file)
     }
@@ -89,6 +130,7 @@ impl Directory {
     pub(crate) fn listen(&self) -> io::Result<UnixListener> {
         let (_directory, path) = self.socket()?;
         let listener = UnixListener::bind(&path)?;
+        // The socket has the permissions of the umask until here. The directory protects it.
         fs::set_permissions(self.path.join("socket"), fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         Ok(listener)

@@ -9,7 +9,7 @@ use crate::wire;
 
 /// Inputs that may wait.
 const MAX_INPUTS: usize = 256;
-/// Bytes that may wait: one message of the present server and one of a server that crashed.
+/// Bytes that may wait: one message of the current server and one of a server that crashed.
 const MAX_INPUT_BYTES: usize = 2 * wire::MAX_MESSAGE_BYTES;
 /// Writers whose last number is remembered; the one that typed least recently is forgotten first.
 const MAX_WRITERS: usize = 256;
@@ -24,7 +24,7 @@ pub(crate) struct InputQueue {
 
 #[derive(Debug)]
 struct Pending {
-    /// Number on the present connection; `None` if the input came over an earlier one.
+    /// Number on the current connection; `None` if the input came over an earlier one.
     number: Option<u64>,
     bytes: Vec<u8>,
     written: usize,
@@ -39,12 +39,14 @@ impl InputQueue {
     pub(crate) fn push(&mut self, input: wire::Input) -> Result<(), Full> {
         let wire::Input { number, key, bytes } = input;
         let is_repeated = key.as_ref().is_some_and(|(writer, seq)| *seq <= self.last(writer));
+        // Empty, but queued: it is reported after the inputs before it.
         let bytes = if is_repeated { Vec::new() } else { bytes };
         if self.waiting.len() >= MAX_INPUTS || self.bytes + bytes.len() > MAX_INPUT_BYTES {
             return Err(Full);
         }
 
         if let Some((writer, seq)) = key.filter(|_| !is_repeated) {
+            // To the end of the list, whose first writer typed least recently.
             self.writers.retain(|(known, _)| *known != writer);
             self.writers.push((writer, seq));
             if self.writers.len() > MAX_WRITERS {
@@ -65,7 +67,7 @@ impl InputQueue {
         }
     }
 
-    /// Forgets the numbers of a connection that ended. Its input is typed nevertheless.
+    /// Forgets the numbers of a connection that ended. Its input is still typed.
     pub(crate) fn disconnect(&mut self) {
         for pending in &mut self.waiting {
             pending.number = None;

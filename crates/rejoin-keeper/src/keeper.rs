@@ -33,14 +33,16 @@ const LAST_REPORT: Duration = Duration::from_secs(5);
 /// Runs a keeper in `directory` until its program has ended.
 ///
 /// Reads the [`Launch`](launch::Launch) from standard input and answers on standard output. Call it
-/// in a process of its own, before any thread is started.
+/// in its own process, before any thread is started.
 ///
 /// # Errors
 /// If the directory has a keeper or is not usable. A failure to start the program is answered and
 /// not an error.
 pub fn run(directory: &Directory) -> io::Result<()> {
-    // A session of its own: signals from the server's terminal do not reach the keeper.
+    // Its own session: signals from the server's terminal do not reach the keeper.
     let _ = rustix::process::setsid();
+    // The name of a link to the executable would be `exe`.
+    let _ = rustix::thread::set_name(c"rejoin-keeper");
     close_inherited();
     let launch = launch::read()?;
     let lock = directory.lock()?;
@@ -70,8 +72,8 @@ pub fn run(directory: &Directory) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor above the standard streams. A keeper lives long: a lock or a socket that
-/// its starter leaked would stay taken.
+/// Closes every descriptor above the standard streams. A keeper runs for a long time, and would hold
+/// a lock or a socket that its starter leaked.
 #[expect(unsafe_code, reason = "closing a descriptor by its number has no safe form")]
 fn close_inherited() {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
@@ -99,7 +101,7 @@ enum Phase {
         quiet_at: Instant,
         end_at: Instant,
     },
-    /// The exit is recorded; the client is still to receive it.
+    /// The exit is recorded, and the client has not received it yet.
     Recorded {
         end_at: Instant,
     },
@@ -127,8 +129,10 @@ struct Ready {
 
 impl Keeper {
     fn run(&mut self) -> io::Result<()> {
+        // Without it, the exit may be missing from the log of a full disk.
+        let _ = self.log.reserve();
         // The log says at which size output begins.
-        let _ = self.log.resized(self.size);
+        self.log.resized(self.size);
 
         loop {
             let ready = self.wait()?;
@@ -158,6 +162,7 @@ impl Keeper {
 
     fn wait(&self) -> io::Result<Ready> {
         let is_recorded = matches!(self.phase, Phase::Recorded { .. });
+        // While the client lags, the PTY is not read. It fills, which pauses the program.
         let reads = !is_recorded
             && self.client.as_ref().is_none_or(|client| client.takes_output(self.log.next()));
         let mut pty = PollFlags::empty();
@@ -215,7 +220,7 @@ impl Keeper {
         Timespec::try_from(left + Duration::from_millis(1)).ok()
     }
 
-    /// Greets a new client, which replaces the present one: the server has crashed or was replaced.
+    /// Greets a new client, which replaces the current one: the server has crashed or was replaced.
     fn accept(&mut self) {
         let Ok((stream, _)) = self.listener.accept() else { return };
         if check_peer(&stream).is_err() {
@@ -252,11 +257,13 @@ impl Keeper {
             Request::Acknowledge { offset } => client.acknowledge(offset),
             Request::Input(input) => {
                 let number = input.number;
+                // Reported as written, because the server waits for the report.
                 if !is_running {
                     client.send(&Report::Written { number });
                 } else if self.input.push(input).is_err() {
                     client.send(&Report::Refused { number });
                 } else {
+                    // At once: the terminal usually has room, which saves a turn of the poll.
                     self.write_input();
                 }
             }
@@ -264,7 +271,7 @@ impl Keeper {
             Request::Resize(size) if is_running && size != self.size => {
                 self.size = size;
                 self.child.resize(size);
-                let _ = self.log.resized(size);
+                self.log.resized(size);
             }
             Request::Signal { signal } if is_running => self.child.signal(signal),
             Request::HangUp if self.phase == Phase::Running => {
@@ -306,6 +313,7 @@ impl Keeper {
         if let Phase::Ended { quiet_at, .. } = &mut self.phase {
             *quiet_at = Instant::now() + LAST_OUTPUT_SILENCE;
         }
+        // The client reads from the log. What the log has no room for is passed on directly.
         let (offset, bytes) = (self.log.next(), &self.buffer[..length]);
         if self.log.output(bytes).is_err()
             && let Some(client) = &mut self.client
@@ -317,6 +325,7 @@ impl Keeper {
     fn child_ended(&mut self) {
         let was_hung_up = matches!(self.phase, Phase::HangingUp { .. });
         let exit = self.child.reap();
+        // The user closed the terminal: background processes end with it.
         if was_hung_up {
             self.child.kill_session();
         }
@@ -335,6 +344,7 @@ impl Keeper {
     fn check_deadlines(&mut self) {
         let now = Instant::now();
         match self.phase {
+            // Repeated, because a process may be started during the kill.
             Phase::HangingUp { kill_at } if kill_at <= now => {
                 self.child.kill_session();
                 self.phase = Phase::HangingUp { kill_at: now + HANG_UP_GRACE };

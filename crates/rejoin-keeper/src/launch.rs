@@ -1,18 +1,22 @@
 //! The program of a terminal, and the start of its keeper.
 
 use std::{
-    io::{self, Read, Write},
-    os::unix::process::CommandExt,
+    io::{self, ErrorKind, Read, Write},
+    os::{fd::AsFd, unix::process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::{Directory, wire::Size};
 
 /// Maximum length of a [`Launch`] as JSON, in bytes.
 const MAX_LAUNCH_BYTES: u64 = 1024 * 1024;
+/// Longest time for which a new keeper may leave its launch unread or unanswered.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The program that a keeper starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +73,8 @@ pub enum Started {
 /// the system's init by ending this process.
 ///
 /// # Errors
-/// If the keeper cannot be started or does not answer.
+/// If the keeper cannot be started or does not answer within 5 seconds. Neither the keeper nor its
+/// program runs then.
 pub fn start(
     keeper: &Path,
     arguments: &[&str],
@@ -78,8 +83,11 @@ pub fn start(
 ) -> io::Result<(Child, Started)> {
     let mut command = Command::new(keeper);
     // Process lists show this name, and not that of a link to the executable.
-    command.arg0("rejoin-keeper");
-    command.args(arguments).arg(directory.path()).current_dir("/").env_clear();
+    let id = directory.path().file_name().unwrap_or_default().to_string_lossy();
+    command.arg0(format!("rejoin: keeper {id}"));
+    // The keeper runs in another directory than the server.
+    let path = std::path::absolute(directory.path())?;
+    command.args(arguments).arg(path).current_dir("/").env_clear();
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn()?;
 
@@ -90,27 +98,77 @@ pub fn start(
         Err(error) => {
             let _ = process.kill();
             let _ = process.wait();
+            // It may have started its program before it hung. An earlier keeper's program stays.
+            if !directory.has_keeper().unwrap_or(true) {
+                directory.kill_session();
+            }
             Err(error)
         }
     }
 }
 
 fn exchange(
-    stdin: Option<impl Write>,
-    stdout: Option<impl Read>,
+    stdin: Option<impl Write + AsFd>,
+    stdout: Option<impl Read + AsFd>,
     launch: &Launch,
 ) -> io::Result<Started> {
     let missing = || io::Error::other("the keeper has no pipes");
-    let mut stdin = stdin.ok_or_else(missing)?;
-    stdin.write_all(&serde_json::to_vec(launch)?)?;
+    let (mut stdin, mut stdout) = (stdin.ok_or_else(missing)?, stdout.ok_or_else(missing)?);
+    rustix::io::ioctl_fionbio(&stdin, true)?;
+    rustix::io::ioctl_fionbio(&stdout, true)?;
+    let deadline = Instant::now() + START_TIMEOUT;
+
+    let launch = serde_json::to_vec(launch)?;
+    let mut rest = launch.as_slice();
+    while !rest.is_empty() {
+        wait_for(PollFd::new(&stdin, PollFlags::OUT), deadline)?;
+        let written = unless_busy(stdin.write(rest))?.unwrap_or(0);
+        rest = &rest[written..];
+    }
     drop(stdin);
 
     let mut answer = Vec::new();
-    stdout.ok_or_else(missing)?.take(MAX_LAUNCH_BYTES).read_to_end(&mut answer)?;
+    let mut buffer = [0; 4096];
+    loop {
+        wait_for(PollFd::new(&stdout, PollFlags::IN), deadline)?;
+        match unless_busy(stdout.read(&mut buffer))? {
+            Some(0) => break,
+            Some(length) => answer.extend_from_slice(&buffer[..length]),
+            None => {}
+        }
+        if answer.len() as u64 > MAX_LAUNCH_BYTES {
+            return Err(io::Error::other("the keeper's answer is too long"));
+        }
+    }
     if answer.is_empty() {
         return Err(io::Error::other("the keeper ended without an answer"));
     }
     Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Waits until a pipe is ready.
+fn wait_for(pipe: PollFd<'_>, deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+    match poll(&mut [pipe], Some(&timeout)) {
+        Ok(0) => {
+            let sentence = format!("the keeper did not answer within {START_TIMEOUT:?}");
+            Err(io::Error::new(ErrorKind::TimedOut, sentence))
+        }
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns `None` if the pipe was not ready after all.
+fn unless_busy(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the launch from standard input, in the keeper.

@@ -39,6 +39,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// Number of segments that fit into the quota, so that dropping one drops little.
 const SEGMENTS: u64 = 8;
+/// Space for the last record on a full disk, in bytes: two blocks of common file systems.
+const RESERVED_BYTES: usize = 8192;
 /// Smallest quota in bytes.
 pub const MIN_QUOTA_BYTES: u64 = 1024 * 1024;
 
@@ -79,6 +81,8 @@ pub(crate) struct Log {
     file: Option<File>,
     oldest: u64,
     next: u64,
+    /// A size that could not be written; it precedes the next record.
+    unwritten_size: Option<Size>,
 }
 
 impl Log {
@@ -86,7 +90,8 @@ impl Log {
     /// [`MIN_QUOTA_BYTES`], are kept.
     pub(crate) fn new(directory: PathBuf, quota: u64) -> Self {
         let quota = quota.max(MIN_QUOTA_BYTES);
-        Self { directory, quota, segments: VecDeque::new(), file: None, oldest: 0, next: 0 }
+        let segments = VecDeque::new();
+        Self { directory, quota, segments, file: None, oldest: 0, next: 0, unwritten_size: None }
     }
 
     /// Returns the directory of the segments.
@@ -111,43 +116,57 @@ impl Log {
 
     /// Appends output of at most [`MAX_PAYLOAD_BYTES`].
     ///
-    /// The offset advances in any case, so that output which could not be written is a gap.
+    /// The offset always advances, so output that could not be written leaves a gap.
     ///
     /// # Errors
-    /// If the output could not be written, for example to a full disk. Later output goes to a new
-    /// segment.
+    /// If the output could not be written, for example to a full disk.
     pub(crate) fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
         let offset = self.next;
         self.next += bytes.len() as u64;
+        self.write_missing_size(offset)?;
         self.append(1, offset, bytes)
     }
 
-    /// Appends a change of the size.
-    ///
-    /// # Errors
-    /// If it could not be written.
-    pub(crate) fn resized(&mut self, size: Size) -> io::Result<()> {
-        let mut payload = size.cols.to_le_bytes().to_vec();
-        payload.extend_from_slice(&size.rows.to_le_bytes());
-        self.append(2, self.next, &payload)
+    /// Appends a change of the size. A size that cannot be written yet precedes the next output, so
+    /// that no output in the log has a wrong size.
+    pub(crate) fn resized(&mut self, size: Size) {
+        self.unwritten_size = Some(size);
+        let _ = self.write_missing_size(self.next);
     }
 
-    /// Appends the end of the program, and waits until the log is on disk.
+    /// Appends the end of the program, and waits until the log is on disk. On a full disk the
+    /// [reserved](Self::reserve) space and then the oldest segments make room for it.
     ///
     /// # Errors
     /// If it could not be written.
     pub(crate) fn exited(&mut self, exit: Exit) -> io::Result<()> {
         let mut payload = Vec::new();
         exit_to(&mut payload, exit);
-        self.append(3, self.next, &payload)?;
+        while let Err(error) = self.append(3, self.next, &payload) {
+            if !is_disk_full(&error) || !self.make_room() {
+                return Err(error);
+            }
+        }
 
+        // Only the exit is synced. Written output survives the end of any process, and after a power
+        // cut there is no program whose output could continue.
         let Some(file) = &self.file else { return Ok(()) };
         file.sync_all()?;
         File::open(&self.directory)?.sync_all()
     }
 
+    fn write_missing_size(&mut self, offset: u64) -> io::Result<()> {
+        let Some(size) = self.unwritten_size else { return Ok(()) };
+        let mut payload = size.cols.to_le_bytes().to_vec();
+        payload.extend_from_slice(&size.rows.to_le_bytes());
+        self.append(2, offset, &payload)?;
+        self.unwritten_size = None;
+        Ok(())
+    }
+
     fn append(&mut self, kind: u8, offset: u64, payload: &[u8]) -> io::Result<()> {
         let record = record(kind, offset, payload);
+        // The record begins the next segment.
         if self.is_full() {
             self.file = None;
         }
@@ -180,6 +199,7 @@ impl Log {
         let path = self.directory.join(segment_name(offset, number));
         let mut options = OpenOptions::new();
         let mut file = options.append(true).create_new(true).mode(0o600).open(&path)?;
+        // A segment without its magic could not be read.
         if let Err(error) = file.write_all(&MAGIC) {
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -195,20 +215,55 @@ impl Log {
     fn drop_oldest(&mut self) {
         let segment_bytes = (self.quota / SEGMENTS).min(MAX_SEGMENT_BYTES);
         let mut total: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        // With room for a full segment, so that the quota holds while the new one is filled. The last
+        // segment, which is written to, always stays.
         while self.segments.len() > 1 && total + segment_bytes > self.quota {
-            let Some(oldest) = self.segments.pop_front() else { return };
-            let _ = fs::remove_file(&oldest.path);
-            total -= oldest.bytes;
-            let first = self.segments.front().and_then(|segment| segment_start(&segment.path));
-            self.oldest = first.map_or(self.next, |(offset, _)| offset);
+            total -= self.drop_first();
         }
     }
+
+    /// Occupies the space of the last record, for a disk that is full by then.
+    ///
+    /// # Errors
+    /// If the disk is full already.
+    pub(crate) fn reserve(&self) -> io::Result<()> {
+        fs::write(self.reserved(), [0; RESERVED_BYTES])
+    }
+
+    /// Frees space for the last record; returns `false` if only the newest segment is left.
+    fn make_room(&mut self) -> bool {
+        fs::remove_file(self.reserved()).is_ok()
+            || (self.segments.len() > 1 && self.drop_first() > 0)
+    }
+
+    /// Returns the path of the reserved space, outside of the log.
+    fn reserved(&self) -> PathBuf {
+        self.directory.with_file_name("reserved")
+    }
+
+    /// Removes the oldest segment; returns its length in bytes.
+    fn drop_first(&mut self) -> u64 {
+        let Some(oldest) = self.segments.pop_front() else { return 0 };
+        let _ = fs::remove_file(&oldest.path);
+        let first = self.segments.front().and_then(|segment| segment_start(&segment.path));
+        self.oldest = first.map_or(self.next, |(offset, _)| offset);
+        oldest.bytes
+    }
+}
+
+/// Returns `true` for a full disk or an exhausted quota.
+fn is_disk_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 fn record(kind: u8, offset: u64, payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEAD_BYTES + payload.len());
     let length = u32::try_from(payload.len()).expect("payloads are bounded");
     record.extend_from_slice(&length.to_le_bytes());
+    // The checksum, which is filled in below.
     record.extend_from_slice(&[0; 4]);
     record.push(kind);
     record.extend_from_slice(&now_ms().to_le_bytes());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leader {
     pid: i32,
-    /// The leader's start, in clock ticks since the boot. Process ids are used again.
+    /// The leader's start, in clock ticks since the boot. Process ids are reused.
     started: u64,
     boot: String,
 }
@@ -21,7 +21,7 @@ impl Leader {
         Some(Self { pid, started: started(Pid::from_raw(pid)?)?, boot: boot()? })
     }
 
-    /// Kills every process of the session, unless its id belongs to another one by now.
+    /// Kills every process of the session, unless its id now belongs to another session.
     pub(crate) fn kill_session(&self) {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| boot().as_ref() == Some(&self.boot))
         else {

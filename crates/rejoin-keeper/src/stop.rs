@@ -1,8 +1,7 @@
 //! The end of a keeper by another process than its server.
 
 use std::{
-    fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use rustix::{
 
 use crate::{
     Directory,
+    directory::LEADER,
     session::Leader,
     wire::{Message, Request, header},
 };
@@ -21,6 +21,8 @@ use crate::{
 /// Time for the program to end after SIGHUP, and for the keeper to record it, until the keeper is
 /// killed.
 const STOP: Duration = Duration::from_secs(5);
+/// Maximum length of the file that names the program's session, in bytes.
+const MAX_LEADER_BYTES: u64 = 4096;
 /// Time for a keeper's process to end after it has closed its connections.
 const END: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
@@ -30,8 +32,10 @@ impl Directory {
     /// Blocks until both have ended, at most 7 s.
     ///
     /// # Errors
-    /// If the keeper cannot be reached or does not end.
+    /// If the directory fails its [check](Self::check), or the keeper cannot be reached or does not
+    /// end.
     pub fn stop(&self) -> io::Result<()> {
+        self.check()?;
         if self.has_keeper()? {
             let stream = self.connect()?;
             let keeper = rustix::net::sockopt::socket_peercred(&stream)?.pid;
@@ -65,8 +69,8 @@ impl Directory {
 
     /// Kills what is left of the program after its keeper has ended.
     pub fn kill_session(&self) {
-        let Ok(leader) = fs::read(self.leader()) else { return };
-        if let Ok(leader) = serde_json::from_slice::<Leader>(&leader) {
+        let Ok(file) = self.open(LEADER) else { return };
+        if let Ok(leader) = serde_json::from_reader::<_, Leader>(file.take(MAX_LEADER_BYTES)) {
             leader.kill_session();
         }
     }

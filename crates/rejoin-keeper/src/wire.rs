@@ -95,7 +95,7 @@ pub struct Size {
 pub enum Report {
     /// The first report of a connection.
     Hello(Hello),
-    /// Output, in order and without holes unless a `Gap` precedes it.
+    /// Output, in order. A `Gap` precedes output that does not follow the output before it.
     Output {
         /// Bytes of output before this.
         offset: u64,
@@ -142,7 +142,7 @@ pub struct Hello {
     pub oldest: u64,
     /// Offset after the newest output.
     pub next: u64,
-    /// The present size.
+    /// The current size.
     pub size: Size,
     /// The last input number of each writer that the keeper remembers.
     pub writers: Vec<InputKey>,
@@ -179,6 +179,7 @@ pub trait Message: Sized {
 
 impl Message for Request {
     fn encode(&self, out: &mut Vec<u8>) {
+        // Each number is part of the wire and is never given to another kind.
         match self {
             Self::Follow { offset } => message(out, 1, |out| u64_to(out, *offset)),
             Self::Acknowledge { offset } => message(out, 2, |out| u64_to(out, *offset)),
@@ -209,6 +210,7 @@ impl Message for Request {
             5 => Self::Resize(fields.size()?),
             6 => Self::Signal { signal: fields.i32()? },
             7 => Self::HangUp,
+            // From a later version; the decoder skips it.
             _ => return Ok(None),
         }))
     }

@@ -33,6 +33,8 @@ pub enum BinaryKind {
     Snapshot = 3,
     /// An acknowledgement from the server; the offset is the last `seq` written to the terminal.
     InputAck = 4,
+    /// An acknowledgement from a client; the offset is the number of bytes that it has parsed.
+    Parsed = 5,
 }
 
 /// The header of a binary message.
@@ -50,7 +52,7 @@ pub struct BinaryHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBinary {
     /// The first byte is no known kind.
-    #[error("a binary message must begin with its kind: 1, 2, 3 or 4")]
+    #[error("a binary message must begin with its kind: 1 to 5")]
     Kind,
     /// A varint is incomplete or too large for its type.
     #[error("two varints must follow the kind: the stream (32 bits) and an offset (64 bits)")]
@@ -84,6 +86,7 @@ impl BinaryHeader {
             2 => BinaryKind::Input,
             3 => BinaryKind::Snapshot,
             4 => BinaryKind::InputAck,
+            5 => BinaryKind::Parsed,
             _ => return Err(InvalidBinary::Kind),
         };
 

@@ -29,7 +29,11 @@ pub const MAX_HISTORY_LINES: u16 = 1000;
 /// The number of lines of a page if the request names none.
 pub const DEFAULT_HISTORY_LINES: u16 = 200;
 /// The most bytes that draw a page of a terminal's history, before they become JSON.
-pub const MAX_HISTORY_BYTES: usize = 256 * 1024;
+pub const MAX_HISTORY_BYTES: usize = 64 * 1024;
+/// The least bytes that a window of an attachment may have.
+pub const MIN_WINDOW_BYTES: u32 = 16 * 1024;
+/// The most bytes that a window of an attachment may have: what a stuck viewer costs.
+pub const MAX_WINDOW_BYTES: u32 = 256 * 1024;
 /// The default limit of one WebSocket message from a client, in bytes.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 65_536;
 /// The longest error message, in bytes.

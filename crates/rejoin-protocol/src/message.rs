@@ -11,7 +11,7 @@ pub use client::{
     AttachPayload, AuthenticatePayload, CreateSessionPayload, Envelope, HistoryLines,
     HistoryPayload, ImplicitPositions, InputPayload, OptionalSize, PresencePayload, PublishPayload,
     RefreshPayload, Request, RequiredSize, ResizePayload, SessionRef, SignalPayload,
-    SubscribePayload, TopicRef, is_built_in, parse,
+    SubscribePayload, TopicRef, Window, is_built_in, parse,
 };
 pub use closing::ClosingNotice;
 pub use error::ErrorBody;

@@ -1,9 +1,9 @@
 //! Reads requests as lines of JSON and writes the requested snapshots in hexadecimal.
 //!
-//! `{"cols":80,"rows":24,"steps":["68656c6c6f",[40,12],"21"],"history":1000}`
+//! `{"cols":80,"rows":24,"steps":["68656c6c6f",[40,12],"21",null],"history":1000}`
 //!
-//! A step is output in hexadecimal or a new size. `history` is optional. The tests in `xterm/` run
-//! this program.
+//! A step is output in hexadecimal, a new size, or `null` for a snapshot. `history` is optional. The
+//! answer is an array of the snapshots. The tests in `xterm/` run this program.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
@@ -15,7 +15,8 @@ use serde::Deserialize;
 struct Request {
     cols: u16,
     rows: u16,
-    steps: Vec<Step>,
+    /// `None` takes a snapshot.
+    steps: Vec<Option<Step>>,
     history: Option<usize>,
 }
 
@@ -30,30 +31,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line?)?;
-        writeln!(out, "{}", answer(&request)?)?;
+        writeln!(out, "{}", serde_json::to_string(&answer(&request)?)?)?;
         out.flush()?;
     }
 
     Ok(())
 }
 
-fn answer(request: &Request) -> Result<String, std::num::ParseIntError> {
+fn answer(request: &Request) -> Result<Vec<String>, std::num::ParseIntError> {
     const SCROLLBACK: usize = 1000;
 
     let size = ScreenSize { cols: request.cols, rows: request.rows };
     let mut screen = Screen::new(size, SCROLLBACK);
+    let mut snapshots = Vec::new();
     for step in &request.steps {
         match step {
-            Step::Output(output) => screen.feed(&bytes(output)?),
-            Step::Size(cols, rows) => screen.resize(ScreenSize { cols: *cols, rows: *rows }),
+            Some(Step::Output(output)) => screen.feed(&bytes(output)?),
+            Some(Step::Size(cols, rows)) => screen.resize(ScreenSize { cols: *cols, rows: *rows }),
+            None => snapshots.push(hex(&screen.snapshot(request.history.unwrap_or(SCROLLBACK)))),
         }
     }
 
-    let snapshot = screen.snapshot(request.history.unwrap_or(SCROLLBACK));
-    Ok(snapshot.iter().fold(String::new(), |mut hex, byte| {
+    Ok(snapshots)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
-    }))
+    })
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>, std::num::ParseIntError> {

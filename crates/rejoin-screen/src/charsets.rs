@@ -1,4 +1,4 @@
-//! The character sets that programs designate, mainly for line drawing.
+//! The character sets that programs designate: line drawing and the national sets.
 
 /// A set of 94 characters that replaces printable ASCII.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,6 +8,16 @@ pub(crate) enum Charset {
     /// DEC Special Graphics, for line drawing.
     DecSpecial,
     British,
+    Dutch,
+    Finnish,
+    French,
+    FrenchCanadian,
+    German,
+    Italian,
+    NorwegianDanish,
+    Spanish,
+    Swedish,
+    Swiss,
 }
 
 /// The characters of the line drawing set from 0x60 on.
@@ -19,14 +29,22 @@ const DEC_SPECIAL: [char; 31] = [
 impl Charset {
     /// Returns the set that an escape sequence with this final byte designates.
     pub(crate) fn designated_by(last: u8) -> Option<Self> {
-        match last {
-            b'0' => Some(Self::DecSpecial),
-            b'A' => Some(Self::British),
-            // National sets become ASCII: programs that write UTF-8 do not use them.
-            b'B' | b'C' | b'5' | b'R' | b'Q' | b'K' | b'Y' | b'E' | b'6' | b'Z' | b'H' | b'7'
-            | b'=' | b'4' => Some(Self::Ascii),
-            _ => None,
-        }
+        Some(match last {
+            b'B' => Self::Ascii,
+            b'0' => Self::DecSpecial,
+            b'A' => Self::British,
+            b'4' => Self::Dutch,
+            b'C' | b'5' => Self::Finnish,
+            b'R' => Self::French,
+            b'Q' => Self::FrenchCanadian,
+            b'K' => Self::German,
+            b'Y' => Self::Italian,
+            b'E' | b'6' => Self::NorwegianDanish,
+            b'Z' => Self::Spanish,
+            b'H' | b'7' => Self::Swedish,
+            b'=' => Self::Swiss,
+            _ => return None,
+        })
     }
 
     /// Returns the final byte of the escape sequence that designates the set.
@@ -35,6 +53,16 @@ impl Charset {
             Self::Ascii => 'B',
             Self::DecSpecial => '0',
             Self::British => 'A',
+            Self::Dutch => '4',
+            Self::Finnish => 'C',
+            Self::French => 'R',
+            Self::FrenchCanadian => 'Q',
+            Self::German => 'K',
+            Self::Italian => 'Y',
+            Self::NorwegianDanish => 'E',
+            Self::Spanish => 'Z',
+            Self::Swedish => 'H',
+            Self::Swiss => '=',
         }
     }
 
@@ -42,8 +70,31 @@ impl Charset {
     pub(crate) fn map(self, byte: u8) -> char {
         match (self, byte) {
             (Self::DecSpecial, 0x60..=0x7e) => DEC_SPECIAL[usize::from(byte - 0x60)],
-            (Self::British, b'#') => '£',
-            _ => char::from(byte),
+            _ => {
+                let (replaced, by) = self.replaced();
+                let at = replaced.bytes().position(|other| other == byte);
+                at.and_then(|at| by.chars().nth(at)).unwrap_or(char::from(byte))
+            }
+        }
+    }
+
+    /// Returns the ASCII characters that a national set replaces, and their replacements.
+    ///
+    /// They are those of xterm.js. Of the Dutch `ij` it shows only the first letter.
+    fn replaced(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ascii | Self::DecSpecial => ("", ""),
+            Self::British => ("#", "£"),
+            Self::Dutch => ("#@[\\]{|}~", "£¾i½|¨f¼´"),
+            Self::Finnish => ("[\\]^`{|}~", "ÄÖÅÜéäöåü"),
+            Self::French => ("#@[\\]{|}~", "£à°ç§éùè¨"),
+            Self::FrenchCanadian => ("@[\\]^`{|}~", "àâçêîôéùèû"),
+            Self::German => ("@[\\]{|}~", "§ÄÖÜäöüß"),
+            Self::Italian => ("#@[\\]`{|}~", "£§°çéùàòèì"),
+            Self::NorwegianDanish => ("@[\\]^`{|}~", "ÄÆØÅÜäæøåü"),
+            Self::Spanish => ("#@[\\]{|}", "£§¡Ñ¿°ñç"),
+            Self::Swedish => ("@[\\]^`{|}~", "ÉÄÖÅÜéäöåü"),
+            Self::Swiss => ("#@[\\]^_`{|}~", "ùàéçêîèôäöüû"),
         }
     }
 }
@@ -75,6 +126,13 @@ impl Charsets {
         u8::try_from(c).map_or(c, |byte| self.active.map(byte))
     }
 
+    /// Returns a character that prints `c`, if there is one.
+    pub(crate) fn typed(self, c: char) -> Option<char> {
+        // Most sets print `c` for itself; the Dutch `|` is a `]`.
+        let other = || (' '..='~').find(|&other| self.map(other) == c);
+        if self.map(c) == c { Some(c) } else { other() }
+    }
+
     /// Selects a slot.
     pub(crate) fn shift(&mut self, to: usize) {
         self.shifted = to;
@@ -92,5 +150,35 @@ impl Charsets {
     /// Returns `true` if a restored cursor, not a shift, determined the active set.
     pub(crate) fn is_restored(self) -> bool {
         self.active != self.designated[self.shifted]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINALS: &[u8] = b"0A4CRQKYEZH=";
+
+    #[test]
+    fn each_set_is_designated_by_its_designator() {
+        for &last in FINALS {
+            let set = Charset::designated_by(last).expect("the set is known");
+            assert_eq!(set.designator(), char::from(last));
+        }
+    }
+
+    #[test]
+    fn each_replaced_character_has_one_replacement() {
+        for &last in FINALS {
+            let (replaced, by) = Charset::designated_by(last).expect("the set is known").replaced();
+            assert_eq!(replaced.chars().count(), by.chars().count(), "{}", char::from(last));
+        }
+    }
+
+    #[test]
+    fn a_national_set_replaces_only_its_characters() {
+        let text = |set: Charset| "a[\\]{|}~".bytes().map(|byte| set.map(byte)).collect::<String>();
+        assert_eq!(text(Charset::German), "aÄÖÜäöüß");
+        assert_eq!(text(Charset::Ascii), "a[\\]{|}~");
     }
 }

@@ -5,8 +5,8 @@
 //! It also answers the program's queries, so programs work without an attached viewer.
 //!
 //! A *viewer* is a terminal that displays the screen: xterm.js. The tests in `xterm/` compare the
-//! two. The crate does not support images, left and right margins, double-size lines or national
-//! character sets; of these, xterm.js supports only the last.
+//! two. Like xterm.js, the crate does not support images, left and right margins or double-size
+//! lines.
 
 mod charsets;
 mod grid;

@@ -307,6 +307,7 @@ impl Parser {
     fn csi(&mut self, code: u32, handler: &mut impl SequenceHandler) {
         use State::{CsiEntry, CsiIgnore, CsiIntermediate, CsiParam, Ground};
         match (self.state, code) {
+            // C0 controls within a control sequence are executed at once.
             (_, ..0x20) => handler.control(byte(code)),
             (CsiIgnore, _) => {}
             (_, 0x20..=0x2f) => {
@@ -321,6 +322,7 @@ impl Parser {
                 self.collect(code);
                 self.state = CsiParam;
             }
+            // A marker or a parameter in the wrong place.
             (_, 0x30..=0x3f) => self.state = CsiIgnore,
             (_, 0x40..=0x7e) => {
                 self.state = Ground;
@@ -342,6 +344,7 @@ impl Parser {
     fn dcs(&mut self, code: u32) {
         use State::{DcsEntry, DcsIgnore, DcsIntermediate, DcsParam, DcsPayload, Ground};
         match (self.state, code) {
+            // Unlike in a control sequence, C0 controls have no effect here.
             (_, ..0x20 | 0x7f) => {}
             (_, 0x20..=0x2f) => {
                 self.collect(code);

@@ -35,7 +35,7 @@ pub struct BoundedSnapshot {
 /// The lines of a history, numbered from 0 at the start of the terminal's life.
 ///
 /// A number never names another line, except that rows that return from the history to a taller
-/// screen leave it with the same numbers again. A change of columns numbers all lines anew.
+/// screen leave it with the same numbers again. A change of columns renumbers all lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
     /// The number of changes of columns; line numbers of another generation are void.
@@ -183,6 +183,7 @@ impl Screen {
     /// `history_lines`, not on the output so far.
     pub fn snapshot(&self, history_lines: usize) -> Vec<u8> {
         let mut bytes = snapshot::unbounded(&self.terminal, history_lines);
+        // Last: an incomplete sequence continues in the output after the snapshot.
         bytes.extend(self.parser.pending());
         bytes
     }
@@ -275,5 +276,6 @@ impl Screen {
 }
 
 fn cells(size: ScreenSize) -> (usize, usize) {
+    // A wide character takes two columns.
     (usize::from(size.cols).max(2), usize::from(size.rows).max(1))
 }

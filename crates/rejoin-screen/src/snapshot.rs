@@ -14,7 +14,7 @@ use crate::grid::buffer::{Buffer, SavedCursor};
 use crate::grid::cell::{Attributes, Cell};
 use crate::grid::extras::Extras;
 use crate::grid::row::Row;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, keyboard::KeyboardFlags};
 use page::fitting;
 pub(crate) use page::page;
 use painter::Painter;
@@ -61,7 +61,8 @@ pub(crate) fn bounded(
     let (left, wanted) = (max_bytes - screen.len(), all.min(history_lines));
     // Packed lines take about as many bytes as painted ones, so the estimate is often unnecessary.
     let is_small = terminal.normal.history.bytes() + wanted * ROW_BYTES < left;
-    let mut lines = if is_small { wanted } else { fitting(terminal, all, wanted, left) };
+    let mut lines =
+        if is_small { wanted } else { fitting(terminal, all, wanted, (left, usize::MAX)) };
     // Both are estimates. If they were too high, fewer lines are tried.
     while lines > 0 {
         if let Some(bytes) = with_history(lines) {
@@ -179,6 +180,7 @@ impl SnapshotWriter {
         // The alternate buffer's saved cursor goes first, while no content can be disturbed.
         if !terminal.modes.alternate {
             hidden_saved_cursor(&mut self.painter, terminal.alternate.saved);
+            hidden_keyboard_flags(&mut self.painter, &terminal.keyboard.alternate);
         }
 
         if continues(&terminal.normal, self.history) {
@@ -221,6 +223,7 @@ impl SnapshotWriter {
             return SnapshotStage::Tail;
         }
 
+        settings::keyboard_flags(painter, &terminal.keyboard.normal);
         settings::of_buffer(painter, &terminal.normal);
         saved_cursor(painter, terminal.normal.saved, b"\x1b[?1049h");
         if painter.background_is_set() {
@@ -249,6 +252,8 @@ impl SnapshotWriter {
 
         settings::charsets(painter, terminal);
         settings::modes(painter, &terminal.modes);
+        settings::keyboard_flags(painter, terminal.keyboard_flags());
+        settings::keyboard(painter, &terminal.keyboard);
         cursor::place(painter, terminal);
     }
 }
@@ -276,6 +281,15 @@ fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
         saved_cursor(painter, saved, b"\x1b7");
         painter.set_pen(Attributes::default(), Default::default(), None);
         painter.bytes(b"\x1b[?47l\x1b[H");
+    }
+}
+
+/// Sets the alternate buffer's keyboard flags while that buffer is hidden.
+fn hidden_keyboard_flags(painter: &mut Painter, flags: &KeyboardFlags) {
+    if *flags != KeyboardFlags::default() {
+        painter.bytes(b"\x1b[?47h");
+        settings::keyboard_flags(painter, flags);
+        painter.bytes(b"\x1b[?47l");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::grid::extras::Extras;
 use crate::grid::history::ScrollbackLimits;
 use crate::grid::reflow::Reflow;
 use crate::parser::{Params, SequenceHandler, Terminator};
+use keyboard::Keyboard;
 use modes::Modes;
 use pen::Pen;
 
@@ -16,6 +17,7 @@ mod answers;
 mod cursor;
 mod edit;
 mod escape;
+pub(crate) mod keyboard;
 pub(crate) mod modes;
 mod osc;
 pub(crate) mod palette;
@@ -42,6 +44,7 @@ pub(crate) struct Terminal {
     pub(crate) normal: Buffer,
     pub(crate) alternate: Buffer,
     pub(crate) modes: Modes,
+    pub(crate) keyboard: Keyboard,
     pub(crate) pen: Pen,
     pub(crate) charsets: Charsets,
     pub(crate) extras: Extras,
@@ -57,7 +60,7 @@ pub(crate) struct Terminal {
     pub(crate) answers: Vec<u8>,
     /// The approximate number of cells changed since the last [`Self::begin_step`].
     work: usize,
-    /// The number of changes of columns: each numbers the lines of the history anew.
+    /// The number of changes of columns: each renumbers the lines of the history.
     pub(crate) rewraps: u32,
     /// A pending change of columns; it owns the rows of the normal buffer meanwhile.
     reflow: Option<Box<Reflow>>,
@@ -73,6 +76,7 @@ impl Terminal {
             normal: Buffer::new(cols, rows, limits),
             alternate,
             modes: Modes::default(),
+            keyboard: Keyboard::default(),
             pen: Pen::default(),
             charsets: Charsets::default(),
             extras: Extras::default(),
@@ -124,7 +128,7 @@ impl Terminal {
         let cell = buffer.rows[buffer.y].get(x);
         // After a change of size, the cell may be a different one.
         let printed = cell.width() == self.preceding
-            && cell.char().is_some_and(|c| self.charsets.map(c) == c);
+            && cell.char().is_some_and(|c| self.charsets.typed(c).is_some());
 
         let attributes = cell.attributes();
         let same = attributes.plain() == self.pen.attributes.plain()
@@ -146,7 +150,8 @@ impl Terminal {
 
         // The history is not visited: its packed lines do not refer to the table.
         let rows = self.normal.rows.iter().chain(&self.alternate.rows);
-        let cells = rows.flat_map(|row| row.stored().iter().map(|cell| cell.extra()));
+        let cells = rows.flat_map(|row| row.stored().iter().chain(row.hidden()));
+        let cells = cells.map(|cell| cell.extra());
         self.extras.sweep(cells.chain([self.pen.attributes.extra]));
     }
 }

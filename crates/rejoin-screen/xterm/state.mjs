@@ -10,6 +10,8 @@ const COLOUR = 0x3ffffff; // mode and value, without the attribute flags
 const RGB = 0x3000000;
 const HAS_EXTENDED = 0x10000000; // in the background word
 const UNDERLINE = 0x10000000; // in the foreground word
+/** An empty cell in the text of a line. */
+export const EMPTY = '·';
 const SEEN_ON_BLANK = [0x04000000 | 0x80000000 | UNDERLINE, 0x40000000]; // inverse, struck, underlined; overlined
 
 /** A terminal that records its title and palette, which the core does not keep. */
@@ -106,21 +108,31 @@ function buffer(core, b, historyLines, active) {
   };
 }
 
-// Returns a line as text: `~` if it continues the one above, then the cells in runs of equal attributes.
+// Returns a line as text: `~` if it continues the one above, then the cells in runs of equal attributes; `·` is an empty cell.
 function line(core, l) {
+  const cell = (core.comparedCell ??= new core._inputHandler._activeBuffer._nullCell.constructor());
+  const width = Math.min(l.length, core.cols);
+  const end = Math.min(width, usedLength(l));
   let text = l.isWrapped ? '~' : ' ';
   let last = '{0 0}';
-  for (let x = 0; x < Math.min(l.length, core.cols); x++) {
-    const cell = l.loadCell(x, new core._inputHandler._activeBuffer._nullCell.constructor());
-    const { chars, width, attributes } = shown(core, cell, widthAt(l, x - 1), widthAt(l, x + 1));
+  for (let x = 0; x < end; x++) {
+    const { chars, width: columns, attributes } = shown(core, l.loadCell(x, cell), widthAt(l, x - 1), x + 1 < core.cols ? widthAt(l, x + 1) : 1);
     if (`{${attributes}}` !== last) text += last = `{${attributes}}`;
-    text += chars === '' ? (width === 1 ? '_' : '') : width === 1 ? chars : `<${chars}:${width}>`;
+    text += chars === '' ? (columns === 1 ? EMPTY : '') : columns === 1 ? chars : `<${chars}:${columns}>`;
   }
-  return text.replace(/_+$/, '').replace(/\{0 0\}$/, '');
+  if (end < width && last !== '{0 0}') text += `{0 0}${EMPTY}`;
+  return text.replace(/·+$/, '').replace(/\{0 0\}$/, '');
+}
+
+// Returns the number of cells up to the last one that has a character or attributes.
+function usedLength(l) {
+  let x = l.length;
+  while (x > 0 && !l.hasContent(x - 1) && l.getWidth(x - 1) === 1 && l.getFg(x - 1) === 0 && l.getBg(x - 1) === 0) x -= 1;
+  return x;
 }
 
 // Returns the visible effect of a cell. Of an empty cell without inverse or lines only the background
-// counts. Half of a wide character, which xterm.js sometimes leaves, is equal to an empty cell.
+// counts. Half of a wide character, which xterm.js sometimes leaves or cuts at the margin, is equal to an empty cell.
 function shown(core, cell, widthBefore, widthAfter) {
   const half = (cell.getWidth() === 2 && widthAfter !== 0) || (cell.getWidth() === 0 && cell.getChars() === '' && widthBefore !== 2);
   const [chars, width] = half ? ['', 1] : [cell.getChars(), cell.getWidth()];
@@ -173,7 +185,8 @@ function parser(input) {
     params: inSequence && !inOsc ? JSON.stringify(p._params.toArray()) : '',
     collect: inSequence && !inOsc ? p._collect : 0,
     osc: inOsc ? [p._oscParser._id, (p._oscParser._active[0] ?? {})._data] : [],
-    join: joins(input._activeBuffer, p.precedingJoinState >> 1) ? p.precedingJoinState : 0,
+    // The width of the character that the next one may combine with; the other bits have no effect.
+    join: joins(input._activeBuffer, p.precedingJoinState >> 1) ? p.precedingJoinState >> 1 : 0,
     partial: [...input._utf8Decoder.interim],
   };
 }

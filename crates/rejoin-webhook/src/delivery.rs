@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use rejoin_core::{Metrics, Shutdown};
+use rejoin_core::Shutdown;
 use rejoin_http_client::{ConnectionTasks, HttpClient, HttpClientError, StatusCode};
 use tokio::{
     sync::{mpsc, watch},
@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use crate::target::Webhook;
+use crate::{metrics::WebhookMetrics, target::Webhook};
 
 /// The pause after the first failed attempt. Doubles with each attempt, up to [`MAX_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(crate) struct Delivery {
     pub(crate) open: watch::Receiver<u64>,
     /// The last attempt has failed, and a warning was logged.
     pub(crate) failing: bool,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<WebhookMetrics>,
 }
 
 /// The reason why an attempt failed.
@@ -107,7 +107,7 @@ impl Delivery {
             dropped += 1;
         }
         if dropped > 0 {
-            self.metrics.webhooks.get_or_create(&[("outcome", "dropped")]).inc_by(dropped);
+            self.metrics.count_many("dropped", dropped);
             warn!(dropped, "events for the webhook were not delivered");
         }
         // Ends the tasks of idle connections, which would otherwise delay the stop.
@@ -136,10 +136,10 @@ impl Delivery {
                     // The age counts, not the attempts: an outage fails all events in the queue at
                     // once.
                     Err(_) if created + MAX_AGE <= Instant::now() => {
-                        self.metrics.webhook("given_up");
+                        self.metrics.count("given_up");
                         break;
                     }
-                    Err(_) => self.metrics.webhook("retried"),
+                    Err(_) => self.metrics.count("retried"),
                 }
                 tokio::select! {
                     () = sleep(with_jitter(retry)) => {}
@@ -192,7 +192,7 @@ impl Delivery {
         let url = &self.webhook.url;
         match &result {
             Ok(()) => {
-                self.metrics.webhook("delivered");
+                self.metrics.count("delivered");
                 if self.failing {
                     info!(%url, "the webhook's target responds again");
                 }

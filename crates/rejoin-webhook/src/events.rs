@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use rejoin_core::{EventHandler, Hub, HubEvent, Metrics, Shutdown, now_ms};
+use rejoin_core::{EventHandler, Hub, HubEvent, Shutdown, now_ms};
 use rejoin_http_client::ConnectionTasks;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::{
     delivery::{Delivery, QueuedEvent},
+    metrics::WebhookMetrics,
     target::{Webhook, WebhookError, new_id},
 };
 
@@ -76,7 +77,7 @@ pub struct WebhookEvents {
     open: watch::Sender<u64>,
     /// The events dropped since the queue last had room.
     dropped: AtomicU64,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WebhookMetrics>,
 }
 
 impl WebhookEvents {
@@ -92,7 +93,7 @@ impl WebhookEvents {
         let (queue, queue_rx) = mpsc::channel(MAX_QUEUED);
         let (open, open_rx) = watch::channel(0);
         let tasks = ConnectionTasks { shutdown: hub.shutdown().clone(), end: Shutdown::new() };
-        let metrics = Arc::clone(hub.metrics());
+        let metrics: Arc<WebhookMetrics> = hub.metrics().group();
         let delivery = Delivery {
             client: webhook.client(tasks.clone(), 1)?,
             webhook,
@@ -121,7 +122,7 @@ impl WebhookEvents {
                 }
             }
             Err(error) => {
-                self.metrics.webhook("dropped");
+                self.metrics.count("dropped");
                 let is_full = matches!(error, mpsc::error::TrySendError::Full(_));
                 // Logged once until there is room: an overflow comes with many events.
                 if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 && is_full {

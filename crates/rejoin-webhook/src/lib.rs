@@ -5,8 +5,10 @@
 mod delivery;
 mod events;
 mod messages;
+mod metrics;
 mod target;
 
 pub use events::{EventKind, WebhookEvents};
 pub use messages::{Answer, WebhookMessages};
+pub use metrics::WebhookMetrics;
 pub use target::{Webhook, WebhookError, WebhookSecret, WebhookUrl};

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use rejoin_core::{Connection, Hub, Metrics, Shutdown, now_ms};
+use rejoin_core::{Connection, Hub, Shutdown, now_ms};
 use rejoin_http_client::{ConnectionTasks, HttpClient, HttpClientError, StatusCode};
 use rejoin_protocol::{ConnectionId, DeviceId, ErrorCode, UserId, message::ErrorBody};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,10 @@ use serde_json::{Value, value::RawValue};
 use tokio::{sync::Semaphore, time::timeout};
 use tracing::{debug, warn};
 
-use crate::target::{Webhook, WebhookError, new_id};
+use crate::{
+    metrics::WebhookMetrics,
+    target::{Webhook, WebhookError, new_id},
+};
 
 /// The maximum number of concurrent calls of one message type. Above it, messages are refused.
 const MAX_CALLS: u32 = 256;
@@ -27,7 +30,7 @@ pub struct WebhookMessages {
     client: HttpClient,
     /// One permit for each further call.
     calls: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WebhookMetrics>,
 }
 
 /// The answer of the program.
@@ -62,7 +65,7 @@ struct Message<'a> {
 
 /// The answer of a program that refuses a message.
 #[derive(Deserialize)]
-struct HandshakeError {
+struct Refusal {
     error: RefusalError,
 }
 
@@ -101,7 +104,7 @@ impl WebhookMessages {
             let _ = timeout(limit, calls_under_way.acquire_many(MAX_CALLS)).await;
             tasks.end.begin();
         });
-        let metrics = Arc::clone(hub.metrics());
+        let metrics = hub.metrics().group();
         Ok(Self { kind: kind.into(), webhook, client, calls, metrics })
     }
 
@@ -116,7 +119,7 @@ impl WebhookMessages {
     ) -> Result<Option<Answer>, ErrorBody> {
         // Refused at once, not queued: a slow program would make clients wait without a limit.
         let Ok(_permit) = self.calls.try_acquire() else {
-            self.metrics.webhook("overloaded");
+            self.metrics.count("overloaded");
             return Err(ErrorCode::Overloaded.into());
         };
         let id = new_id();
@@ -127,22 +130,22 @@ impl WebhookMessages {
         let connection = connection.id();
         match request.await {
             Ok(Ok(Ok(answer))) => {
-                self.metrics.webhook("answered");
+                self.metrics.count("answered");
                 Ok(answer)
             }
             Ok(Ok(Err(error))) => {
-                self.metrics.webhook("refused");
+                self.metrics.count("refused");
                 debug!(%url, kind, %user, %connection, %error, "a webhook refused a message");
                 Err(error)
             }
             Ok(Err(error)) => {
-                self.metrics.webhook("failed");
+                self.metrics.count("failed");
                 // The cause stays in the log. It may name internal hosts.
                 warn!(%url, kind, %user, %connection, %error, "a webhook failed");
                 Err(ErrorCode::Internal.into())
             }
             Err(_) => {
-                self.metrics.webhook("timed_out");
+                self.metrics.count("timed_out");
                 warn!(%url, kind, %user, %connection, "a webhook did not answer in time");
                 Err(ErrorCode::TimedOut.into())
             }
@@ -178,7 +181,7 @@ impl WebhookMessages {
             // A 4xx of the program has this body. One without comes from a proxy or a wrong URL,
             // so the client is not to blame.
             _ if status.is_client_error() => match serde_json::from_slice(&body) {
-                Ok(HandshakeError { error: RefusalError { code, message } }) => {
+                Ok(Refusal { error: RefusalError { code, message } }) => {
                     Ok(Err(ErrorBody::new(code.unwrap_or(ErrorCode::InvalidField), message)))
                 }
                 Err(_) => Err(CallError::Status(status)),

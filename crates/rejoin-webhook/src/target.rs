@@ -131,6 +131,7 @@ impl Webhook {
 
 /// Returns a message id that no other message has.
 pub(crate) fn new_id() -> String {
+    // Random, not counted: targets recognize repeated requests by their ids, also after a restart.
     let mut bytes = [0; ID_BYTES];
     rand::fill(&mut bytes).expect("the system has random bytes");
     bytes.iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))

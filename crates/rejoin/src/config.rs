@@ -137,6 +137,9 @@ pub(crate) struct SessionsConfig {
     pub(crate) idle_timeout: IdleTimeout,
     /// Time for which an ended session is kept.
     pub(crate) retention: Interval,
+    /// Output of a terminal that is kept on disk.
+    #[serde(deserialize_with = "quantity::log_bytes")]
+    pub(crate) log_bytes: u64,
 }
 
 /// A command that sessions may be started with.
@@ -199,6 +202,7 @@ impl Default for SessionsConfig {
             scrollback_bytes: scrollback.bytes,
             idle_timeout,
             retention: Interval::from_secs(retention.as_secs()),
+            log_bytes: 8 * 1024 * 1024,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
+    process,
 };
 
 use anyhow::{Context, bail};
@@ -19,29 +20,80 @@ use crate::config::Config;
 
 /// File with the name of this server in its store.
 pub(crate) const NODE: &str = "node";
+/// The file that the running server locks. It contains the server's process and URL.
+const LOCK: &str = "lock";
 
-/// Takes the lock of the data directory, and creates the directory if it is missing. The lock is
-/// held until the returned file is closed, at the latest by the end of the process.
-///
-/// Two servers on one directory would take each other's terminals and checkpoint.
-///
-/// # Errors
-/// If another server holds the lock, or the directory cannot be written to.
-pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
-    let directory = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    directory.with_context(|| format!("cannot create {}", path.display()))?;
+/// The lock of a data directory, held until it is dropped, at the latest by the end of the
+/// process.
+#[derive(Debug)]
+pub(crate) struct DataDirLock {
+    file: File,
+}
 
-    let file = path.join("lock");
-    let opened = File::options().create(true).append(true).mode(0o600).open(&file);
-    let lock = opened.with_context(|| format!("cannot open {}", file.display()))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(Errno::WOULDBLOCK) => bail!(
-            "another server uses {}; stop it, or choose another directory with --data-dir",
-            path.display()
-        ),
-        Err(error) => Err(error).with_context(|| format!("cannot lock {}", file.display())),
+impl DataDirLock {
+    /// Takes the lock, and creates the directory if it is missing.
+    ///
+    /// Two servers on one directory would take each other's terminals and checkpoint.
+    ///
+    /// # Errors
+    /// If another server holds the lock, or the directory cannot be written to.
+    pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        created.with_context(|| format!("cannot create {}", directory.display()))?;
+
+        let path = directory.join(LOCK);
+        let opened = File::options().create(true).append(true).mode(0o600).open(&path);
+        let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => bail!(
+                "another server{} uses {}; stop it, or choose another directory with --data-dir",
+                read_owner(&path)
+                    .map(|(id, url)| format!(" ({url}, process {id})"))
+                    .unwrap_or_default(),
+                directory.display()
+            ),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+
+        // The last server may have been killed before it could remove its address.
+        let emptied = file.set_len(0);
+        emptied.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file })
     }
+
+    /// Records this process and the URL of its server for commands that look for it.
+    ///
+    /// # Errors
+    /// If the file cannot be written to.
+    pub(crate) fn record(&mut self, url: &str) -> io::Result<()> {
+        // In one write, so that no reader sees a part.
+        self.file.write_all(format!("{} {url}\n", process::id()).as_bytes())
+    }
+}
+
+/// Returns the URL of the server that uses the data directory. If none runs, returns the URL of
+/// `server.listen`.
+pub(crate) fn server_url(config: &Config) -> String {
+    let server = &config.server;
+    running_server(&server.data_dir).unwrap_or_else(|| server.url(server.listen))
+}
+
+fn running_server(directory: &Path) -> Option<String> {
+    let path = directory.join(LOCK);
+    let file = File::open(&path).ok()?;
+    // A shared lock: two commands at the same time do not take each other for a server.
+    let is_running = flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+    let (_, url) = read_owner(&path).filter(|_| is_running)?;
+    Some(url)
+}
+
+fn read_owner(lock: &Path) -> Option<(u32, String)> {
+    let text = fs::read_to_string(lock).ok()?;
+    let (id, url) = text.trim_end().split_once(' ')?;
+    Some((id.parse().ok()?, url.to_owned()))
 }
 
 /// Opens the store of this data directory's sessions.

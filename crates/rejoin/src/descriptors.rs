@@ -8,7 +8,8 @@ use crate::config::LimitsConfig;
 /// Descriptors for everything except sockets and terminals: files, the listener, the poll of each
 /// shard, webhook requests, and half of them for closing connections.
 const RESERVE: u64 = 256;
-/// Descriptors per terminal: two for its PTY, one for the process, one for the process's signals.
+/// Descriptors per terminal: the connection to its keeper, and for short times the start of the
+/// keeper's process and files of the terminal's directory.
 const PER_TERMINAL: u64 = 4;
 /// The highest limit that macOS accepts, even if the hard limit is higher (`OPEN_MAX`).
 const MACOS_OPEN_MAX: u64 = 10_240;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::{Attack, Plan};
+use super::{Attack, Kind, Plan};
 use crate::client_pool::Client;
 use crate::report::Counts;
 
@@ -24,24 +24,9 @@ const WRITERS: usize = 3;
 /// Connections that view the first terminal and do not read.
 const VIEWERS: usize = 5;
 
-/// The output of the program.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Print {
-    /// A cell with 64 combining marks, repeated as often as one sequence allows.
-    Repeats,
-    /// The alternate screen, on and off.
-    Screens,
-    /// A new link of 6 kB for each cell.
-    Links,
-    /// A different colour for each cell.
-    Colours,
-    /// Colours, while the size changes between the widest and the narrowest.
-    Resizes,
-}
-
 /// Terminals that print, and viewers that do not read.
 pub(super) struct Terminals {
-    print: Print,
+    kind: Kind,
     /// The input of one act; each `N` stands for a number that grows.
     text: String,
     /// Session ids by the number of the writer.
@@ -54,11 +39,11 @@ pub(super) struct Terminals {
 
 impl Terminals {
     /// Returns the attack by this output, with its plan.
-    pub(super) fn attack(print: Print) -> (Plan, Box<dyn Attack>) {
+    pub(super) fn attack(kind: Kind) -> (Plan, Box<dyn Attack>) {
         let connections = WRITERS + VIEWERS;
         let terminals = Self {
-            print,
-            text: text(print),
+            kind,
+            text: text(kind),
             sessions: HashMap::new(),
             attached: HashSet::new(),
             number: 0,
@@ -102,7 +87,7 @@ impl Attack for Terminals {
             return;
         }
 
-        if matches!(self.print, Print::Resizes) {
+        if self.kind == Kind::Resizes {
             self.is_narrow = !self.is_narrow;
             let cols = if self.is_narrow { 2 } else { COLS };
             let resize = json!({"session": session, "cols": cols, "rows": ROWS});
@@ -128,14 +113,15 @@ impl Attack for Terminals {
 }
 
 /// Returns the input of one act.
-fn text(print: Print) -> String {
-    let unit = match print {
-        Print::Repeats => format!("e{}\x1b[65535b", "\u{301}".repeat(64)),
-        Print::Screens => "\x1b[?1049h\x1b[?1049l".to_owned(),
-        Print::Links => {
+fn text(kind: Kind) -> String {
+    let unit = match kind {
+        Kind::Repeats => format!("e{}\x1b[65535b", "\u{301}".repeat(64)),
+        Kind::Screens => "\x1b[?1049h\x1b[?1049l".to_owned(),
+        Kind::Links => {
             format!("\x1b]8;;http://{}/N\x1b\\x\x1b[1my\x1b[0mz", "a".repeat(LINK_BYTES))
         }
-        Print::Colours | Print::Resizes => (0..64)
+        // Colours, in terminals that may be resized.
+        _ => (0..64)
             .map(|n| format!("\x1b[38;2;{n};{};7m#\x1b[48;2;9;{n};{n}m#", 255 - n))
             .collect::<String>(),
     };

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::{debug, warn};
 
+use super::disk::DiskShare;
+
 /// The file of the session's record.
 const RECORD: &str = "session.json";
 /// The file of the last screen: a line of JSON, then the bytes.
@@ -48,8 +50,8 @@ pub(super) fn write_record(directory: &Path, record: &SessionRecord) -> io::Resu
 }
 
 /// Reads the record; returns `None` if there is none.
-pub(super) fn read_record(directory: &Path) -> io::Result<Option<SessionRecord>> {
-    let file = match File::open(directory.join(RECORD)) {
+pub(super) fn read_record(directory: &Directory) -> io::Result<Option<SessionRecord>> {
+    let file = match directory.open(RECORD) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -58,10 +60,18 @@ pub(super) fn read_record(directory: &Path) -> io::Result<Option<SessionRecord>>
 }
 
 /// Replaces the last screen. A crash leaves the old one or the new one.
-fn write_screen(directory: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
+///
+/// `space` is that of the last screen, and then that of the new one.
+fn write_screen(
+    directory: &Path,
+    screen: ScreenCheckpoint,
+    space: &mut Option<DiskShare>,
+) -> io::Result<()> {
     let draft = directory.join(DRAFT);
-    let written =
-        write_draft(&draft, screen).and_then(|()| fs::rename(&draft, directory.join(SCREEN)));
+    let mut draft_space = space.as_ref().map(DiskShare::another);
+    let written = write_draft(&draft, screen, draft_space.as_mut())
+        .and_then(|()| fs::rename(&draft, directory.join(SCREEN)))
+        .map(|()| *space = draft_space);
     if written.is_err() {
         // A full disk must not keep half a screen as well.
         let _ = fs::remove_file(&draft);
@@ -70,7 +80,11 @@ fn write_screen(directory: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
 }
 
 /// Writes a screen piece by piece, so that it is never in memory as a whole.
-fn write_draft(path: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
+fn write_draft(
+    path: &Path,
+    screen: ScreenCheckpoint,
+    mut space: Option<&mut DiskShare>,
+) -> io::Result<()> {
     let ScreenCheckpoint { offset, size, is_final, pieces } = screen;
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -95,6 +109,9 @@ fn write_draft(path: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
         if length > MAX_SCREEN_BYTES {
             return Err(io::Error::other("the screen is too large to keep"));
         }
+        if let Some(space) = &mut space {
+            space.grow(piece.len() as u64).map_err(io::Error::other)?;
+        }
         file.write_all(&piece)?;
     }
 
@@ -104,8 +121,8 @@ fn write_draft(path: &Path, screen: ScreenCheckpoint) -> io::Result<()> {
 }
 
 /// Opens the last screen; returns `None` if there is none.
-pub(super) fn open_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
-    let file = match File::open(directory.join(SCREEN)) {
+pub(super) fn open_screen(directory: &Directory) -> io::Result<Option<SavedScreen>> {
+    let file = match directory.open(SCREEN) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -121,7 +138,7 @@ pub(super) fn open_screen(directory: &Path) -> io::Result<Option<SavedScreen>> {
     if line.len() as u64 + length != file_length {
         return Err(invalid());
     }
-    Ok(Some(SavedScreen { offset, size, is_final, pieces: pieces(file) }))
+    Ok(Some(SavedScreen { offset, size, is_final, length, pieces: pieces(file) }))
 }
 
 /// Returns the rest of a file piece by piece, as it is consumed.
@@ -139,12 +156,17 @@ fn pieces(mut file: BufReader<File>) -> ScreenPieces {
 /// Writes each screen until the session has dropped its sender.
 pub(super) async fn write_screens(
     directory: Directory,
+    mut space: Option<DiskShare>,
     mut screens: mpsc::Receiver<ScreenCheckpoint>,
 ) {
     while let Some(screen) = screens.recv().await {
         let path = directory.path().to_owned();
-        let write = spawn_blocking(move || write_screen(&path, screen));
-        let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let write = spawn_blocking(move || {
+            let written = write_screen(&path, screen, &mut space);
+            (space, written)
+        });
+        let written;
+        (space, written) = write.await.unwrap_or_else(|error| (None, Err(io::Error::other(error))));
         if let Err(error) = written {
             // The next start replays more of the log.
             debug!(%error, "cannot keep a screen");

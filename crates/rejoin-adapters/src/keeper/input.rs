@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 /// The time between two checks of the author of input that the program does not read.
 const RECHECK: Duration = Duration::from_millis(5);
-/// The time until input is sent again that the keeper had no room for.
+/// The time after which input that the keeper had no room for is sent again.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// The input that is not written. The session bounds it: it counts what is not reported.
@@ -44,15 +44,21 @@ impl InputLine {
     /// Returns the next request: the next input, or the cancellation of the current one.
     pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(current) = &self.current {
-            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-                self.retry_at = None;
-                return Some(request(current));
+            let (number, may_write) = (current.number, current.author.may_write());
+            match self.retry_at {
+                // The keeper does not have it, so there is nothing to cancel.
+                Some(_) if !may_write => self.handle_written(number),
+                Some(at) if at <= Instant::now() => {
+                    self.retry_at = None;
+                    return self.current.as_ref().map(request);
+                }
+                None if !may_write && !self.is_cancelled => {
+                    // The author has lost the right while the program did not read.
+                    self.is_cancelled = true;
+                    return Some(Request::Cancel { number });
+                }
+                _ => return None,
             }
-            if self.is_cancelled || current.author.may_write() {
-                return None;
-            }
-            self.is_cancelled = true;
-            return Some(Request::Cancel { number: current.number });
         }
 
         while let Some(input) = self.queue.pop_front() {
@@ -62,6 +68,7 @@ impl InputLine {
                 self.current = Some(input);
                 return Some(request);
             }
+            // Dropped, and reported as written: the session counts input until it is reported.
             self.written.send_replace(input.number);
         }
         None
@@ -100,4 +107,56 @@ fn request(input: &QueuedInput) -> Request {
         key: key.map(|key| (key.writer.as_bytes().into(), key.seq)),
         bytes: input.bytes.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use rejoin_core::{Authority, Caps, Identity};
+    use rejoin_protocol::{ErrorCode, UserId, message::ErrorBody};
+
+    use super::*;
+
+    /// An authority whose rights end at once.
+    #[derive(Debug, Default)]
+    struct Revocable(AtomicBool);
+
+    impl Authority for Revocable {
+        fn identity(&self) -> Arc<Identity> {
+            Arc::new(Identity::new(UserId::new("ann").unwrap(), Caps::user()))
+        }
+
+        fn check_at(&self, _now_ms: u64) -> Result<(), ErrorBody> {
+            match self.0.load(Ordering::Relaxed) {
+                true => Err(ErrorCode::TokenRevoked.into()),
+                false => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_input_is_not_sent_again_after_a_revocation() {
+        let (written_tx, written) = watch::channel(0);
+        let (mut line, author) = (InputLine::new(written_tx), Arc::new(Revocable::default()));
+        let input = |number, author| QueuedInput { number, bytes: "ls".into(), key: None, author };
+        line.push(input(1, Author::Request(Arc::clone(&author) as Arc<dyn Authority>)));
+        line.push(input(2, Author::Server));
+        let is_input = |request, number| matches!(request, Some(Request::Input(input)) if input.number == number);
+
+        assert!(is_input(line.next(), 1));
+        line.handle_refused(1);
+        assert!(line.next().is_none(), "sent again too early");
+        tokio::time::advance(RETRY).await;
+        assert!(is_input(line.next(), 1));
+
+        line.handle_refused(1);
+        author.0.store(true, Ordering::Relaxed);
+        tokio::time::advance(RETRY).await;
+        assert!(is_input(line.next(), 2));
+        assert_eq!(*written.borrow(), 1, "dropped input is reported as written");
+    }
 }

@@ -14,10 +14,10 @@ use tracing::{error, warn};
 
 use super::{Shared, connection::Connection, files, run::Terminal};
 
-/// Terminals that are looked at concurrently.
+/// Terminals that are recovered concurrently.
 const CONCURRENT: usize = 16;
-/// Output before the kept screen that is replayed to the stream only, in bytes, so that clients
-/// resume that were a little behind.
+/// Output before the kept screen that is replayed to the stream only, in bytes, so that clients that
+/// were a little behind can resume.
 const TAIL_BYTES: u64 = 1024 * 1024;
 
 /// The content of a terminal's directory.
@@ -45,6 +45,7 @@ pub(super) async fn recover(shared: Arc<Shared>) -> Recovery {
         }
     };
 
+    // Bounded: each recovery reads files, and may wait for a keeper that is stopped.
     let turns = Arc::new(Semaphore::new(CONCURRENT));
     let mut tasks = Vec::new();
     for path in paths.into_iter().filter(|path| !shared.held.lock().contains(path)) {
@@ -93,6 +94,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
         None
     };
 
+    // Taken in the meantime by another attempt, or by a new session with the same id.
     if !shared.held.lock().insert(directory.path().to_owned()) {
         return Outcome::Nothing;
     }
@@ -116,6 +118,8 @@ fn follow(
     let offset = start(screen.as_ref()).max(hello.oldest);
     connection.send(&Request::Follow { offset });
 
+    // A complete log begins at the first size. After a loss of segments the size of the oldest output
+    // is unknown, and the current one is the best guess.
     let size = if hello.oldest > 0 { (hello.size.cols, hello.size.rows) } else { record.size };
     let writers = hello.writers.into_iter().filter_map(|(writer, seq)| {
         Some(InputKey { writer: String::from_utf8(writer.into()).ok()?, seq })
@@ -123,6 +127,8 @@ fn follow(
     let writers = writers.collect();
 
     let mut terminal = Terminal::new(Arc::clone(shared), directory, offset);
+    count_space(shared, &mut terminal, &record, screen.as_ref());
+    // Without a free permit the terminal still continues: its program runs already.
     terminal.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
     terminal.connection = Some(connection);
     terminal.replay_until = Some(hello.next);
@@ -149,7 +155,9 @@ async fn read_log(
     let first = first.ok().and_then(Result::ok).flatten();
     let offset = first.map_or(wanted, |record| record.offset.max(wanted));
 
-    let mut terminal = Terminal::new(shared, directory, offset);
+    let mut terminal = Terminal::new(Arc::clone(&shared), directory, offset);
+    count_space(&shared, &mut terminal, &record, screen.as_ref());
+    // The whole log is replayed, up to the exit.
     terminal.replay_until = Some(u64::MAX);
     RecoveredTerminal {
         size: TerminalSize::new(record.size.0, record.size.1).unwrap_or(TerminalSize::DEFAULT),
@@ -159,6 +167,18 @@ async fn read_log(
         writers: Vec::new(),
         live: terminal.run(),
     }
+}
+
+/// Counts the space of a terminal that exists.
+fn count_space(
+    shared: &Shared,
+    terminal: &mut Terminal,
+    record: &SessionRecord,
+    screen: Option<&SavedScreen>,
+) {
+    let screen_bytes = screen.map_or(0, |screen| screen.length);
+    terminal.log_space = Some(shared.space.count(&record.owner, shared.log_bytes));
+    terminal.screen_space = Some(shared.space.count(&record.owner, screen_bytes));
 }
 
 /// Returns the offset from which output is replayed.
@@ -173,15 +193,24 @@ fn list(root: PathBuf) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    paths.filter(|path| path.as_ref().map_or(true, |path| path.is_dir())).collect()
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A link is listed, and refused with a log line.
+        if !entry.file_type()?.is_file() {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
 }
 
 /// Reads the files of a terminal. Removes the directory of a start that was cut off by a crash.
 fn read(directory: &Directory) -> io::Result<Option<Content>> {
-    let record = files::read_record(directory.path())?;
+    directory.check()?;
+    let record = files::read_record(directory)?;
     let has_keeper = directory.has_keeper()?;
     let is_empty = fs::read_dir(directory.log()).map_or(true, |mut log| log.next().is_none());
+    // A start that a crash cut off. A keeper writes to its log before it starts to serve.
     if !has_keeper && is_empty {
         directory.kill_session();
         fs::remove_dir_all(directory.path())?;
@@ -191,7 +220,7 @@ fn read(directory: &Directory) -> io::Result<Option<Content>> {
     let Some(record) = record else {
         return Err(io::Error::other("the record of its session is missing"));
     };
-    let screen = files::open_screen(directory.path()).unwrap_or_else(|error| {
+    let screen = files::open_screen(directory).unwrap_or_else(|error| {
         warn!(%error, "a kept screen cannot be read; the log is replayed");
         None
     });

@@ -4,7 +4,7 @@ mod end;
 
 use std::{collections::VecDeque, process::Child, sync::Arc, time::Duration};
 
-use rejoin_core::{Control, LiveTerminal, TerminalEvent};
+use rejoin_core::{Control, LiveTerminal, TerminalEnds, TerminalEvent};
 use rejoin_keeper::{
     Directory,
     log::{Entry, Record},
@@ -21,6 +21,7 @@ use tracing::warn;
 use super::{
     Shared,
     connection::Connection,
+    disk::DiskShare,
     files,
     input::{InputLine, QueuedInput},
 };
@@ -28,8 +29,9 @@ use crate::program::exit;
 
 /// The capacity of the event queue.
 const EVENTS: usize = 16;
-/// The capacity of the control queue.
-const CONTROLS: usize = 256;
+/// The capacity of the control queue: more than the inputs that a session sends ahead, 4096, so that
+/// only the session's bounds refuse input. It allocates as it fills.
+const CONTROLS: usize = 4096 + 256;
 /// Bytes of output that wait for the session, above which the keeper is not read. It exceeds the
 /// keeper's own window, so that the reports on input are read while output waits.
 const MAX_PENDING_BYTES: usize = 1024 * 1024;
@@ -39,7 +41,7 @@ const MAX_PENDING_EVENTS: usize = 4096;
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 /// Time for a program and its keeper to end after a hang-up, until the keeper is killed.
 const HANG_UP: Duration = Duration::from_secs(5);
-/// Time for the replay of an earlier process's output, until the session is visible in any case.
+/// The longest replay of an earlier process's output. After it, the session is visible.
 const REPLAY: Duration = Duration::from_secs(10);
 
 /// The task's side of a terminal.
@@ -49,6 +51,9 @@ pub(super) struct Terminal {
     /// The keeper, if this process has started it.
     pub(super) process: Option<Child>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The space of the log and of the kept screen, until the directory is removed.
+    pub(super) log_space: Option<DiskShare>,
+    pub(super) screen_space: Option<DiskShare>,
     /// `None` if the keeper has ended.
     pub(super) connection: Option<Connection>,
     /// The offset at which the replay ends.
@@ -85,6 +90,8 @@ impl Terminal {
             directory,
             process: None,
             permit: None,
+            log_space: None,
+            screen_space: None,
             connection: None,
             replay_until: None,
             next: offset,
@@ -98,24 +105,24 @@ impl Terminal {
 
     /// Starts the task and returns the session's side.
     pub(super) fn run(mut self) -> LiveTerminal {
-        let (events_tx, events) = mpsc::channel(EVENTS);
-        let (controls, controls_rx) = mpsc::channel(CONTROLS);
-        let (hangup, hangup_rx) = watch::channel(false);
-        let (written_tx, written) = watch::channel(0);
+        let (live, TerminalEnds { events, controls, hangup, written }) =
+            LiveTerminal::new(EVENTS, CONTROLS);
         // One: a screen that is due while another one is written is made later.
         let (checkpoints, checkpoints_rx) = mpsc::channel(1);
         let mut ends = Ends {
-            events: events_tx,
-            controls: controls_rx,
+            events,
+            controls,
             has_controls: true,
-            hangup: hangup_rx,
-            input: InputLine::new(written_tx),
+            hangup,
+            input: InputLine::new(written),
             kill_at: None,
             replayed_at: self.replay_until.map(|_| Instant::now() + REPLAY),
         };
 
         let shutdown = self.shared.shutdown.clone();
-        let writer = shutdown.spawn(files::write_screens(self.directory.clone(), checkpoints_rx));
+        let space = self.screen_space.take().or_else(|| Some(self.log_space.as_ref()?.another()));
+        let writer = files::write_screens(self.directory.clone(), space, checkpoints_rx);
+        let writer = shutdown.spawn(writer);
         shutdown.spawn(async move {
             self.check_replayed();
             if self.serve(&mut ends).await && self.read_rest(&mut ends).await {
@@ -123,8 +130,7 @@ impl Terminal {
             }
         });
 
-        let checkpoints = Some(checkpoints);
-        LiveTerminal { events, controls, hangup, written, checkpoints, reports_sizes: true }
+        LiveTerminal { checkpoints: Some(checkpoints), reports_sizes: true, ..live }
     }
 
     /// Serves the session until the connection to the keeper has ended. Returns `false` if the
@@ -144,6 +150,7 @@ impl Terminal {
             let tick = ends.tick();
             // Each branch is cancel safe: readiness, channels, a timer.
             tokio::select! {
+                // Not while the session lags: the keeper then pauses the program.
                 ready = connection.readable(), if is_open && self.has_room() => {
                     is_open = ready.is_ok() && self.receive(&mut connection, ends);
                 }
@@ -164,6 +171,7 @@ impl Terminal {
                     handle_control(control, ends, &mut connection);
                 }
                 is_closed = hung_up(&mut ends.hangup), if ends.kill_at.is_none() => {
+                    // A stop of the server drops the session, and the program must outlive it.
                     if !is_closed && self.shared.shutdown.has_begun() {
                         return false;
                     }
@@ -190,7 +198,7 @@ impl Terminal {
                 Ok(Some(report)) => self.handle_report(report, &mut ends.input),
                 Ok(None) => return is_open && !self.has_ended,
                 Err(error) => {
-                    warn!(%error, "a keeper sent bytes that make no sense");
+                    warn!(%error, "a keeper sent invalid bytes");
                     return false;
                 }
             }
@@ -281,6 +289,7 @@ impl Terminal {
         if ends.kill_at.is_some_and(|at| at <= now) {
             warn!(directory = %self.directory.path().display(), "a keeper did not end; killing it");
             connection.kill();
+            // Repeated if the process is still there, for example in uninterruptible sleep.
             ends.kill_at = Some(now + HANG_UP);
         }
         if ends.replayed_at.take_if(|at| *at <= now).is_some() {
@@ -314,7 +323,7 @@ fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Co
     }
 }
 
-/// Waits until the terminal is to be hung up. Returns `false` if the session dropped it. Cancel
+/// Waits until the terminal must be hung up. Returns `false` if the session dropped it. Cancel
 /// safe.
 async fn hung_up(hangup: &mut watch::Receiver<bool>) -> bool {
     hangup.wait_for(|hung_up| *hung_up).await.is_ok()

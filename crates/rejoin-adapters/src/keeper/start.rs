@@ -13,12 +13,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{KeeperCommand, LOG_BYTES, Shared, connection::Connection, files, run::Terminal};
+use super::{KeeperCommand, Shared, connection::Connection, files, run::Terminal};
 use crate::program::{Program, no_terminal, resolve, start_error};
 
 /// Time for the removal of an earlier session with the same id.
 const REMOVAL: Duration = Duration::from_secs(5);
-/// The time between two looks at the removal.
+/// The time between two checks of the removal.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts a program in a new keeper.
@@ -29,6 +29,9 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
         StartError(sentence.to_owned())
     })?;
 
+    let space = shared.space.reserve(&launch.record.owner, shared.log_bytes);
+    let space = space.map_err(|error| StartError(error.to_string()))?;
+
     let Program { words, env, directory: cwd } = resolve(&launch, &shared.env)?;
     let program = words[0].clone();
     let keeper_launch = launch::Launch {
@@ -37,7 +40,7 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
         cwd: cwd.to_string_lossy().into_owned(),
         cols: launch.size.cols(),
         rows: launch.size.rows(),
-        log_bytes: LOG_BYTES,
+        log_bytes: shared.log_bytes,
         open_files: shared.open_files,
     };
 
@@ -64,6 +67,7 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
             let mut terminal = Terminal::new(Arc::clone(&shared), directory, 0);
             terminal.process = Some(process);
             terminal.permit = Some(permit);
+            terminal.log_space = Some(space);
             terminal.connection = connection;
             Ok(terminal.run())
         }
@@ -86,6 +90,7 @@ async fn hold(shared: &Shared, directory: &Directory) -> Result<(), StartError> 
         sleep(POLL).await;
     }
 
+    // Left by an earlier process, with a keeper that did not answer its recovery.
     if directory.path().exists() {
         shared.held.lock().remove(directory.path());
         let sentence = "a terminal with this id, which does not answer, exists already";

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
-use rejoin_core::{Author, Control, TerminalEvent};
+use rejoin_core::{Author, Control, TerminalEnds, TerminalEvent};
 use rejoin_protocol::{self as protocol, Exit};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -34,21 +34,10 @@ const LATE_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
 /// The total time for which output of left-behind children is read.
 const LATE_OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
-/// The commands from the session.
-pub(super) struct Commands {
-    pub(super) controls: mpsc::Receiver<Control>,
-    /// The program is hung up once this is true or its sender is dropped.
-    ///
-    /// It is not a control, so that a full queue of controls cannot delay it.
-    pub(super) hangup: watch::Receiver<bool>,
-}
-
 /// Runs until the program has ended and all its output was sent.
 pub(super) async fn run(
     program: StartedProgram,
-    events: mpsc::Sender<TerminalEvent>,
-    commands: Commands,
-    written: watch::Sender<u64>,
+    TerminalEnds { events, controls, hangup, written }: TerminalEnds,
 ) {
     let StartedProgram { pty, direct, keep_open, child } = program;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
@@ -56,7 +45,7 @@ pub(super) async fn run(
     let (read_pty, write_pty) = pty.into_split();
     let targets = SignalTargets { terminal: direct.try_clone().ok(), group };
 
-    let write = write_loop(write_pty, targets, commands, written, ended_rx);
+    let write = write_loop(write_pty, targets, Commands { controls, hangup }, written, ended_rx);
     let read = async move {
         let source = OutputSource { pty: read_pty, direct, keep_open };
         let exit = read_loop(source, child, &events).await;
@@ -151,6 +140,7 @@ impl SignalTargets {
     fn send(&self, signal: protocol::Signal) {
         let terminal = self.terminal.as_ref();
         let foreground = terminal.and_then(|fd| rustix::termios::tcgetpgrp(fd).ok());
+        // Without a foreground group, the program's own.
         let Some(group) = foreground.or(self.group) else { return };
 
         let signal = match signal {
@@ -177,6 +167,12 @@ struct PendingInput {
     number: u64,
     bytes: Bytes,
     author: Author,
+}
+
+/// The commands of the session. The hangup is no control, so that a full queue cannot delay it.
+struct Commands {
+    controls: mpsc::Receiver<Control>,
+    hangup: watch::Receiver<bool>,
 }
 
 /// Writes input and executes controls until the program has ended.

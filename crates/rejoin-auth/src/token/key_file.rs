@@ -45,6 +45,7 @@ fn parse_block(block: &pem::Pem) -> Result<Key, InvalidKey> {
             let info = certificate.tbs_certificate().subject_public_key_info();
             subject_public_key(&info.owned_to_ref())
         }
+        // An error of its own: a private key must not lie in this file.
         label if label.ends_with("PRIVATE KEY") => Err(InvalidKey::Private),
         label => Err(InvalidKey::Label { label: label.to_owned() }),
     }

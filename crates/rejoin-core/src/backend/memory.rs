@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backend::{
     Control, Launch, LiveTerminal, Screen, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
-    Screens, Scrollback, StartError, TerminalEvent, Terminals,
+    Screens, Scrollback, StartError, TerminalEnds, TerminalEvent, Terminals,
 };
 
 use crate::lock::{Mutex, level::LEAF};
@@ -64,31 +64,16 @@ impl MemoryTerminal {
 
 impl Terminals for MemoryTerminals {
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<LiveTerminal, StartError>> {
-        let (events_tx, events) = mpsc::channel(QUEUE);
-        let (controls, controls_rx) = mpsc::channel(QUEUE);
-        let (hangup, hangup_rx) = watch::channel(false);
-        let (written_tx, written) = watch::channel(0);
-        let program = MemoryTerminal {
-            launch,
-            events: events_tx,
-            controls: controls_rx,
-            hangup: hangup_rx,
-            written: written_tx,
-        };
+        let (live, TerminalEnds { events, controls, hangup, written }) =
+            LiveTerminal::new(QUEUE, QUEUE);
+        let program = MemoryTerminal { launch, events, controls, hangup, written };
 
         // The receiver owns the program from here on.
         Box::pin(async move {
             let refused =
                 |_| StartError("no test plays the programs of these terminals".to_owned());
             self.started_tx.send(program).await.map_err(refused)?;
-            Ok(LiveTerminal {
-                events,
-                controls,
-                hangup,
-                written,
-                checkpoints: None,
-                reports_sizes: false,
-            })
+            Ok(live)
         })
     }
 }

@@ -49,6 +49,8 @@ pub struct SavedScreen {
     pub size: TerminalSize,
     /// The program has ended and its end was announced.
     pub is_final: bool,
+    /// The number of bytes of all pieces.
+    pub length: u64,
     /// The screen as ANSI, read on demand.
     pub pieces: ScreenPieces,
 }

@@ -67,6 +67,42 @@ pub struct LiveTerminal {
     pub reports_sizes: bool,
 }
 
+/// The other ends of the queues of a [`LiveTerminal`].
+#[derive(Debug)]
+pub struct TerminalEnds {
+    /// The program's output and exit.
+    pub events: mpsc::Sender<TerminalEvent>,
+    /// The input, the sizes and the signals for the program.
+    pub controls: mpsc::Receiver<Control>,
+    /// `true` once the terminal is hung up, or dropped by its session.
+    pub hangup: watch::Receiver<bool>,
+    /// The number of the last input that was written completely.
+    pub written: watch::Sender<u64>,
+}
+
+impl LiveTerminal {
+    /// Creates a terminal that ends with this process, and the ends for the program's task.
+    ///
+    /// The queues hold `events` events and `controls` controls.
+    #[must_use]
+    pub fn new(events: usize, controls: usize) -> (Self, TerminalEnds) {
+        let (events_tx, events) = mpsc::channel(events);
+        let (controls, controls_rx) = mpsc::channel(controls);
+        let (hangup, hangup_rx) = watch::channel(false);
+        let (written_tx, written) = watch::channel(0);
+
+        let live =
+            Self { events, controls, hangup, written, checkpoints: None, reports_sizes: false };
+        let ends = TerminalEnds {
+            events: events_tx,
+            controls: controls_rx,
+            hangup: hangup_rx,
+            written: written_tx,
+        };
+        (live, ends)
+    }
+}
+
 /// A terminal of an earlier process.
 #[derive(Debug)]
 pub struct RecoveredTerminal {

@@ -239,7 +239,7 @@ impl ImplicitStreams {
             let owner = match key.clone() {
                 ImplicitStreamKey::User(user) => StreamOwner::User { user },
                 ImplicitStreamKey::Device(user, device) => StreamOwner::Device { user, device },
-                // Sessions do not survive the process, so their list starts anew.
+                // Sessions do not survive the process, so their list starts empty.
                 ImplicitStreamKey::Sessions(_) => continue,
             };
             streams.push(stream.save(owner));
@@ -289,6 +289,7 @@ impl ImplicitStreams {
             Some(position) if self.epochs.is_beginning(position, user.new, user.evicted) => {
                 (Verdict::Resumed, None)
             }
+            // The stream was dropped since, or the position is from another process.
             Some(_) => (Verdict::Gap, Some("epoch")),
         };
 
@@ -307,7 +308,12 @@ impl ImplicitStreams {
 }
 
 fn start_reading(stream: &Stream, start: &Start) -> OutboxItem {
-    OutboxItem::StartReading { stream: stream.clone(), preamble: Vec::new(), reader: start.reader }
+    OutboxItem::StartReading {
+        stream: stream.clone(),
+        preamble: Vec::new(),
+        reader: start.reader,
+        window: None,
+    }
 }
 
 fn answer(start: &Start) -> StreamStart {

@@ -117,6 +117,7 @@ impl Hub {
         }
 
         let topic = self.topic(name, &connection.identity(), TopicRight::Subscribe)?;
+        // Before the presence, so that the subscriber reads the messages of those who see it join.
         let start = topic.stream().start_now(position);
         let presence = topic.presence().enter(connection);
         let stream = topic.stream().clone();

@@ -23,7 +23,7 @@ impl Hub {
     ///
     /// Returns once their output is replayed, or at the deadline. The rest becomes visible later.
     /// Terminals that do not answer are tried again until they do. Call it once, before clients
-    /// connect: until then they would not find their sessions.
+    /// connect: earlier clients would not find their sessions.
     ///
     /// # Errors
     /// If the rows of the sessions cannot be read.
@@ -40,11 +40,12 @@ impl Hub {
                 () = stop.begun() => {}
             }
         });
+        // At the deadline only this call returns; the task continues.
         let _ = timeout_at(deadline, first).await;
         Ok(())
     }
 
-    /// Recovers until no terminal is left that does not answer. `first` is dropped once the
+    /// Recovers until all terminals have answered. `first` is dropped once the
     /// sessions of the first attempt are visible.
     async fn recover_all(
         &self,
@@ -55,12 +56,14 @@ impl Hub {
         loop {
             let Recovery { terminals, unanswered } = self.shared.config.terminals.recover().await;
             let shutdown = &self.shared.shutdown;
-            let mut sessions = Vec::new();
-            for terminal in terminals {
-                let (hub, row) = (self.clone(), rows.remove(&terminal.record.id));
-                sessions
-                    .push(shutdown.spawn(async move { hub.recover_terminal(terminal, row).await }));
-            }
+            // Concurrently: each replays its own output.
+            let sessions: Vec<_> = terminals
+                .into_iter()
+                .map(|terminal| {
+                    let (hub, row) = (self.clone(), rows.remove(&terminal.record.id));
+                    shutdown.spawn(async move { hub.recover_terminal(terminal, row).await })
+                })
+                .collect();
             // Rows of terminals that do not answer are decided on later.
             let lost = rows.extract_if(|id, _| !unanswered.contains(id));
             self.record_lost(lost.map(|(_, row)| row));

@@ -118,7 +118,8 @@ impl Topics {
 
     /// Drops expired messages and unused topics.
     pub(super) fn sweep(&self) {
-        // The long pass takes the lock that lets others publish. The short one looks again.
+        // The long pass holds the read lock, so publishes continue. The short one checks again under
+        // the write lock.
         let spent = {
             let state = self.state.read();
             let spent = state.by_name.iter().filter(|(_, topic)| topic.is_spent());

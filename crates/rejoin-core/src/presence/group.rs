@@ -251,6 +251,7 @@ impl PresenceGroup {
         let Some((subject, stream)) = state.audience.stream_of(&change.member.user) else { return };
         if state.is_counted || state.is_large() {
             state.is_counted = true;
+            // One timer for all changes until it fires.
             if !mem::replace(&mut state.has_counts_timer, true) {
                 let timer = Timer::Counts(Arc::downgrade(self));
                 self.context.timers.push(Instant::now() + COUNTS_INTERVAL, timer);

@@ -2,7 +2,7 @@
 
 use rejoin_protocol::{
     ErrorCode, Role, SessionStatus, Signal, StreamNumber, TerminalSize,
-    message::{Attached, ErrorBody, ServerMessage},
+    message::{Attached, ErrorBody, ServerMessage, Window},
 };
 
 use crate::{
@@ -56,18 +56,19 @@ impl Session {
         let start = start.ok_or(ErrorCode::SessionEnded)?;
 
         // The answer precedes the stream: the client learns the stream's number from it.
-        let attached = self.attached(&attachment, &start);
+        let attached = self.attached(&attachment, &start, request.window);
         let attached = ServerMessage::Attached(Box::new(attached));
         connection.send(request.reply_to.as_ref(), &attached);
 
         let stream = self.stream().clone();
-        let (preamble, reader) = (start.preamble, start.reader);
-        connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
+        let (preamble, reader, window) = (start.preamble, start.reader, request.window);
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window });
         start.holders.add(connection.outbox());
         Ok(attachment)
     }
 
-    fn attached(&self, attachment: &Attachment, start: &Start) -> Attached {
+    fn attached(&self, attachment: &Attachment, start: &Start, window: Option<Window>) -> Attached {
+        // One turn of the lock, so that the fields belong to one moment.
         let state = self.shared.state.lock();
         let writer = state.viewers.writer(attachment.viewer);
         Attached {
@@ -90,6 +91,7 @@ impl Session {
             size_owner: state.viewers.size_owner(),
             exit: state.lifetime.exit(),
             history_omitted: start.history_omitted,
+            window: window.map(Window::bytes),
         }
     }
 }

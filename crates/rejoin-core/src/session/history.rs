@@ -18,7 +18,7 @@ use crate::{
 pub(super) const MAX_HISTORY_REQUESTS: usize = 4;
 
 impl Session {
-    /// Returns a page of the lines above the screen, drawn in at most 256 KiB.
+    /// Returns a page of the lines above the screen, drawn in at most 64 KiB.
     ///
     /// A page has a line unless none precedes [`before`](HistoryQuery::before), or the lines have
     /// another [generation](HistoryQuery::generation).

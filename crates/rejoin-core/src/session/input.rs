@@ -195,6 +195,11 @@ impl InputQueue {
         let _ = self.send(bytes, Author::Server, Some(key), None);
     }
 
+    /// Returns `true` if an answer waits for the program.
+    pub(super) fn has_unwritten_answers(&self) -> bool {
+        self.pending.iter().any(|pending| pending.receipt.is_none())
+    }
+
     /// Acknowledges all input up to and including `number`.
     pub(super) fn acknowledge(&mut self, number: u64) {
         self.written = number;

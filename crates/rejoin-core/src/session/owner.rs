@@ -280,12 +280,13 @@ impl Owner {
 
     /// Applies the wanted size to the terminal and the screen, if the screen is idle.
     fn resize(&mut self) {
-        if self.worker.is_busy() {
+        // Until the terminal has reported the last size, only the newest wanted one is kept.
+        if self.worker.is_busy() || self.requested_size.is_some() {
             return;
         }
 
         let mut state = self.session.shared.state.lock();
-        let current = self.requested_size.unwrap_or(state.size);
+        let current = state.size;
         let wanted = state.viewers.wanted.take().filter(|size| *size != current);
 
         // The last screen keeps its size, even if another one was wanted just before.

@@ -1,6 +1,8 @@
 //! The viewers of a session, and the one that owns its size.
 
-use rejoin_protocol::{ConnectionId, MessageId, Position, Role, TerminalSize, UserId, WriterId};
+use rejoin_protocol::{
+    ConnectionId, MessageId, Position, Role, TerminalSize, UserId, WriterId, message::Window,
+};
 
 use crate::connection::Connection;
 
@@ -17,6 +19,8 @@ pub struct AttachOptions {
     pub writer: Option<WriterId>,
     /// The size that the client can show.
     pub size: Option<TerminalSize>,
+    /// The bytes that the client takes ahead of its acknowledgements; `None` for no limit.
+    pub window: Option<Window>,
 }
 
 /// The author of numbered input: a tab across its reconnects, or one attachment.

@@ -124,6 +124,13 @@ impl Stream {
         self.progress(&self.shared.state.lock(), reader.next, limit, batch)
     }
 
+    /// Returns the size of the frames that a reader has not read, in bytes. Dropped frames are not
+    /// counted.
+    #[must_use]
+    pub fn bytes_ahead_of(&self, reader: Reader) -> u64 {
+        self.shared.state.lock().ring.bytes_from(reader.next)
+    }
+
     /// Skips a slow reader to the newest frame, under [`SlowReaderPolicy::Latest`].
     ///
     /// Returns the new reader and the gap to report; `None` if the reader skips nothing.
@@ -150,6 +157,7 @@ impl Stream {
         batch: &mut Batch,
     ) -> Progress {
         let ring = &state.ring;
+        // The first frame has left the ring. The caller applies the stream's policy for slow readers.
         if !ring.read(from, limit, batch) {
             let oldest = ring.oldest();
             let notice = GapNotice {

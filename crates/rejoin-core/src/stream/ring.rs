@@ -31,6 +31,8 @@ pub struct Batch {
     pub first: Seq,
     /// The frames.
     pub frames: Vec<Frame>,
+    /// The size of the binary messages among them, in bytes.
+    pub binary_bytes: u64,
 }
 
 impl Batch {
@@ -226,7 +228,7 @@ impl Ring {
     /// Copies the handles of the frames from `from` on; returns `false` if `from` was dropped.
     pub(super) fn read(&self, from: Seq, limit: ReadLimit, batch: &mut Batch) -> bool {
         batch.frames.clear();
-        batch.first = from;
+        (batch.first, batch.binary_bytes) = (from, 0);
         let Some(start) = from.checked_sub(self.first) else { return false };
 
         // At the head the batch stays empty.
@@ -237,6 +239,7 @@ impl Ring {
             if bytes > limit.bytes && !batch.frames.is_empty() {
                 break;
             }
+            batch.binary_bytes += entry.frame.binary_bytes();
             batch.frames.push(entry.frame.clone());
         }
 
@@ -252,10 +255,13 @@ impl Ring {
 
         let behind = self.head().saturating_sub(taken);
 
-        // A follower behind the ring has lost frames. Only retained ones count.
-        let taken_bytes = self.entry(taken.max(self.first)).map(|entry| entry.bytes_before);
-        let untaken_bytes = self.total_bytes - taken_bytes.unwrap_or(self.total_bytes);
-        behind < frames as u64 && untaken_bytes < bytes as u64
+        behind < frames as u64 && self.bytes_from(taken) < bytes as u64
+    }
+
+    /// Returns the bytes of the frames from `seq` on. Dropped frames are not counted.
+    pub(super) fn bytes_from(&self, seq: Seq) -> u64 {
+        let before = self.entry(seq.max(self.first)).map(|entry| entry.bytes_before);
+        self.total_bytes - before.unwrap_or(self.total_bytes)
     }
 
     fn entry(&self, seq: Seq) -> Option<&Entry> {

@@ -25,7 +25,7 @@ impl TestClient {
         for item in self.connection.outbox().take() {
             match item {
                 OutboxItem::Message(bytes) => received.push(json(&bytes)),
-                OutboxItem::StartReading { stream, preamble, reader } => {
+                OutboxItem::StartReading { stream, preamble, reader, .. } => {
                     received.extend(preamble.iter().map(|frame| json(frame.plain())));
                     let follower = stream.follow(Arc::new(NoWake), reader.next);
                     self.reads.insert(stream.number().0, (follower, reader));

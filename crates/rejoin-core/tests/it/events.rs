@@ -96,7 +96,14 @@ pub(crate) fn hub<H: EventHandler + 'static>(
 }
 
 pub(crate) fn request() -> AttachOptions {
-    AttachOptions { reply_to: None, position: None, role: Role::Writer, writer: None, size: None }
+    AttachOptions {
+        reply_to: None,
+        position: None,
+        role: Role::Writer,
+        writer: None,
+        size: None,
+        window: None,
+    }
 }
 
 pub(crate) async fn start(hub: &Hub) -> Session {

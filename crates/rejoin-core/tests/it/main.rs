@@ -12,7 +12,6 @@ mod idempotency;
 mod implicit_streams;
 mod lifetimes;
 mod limits;
-mod metrics;
 mod outbox;
 mod output;
 mod pacing;

@@ -85,6 +85,7 @@ fn a_queued_preamble_pauses_reading_and_closes_nothing() {
     let payload = vec![0; 2 * MAX_OUTBOX_BYTES];
     let preamble = vec![Frame::new(encode, PayloadKind::Binary, &[&payload])];
     outbox.push(OutboxItem::StartReading {
+        window: None,
         stream,
         preamble,
         reader: rejoin_core::Reader { next: 0 },

@@ -6,15 +6,14 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{
-    AttachOptions, Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription,
-};
+use rejoin_core::{Caps, CreateTerminal, Hub, OutboxItem, PresenceSubscription, Subscription};
 use rejoin_protocol::{Role, Subject, TopicName, message::ServerMessage};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     client::TestClient,
+    session::request,
     support::{connection, connection_from, hub, identity, paused},
 };
 
@@ -99,7 +98,12 @@ impl Subscriber {
         let PresenceSubscription { state, stream, reader } =
             hub.subscribe_presence(&watcher, subject).unwrap();
         connection.send(None, &ServerMessage::Presence(state));
-        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
+        connection.outbox().push(OutboxItem::StartReading {
+            stream,
+            preamble: Vec::new(),
+            reader,
+            window: None,
+        });
         Self { client: TestClient::new(connection), view: View::default() }
     }
 
@@ -375,16 +379,9 @@ async fn a_session_lists_attached_members_until_it_is_removed() {
     let session = hub.create_terminal(&ann, CreateTerminal::default()).await.unwrap();
     let program = programs.recv().await.unwrap();
     let mut subscriber = Subscriber::new(&hub, &Subject::Session(session.id().clone()));
-    let request = AttachOptions {
-        reply_to: None,
-        position: None,
-        role: Role::Viewer,
-        writer: None,
-        size: None,
-    };
 
     let tab = connection_from("ann", Some("laptop"));
-    let attachment = session.attach(&tab, request).await.unwrap();
+    let attachment = session.attach(&tab, request(Role::Viewer, None)).await.unwrap();
 
     assert_eq!(subscriber.read().members.len(), 1);
     drop(program);

@@ -1,6 +1,9 @@
 //! Sessions: attachments, input, sizes and the end.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,12 +17,15 @@ use tokio::sync::mpsc;
 
 use crate::support::{connection, hub, identity, limit, received};
 
+/// The time after which a missing frame fails a test.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 pub(crate) fn size(cols: u16, rows: u16) -> TerminalSize {
     TerminalSize::new(cols, rows).unwrap()
 }
 
 pub(crate) fn request(role: Role, size: Option<TerminalSize>) -> AttachOptions {
-    AttachOptions { reply_to: None, position: None, role, writer: None, size }
+    AttachOptions { reply_to: None, position: None, role, writer: None, size, window: None }
 }
 
 pub(crate) fn named(writer: &str) -> AttachOptions {
@@ -47,12 +53,14 @@ async fn typed(program: &mut MemoryTerminal) -> (u64, Bytes) {
     }
 }
 
-/// Reads frames until one matches `done`, and returns all of them.
+/// Reads frames until one matches `done`, and returns all of them. Panics after [`TIMEOUT`].
 pub(crate) async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
     let stream = session.stream();
     let (mut batch, mut all) = (Batch::default(), Vec::new());
     let mut reader = rejoin_core::Reader { next: 0 };
-    loop {
+    // The clock of the machine: a paused one stands still while this loop yields.
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
         stream.read(reader, limit(100), &mut batch);
         reader.next = batch.end();
         all.extend(batch.frames.drain(..).map(|frame| frame.plain().clone()));
@@ -61,6 +69,7 @@ pub(crate) async fn read_until(session: &Session, done: impl Fn(&[u8]) -> bool) 
         }
         tokio::task::yield_now().await;
     }
+    panic!("the expected frame is not among {all:?}");
 }
 
 /// Waits until the owner has handled all earlier commands.

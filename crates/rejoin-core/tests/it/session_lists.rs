@@ -22,7 +22,7 @@ fn watch(hub: &Hub, user: &str) -> (TestClient, Registration) {
     let (start, subscription) = hub.subscribe(&connection, &topic, None).unwrap();
     let stream = subscription.expect("a list exists once it is subscribed to").stream().clone();
     let (preamble, reader) = (start.preamble, start.reader);
-    connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
+    connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window: None });
     (TestClient::new(connection), registration)
 }
 
@@ -44,8 +44,14 @@ fn pair(event: &str, status: &str) -> (String, String) {
 
 async fn attach(session: &Session) -> rejoin_core::Attachment {
     let size = TerminalSize::new(100, 30);
-    let request =
-        AttachOptions { reply_to: None, position: None, role: Role::Writer, writer: None, size };
+    let request = AttachOptions {
+        reply_to: None,
+        position: None,
+        role: Role::Writer,
+        writer: None,
+        size,
+        window: None,
+    };
     session.attach(&connection("ann"), request).await.unwrap()
 }
 

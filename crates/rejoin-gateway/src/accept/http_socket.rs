@@ -68,6 +68,7 @@ impl AsyncRead for HttpSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The shard read these bytes first, to find out that the request is for HTTP.
         if this.first_bytes.has_remaining() {
             let count = buffer.remaining().min(this.first_bytes.len());
             buffer.put_slice(&this.first_bytes.split_to(count));

@@ -118,7 +118,7 @@ impl Opening {
             Some(Err(refusal)) => refuse(accept, refusal),
             Some(Ok(mut accepted)) => {
                 let response = accepted.response();
-                accept.shared.hub.metrics().http_request(response.status().as_u16());
+                accept.shared.metrics.http_request(response.status().as_u16());
                 FirstRequest::Accepted {
                     response: head(&response, None),
                     accepted: Box::new(accepted),
@@ -157,6 +157,7 @@ fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
+    // Upgrades are GET requests of HTTP/1.1 (RFC 6455 §4.1).
     if request.version != Some(1) || request.method != Some("GET") {
         return None;
     }
@@ -175,7 +176,7 @@ fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
 
 /// Serializes a refusal.
 fn refuse(accept: &Accept, response: Response) -> FirstRequest {
-    accept.shared.hub.metrics().http_request(response.status().as_u16());
+    accept.shared.metrics.http_request(response.status().as_u16());
     let (parts, body) = response.into_parts();
     let response = Response::from_parts(parts, ());
     // A refusal is a problem document in memory, so its body is ready at once.

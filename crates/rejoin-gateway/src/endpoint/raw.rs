@@ -43,6 +43,7 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let shared = &upgrades.shared;
     let (mut parts, body) = request.into_parts();
+    // Before the path: a client that is refused learns nothing about sessions.
     let accepted = match socket::check(shared, &mut parts, Endpoint::Raw).await {
         Ok(accepted) => accepted,
         Err(refusal) => return refusal,

@@ -141,6 +141,7 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
             "<tr><td><span class=\"status\">{status}</span></td><td>{}",
             inline(text_of(&answer["description"])),
         );
+        // All errors have the same body, which the page describes once.
         if status.as_str() < "400" {
             for (media_type, content) in answer["content"].as_object().into_iter().flatten() {
                 let _ = write!(out, " <span class=\"kind\">{}</span>", escape(media_type));

@@ -40,6 +40,20 @@ impl JoinedBatch {
         }
     }
 
+    /// Drops the frames after the first `count`.
+    pub(super) fn truncate(&mut self, count: usize) {
+        let dropped = self.batch.frames.drain(count..);
+        self.batch.binary_bytes -= dropped.map(|frame| frame.binary_bytes()).sum::<u64>();
+    }
+
+    /// Returns the size of the binary messages from frame `from` on, in bytes.
+    pub(super) fn binary_bytes_from(&self, from: Seq) -> u64 {
+        if from == self.batch.first {
+            return self.batch.binary_bytes;
+        }
+        self.frames_from(from).iter().map(Frame::binary_bytes).sum()
+    }
+
     /// Returns the frames from `from` on.
     pub(super) fn frames_from(&self, from: Seq) -> &[Frame] {
         &self.batch.frames[self.index(from)..]
@@ -154,7 +168,7 @@ mod tests {
             let from = from.index(frames.len());
             let expected: Vec<u8> =
                 frames[from..].iter().flat_map(|frame| transcode::frame(frame, encoding).to_vec()).collect();
-            let mut joined = JoinedBatch { batch: Batch { first: 7, frames }, ..JoinedBatch::default() };
+            let mut joined = JoinedBatch { batch: Batch { first: 7, frames, binary_bytes: 0 }, ..JoinedBatch::default() };
             joined.clear_layouts();
 
             let from = 7 + from as Seq;
@@ -181,7 +195,7 @@ mod tests {
         let mut joined = JoinedBatch::default();
 
         for words in [["a", "b"], ["c", "d"]] {
-            joined.batch = Batch { first: 0, frames: words.map(text).to_vec() };
+            joined.batch = Batch { first: 0, frames: words.map(text).to_vec(), binary_bytes: 0 };
             joined.clear_layouts();
             assert_eq!(joined.bytes_from(FrameEncoding::Plain, 1)[2..], *words[1].as_bytes());
         }

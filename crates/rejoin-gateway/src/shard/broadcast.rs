@@ -1,21 +1,19 @@
-//! Frames to sockets: broadcasts to up-to-date readers, and catching up for the others.
+//! Broadcasts: the next frames of a stream to the sockets of all readers that are up to date.
 
 use std::{
     io, mem,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rejoin_core::{DropReason, FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
+use rejoin_core::{FrameEncoding, LagPolicy, Progress, ReadLimit, SlowReaderPolicy};
 use rejoin_protocol::{CloseCode, StreamNumber};
 use slab::Slab;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::shard::{
     Shard,
     batch::{JoinedBatch, LIMIT},
-    connection::{Connection, Phase},
-    inbox::Command,
+    connection::Connection,
     readers::{ReaderEntry, Readers},
 };
 
@@ -26,28 +24,11 @@ const PREFETCH: usize = 16;
 const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
 /// The minimum number of bytes that a broadcast takes, however many readers there are.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
-/// The number of batches that one reader writes in a pass while it catches up.
-const CATCH_UP_BATCHES: usize = 2;
 /// The maximum size of a batch that is appended to pending replies, in bytes, and stays in memory
 /// if the socket is full. A larger one stays in the ring; the reader catches up after the replies.
 const MAX_APPENDED_BYTES: usize = 16 * 1024;
 /// The duration above which a broadcast is logged.
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
-
-/// The result of one reader's turn to catch up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CatchUp {
-    /// The reader has read all frames.
-    UpToDate,
-    /// The reader waits for its socket or for a snapshot.
-    Waiting,
-    /// The turn is used up, and frames are left.
-    TurnOver,
-    /// The reader's next frame is gone, and its topic disconnects slow readers.
-    TooSlow,
-    /// The stream is finished and read to its end; a raw connection serves no other purpose.
-    Finished,
-}
 
 /// The result of writing one batch to all readers of a stream.
 #[derive(Debug, Default)]
@@ -142,166 +123,6 @@ impl Shard {
             self.close(slot, CloseCode::TooSlow.into());
         }
     }
-
-    /// Lets the readers of a connection catch up, as far as their turns and the socket allow.
-    pub(super) fn catch_up(&mut self, slot: usize) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-
-        connection.in_behind = false;
-
-        match self.catch_up_readers(slot) {
-            Ok(true) => self.send_close_notice(slot),
-            Ok(false) => {}
-            Err(error) => return self.fail(slot, &error),
-        }
-        self.mark_dirty(slot);
-    }
-
-    /// Lets the readers of a connection catch up. Returns `true` if all are up to date.
-    ///
-    /// # Errors
-    /// If the socket is broken.
-    fn catch_up_readers(&mut self, slot: usize) -> io::Result<bool> {
-        let Some(connection) = self.connections.get_mut(slot) else { return Ok(false) };
-        if !connection.output.is_open() {
-            return Ok(false);
-        }
-
-        // Frames are written straight to the socket, so that those that do not fit stay in the
-        // ring. Pending replies therefore have to be written before.
-        let count = connection.output.flush(&mut self.scratch)?;
-        self.metrics.bytes_sent.inc_by(count as u64);
-        if connection.output.take_was_blocked() {
-            for index in 0..connection.reads().len() {
-                self.skip_to_latest(slot, index)?;
-            }
-        }
-
-        // By index: a reader's turn may close the connection or change its list of readers.
-        let (mut is_up_to_date, mut index) = (true, 0);
-        while let Some(&(stream, _)) =
-            self.connections.get(slot).and_then(|connection| connection.reads().get(index))
-        {
-            match self.catch_up_reader(slot, index)? {
-                CatchUp::UpToDate => {}
-                CatchUp::Waiting => is_up_to_date = false,
-                CatchUp::TurnOver => {
-                    is_up_to_date = false;
-                    self.mark_behind(slot);
-                }
-                CatchUp::TooSlow => {
-                    self.remove_reader(slot, stream, DropReason::Slow);
-                    self.close(slot, CloseCode::TooSlow.into());
-                    return Ok(false);
-                }
-                CatchUp::Finished => {
-                    self.close(slot, CloseCode::Normal.into());
-                    return Ok(false);
-                }
-            }
-            index += 1;
-        }
-
-        Ok(is_up_to_date)
-    }
-
-    /// Lets one reader, at `index` of the connection's list, catch up for one turn.
-    fn catch_up_reader(&mut self, slot: usize, index: usize) -> io::Result<CatchUp> {
-        for _ in 0..CATCH_UP_BATCHES {
-            let Some(connection) = self.connections.get_mut(slot) else {
-                return Ok(CatchUp::UpToDate);
-            };
-            if !connection.output.is_clear() {
-                return Ok(CatchUp::Waiting);
-            }
-
-            let (number, entry_index) = connection.reads()[index];
-            let readers =
-                self.streams.get_mut(&number).expect("a stream with a reader is registered");
-            let stream = readers.follower.stream();
-            let entry = &mut readers.entries[entry_index];
-            if entry.awaits_snapshot {
-                // A closing connection does not wait for a snapshot.
-                let is_open = matches!(connection.phase, Phase::Open(_));
-                return Ok(if is_open { CatchUp::Waiting } else { CatchUp::UpToDate });
-            }
-
-            let output = &mut connection.output;
-            let encoding = output.encoding();
-            match stream.read(entry.reader, LIMIT, &mut self.joined.batch) {
-                Progress::Finished if encoding == FrameEncoding::Raw => {
-                    return Ok(CatchUp::Finished);
-                }
-                Progress::UpToDate | Progress::Finished => return Ok(CatchUp::UpToDate),
-                Progress::Frames => {
-                    self.joined.clear_layouts();
-                    let from = entry.reader.next;
-                    let written = output.write(self.joined.bytes_from(encoding, from))?;
-                    let (next, rest) = self.joined.after_write(encoding, from, written);
-                    entry.reader.next = next;
-                    output.push_rest(rest);
-                    self.metrics.messages_sent.inc_by(next - from);
-                    self.metrics.bytes_sent.inc_by(written as u64);
-                }
-                Progress::Behind { oldest, notice } => match stream.lag_policy() {
-                    LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. } => {
-                        return Ok(CatchUp::TooSlow);
-                    }
-                    LagPolicy::Gap { encode, .. } => {
-                        debug!(slot, stream = %number, missed = notice.missed, "reader behind");
-                        self.metrics
-                            .frames_dropped(DropReason::Retention, entry.count_lost(oldest));
-                        entry.reader.next = oldest;
-                        output.push(encode(notice));
-                        output.flush(&mut self.scratch)?;
-                    }
-                    LagPolicy::Snapshot(source) => {
-                        debug!(slot, stream = %number, missed = notice.missed, "reader skips");
-                        entry.awaits_snapshot = true;
-                        let snapshot = source.snapshot();
-                        let Some(client) = connection.client() else {
-                            return Ok(CatchUp::UpToDate);
-                        };
-                        let outbox = Arc::clone(client.outbox());
-                        let shard = self.handle.clone();
-                        self.context.gateway.shutdown.spawn(async move {
-                            let snapshot = snapshot.await;
-                            let holders = snapshot.as_ref().map(|it| it.holders.clone());
-                            shard.send(Command::Snapshot(outbox.clone(), number, snapshot));
-                            // A holder keeps the snapshot in memory. The owner closes the holders of
-                            // old snapshots that do not read, so it must know them.
-                            if let Some(holders) = holders {
-                                holders.add(&outbox);
-                            }
-                        });
-
-                        return Ok(CatchUp::Waiting);
-                    }
-                },
-            }
-        }
-
-        Ok(CatchUp::TurnOver)
-    }
-
-    /// Skips a reader to the newest frame if its topic has the policy `latest`.
-    fn skip_to_latest(&mut self, slot: usize, index: usize) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
-
-        let (number, entry_index) = connection.reads()[index];
-        let readers = self.streams.get_mut(&number).expect("a stream with a reader is registered");
-        let (stream, entry) = (readers.follower.stream(), &mut readers.entries[entry_index]);
-
-        let LagPolicy::Gap { encode, .. } = stream.lag_policy() else { return Ok(()) };
-        let Some((reader, notice)) = stream.skip(entry.reader) else { return Ok(()) };
-
-        debug!(slot, stream = %number, missed = notice.missed, "reader skips to the latest");
-        self.metrics.frames_dropped(DropReason::Latest, entry.count_lost(reader.next));
-        entry.reader = reader;
-        connection.output.push(encode(notice));
-        connection.output.flush(&mut self.scratch)?;
-        Ok(())
-    }
 }
 
 /// Writes a batch to each reader that is up to date.
@@ -324,7 +145,7 @@ fn write_all(
             prefetch(connections, &readers.entries[index..(index + PREFETCH).min(count)]);
         }
         let entry = &mut readers.entries[index];
-        let ReaderEntry { slot, reader, awaits_snapshot, .. } = entry;
+        let ReaderEntry { slot, reader, window, awaits_snapshot, .. } = entry;
         let output = &mut connections[*slot].output;
         let from = reader.next;
 
@@ -341,6 +162,14 @@ fn write_all(
             continue;
         }
 
+        // A reader whose window is used up sends what fits, then waits for its client. From then on
+        // it is behind, and costs a broadcast nothing.
+        let bytes_ahead = joined.binary_bytes_from(from);
+        if !window.admits(bytes_ahead) {
+            summary.behind.push(*slot);
+            continue;
+        }
+
         // Pending replies are flushed at the end of the pass. The frames join the same write.
         if !output.is_clear() {
             let frames = joined.frames_from(from);
@@ -353,11 +182,13 @@ fn write_all(
             summary.appended.push(*slot);
             summary.messages += end - from;
             reader.next = end;
+            window.record_sent(bytes_ahead);
             continue;
         }
 
         summary.messages += end - from;
         reader.next = end;
+        window.record_sent(bytes_ahead);
         let encoding = output.encoding();
         let bytes = joined.bytes_from(encoding, from);
         match output.write(bytes) {
@@ -368,6 +199,7 @@ fn write_all(
                     let (next, rest) = joined.after_write(encoding, from, written);
                     summary.messages -= end - next;
                     reader.next = next;
+                    window.take_back(joined.binary_bytes_from(next));
                     output.push_rest(rest);
                 } else if output.has_unsent() {
                     summary.appended.push(*slot);

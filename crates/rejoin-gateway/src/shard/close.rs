@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, mem, time::Duration};
 
 use bytes::Bytes;
-use rejoin_core::{CloseNotice, DropReason, OutboxItem};
+use rejoin_core::{CloseNotice, OutboxItem};
 use rejoin_protocol::{
     CloseCode,
     message::{ClosingNotice, ServerMessage, text},
@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use crate::{
     log,
+    metrics::DropReason,
     shard::{
         Shard,
         connection::{ClosingState, Connection, LingeringState, Phase},
@@ -103,6 +104,7 @@ impl Shard {
         let _span = client.span().entered();
         self.context.drain.connection_closed();
         self.metrics.closed(code);
+        // From here on, replies of other tasks are dropped.
         let dropped = client.outbox().abort();
         self.metrics.frames_dropped(DropReason::Outbox, dropped as u64);
 
@@ -184,6 +186,7 @@ impl Shard {
                 lingering.until = lingering.until.min(now + DRAIN_LINGER);
                 lingering.until
             }
+            // Their deadlines belong to the drain itself.
             Phase::Opening(_) | Phase::Open(_) => return,
         };
 

@@ -5,15 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use rejoin_core::{DropReason, Frame, Outbox, OutboxItem, now_ms};
+use rejoin_core::{Frame, Outbox, OutboxItem, now_ms};
 use rejoin_protocol::CloseCode;
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::{
+    metrics::DropReason,
     shard::{
         Shard,
         connection::{Phase, Read},
+        window::SendWindow,
     },
     socket::{Client, Flow, JobResult, Now},
 };
@@ -68,7 +70,14 @@ impl Shard {
         // connection that has just authenticated, or the end of an unfinished message.
         let Some(client) = connection.client() else { return };
 
-        if client.take_new_deadline() || (was_pending && client.connection().is_some()) {
+        let has_new_deadline = client.take_new_deadline();
+        let is_new = was_pending && client.connection().is_some();
+
+        for (stream, parsed) in client.take_parsed() {
+            self.acknowledge(slot, stream, parsed);
+        }
+
+        if has_new_deadline || is_new {
             self.check_deadlines_now(slot);
         }
     }
@@ -130,12 +139,13 @@ impl Shard {
                     self.metrics.messages_sent.inc();
                     self.connections[slot].output.push_control(frame);
                 }
-                OutboxItem::StartReading { stream, preamble, reader } => {
+                OutboxItem::StartReading { stream, preamble, reader, window } => {
                     if !preamble.is_empty() {
                         self.metrics.snapshots_sent.inc();
                     }
                     self.connections[slot].output.push_frames(&preamble);
-                    self.add_reader(slot, &stream, reader);
+                    let window = SendWindow::new(window, &preamble);
+                    self.add_reader(slot, &stream, reader, window);
                 }
                 OutboxItem::StopReading(stream) => {
                     self.remove_reader(slot, stream, DropReason::Closed);

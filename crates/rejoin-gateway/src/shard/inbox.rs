@@ -99,6 +99,7 @@ impl ShardHandle {
 
     /// Returns the number of the shard's connections.
     pub(super) fn load(&self) -> usize {
+        // Relaxed, here and below: the numbers only guide the choice of a shard for new sockets.
         self.shared.load.load(Ordering::Relaxed)
     }
 

@@ -27,6 +27,7 @@ const FIRST_CAPACITY: usize = 64;
 impl Shard {
     /// Takes ownership of a plain socket whose first request has not arrived.
     pub(super) fn open(&mut self, socket: TcpStream, pending: PendingSlot, peer: Peer) {
+        // The drain visits each slot once, and would miss this one.
         if self.draining.is_some() {
             return self.handle.remove_load();
         }
@@ -89,7 +90,7 @@ impl Shard {
         let gateway = Arc::clone(&self.context.gateway);
         let mut client = Client::new(gateway, outbox, jobs, handshake, admission);
         if encoding == FrameEncoding::Compressed {
-            client.enable_inflate();
+            client.enable_deflate();
         }
         if let Some(pending) = client.pending_slot() {
             pending.set_owner(self.handle.slot_owner(), slot);
@@ -143,6 +144,7 @@ impl Shard {
                 Err(_) => return self.remove(slot),
             };
 
+            // The poll is edge-triggered: the socket counts as readable until a read has drained it.
             if connection.output.transport().has_drained(count, self.buffer.len()) {
                 connection.clear_readable();
             }
@@ -196,6 +198,7 @@ impl Shard {
         }
 
         debug!("a pending connection is evicted");
+        // An open WebSocket receives the reason. The others expect no message.
         if matches!(connection.phase, Phase::Open(_)) {
             self.close(slot, CloseCode::Overloaded.into());
         } else {

@@ -2,10 +2,16 @@
 
 use std::{collections::hash_map, sync::Arc};
 
-use rejoin_core::{DropReason, Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
-use rejoin_protocol::StreamNumber;
+use rejoin_core::{Follower, LagPolicy, Outbox, Reader, Seq, Snapshot, Stream};
+use rejoin_protocol::{ErrorCode, StreamNumber, message::ErrorBody};
 
-use crate::shard::Shard;
+use crate::{
+    metrics::DropReason,
+    shard::{
+        Shard,
+        window::{SendWindow, binary_bytes},
+    },
+};
 
 /// A shard's readers of one stream, and the shared cursor of those that are up to date.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub(super) struct Readers {
 pub(super) struct ReaderEntry {
     pub(super) slot: usize,
     pub(super) reader: Reader,
+    pub(super) window: SendWindow,
     /// A snapshot is on its way. The reader reads nothing until it arrives.
     pub(super) awaits_snapshot: bool,
     /// The frame up to which lost frames are counted in the metrics.
@@ -87,13 +94,20 @@ impl Shard {
         self.metrics.frames_dropped(DropReason::Snapshot, entry.count_lost(snapshot.seq));
         self.metrics.snapshots_sent.inc();
         entry.awaits_snapshot = false;
+        entry.window.record_sent(binary_bytes(&snapshot.messages));
         entry.reader = Reader { next: snapshot.seq };
         connection.output.push_frames(&snapshot.messages);
         self.mark_behind(slot);
     }
 
     /// Adds a connection's reader of a stream. Replaces an earlier one.
-    pub(super) fn add_reader(&mut self, slot: usize, stream: &Stream, reader: Reader) {
+    pub(super) fn add_reader(
+        &mut self,
+        slot: usize,
+        stream: &Stream,
+        reader: Reader,
+        window: SendWindow,
+    ) {
         let number = stream.number();
         self.remove_reader(slot, number, DropReason::Closed);
 
@@ -107,11 +121,34 @@ impl Shard {
 
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.add_read(number, readers.entries.len());
-            let entry = ReaderEntry { slot, reader, awaits_snapshot: false, counted: 0 };
+            let entry = ReaderEntry { slot, reader, window, awaits_snapshot: false, counted: 0 };
             readers.entries.push(entry);
 
             // Its position may differ from the shared cursor.
             self.mark_behind(slot);
+        }
+    }
+
+    /// Moves the window of a reader after the bytes that its client has parsed.
+    pub(super) fn acknowledge(&mut self, slot: usize, stream: StreamNumber, parsed: u64) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        // An attachment whose session is gone has no reader.
+        let Some(index) = connection.reader_index(stream) else { return };
+        let Some(readers) = self.streams.get_mut(&stream) else { return };
+
+        let entry = &mut readers.entries[index];
+        match entry.window.acknowledge(parsed) {
+            Ok(()) if entry.reader.next == readers.cursor => {}
+            Ok(()) => self.mark_behind(slot),
+            Err(error) => {
+                let client = connection.client().and_then(|client| client.connection());
+                if let Some(client) = client {
+                    client.send_error(
+                        None,
+                        ErrorBody::new(ErrorCode::InvalidField, error.to_string()),
+                    );
+                }
+            }
         }
     }
 
@@ -148,6 +185,7 @@ impl Shard {
         let Readers { follower, entries, .. } = readers.get_mut();
 
         let mut removed = entries.swap_remove(index);
+        // All frames up to the head are lost to this reader.
         let (head, _) = follower.stream().next();
         self.metrics.frames_dropped(reason, removed.count_lost(head));
 

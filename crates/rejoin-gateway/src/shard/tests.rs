@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod readers;
+mod window;
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,12 +13,13 @@ use std::{
 
 use mio::Events;
 use rejoin_core::{
-    Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminals,
-    Retention, Shutdown, SlowReaderPolicy, TopicRule,
+    Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminal,
+    MemoryTerminals, Profile, Retention, Shutdown, SlowReaderPolicy, TopicRule,
 };
-use rejoin_protocol::UserId;
+use rejoin_protocol::{ProfileName, UserId};
 use serde_json::{Value, json};
 use socket2::SockRef;
+use tokio::sync::mpsc;
 
 use crate::{
     Gateway, GatewayConfig, Signer,
@@ -36,6 +38,8 @@ pub(super) const MAX_CONNECTIONS: usize = 100;
 pub(super) struct TestShard {
     pub(super) gateway: Arc<Shared>,
     pub(super) shard: Shard,
+    /// The terminals of sessions with the profile `memory`, as they start.
+    pub(super) terminals: mpsc::Receiver<MemoryTerminal>,
     events: Events,
     inbox: Inbox,
 }
@@ -50,6 +54,8 @@ pub(super) struct TestPeer {
 impl TestShard {
     pub(super) fn new(configure: impl FnOnce(&mut GatewayConfig)) -> Self {
         let terminals = MemoryTerminals::new();
+        let started = terminals.started().expect("the first call");
+        let profile = Profile { command: vec!["memory".to_owned()], ..Profile::default() };
         // Messages must not expire: a test that advances the clock counts them to see what was
         // executed.
         let rule = TopicRule {
@@ -58,6 +64,7 @@ impl TestShard {
             slow_reader: SlowReaderPolicy::default(),
         };
         let config = HubConfig {
+            profiles: [(ProfileName::new("memory").unwrap(), profile)].into(),
             presence_grace: Duration::ZERO,
             topics: vec![rule],
             ..HubConfig::new(encode, terminals, Arc::new(MemoryScreens))
@@ -72,17 +79,22 @@ impl TestShard {
         let settings = Settings { drain_window: Duration::from_secs(10) };
         let (shard, _) = Shard::new(Context::new(settings, &gateway)).unwrap();
         let (events, inbox) = (Events::with_capacity(64), Inbox::default());
-        Self { gateway, shard, events, inbox }
+        Self { gateway, shard, terminals: started, events, inbox }
     }
 
     /// Connects as `user`, with small socket buffers so that a few messages fill them.
     pub(super) fn connect(&mut self, user: &str) -> TestPeer {
+        self.connect_with_buffers(user, 4096)
+    }
+
+    /// Connects as `user`, with socket buffers of this many bytes.
+    pub(super) fn connect_with_buffers(&mut self, user: &str, bytes: usize) -> TestPeer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (near, _) = listener.accept().unwrap();
         for end in [&socket, &near] {
-            SockRef::from(end).set_recv_buffer_size(4096).unwrap();
-            SockRef::from(end).set_send_buffer_size(4096).unwrap();
+            SockRef::from(end).set_recv_buffer_size(bytes).unwrap();
+            SockRef::from(end).set_send_buffer_size(bytes).unwrap();
         }
 
         socket.set_nonblocking(true).unwrap();
@@ -199,6 +211,12 @@ pub(super) fn text(payload: &str) -> Vec<u8> {
     };
 
     [&[0x81], &length[..], &[0; 4], payload.as_bytes()].concat()
+}
+
+/// Returns a binary frame of at most 125 bytes with a zero mask.
+pub(super) fn binary(payload: &[u8]) -> Vec<u8> {
+    let length = 0x80 | u8::try_from(payload.len()).unwrap();
+    [&[0x82, length][..], &[0; 4][..], payload].concat()
 }
 
 /// A close frame with the code 1000 and a zero mask.

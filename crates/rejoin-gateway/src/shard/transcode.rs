@@ -41,6 +41,7 @@ fn transcode(frame: &Frame, encoding: FrameEncoding) -> Bytes {
                 PayloadKind::Text => MessageKind::Text,
                 PayloadKind::Binary => MessageKind::Binary,
             };
+            // A frame that does not get smaller stays plain.
             deflate_payload(kind, &frame.payload()).unwrap_or_else(|| frame.plain().clone())
         }
         FrameEncoding::Raw => raw(frame).unwrap_or_default(),
@@ -49,6 +50,7 @@ fn transcode(frame: &Frame, encoding: FrameEncoding) -> Bytes {
 
 /// Returns the bytes that a terminal's program printed, or a snapshot of its screen.
 fn raw(frame: &Frame) -> Option<Bytes> {
+    // Text frames are messages of the protocol.
     if frame.kind() != PayloadKind::Binary {
         return None;
     }

@@ -5,8 +5,10 @@
 //! attachments and its permit.
 
 mod deadlines;
+mod history;
 mod job;
 mod login;
+mod parsed;
 mod rate_limit;
 mod raw;
 mod request;
@@ -44,6 +46,8 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     decoder: Decoder,
+    /// The client accepts compressed messages.
+    compresses: bool,
     auth: AuthState,
     /// Subscriptions by topic; `None` for an implicit stream that does not exist yet, because
     /// nothing was emitted to it.
@@ -57,6 +61,8 @@ pub(crate) struct Client {
     /// Bytes that were read after a message whose job is still running.
     unread: Vec<u8>,
     jobs: Jobs,
+    /// The acknowledged bytes of attachments that the shard has not taken yet, by stream.
+    parsed: Vec<(StreamNumber, u64)>,
     /// The time at which the incomplete message began; `None` between messages.
     unfinished_since: Option<Instant>,
     /// The time since which reading is paused because the peer does not read its replies.
@@ -106,6 +112,7 @@ impl Client {
 
         Self {
             decoder: Decoder::new(Side::Server, shared.config.max_message_bytes),
+            compresses: false,
             shared,
             outbox,
             auth: AuthState::Authenticating { deadline, handshake },
@@ -116,6 +123,7 @@ impl Client {
             raw: None,
             unread: Vec::new(),
             jobs,
+            parsed: Vec::new(),
             unfinished_since: None,
             stalled_since: None,
             has_new_deadline: false,
@@ -124,8 +132,9 @@ impl Client {
         }
     }
 
-    /// Accepts compressed messages, as negotiated in the handshake.
-    pub(crate) fn enable_inflate(&mut self) {
+    /// Accepts and sends compressed messages, as negotiated in the handshake.
+    pub(crate) fn enable_deflate(&mut self) {
+        self.compresses = true;
         let max = self.shared.config.max_message_bytes;
         self.decoder = Decoder::new(Side::Server, max).with_deflate();
     }
@@ -189,7 +198,7 @@ impl Client {
 
     /// Executes the messages in bytes that the socket has received.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
-        self.shared.hub.metrics().bytes_received.inc_by(bytes.len() as u64);
+        self.shared.metrics.bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
             connection.record_received();
         }
@@ -286,7 +295,7 @@ impl Client {
     }
 
     fn handle_text(&mut self, text: &str) -> Flow {
-        self.shared.hub.metrics().messages_received.inc();
+        self.shared.metrics.messages_received.inc();
         let envelope = match Envelope::parse(text) {
             Ok(envelope) => envelope,
             Err(error) => return self.send_error(None, error),
@@ -320,7 +329,7 @@ impl Client {
 
     /// Executes a binary message, which carries numbered input for an attachment.
     fn handle_binary(&mut self, message: &[u8]) -> Flow {
-        self.shared.hub.metrics().messages_received.inc();
+        self.shared.metrics.messages_received.inc();
         let Some(connection) = self.connection() else {
             return Flow::Close(CloseCode::ProtocolError);
         };
@@ -328,6 +337,9 @@ impl Client {
         // A binary message has no id to which an error could refer, so the connection is closed.
         let (head, bytes) = match BinaryHeader::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
+            Ok((head, [])) if head.kind == BinaryKind::Parsed => {
+                return self.record_parsed(head.stream, head.offset);
+            }
             Ok(_) | Err(_) => return Flow::Close(CloseCode::ProtocolError),
         };
 

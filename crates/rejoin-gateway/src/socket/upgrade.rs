@@ -141,7 +141,7 @@ pub(crate) async fn check(
 
 /// Counts and returns the refusal of a server without free connections.
 fn overloaded(shared: &Shared) -> Problem {
-    shared.hub.metrics().refused("connections");
+    shared.metrics.refused("connections");
     let max = shared.config.max_connections;
     let detail = format!("all {max} connections are in use; try again later");
     Problem::new(ErrorCode::Overloaded, &detail)

@@ -184,6 +184,36 @@ async fn a_revocation_ends_its_targets_connections_only() {
 }
 
 #[tokio::test]
+async fn pages_list_each_revocation_once_in_order() {
+    let server = TestServer::start().await;
+    let admin = server.admin();
+    let ask =
+        |method: &str, path: &str| server.ask(method, &format!("/api/v1{path}")).bearer(&admin);
+    for number in 0..19 {
+        let target = if number % 2 == 0 { "user" } else { "token" };
+        let body = json!({ target: format!("r{number:02}") });
+        assert_eq!(ask("POST", "/revocations").json(body).send().await.status, 201);
+    }
+
+    let (mut names, mut pages, mut next) = (Vec::new(), 0, String::new());
+    loop {
+        let page = ask("GET", &format!("/revocations?limit=5{next}")).send().await.json();
+        for entry in page["revocations"].as_array().unwrap() {
+            let name = entry["user"].as_str().or(entry["token"].as_str()).unwrap();
+            names.push(name.to_owned());
+        }
+        pages += 1;
+        let Some(after) = page["next"].as_str() else { break };
+        next = format!("&after={after}");
+    }
+
+    // Users first.
+    let ordered = (0..19).step_by(2).chain((1..19).step_by(2));
+    assert_eq!(names, ordered.map(|number| format!("r{number:02}")).collect::<Vec<_>>());
+    assert_eq!(pages, 4);
+}
+
+#[tokio::test]
 async fn a_ticket_authenticates_one_websocket() {
     let server = TestServer::start().await;
     let ticket = server.api("ann", "POST", "/tickets").send().await;

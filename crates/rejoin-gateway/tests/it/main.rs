@@ -13,6 +13,7 @@ mod embedding;
 mod http;
 mod identity;
 mod keepalive;
+mod metrics;
 mod pending_connections;
 mod people;
 mod program;

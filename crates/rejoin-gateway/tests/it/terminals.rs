@@ -56,7 +56,7 @@ impl View {
                 self.bytes.extend_from_slice(bytes);
             }
             BinaryKind::InputAck => {}
-            BinaryKind::Input => panic!("input from a server"),
+            BinaryKind::Input | BinaryKind::Parsed => panic!("a client's message from a server"),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rejoin_core::{EventHandler, HubEvent, Shutdown};
 use rejoin_gateway::{
     EventKind, GatewayConfig, MessageHandler, Webhook, WebhookEvents, WebhookMessages,
+    WebhookMetrics,
 };
 use rejoin_protocol::{ErrorCode, UserId};
 use serde_json::{Value, json};
@@ -29,7 +30,8 @@ fn online(user: &str) -> HubEvent {
 }
 
 fn outcomes(server: &TestServer, outcome: &'static str) -> u64 {
-    server.hub.metrics().webhooks.get_or_create(&[("outcome", outcome)]).get()
+    let metrics = server.hub.metrics().group::<WebhookMetrics>();
+    metrics.outcomes.get_or_create(&[("outcome", outcome)]).get()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::wire::Fields;
 
 /// A position in a log, from which records are read.
 ///
-/// Keeps its segment open, so a segment that the keeper drops meanwhile is read to its end.
+/// Keeps its segment open, so it reads a segment to its end even if the keeper drops it.
 #[derive(Debug)]
 pub struct Cursor {
     directory: PathBuf,
@@ -51,7 +51,7 @@ impl Cursor {
         self.segment.as_ref().map(|segment| segment.start) >= start
     }
 
-    /// Reads the next record of the present segment.
+    /// Reads the next record of the current segment.
     pub(crate) fn read_here(&mut self) -> io::Result<Option<Record>> {
         while let Some(record) = self.read_record()? {
             if let Some(record) = self.take(record) {
@@ -81,6 +81,7 @@ impl Cursor {
                         return Ok(Some(record));
                     }
                 }
+                // The end of the segment, or damage in it: the next segment continues.
                 None if !self.open_next()? => return Ok(None),
                 None => {}
             }
@@ -100,7 +101,8 @@ impl Cursor {
         }
 
         let length = if let Entry::Output(bytes) = &record.entry { bytes.len() as u64 } else { 0 };
-        self.from = record.offset + length;
+        // Saturating: a damaged log may have any offset.
+        self.from = record.offset.saturating_add(length);
         Some(record)
     }
 
@@ -111,6 +113,8 @@ impl Cursor {
             return Ok(None);
         }
 
+        // A record that was cut or damaged ends its segment. Its length is bounded before it is used,
+        // and its payload is compared with the checksum.
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PAYLOAD_BYTES {

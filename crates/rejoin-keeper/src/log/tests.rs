@@ -35,7 +35,7 @@ proptest! {
         let mut log = log(&directory, MIN_QUOTA_BYTES);
         for piece in &pieces {
             log.output(piece).unwrap();
-            log.resized(Size { cols: 80, rows: 24 }).unwrap();
+            log.resized(Size { cols: 80, rows: 24 });
         }
 
         let all = pieces.concat();
@@ -81,6 +81,42 @@ proptest! {
         let all: Vec<u8> = (0..20_u8).flat_map(|number| [number; 100]).collect();
         prop_assert!(all.starts_with(&output));
     }
+    #[test]
+    fn a_log_of_arbitrary_records_is_read_to_an_end(
+        segments in prop::collection::vec((any::<u64>(), 0..3_u32, records()), 0..5),
+        from in any::<u64>(),
+    ) {
+        let directory = TempDir::new().unwrap();
+        let mut count = 0;
+        for (start, number, records) in &segments {
+            let path = directory.path().join(segment_name(*start, *number));
+            let mut bytes = MAGIC.to_vec();
+            for (kind, offset, payload, cut) in records {
+                let record = record(*kind, *offset, payload);
+                bytes.extend(&record[..record.len() - cut.index(record.len()) / 20]);
+            }
+            fs::write(path, bytes).unwrap();
+            count += records.len();
+        }
+
+        let mut cursor = Cursor::new(directory.path(), from);
+        let mut offset = from;
+        for _ in 0..=count {
+            let Some(record) = cursor.read().unwrap() else { return Ok(()) };
+            prop_assert!(record.offset >= offset, "{} after {offset}", record.offset);
+            offset = cursor.offset();
+        }
+        prop_assert!(false, "more records than were written");
+    }
+}
+
+/// Kind, offset, payload, and what decides how much of the end is missing.
+type AnyRecord = (u8, u64, Vec<u8>, prop::sample::Index);
+
+fn records() -> impl Strategy<Value = Vec<AnyRecord>> {
+    let offset = prop_oneof![0..200_u64, any::<u64>(), Just(u64::MAX)];
+    let payload = prop::collection::vec(any::<u8>(), 0..60);
+    prop::collection::vec((0..5_u8, offset, payload, any::<prop::sample::Index>()), 0..12)
 }
 
 #[test]
@@ -130,4 +166,24 @@ fn the_exit_is_the_last_record() {
     let record = Record { offset: 3, entry: Entry::Exited(exit) };
     assert_eq!(cursor.read().unwrap(), Some(record));
     assert_eq!(cursor.read().unwrap(), None);
+}
+
+#[test]
+fn a_size_that_was_not_written_precedes_later_output() {
+    let home = TempDir::new().unwrap();
+    let directory = home.path().join("log");
+    let mut log = Log::new(directory.clone(), MIN_QUOTA_BYTES);
+    let (first, second) = (Size { cols: 80, rows: 24 }, Size { cols: 40, rows: 12 });
+    log.resized(first);
+    log.output(b"lost").unwrap_err();
+    log.resized(second);
+
+    fs::create_dir(&directory).unwrap();
+    log.output(b"kept").unwrap();
+
+    let mut cursor = Cursor::new(&directory, 0);
+    let size = Record { offset: 4, entry: Entry::Resized(second) };
+    assert_eq!(cursor.read().unwrap(), Some(size));
+    let output = Record { offset: 4, entry: Entry::Output(b"kept".to_vec()) };
+    assert_eq!(cursor.read().unwrap(), Some(output));
 }

@@ -58,8 +58,8 @@ impl Drop for Keeper {
     }
 }
 
-fn start(directory: &Directory, command: &[&str]) -> (Child, Started) {
-    let launch = Launch {
+fn launch(command: &[&str]) -> Launch {
+    Launch {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         cwd: "/".to_owned(),
@@ -67,9 +67,12 @@ fn start(directory: &Directory, command: &[&str]) -> (Child, Started) {
         rows: 24,
         log_bytes: 1024 * 1024,
         open_files: None,
-    };
+    }
+}
+
+fn start(directory: &Directory, command: &[&str]) -> (Child, Started) {
     let keeper = Path::new(env!("CARGO_BIN_EXE_rejoin-keeper"));
-    launch::start(keeper, &[], directory, &launch).unwrap()
+    launch::start(keeper, &[], directory, &launch(command)).unwrap()
 }
 
 struct Server {
@@ -317,4 +320,23 @@ fn a_keeper_holds_no_descriptor_of_its_starter() {
         descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
     let is_leaked = |target: &&std::path::PathBuf| target.to_string_lossy().contains("(deleted)");
     assert_eq!(targets.iter().find(is_leaked), None, "{targets:?}");
+}
+
+#[test]
+fn a_keeper_that_hangs_at_its_start_is_killed() {
+    let home = TempDir::new().unwrap();
+    let directory = Directory::new(home.path().join("terminal"));
+    directory.create().unwrap();
+    let launch = launch(&["x".repeat(512 * 1024).as_str()]);
+    // Answers nothing; with `cat` the launch is read, without it the pipe fills.
+    for script in
+        ["echo $$ >$0/pid; exec sleep 1000", "echo $$ >$0/pid; cat >/dev/null; exec sleep 1000"]
+    {
+        let error = launch::start(Path::new("/bin/sh"), &["-c", script], &directory, &launch);
+
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "the keeper did not answer within 5s");
+        let pid = std::fs::read_to_string(directory.path().join("pid")).unwrap();
+        assert!(!Path::new(&format!("/proc/{}", pid.trim_end())).exists(), "{pid} runs");
+    }
 }

@@ -16,6 +16,20 @@ fn decode<M: Message>(bytes: &[u8]) -> Result<Vec<M>, WireError> {
     Ok(messages)
 }
 
+fn decode_pieces<'a, M: Message>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<M>, WireError> {
+    let mut decoder = Decoder::default();
+    let mut messages = Vec::new();
+    for piece in pieces {
+        decoder.receive(piece);
+        while let Some(message) = decoder.decode()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
 fn encode(messages: &[impl Message]) -> Vec<u8> {
     let mut bytes = header().to_vec();
     for message in messages {
@@ -92,6 +106,26 @@ proptest! {
     fn arbitrary_bytes_are_refused_or_decoded(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode::<Request>(&[&header()[..], &bytes].concat());
         let _ = decode::<Report>(&bytes);
+    }
+
+    #[test]
+    fn damaged_messages_do_not_depend_on_fragmentation(
+        reports in prop::collection::vec(report(), 1..6),
+        requests in prop::collection::vec(request(), 1..6),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        piece in 1_usize..50,
+    ) {
+        for mut bytes in [encode(&reports), encode(&requests)] {
+            for (at, value) in &damage {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+            }
+            let whole = (decode::<Report>(&bytes), decode::<Request>(&bytes));
+
+            let pieces = || bytes.chunks(piece);
+            prop_assert_eq!(decode_pieces::<Report>(pieces()).ok(), whole.0.ok());
+            prop_assert_eq!(decode_pieces::<Request>(pieces()).ok(), whole.1.ok());
+        }
     }
 
     #[test]

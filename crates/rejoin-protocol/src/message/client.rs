@@ -14,7 +14,7 @@ pub use self::{
     auth::{AuthenticatePayload, ImplicitPositions, RefreshPayload},
     session::{
         AttachPayload, CreateSessionPayload, HistoryLines, HistoryPayload, InputPayload,
-        OptionalSize, RequiredSize, ResizePayload, SessionRef, SignalPayload,
+        OptionalSize, RequiredSize, ResizePayload, SessionRef, SignalPayload, Window,
     },
     topic::{PresencePayload, PublishPayload, SubscribePayload, TopicRef},
 };
@@ -100,6 +100,7 @@ struct AnyPayload {}
 pub fn parse<'a>(envelope: &Envelope<'a>) -> Result<Option<Request<'a>>, ErrorBody> {
     use payload::read;
 
+    // A missing payload counts as empty, so that the error names the missing field.
     let payload = envelope.payload.map_or("{}", RawValue::get);
     Ok(Some(match &*envelope.kind {
         "authenticate" => Request::Authenticate(read(payload)?),

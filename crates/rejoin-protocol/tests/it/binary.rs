@@ -16,7 +16,8 @@ fn kind(number: u64) -> BinaryKind {
         1 => BinaryKind::Output,
         2 => BinaryKind::Input,
         3 => BinaryKind::Snapshot,
-        _ => BinaryKind::InputAck,
+        4 => BinaryKind::InputAck,
+        _ => BinaryKind::Parsed,
     }
 }
 
@@ -44,7 +45,7 @@ fn each_golden_binary_message_is_written_and_read() {
 #[test]
 fn an_invalid_header_is_refused() {
     assert_eq!(BinaryHeader::read(b""), Err(InvalidBinary::Kind));
-    assert_eq!(BinaryHeader::read(b"\x05\x00\x00"), Err(InvalidBinary::Kind));
+    assert_eq!(BinaryHeader::read(b"\x06\x00\x00"), Err(InvalidBinary::Kind));
     assert_eq!(BinaryHeader::read(b"\x01"), Err(InvalidBinary::Varint));
     assert_eq!(BinaryHeader::read(b"\x01\x80\x80"), Err(InvalidBinary::Varint));
 
@@ -60,7 +61,7 @@ fn an_invalid_header_is_refused() {
 
 proptest! {
     #[test]
-    fn a_written_header_is_read_back(number in 1u64..=4, stream: u32, offset: u64, bytes: Vec<u8>) {
+    fn a_written_header_is_read_back(number in 1u64..=5, stream: u32, offset: u64, bytes: Vec<u8>) {
         let header = BinaryHeader { kind: kind(number), stream: StreamNumber(stream), offset };
         let wire = [header.to_bytes(), bytes.clone()].concat();
 

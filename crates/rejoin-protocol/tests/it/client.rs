@@ -82,6 +82,12 @@ fn invalid_input_gets_an_error_that_names_the_field() {
         ),
         (r#"{"type":"attach","payload":{"session":"s","cols":80}}"#, MissingField, "`rows`"),
         (
+            r#"{"type":"attach","payload":{"session":"s","window":262145}}"#,
+            InvalidField,
+            "`window`: must be a whole number of bytes from 16384 to 262144",
+        ),
+        (r#"{"type":"attach","payload":{"session":"s","window":16383}}"#, InvalidField, "16384 to"),
+        (
             r#"{"type":"resize","payload":{"session":"s","cols":80,"rows":501}}"#,
             InvalidField,
             "`rows` 1 to 500",

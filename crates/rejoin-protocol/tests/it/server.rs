@@ -82,6 +82,7 @@ fn attached() -> Attached {
         size_owner: Some(connection()),
         exit: None,
         history_omitted: 0,
+        window: Some(196_608),
     }
 }
 

@@ -211,7 +211,7 @@ impl Extras {
 
     /// Returns `true` if the table is so large that unused entries should be swept.
     ///
-    /// `rows` is the height of the screen: a sweep looks at all cells, so it must stay rare.
+    /// `rows` is the height of the screen: a sweep visits all cells, so it must stay rare.
     pub(crate) fn wants_sweep(&self, rows: usize) -> bool {
         let floor = SWEEP_FLOOR.max(8 * rows);
         let is_full = self.index.len() >= MAX_ENTRIES;
@@ -232,6 +232,7 @@ impl Extras {
                 continue;
             }
 
+            // The id is reused: no cell refers to it any more.
             if let Some(extra) = entry.take() {
                 self.index.remove(&extra);
                 self.free.push(id);

@@ -96,7 +96,7 @@ impl History {
     }
 
     pub(crate) fn clear(&mut self) {
-        // The numbers go on: a dropped line's number never names another line.
+        // The numbers continue: a dropped line's number never names another line.
         *self = Self { oldest: self.next, next: self.next, ..Self::new(self.limits) };
     }
 
@@ -129,7 +129,7 @@ impl History {
         while self.len() > self.limits.lines {
             self.drop_oldest();
         }
-        // Memory is freed by whole segments, because a line has no memory of its own.
+        // Memory is freed by whole segments, because lines have no separate allocations.
         while self.bytes > self.limits.bytes && !self.segments.is_empty() {
             self.drop_segment();
         }

@@ -26,6 +26,11 @@ pub(crate) fn set_columns(buffer: &mut Buffer, cols: usize) {
     buffer.rows.iter_mut().for_each(|row| row.resize(cols));
 }
 
+/// Changes the margin of all rows on the screen; the cells beyond it are kept.
+pub(crate) fn set_margin(buffer: &mut Buffer, cols: usize) {
+    buffer.rows.iter_mut().for_each(|row| row.set_margin(cols));
+}
+
 /// A pending change of columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Reflow {
@@ -109,6 +114,7 @@ impl Reflow {
         let base = history.len();
         let mut lines: Vec<Line> = Vec::new();
         let mut cursor_line = 0;
+        // Groups the rows into lines, and finds the line with the cursor.
         let wrapped = history.wrapped().chain(screen.iter().map(|row| row.wrapped));
 
         for (index, wrapped) in wrapped.enumerate() {
@@ -278,6 +284,7 @@ impl Reflow {
             line.stays = number == self.cursor_line || line.rows == 1;
         }
 
+        let mut last = None;
         let mut sink =
             RowSink { out: &mut self.out, extras: &self.extras, skip: &mut self.skip, rows: 0 };
         if line.stays {
@@ -285,8 +292,15 @@ impl Reflow {
             line.becomes += 1;
             sink.push(&row);
         } else {
+            // As in xterm.js, the last row of a narrower line with as many rows as before keeps its
+            // empty cells.
+            last = (narrows && is_last && row.used_len() > row.content_len()).then(|| row.clone());
             self.wrapper.push(row, is_last, |cells| {
                 let mut row = Row::from_cells(cells.to_vec(), self.new);
+                if let Some(last) = last.as_ref().filter(|_| line.becomes + 1 == line.rows) {
+                    row.keep_erased(last, cells.len() + 1);
+                }
+
                 row.wrapped = line.becomes > 0;
                 line.becomes += 1;
                 line.blank = if row.content_len() == 0 { line.blank + 1 } else { 0 };
@@ -299,6 +313,10 @@ impl Reflow {
             // A narrower line keeps at least its old number of rows. A wider one loses the empty
             // rows at its end, except for the first.
             if narrows {
+                if let Some(last) = &last {
+                    blank.keep_erased(last, 0);
+                }
+
                 blank.wrapped = true;
                 for _ in line.becomes..line.rows {
                     sink.push(&blank);

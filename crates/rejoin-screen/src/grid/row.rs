@@ -15,18 +15,20 @@ pub(crate) struct Row {
     len: usize,
     /// The value of the cells that are not stored; it has no extra.
     fill: Cell,
+    /// The cells beyond the margin of a narrowed alternate screen; see [`Self::set_margin`].
+    hidden: Option<Box<[Cell]>>,
     /// True if the row continues the one above (a soft wrap).
     pub(crate) wrapped: bool,
 }
 
 impl Row {
     pub(crate) fn new(cols: usize, fill: Cell) -> Self {
-        Self { cells: Vec::new(), len: cols, fill, wrapped: false }
+        Self { cells: Vec::new(), len: cols, fill, hidden: None, wrapped: false }
     }
 
     /// Creates a row that starts with these cells, at most `cols`; the rest is blank.
     pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
-        Self { cells, len: cols, fill: Cell::BLANK, wrapped: false }
+        Self { cells, len: cols, fill: Cell::BLANK, hidden: None, wrapped: false }
     }
 
     /// Returns the stored cells; all others are [`Self::fill`].
@@ -90,10 +92,64 @@ impl Row {
         self.cells.iter().rposition(|&cell| cell != Cell::BLANK).map_or(0, |x| x + 1)
     }
 
+    /// Returns the cells beyond the margin.
+    pub(crate) fn hidden(&self) -> &[Cell] {
+        self.hidden.as_deref().unwrap_or_default()
+    }
+
+    /// Makes the row a new one with these cells.
     pub(crate) fn clear(&mut self, fill: Cell) {
         self.cells.clear();
+        self.hidden = None;
         self.fill = fill;
         self.wrapped = false;
+    }
+
+    /// Sets all cells, including those beyond the margin.
+    pub(crate) fn fill_all(&mut self, fill: Cell) {
+        self.cells.clear();
+        self.hidden.iter_mut().for_each(|hidden| hidden.fill(fill));
+        self.fill = fill;
+        self.wrapped = false;
+    }
+
+    /// Changes the number of columns; keeps the cells beyond a narrower margin.
+    ///
+    /// The alternate screen of xterm.js does so, and shows these cells when it widens.
+    pub(crate) fn set_margin(&mut self, cols: usize) {
+        if cols == self.len {
+            return;
+        }
+
+        if cols < self.len {
+            let mut hidden: Vec<Cell> = (cols..self.len).map(|x| self.get(x)).collect();
+            // The margin cuts a wide character in half: both halves become empty.
+            if hidden[0].is_tail() {
+                hidden[0] = Cell::empty(hidden[0].attributes());
+            }
+
+            hidden.extend(self.hidden());
+            self.resize(cols);
+            self.hidden = Some(hidden.into());
+            return;
+        }
+
+        let old = self.len;
+        let hidden = self.hidden.take().unwrap_or_default();
+        let hidden = &hidden[..hidden.len().min(cols - old)];
+        self.resize(cols);
+        if hidden.iter().any(|&cell| cell != Cell::BLANK) {
+            self.span(old..old + hidden.len()).copy_from_slice(hidden);
+            // A wide character at the new margin is cut in half.
+            self.resize(cols);
+        }
+    }
+
+    /// Takes over the empty cells of `old` from column `start` on.
+    pub(crate) fn keep_erased(&mut self, old: &Self, start: usize) {
+        for x in start..self.len.min(old.used_len()) {
+            self.set(x, old.get(x));
+        }
     }
 
     /// Changes the number of columns; cells beyond the new end are dropped.

@@ -22,6 +22,7 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
     let mut lines = vec![
         format!("{cols}x{rows} {title:?} {titles:?} {palette:?}"),
         format!("{:?}", terminal.modes),
+        format!("{:?}", terminal.keyboard),
         format!("{:?}", terminal.charsets),
         format!("pen {} {:?}", sgr::codes(pen.attributes, pen.underline), pen.link),
         format!("protected {}", sgr::is_protected(pen.attributes)),

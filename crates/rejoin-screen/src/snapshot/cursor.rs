@@ -10,7 +10,8 @@ pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
         go_to(painter, terminal, x);
         make_room(painter, terminal, cell.width());
         pen(painter, terminal);
-        return painter.characters(&terminal.extras, cell);
+        let typed = cell.char().and_then(|c| terminal.charsets.typed(c));
+        return painter.characters(&terminal.extras, cell, typed);
     }
 
     let buffer = terminal.buffer();

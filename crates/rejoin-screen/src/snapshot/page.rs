@@ -11,6 +11,11 @@ const WRAPPED_ROW_BYTES: usize = 64;
 /// The most bytes at the end of a page: they clear the pen and the link.
 const END_BYTES: usize = 16;
 
+/// The most work on a page, in cells: one millisecond, so that it fits a turn of other work.
+const MAX_WORK: usize = 384 * 1024;
+/// The work on a cell with combining characters, a link or an underline, in cells.
+const EXTRA_WORK: usize = 200;
+
 /// A drawn page: lines, counted from the oldest of the history.
 #[derive(Debug)]
 pub(crate) struct DrawnPage {
@@ -20,7 +25,8 @@ pub(crate) struct DrawnPage {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Draws the newest lines before `end`: at most `max_lines` in at most `max_bytes`.
+/// Draws the newest lines before `end`: at most `max_lines` in at most `max_bytes`, and fewer if
+/// that would take long.
 ///
 /// A line that does not fit alone is drawn without attributes and, if necessary, shortened.
 pub(crate) fn page(
@@ -30,7 +36,7 @@ pub(crate) fn page(
     max_bytes: usize,
 ) -> DrawnPage {
     let budget = max_bytes.saturating_sub(END_BYTES);
-    let mut lines = fitting(terminal, end, max_lines, budget);
+    let mut lines = fitting(terminal, end, max_lines, (budget, MAX_WORK));
 
     // `fitting` is an estimate. If it was too high, fewer lines are tried.
     while lines > 0 {
@@ -47,16 +53,16 @@ pub(crate) fn page(
 }
 
 /// Returns the number of the newest history lines before `end`, at most `max_lines`, that take
-/// about `max_bytes`.
+/// about as many bytes, and about as much work.
 pub(super) fn fitting(
     terminal: &Terminal,
     end: usize,
     max_lines: usize,
-    max_bytes: usize,
+    (max_bytes, max_work): (usize, usize),
 ) -> usize {
     let history = &terminal.normal.history;
     let mut extras = Extras::default();
-    let mut bytes = 0;
+    let (mut bytes, mut work) = (0, 0);
 
     for line in (end.saturating_sub(max_lines)..end).rev() {
         let Some(row) = history.row(line, terminal.cols, &mut extras) else { break };
@@ -65,7 +71,11 @@ pub(super) fn fitting(
         let around = if row.wrapped { WRAPPED_ROW_BYTES } else { ROW_BYTES };
         bytes += painter.take().len() + around;
 
-        if bytes > max_bytes {
+        let used = row.used();
+        let with_extras = used.iter().filter(|cell| cell.extra() != 0).count();
+        work += used.len() + with_extras * EXTRA_WORK;
+        let is_first = line + 1 == end;
+        if bytes > max_bytes || (work > max_work && !is_first) {
             return end - line - 1;
         }
 

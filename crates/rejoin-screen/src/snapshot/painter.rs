@@ -341,12 +341,12 @@ impl Painter {
             self.set_attributes(extras, cell.attributes());
         }
 
-        self.characters(extras, cell);
+        self.characters(extras, cell, cell.char());
     }
 
-    /// Writes a cell's characters without setting the pen.
-    pub(super) fn characters(&mut self, extras: &Extras, cell: Cell) {
-        let c = cell.char().unwrap_or(' ');
+    /// Writes a cell's characters without setting the pen, the first one as `typed`.
+    pub(super) fn characters(&mut self, extras: &Extras, cell: Cell, typed: Option<char>) {
+        let c = typed.unwrap_or(' ');
         self.out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
         if self.plain_row_bytes.is_none() {
             self.out.extend(extras.combining(cell).as_bytes());

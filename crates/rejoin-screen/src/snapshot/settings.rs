@@ -6,6 +6,7 @@ use super::has_default_region;
 use super::painter::Painter;
 use crate::grid::buffer::{Buffer, default_tabs};
 use crate::terminal::Terminal;
+use crate::terminal::keyboard::{Keyboard, KeyboardFlags};
 use crate::terminal::modes::Modes;
 use crate::terminal::palette::FOREGROUND;
 
@@ -66,6 +67,37 @@ pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
         painter.text(if is_shown { "\x1b8" } else { "\x1b[?47h\x1b8\x1b[?47l" });
         painter.clear_pen();
     }
+}
+
+/// Writes the keyboard flags of the buffer that the viewer shows.
+pub(super) fn keyboard_flags(painter: &mut Painter, flags: &KeyboardFlags) {
+    let mut text = String::new();
+    // The oldest flags are set, and the others pushed.
+    let mut all = flags.pushed.iter().chain([&flags.current]);
+    if let Some(oldest) = all.next().filter(|oldest| **oldest != 0) {
+        let _ = write!(text, "\x1b[={oldest};1u");
+    }
+    for flags in all {
+        let _ = write!(text, "\x1b[>{flags}u");
+    }
+
+    painter.text(&text);
+}
+
+/// Writes the keyboard state that both buffers share.
+pub(super) fn keyboard(painter: &mut Painter, keyboard: &Keyboard) {
+    let mut text = String::new();
+    if keyboard.modify_other_keys != 0 {
+        let _ = write!(text, "\x1b[>4;{}m", keyboard.modify_other_keys);
+    }
+    if keyboard.clusters {
+        text.push_str("\x1b[?2027h");
+    }
+    if keyboard.reports_sizes {
+        text.push_str("\x1b[?2048h");
+    }
+
+    painter.text(&text);
 }
 
 /// Writes the modes; origin mode moves the cursor, the others do not.

@@ -98,8 +98,13 @@ impl Terminal {
     fn erase_row(&mut self, y: usize, selective: bool) {
         // Selective erasure examines each cell.
         self.work += if selective { self.cols } else { 1 };
-        self.erase_in_row(y, 0, self.cols, selective);
-        self.buffer_mut().rows[y].wrapped = false;
+        if selective {
+            self.erase_in_row(y, 0, self.cols, true);
+            self.buffer_mut().rows[y].wrapped = false;
+        } else {
+            let fill = self.erased_cell();
+            self.buffer_mut().rows[y].fill_all(fill);
+        }
     }
 
     /// Erases characters at the cursor (ECH).
@@ -229,7 +234,7 @@ impl Terminal {
         // In origin mode, xterm.js starts at the region. On the alternate screen it then continues
         // with the rows above.
         let first = if alternate { 0 } else { buffer.y };
-        buffer.rows.range_mut(first..).for_each(|row| row.clear(cell));
+        buffer.rows.range_mut(first..).for_each(|row| row.fill_all(cell));
         self.move_to(0, 0);
     }
 }

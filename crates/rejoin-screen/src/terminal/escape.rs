@@ -21,6 +21,7 @@ impl Terminal {
             (b" ", b'q') => self.set_cursor_style(params.get(0)),
             (b"!", b'p') => self.soft_reset(),
             (b"\"", b'q') => self.protect(params.get(0)),
+            _ if self.keyboard_sequence(collected, params, last) => {}
             _ => self.query(collected, params, last),
         }
     }
@@ -30,6 +31,7 @@ impl Terminal {
         let count = params.count(0);
         match last {
             b'@' => self.insert_chars(count),
+            // The cursor: CUU, CUD, CUF, CUB, CNL, CPL, CHA, CUP, and their aliases HPR, HPA, HVP.
             b'A' => self.cursor_up(count),
             b'B' => self.cursor_down(count),
             b'C' | b'a' => self.cursor_right(count),
@@ -44,6 +46,7 @@ impl Terminal {
             }
             b'G' | b'`' => self.cursor_column(count),
             b'H' | b'f' => self.move_to(params.count(1) - 1, count - 1),
+            // Tabs, erasures and shifts: CHT, ED, EL, IL, DL, DCH, SU, SD, ECH, CBT.
             b'I' => self.tabs(count),
             b'J' => self.erase_display(params.get(0), false),
             b'K' => self.erase_line(params.get(0), false),
@@ -54,6 +57,7 @@ impl Terminal {
             b'T' => self.scroll_down(count),
             b'X' => self.erase_chars(count),
             b'Z' => self.tabs_back(count),
+            // REP, VPA, VPR, TBC, SM, RM, SGR, DECSTBM, SCOSC, XTWINOPS, SCORC.
             b'b' => self.repeat(count),
             b'd' => self.cursor_row(count),
             b'e' => self.row_down(count),
@@ -72,6 +76,7 @@ impl Terminal {
     /// Executes an escape sequence.
     pub(super) fn escape_sequence(&mut self, collected: &[u8], last: u8) {
         match (collected, last) {
+            // DECSC, DECRC, IND, NEL, HTS, RI, DECKPAM, DECKPNM, RIS.
             ([], b'7') => self.save_cursor(),
             ([], b'8') => self.restore_cursor(),
             ([], b'D') => self.index(),
@@ -81,11 +86,14 @@ impl Terminal {
             ([], b'=') => self.modes.application_keypad = true,
             ([], b'>') => self.modes.application_keypad = false,
             ([], b'c') => self.reset(),
+            // LS2, LS3 and LS1R. The right-hand forms select the same set.
             ([], b'n' | b'}') => self.charsets.shift(2),
             ([], b'o' | b'|') => self.charsets.shift(3),
             ([], b'~') => self.charsets.shift(1),
+            // DECID, answered as DA1.
             ([], b'Z') => self.query(b"", &Params::default(), b'c'),
             (b"#", b'8') => self.fill_with_e(),
+            // The output is always UTF-8: the choice of a coding only resets the character sets.
             (b"%", b'@' | b'G') => {
                 self.charsets.shift(0);
                 self.charsets.designate(0, Charset::Ascii);

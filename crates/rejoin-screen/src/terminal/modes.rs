@@ -148,6 +148,8 @@ impl Terminal {
             }
             2004 => self.modes.bracketed_paste = on,
             2026 => self.modes.synchronized = on,
+            2027 => self.keyboard.clusters = on,
+            2048 => self.keyboard.reports_sizes = on,
             _ => {}
         }
     }

@@ -28,9 +28,9 @@ impl Terminal {
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
 
-        // The alternate buffer is cut, not rewrapped: its program redraws it.
+        // The alternate buffer is not rewrapped: its program redraws it.
         if self.modes.alternate {
-            reflow::set_columns(&mut self.alternate, cols);
+            reflow::set_margin(&mut self.alternate, cols);
             resize_rows(&mut self.alternate, rows, &mut extras);
         }
 

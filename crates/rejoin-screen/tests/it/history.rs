@@ -127,3 +127,17 @@ fn a_line_over_the_bound_is_drawn_without_attributes() {
     let empty = screen.history_page(0, 10, 1024);
     assert_eq!((empty.from, empty.to, &*empty.data), (0, 0, ""));
 }
+
+#[test]
+fn a_page_of_cells_that_take_long_has_few_lines() {
+    let line = "e\u{301}\u{302}".repeat(99) + "\r\n";
+    let costly = fed(100, 3, line.repeat(60).as_bytes());
+    let plain = fed(100, 3, format!("{}\r\n", "e".repeat(99)).repeat(60).as_bytes());
+    let lines = |screen: &Screen| {
+        let page = screen.history_page(u64::MAX, 1000, 1 << 20);
+        page.to - page.from
+    };
+
+    assert!((1..=20).contains(&lines(&costly)), "{}", lines(&costly));
+    assert_eq!(lines(&plain), 58);
+}

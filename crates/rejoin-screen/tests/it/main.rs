@@ -4,6 +4,7 @@ mod answers;
 mod cases;
 mod history;
 mod html;
+mod keyboard;
 mod limits;
 mod properties;
 mod resize;

@@ -39,6 +39,56 @@ fn the_alternate_screen_is_not_rewrapped() {
     assert_eq!(screen.text(), "main\n\n");
 }
 
+#[test]
+fn a_narrowed_alternate_screen_shows_its_cells_when_widened() {
+    let mut screen = fed(10, 3, "\x1b[?1049h\x1b[Habcdefghij\r\nerased\r\n日本語日本".as_bytes());
+    screen.resize(ScreenSize { cols: 5, rows: 3 });
+    assert_eq!(screen.text(), "abcde\nerase\n日本");
+    screen.feed(b"\x1b[2H\x1b[2K\x1b[1;5HX");
+    screen.resize(ScreenSize { cols: 8, rows: 3 });
+    // The character that the margin cut in half is gone.
+    assert_eq!(screen.text(), "abcdXfgh\n     d\n日本  日");
+    screen.resize(ScreenSize { cols: 12, rows: 3 });
+    assert_eq!(screen.text(), "abcdXfgh\n     d\n日本  日");
+}
+
+#[test]
+fn a_change_of_height_keeps_the_cells_beyond_the_margin() {
+    let mut screen = fed(10, 2, b"\x1b[?1049h\x1b[Habcdefghij");
+    screen.resize(ScreenSize { cols: 5, rows: 2 });
+    screen.resize(ScreenSize { cols: 5, rows: 3 });
+    screen.resize(ScreenSize { cols: 10, rows: 3 });
+    assert_eq!(screen.text(), "abcdefghij\n\n");
+}
+
+#[test]
+fn halves_of_wide_characters_beyond_the_margin_are_empty() {
+    let mut screen = fed(10, 1, "\x1b[?1049h\x1b[H日本語日本".as_bytes());
+    for cols in [7, 3, 5, 9] {
+        screen.resize(ScreenSize { cols, rows: 1 });
+        assert_same(&screen, &restored(&screen));
+    }
+    assert_eq!(screen.text(), "日");
+}
+
+#[test]
+fn a_new_row_of_a_narrowed_alternate_screen_is_empty() {
+    let mut screen = fed(10, 2, b"\x1b[?1049h\x1b[Habcdefghij\r\nklmnopqrst");
+    screen.resize(ScreenSize { cols: 5, rows: 2 });
+    screen.feed(b"\r\nnew");
+    screen.resize(ScreenSize { cols: 10, rows: 2 });
+    assert_eq!(screen.text(), "klmnopqrst\nnew");
+}
+
+#[test]
+fn a_rewrapped_line_keeps_its_erased_background() {
+    let mut screen = fed(12, 4, b"abcdefghijklmn\x1b[44m\x1b[K\x1b[m\r\n\n");
+    screen.resize(ScreenSize { cols: 11, rows: 4 });
+    let snapshot = String::from_utf8_lossy(&screen.snapshot(0)).into_owned();
+    // The cell behind the text becomes empty, as in xterm.js.
+    assert!(snapshot.contains("lmn\x1b[C\x1b[44m\x1b[7X"), "{snapshot:?}");
+}
+
 proptest! {
     #[test]
     fn any_output_is_restored_after_any_changes_of_size(

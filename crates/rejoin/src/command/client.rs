@@ -17,6 +17,7 @@ use tokio_tungstenite::{
 use crate::{
     command::{ConfigArgs, credentials},
     config::Config,
+    data_dir,
 };
 
 /// Lifetime of a token that a command signs for itself, in seconds. Each connection gets a new one.
@@ -27,7 +28,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The arguments that name the server and the token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
-    /// URL of the server [default: `server.listen` of the configuration].
+    /// URL of the server [default: the running server's, or that of `server.listen`].
     #[arg(long, value_name = "URL", env = "REJOIN_URL")]
     url: Option<String>,
     /// Token to log in with [default: a token signed with the local server's secret].
@@ -67,7 +68,7 @@ impl ServerArgs {
         let config = self.config.load(None)?;
         let url = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", config.server.listen),
+            None => data_dir::server_url(&config),
         };
         let token = match &self.token {
             Some(token) => token.clone(),

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{
-    CheckpointFile, EngineScreens, KeeperCommand, KeeperTerminals, TerminalLimits,
+    CheckpointFile, EngineScreens, KeeperCommand, KeeperStorage, KeeperTerminals, TerminalLimits,
 };
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown, Store};
 use rejoin_gateway::{
@@ -28,7 +28,7 @@ use crate::{
     clock::machine_clock,
     command::{ConfigArgs, credentials, one_line, print_line},
     config::Config,
-    data_dir,
+    data_dir::{self, DataDirLock},
     descriptors::{self, DescriptorBudget},
     environment::environment,
     log::Logging,
@@ -124,7 +124,8 @@ async fn serve(
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let _lock = data_dir::lock(&config.server.data_dir)?;
+    let mut lock = DataDirLock::take(&config.server.data_dir)?;
+    lock.record(&config.server.url(address)).context("cannot write to the data directory")?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
     // without a checkpoint.
@@ -135,6 +136,7 @@ async fn serve(
     let store = Arc::new(data_dir::open_store(&config).await?);
     let hub = restore_hub(&config, (descriptors, store.clone()), &checkpoint, &shutdown);
     logging.register_metrics(hub.metrics());
+    // Before the first client, which would not find its sessions. Clients wait in the backlog.
     hub.recover(RECOVERY).await?;
     let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
     let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
@@ -142,6 +144,7 @@ async fn serve(
         .context("cannot print the address of the server")?;
 
     // Serve until the first signal.
+    let metrics = gateway.metrics();
     let readiness = gateway.readiness();
     let serving = gateway.serve(listener);
     tokio::pin!(serving);
@@ -165,7 +168,7 @@ async fn serve(
 
     // Stop the tasks, the outer layer first.
     info!("stopping");
-    let cut_before = hub.metrics().sockets_cut.get();
+    let cut_before = metrics.sockets_cut.get();
     let stopping = async { tokio::join!(shutdown.finish(SHUTDOWN_DEADLINE), serving) };
     let (aborted, served) = tokio::select! {
         stopped = stopping => stopped,
@@ -176,7 +179,7 @@ async fn serve(
     // After all tasks: a later append would be missing from the checkpoint.
     checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
     store.close().await;
-    let cut = hub.metrics().sockets_cut.get() - cut_before;
+    let cut = metrics.sockets_cut.get() - cut_before;
     if cut > 0 {
         warn!(cut, "sockets were closed before they received all their data; clients may resume");
     }
@@ -204,7 +207,12 @@ fn restore_hub(
     let executable = "/proc/self/exe".into();
     let terminals = KeeperTerminals::new(
         environment(),
-        config.server.data_dir.join(TERMINALS),
+        KeeperStorage {
+            root: config.server.data_dir.join(TERMINALS),
+            log_bytes: config.sessions.log_bytes,
+            max_bytes_per_user: config.limits.max_disk_bytes_per_user.get().get() as u64,
+            max_bytes: config.limits.max_disk_bytes.get().get() as u64,
+        },
         KeeperCommand { executable, arguments: &["keeper"] },
         TerminalLimits { terminals, open_files: soft_before },
         shutdown.clone(),
@@ -287,6 +295,7 @@ fn build_gateway(
 /// Registers the webhooks for events and for messages.
 fn with_webhooks(config: &Config, hub: &Hub, mut gateway: Gateway) -> anyhow::Result<Gateway> {
     let data_dir = &config.server.data_dir;
+    // Before the gateway serves, so that no event is missed.
     if let Some((webhook, kinds)) = &config.webhooks.events {
         let webhook = webhook.open(data_dir).context("webhooks.events")?;
         let events = WebhookEvents::start(webhook, kinds.iter().copied(), hub)?;

@@ -14,6 +14,7 @@ use rejoin_protocol::UserId;
 use crate::{
     command::{ConfigArgs, credentials, print_line},
     config::Config,
+    data_dir,
 };
 
 /// The arguments of `rejoin token`.
@@ -32,7 +33,7 @@ pub(crate) struct Token {
     /// it gives all rights.
     #[arg(long, conflicts_with = "ttl")]
     link: bool,
-    /// Base URL of the link [default: `server.listen` of the configuration].
+    /// Base URL of the link [default: the running server's, or that of `server.listen`].
     #[arg(long, value_name = "URL", env = "REJOIN_URL")]
     url: Option<String>,
     /// Lifetime of the token, such as 30m, 12h or 7d.
@@ -77,7 +78,7 @@ impl Token {
         let code = credentials::login_codes(config).issue(user, caps);
         let code = code.context("cannot write the login code to the data directory")?;
 
-        let url = self.url.clone().unwrap_or_else(|| config.server.url(config.server.listen));
+        let url = self.url.clone().unwrap_or_else(|| data_dir::server_url(config));
         Ok(format!("{}/#login={code}", url.trim_end_matches('/')))
     }
 }

@@ -39,6 +39,10 @@ pub(crate) struct LimitsConfig {
     /// Retained messages of all topics that one user created.
     max_retained_bytes_per_user: ByteSize,
     max_sessions_per_user: Count,
+    /// Logs and kept screens of one user's terminals.
+    pub(crate) max_disk_bytes_per_user: ByteSize,
+    /// Logs and kept screens of all terminals.
+    pub(crate) max_disk_bytes: ByteSize,
     /// Time from the last connection of a member until presence reports that the member left.
     #[serde(deserialize_with = "quantity::presence_grace")]
     pub(crate) presence_grace: Duration,
@@ -74,6 +78,8 @@ impl Default for LimitsConfig {
             max_topics_per_user: Count::new(10_000),
             max_retained_bytes_per_user: ByteSize::new(256 * 1024 * 1024),
             max_sessions_per_user: Count::new(200),
+            max_disk_bytes_per_user: ByteSize::new(2 * 1024 * 1024 * 1024),
+            max_disk_bytes: ByteSize::new(16 * 1024 * 1024 * 1024),
             presence_grace: Duration::from_secs(10),
         }
     }

@@ -71,6 +71,12 @@ pub(crate) fn load(
     if let [one, another, ..] = config.auth.key_settings()[..] {
         bail!("`{one}` and `{another}` are both set; set only one of them");
     }
+    if config.sessions.log_bytes > config.limits.max_disk_bytes_per_user.get().get() as u64 {
+        bail!(
+            "`sessions.log_bytes` is more than `limits.max_disk_bytes_per_user`, so no terminal \
+             could start; lower the first or raise the second"
+        );
+    }
     config.server.tls()?;
     Ok(config)
 }

@@ -28,6 +28,9 @@ const MAX_SCROLLBACK_LINES: usize = 1_000_000;
 /// Bytes of history. The minimum holds the longest line.
 const SCROLLBACK_BYTES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
 
+/// Bytes of a terminal's log. The minimum holds what clients may resume from.
+const LOG_BYTES: RangeInclusive<u64> = 1024 * 1024..=1024 * 1024 * 1024;
+
 /// A count from 1 to [`MAX_COUNT`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(NonZeroUsize);
@@ -180,6 +183,15 @@ pub(super) fn scrollback_bytes<'de, D: Deserializer<'de>>(
     let bytes = ByteSize::deserialize(deserializer)?.get().get();
     if !SCROLLBACK_BYTES.contains(&bytes) {
         let allowed = "write a size from \"64KiB\" to \"1GiB\"";
+        return Err(Error::custom(format!("{bytes} bytes are not allowed; {allowed}")));
+    }
+    Ok(bytes)
+}
+
+pub(super) fn log_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = ByteSize::deserialize(deserializer)?.get().get() as u64;
+    if !LOG_BYTES.contains(&bytes) {
+        let allowed = "write a size from \"1MiB\" to \"1GiB\"";
         return Err(Error::custom(format!("{bytes} bytes are not allowed; {allowed}")));
     }
     Ok(bytes)

@@ -93,6 +93,7 @@ impl Writer {
                 return;
             }
 
+            // A slow reader is waited for as long as it takes any lines at all.
             let writes = state.writes;
             let waited = self.0.written.wait_for(&mut state, FLUSH_TIMEOUT);
             if waited.timed_out() && state.writes == writes {

@@ -34,7 +34,8 @@ fn the_token_command_prints_a_link_for_a_running_server() {
     let home = TestHome::new();
     let server = home.start_server();
 
-    let link = home.output_of(&["token", "--link", "--url", &server.url]);
+    // The server listens on another port than the configuration says.
+    let link = home.output_of(&["token", "--link"]);
     let code = link.trim_end().strip_prefix(&format!("{}/#login=", server.url)).unwrap();
     let directory = home.data_path("login-codes");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -53,14 +54,18 @@ fn the_token_command_prints_a_link_for_a_running_server() {
     assert_eq!(browser.log_in(&json!({ "code": code })), 204);
     assert_eq!(browser.get("/api/v1/me").1["admin"], true);
 
-    let link = home.output_of(&["token", "--link", "--user", "bob"]);
-    assert!(link.starts_with("http://127.0.0.1:7400/#login="), "{link}");
-
-    let code = link.trim_end().split_once("#login=").unwrap().1;
+    let url = "https://example.org/rejoin/";
+    let link = home.output_of(&["token", "--link", "--user", "bob", "--url", url]);
+    let code = link.trim_end().strip_prefix("https://example.org/rejoin/#login=").unwrap();
     assert_eq!(browser.log_in(&json!({ "code": code })), 204);
 
     let (_, me) = browser.get("/api/v1/me");
     assert_eq!((&me["user_id"], &me["admin"]), (&"bob".into(), &false.into()));
+
+    // A killed server leaves its address behind, and is not found any more.
+    server.stop(Signal::KILL);
+    let link = home.output_of(&["token", "--link"]);
+    assert!(link.starts_with("http://127.0.0.1:7400/#login="), "{link}");
 }
 
 #[test]

@@ -45,6 +45,8 @@ max_subscriptions = 10
 max_topics = 100
 max_topics_per_user = 10
 max_sessions_per_user = 5
+max_disk_bytes_per_user = "100MiB"
+max_disk_bytes = "1GiB"
 presence_grace = "0s"
 [topics."news.*"]
 retain = { frames = 10, bytes = 4096, age = "5m" }
@@ -53,6 +55,7 @@ slow_reader = "latest"
 [sessions]
 scrollback_lines = 0
 scrollback_bytes = "64KiB"
+log_bytes = "1MiB"
 [profiles.agent]
 command = ["agent", "--quiet"]
 cwd = "~/work"

@@ -31,7 +31,8 @@ fn an_unknown_key_is_reported_with_the_known_ones() {
              `drain_window`, `max_handshakes`, `connections_per_ip`, \
              `max_connections_per_user`, `messages_per_second`, `bytes_per_second`, \
              `max_subscriptions`, `max_topics`, `max_topics_per_user`, \
-             `max_retained_bytes_per_user`, `max_sessions_per_user`, `presence_grace`",
+             `max_retained_bytes_per_user`, `max_sessions_per_user`, \
+             `max_disk_bytes_per_user`, `max_disk_bytes`, `presence_grace`",
         ),
         (
             "\n[cluster]\nurl = \"\"",
@@ -125,6 +126,10 @@ fn a_wrong_quantity_is_reported_with_its_range() {
         (
             "[sessions]\nscrollback_bytes = \"2GiB\"",
             "2: 2147483648 bytes are not allowed; write a size from \"64KiB\" to \"1GiB\"",
+        ),
+        (
+            "[sessions]\nlog_bytes = 4096",
+            "2: 4096 bytes are not allowed; write a size from \"1MiB\" to \"1GiB\"",
         ),
     ]);
 }
@@ -238,7 +243,7 @@ fn a_wrong_variable_is_reported_with_its_name() {
             "REJOIN_SESSIONS_LINES",
             "5",
             "unknown field `lines`, expected one of `scrollback_lines`, `scrollback_bytes`, \
-             `idle_timeout`, `retention`",
+             `idle_timeout`, `retention`, `log_bytes`",
         ),
     ] {
         let mut command = home.rejoin(&["config", "check"]);

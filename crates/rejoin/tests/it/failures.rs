@@ -165,7 +165,8 @@ fn a_second_server_on_a_data_directory_is_refused() {
     let server = home.start_server();
 
     let error = home.error_of(&["serve", "--listen", "127.0.0.1:0"]);
-    assert!(error.contains("another server uses"), "{error}");
+    let expected = format!("another server ({}, process {}) uses", server.url, server.pid());
+    assert!(error.contains(&expected), "{error}");
 
     // A killed server holds no lock.
     server.stop(Signal::KILL);

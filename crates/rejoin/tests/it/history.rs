@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest snapshot of an ordinary screen, in bytes.
 const MAX_SCREEN_BYTES: usize = 50 * 1000;
 /// Largest page, in bytes.
-const MAX_PAGE_BYTES: usize = 256 * 1024;
+const MAX_PAGE_BYTES: usize = 64 * 1024;
 /// The kind of a snapshot, the first byte of its binary message.
 const SNAPSHOT: u8 = 3;
 
@@ -79,6 +79,29 @@ fn an_attach_after_long_output_sends_one_screen() {
     assert!(snapshot.len() < MAX_SCREEN_BYTES, "{} bytes", snapshot.len());
     let text = String::from_utf8_lossy(&snapshot);
     assert!(text.contains("line 89977") && !text.contains("line 89976"), "{text}");
+}
+
+#[test]
+fn pages_are_compressed_for_clients_that_negotiated_it() {
+    let home = TestHome::new();
+    let server = server(&home, &numbered(3000, ""));
+    let mut client = server.frame_client(server.admin_token(), "laptop");
+    let session = start(&server, &mut client);
+    let token = server.admin_token();
+    let headers = format!(
+        "Authorization: Bearer {token}\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    );
+    let mut compressing = server.open_socket_with("/ws", &headers).unwrap();
+
+    let query = json!({ "session": session, "lines": 1000 });
+    let [plain, compressed] =
+        [&mut client, &mut compressing].map(|client| client.request("history", query.clone()));
+    assert_eq!(compressed["payload"], plain["payload"]);
+    assert_eq!(numbers(&compressed["payload"]).len(), 1000);
+    let size = plain["payload"].to_string().len();
+    // 0 without a compressed message.
+    let on_the_wire = compressing.last_compressed;
+    assert!((1..size / 2).contains(&on_the_wire), "{on_the_wire} bytes");
 }
 
 #[test]

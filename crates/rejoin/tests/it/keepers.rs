@@ -16,17 +16,6 @@ const KEYS: usize = 400;
 /// Lines that the program prints: more than one checkpoint.
 const LINES: u32 = 700_000;
 
-/// Writes a profile whose program is a shell script.
-fn write_profile(home: &TestHome, script: &str) {
-    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
-    home.write("rejoin.toml", &profile);
-}
-
-fn create_session(server: &TestServer) -> String {
-    let created = server.connect_as_admin().create_session("terminal");
-    created["payload"]["session"]["id"].as_str().expect("a session").to_owned()
-}
-
 /// Returns the keeper of the only terminal in a home.
 fn keeper(home: &TestHome) -> Pid {
     let directory = home.data_path("terminals").display().to_string();
@@ -45,10 +34,6 @@ fn wait_for_end(process: Pid) {
         // A zombie has ended. Its parent may reap it late.
         fs::read_to_string(&status).map_or(true, |stat| stat.contains(") Z "))
     });
-}
-
-fn session(server: &TestServer, id: &str) -> Value {
-    server.admin_api().get(&format!("/sessions/{id}")).1
 }
 
 fn pid_in(path: &Path) -> Pid {
@@ -146,14 +131,14 @@ fn killed_servers_lose_and_repeat_no_byte_and_no_key() {
     let home = TestHome::new();
     let script =
         format!("stty raw -echo; echo ready; seq 1 {LINES} & head -c {KEYS} >keys; wait; exit 7");
-    write_profile(&home, &script);
+    home.write_terminal_profile(&script);
     let lines = (1..=LINES).map(|number| format!("{number}\n"));
     let expected: String = iter::once("ready\n".to_owned()).chain(lines).collect();
     let new = || Viewer { expected: expected.as_bytes(), epoch: None, next: 0, exit: None };
     let mut viewers: Vec<_> = (0..5).map(|_| new()).collect();
 
     let mut server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     // Different places in the output and in the keys.
     for count in [1, 40, 3, 90, 17, KEYS] {
         thread::scope(|scope| {
@@ -165,7 +150,10 @@ fn killed_servers_lose_and_repeat_no_byte_and_no_key() {
             if type_keys(&mut writer, &id, count) < KEYS {
                 server.signal(Signal::KILL);
             } else {
-                writer.wait_for(|message| !message["payload"]["exit"].is_null());
+                writer.wait_for(|message| {
+                    assert_ne!(message["type"], "error", "{message}");
+                    !message["payload"]["exit"].is_null()
+                });
             }
         });
         if viewers.iter().all(|viewer| viewer.exit.is_none()) {
@@ -185,20 +173,20 @@ fn killed_servers_lose_and_repeat_no_byte_and_no_key() {
 #[test]
 fn a_terminal_continues_after_a_restart() {
     let home = TestHome::new();
-    write_profile(&home, "stty raw -echo; echo ready; exec cat");
+    home.write_terminal_profile("stty raw -echo; echo ready; exec cat");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     let mut client = server.connect_as_admin();
     let attached = client.request("attach", json!({ "session": id, "cols": 90, "rows": 30 }));
     let position = attached["payload"]["position"].as_str().unwrap();
     let (epoch, _) = position.split_once('.').unwrap();
     while !String::from_utf8_lossy(&client.read().into_data()).contains("ready") {}
-    wait_until(TIMEOUT, "the size is applied", || session(&server, &id)["cols"] == 90);
+    wait_until(TIMEOUT, "the size is applied", || server.session(&id)["cols"] == 90);
     let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
 
     let server = home.start_server();
-    let info = session(&server, &id);
+    let info = server.session(&id);
     assert_eq!(
         (&info["cols"], &info["rows"], &info["owner"]),
         (&90.into(), &30.into(), &"ann".into())
@@ -223,28 +211,28 @@ fn a_terminal_continues_after_a_restart() {
 #[test]
 fn a_killed_keeper_ends_its_session_and_program() {
     let home = TestHome::new();
-    write_profile(&home, "trap '' HUP; echo $$ >pid; while :; do sleep 1; done");
+    home.write_terminal_profile("trap '' HUP; echo $$ >pid; while :; do sleep 1; done");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     let program = pid_in(&home.path("pid"));
 
     kill_process(keeper(&home), Signal::KILL).unwrap();
     wait_for_end(program);
-    wait_until(TIMEOUT, "the session ends", || session(&server, &id)["status"] == "error");
-    let reason = session(&server, &id)["reason"].to_string();
+    wait_until(TIMEOUT, "the session ends", || server.session(&id)["status"] == "error");
+    let reason = server.session(&id)["reason"].to_string();
     assert!(reason.contains("keeper"), "{reason}");
     // The session of a keeper that was killed is also recovered as ended.
     server.stop(Signal::KILL);
     let server = home.start_server();
-    assert_eq!(session(&server, &id)["status"], "error");
+    assert_eq!(server.session(&id)["status"], "error");
 }
 
 #[test]
 fn a_program_that_ended_without_a_server_is_reported() {
     let home = TestHome::new();
-    write_profile(&home, "echo $$ >pid; while [ ! -e go ]; do sleep 0.01; done; exit 3");
+    home.write_terminal_profile("echo $$ >pid; while [ ! -e go ]; do sleep 0.01; done; exit 3");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     pid_in(&home.path("pid"));
     let keeper = keeper(&home);
 
@@ -252,15 +240,15 @@ fn a_program_that_ended_without_a_server_is_reported() {
     home.write("go", "");
     wait_for_end(keeper);
     let server = home.start_server();
-    wait_until(TIMEOUT, "the exit is known", || session(&server, &id)["exit"]["code"] == 3);
+    wait_until(TIMEOUT, "the exit is known", || server.session(&id)["exit"]["code"] == 3);
 }
 
 #[test]
 fn a_stopped_keeper_delays_no_start_and_comes_back() {
     let home = TestHome::new();
-    write_profile(&home, "exec cat");
+    home.write_terminal_profile("exec cat");
     let server = home.start_server();
-    let id = create_session(&server);
+    let id = server.create_terminal();
     let keeper = keeper(&home);
     kill_process(keeper, Signal::STOP).unwrap();
     server.stop(Signal::KILL);
@@ -268,7 +256,7 @@ fn a_stopped_keeper_delays_no_start_and_comes_back() {
     let server = home.start_server();
     assert_eq!(server.admin_api().get(&format!("/sessions/{id}")).0, 404);
     kill_process(keeper, Signal::CONT).unwrap();
-    wait_until(TIMEOUT, "the session is back", || session(&server, &id)["status"] == "idle");
+    wait_until(TIMEOUT, "the session is back", || server.session(&id)["status"] == "idle");
 
     // It delays no stop either.
     kill_process(keeper, Signal::STOP).unwrap();
@@ -280,13 +268,33 @@ fn a_stopped_keeper_delays_no_start_and_comes_back() {
 #[test]
 fn kill_ends_all_programs_without_a_server() {
     let home = TestHome::new();
-    write_profile(&home, "trap '' HUP; echo $$ >pid; while :; do sleep 1; done");
+    home.write_terminal_profile("trap '' HUP; echo $$ >pid; while :; do sleep 1; done");
     let server = home.start_server();
-    create_session(&server);
+    server.create_terminal();
     let program = pid_in(&home.path("pid"));
     server.stop(Signal::TERM);
     assert!(fs::exists(format!("/proc/{}", program.as_raw_nonzero())).unwrap());
 
     home.output_of(&["kill", "--all"]);
     wait_for_end(program);
+}
+
+#[test]
+fn a_relative_data_directory_keeps_terminals() {
+    let home = TestHome::new();
+    home.write_terminal_profile("echo $$ >pid; exec cat");
+    let serve = || {
+        // The default one, relative to the home in which the server runs.
+        let data = ".local/share/rejoin";
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data];
+        TestServer::start(&home, home.rejoin(&arguments))
+    };
+    let server = serve();
+    let id = server.create_terminal();
+    pid_in(&home.path("pid"));
+    server.stop(Signal::KILL);
+
+    let server = serve();
+    assert_eq!(server.session(&id)["status"], "idle");
+    assert_eq!(server.admin_api().delete(&format!("/sessions/{id}")), 204);
 }

@@ -1,6 +1,6 @@
 //! The memory that one user can make the server use.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -91,11 +91,55 @@ fn kept_screens_are_read_piece_by_piece_at_the_start() {
     let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     let kept = home.data_path("terminals").join(ids[0].as_str().unwrap()).join("screen");
-    let kept_bytes = std::fs::metadata(kept).unwrap().len();
+    let kept_bytes = fs::metadata(kept).unwrap().len();
 
     // All at once they would take their size in addition to the screens themselves.
     let server = home.start_server();
     let (resident, peak) = server.memory_mib();
     let all = kept_bytes * SESSIONS as u64 / 1024 / 1024;
     assert!(peak - resident < all / 2, "{resident} MiB, peak {peak} MiB; {all} MiB kept");
+}
+
+#[test]
+fn terminals_of_a_user_take_bounded_disk_space() {
+    let home = TestHome::new();
+    let limits = "[limits]\nmax_disk_bytes_per_user = \"3MiB\"\n[sessions]\nlog_bytes = \"1MiB\"\n";
+    let script = "yes 0123456789 | head -c 4000000; printf end; exec sleep 1000";
+    let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    home.write("rejoin.toml", &format!("{limits}{profile}"));
+    let server = home.start_server();
+    let api = server.admin_api();
+    let create = || api.post("/sessions", &json!({ "kind": "terminal", "profile": "terminal" }));
+
+    let ids: Vec<_> = (0..3).map(|_| create().1["id"].as_str().unwrap().to_owned()).collect();
+    for id in &ids {
+        let path = format!("/sessions/{id}/screen");
+        wait_until(Duration::from_secs(60), "all is printed", || api.text(&path).ends_with("end"));
+    }
+    let (status, refused) = create();
+    assert_eq!((status, &refused["code"]), (409, &json!("start_failed")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("disk space"), "{refused}");
+    let bytes = disk_bytes(&home.data_path("terminals"));
+    assert!(bytes < 3 * 1024 * 1024 + 64 * 1024, "{bytes} bytes");
+
+    // Another user is not affected, and a close makes room, also after a crash.
+    let bob = server.api(&home.token("bob", "1h"));
+    let body = json!({ "kind": "terminal", "profile": "terminal" });
+    assert_eq!(bob.post("/sessions", &body).0, 201);
+    server.stop(Signal::KILL);
+    let server = home.start_server();
+    let api = server.admin_api();
+    assert_eq!(api.post("/sessions", &body).1["code"], "start_failed");
+    assert_eq!(api.delete(&format!("/sessions/{}", ids[0])), 204);
+    wait_until(Duration::from_secs(60), "there is room", || api.post("/sessions", &body).0 == 201);
+}
+
+/// Returns the size of all files in a directory.
+fn disk_bytes(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).unwrap().flatten();
+    let sizes = entries.map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => disk_bytes(&entry.path()),
+        metadata => metadata.len(),
+    });
+    sizes.sum()
 }

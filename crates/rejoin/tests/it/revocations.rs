@@ -1,10 +1,13 @@
-//! Revocations after a change of the clock.
+//! Revocations: a clock that jumps, and a slow disk.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read,
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use crate::support::TestHome;
@@ -49,4 +52,26 @@ fn a_clock_that_jumps_ahead_ends_no_revocation() {
 
     fs::write(&file, entry(0)).unwrap();
     assert_eq!(home.start_server().api(&token).get("/me").0, 200);
+}
+
+#[test]
+fn a_slow_disk_delays_no_disconnect() {
+    let home = TestHome::new();
+    let server = home.start_server();
+    let client = server.frame_client(&home.token("bob", "1h"), "laptop");
+    // The server writes to this file and then renames it. A write to a FIFO waits for its reader.
+    let draft = home.data_path("revocations.json.new");
+    mknodat(CWD, &draft, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+
+    thread::scope(|scope| {
+        let revoking =
+            scope.spawn(|| server.admin_api().post("/revocations", &json!({ "user": "bob" })));
+        client.wait_until_released();
+        assert!(!revoking.is_finished(), "the write does not wait");
+
+        File::open(&draft).unwrap().read_to_end(&mut Vec::new()).unwrap();
+        // A FIFO is no disk: the revocation is in effect, but not written.
+        let (status, body) = revoking.join().unwrap();
+        assert_eq!(status, 500, "{body}");
+    });
 }

@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 mod client;
 pub(crate) mod frame_client;
 mod home;
+mod inflate;
 mod process;
 pub(crate) mod proxy;
 mod server;

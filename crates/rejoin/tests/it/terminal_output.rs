@@ -17,6 +17,9 @@ const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024 + 32;
 /// First byte of a binary message with a snapshot.
 const SNAPSHOT: u8 = 3;
 
+/// On a slow machine it takes many viewers until one is closed.
+const NO_RATE_LIMIT: &str = "[limits]\nconnections_per_ip = { count = 0 }\n";
+
 /// A server with one profile, and a client of it.
 struct Fixture {
     home: TestHome,
@@ -268,7 +271,7 @@ fn blocked_viewers_share_one_snapshot() {
 fn viewers_that_never_read_an_old_snapshot_are_closed() {
     let script = "while :; do cat ~/output; done";
     let output = colourful_cells(100 * 1000);
-    let mut fixture = Fixture::with_script(script, output.as_bytes(), "");
+    let mut fixture = Fixture::with_script(script, output.as_bytes(), NO_RATE_LIMIT);
 
     let session = fixture.start(1000, 20);
     let admin = fixture.server.admin_api();
@@ -290,7 +293,7 @@ fn viewers_that_never_read_an_old_snapshot_are_closed() {
 fn a_stalled_viewer_that_has_its_snapshot_stays() {
     let script = "while :; do cat ~/output; done";
     let output = colourful_cells(100 * 1000);
-    let mut fixture = Fixture::with_script(script, output.as_bytes(), "");
+    let mut fixture = Fixture::with_script(script, output.as_bytes(), NO_RATE_LIMIT);
 
     let session = fixture.start(1000, 20);
     let admin = fixture.server.admin_api();

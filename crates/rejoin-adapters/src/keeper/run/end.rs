@@ -14,7 +14,7 @@ use super::{Ends, Terminal, hung_up, output_length};
 
 /// Time for a keeper's process to end after the end of its connection.
 const KEEPER_END: Duration = Duration::from_secs(15);
-/// The time between two looks at a process that ends.
+/// The time between two checks of a process that ends.
 const POLL: Duration = Duration::from_millis(10);
 /// The records of one read of the log.
 const RECORDS: usize = 64;
@@ -26,6 +26,7 @@ impl Terminal {
         if self.has_ended {
             return true;
         }
+        // The keeper may still write: the log is complete once its process has ended.
         let stop = self.shared.shutdown.clone();
         tokio::select! {
             () = self.keeper_ended() => {}
@@ -46,6 +47,7 @@ impl Terminal {
             self.deliver(ends).await;
         }
 
+        // The log has no exit: the keeper was killed. It left the program, which is killed too.
         if !self.has_ended {
             let directory = self.directory.clone();
             let _ = spawn_blocking(move || directory.kill_session()).await;

@@ -60,7 +60,7 @@ impl Generations {
         self.check_at
     }
 
-    /// Drops snapshots without holders. The others are in memory in any case.
+    /// Drops snapshots without holders. The others stay in memory anyway.
     pub(super) fn drop_unused(&mut self) {
         self.older.retain(is_held);
         self.newest = self.newest.take().filter(is_held);

@@ -102,7 +102,9 @@ impl Owner {
     pub(super) fn is_checkpoint_due(&self) -> bool {
         let is_due = self.offset >= self.progress.checkpoint_at || self.progress.is_final_due;
         let has_room = |checkpoints: &mpsc::Sender<_>| checkpoints.capacity() > 0;
-        is_due && self.terminal.checkpoints.as_ref().is_some_and(has_room)
+        is_due
+            && !self.has_unwritten_answers()
+            && self.terminal.checkpoints.as_ref().is_some_and(has_room)
     }
 
     /// Starts a checkpoint of the screen, which is idle.
@@ -121,11 +123,18 @@ impl Owner {
         }));
     }
 
+    /// Returns `true` if an answer waits for the program.
+    ///
+    /// The screen is not kept then: the next process must interpret the query again to answer it.
+    fn has_unwritten_answers(&self) -> bool {
+        self.session.shared.state.lock().input.has_unwritten_answers()
+    }
+
     /// Keeps the screen for the next process, which then replays nothing. Without it, that process
     /// replays the output after the last checkpoint.
     pub(super) async fn keep_screen(&mut self) {
         let Some(checkpoints) = self.terminal.checkpoints.take() else { return };
-        if self.progress.is_replaying() {
+        if self.progress.is_replaying() || self.has_unwritten_answers() {
             return;
         }
         let slot = self.session.shared.context.checkpoints.slot().await;

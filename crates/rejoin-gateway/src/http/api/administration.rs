@@ -182,16 +182,26 @@ async fn revoke_and_end(
     target: Target,
     until: Option<u64>,
 ) -> Result<Revocation, Problem> {
-    let result = shared.revocations().revoke(target, until).await;
-    // Also after an error: the revocation may be in effect, and only its write failed.
     let is_revoked = |identity: &Identity| shared.revocations().is_revoked(identity);
-    shared.hub.disconnect(CloseCode::Disconnected, |connection| is_revoked(&connection.identity()));
+    let close = async {
+        shared
+            .hub
+            .disconnect(CloseCode::Disconnected, |connection| is_revoked(&connection.identity()));
+        // Ended, not only refused: a browser must not be logged in again when the revocation is
+        // lifted.
+        shared.browser_sessions().end(is_revoked);
+        shared.browser_sessions().write().await
+    };
 
-    // Ended, not only refused: a browser must not be logged in again when the revocation is
-    // lifted.
-    shared.browser_sessions().end(is_revoked);
-    shared.browser_sessions().write().await.map_err(|error| not_written(&error))?;
-    result.map_err(|error| failed(&error))
+    let (revoked, ended) = tokio::join! {
+        // In this order: the first poll of `revoke` puts the revocation into effect and starts its
+        // write, and a slow or failing disk must not keep the connections open.
+        biased;
+        shared.revocations().revoke(target, until),
+        close,
+    };
+    ended.map_err(|error| not_written(&error))?;
+    revoked.map_err(|error| failed(&error))
 }
 
 /// List revocations
@@ -208,10 +218,16 @@ pub(super) async fn list(
 ) -> Result<Answer<RevocationPage>, Problem> {
     caller.check_admin()?;
 
-    let mut all: Vec<_> = shared.revocations().list().into_iter().map(info).collect();
-    // The table has no order. A page is defined by the cursor, so all entries are sorted.
-    all.sort_by_cached_key(cursor);
-    let later = all.into_iter().filter(|it| after.as_ref().is_none_or(|after| cursor(it) > *after));
+    let all = shared.revocations().list().into_iter().map(info);
+    let mut later: Vec<_> =
+        all.filter(|it| after.as_ref().is_none_or(|after| cursor(it) > *after)).collect();
+    // The table has no order and up to 100,000 entries, so only the page is sorted, with the entry
+    // after it, which says whether there is a next page.
+    if later.len() > limit {
+        later.select_nth_unstable_by(limit, |a, b| key(a).cmp(&key(b)));
+        later.truncate(limit + 1);
+    }
+    later.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let (revocations, next) = page(later, limit, cursor);
     Ok(Answer(RevocationPage { revocations, next }))
 }
@@ -309,12 +325,17 @@ fn info(Revocation { target, revoked_at, until }: Revocation) -> RevocationInfo 
     RevocationInfo { user, token, revoked_at, until }
 }
 
-/// Returns the cursor of a revocation, which sorts users before tokens.
-fn cursor(it: &RevocationInfo) -> String {
+/// Returns the order of a revocation: users before tokens.
+fn key(it: &RevocationInfo) -> (char, &str) {
     match (&it.user, &it.token) {
-        (Some(user), _) => format!("0{user}"),
-        (None, token) => format!("1{}", token.as_deref().unwrap_or_default()),
+        (Some(user), _) => ('0', user.as_str()),
+        (None, token) => ('1', token.as_deref().unwrap_or_default()),
     }
+}
+
+fn cursor(it: &RevocationInfo) -> String {
+    let (kind, name) = key(it);
+    format!("{kind}{name}")
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {

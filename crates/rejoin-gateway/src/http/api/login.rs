@@ -188,6 +188,7 @@ pub(super) async fn check(
     check_own_page(&headers)?;
     let identity = match credentials(body, &headers)? {
         Credentials::Token(token) => shared.verify(&token).await,
+        // The code stays valid, for the log-in that the user may confirm.
         Credentials::Code(code) => code_grant(&shared, code, LoginCodes::peek).await.map(|grant| {
             let expires_at = Some(grant.expires_at());
             Identity { expires_at, ..grant.into_identity() }

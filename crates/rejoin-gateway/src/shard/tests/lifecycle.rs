@@ -258,7 +258,7 @@ impl Scenario {
         assert_eq!(presence.users, 0, "presence is left");
         let closed: u64 = CLOSE_CODES
             .iter()
-            .map(|row| hub.metrics().closed.get_or_create(&[("code", row.code)]).get())
+            .map(|row| self.test.gateway.metrics.closed.get_or_create(&[("code", row.code)]).get())
             .sum();
         assert_eq!(closed, self.connections.len() as u64, "each close is counted once");
     }

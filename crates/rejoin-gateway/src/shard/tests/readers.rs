@@ -1,6 +1,6 @@
 //! Readers of a connection whose socket is full: they hold no frames, and lost frames are counted.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use rejoin_core::{Caps, Identity};
@@ -73,7 +73,8 @@ async fn a_stop_sends_each_reader_the_rest_of_its_stream() {
 async fn frames_lost_by_a_close_are_counted() {
     let (mut test, mut peer) = blocked_subscriber().await;
     let hub = test.gateway.hub.clone();
-    let dropped = || hub.metrics().frames_dropped.get_or_create(&[("reason", "closed")]).get();
+    let metrics = Arc::clone(&test.gateway.metrics);
+    let dropped = || metrics.frames_dropped.get_or_create(&[("reason", "closed")]).get();
     assert_eq!(dropped(), 0);
 
     hub.disconnect(CloseCode::Disconnected, |_| true);
@@ -102,7 +103,7 @@ async fn a_blocked_reader_holds_at_most_one_cut_message() {
 
     test.advance(Duration::from_secs(6)).await;
     assert!(test.shard.connections.is_empty());
-    assert_eq!(hub.metrics().sockets_cut.get(), 1);
+    assert_eq!(test.gateway.metrics.sockets_cut.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +139,6 @@ async fn unread_replies_that_accumulate_slowly_close_the_connection() {
     test.advance(timeout + Duration::from_secs(1)).await;
     assert_eq!(test.gateway.hub.connection_count(), 0);
 
-    let closed = &test.gateway.hub.metrics().closed;
+    let closed = &test.gateway.metrics.closed;
     assert_eq!(closed.get_or_create(&[("code", CloseCode::TooSlow.code())]).get(), 1);
 }

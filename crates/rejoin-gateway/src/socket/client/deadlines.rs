@@ -37,6 +37,7 @@ impl Client {
         now: Now,
         socket: SocketState<'_>,
     ) -> Result<Instant, CloseCode> {
+        // A connection has one timer, which is set to the earliest of its deadlines.
         let mut next = match &self.auth {
             AuthState::Authenticating { deadline, .. } if now.at >= *deadline => {
                 return Err(self.authentication_timed_out());
@@ -69,7 +70,7 @@ impl Client {
     }
 
     fn keep_alive(&mut self, now: Now, socket: SocketState<'_>) -> Result<Instant, CloseCode> {
-        let metrics = Arc::clone(self.shared.hub.metrics());
+        let metrics = Arc::clone(&self.shared.metrics);
         let heartbeat = self.shared.config.heartbeat;
 
         loop {

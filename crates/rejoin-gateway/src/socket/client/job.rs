@@ -134,6 +134,8 @@ impl Drop for Jobs {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        // No result: the job panicked, or was aborted with its connection. The shard drops the report
+        // of a connection that it does not have any more.
         let reply_to = self.reply_to.take();
         let result = self.result.take().unwrap_or(JobResult::Panicked { reply_to });
         self.listener.job_ended(&self.outbox, result);

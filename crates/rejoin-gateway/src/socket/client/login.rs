@@ -102,7 +102,7 @@ impl Client {
                 self.join(reply_to, identity, &message.positions)
             }
             Err(error) => {
-                self.shared.hub.metrics().auth_failed(error.reason());
+                self.shared.metrics.auth_failed(error.reason());
                 self.refuse_token(reply_to, &error)
             }
         }
@@ -123,7 +123,7 @@ impl Client {
 
     /// Counts a missed authentication deadline and sends the error. Returns the close code.
     pub(super) fn authentication_timed_out(&self) -> CloseCode {
-        self.shared.hub.metrics().auth_failed("timed_out");
+        self.shared.metrics.auth_failed("timed_out");
         self.send_error(None, ErrorCode::AuthenticationTimedOut.into());
         CloseCode::AuthenticationTimedOut
     }
@@ -144,7 +144,7 @@ impl Client {
         positions: &ImplicitPositions,
     ) -> Flow {
         if !self.take_permit() {
-            self.shared.hub.metrics().refused("connections");
+            self.shared.metrics.refused("connections");
             self.refuse_login(reply_to, ErrorCode::Overloaded.into());
             return Flow::Close(CloseCode::Overloaded);
         }
@@ -180,7 +180,7 @@ impl Client {
                 }
             }
             Err(error) => {
-                hub.metrics().refused("connections_per_user");
+                self.shared.metrics.refused("connections_per_user");
                 self.refuse_login(reply_to, error);
                 Flow::Close(CloseCode::ConnectionLimit)
             }
@@ -244,7 +244,7 @@ impl Client {
         let Some(connection) = self.connection().cloned() else { return Ok(()) };
 
         let refused = |error: &TokenError| {
-            self.shared.hub.metrics().auth_failed(error.reason());
+            self.shared.metrics.auth_failed(error.reason());
             ErrorBody::new(error.codes().0, error.to_string())
         };
 
@@ -281,6 +281,7 @@ impl Client {
         };
         for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
         {
+            // Before the error, so that no message of the topic follows it.
             if let Some(subscription) = subscription {
                 connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }

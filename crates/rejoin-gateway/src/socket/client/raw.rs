@@ -45,7 +45,14 @@ impl Client {
         self.raw = Some(Box::default());
 
         let RawAttach { session, role, size } = attach;
-        let request = AttachOptions { reply_to: None, position: None, role, writer: None, size };
+        let request = AttachOptions {
+            reply_to: None,
+            position: None,
+            role,
+            writer: None,
+            size,
+            window: None,
+        };
         self.start_job(
             None,
             Box::pin(async move {

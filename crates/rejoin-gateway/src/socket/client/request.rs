@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use rejoin_core::{
-    AttachOptions, Authority, Connection, CreateTerminal, HistoryQuery, OutboxItem,
-    PresenceSubscription, Receipt, SessionRight, now_ms,
+    AttachOptions, Authority, Connection, CreateTerminal, OutboxItem, PresenceSubscription,
+    Receipt, SessionRight, now_ms,
 };
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
     message::{
-        AttachPayload, CreateSessionPayload, Empty, Envelope, ErrorBody, HistoryLines,
-        HistoryPayload, InputPayload, OptionalSize, Pong, PresencePayload, PublishAck,
-        PublishPayload, Request, RequiredSize, ServerMessage, SessionAck, SessionRef, SubscribeAck,
-        SubscribePayload, Subscriptions, TopicRef, handler_text,
+        AttachPayload, CreateSessionPayload, Empty, Envelope, ErrorBody, InputPayload,
+        OptionalSize, Pong, PresencePayload, PublishAck, PublishPayload, Request, RequiredSize,
+        ServerMessage, SessionAck, SessionRef, SubscribeAck, SubscribePayload, Subscriptions,
+        TopicRef, handler_text,
     },
 };
 
@@ -151,7 +151,8 @@ impl Client {
         connection.send(reply_to, &ack);
         if let Some(stream) = stream {
             let (preamble, reader) = (start.preamble, start.reader);
-            connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader });
+            let window = None;
+            connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window });
         }
 
         Ok(())
@@ -200,7 +201,7 @@ impl Client {
         let PublishPayload { topic, data, key } = publish;
 
         // Usually the stream has room and the future is ready at once, which saves a job. A
-        // publish that is dropped before its end has published nothing, so it can start anew.
+        // publish that is dropped before its end has published nothing, so it can start again.
         let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
         if let Some(published) = published.now_or_never() {
             let position = published?;
@@ -266,6 +267,7 @@ impl Client {
             role: attach.role,
             writer: attach.writer,
             size,
+            window: attach.window,
         };
 
         let (connection, request_id) = (connection.clone(), reply_to.cloned());
@@ -323,28 +325,6 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a page of a terminal's history. Requires the right to attach, but no attachment.
-    fn history(
-        &mut self,
-        connection: &Connection,
-        reply_to: Option<&MessageId>,
-        request: &HistoryPayload,
-    ) -> RequestResult {
-        let HistoryPayload { session, before, generation, lines: HistoryLines(lines) } = request;
-        let identity = connection.identity();
-        let session = self.shared.hub.session(session, &identity, SessionRight::Attach)?;
-
-        let query = HistoryQuery { before: *before, generation: *generation, lines: *lines };
-        let author = connection.clone();
-        self.answer_later(connection, reply_to, async move {
-            // The connection may be revoked since the job was queued.
-            author.check()?;
-            Ok(ServerMessage::History(Box::new(session.history(query).await?)))
-        });
-
-        Ok(())
-    }
-
     fn presence(
         &mut self,
         connection: &Connection,
@@ -375,7 +355,8 @@ impl Client {
         self.unfollow(connection, subject);
         self.following.push((subject.clone(), stream.number()));
         connection.send(reply_to, &ServerMessage::Presence(state));
-        connection.outbox().push(OutboxItem::StartReading { stream, preamble: Vec::new(), reader });
+        let (preamble, window) = (Vec::new(), None);
+        connection.outbox().push(OutboxItem::StartReading { stream, preamble, reader, window });
         Ok(())
     }
 

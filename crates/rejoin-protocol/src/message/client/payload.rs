@@ -9,6 +9,7 @@ use crate::{ErrorCode, message::ErrorBody};
 /// # Errors
 /// `missing_field` or `invalid_field`; the message names the field.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a str) -> Result<T, ErrorBody> {
+    // serde_json would also accept an array of the fields.
     if !is_object(payload) {
         return Err(ErrorBody::new(ErrorCode::InvalidField, "`payload` must be an object"));
     }
@@ -29,6 +30,7 @@ pub(super) fn explain<'a, T: Deserialize<'a>>(
     json: &'a str,
     error: &serde_json::Error,
 ) -> ErrorBody {
+    // Parsed a second time: only invalid payloads pay for the path of the error.
     let mut deserializer = serde_json::Deserializer::from_str(json);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => error_body(error, "."),

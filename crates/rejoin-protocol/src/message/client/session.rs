@@ -1,5 +1,7 @@
 //! Sessions: the payloads of requests.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
@@ -39,6 +41,10 @@ pub struct AttachPayload {
     /// The source of this client's numbered input; its numbers continue across reconnects.
     #[serde(default)]
     pub writer: Option<WriterId>,
+    /// The bytes that the server may send ahead of the client's acknowledgements; no limit by
+    /// default.
+    #[serde(default)]
+    pub window: Option<Window>,
     /// The size that the client can display.
     #[serde(flatten)]
     pub size: OptionalSize,
@@ -93,6 +99,11 @@ pub struct HistoryPayload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLines(pub u16);
 
+/// A number of bytes: [`MIN_WINDOW_BYTES`](limits::MIN_WINDOW_BYTES) to
+/// [`MAX_WINDOW_BYTES`](limits::MAX_WINDOW_BYTES).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window(NonZeroU32);
+
 /// The payload of `signal`.
 #[derive(Debug, Deserialize)]
 pub struct SignalPayload {
@@ -100,6 +111,31 @@ pub struct SignalPayload {
     pub session: SessionId,
     /// The signal to send to the session's program.
     pub signal: Signal,
+}
+
+impl Window {
+    /// Creates a window; `None` if the number is out of range.
+    #[must_use]
+    pub fn new(bytes: u32) -> Option<Self> {
+        let range = limits::MIN_WINDOW_BYTES..=limits::MAX_WINDOW_BYTES;
+        NonZeroU32::new(bytes).filter(|bytes| range.contains(&bytes.get())).map(Self)
+    }
+
+    /// Returns the number of bytes.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (min, max) = (limits::MIN_WINDOW_BYTES, limits::MAX_WINDOW_BYTES);
+        let bytes = u64::deserialize(deserializer).ok().and_then(|bytes| u32::try_from(bytes).ok());
+        bytes.and_then(Self::new).ok_or_else(|| {
+            de::Error::custom(format!("must be a whole number of bytes from {min} to {max}"))
+        })
+    }
 }
 
 impl Default for HistoryLines {

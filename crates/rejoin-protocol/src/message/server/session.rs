@@ -50,6 +50,9 @@ pub struct Attached {
     /// The number of the oldest history lines that the following snapshot omits.
     #[serde(skip_serializing_if = "is_zero")]
     pub history_omitted: u64,
+    /// The window that the client asked for, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -61,7 +64,7 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryRange {
-    /// The number of changes of columns. Each rewraps all lines and numbers them anew, so line
+    /// The number of changes of columns. Each rewraps all lines and renumbers them, so line
     /// numbers of another generation are void.
     pub generation: u32,
     /// The number of the oldest retained line.
@@ -95,7 +98,7 @@ pub struct HistoryPage {
     pub cols: u16,
     /// `true` if the first row continues the line before the page.
     pub continues: bool,
-    /// `true` if the request named another generation: the page is empty, ask anew.
+    /// `true` if the request named another generation: the page is empty, request it again.
     pub rewrapped: bool,
     /// The bytes that draw the lines on an empty terminal with `cols` columns.
     pub data: String,

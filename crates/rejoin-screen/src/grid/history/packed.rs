@@ -236,6 +236,7 @@ pub(super) fn unpack(
                 let c = take_char(&mut packed);
                 cells.push(Cell::new(c, 0, attributes));
             }
+            // Most text: stored as it is, so a whole run is copied at once.
             b' '..=b'~' => {
                 let end = packed.iter().position(|byte| !matches!(byte, b' '..=b'~'));
                 let (text, rest) = packed.split_at(end.unwrap_or(packed.len()));

@@ -168,8 +168,17 @@ impl ScreenReflow {
             let wrapped = self.rows[line.start].wrapped;
             let mut rows = self.wrap(&self.cells(line.clone()), wrapped);
 
+            // As in xterm.js, rows that the line had before keep their empty cells.
+            let old = &self.rows[line.clone()];
+            let is_as_long = rows.len() == old.len();
+            if let Some(last) = rows.last_mut().filter(|_| is_as_long) {
+                let used = last.stored().len();
+                last.keep_erased(&old[old.len() - 1], used + 1);
+            }
+
             while rows.len() < line.len() {
                 let mut blank = Row::new(self.new, Cell::BLANK);
+                blank.keep_erased(&old[rows.len()], 0);
                 blank.wrapped = true;
                 rows.push(blank);
             }

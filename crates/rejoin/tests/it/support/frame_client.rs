@@ -12,7 +12,13 @@ use std::{
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{TestServer, wait_until};
+use crate::support::{TestServer, inflate::inflate, wait_until};
+
+mod encode;
+
+pub(crate) use encode::{binary, invalid_input, message};
+
+use encode::{frame, message_with_id};
 
 /// Receive buffer of the socket, in bytes. A few messages fill it.
 const RECEIVE_BUFFER: usize = 4096;
@@ -26,6 +32,14 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+/// The flag of a compressed message (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
+
+/// A message from the server.
+pub(crate) enum TestMessage {
+    Text(Value),
+    Binary(Vec<u8>),
+}
 
 /// A client that reads, answers and closes only if the test does.
 pub(crate) struct FrameClient {
@@ -42,6 +56,8 @@ pub(crate) struct FrameClient {
     server_end: PathBuf,
     /// Pings that [`Self::read_for`] has answered.
     pub(crate) pings: usize,
+    /// The size of the last compressed message on the wire.
+    pub(crate) last_compressed: usize,
 }
 
 impl TestServer {
@@ -120,6 +136,7 @@ impl TestServer {
             files,
             server_end,
             pings: 0,
+            last_compressed: 0,
         })
     }
 }
@@ -187,14 +204,29 @@ impl FrameClient {
         server.admin_api().flood(topic);
     }
 
+    /// Returns the next message, text or binary.
+    pub(crate) fn next_message(&mut self) -> TestMessage {
+        loop {
+            match self.frame().unwrap() {
+                (TEXT, text) => return TestMessage::Text(serde_json::from_slice(&text).unwrap()),
+                (BINARY, bytes) => return TestMessage::Binary(bytes),
+                _ => {}
+            }
+        }
+    }
+
     /// Returns the payload of the next binary frame.
     pub(crate) fn read_binary(&mut self) -> Vec<u8> {
         loop {
-            let (opcode, payload) = self.frame().unwrap();
-            if opcode == BINARY {
+            if let TestMessage::Binary(payload) = self.next_message() {
                 return payload;
             }
         }
+    }
+
+    /// Returns `true` if a binary frame arrived while a request waited for its reply.
+    pub(crate) fn has_unread_binary(&self) -> bool {
+        self.unread.iter().any(|(opcode, _)| *opcode == BINARY)
     }
 
     /// Reads until the close frame, and does not answer it. Returns its code.
@@ -307,6 +339,10 @@ impl FrameClient {
         };
         let mut payload = Vec::new();
         self.socket.by_ref().take(length).read_to_end(&mut payload)?;
+        if first & COMPRESSED != 0 {
+            self.last_compressed = payload.len();
+            payload = inflate(first, &payload);
+        }
         Ok((first & 0x0f, payload))
     }
 
@@ -315,45 +351,6 @@ impl FrameClient {
         self.socket.read_exact(&mut bytes)?;
         Ok(bytes)
     }
-}
-
-/// Encodes a message of `rejoin.v1` as a text frame. Its id is its type.
-pub(crate) fn message(kind: &str, payload: Value) -> Vec<u8> {
-    message_with_id(kind, kind, payload)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "callers create it in place")]
-fn message_with_id(id: &str, kind: &str, payload: Value) -> Vec<u8> {
-    let message = json!({ "id": id, "type": kind, "payload": payload });
-    frame(TEXT, message.to_string().as_bytes())
-}
-
-/// Encodes a binary frame.
-pub(crate) fn binary(bytes: &[u8]) -> Vec<u8> {
-    frame(BINARY, bytes)
-}
-
-/// Encodes a binary frame that is not an input. The server closes with 4505.
-pub(crate) fn invalid_input() -> Vec<u8> {
-    binary(&[0xff])
-}
-
-/// Encodes a masked frame.
-fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [1, 2, 3, 4];
-
-    let mut frame = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(length @ 0..126) => frame.push(0x80 | length),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        }
-    }
-
-    frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
 }
 
 fn is_timeout(error: &io::Error) -> bool {

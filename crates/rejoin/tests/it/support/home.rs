@@ -42,6 +42,12 @@ impl TestHome {
         fs::write(path, text).unwrap();
     }
 
+    /// Writes a configuration whose profile `terminal` is a shell script.
+    pub(crate) fn write_terminal_profile(&self, script: &str) {
+        let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
+        self.write("rejoin.toml", &profile);
+    }
+
     /// Returns the command `rejoin` with these arguments, run in this home.
     pub(crate) fn rejoin(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_rejoin"));

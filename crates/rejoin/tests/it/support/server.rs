@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     TestClient, TestHome, TestProcess,
@@ -134,5 +134,16 @@ impl TestServer {
         let result = client.request("authenticate", json!({ "token": self.admin_token() }));
         assert_eq!(result["payload"]["authenticated"], true, "{result}");
         client
+    }
+
+    /// Starts a terminal as an administrator. Returns the id of its session.
+    pub(crate) fn create_terminal(&self) -> String {
+        let created = self.connect_as_admin().create_session("terminal");
+        created["payload"]["session"]["id"].as_str().expect("a session").to_owned()
+    }
+
+    /// Returns a session as the HTTP API describes it.
+    pub(crate) fn session(&self, id: &str) -> Value {
+        self.admin_api().get(&format!("/sessions/{id}")).1
     }
 }

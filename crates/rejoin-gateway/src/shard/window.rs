@@ -1,0 +1,95 @@
+//! The window of a reader: the bytes sent ahead of the client's acknowledgements.
+
+use rejoin_core::Frame;
+use rejoin_protocol::message::Window;
+
+/// The bytes of binary messages that one reader has sent, and the count up to which it may send.
+///
+/// Both count from the attach. A broadcast checks [`admits`](Self::admits) for each reader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SendWindow {
+    sent: u64,
+    /// `u64::MAX` without a window.
+    allowed: u64,
+    /// The size in bytes; 0 without a window.
+    size: u32,
+}
+
+/// An acknowledgement that cannot be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidAck {
+    #[error("the attachment has no `window`; name one in `attach` to acknowledge output")]
+    NoWindow,
+    #[error("an acknowledgement may count at most the {sent} bytes that were sent")]
+    NotSent { sent: u64 },
+}
+
+impl SendWindow {
+    /// Creates a window from which a preamble is already sent.
+    pub(super) fn new(window: Option<Window>, preamble: &[Frame]) -> Self {
+        let size = window.map_or(0, Window::bytes);
+        let allowed = window.map_or(u64::MAX, |window| u64::from(window.bytes()));
+        Self { sent: binary_bytes(preamble), allowed, size }
+    }
+
+    /// Returns `true` if the client acknowledges what it has parsed.
+    pub(super) fn is_limited(&self) -> bool {
+        self.size > 0
+    }
+
+    /// Returns `true` if this many bytes may be sent.
+    pub(super) fn admits(&self, bytes: u64) -> bool {
+        self.sent + bytes <= self.allowed
+    }
+
+    /// Returns `true` if less than half of the window is unacknowledged.
+    ///
+    /// A client may keep a quarter of the window unacknowledged for ever, so one frame or snapshot
+    /// of any size may then be sent. Otherwise one that exceeds the rest would wait for ever.
+    pub(super) fn is_half_free(&self) -> bool {
+        self.admits(u64::from(self.size / 2) + 1) || !self.is_limited()
+    }
+
+    /// Returns the number of these frames that may be sent now.
+    pub(super) fn fit(&self, frames: &[Frame]) -> usize {
+        let mut bytes = 0;
+        let fitting = frames.iter().take_while(|frame| {
+            bytes += frame.binary_bytes();
+            self.admits(bytes)
+        });
+
+        let count = fitting.count();
+        if self.is_half_free() { count.max(1).min(frames.len()) } else { count }
+    }
+
+    /// Counts bytes of binary messages that were sent.
+    pub(super) fn record_sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    /// Counts bytes less that were recorded as sent and were not.
+    pub(super) fn take_back(&mut self, bytes: u64) {
+        self.sent -= bytes;
+    }
+
+    /// Moves the window after `parsed` bytes. An older count changes nothing.
+    ///
+    /// # Errors
+    /// If the attachment has no window, or the client cannot have parsed as much.
+    pub(super) fn acknowledge(&mut self, parsed: u64) -> Result<(), InvalidAck> {
+        if !self.is_limited() {
+            return Err(InvalidAck::NoWindow);
+        }
+        if parsed > self.sent {
+            return Err(InvalidAck::NotSent { sent: self.sent });
+        }
+
+        self.allowed = self.allowed.max(parsed + u64::from(self.size));
+        Ok(())
+    }
+}
+
+/// Returns the size of the binary messages among frames, in bytes.
+pub(super) fn binary_bytes(frames: &[Frame]) -> u64 {
+    frames.iter().map(Frame::binary_bytes).sum()
+}

@@ -1,0 +1,98 @@
+// One case for each control function: on a screen with text, colours, wide characters and a soft wrap.
+
+const COLS = 20;
+const ROWS = 6;
+const SCREEN = 'first line\r\n\x1b[31mred \x1b[44mon blue\x1b[m 日本語\r\na line that wraps softly at the margin\r\n\x1b[3;5H';
+const END = 'X\x1b[5;3Hend';
+
+/** The parts of each case: its name, its output, and a size if it is about one. */
+const FEATURES = [
+  ['CUU, CUD, CUF, CUB', '\x1b[2A1\x1b[3B2\x1b[5C3\x1b[4D4'],
+  ['CNL and CPL', '\x1b[2E1\x1b[3F2'],
+  ['CHA, HPA, VPA, HPR, VPR', '\x1b[7G1\x1b[9`2\x1b[2d3\x1b[2a4\x1b[2e5'],
+  ['CUP and HVP', '\x1b[2;4H1\x1b[99;99H2\x1b[0;0f3'],
+  ['BS and CR', 'ab\b\b\bc\rd'],
+  ['LF, VT, FF', 'a\nb\vc\fd'],
+  ['IND, NEL, RI', '\x1bDa\x1bEb\x1bMc\x1b[H\x1bMd'],
+  ['HT, HTS, TBC', '\ta\x1b[3;6H\x1bH\rb\tc\x1b[g\rd\te\x1b[3g\tf'],
+  ['CHT and CBT', '\x1b[2Ia\x1b[2Zb'],
+  ['ED 0', '\x1b[J'],
+  ['ED 1', '\x1b[1J'],
+  ['ED 2', '\x1b[45m\x1b[2J'],
+  ['ED 3', '\n\n\n\n\n\x1b[3J'],
+  ['EL 0, 1, 2', '\x1b[K\x1b[2;6H\x1b[1K\x1b[1;3H\x1b[42m\x1b[2K'],
+  ['ECH', '\x1b[2;10H\x1b[43m\x1b[5X'],
+  ['ICH and DCH', '\x1b[2;3H\x1b[2@\x1b[3;3H\x1b[4P'],
+  ['IL and DL', '\x1b[2L\x1b[5;1H\x1b[M'],
+  ['SU and SD', '\x1b[2S\x1b[46m\x1b[T'],
+  ['SL, SR, DECIC, DECDC', '\x1b[2 @\x1b[ A\x1b[2\'}\x1b[\'~'],
+  ['REP', 'z\x1b[30b'],
+  ['DECSTBM', '\x1b[2;4r\x1b[4;1H\n\nscrolled\x1b[2;1H\x1bM'],
+  ['DECOM', '\x1b[2;4r\x1b[?6h\x1b[2;2Ha\x1b[9;9Hb'],
+  ['DECAWM', '\x1b[?7l\x1b[3;15Habcdefghij'],
+  ['IRM', '\x1b[4h\x1b[2;3Hinserted'],
+  ['LNM', '\x1b[20ha\nb'],
+  ['reverse wrap', '\x1b[?45h\x1b[4;2H\b\b\bq'],
+  ['DECSC and DECRC', '\x1b[1;31m\x1b7\x1b[H\x1b[m\x1b8here'],
+  ['SCOSC and SCORC', '\x1b[s\x1b[Habc\x1b[uhere'],
+  ['DECALN', '\x1b#8'],
+  ['RIS', '\x1b[31m\x1b[?6h\x1bcnew'],
+  ['DECSTR', '\x1b[31m\x1b[2;4r\x1b[4h\x1b[!pnew'],
+  ['DECSCA, DECSED, DECSEL', '\x1b[1"qkept\x1b[0"q gone\x1b[?2K\x1b[?2J'],
+  ['bold, faint, italic, blink', '\x1b[1ma\x1b[2mb\x1b[22;3mc\x1b[23;5md\x1b[25me'],
+  ['underlines', '\x1b[4ma\x1b[21mb\x1b[4:3mc\x1b[4:4md\x1b[4:5me\x1b[58;5;9mf\x1b[58:2::1:2:3mg\x1b[59;24mh'],
+  ['inverse, hidden, strike, overline', '\x1b[7ma\x1b[8mb\x1b[27;28;9mc\x1b[29;53md\x1b[55me'],
+  ['16 colours', '\x1b[30ma\x1b[37;41mb\x1b[90mc\x1b[97;107md\x1b[39;49me'],
+  ['256 colours', '\x1b[38;5;123ma\x1b[48;5;234mb\x1b[38:5:99mc'],
+  ['RGB colours', '\x1b[38;2;1;2;3ma\x1b[48:2::4:5:6mb\x1b[38:2:7:8:9mc'],
+  ['DEC special graphics', '\x1b(0lqqk\x1b(Bx'],
+  ['shifts to G1, G2, G3', '\x1b)0\x0eqx\x0fq\x1b*0\x1bnq\x1b+A\x1bo#\x0f'],
+  ['wide characters at the margin', '\x1b[3;20H語\x1b[3;19H本'],
+  ['halves of wide characters', '\x1b[2;14Hx\x1b[2;17Hy'],
+  ['combining characters', 'e\u0301a\u0300\u0323\x1b[3;20Hn\u0303'],
+  ['emoji and joiners', '🦀👩\u200d💻🇩🇪\u2764\ufe0f'],
+  ['invalid UTF-8', Buffer.from([0x61, 0xff, 0xe2, 0x82, 0x62, 0xc3, 0x28, 0xed, 0xa0, 0x80, 0x63])],
+  ['a pending wrap', '\x1b[3;20Hx'],
+  ['a soft wrap at the end of the screen', '\x1b[6;1Ha line that is longer than twenty columns'],
+  ['history', Array.from({ length: 12 }, (_, line) => `line ${line}\r\n`).join('')],
+  ['the alternate screen 1049', '\x1b[?1049hother\x1b[2;2H'],
+  ['the alternate screen 1049 left', '\x1b[?1049hother\x1b[?1049l'],
+  ['the alternate screen 47', '\x1b[?47hother\x1b[?47lback'],
+  ['the alternate screen 1047 and 1048', '\x1b[?1048h\x1b[?1047hother\x1b[?1047l\x1b[?1048lback'],
+  ['application keys', '\x1b[?1h\x1b='],
+  ['bracketed paste and focus', '\x1b[?2004h\x1b[?1004h'],
+  ['a hidden cursor', '\x1b[?25l'],
+  ['a blinking cursor', '\x1b[?12h'],
+  ['cursor shapes', '\x1b[3 q'],
+  ['mouse 9', '\x1b[?9h'],
+  ['mouse 1000 with SGR', '\x1b[?1000h\x1b[?1006h'],
+  ['mouse 1002', '\x1b[?1002h'],
+  ['mouse 1003 with pixels', '\x1b[?1003h\x1b[?1016h'],
+  ['a synchronized update', '\x1b[?2026hhalf'],
+  ['the title', '\x1b]2;a title\x07'],
+  ['saved titles', '\x1b]0;one\x07\x1b[22;2t\x1b]0;two\x07\x1b[23;2t'],
+  ['palette colours', '\x1b]4;1;rgb:12/34/56;2;#abcdef\x07\x1b]104;2\x07'],
+  ['text and background colours', '\x1b]10;#111111\x07\x1b]11;#222222\x1b\\\x1b]12;#333333\x07\x1b]110\x07'],
+  ['links', '\x1b]8;;https://a.example\x07link\x1b]8;;\x07\x1b]8;id=1;https://b.example\x07open'],
+  ['C1 controls', 'a\u0085b\u0084c\u008dd\u009b31me'],
+  ['strings that are ignored', '\x1b_apc\x1b\\\x1b^pm\x1b\\\x1bXsos\x1b\\\x1bPq#1\x1b\\'],
+  ['cancelled sequences', '\x1b[31\x18a\x1b[3\x1ab\x1b]0;x\x18c'],
+  ['controls within a sequence', '\x1b[3\n1ma\x1b[\r4mb'],
+  ['many parameters', `\x1b[${Array.from({ length: 40 }, () => 1).join(';')}ma`],
+  ['tab stops and a wider screen', '\x1b[3g\x1b[5G\x1bH', [40, ROWS]],
+  ['text and a narrower screen', 'more text', [9, ROWS]],
+  ['text and a lower screen', '\x1b[6;1Hlast', [COLS, 2]],
+  ['text and a taller screen', '\n\n\n\n\n\n', [COLS, 12]],
+  ['the alternate screen and another size', '\x1b[?1049h\x1b[Hother text 日本', [13, 4]],
+  ['a scroll region and another size', '\x1b[2;4r\x1b[3;3H', [COLS, 9]],
+  ['a saved cursor and another size', '\x1b[5;18H\x1b7\x1b[H', [10, 3]],
+  ['attributes and another size', '\x1b[7;4;41mtext 日本\x1b[K', [7, 8]],
+];
+
+/** Returns the cases. */
+export function features() {
+  return FEATURES.map(([name, output, size]) => {
+    const steps = [Buffer.concat([Buffer.from(SCREEN), Buffer.from(output)]), Buffer.from(END)];
+    return { name, cols: COLS, rows: ROWS, steps: size ? [steps[0], size, steps[1]] : [Buffer.concat(steps)] };
+  });
+}
