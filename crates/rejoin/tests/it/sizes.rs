@@ -101,9 +101,9 @@ fn the_writer_that_typed_last_owns_the_size_everywhere() {
     let server = server(&home, "while read line; do stty size; done");
     let session = create_session(&server);
     let (mut laptop, _) = attach(&server, &session, "writer", 120);
+    wait_until(TIMEOUT, "the first writer has the size", || size(&server, &session) == (120, 30));
     let (mut viewer, _) = attach(&server, &session, "viewer", 40);
     let (mut phone, attached) = attach(&server, &session, "writer", 45);
-    wait_until(TIMEOUT, "the first writer has the size", || size(&server, &session) == (120, 30));
 
     // The size of a writer that has not typed waits until it types.
     assert_eq!(resize(&mut phone, &session, 46)["type"], "ack");
