@@ -273,9 +273,11 @@ impl Painter {
     /// Writes a run of empty cells that are inverse or have lines.
     ///
     /// Only overwriting one half of a wide character leaves such a cell. The cursor ends behind the
-    /// run, or in its last cell at the margin. If the run fills the row, a space ends it.
+    /// run, or in its last cell at the margin. If the run fills the row, and its last two cells have
+    /// different attributes, a space ends it.
     fn lined(&mut self, extras: &Extras, cells: &[Cell], run: Range<usize>) {
         if run.end < self.cols || run.start == 0 {
+            let end = run.end;
             for x in run {
                 self.set_attributes(extras, cells[x].attributes());
                 if x + 1 == self.cols {
@@ -283,6 +285,16 @@ impl Painter {
                 }
 
                 let next = x + 2;
+                if next == end
+                    && end == self.cols
+                    && cells[x].attributes() == cells[x + 1].attributes()
+                {
+                    // Without autowrap, a wide character at the margin is ignored, but it empties
+                    // both halves of the one below it.
+                    let _ = write!(self.out, "\u{3000}\x1b[?7l\x1b[{next}G\u{3000}\x1b[?7h");
+                    return;
+                }
+
                 let _ = write!(self.out, "\u{3000}\x1b[{next}G \x1b[{next}G");
                 self.set_attributes(extras, Attributes::default());
                 self.bytes(b"\x1b[X");

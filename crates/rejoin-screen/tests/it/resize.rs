@@ -89,6 +89,15 @@ fn a_rewrapped_line_keeps_its_erased_background() {
     assert!(snapshot.contains("lmn\x1b[C\x1b[44m\x1b[7X"), "{snapshot:?}");
 }
 
+#[test]
+fn a_row_of_empty_inverse_cells_is_restored() {
+    let output = "\x1b[7m\x1b[?7l日本日本".as_bytes();
+    let mut screen = fed(12, 5, output);
+    screen.resize(ScreenSize { cols: 2, rows: 1 });
+    screen.feed(output);
+    assert_same(&screen, &restored(&screen));
+}
+
 proptest! {
     #[test]
     fn any_output_is_restored_after_any_changes_of_size(
