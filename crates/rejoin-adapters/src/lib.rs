@@ -2,9 +2,11 @@
 //!
 //! [`KeeperTerminals`] runs programs in keepers, which outlive the server, and [`LocalTerminals`] on
 //! PTYs of this process. [`EngineScreens`] follows their output, [`CheckpointFile`] keeps the
-//! hub's state across a restart, and [`SqlStore`] that of sessions.
+//! hub's state across a restart, [`FileJournal`] the messages of durable topics, and [`SqlStore`]
+//! the states of sessions.
 
 mod checkpoint;
+mod journal;
 mod keeper;
 mod program;
 mod screen;
@@ -12,6 +14,7 @@ mod store;
 mod terminal;
 
 pub use checkpoint::CheckpointFile;
+pub use journal::FileJournal;
 pub use keeper::{KeeperCommand, KeeperStorage, KeeperTerminals};
 pub use screen::EngineScreens;
 pub use store::{SessionArchive, SqlStore, StoreLocation};

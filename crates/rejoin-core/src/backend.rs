@@ -1,5 +1,7 @@
-//! The backends of core: terminals, screens and the store, as traits with in-memory implementations.
+//! The backends of core: terminals, screens, the store and the journal, as traits with in-memory
+//! implementations.
 
+mod journal;
 mod memory;
 mod memory_store;
 mod record;
@@ -7,6 +9,7 @@ mod screen;
 mod store;
 mod terminal;
 
+pub use journal::{Journal, JournalRecord, MemoryJournal};
 pub use memory::{MemoryScreens, MemoryTerminal, MemoryTerminals};
 pub use memory_store::MemoryStore;
 pub use record::{InputKey, SavedScreen, ScreenCheckpoint, SessionRecord};

@@ -4,6 +4,7 @@ mod budgets;
 mod changes;
 mod config;
 mod connections;
+mod durable;
 mod emit;
 mod implicit_streams;
 mod lifetimes;
@@ -28,9 +29,11 @@ use rejoin_protocol::{
 
 pub use config::{HubConfig, HubLimits, IdleTimeout, Profile, SessionSettings, TopicRule};
 pub use connections::Registration;
+pub use durable::Confirm;
 pub use lifetimes::SessionHistory;
+pub use publish::{NewMessage, PublishProgress};
 pub use terminals::CreateTerminal;
-pub use topic::{Subscription, Topic};
+pub use topic::{Durability, Subscription, Topic};
 
 use crate::{
     access::{Identity, SessionRight, TopicRight},
@@ -38,8 +41,9 @@ use crate::{
     frame::Encode,
     gate::Gate,
     hub::{
-        budgets::Budgets, changes::SessionChanges, implicit_streams::ImplicitStreams,
-        registry::ConnectionRegistry, sessions::Sessions, topics::Topics,
+        budgets::Budgets, changes::SessionChanges, durable::DurableQueue,
+        implicit_streams::ImplicitStreams, registry::ConnectionRegistry, sessions::Sessions,
+        topics::Topics,
     },
     idempotency::IdempotencyCache,
     metrics::Metrics,
@@ -103,6 +107,7 @@ struct Shared {
     implicit_streams: ImplicitStreams,
     budgets: Arc<Budgets>,
     topics: Topics,
+    durable: DurableQueue,
     /// The results of publishes with a key.
     published: IdempotencyCache<(TopicName, RequestKey), Position>,
     sessions: Sessions,
@@ -172,6 +177,7 @@ impl Hub {
                 clock: config.clock.clone(),
             },
             checkpoint_slots: CheckpointSlots::default(),
+            durable: DurableQueue::new(Arc::clone(&config.journal)),
             config,
             metrics,
             events,
@@ -217,6 +223,10 @@ impl Hub {
         // Commits the transitions of sessions.
         let recorder = self.shared.lifetime.recorder.clone();
         shutdown.spawn(recorder.run(shutdown.clone()));
+
+        // Commits the messages of durable topics.
+        let hub = self.clone();
+        shutdown.spawn(async move { hub.run_journal_until_shutdown().await });
 
         // Ends idle sessions, and removes those that ended long ago.
         let hub = self.clone();

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The lifetime of a key: longer than the retries of any client.
-const LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const KEY_LIFETIME: Duration = Duration::from_secs(300);
 /// The maximum number of keys of one user.
 const MAX_KEYS_OF_USER: usize = 10_000;
 /// The maximum number of keys of all users. Above it or [`MAX_BYTES`], the user with the most
@@ -235,7 +235,7 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     fn expire(&mut self, now: Instant) {
         // All keys have the same lifetime, so the oldest expires first.
         while let Some((&number, (at, _))) = self.order.first_key_value()
-            && now.duration_since(*at) >= LIFETIME
+            && now.duration_since(*at) >= KEY_LIFETIME
         {
             self.remove(number);
         }

@@ -26,19 +26,21 @@ mod wake;
 
 pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight, new_id};
 pub use backend::{
-    Change, Control, EVENTS_PER_SESSION, EventKind, InputKey, Launch, LiveTerminal, MemoryScreens,
-    MemoryStore, MemoryTerminal, MemoryTerminals, RecoveredTerminal, Recovery, RowStatus,
-    SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines, ScreenPieces, ScreenSnapshot,
-    Screens, Scrollback, SessionEvent, SessionRecord, SessionRow, StartError, Store, StoreError,
-    StoredDeadline, TerminalEnds, TerminalEvent, Terminals,
+    Change, Control, EVENTS_PER_SESSION, EventKind, InputKey, Journal, JournalRecord, Launch,
+    LiveTerminal, MemoryJournal, MemoryScreens, MemoryStore, MemoryTerminal, MemoryTerminals,
+    RecoveredTerminal, Recovery, RowStatus, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat,
+    ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionEvent, SessionRecord,
+    SessionRow, StartError, Store, StoreError, StoredDeadline, TerminalEnds, TerminalEvent,
+    Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
 pub use events::{EventHandler, EventHandlerTaken, HubEvent};
 pub use frame::{Encode, Frame, FrameEncoding, PayloadKind, Prepare, Transcode};
 pub use futures_util::future::BoxFuture;
 pub use hub::{
-    CreateTerminal, Hub, HubConfig, HubLimits, IdleTimeout, Profile, Registration, SessionHistory,
-    SessionSettings, Subscription, Topic, TopicRule,
+    Confirm, CreateTerminal, Durability, Hub, HubConfig, HubLimits, IdleTimeout, NewMessage,
+    Profile, PublishProgress, Registration, SessionHistory, SessionSettings, Subscription, Topic,
+    TopicRule,
 };
 pub use idempotency::{IdempotencyCache, TooManyKeys};
 pub use metrics::{MetricGroup, Metrics, Registrar};

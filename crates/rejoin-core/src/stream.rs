@@ -9,6 +9,7 @@ mod follower;
 mod holders;
 mod publish;
 mod reader;
+mod reserve;
 mod ring;
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -22,13 +23,14 @@ pub(crate) use budget::Budget;
 pub use follower::Follower;
 pub use holders::{Holders, SnapshotHolder};
 pub use reader::{Progress, Reader, Start};
+pub(crate) use reserve::Reservation;
 pub use ring::{Batch, ReadLimit};
 
 use crate::{
     frame::{Encode, Frame, PayloadKind},
     lock::{Mutex, level::STREAM},
     saved::{SavedStream, StreamOwner},
-    stream::{follower::Followers, ring::Ring},
+    stream::{follower::Followers, reserve::Reserved, ring::Ring},
 };
 
 /// The number of a frame in its stream; 0 for the first.
@@ -191,6 +193,8 @@ struct State {
     is_finished: bool,
     followers: Followers,
     waiting_producers: usize,
+    /// Frames that are not durable yet.
+    reserved: Reserved,
 }
 
 impl Stream {
@@ -232,6 +236,7 @@ impl Stream {
             is_finished: false,
             followers: Followers::default(),
             waiting_producers: 0,
+            reserved: Reserved::default(),
         };
 
         let shared = Arc::new(Shared {
@@ -363,7 +368,9 @@ impl State {
     }
 
     fn has_room(&self) -> bool {
-        self.followers.slowest().is_none_or(|taken| self.ring.has_room(taken))
+        let (frames, bytes) = self.reserved.size();
+        self.reserved.has_room()
+            && self.followers.slowest().is_none_or(|taken| self.ring.has_room(taken, frames, bytes))
     }
 }
 

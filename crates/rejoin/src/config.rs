@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use anyhow::bail;
 use rejoin_core::{
-    Caps, IdleTimeout, Profile, Retention, SessionSettings, SlowReaderPolicy, TopicRule,
+    Caps, Durability, IdleTimeout, Profile, Retention, SessionSettings, SlowReaderPolicy, TopicRule,
 };
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
 use rejoin_protocol::ProfileName;
@@ -113,6 +113,8 @@ pub(crate) struct TopicConfig {
     pub(crate) retain: RetainConfig,
     #[serde(deserialize_with = "value::slow_reader")]
     pub(crate) slow_reader: SlowReaderPolicy,
+    /// Messages are on disk before they are acknowledged.
+    pub(crate) durable: bool,
 }
 
 /// The retention of a topic. The bound that is reached first drops the oldest frames.
@@ -294,6 +296,7 @@ impl Config {
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
             slow_reader: topic.slow_reader,
+            durability: if topic.durable { Durability::Journal } else { Durability::Memory },
         };
 
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();

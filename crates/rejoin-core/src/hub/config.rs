@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use rejoin_protocol::ProfileName;
 
 use crate::{
-    backend::{MemoryStore, Screens, Scrollback, Store, Terminals},
+    backend::{Journal, MemoryJournal, MemoryStore, Screens, Scrollback, Store, Terminals},
     frame::{Encode, Prepare},
+    hub::topic::Durability,
     stream::{Retention, SlowReaderPolicy},
     time::MachineClock,
 };
@@ -34,6 +35,8 @@ pub struct HubConfig {
     pub screens: Arc<dyn Screens>,
     /// Keeps the state of sessions for the next process.
     pub store: Arc<dyn Store>,
+    /// Keeps the messages of durable topics for the next process.
+    pub journal: Arc<dyn Journal>,
     /// The clock of idle time-outs.
     pub clock: MachineClock,
 }
@@ -54,6 +57,7 @@ impl HubConfig {
             terminals,
             screens,
             store: Arc::<MemoryStore>::default(),
+            journal: Arc::<MemoryJournal>::default(),
             clock: MachineClock::of_process(),
         }
     }
@@ -123,7 +127,7 @@ impl IdleTimeout {
 }
 
 /// The retention of topics by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TopicRule {
     /// A name, or a prefix followed by `*`.
     pub pattern: String,
@@ -131,6 +135,8 @@ pub struct TopicRule {
     pub retention: Retention,
     /// The policy for slow readers.
     pub slow_reader: SlowReaderPolicy,
+    /// The place where messages are before they are acknowledged.
+    pub durability: Durability,
 }
 
 /// The settings of all sessions.

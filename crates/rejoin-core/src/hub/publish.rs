@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rejoin_protocol::{
     ErrorCode, Position, RequestKey, TopicName,
     message::{ErrorBody, topic_message},
@@ -13,7 +14,8 @@ use crate::{
     connection::Connection,
     hub::{
         Hub,
-        topic::{Subscription, Topic},
+        durable::Confirm,
+        topic::{Durability, Subscription, Topic},
         topic_stream,
     },
     stream::Start,
@@ -22,6 +24,28 @@ use crate::{
 
 /// The interval at which expired frames of idle streams are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A message to publish.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMessage<'a> {
+    /// The topic.
+    pub topic: &'a TopicName,
+    /// Any JSON.
+    pub data: &'a RawValue,
+    /// The idempotency key.
+    pub key: Option<&'a RequestKey>,
+}
+
+/// The result of [`Hub::try_publish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishProgress {
+    /// The message is published.
+    Done(Position),
+    /// The message is on its way to the disk. The confirmation will be called.
+    Queued,
+    /// Nothing was published, because the call would have to wait: use [`Hub::publish`].
+    Full,
+}
 
 impl Hub {
     /// Returns a topic for a caller with `right`. Creates it if it does not exist.
@@ -127,11 +151,14 @@ impl Hub {
     /// Publishes to a topic as soon as the fan-out has room. Returns the position after it.
     ///
     /// A retry with the same `key` by the same user within five minutes gets the same position and
-    /// publishes nothing. Cancel safe: the message is published or not.
+    /// publishes nothing. Cancel safe: the message is published or not. The message of a durable
+    /// topic is on disk when the call returns, and with a key it is published even if the call is
+    /// cancelled.
     ///
     /// # Errors
     /// As [`topic`](Self::topic); `rate_limited` for too many keys; `overloaded` once the hub
-    /// stops; the error of [`Authority::check`] at the moment of the publish.
+    /// stops, or if the message of a durable topic cannot be stored; the error of
+    /// [`Authority::check`] at the moment of the publish.
     pub async fn publish(
         &self,
         name: &TopicName,
@@ -142,14 +169,13 @@ impl Hub {
         let identity = authority.identity();
         let topic = self.topic(name, &identity, TopicRight::Publish)?;
         let publish = async || {
-            // Called under the stream's lock: the last checks before the effect.
-            let text = |position| {
-                let time = now_ms();
-                authority.check_at(time)?;
-                self.shared.gate.check()?;
-                Ok::<_, ErrorBody>(topic_message(name, position, data, time))
+            let text = |position| self.message_text(name, position, data, authority);
+            let position = match topic.durability() {
+                Durability::Memory => topic.stream().publish(text).await?,
+                Durability::Journal => {
+                    self.store(&topic, key.map(|key| (&identity.user, key)), text).await?
+                }
             };
-            let position = topic.stream().publish(text).await?;
             self.shared.metrics.published.inc();
             Ok(position)
         };
@@ -164,6 +190,52 @@ impl Hub {
             ErrorBody::new(ErrorCode::RateLimited, error.to_string())
         })?;
         result.get_or_try_init(publish).await.copied()
+    }
+
+    /// Publishes if nothing has to be waited for.
+    ///
+    /// The result of a message to a durable topic is passed to the function that `confirm`
+    /// returns, once the message is on disk.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn try_publish(
+        &self,
+        message: &NewMessage<'_>,
+        authority: &dyn Authority,
+        confirm: impl FnOnce() -> Confirm,
+    ) -> Result<PublishProgress, ErrorBody> {
+        let NewMessage { topic: name, data, key } = *message;
+        let identity = authority.identity();
+        let topic = self.topic(name, &identity, TopicRight::Publish)?;
+
+        if topic.durability() == Durability::Memory {
+            // A publish that is dropped before its end has published nothing.
+            let position = self.publish(name, authority, data, key).now_or_never().transpose()?;
+            return Ok(position.map_or(PublishProgress::Full, PublishProgress::Done));
+        }
+
+        // Retries with a key wait for each other.
+        if key.is_some() {
+            return Ok(PublishProgress::Full);
+        }
+        let text = |position| self.message_text(name, position, data, authority);
+        self.try_store(&topic, text, confirm)
+    }
+
+    /// Returns the text of a message. Called under the stream's lock: the last checks before the
+    /// effect.
+    fn message_text(
+        &self,
+        topic: &TopicName,
+        position: Position,
+        data: &RawValue,
+        authority: &dyn Authority,
+    ) -> Result<String, ErrorBody> {
+        let time = now_ms();
+        authority.check_at(time)?;
+        self.shared.gate.check()?;
+        Ok(topic_message(topic, position, data, time))
     }
 
     pub(super) async fn sweep_until_shutdown(&self) {

@@ -19,15 +19,17 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Hub {
-    /// Continues the sessions whose terminals outlived an earlier process.
+    /// Continues the durable topics of an earlier process, and the sessions whose terminals outlived
+    /// it.
     ///
     /// Returns once their output is replayed, or at the deadline. The rest becomes visible later.
     /// Terminals that do not answer are tried again until they do. Call it once, before clients
     /// connect: earlier clients would not find their sessions.
     ///
     /// # Errors
-    /// If the rows of the sessions cannot be read.
+    /// If the journal or the rows of the sessions cannot be read.
     pub async fn recover(&self, deadline: Duration) -> Result<(), StoreError> {
+        self.load_journal().await?;
         let mut rows = self.load_rows().await?;
         let deadline = Instant::now() + deadline;
         let (hub, shutdown) = (self.clone(), &self.shared.shutdown);

@@ -21,6 +21,17 @@ struct Shared {
     stream: Stream,
     presence: Arc<PresenceGroup>,
     creator: UserId,
+    durability: Durability,
+}
+
+/// The place where a topic's messages are before they are acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory: a crash of the server loses them.
+    #[default]
+    Memory,
+    /// In the journal.
+    Journal,
 }
 
 /// A connection's subscription; dropping it ends the connection's presence in the topic.
@@ -36,10 +47,17 @@ impl Topic {
         name: TopicName,
         stream: Stream,
         creator: UserId,
+        durability: Durability,
         context: &Arc<PresenceContext>,
     ) -> Self {
         let presence = PresenceGroup::new(Subject::Topic(name.clone()), Arc::clone(context));
-        Self { shared: Arc::new(Shared { name, stream, presence, creator }) }
+        Self { shared: Arc::new(Shared { name, stream, presence, creator, durability }) }
+    }
+
+    /// Returns the place where messages are before they are acknowledged.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared.durability
     }
 
     /// Returns the user whose first use created the topic.

@@ -20,7 +20,7 @@ pub(super) const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 /// The retention and the treatment of slow readers.
 pub(super) type StreamRule = (Retention, SlowReaderPolicy);
 
-/// Returns the rule for topics that match no configured rule.
+/// Returns the rule for implicit streams.
 pub(super) fn default_rule() -> StreamRule {
     (Retention::default(), SlowReaderPolicy::default())
 }

@@ -12,8 +12,8 @@ use crate::{
     hub::{
         budgets::Budgets,
         config::{HubLimits, TopicRule},
-        topic::Topic,
-        topic_stream::{self, StreamRule},
+        topic::{Durability, Topic},
+        topic_stream,
     },
     lock::{RwLock, level::HUB_MAP},
     metrics::Metrics,
@@ -84,8 +84,9 @@ impl Topics {
 
         // The creator is accountable for the topic, also for the messages of others.
         let budget = self.budgets.of(creator);
-        let stream = Stream::with_budget(self.stream_config(name), budget);
-        let topic = Topic::new(name.clone(), stream, creator.clone(), &self.context);
+        let (config, durability) = self.config(name);
+        let stream = Stream::with_budget(config, budget);
+        let topic = Topic::new(name.clone(), stream, creator.clone(), durability, &self.context);
         state.insert(topic.clone());
         self.update_gauge(&state);
         Ok(topic)
@@ -135,34 +136,43 @@ impl Topics {
         self.update_gauge(&state);
     }
 
-    /// Returns the streams of all topics.
+    /// Returns all durable topics.
+    pub(super) fn durable(&self) -> Vec<Topic> {
+        let state = self.state.read();
+        let is_durable = |topic: &&Topic| topic.durability() == Durability::Journal;
+        state.by_name.values().filter(is_durable).cloned().collect()
+    }
+
+    /// Returns the streams of all topics that are not durable.
     pub(super) fn save(&self) -> Vec<SavedStream> {
         let state = self.state.read();
-        let streams = state.by_name.values().map(|topic| {
+        let is_saved = |topic: &&Topic| topic.durability() == Durability::Memory;
+        let streams = state.by_name.values().filter(is_saved).map(|topic| {
             let (name, creator) = (topic.name().clone(), topic.creator().clone());
             topic.stream().save(StreamOwner::Topic { name, creator })
         });
         streams.collect()
     }
 
-    /// Restores the topic of a saved stream.
+    /// Restores the topic of a saved stream, unless the topic exists.
     pub(super) fn restore(&self, name: TopicName, creator: UserId, saved: &SavedStream) {
         let budget = self.budgets.of(&creator);
-        let stream = Stream::restored(self.stream_config(&name), saved, Some(budget));
-        let topic = Topic::new(name, stream, creator, &self.context);
+        let (config, durability) = self.config(&name);
+        let stream = Stream::restored(config, saved, Some(budget));
+        let topic = Topic::new(name, stream, creator, durability, &self.context);
         let mut state = self.state.write();
-        state.insert(topic);
-        self.update_gauge(&state);
+        if !state.by_name.contains_key(topic.name()) {
+            state.insert(topic);
+            self.update_gauge(&state);
+        }
     }
 
-    fn stream_config(&self, name: &TopicName) -> StreamConfig {
-        topic_stream::config(name, self.rule(name), &self.context)
-    }
-
-    fn rule(&self, name: &TopicName) -> StreamRule {
+    fn config(&self, name: &TopicName) -> (StreamConfig, Durability) {
         let matches = |rule: &&TopicRule| access::matches(&rule.pattern, name.as_str());
-        let rule = self.rules.iter().find(matches);
-        rule.map_or_else(topic_stream::default_rule, |rule| (rule.retention, rule.slow_reader))
+        let rule = self.rules.iter().find(matches).cloned().unwrap_or_default();
+        let TopicRule { retention, slow_reader, durability, .. } = rule;
+        let config = topic_stream::config(name, (retention, slow_reader), &self.context);
+        (config, durability)
     }
 
     fn update_gauge(&self, state: &State) {

@@ -19,8 +19,16 @@ impl Stream {
         &self,
         text: impl Fn(Position) -> Result<String, E>,
     ) -> Result<Position, E> {
+        self.when_room(|| self.try_publish(&text)).await
+    }
+
+    /// Calls `attempt` until it does not return a waiting producer.
+    pub(super) async fn when_room<'a, T>(
+        &'a self,
+        mut attempt: impl FnMut() -> Result<T, WaitingProducer<'a>>,
+    ) -> T {
         // There is room most of the time.
-        let mut waiting = match self.try_publish(&text) {
+        let mut waiting = match attempt() {
             Ok(result) => return result,
             Err(waiting) => waiting,
         };
@@ -29,7 +37,7 @@ impl Stream {
             // Created before the next try, so that no notification in between is missed.
             let room = self.shared.room.notified();
             drop(waiting);
-            waiting = match self.try_publish(&text) {
+            waiting = match attempt() {
                 Ok(result) => return result,
                 Err(waiting) => waiting,
             };
@@ -82,14 +90,14 @@ impl Stream {
 }
 
 /// A producer that waits for room. Followers notify only while one is registered.
-struct WaitingProducer<'a> {
+pub(crate) struct WaitingProducer<'a> {
     stream: &'a Stream,
 }
 
 impl<'a> WaitingProducer<'a> {
     /// Registers a producer unless there is room. Check and registration are one turn of the lock,
     /// so that no follower makes room in between without a notification.
-    fn new(stream: &'a Stream, state: &mut State) -> Option<Self> {
+    pub(super) fn new(stream: &'a Stream, state: &mut State) -> Option<Self> {
         if state.has_room() {
             return None;
         }

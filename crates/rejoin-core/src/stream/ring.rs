@@ -246,16 +246,17 @@ impl Ring {
         true
     }
 
-    /// Returns `true` if a producer may continue while the slowest follower is at `taken`.
+    /// Returns `true` if a producer may continue while the slowest follower is at `taken`, and
+    /// `reserved` frames of `reserved_bytes` are about to be pushed.
     ///
     /// At most half of the ring is ever untaken, so pacing alone never drops an untaken frame.
-    pub(super) fn has_room(&self, taken: Seq) -> bool {
+    pub(super) fn has_room(&self, taken: Seq, reserved: u64, reserved_bytes: u64) -> bool {
         let frames = (self.retention.frames.get() / 2).clamp(1, MAX_PACE_FRAMES);
         let bytes = (self.retention.bytes.get() / 2).clamp(1, MAX_PACE_BYTES);
 
-        let behind = self.head().saturating_sub(taken);
+        let behind = self.head().saturating_sub(taken) + reserved;
 
-        behind < frames as u64 && self.bytes_from(taken) < bytes as u64
+        behind < frames as u64 && self.bytes_from(taken) + reserved_bytes < bytes as u64
     }
 
     /// Returns the bytes of the frames from `seq` on. Dropped frames are not counted.

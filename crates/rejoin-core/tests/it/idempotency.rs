@@ -66,6 +66,7 @@ async fn a_retry_of_a_cancelled_publish_is_executed() {
             pattern: "news".into(),
             retention,
             slow_reader: rejoin_core::SlowReaderPolicy::CatchUp,
+            ..rejoin_core::TopicRule::default()
         };
         config.topics = vec![rule];
     });

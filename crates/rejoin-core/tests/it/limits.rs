@@ -66,6 +66,7 @@ async fn topics_of_one_user_share_a_retention_budget() {
             pattern: "*".into(),
             retention,
             slow_reader: rejoin_core::SlowReaderPolicy::CatchUp,
+            ..TopicRule::default()
         }];
     });
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod client;
+mod durable;
 mod event_handlers;
 mod events;
 mod history;

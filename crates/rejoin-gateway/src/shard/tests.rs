@@ -14,7 +14,7 @@ use std::{
 use mio::Events;
 use rejoin_core::{
     Caps, ClientInfo, FrameEncoding, Hub, HubConfig, Identity, MemoryScreens, MemoryTerminal,
-    MemoryTerminals, Profile, Retention, Shutdown, SlowReaderPolicy, TopicRule,
+    MemoryTerminals, Profile, Retention, Shutdown, TopicRule,
 };
 use rejoin_protocol::{ProfileName, UserId};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl TestShard {
         let rule = TopicRule {
             pattern: "all".to_owned(),
             retention: Retention { age: None, ..Retention::default() },
-            slow_reader: SlowReaderPolicy::default(),
+            ..TopicRule::default()
         };
         let config = HubConfig {
             profiles: [(ProfileName::new("memory").unwrap(), profile)].into(),

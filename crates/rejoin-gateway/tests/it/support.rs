@@ -65,6 +65,7 @@ impl TestServer {
                 age: None,
             },
             slow_reader,
+            ..TopicRule::default()
         };
 
         let mut config = HubConfig {

@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{
-    CheckpointFile, EngineScreens, KeeperCommand, KeeperStorage, KeeperTerminals, TerminalLimits,
+    CheckpointFile, EngineScreens, FileJournal, KeeperCommand, KeeperStorage, KeeperTerminals,
+    TerminalLimits,
 };
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown, Store};
 use rejoin_gateway::{
@@ -37,6 +38,8 @@ use crate::{
 
 /// File in the data directory with the streams that the next process continues.
 const CHECKPOINT: &str = "checkpoint.json";
+/// File in the data directory with the messages of durable topics.
+const JOURNAL: &str = "journal";
 /// Directory in the data directory with a directory per terminal.
 pub(crate) const TERMINALS: &str = "terminals";
 /// Time for the replay of the terminals of an earlier process, before the first connection is
@@ -231,6 +234,7 @@ fn restore_hub(
         prepare: if config.server.compression { rejoin_gateway::prepare } else { |_| {} },
         limits: config.limits.hub_limits(),
         presence_grace: config.limits.presence_grace,
+        journal: Arc::new(FileJournal::new(config.server.data_dir.join(JOURNAL))),
         store,
         clock: machine_clock(),
         ..HubConfig::new(encode, Arc::new(terminals), Arc::new(EngineScreens))

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use rejoin_core::{
-    AttachOptions, Authority, Connection, CreateTerminal, OutboxItem, PresenceSubscription,
-    Receipt, SessionRight, now_ms,
+    AttachOptions, Authority, Confirm, Connection, CreateTerminal, NewMessage, OutboxItem,
+    PresenceSubscription, PublishProgress, Receipt, SessionRight, now_ms,
 };
 use rejoin_protocol::{
     ErrorCode, MessageId, SessionKind, Subject,
@@ -200,13 +199,23 @@ impl Client {
     ) -> RequestResult {
         let PublishPayload { topic, data, key } = publish;
 
-        // Usually the stream has room and the future is ready at once, which saves a job. A
-        // publish that is dropped before its end has published nothing, so it can start again.
-        let published = self.shared.hub.publish(topic, connection, data, key.as_ref());
-        if let Some(published) = published.now_or_never() {
-            let position = published?;
-            connection.send(reply_to, &ServerMessage::Published(PublishAck { position }));
-            return Ok(());
+        // Usually the stream has room, which saves a job.
+        let confirm = || -> Confirm {
+            let (connection, request_id) = (connection.clone(), reply_to.cloned());
+            Box::new(move |position| {
+                let ack = |position| ServerMessage::Published(PublishAck { position });
+                let answer = position.map_or_else(ServerMessage::Error, ack);
+                connection.send(request_id.as_ref(), &answer);
+            })
+        };
+        let message = NewMessage { topic, data, key: key.as_ref() };
+        match self.shared.hub.try_publish(&message, connection, confirm)? {
+            PublishProgress::Done(position) => {
+                connection.send(reply_to, &ServerMessage::Published(PublishAck { position }));
+                return Ok(());
+            }
+            PublishProgress::Queued => return Ok(()),
+            PublishProgress::Full => {}
         }
 
         let (hub, author) = (self.shared.hub.clone(), connection.clone());

@@ -1,0 +1,322 @@
+//! The journal of durable topics in a file.
+//!
+//! The file is a sequence of batches, each written and synced at once: a header of 16 bytes, then
+//! records as lines of JSON. The header has the length and the checksum of the lines, and its own
+//! checksum, all little-endian. A batch that a crash cut off was never acknowledged and is dropped.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use rejoin_core::{BoxFuture, Journal, JournalRecord, StoreError};
+use tracing::{error, warn};
+
+use crate::checkpoint::sync_directory;
+
+/// The first bytes of each header.
+const MAGIC: [u8; 4] = *b"RJJ1";
+const HEADER_BYTES: usize = 16;
+/// The size of the batches that a rewrite is divided into, in bytes.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// A journal in a file, which one process uses at a time.
+#[derive(Clone, Debug)]
+pub struct FileJournal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// `None` until the journal is loaded.
+    file: Mutex<Option<JournalFile>>,
+}
+
+#[derive(Debug)]
+struct JournalFile {
+    file: File,
+    /// The size of the complete batches, in bytes. What is behind it is the rest of a failed write.
+    len: u64,
+    /// A write has failed, and its rest may still be in the file.
+    has_rest: bool,
+}
+
+impl FileJournal {
+    /// Creates a handle to the journal at this path, without any I/O.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { shared: Arc::new(Shared { path, file: Mutex::default() }) }
+    }
+
+    /// Runs an operation on a thread where it may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        operation: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let run = move || {
+            let path = shared.path.display();
+            operation(&shared)
+                .map_err(|error| StoreError(format!("cannot {action} {path}: {error}")))
+        };
+        let result = tokio::task::spawn_blocking(run).await;
+        result.unwrap_or_else(|error| Err(StoreError(error.to_string())))
+    }
+}
+
+impl Journal for FileJournal {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<JournalRecord>, StoreError>> {
+        Box::pin(self.run("read", Shared::load))
+    }
+
+    fn append<'a>(
+        &'a self,
+        records: &'a [JournalRecord],
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let batch = encode(records);
+        Box::pin(self.run("write", move |shared| shared.append(&batch?)))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        records: &'a [JournalRecord],
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let batches = encode_all(records);
+        Box::pin(self.run("write", move |shared| shared.replace(&batches?)))
+    }
+}
+
+impl Shared {
+    fn load(&self) -> io::Result<Vec<JournalRecord>> {
+        let content = match fs::read(&self.path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (records, len) = match read(&content) {
+            Ok(read) => read,
+            Err(damage) => {
+                let kept = self.path.with_extension("damaged");
+                fs::rename(&self.path, &kept)?;
+                let (path, kept) = (self.path.display(), kept.display());
+                error!(
+                    %path, %kept, offset = damage.offset,
+                    "the journal is damaged; durable topics start empty, and clients learn of a gap"
+                );
+                (Vec::new(), 0)
+            }
+        };
+        let cut = content.len().saturating_sub(len);
+        if len > 0 && cut > 0 {
+            warn!(path = %self.path.display(), bytes = cut, "dropping a write that a crash cut off");
+        }
+
+        let file = open(&self.path)?;
+        file.set_len(len as u64)?;
+        file.sync_all()?;
+        sync_directory(&self.path)?;
+        *self.file.lock() = Some(JournalFile { file, len: len as u64, has_rest: false });
+        Ok(records)
+    }
+
+    fn append(&self, batch: &[u8]) -> io::Result<u64> {
+        let mut guard = self.file.lock();
+        let journal = guard.as_mut().ok_or(ErrorKind::NotConnected)?;
+        if journal.has_rest {
+            // Otherwise the rest could become a batch by a later write, and its messages were refused.
+            journal.file.set_len(journal.len)?;
+            journal.file.sync_all()?;
+            journal.has_rest = false;
+        }
+
+        journal.has_rest = true;
+        journal.file.write_all_at(batch, journal.len)?;
+        journal.file.sync_data()?;
+        journal.has_rest = false;
+        journal.len += batch.len() as u64;
+        Ok(journal.len)
+    }
+
+    fn replace(&self, batches: &[Vec<u8>]) -> io::Result<u64> {
+        let mut guard = self.file.lock();
+        let draft = self.path.with_extension("draft");
+        let mut file = open(&draft)?;
+        file.set_len(0)?;
+        for batch in batches {
+            file.write_all(batch)?;
+        }
+        file.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        // Before the next append: a power failure must not bring the old file back without it.
+        sync_directory(&self.path)?;
+        let len = batches.iter().map(|batch| batch.len() as u64).sum();
+        *guard = Some(JournalFile { file, len, has_rest: false });
+        Ok(len)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Not in append mode, in which Linux ignores the offset of a write.
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn encode_all(records: &[JournalRecord]) -> io::Result<Vec<Vec<u8>>> {
+    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, record) in records.iter().enumerate() {
+        bytes += record.text.as_ref().map_or(0, String::len);
+        if bytes >= BATCH_BYTES {
+            batches.push(encode(&records[start..=index])?);
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    if start < records.len() {
+        batches.push(encode(&records[start..])?);
+    }
+    Ok(batches)
+}
+
+fn encode(records: &[JournalRecord]) -> io::Result<Vec<u8>> {
+    let mut batch = vec![0; HEADER_BYTES];
+    for record in records {
+        serde_json::to_writer(&mut batch, record)?;
+        batch.push(b'\n');
+    }
+
+    let (header, lines) = batch.split_at_mut(HEADER_BYTES);
+    let len = u32::try_from(lines.len()).map_err(|_| ErrorKind::FileTooLarge)?;
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&len.to_le_bytes());
+    header[8..12].copy_from_slice(&crc32fast::hash(lines).to_le_bytes());
+    let checksum = crc32fast::hash(&header[..12]);
+    header[12..].copy_from_slice(&checksum.to_le_bytes());
+    Ok(batch)
+}
+
+/// A batch that was complete once and cannot be read.
+#[derive(Debug)]
+struct Damage {
+    /// The offset of the batch in the file.
+    offset: usize,
+}
+
+/// Returns the records of the complete batches, and the size of these.
+///
+/// A batch is written after the sync of the one before it. So a crash leaves at most one incomplete
+/// batch, at the end; one with another behind it is damage.
+fn read(content: &[u8]) -> Result<(Vec<JournalRecord>, usize), Damage> {
+    let (mut records, mut offset) = (Vec::new(), 0);
+    while let Some(lines) = lines_of(&content[offset..]) {
+        for record in serde_json::Deserializer::from_slice(lines).into_iter() {
+            records.push(record.map_err(|_| Damage { offset })?);
+        }
+        offset += HEADER_BYTES + lines.len();
+    }
+
+    let rest = content.get(offset + 1..).unwrap_or_default();
+    match rest.windows(HEADER_BYTES).any(|header| len_in(header).is_some()) {
+        true => Err(Damage { offset }),
+        false => Ok((records, offset)),
+    }
+}
+
+/// Returns the lines of the batch at the start of `content`, if it is complete.
+fn lines_of(content: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = content.split_at_checked(HEADER_BYTES)?;
+    let lines = rest.get(..len_in(header)?)?;
+    (crc32fast::hash(lines) == number(header, 8)).then_some(lines)
+}
+
+/// Returns the length in a header, if it is one.
+fn len_in(header: &[u8]) -> Option<usize> {
+    let is_header =
+        header.starts_with(&MAGIC) && crc32fast::hash(&header[..12]) == number(header, 12);
+    is_header.then(|| number(header, 4) as usize)
+}
+
+fn number(header: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([0, 1, 2, 3].map(|index| header[at + index]))
+}
+
+#[cfg(test)]
+mod tests {
+    use rejoin_protocol::{TopicName, UserId};
+
+    use super::*;
+
+    fn record(head: u64) -> JournalRecord {
+        JournalRecord {
+            topic: TopicName::new("news").expect("a topic"),
+            creator: UserId::new("ann").expect("a user"),
+            epoch: u64::MAX,
+            head,
+            at: 5,
+            text: Some(format!("{{\"n\":{head}}}")),
+            key: None,
+        }
+    }
+
+    fn journal() -> (Vec<u8>, Vec<usize>) {
+        let (mut content, mut ends) = (Vec::new(), vec![0]);
+        for head in 1..=3 {
+            content.extend(encode(&[record(head), record(head + 10)]).expect("encodes"));
+            ends.push(content.len());
+        }
+        (content, ends)
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_its_complete_batches() {
+        let (content, ends) = journal();
+        for cut in 0..=content.len() {
+            let complete = ends.iter().filter(|end| **end <= cut).count() - 1;
+            let (records, len) = read(&content[..cut]).expect("no damage");
+            assert_eq!((records.len(), len), (complete * 2, ends[complete]), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_damage_unless_it_is_in_the_last_batch() {
+        let (content, ends) = journal();
+        for index in 0..content.len() {
+            let mut changed = content.clone();
+            changed[index] ^= 0x20;
+            match read(&changed) {
+                Ok((records, len)) => {
+                    assert!(index >= ends[2], "byte {index} is not noticed");
+                    assert_eq!((records.len(), len), (4, ends[2]));
+                }
+                Err(damage) => assert!(ends.contains(&damage.offset)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_grew_without_data_is_no_damage() {
+        let (mut content, ends) = journal();
+        content.resize(ends[3] + 4096, 0);
+        assert_eq!(read(&content).expect("no damage").1, ends[3]);
+    }
+
+    #[tokio::test]
+    async fn records_are_loaded_as_they_were_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let journal = FileJournal::new(path.clone());
+        assert_eq!(journal.load().await.expect("loads"), []);
+        let first = journal.append(&[record(1), record(2)]).await.expect("appends");
+        assert!(journal.append(&[record(3)]).await.expect("appends") > first);
+        let loaded = FileJournal::new(path.clone()).load().await.expect("loads");
+        assert_eq!(loaded, [record(1), record(2), record(3)]);
+
+        journal.replace(&[record(3)]).await.expect("replaces");
+        journal.append(&[record(4)]).await.expect("appends");
+        let loaded = FileJournal::new(path).load().await.expect("loads");
+        assert_eq!(loaded, [record(3), record(4)]);
+    }
+}
