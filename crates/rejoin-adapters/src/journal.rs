@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_is_damage_unless_it_is_in_the_last_batch() {
+    fn a_changed_byte_before_the_last_batch_is_damage() {
         let (content, ends) = journal();
         for index in 0..content.len() {
             let mut changed = content.clone();

@@ -29,9 +29,9 @@ use rejoin_protocol::{
 
 pub use config::{HubConfig, HubLimits, IdleTimeout, Profile, SessionSettings, TopicRule};
 pub use connections::Registration;
-pub use durable::Confirm;
+pub use durable::{Confirm, PublishProgress};
 pub use lifetimes::SessionHistory;
-pub use publish::{NewMessage, PublishProgress};
+pub use publish::NewMessage;
 pub use terminals::CreateTerminal;
 pub use topic::{Durability, Subscription, Topic};
 

@@ -1,38 +1,39 @@
 //! Durable topics: a message is in the journal before it is acknowledged and delivered.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+mod journal;
+mod keys;
 
-use bytes::Bytes;
-use rejoin_protocol::{ErrorCode, Position, RequestKey, TopicName, UserId, message::ErrorBody};
-use tokio::{
-    sync::{Notify, watch},
-    time::sleep,
-};
+use std::{mem, sync::Arc};
+
+use rejoin_protocol::{ErrorCode, Position, RequestKey, UserId, message::ErrorBody};
+use tokio::sync::{Notify, watch};
 use tracing::{error, info};
 
 use crate::{
     backend::{Journal, JournalRecord, StoreError},
-    frame::PayloadKind,
-    hub::{Hub, PublishProgress, topic::Topic},
-    idempotency::KEY_LIFETIME,
+    hub::{
+        Hub,
+        durable::keys::{Earlier, KeyId, Keys, Outcome},
+        topic::Topic,
+    },
     lock::{Mutex, level::LEAF},
-    saved::{SavedFrame, SavedStream, StreamOwner, instant},
     stream::{Reservation, Stream},
     time::now_ms,
 };
 
 /// The size of the queued messages, in bytes, above which publishes are refused.
 const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
-/// The growth of the journal, in bytes, after which it is rewritten. It is also never rewritten
-/// before it has doubled.
-const MIN_GROWTH: u64 = 8 * 1024 * 1024;
-/// The time before a failed rewrite is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+
+/// The result of [`Hub::try_publish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishProgress {
+    /// The message is published.
+    Done(Position),
+    /// The message is on its way to the disk. The confirmation will be called.
+    Queued,
+    /// Nothing was published, because the call would have to wait: use [`Hub::publish`].
+    Full,
+}
 
 /// Called with the position of a durable message, or with the error that refused it.
 pub type Confirm = Box<dyn FnOnce(Result<Position, ErrorBody>) + Send>;
@@ -58,39 +59,6 @@ struct QueuedMessage {
     reservation: Reservation,
     record: JournalRecord,
     confirm: Confirm,
-}
-
-/// The publisher, the topic and the key of a message.
-type KeyId = (UserId, TopicName, RequestKey);
-
-/// The keys that a retry may use. They outlive a cancelled request, and a rewrite of the journal,
-/// which drops messages.
-#[derive(Default)]
-struct Keys {
-    /// Records without a text, oldest first.
-    stored: VecDeque<JournalRecord>,
-    positions: HashMap<KeyId, Position>,
-    /// The results of messages that are not durable yet.
-    pending: HashMap<KeyId, watch::Receiver<Option<Result<Position, ErrorBody>>>>,
-}
-
-impl Keys {
-    fn add(&mut self, record: &JournalRecord) {
-        let Some((user, key)) = record.key.clone() else { return };
-        let position = Position { epoch: record.epoch, offset: record.head };
-        self.positions.insert((user, record.topic.clone(), key), position);
-        self.stored.push_back(JournalRecord { text: None, ..record.clone() });
-    }
-
-    fn expire(&mut self) {
-        let lifetime = u64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(u64::MAX);
-        let oldest = now_ms().saturating_sub(lifetime);
-        while let Some(record) = self.stored.pop_front_if(|record| record.at < oldest) {
-            if let Some((user, key)) = record.key {
-                self.positions.remove(&(user, record.topic, key));
-            }
-        }
-    }
 }
 
 impl DurableQueue {
@@ -145,33 +113,13 @@ impl DurableQueue {
             return None;
         }
 
-        self.keep_keys(&records);
+        self.keys.lock().add_stored(&records);
         for (stream, position, confirm) in pending {
             stream.append_reserved();
             confirm(Ok(position));
         }
         committed.ok()
     }
-
-    /// Keeps the keys of these records for as long as a retry may use them.
-    fn keep_keys(&self, records: &[JournalRecord]) {
-        let mut keys = self.keys.lock();
-        records.iter().for_each(|record| keys.add(record));
-        keys.expire();
-    }
-
-    /// Returns what is known of an earlier request with the same key.
-    fn earlier(&self, id: &KeyId) -> Option<Earlier> {
-        let keys = self.keys.lock();
-        let stored = keys.positions.get(id).map(|position| Earlier::Stored(*position));
-        stored.or_else(|| keys.pending.get(id).cloned().map(Earlier::Pending))
-    }
-}
-
-/// An earlier request with the same key, whose caller has not waited for the result.
-enum Earlier {
-    Stored(Position),
-    Pending(watch::Receiver<Option<Result<Position, ErrorBody>>>),
 }
 
 impl QueuedMessage {
@@ -216,15 +164,13 @@ struct PendingKey {
 impl Drop for PendingKey {
     fn drop(&mut self) {
         if let Some(id) = &self.id {
-            self.hub.shared.durable.keys.lock().pending.remove(id);
+            self.hub.shared.durable.keys.lock().remove_pending(id);
         }
     }
 }
 
-async fn wait(
-    mut result: watch::Receiver<Option<Result<Position, ErrorBody>>>,
-) -> Result<Position, ErrorBody> {
-    let result = result.wait_for(Option::is_some).await;
+async fn wait(mut outcome: Outcome) -> Result<Position, ErrorBody> {
+    let result = outcome.wait_for(Option::is_some).await;
     result.ok().and_then(|result| result.clone()).unwrap_or_else(|| Err(not_stored()))
 }
 
@@ -243,7 +189,7 @@ impl Hub {
     ) -> Result<Position, ErrorBody> {
         let key = key.map(|(user, key)| (user.clone(), key.clone()));
         let id = key.clone().map(|(user, key)| (user, topic.name().clone(), key));
-        match id.as_ref().and_then(|id| self.shared.durable.earlier(id)) {
+        match id.as_ref().and_then(|id| self.shared.durable.keys.lock().earlier(id)) {
             Some(Earlier::Stored(position)) => return Ok(position),
             Some(Earlier::Pending(result)) => return wait(result).await,
             None => self.shared.durable.check()?,
@@ -251,7 +197,7 @@ impl Hub {
 
         let (result_tx, result) = watch::channel(None);
         if let Some(id) = id.clone() {
-            self.shared.durable.keys.lock().pending.insert(id, result.clone());
+            self.shared.durable.keys.lock().add_pending(id, result.clone());
         }
         let pending = PendingKey { hub: self.clone(), id };
         let confirm: Confirm = Box::new(move |result| {
@@ -311,131 +257,4 @@ impl Hub {
         let stream = topic.stream().clone();
         self.shared.durable.push(QueuedMessage { stream, reservation, record, confirm });
     }
-
-    /// Commits the messages of durable topics until the shutdown, and then those that are left.
-    pub(super) async fn run_journal_until_shutdown(&self) {
-        let shared = &self.shared;
-        let mut failure = Failure::default();
-        // What `load_journal` has written.
-        let mut rewritten = 0;
-        loop {
-            tokio::select! {
-                () = shared.durable.ready.notified() => {}
-                () = shared.shutdown.begun() => break,
-            }
-
-            let Some(bytes) = shared.durable.commit(&mut failure).await else { continue };
-            if bytes > rewritten * 2 + MIN_GROWTH {
-                rewritten = match self.rewrite_journal().await {
-                    Ok(bytes) => bytes,
-                    Err(error) => {
-                        failure.report(Some(&error));
-                        sleep(RETRY).await;
-                        rewritten
-                    }
-                };
-            }
-        }
-
-        // A publish either passed the gate before this, and is queued once its stream is unlocked,
-        // or is refused.
-        shared.gate.close();
-        for topic in shared.topics.durable() {
-            let _ = topic.stream().head();
-        }
-        while !shared.durable.queued.lock().messages.is_empty() {
-            shared.durable.commit(&mut failure).await;
-        }
-    }
-
-    /// Restores the durable topics of the last process.
-    ///
-    /// # Errors
-    /// If the journal cannot be read or written to.
-    pub(super) async fn load_journal(&self) -> Result<(), StoreError> {
-        let records = self.shared.durable.journal.load().await?;
-        let is_unused = records.is_empty();
-        self.shared.durable.keep_keys(&records);
-        let mut streams: HashMap<TopicName, SavedStream> = HashMap::new();
-        let now = now_ms();
-        for record in records {
-            let JournalRecord { topic, creator, epoch, head, at, text, key } = record;
-            if let Some((user, key)) = key {
-                let position = Position { epoch, offset: head };
-                let at = instant(now.saturating_sub(at));
-                self.shared.published.restore(&user, (topic.clone(), key), position, at);
-                if text.is_none() {
-                    continue;
-                }
-            }
-
-            let owner = StreamOwner::Topic { name: topic.clone(), creator };
-            let new = || SavedStream { owner, epoch, head: 0, idle_ms: 0, frames: Vec::new() };
-            let stream = streams.entry(topic).or_insert_with(new);
-            // The name was used again after its first topic was dropped, or the head stands alone.
-            if stream.epoch != epoch || stream.head + 1 != head {
-                (stream.epoch, stream.frames) = (epoch, Vec::new());
-            }
-            let age_ms = now.saturating_sub(at);
-            (stream.head, stream.idle_ms) = (head, age_ms);
-            let frame = text.map(|text| SavedFrame {
-                age_ms,
-                kind: PayloadKind::Text,
-                payload: Bytes::from(text),
-            });
-            stream.frames.extend(frame);
-        }
-
-        for (name, stream) in streams {
-            if let StreamOwner::Topic { creator, .. } = stream.owner.clone() {
-                self.shared.topics.restore(name, creator, &stream);
-            }
-        }
-
-        // Topics may have become durable, or have ceased to be, by a change of the configuration.
-        // The journal must not keep the positions of those that go on without it.
-        if !is_unused || !self.shared.topics.durable().is_empty() {
-            self.rewrite_journal().await?;
-        }
-        Ok(())
-    }
-
-    /// Replaces the journal by what the durable topics retain. Not while a commit runs.
-    async fn rewrite_journal(&self) -> Result<u64, StoreError> {
-        let topics = self.shared.topics.durable();
-        let mut records: Vec<_> = self.shared.durable.keys.lock().stored.iter().cloned().collect();
-        records.extend(topics.iter().flat_map(records_of));
-        self.shared.durable.journal.replace(&records).await
-    }
-}
-
-/// Returns the records of the messages that a topic retains, or of its head.
-fn records_of(topic: &Topic) -> Vec<JournalRecord> {
-    let creator = topic.creator().clone();
-    let owner = StreamOwner::Topic { name: topic.name().clone(), creator: creator.clone() };
-    let SavedStream { epoch, head, idle_ms, frames, .. } = topic.stream().save(owner);
-
-    let now = now_ms();
-    let first = head - frames.len() as u64;
-    let record = |head, age_ms: u64, text| JournalRecord {
-        topic: topic.name().clone(),
-        creator: creator.clone(),
-        epoch,
-        head,
-        at: now.saturating_sub(age_ms),
-        text,
-        key: None,
-    };
-    let mut records: Vec<_> = frames
-        .iter()
-        .zip(first + 1..)
-        .map(|(frame, head)| {
-            let text = String::from_utf8_lossy(&frame.payload).into_owned();
-            record(head, frame.age_ms, Some(text))
-        })
-        .collect();
-    if records.is_empty() && head > 0 {
-        records.push(record(head, idle_ms, None));
-    }
-    records
 }

@@ -14,7 +14,7 @@ use crate::{
     connection::Connection,
     hub::{
         Hub,
-        durable::Confirm,
+        durable::{Confirm, PublishProgress},
         topic::{Durability, Subscription, Topic},
         topic_stream,
     },
@@ -34,17 +34,6 @@ pub struct NewMessage<'a> {
     pub data: &'a RawValue,
     /// The idempotency key.
     pub key: Option<&'a RequestKey>,
-}
-
-/// The result of [`Hub::try_publish`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublishProgress {
-    /// The message is published.
-    Done(Position),
-    /// The message is on its way to the disk. The confirmation will be called.
-    Queued,
-    /// Nothing was published, because the call would have to wait: use [`Hub::publish`].
-    Full,
 }
 
 impl Hub {

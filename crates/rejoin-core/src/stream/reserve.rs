@@ -109,8 +109,8 @@ impl Stream {
         }
     }
 
-    /// Discards all reserved frames. Their positions are given to later frames, which nobody can
-    /// confuse: a reserved frame was neither sent nor acknowledged.
+    /// Discards all reserved frames. Later frames get their positions. No client knows them: a
+    /// reserved frame was neither sent nor acknowledged.
     pub(crate) fn discard_reserved(&self) {
         let mut state = self.shared.state.lock();
         let generation = state.reserved.generation + 1;

@@ -214,7 +214,7 @@ async fn a_topic_that_is_no_longer_durable_leaves_the_journal() {
     assert_eq!(journal.load().await.unwrap(), []);
 }
 
-/// What happens to a process.
+/// An event in the life of a process.
 #[derive(Clone, Debug)]
 enum Step {
     Publish(u8),
@@ -244,13 +244,13 @@ proptest! {
                     Step::Fail(fails) => journal.fails.store(fails, Ordering::Relaxed),
                     Step::Crash => hub = start(&journal, frames(10_000)).await,
                     Step::Publish(count) => {
-                        let (tx, mut rx) = mpsc::unbounded_channel();
+                        let (tx, mut rx) = mpsc::channel(8);
                         for _ in 0..count {
                             number += 1;
                             let (tx, data) = (tx.clone(), raw(&number.to_string()));
                             let text = data.get().to_owned();
                             let confirm = || -> Confirm {
-                                Box::new(move |result| drop(tx.send((result, text))))
+                                Box::new(move |result| drop(tx.try_send((result, text))))
                             };
                             let (topic, key) = (topic(), None);
                             let message = NewMessage { topic: &topic, data: &data, key };

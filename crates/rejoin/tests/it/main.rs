@@ -13,6 +13,7 @@ mod configuration_errors;
 mod connection_list;
 mod delivery;
 mod descriptors;
+mod durable_topics;
 mod failures;
 mod heartbeat;
 mod history;

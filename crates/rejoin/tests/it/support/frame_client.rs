@@ -16,9 +16,9 @@ use crate::support::{TestServer, inflate::inflate, wait_until};
 
 mod encode;
 
-pub(crate) use encode::{binary, invalid_input, message};
+pub(crate) use encode::{binary, invalid_input, message, message_with_id};
 
-use encode::{frame, message_with_id};
+use encode::frame;
 
 /// Receive buffer of the socket, in bytes. A few messages fill it.
 const RECEIVE_BUFFER: usize = 4096;

@@ -10,7 +10,7 @@ pub(crate) fn message(kind: &str, payload: Value) -> Vec<u8> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "callers create it in place")]
-pub(super) fn message_with_id(id: &str, kind: &str, payload: Value) -> Vec<u8> {
+pub(crate) fn message_with_id(id: &str, kind: &str, payload: Value) -> Vec<u8> {
     let message = json!({ "id": id, "type": kind, "payload": payload });
     frame(TEXT, message.to_string().as_bytes())
 }
