@@ -17,8 +17,6 @@ pub(super) struct Subscriber {
     /// The number of the next message.
     pub(super) next: u64,
     pub(super) received: u64,
-    /// Messages that did not arrive before later ones.
-    skipped: u64,
     pub(super) repeated: u64,
 }
 
@@ -39,7 +37,6 @@ impl Subscriber {
             return;
         }
 
-        self.skipped += number - self.next;
         self.next = number + 1;
         self.received += 1;
     }
@@ -58,7 +55,8 @@ impl Subscriber {
 
     /// Counts the messages before `end` that did not arrive.
     pub(super) fn missed(&self, end: u64) -> u64 {
-        self.skipped + end.saturating_sub(self.next)
+        // Each received message is counted once, so the others are missed.
+        end.saturating_sub(self.received)
     }
 }
 
