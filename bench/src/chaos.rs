@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::http::HttpClient;
 use crate::report::{print_header, print_line};
-use crate::server::{Server, program};
+use crate::server::{Server, profile, program};
 
 pub(crate) mod output;
 mod viewer;
@@ -121,10 +121,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 impl Chaos {
     fn start(scenario: Scenario, seed: u64, other: Option<&Path>) -> anyhow::Result<Self> {
-        let program_path = std::env::current_exe()?;
         let mut profiles = format!(
-            "[profiles.flood]\ncommand = [{program_path:?}, \"chaos-program\", \"{seed}\", \".\"]\n\
-             [profiles.victim]\ncommand = [\"sh\", \"-c\", \"\"\"{VICTIM}\"\"\"]\n"
+            "{}[profiles.victim]\ncommand = [\"sh\", \"-c\", \"\"\"{VICTIM}\"\"\"]\n",
+            profile("flood", &["chaos-program", &seed.to_string(), "."])?
         );
         for (name, code) in EXITS {
             let script = format!("sleep 0.0{code}; exit {code}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rejoin_protocol::binary::BinaryKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client_pool::{ClientPool, End, Event, Frame};
 use crate::clock;
@@ -47,6 +47,11 @@ impl Connection {
         self.end.is_some()
     }
 
+    /// Returns the number of bytes received so far.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.pool.received_bytes
+    }
+
     /// Sends one frame that is a whole message.
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
         self.pool.client(0).context("the connection has ended")?.send(opcode, payload);
@@ -61,14 +66,30 @@ impl Connection {
         self.request_json(kind, &payload.to_string())
     }
 
+    /// Creates a terminal. Returns its session.
+    pub(crate) fn create_terminal(
+        &mut self,
+        profile: &str,
+        cols: u16,
+        rows: u16,
+    ) -> anyhow::Result<Value> {
+        let create = json!({"kind": "terminal", "profile": profile, "cols": cols, "rows": rows});
+        Ok(self.request("create_session", &create)?["session"]["id"].take())
+    }
+
     /// Sends a request whose payload is JSON text, as [`Connection::request`] does.
     pub(crate) fn request_json(&mut self, kind: &str, payload: &str) -> anyhow::Result<Value> {
+        let id = self.send_request(kind, payload)?;
+        self.reply(kind, &id)
+    }
+
+    /// Sends a request without waiting for its reply. Returns its id.
+    pub(crate) fn send_request(&mut self, kind: &str, payload: &str) -> anyhow::Result<String> {
         let id = self.next_id.to_string();
         self.next_id += 1;
         let request = format!(r#"{{"id":"{id}","type":"{kind}","payload":{payload}}}"#);
         self.send(frame::TEXT, request.as_bytes())?;
-
-        self.reply(kind, &id)
+        Ok(id)
     }
 
     fn reply(&mut self, kind: &str, id: &str) -> anyhow::Result<Value> {
@@ -135,7 +156,7 @@ impl Connection {
         for (_, event) in events {
             match event {
                 Event::Opened => self.is_open = true,
-                Event::Frame(frame) => self.frames.push_back(frame),
+                Event::Frame(frame) => self.frames.push_back(frame.inflated()?),
                 Event::Ended(end) => self.end = Some(end),
             }
         }

@@ -42,6 +42,8 @@ const MAX_CONNECTIONS: u64 = 18_000;
 const OTHER_DESCRIPTORS: u64 = 2500;
 /// The prefix of environment variables that configure the server.
 const VARIABLES: &str = "REJOIN_";
+/// The time between two looks at the title of a terminal.
+const POLL: Duration = Duration::from_millis(200);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Files in the server's folder.
@@ -224,6 +226,24 @@ impl Server {
         Connection::open(&self.endpoint("/ws"))
     }
 
+    /// Starts a terminal, and waits until its program sets this title. Returns its session.
+    pub(crate) fn run_until_title(
+        &self,
+        profile: &str,
+        (cols, rows): (u16, u16),
+        title: &str,
+    ) -> anyhow::Result<Value> {
+        let mut connection = self.connect()?;
+        let session = connection.create_terminal(profile, cols, rows)?;
+        let attach = json!({"session": session, "role": "viewer"});
+        // Not attached meanwhile: a reader would slow the program.
+        while connection.request("attach", &attach)?["title"] != title {
+            connection.request("detach", &json!({"session": session}))?;
+            clock::pause(POLL);
+        }
+        Ok(session)
+    }
+
     /// Returns the endpoint at which a connection receives a topic.
     pub(crate) fn subscriber(&self, topic: usize) -> Endpoint {
         match self.speaks_rejoin() {
@@ -313,6 +333,13 @@ impl Rejoin {
         };
         users.iter().map(sign).collect()
     }
+}
+
+/// Returns the section of a profile that runs this binary with these arguments.
+pub(crate) fn profile(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let program = std::env::current_exe()?;
+    let command = [&[program.to_str().context("the path is no text")?], arguments].concat();
+    Ok(format!("[profiles.{name}]\ncommand = {command:?}\n"))
 }
 
 /// Returns the path of rejoin: `cargo` builds both binaries into the same directory.

@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use anyhow::bail;
 use bytes::Bytes;
+use rejoin_websocket::{Decoder, Event as Message, Side};
 use rustix::event::epoll::EventFlags;
 use serde_json::{Value, json};
 
@@ -11,6 +13,9 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::frame::{self, Header};
 use crate::transport::Transport;
+
+/// The largest inflated message.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One connection of the pool.
 #[derive(Debug)]
@@ -50,11 +55,11 @@ pub(crate) enum Event {
 }
 
 /// A received frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
     pub(crate) is_compressed: bool,
-    /// The frame with its header.
+    /// The frame with its header, unless it was inflated.
     pub(crate) bytes: Bytes,
     /// The index of the payload.
     start: usize,
@@ -86,6 +91,22 @@ impl Frame {
     /// Returns the bytes after the header.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// Returns the frame uncompressed.
+    pub(crate) fn inflated(self) -> anyhow::Result<Self> {
+        if !self.is_compressed {
+            return Ok(self);
+        }
+
+        let mut decoder = Decoder::new(Side::Client, MAX_MESSAGE_BYTES).with_deflate();
+        let mut bytes = self.bytes.to_vec();
+        let bytes = match decoder.feed(&mut bytes).next()? {
+            Some(Message::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
+            Some(Message::Binary(data)) => Bytes::copy_from_slice(data),
+            _ => bail!("a compressed control frame"),
+        };
+        Ok(Self { is_compressed: false, bytes, start: 0, ..self })
     }
 
     /// Parses a message of `rejoin.v1`; a frame other than text gives `null`.
