@@ -212,7 +212,7 @@ impl Scroller {
 
         let message = frame.message()?;
         let history = &message["payload"]["history"];
-        if message["reply_to"].is_null() && history.is_object() && self.history.is_none() {
+        if history.is_object() && self.history.is_none() {
             self.history = Some(History::deserialize(history)?);
         }
         Ok(message)
