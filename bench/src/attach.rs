@@ -35,7 +35,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let bytes = options.megabytes * 1_000_000;
     let server = Server::rejoin(&profile("agent", &["agent-program", &bytes.to_string()])?)?;
-    let session = server.run_until_title("agent", (COLS, ROWS), DONE)?;
+    let session = server.print("agent", (COLS, ROWS), DONE)?;
 
     print_line(format_args!(
         "a terminal of {COLS}×{ROWS} after {} MB of output of an agent-like program\n",

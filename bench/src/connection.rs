@@ -15,6 +15,9 @@ use crate::frame;
 /// The time that a server may take for one reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The columns and rows of a terminal.
+pub(crate) type Size = (u16, u16);
+
 /// An open WebSocket: a pool of one client, whose messages the caller waits for.
 pub(crate) struct Connection {
     pool: ClientPool,
@@ -67,12 +70,8 @@ impl Connection {
     }
 
     /// Creates a terminal. Returns its session.
-    pub(crate) fn create_terminal(
-        &mut self,
-        profile: &str,
-        cols: u16,
-        rows: u16,
-    ) -> anyhow::Result<Value> {
+    pub(crate) fn create_terminal(&mut self, profile: &str, size: Size) -> anyhow::Result<Value> {
+        let (cols, rows) = size;
         let create = json!({"kind": "terminal", "profile": profile, "cols": cols, "rows": rows});
         Ok(self.request("create_session", &create)?["session"]["id"].take())
     }
@@ -93,9 +92,8 @@ impl Connection {
     }
 
     fn reply(&mut self, kind: &str, id: &str) -> anyhow::Result<Value> {
-        let mut reply = self.wait_for(|opcode, payload| {
-            let reply: Value =
-                (opcode == frame::TEXT).then(|| serde_json::from_slice(payload))?.ok()?;
+        let mut reply = self.wait_for(|frame| {
+            let reply = frame.message().ok()?;
             // Skips messages of topics and replies to other requests.
             (reply["reply_to"] == id).then_some(reply)
         })?;
@@ -117,11 +115,10 @@ impl Connection {
     /// Waits for the first frame from which `select` returns a value.
     pub(crate) fn wait_for<T>(
         &mut self,
-        mut select: impl FnMut(u8, &[u8]) -> Option<T>,
+        mut select: impl FnMut(&Frame) -> Option<T>,
     ) -> anyhow::Result<T> {
         loop {
-            let frame = self.next_frame()?;
-            if let Some(value) = select(frame.opcode, frame.payload()) {
+            if let Some(value) = select(&self.next_frame()?) {
                 return Ok(value);
             }
         }
@@ -129,17 +126,17 @@ impl Connection {
 
     /// Waits for a binary message that contains these bytes.
     pub(crate) fn wait_for_output(&mut self, text: &[u8]) -> anyhow::Result<()> {
-        self.wait_for(|opcode, payload| {
-            let mut parts = payload.windows(text.len());
-            (opcode == frame::BINARY && parts.any(|part| part == text)).then_some(())
+        self.wait_for(|frame| {
+            let mut parts = frame.payload().windows(text.len());
+            (frame.opcode == frame::BINARY && parts.any(|part| part == text)).then_some(())
         })
     }
 
     /// Waits for a snapshot, and returns the bytes of its message.
     pub(crate) fn wait_for_snapshot(&mut self) -> anyhow::Result<usize> {
-        self.wait_for(|opcode, payload| {
-            let is_snapshot = payload.first() == Some(&(BinaryKind::Snapshot as u8));
-            (opcode == frame::BINARY && is_snapshot).then_some(payload.len())
+        self.wait_for(|frame| {
+            let is_snapshot = frame.payload().first() == Some(&(BinaryKind::Snapshot as u8));
+            (frame.opcode == frame::BINARY && is_snapshot).then_some(frame.payload().len())
         })
     }
 

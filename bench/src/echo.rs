@@ -100,7 +100,7 @@ impl Typist {
     fn rejoin() -> anyhow::Result<Self> {
         let server = Server::rejoin(&profile("echo", &["echo-program"])?)?;
         let mut connection = server.connect()?;
-        let session = connection.create_terminal("echo", 80, 24)?;
+        let session = connection.create_terminal("echo", (80, 24))?;
         // The writer id makes the server acknowledge input by number.
         let attach = json!({"session": session, "writer": "bench"});
         let stream =

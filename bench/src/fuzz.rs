@@ -144,7 +144,7 @@ fn view(server: &Server, options: &Options, seed: u64) -> anyhow::Result<Worst> 
     let mut sessions = Vec::new();
     let mut creator = server.connect()?;
     for number in 0..options.sessions {
-        sessions.push(creator.create_terminal(&format!("fuzz{number}"), 80, 24)?);
+        sessions.push(creator.create_terminal(&format!("fuzz{number}"), (80, 24))?);
     }
 
     let mut worst = Worst::default();

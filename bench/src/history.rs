@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // Twice the lines, so that the output that goes on drops none of them.
     let lines = options.lines * 2;
     let server = Server::rejoin(&format!("[sessions]\nscrollback_lines = {lines}\n{program}"))?;
-    let session = server.run_until_title("lines", (COLS, ROWS), DONE)?;
+    let session = server.print("lines", (COLS, ROWS), DONE)?;
     let link = Link {
         bytes_per_second: options.kilobits * 1000 / 8,
         delay: Duration::from_millis(options.round_trip) / 2,

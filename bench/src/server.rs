@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clock;
-use crate::connection::Connection;
+use crate::connection::{Connection, Size};
 use crate::endpoint::Endpoint;
 use crate::machine::{self, Memory};
 use crate::tls::{self, Identity};
@@ -184,8 +184,14 @@ impl Server {
 
     /// Ends the programs of all terminals, which outlive the server.
     pub(crate) fn end_terminals(&self) {
-        if let Some(rejoin) = &self.rejoin {
-            rejoin.end_terminals();
+        let Ok(folder) = self.folder() else { return };
+        let data = folder.join(DATA);
+        if data.join("terminals").exists()
+            && let Ok(program) = program()
+        {
+            let mut command = Command::new(program);
+            command.current_dir(folder).args(["kill", "--all", "--data-dir"]);
+            let _ = command.arg(data).output();
         }
     }
 
@@ -227,14 +233,9 @@ impl Server {
     }
 
     /// Starts a terminal, and waits until its program sets this title. Returns its session.
-    pub(crate) fn run_until_title(
-        &self,
-        profile: &str,
-        (cols, rows): (u16, u16),
-        title: &str,
-    ) -> anyhow::Result<Value> {
+    pub(crate) fn print(&self, profile: &str, size: Size, title: &str) -> anyhow::Result<Value> {
         let mut connection = self.connect()?;
-        let session = connection.create_terminal(profile, cols, rows)?;
+        let session = connection.create_terminal(profile, size)?;
         let attach = json!({"session": session, "role": "viewer"});
         // Not attached meanwhile: a reader would slow the program.
         while connection.request("attach", &attach)?["title"] != title {
@@ -304,18 +305,6 @@ impl Drop for Server {
 }
 
 impl Rejoin {
-    /// Ends the programs of the terminals, which outlive the server.
-    fn end_terminals(&self) {
-        let data = self.folder.path().join(DATA);
-        if data.join("terminals").exists()
-            && let Ok(program) = program()
-        {
-            let mut command = Command::new(program);
-            command.current_dir(self.folder.path()).args(["kill", "--all", "--data-dir"]);
-            let _ = command.arg(data).output();
-        }
-    }
-
     /// Signs a token for each user with the secret that the server made for itself.
     fn sign(&self, users: &[(String, Value)]) -> anyhow::Result<Vec<String>> {
         let secret = fs::read(self.folder.path().join(DATA).join("secret"))?;

@@ -238,9 +238,8 @@ fn position(payload: &Value) -> anyhow::Result<String> {
 
 /// Waits for the next message of a topic, and returns its position.
 fn next_position(reader: &mut Connection) -> anyhow::Result<String> {
-    reader.wait_for(|opcode, payload| {
-        let message: Value =
-            (opcode == frame::TEXT).then(|| serde_json::from_slice(payload))?.ok()?;
+    reader.wait_for(|frame| {
+        let message = frame.message().ok()?;
         (message["type"] == "message").then(|| position(&message["payload"]).ok())?
     })
 }

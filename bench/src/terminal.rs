@@ -92,7 +92,7 @@ fn measure(name: &str, options: &Options, stuck: usize) -> anyhow::Result<()> {
 
 /// Attaches viewers to a new terminal.
 fn attach(server: &Server, viewers: usize) -> anyhow::Result<ClientPool> {
-    let session = server.connect()?.create_terminal("flood", COLS, ROWS)?;
+    let session = server.connect()?.create_terminal("flood", (COLS, ROWS))?;
     let attach = json!({"session": session, "role": "viewer"});
     let endpoint = server.endpoint("/ws").with_request("attach", attach);
 

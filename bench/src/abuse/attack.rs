@@ -101,7 +101,9 @@ impl Kind {
             Self::Topics => (Plan::hold(1, 1).act(1, 15_000), Box::new(use_topics())),
             Self::Trickle => {
                 let plan = Plan::hold(TRICKLES, 500).act(TRICKLES, 500);
-                (plan, Box::new(Trickle::new()))
+                let mut frame = Vec::new();
+                frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
+                (plan, Box::new(Trickle { frame, sent: vec![0; TRICKLES] }))
             }
             Self::NeverLogIn => {
                 let plan = Plan::hold(12_000, 3000).opening(Opening::Silent);
@@ -228,14 +230,6 @@ struct Trickle {
     frame: Vec<u8>,
     /// Bytes that each connection has sent.
     sent: Vec<usize>,
-}
-
-impl Trickle {
-    fn new() -> Self {
-        let mut frame = Vec::new();
-        frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
-        Self { frame, sent: vec![0; TRICKLES] }
-    }
 }
 
 impl Attack for Trickle {

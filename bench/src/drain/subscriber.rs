@@ -1,6 +1,5 @@
 //! One subscriber: its position, and the messages that it received.
 
-use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::stamp::Stamp;
@@ -23,10 +22,8 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Counts a message and keeps its position.
     pub(super) fn receive(&mut self, payload: &Value) -> anyhow::Result<()> {
-        let data = payload["data"].as_str().unwrap_or_default();
-        let stamp = Stamp::read(data.as_bytes()).context("not a published message")?;
         self.position = payload["position"].as_str().map(str::to_owned);
-        self.count(stamp.number);
+        self.count(Stamp::of(payload)?.number);
         Ok(())
     }
 
