@@ -140,6 +140,7 @@ impl ShardHandle {
     /// The two inboxes alternate, so that neither allocates in a steady state.
     pub(super) fn take(&self, into: &mut Inbox) {
         let mut inbox = self.shared.inbox.lock();
+        // Swapped, so that the lock is held briefly and the vectors keep their memory.
         mem::swap(&mut inbox.streams, &mut into.streams);
         mem::swap(&mut inbox.outboxes, &mut into.outboxes);
         mem::swap(&mut inbox.commands, &mut into.commands);
@@ -162,6 +163,7 @@ impl ShardHandle {
     /// Closes the inbox unless it has commands. Returns `true` if it is closed.
     pub(super) fn close(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
+        // Commands hold sockets and slots, so they are handled before the inbox closes.
         inbox.is_closed = inbox.commands.is_empty();
         inbox.is_closed
     }
