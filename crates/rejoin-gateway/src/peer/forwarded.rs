@@ -137,7 +137,6 @@ fn parse_node(text: &str) -> Option<IpAddr> {
 fn is_port(text: &str) -> bool {
     let is_name =
         |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    // An obfuscated port begins with `_` (RFC 7239 §6).
     text.parse::<u16>().is_ok() || text.strip_prefix('_').is_some_and(is_name)
 }
 

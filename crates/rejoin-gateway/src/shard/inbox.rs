@@ -140,7 +140,6 @@ impl ShardHandle {
     /// The two inboxes alternate, so that neither allocates in a steady state.
     pub(super) fn take(&self, into: &mut Inbox) {
         let mut inbox = self.shared.inbox.lock();
-        // Swapped, so that the lock is held briefly and the vectors keep their memory.
         mem::swap(&mut inbox.streams, &mut into.streams);
         mem::swap(&mut inbox.outboxes, &mut into.outboxes);
         mem::swap(&mut inbox.commands, &mut into.commands);

@@ -77,7 +77,6 @@ impl Terminal {
 fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     let cols = buffer.rows.front().map_or(0, Row::len);
     while buffer.rows.len() > rows {
-        // As in xterm.js, rows below the cursor are removed first.
         if buffer.rows.len() > buffer.y + 1 {
             buffer.rows.pop_back();
         } else if let Some(row) = buffer.rows.pop_front() {
