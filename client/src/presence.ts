@@ -118,7 +118,7 @@ class PresenceSubscription {
   /** Applies a state or a change, and notifies the listeners. */
   receive(payload: PresenceState | PresenceChange): void {
     this.presence = isChange(payload) ? applyChange(this.presence, payload) : toPresence(payload);
-    // A copy, because a listener may stop to follow.
+    // A copy, because a listener may stop following.
     for (const { changed } of [...this.listeners]) changed(this.presence);
   }
 

@@ -134,7 +134,7 @@ impl<F: FnMut(usize, &mut Client, &mut Counts) + Send> Attack for F {
     }
 }
 
-/// Subscribers that stop to read. Connection 0 publishes.
+/// Subscribers that stop reading. Connection 0 publishes.
 struct NeverRead;
 
 impl Attack for NeverRead {

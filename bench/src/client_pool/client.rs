@@ -171,7 +171,7 @@ impl Client {
         self.phase != Phase::Upgrading && self.unsent.is_empty() && !self.transport.wants_write()
     }
 
-    /// Stops to read, until [`super::ClientPool::resume_reading`].
+    /// Stops reading, until [`super::ClientPool::resume_reading`].
     pub(crate) fn pause_reading(&mut self) {
         self.phase = Phase::Paused;
     }

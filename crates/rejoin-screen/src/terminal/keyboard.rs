@@ -6,7 +6,7 @@
 use super::Terminal;
 use crate::parser::Params;
 
-/// The most entries of a stack of keyboard flags. The oldest is dropped, as kitty does it.
+/// The most entries of a stack of keyboard flags. The oldest is dropped, as in kitty.
 const MAX_FLAGS: usize = 8;
 /// All flags of the kitty keyboard protocol.
 const ALL_FLAGS: i32 = 0b1_1111;

@@ -161,7 +161,7 @@ impl ScreenReflow {
         let mut added = 0;
         let mut inserted: Vec<(usize, Vec<Row>)> = Vec::new();
 
-        // From the last line to the first, as xterm.js does it. It also rewraps rows that it has
+        // From the last line to the first, as xterm.js does. It also rewraps rows that it has
         // dropped already, and takes the line at the moved cursor for the cursor's line.
         for line in self.lines().into_iter().rev() {
             let is_short = line.len() == 1 && self.rows[line.start].content_len() <= self.new;
