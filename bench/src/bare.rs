@@ -213,7 +213,7 @@ impl Loop<'_> {
             Role::Subscriber { topic, left: 0 }
         } else {
             self.publisher = Some(index);
-            Role::Publisher(Decoder::new(Side::Server, READ_BYTES))
+            Role::Publisher(Decoder::new(Side::Server, frame::MAX_MESSAGE_BYTES))
         };
         Ok(())
     }

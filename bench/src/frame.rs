@@ -6,6 +6,9 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
 
+/// The longest message of any benchmark, compressed or not.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// The flag of the last frame of a message.
 pub(crate) const FINAL: u8 = 0x80;
 /// The flag of a compressed message (RFC 7692 §6).

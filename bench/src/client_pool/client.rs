@@ -14,9 +14,6 @@ use crate::endpoint::Endpoint;
 use crate::frame::{self, Header};
 use crate::transport::Transport;
 
-/// The largest inflated message.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-
 /// One connection of the pool.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -99,7 +96,7 @@ impl Frame {
             return Ok(self);
         }
 
-        let mut decoder = Decoder::new(Side::Client, MAX_MESSAGE_BYTES).with_deflate();
+        let mut decoder = Decoder::new(Side::Client, frame::MAX_MESSAGE_BYTES).with_deflate();
         let mut bytes = self.bytes.to_vec();
         let bytes = match decoder.feed(&mut bytes).next()? {
             Some(Message::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
