@@ -16,7 +16,7 @@ mod attacker;
 mod flood;
 mod victims;
 
-use attack::{Kind, Method};
+use attack::Kind;
 use attacker::Attacker;
 use victims::{Sample, Victims};
 
@@ -99,7 +99,7 @@ fn measure(kind: Kind, server: &Server, options: &Options) -> anyhow::Result<Out
 
     let during = Duration::from_secs(options.during);
     let during = if kind.is_timed_out() { during.max(TIMED_OUT_AFTER) } else { during };
-    let method = kind.method();
+    let sockets = kind.sockets();
     // A user with default rights: an administrator would be exempt from some limits.
     let user = server.tokens(Users::Distinct, 1)?.remove(0);
 
@@ -108,11 +108,9 @@ fn measure(kind: Kind, server: &Server, options: &Options) -> anyhow::Result<Out
     let cpu = server.cpu_time()?;
     victims.start_phase()?;
     let (ran, attack_cpu, attacked) = thread::scope(|scope| {
-        let attacking = scope.spawn(|| match method {
-            Method::Sockets(plan, attack) => {
-                Attacker::new(server.endpoint("/ws"), plan, attack)?.run(&stop)
-            }
-            Method::Requests(flood) => flood.run(server.address, &user, &stop),
+        let attacking = scope.spawn(|| match sockets {
+            Some((plan, attack)) => Attacker::new(server.endpoint("/ws"), plan, attack)?.run(&stop),
+            None => flood::run(kind, server.address, &user, &stop),
         });
         let ran = victims.run(during);
         // Read before the attacker stops: its last second reads what paused clients left.

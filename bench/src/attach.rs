@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use hdrhistogram::Histogram;
@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::report::{self, mebibytes, print_header, print_line, quantile};
-use crate::server::Server;
+use crate::server::{Server, profile};
 
 /// The size of the terminal.
 const COLS: u16 = 120;
 const ROWS: u16 = 40;
 /// The title that the program sets after its output.
 const DONE: &str = "printed";
-const POLL: Duration = Duration::from_millis(200);
 /// Lines of a page of the history.
 const LINES: u16 = 500;
 
@@ -34,11 +33,9 @@ pub(crate) struct Options {
 
 /// Runs the benchmark and prints its table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let program = std::env::current_exe()?;
     let bytes = options.megabytes * 1_000_000;
-    let arguments = format!("{program:?}, \"agent-program\", \"{bytes}\"");
-    let server = Server::rejoin(&format!("[profiles.agent]\ncommand = [{arguments}]\n"))?;
-    let session = print_all(&server)?;
+    let server = Server::rejoin(&profile("agent", &["agent-program", &bytes.to_string()])?)?;
+    let session = server.print("agent", (COLS, ROWS), DONE)?;
 
     print_line(format_args!(
         "a terminal of {COLS}×{ROWS} after {} MB of output of an agent-like program\n",
@@ -48,22 +45,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     attach(&server, &session, options.attaches)?;
     page(&server, &session, options.attaches)?;
     replay(bytes)
-}
-
-/// Starts the program and waits until it has printed all. Returns the session.
-fn print_all(server: &Server) -> anyhow::Result<Value> {
-    let mut connection = server.connect()?;
-    let create = json!({"kind": "terminal", "profile": "agent", "cols": COLS, "rows": ROWS});
-    let session = connection.request("create_session", &create)?["session"]["id"].clone();
-
-    let attach = json!({"session": session, "role": "viewer"});
-    // Not attached meanwhile: a reader would slow the program.
-    while connection.request("attach", &attach)?["title"] != DONE {
-        connection.request("detach", &json!({"session": session}))?;
-        clock::pause(POLL);
-    }
-
-    Ok(session)
 }
 
 /// Measures from the attach to the complete snapshot.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::ensure;
+use rejoin_websocket::{Decoder, Side};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -126,9 +127,11 @@ enum Role {
     /// Holds the received part of the request.
     Upgrading(Vec<u8>),
     /// Has not accepted the last `left` bytes of its topic's batch.
-    Subscriber { topic: usize, left: usize },
-    /// Holds the received part of an incomplete frame.
-    Publisher(Vec<u8>),
+    Subscriber {
+        topic: usize,
+        left: usize,
+    },
+    Publisher(Decoder),
 }
 
 impl Loop<'_> {
@@ -163,7 +166,7 @@ impl Loop<'_> {
     fn read(&mut self, index: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.sockets[index] else { return Ok(()) };
         let bytes = match socket.transport.read(&mut self.scratch) {
-            Ok(count @ 1..) => &self.scratch[..count],
+            Ok(count @ 1..) => &mut self.scratch[..count],
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Ok(0) | Err(_) => return self.remove(index),
         };
@@ -177,15 +180,18 @@ impl Loop<'_> {
                 }
                 Ok(())
             }
-            Role::Publisher(rest) => {
-                rest.extend_from_slice(bytes);
+            Role::Publisher(decoder) => {
                 // All subscribers have the last batch: `pace` reads only while none is behind.
                 for topic in self.touched.drain(..) {
                     self.topics[topic].batch.clear();
                 }
-                let (bytes, frames) =
-                    batch::take_frames(rest, self.options, &mut self.topics, &mut self.touched)?;
-                rest.drain(..bytes);
+                let frames = batch::take_frames(
+                    decoder,
+                    bytes,
+                    self.options,
+                    &mut self.topics,
+                    &mut self.touched,
+                )?;
                 self.deliver()?;
                 self.acknowledge(index, frames)?;
                 self.pace()
@@ -207,7 +213,7 @@ impl Loop<'_> {
             Role::Subscriber { topic, left: 0 }
         } else {
             self.publisher = Some(index);
-            Role::Publisher(Vec::new())
+            Role::Publisher(Decoder::new(Side::Server, frame::MAX_MESSAGE_BYTES))
         };
         Ok(())
     }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use fastrand::Rng;
+use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::http::HttpClient;
 use crate::report::{print_header, print_line};
-use crate::server::{Server, program};
+use crate::server::{Server, profile, program};
 
 pub(crate) mod output;
 mod viewer;
@@ -120,10 +121,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 impl Chaos {
     fn start(scenario: Scenario, seed: u64, other: Option<&Path>) -> anyhow::Result<Self> {
-        let program_path = std::env::current_exe()?;
         let mut profiles = format!(
-            "[profiles.flood]\ncommand = [{program_path:?}, \"chaos-program\", \"{seed}\", \".\"]\n\
-             [profiles.victim]\ncommand = [\"sh\", \"-c\", \"\"\"{VICTIM}\"\"\"]\n"
+            "{}[profiles.victim]\ncommand = [\"sh\", \"-c\", \"\"\"{VICTIM}\"\"\"]\n",
+            profile("flood", &["chaos-program", &seed.to_string(), "."])?
         );
         for (name, code) in EXITS {
             let script = format!("sleep 0.0{code}; exit {code}");
@@ -230,12 +230,10 @@ impl Chaos {
 
     /// Waits until a program's exit is known. Returns its session.
     fn wait_for_end(&self, session: &str) -> anyhow::Result<Value> {
-        let mut http = self.http()?;
+        let http = self.http()?;
         let due = clock::after(TIMEOUT);
         loop {
-            let (status, body) = http.get(&format!("/sessions/{session}"))?;
-            ensure!(status == 200, "session {session}: {}", String::from_utf8_lossy(&body));
-            let info: Value = serde_json::from_slice(&body)?;
+            let info: Value = serde_json::from_str(&http.get(&format!("/sessions/{session}"))?)?;
             if info["status"] == "terminated" || info["status"] == "error" {
                 return Ok(info);
             }
@@ -245,9 +243,7 @@ impl Chaos {
     }
 
     fn close(&self, session: &str) -> anyhow::Result<()> {
-        let (status, _) = self.http()?.delete(&format!("/sessions/{session}"))?;
-        ensure!(status == 204, "the close of {session} was answered with {status}");
-        Ok(())
+        self.http()?.delete(&format!("/sessions/{session}")).context("cannot close a session")
     }
 
     /// Starts a program whose keeper will be killed.
@@ -316,8 +312,7 @@ impl Chaos {
 
     /// Checks the screen that a new viewer gets.
     fn check_screen(&self, terminal: &Terminal, total: u64) -> anyhow::Result<()> {
-        let (_, screen) = self.http()?.get(&format!("/sessions/{}/screen", terminal.session))?;
-        let screen = String::from_utf8_lossy(&screen);
+        let screen = self.http()?.get(&format!("/sessions/{}/screen", terminal.session))?;
         let expected = terminal.output.last_lines(total, SCREEN_LINES);
         ensure!(screen.trim_end() == expected.join("\n"), "the last screen is\n{screen}");
         Ok(())
@@ -334,18 +329,13 @@ struct Victim {
 
 /// Returns the processes whose command line contains a text.
 fn processes_of(text: &str) -> anyhow::Result<Vec<i32>> {
-    let ids = fs::read_dir("/proc")?.flatten().filter_map(|entry| {
-        let id = entry.file_name().to_str()?.parse().ok()?;
-        let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-        line.contains(text).then_some(id)
-    });
-    Ok(ids.collect())
+    let has_text = |it: &Process| it.cmdline().is_ok_and(|line| line.join(" ").contains(text));
+    Ok(all_processes()?.flatten().filter(has_text).map(|it| it.pid).collect())
 }
 
 /// Returns whether a process has ended. A zombie has: its parent may reap it late.
 fn has_ended(id: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"));
-    stat.map_or(true, |stat| stat.contains(") Z "))
+    Process::new(id).and_then(|it| it.stat()).map_or(true, |stat| stat.state == 'Z')
 }
 
 fn wait_until(event: &str, mut is_done: impl FnMut() -> bool) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// Returns the nanoseconds since the machine started.
 pub(crate) fn now() -> u64 {
-    nanos(clock_gettime(ClockId::Monotonic))
+    span(read(ClockId::Monotonic))
 }
 
 /// Returns the time in nanoseconds, `delay` from now.
@@ -29,12 +29,11 @@ pub(crate) fn until(due: u64, limit: Duration) -> Duration {
 
 /// Returns the CPU time of this thread.
 pub(crate) fn thread_cpu() -> Duration {
-    Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)))
+    read(ClockId::ThreadCPUTime)
 }
 
-fn nanos(time: Timespec) -> u64 {
-    let (seconds, nanos) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
-    seconds * 1_000_000_000 + nanos
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).try_into().unwrap_or_default()
 }
 
 /// Returns the nanoseconds of a duration.

@@ -70,12 +70,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let mut kinds = [
             Kind::new("bare loop: upgrade", &bare, |it, _| it)?,
             Kind::new("rejoin: upgrade only", &rejoin, |it, _| it)?,
-            Kind::new("rejoin: upgrade, `authenticate`", &rejoin, |it, token| {
-                it.with_token(token)
-            })?,
-            Kind::new("rejoin: upgrade with a bearer token", &rejoin, |it, token| {
-                it.with_bearer(token)
-            })?,
+            Kind::new("rejoin: upgrade, `authenticate`", &rejoin, Endpoint::with_token)?,
+            Kind::new("rejoin: upgrade with a bearer token", &rejoin, Endpoint::with_bearer)?,
         ];
         for kind in &mut kinds {
             kind.run_round(&tokens[..connections], in_flight)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rejoin_protocol::binary::BinaryKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client_pool::{ClientPool, End, Event, Frame};
 use crate::clock;
@@ -14,6 +14,9 @@ use crate::frame;
 
 /// The time that a server may take for one reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The columns and rows of a terminal.
+pub(crate) type Size = (u16, u16);
 
 /// An open WebSocket: a pool of one client, whose messages the caller waits for.
 pub(crate) struct Connection {
@@ -47,6 +50,11 @@ impl Connection {
         self.end.is_some()
     }
 
+    /// Returns the number of bytes received so far.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.pool.received_bytes
+    }
+
     /// Sends one frame that is a whole message.
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
         self.pool.client(0).context("the connection has ended")?.send(opcode, payload);
@@ -61,20 +69,31 @@ impl Connection {
         self.request_json(kind, &payload.to_string())
     }
 
+    /// Creates a terminal. Returns its session.
+    pub(crate) fn create_terminal(&mut self, profile: &str, size: Size) -> anyhow::Result<Value> {
+        let (cols, rows) = size;
+        let create = json!({"kind": "terminal", "profile": profile, "cols": cols, "rows": rows});
+        Ok(self.request("create_session", &create)?["session"]["id"].take())
+    }
+
     /// Sends a request whose payload is JSON text, as [`Connection::request`] does.
     pub(crate) fn request_json(&mut self, kind: &str, payload: &str) -> anyhow::Result<Value> {
+        let id = self.send_request(kind, payload)?;
+        self.reply(kind, &id)
+    }
+
+    /// Sends a request without waiting for its reply. Returns its id.
+    pub(crate) fn send_request(&mut self, kind: &str, payload: &str) -> anyhow::Result<String> {
         let id = self.next_id.to_string();
         self.next_id += 1;
         let request = format!(r#"{{"id":"{id}","type":"{kind}","payload":{payload}}}"#);
         self.send(frame::TEXT, request.as_bytes())?;
-
-        self.reply(kind, &id)
+        Ok(id)
     }
 
     fn reply(&mut self, kind: &str, id: &str) -> anyhow::Result<Value> {
-        let mut reply = self.wait_for(|opcode, payload| {
-            let reply: Value =
-                (opcode == frame::TEXT).then(|| serde_json::from_slice(payload))?.ok()?;
+        let mut reply = self.wait_for(|frame| {
+            let reply = frame.message().ok()?;
             // Skips messages of topics and replies to other requests.
             (reply["reply_to"] == id).then_some(reply)
         })?;
@@ -96,11 +115,10 @@ impl Connection {
     /// Waits for the first frame from which `select` returns a value.
     pub(crate) fn wait_for<T>(
         &mut self,
-        mut select: impl FnMut(u8, &[u8]) -> Option<T>,
+        mut select: impl FnMut(&Frame) -> Option<T>,
     ) -> anyhow::Result<T> {
         loop {
-            let frame = self.next_frame()?;
-            if let Some(value) = select(frame.opcode, frame.payload()) {
+            if let Some(value) = select(&self.next_frame()?) {
                 return Ok(value);
             }
         }
@@ -108,17 +126,17 @@ impl Connection {
 
     /// Waits for a binary message that contains these bytes.
     pub(crate) fn wait_for_output(&mut self, text: &[u8]) -> anyhow::Result<()> {
-        self.wait_for(|opcode, payload| {
-            let mut parts = payload.windows(text.len());
-            (opcode == frame::BINARY && parts.any(|part| part == text)).then_some(())
+        self.wait_for(|frame| {
+            let mut parts = frame.payload().windows(text.len());
+            (frame.opcode == frame::BINARY && parts.any(|part| part == text)).then_some(())
         })
     }
 
     /// Waits for a snapshot, and returns the bytes of its message.
     pub(crate) fn wait_for_snapshot(&mut self) -> anyhow::Result<usize> {
-        self.wait_for(|opcode, payload| {
-            let is_snapshot = payload.first() == Some(&(BinaryKind::Snapshot as u8));
-            (opcode == frame::BINARY && is_snapshot).then_some(payload.len())
+        self.wait_for(|frame| {
+            let is_snapshot = frame.payload().first() == Some(&(BinaryKind::Snapshot as u8));
+            (frame.opcode == frame::BINARY && is_snapshot).then_some(frame.payload().len())
         })
     }
 
@@ -135,7 +153,7 @@ impl Connection {
         for (_, event) in events {
             match event {
                 Event::Opened => self.is_open = true,
-                Event::Frame(frame) => self.frames.push_back(frame),
+                Event::Frame(frame) => self.frames.push_back(frame.inflated()?),
                 Event::Ended(end) => self.end = Some(end),
             }
         }

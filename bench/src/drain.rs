@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let publisher = thread::spawn({
         let http = HttpClient::new(server.address, server.token()?);
         let (rate, is_finished) = (options.rate, Arc::clone(&is_finished));
-        move || publish(http, rate, &is_finished)
+        move || publish(&http, rate, &is_finished)
     });
     run_for(&mut clients, STEADY)?;
 
@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Publishes until `is_finished` is set. Returns the number of acknowledged messages.
-fn publish(mut http: HttpClient, rate: u32, is_finished: &AtomicBool) -> u64 {
+fn publish(http: &HttpClient, rate: u32, is_finished: &AtomicBool) -> u64 {
     let (mut budget, mut number) = (Budget::new(rate), 0);
     while !is_finished.load(Ordering::Relaxed) {
         clock::pause(PUBLISHER_PAUSE);
@@ -101,8 +101,8 @@ fn publish(mut http: HttpClient, rate: u32, is_finished: &AtomicBool) -> u64 {
         let data = Stamp { time: clock::now(), number }.write();
         let body = json!({"topic": "bench", "data": data}).to_string();
         // The key makes a repeated request harmless, also one that the last process executed.
-        let key = format!("Idempotency-Key: {number}\r\n");
-        while !matches!(http.post("/publish", &key, &body), Ok((200, _))) {
+        let key = Some(number.to_string());
+        while !matches!(http.post("/publish", key.as_deref(), &body), Ok((200, _))) {
             clock::pause(PUBLISHER_PAUSE);
         }
         number += 1;

@@ -15,7 +15,7 @@ use crate::connection::Connection;
 use crate::frame;
 use crate::machine;
 use crate::report::{self, Spread, as_float, print_header, print_line, quantile};
-use crate::server::Server;
+use crate::server::{Server, profile};
 
 /// The program prints this once its terminal is in raw mode. Keys are lower case.
 const READY: &[u8] = b"READY";
@@ -98,12 +98,9 @@ impl Typist {
     }
 
     fn rejoin() -> anyhow::Result<Self> {
-        let program = std::env::current_exe()?;
-        let profile = format!("[profiles.echo]\ncommand = [{program:?}, \"echo-program\"]\n");
-        let server = Server::rejoin(&profile)?;
+        let server = Server::rejoin(&profile("echo", &["echo-program"])?)?;
         let mut connection = server.connect()?;
-        let create = json!({"kind": "terminal", "profile": "echo"});
-        let session = connection.request("create_session", &create)?["session"]["id"].clone();
+        let session = connection.create_terminal("echo", (80, 24))?;
         // The writer id makes the server acknowledge input by number.
         let attach = json!({"session": session, "writer": "bench"});
         let stream =

@@ -6,6 +6,9 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
 
+/// The longest message of any benchmark, compressed or not.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// The flag of the last frame of a message.
 pub(crate) const FINAL: u8 = 0x80;
 /// The flag of a compressed message (RFC 7692 §6).
@@ -23,9 +26,7 @@ pub(crate) fn write_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 pub(crate) fn write_masked_flags(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     write_header(out, first, payload.len(), MASKED);
     out.extend_from_slice(&MASK);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    unmask(&mut out[start..], MASK);
+    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
 /// Appends one unmasked frame whose payload is the concatenated parts.
@@ -33,15 +34,6 @@ pub(crate) fn write_plain(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
     write_header(out, FINAL | opcode, parts.iter().map(|part| part.len()).sum(), 0);
     for part in parts {
         out.extend_from_slice(part);
-    }
-}
-
-/// Masks or unmasks a payload.
-pub(crate) fn unmask(payload: &mut [u8], key: [u8; 4]) {
-    for chunk in payload.chunks_mut(4) {
-        for (byte, key) in chunk.iter_mut().zip(key) {
-            *byte ^= key;
-        }
     }
 }
 
@@ -66,7 +58,6 @@ fn write_header(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
 pub(crate) struct Header {
     pub(crate) opcode: u8,
     pub(crate) is_compressed: bool,
-    pub(crate) mask: Option<[u8; 4]>,
     /// The index of the payload.
     pub(crate) start: usize,
     /// The index after the payload.
@@ -74,27 +65,21 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Parses the first frame; returns `None` until all of it has arrived.
+    /// Parses the first frame of a server; returns `None` until all of it has arrived.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        // A server's frames are not masked, so the second byte is the length.
         let [first, second, rest @ ..] = bytes else { return None };
         // Lengths above 125 follow in 16 or 64 bits (RFC 6455 §5.2).
-        let (len, mut start) = match second & 0x7f {
+        let (len, start) = match second {
             126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
             127 => (u64::from_be_bytes(*rest.first_chunk()?), 10),
-            short => (short.into(), 2),
+            short => (u64::from(*short), 2),
         };
-
-        let mut mask = None;
-        if second & MASKED != 0 {
-            mask = Some(*bytes.get(start..)?.first_chunk()?);
-            start += 4;
-        }
 
         let end = start + usize::try_from(len).ok()?;
         (bytes.len() >= end).then_some(Self {
             opcode: first & 0x0f,
             is_compressed: first & COMPRESSED != 0,
-            mask,
             start,
             end,
         })
@@ -103,6 +88,8 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
+    use rejoin_websocket::{Decoder, Event, Side};
+
     use super::*;
 
     #[test]
@@ -111,17 +98,15 @@ mod tests {
             let payload = vec![b'a'; len];
             let (mut masked, mut plain) = (Vec::new(), Vec::new());
 
-            write_masked(&mut masked, TEXT, &payload);
+            write_masked(&mut masked, BINARY, &payload);
             write_plain(&mut plain, BINARY, &[&payload]);
 
-            assert_eq!(Header::read(&masked[..masked.len() - 1]), None, "{len}");
-            let header = Header::read(&masked).unwrap();
-            assert_eq!((header.opcode, header.end), (TEXT, masked.len()));
-            unmask(&mut masked[header.start..], header.mask.unwrap());
-            assert_eq!(&masked[header.start..], payload);
+            let mut decoder = Decoder::new(Side::Server, len);
+            assert_eq!(decoder.feed(&mut masked).next(), Ok(Some(Event::Binary(&payload))));
+            assert_eq!(Header::read(&plain[..plain.len() - 1]), None, "{len}");
             let header = Header::read(&plain).unwrap();
-            assert_eq!((header.opcode, header.mask), (BINARY, None));
-            assert_eq!(&plain[header.start..header.end], payload);
+            assert_eq!((header.opcode, header.end), (BINARY, plain.len()));
+            assert_eq!(&plain[header.start..], payload);
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::clock;
 use crate::connection::Connection;
 use crate::report::{self, mebibytes, print_line, quantile};
-use crate::server::{Server, Users};
+use crate::server::{Server, Users, profile};
 
 pub(crate) mod output;
 
@@ -115,12 +115,11 @@ fn check(delays: &Histogram<u64>, worst: &Worst, session_bytes: u64) -> anyhow::
 
 /// Returns settings with a profile for each terminal, whose program has a seed of its own.
 fn settings(sessions: u64, seed: u64) -> anyhow::Result<String> {
-    let program = std::env::current_exe()?;
     let profile = |number: u64| {
-        let seed = seed + number;
-        format!("[profiles.fuzz{number}]\ncommand = [{program:?}, \"fuzz-program\", \"{seed}\"]\n")
+        let seed = (seed + number).to_string();
+        profile(&format!("fuzz{number}"), &["fuzz-program", &seed])
     };
-    let profiles: String = (0..sessions).map(profile).collect();
+    let profiles: String = (0..sessions).map(profile).collect::<Result<_, _>>()?;
     Ok(format!("[sessions]\nscrollback_bytes = {SCROLLBACK_BYTES}\n{profiles}"))
 }
 
@@ -145,9 +144,7 @@ fn view(server: &Server, options: &Options, seed: u64) -> anyhow::Result<Worst> 
     let mut sessions = Vec::new();
     let mut creator = server.connect()?;
     for number in 0..options.sessions {
-        let profile = format!("fuzz{number}");
-        let create = json!({"kind": "terminal", "profile": profile, "cols": 80, "rows": 24});
-        sessions.push(creator.request("create_session", &create)?["session"]["id"].clone());
+        sessions.push(creator.create_terminal(&format!("fuzz{number}"), (80, 24))?);
     }
 
     let mut worst = Worst::default();

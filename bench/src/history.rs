@@ -1,6 +1,5 @@
 //! `bench history`: scrolling back on a slow link while output goes on, beside a raw replay.
 
-use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
@@ -10,14 +9,14 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use rejoin_protocol::StreamNumber;
 use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
-use rejoin_websocket::{Decoder, Event, Side};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::endpoint::Endpoint;
+use crate::connection::Connection;
 use crate::frame;
 use crate::report::{self, print_header, print_line, quantile};
-use crate::server::Server;
+use crate::server::{Server, profile};
 use crate::slow_link::{self, Link};
 
 const COLS: u16 = 100;
@@ -28,15 +27,10 @@ const PAGE_LINES: u64 = 500;
 const WINDOW: u64 = 192 * 1024;
 /// The title that the program sets after its numbered lines.
 const DONE: &str = "printed";
-const POLL: Duration = Duration::from_millis(200);
 /// The time between two lines of the output that goes on.
 const LIVE_INTERVAL: Duration = Duration::from_millis(50);
 /// The time for which the output is measured before the scrolling.
 const QUIET: Duration = Duration::from_secs(3);
-const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The time for each answer on the slow link.
-const TIMEOUT: Duration = Duration::from_secs(30);
-const READ_BYTES: usize = 32 * 1024;
 
 /// The amount of work.
 #[derive(Debug, clap::Args)]
@@ -54,15 +48,11 @@ pub(crate) struct Options {
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let program = std::env::current_exe()?;
-    let arguments = format!("{program:?}, \"history-program\", \"{}\"", options.lines);
+    let program = profile("lines", &["history-program", &options.lines.to_string()])?;
     // Twice the lines, so that the output that goes on drops none of them.
     let lines = options.lines * 2;
-    let settings = format!(
-        "[sessions]\nscrollback_lines = {lines}\n[profiles.lines]\ncommand = [{arguments}]\n"
-    );
-    let server = Server::rejoin(&settings)?;
-    let session = print_all(&server)?;
+    let server = Server::rejoin(&format!("[sessions]\nscrollback_lines = {lines}\n{program}"))?;
+    let session = server.print("lines", (COLS, ROWS), DONE)?;
     let link = Link {
         bytes_per_second: options.kilobits * 1000 / 8,
         delay: Duration::from_millis(options.round_trip) / 2,
@@ -86,27 +76,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     replay(options.lines, link)
 }
 
-/// Starts the program and waits until it has printed all. Returns the session.
-fn print_all(server: &Server) -> anyhow::Result<Value> {
-    let mut connection = server.connect()?;
-    let create = json!({"kind": "terminal", "profile": "lines", "cols": COLS, "rows": ROWS});
-    let session = connection.request("create_session", &create)?["session"]["id"].clone();
-
-    let attach = json!({"session": session, "role": "viewer"});
-    while connection.request("attach", &attach)?["title"] != DONE {
-        connection.request("detach", &json!({"session": session}))?;
-        clock::pause(POLL);
-    }
-
-    Ok(session)
-}
-
 /// A client on the slow link, with the state of its viewer.
 struct Scroller {
-    transport: TcpStream,
-    decoder: Decoder,
-    replies: VecDeque<Value>,
-    received: u64,
+    connection: Connection,
     stream: StreamNumber,
     /// Bytes of binary messages, and those that are acknowledged.
     parsed: u64,
@@ -114,7 +86,7 @@ struct Scroller {
     /// The offset after the received output; `None` before the first snapshot.
     offset: Option<u64>,
     /// The range of the history at the first snapshot.
-    history: Option<Value>,
+    history: Option<History>,
     /// The output after the last complete line.
     partial: Vec<u8>,
     /// The number of the next line of the output that goes on.
@@ -122,20 +94,45 @@ struct Scroller {
     late: Histogram<u64>,
 }
 
+/// The range of a history, as the server describes it.
+#[derive(Deserialize)]
+struct History {
+    first: u64,
+    end: u64,
+    generation: u64,
+}
+
+/// A page of a history.
+#[derive(Deserialize)]
+struct Page {
+    from: u64,
+    to: u64,
+    data: String,
+}
+
 /// Attaches, waits, scrolls to the first line, and checks all lines.
 fn scroll(server: &Server, session: &Value, link: Link, is_compressed: bool) -> anyhow::Result<()> {
-    let mut endpoint = server.endpoint("/ws").with_token(server.token()?);
+    let mut endpoint = server.endpoint("/ws");
     endpoint.address = slow_link::start(endpoint.address, link)?;
     if is_compressed {
         endpoint = endpoint.with_deflate();
     }
-    let mut scroller = Scroller::open(&endpoint)?;
+    let mut scroller = Scroller {
+        connection: Connection::open(&endpoint)?,
+        stream: StreamNumber(0),
+        parsed: 0,
+        acknowledged: 0,
+        offset: None,
+        history: None,
+        partial: Vec::new(),
+        next_live: None,
+        late: report::latencies()?,
+    };
 
     let started = Instant::now();
     let attach = json!({"session": session, "role": "viewer", "window": WINDOW});
-    let attached = scroller.request("attach", &attach)?;
-    let stream = attached["stream"].as_u64().and_then(|number| u32::try_from(number).ok());
-    scroller.stream = StreamNumber(stream.context("no stream")?);
+    let mut attached = scroller.request("attach", &attach)?;
+    scroller.stream = serde_json::from_value(attached["stream"].take())?;
     while scroller.offset.is_none() {
         scroller.receive()?;
     }
@@ -147,16 +144,14 @@ fn scroll(server: &Server, session: &Value, link: Link, is_compressed: bool) -> 
     }
     let before = std::mem::replace(&mut scroller.late, report::latencies()?);
 
-    let (mut pages, history) = (report::latencies()?, scroller.history.take());
-    let history = history.context("no history")?;
     let started = Instant::now();
-    scroller.load_all(session, &history, &mut pages)?;
+    let pages = scroller.load_all(session)?;
     let last_line = started.elapsed();
 
     print_line(format_args!(
         "history, {} | {} | {:.2} s | {:.2} s | {} | {} | {} | {} | {}",
         if is_compressed { "compressed" } else { "plain" },
-        scroller.received,
+        scroller.connection.received_bytes(),
         first_screen.as_secs_f64(),
         last_line.as_secs_f64(),
         quantile(&pages, 0.5),
@@ -169,123 +164,58 @@ fn scroll(server: &Server, session: &Value, link: Link, is_compressed: bool) -> 
 }
 
 impl Scroller {
-    /// Connects and authenticates.
-    fn open(endpoint: &Endpoint) -> anyhow::Result<Self> {
-        let mut transport = TcpStream::connect(endpoint.address)?;
-        transport.set_nodelay(true)?;
-        transport.set_read_timeout(Some(TIMEOUT))?;
-        transport.write_all(endpoint.upgrade().as_bytes())?;
-        let mut response = Vec::new();
-        while !response.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            ensure!(transport.read(&mut byte)? == 1, "the server closed the connection");
-            response.push(byte[0]);
-        }
-        ensure!(response.starts_with(b"HTTP/1.1 101"), "the upgrade was refused");
-
-        let mut scroller = Self {
-            transport,
-            decoder: Decoder::new(Side::Client, MAX_MESSAGE_BYTES).with_deflate(),
-            replies: VecDeque::new(),
-            received: 0,
-            stream: StreamNumber(0),
-            parsed: 0,
-            acknowledged: 0,
-            offset: None,
-            history: None,
-            partial: Vec::new(),
-            next_live: None,
-            late: report::latencies()?,
-        };
-        for (kind, payload) in endpoint.requests() {
-            scroller.request(kind, &payload)?;
-        }
-        Ok(scroller)
-    }
-
-    /// Requests pages from the end of the history to its first line. Records the waits.
-    fn load_all(
-        &mut self,
-        session: &Value,
-        history: &Value,
-        pages: &mut Histogram<u64>,
-    ) -> anyhow::Result<()> {
-        let [first, end, generation] = ["first", "end", "generation"].map(|name| &history[name]);
-        let (first, end) = (first.as_u64().context("no first")?, end.as_u64().context("no end")?);
-        let (mut before, mut lines) = (end, FIRST_LINES);
+    /// Requests pages from the end of the history to its first line. Returns the waits.
+    fn load_all(&mut self, session: &Value) -> anyhow::Result<Histogram<u64>> {
+        let History { first, end, generation } = self.history.take().context("no history")?;
+        let (mut before, mut lines, mut waits) = (end, FIRST_LINES, report::latencies()?);
         while before > first {
             let query = json!({
                 "session": session, "before": before, "generation": generation, "lines": lines,
             });
             let started = Instant::now();
             let page = self.request("history", &query)?;
-            pages.record(clock::span(started.elapsed()))?;
+            waits.record(clock::span(started.elapsed()))?;
 
-            let [from, to] = ["from", "to"].map(|name| page[name].as_u64());
-            let (from, to) = (from.context("no from")?, to.context("no to")?);
+            let Page { from, to, data } = serde_json::from_value(page)?;
             ensure!(to == before && from < to, "a page of {from}..{to} before {before}");
-            let data = page["data"].as_str().context("no data")?;
-            check_numbers(data, from..to)?;
+            check_numbers(&data, from..to)?;
             (before, lines) = (from, PAGE_LINES);
         }
 
-        Ok(())
+        Ok(waits)
     }
 
     /// Sends a request and waits for its reply, while output arrives.
     fn request(&mut self, kind: &str, payload: &Value) -> anyhow::Result<Value> {
-        let request = json!({"id": kind, "type": kind, "payload": payload}).to_string();
-        self.send(frame::TEXT, request.as_bytes())?;
+        let id = self.connection.send_request(kind, &payload.to_string())?;
         loop {
-            if let Some(mut reply) = self.replies.pop_front() {
+            let mut reply = self.receive()?;
+            if reply["reply_to"] == id {
                 ensure!(reply["type"] != "error", "`{kind}` failed: {}", reply["payload"]);
                 return Ok(reply["payload"].take());
             }
-            self.receive()?;
         }
     }
 
-    fn send(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
-        let mut out = Vec::new();
-        frame::write_masked(&mut out, opcode, payload);
-        Ok(self.transport.write_all(&out)?)
-    }
-
-    /// Reads once, and handles the complete messages.
-    fn receive(&mut self) -> anyhow::Result<()> {
-        let mut buffer = [0; READ_BYTES];
-        let count = self.transport.read(&mut buffer).context("no output")?;
-        ensure!(count > 0, "the server closed the connection");
-        self.received += count as u64;
-
-        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Side::Client, 0));
-        let mut feed = decoder.feed(&mut buffer[..count]);
-        while let Some(event) = feed.next()? {
-            match event {
-                Event::Text(text) => self.take_text(serde_json::from_str(text)?),
-                Event::Binary(message) => self.take_binary(message)?,
-                Event::Close(_) => bail!("the server closed the connection"),
-                Event::Ping(_) | Event::Pong(_) => {}
-            }
+    /// Handles the next message. Returns it if it is JSON.
+    fn receive(&mut self) -> anyhow::Result<Value> {
+        let frame = self.connection.next_frame()?;
+        if frame.opcode == frame::BINARY {
+            self.take_binary(frame.payload())?;
         }
-        self.decoder = decoder;
-
         if self.parsed - self.acknowledged >= WINDOW / 4 {
             self.acknowledged = self.parsed;
             let (kind, stream) = (BinaryKind::Parsed, self.stream);
             let ack = BinaryHeader { kind, stream, offset: self.parsed }.to_bytes();
-            self.send(frame::BINARY, &ack)?;
+            self.connection.send(frame::BINARY, &ack)?;
         }
-        Ok(())
-    }
 
-    fn take_text(&mut self, message: Value) {
+        let message = frame.message()?;
         let history = &message["payload"]["history"];
-        if message["reply_to"].is_string() {
-            self.replies.push_back(message);
-        } else if history.is_object() && self.history.is_none() {
-            self.history = Some(history.clone());
+        if history.is_object() && self.history.is_none() {
+            self.history = Some(History::deserialize(history)?);
         }
+        Ok(message)
     }
 
     fn take_binary(&mut self, message: &[u8]) -> anyhow::Result<()> {

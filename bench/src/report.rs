@@ -114,13 +114,10 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
 
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len().is_multiple_of(2) {
-            f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
-        } else {
-            at(middle)
-        };
-        Self { median, min: at(0), max: at(sorted.len().wrapping_sub(1)) }
+        let last = sorted.len().saturating_sub(1);
+        // One value of an odd series, the two in the middle of an even one.
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        Self { median, min: at(0), max: at(last) }
     }
 }
 

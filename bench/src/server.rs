@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clock;
-use crate::connection::Connection;
+use crate::connection::{Connection, Size};
 use crate::endpoint::Endpoint;
 use crate::machine::{self, Memory};
 use crate::tls::{self, Identity};
@@ -42,6 +42,8 @@ const MAX_CONNECTIONS: u64 = 18_000;
 const OTHER_DESCRIPTORS: u64 = 2500;
 /// The prefix of environment variables that configure the server.
 const VARIABLES: &str = "REJOIN_";
+/// The time between two looks at the title of a terminal.
+const POLL: Duration = Duration::from_millis(200);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Files in the server's folder.
@@ -182,8 +184,14 @@ impl Server {
 
     /// Ends the programs of all terminals, which outlive the server.
     pub(crate) fn end_terminals(&self) {
-        if let Some(rejoin) = &self.rejoin {
-            rejoin.end_terminals();
+        let Ok(folder) = self.folder() else { return };
+        let data = folder.join(DATA);
+        if data.join("terminals").exists()
+            && let Ok(program) = program()
+        {
+            let mut command = Command::new(program);
+            command.current_dir(folder).args(["kill", "--all", "--data-dir"]);
+            let _ = command.arg(data).output();
         }
     }
 
@@ -222,6 +230,19 @@ impl Server {
     /// Opens a connection of the administrator.
     pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         Connection::open(&self.endpoint("/ws"))
+    }
+
+    /// Starts a terminal, and waits until its program sets this title. Returns its session.
+    pub(crate) fn print(&self, profile: &str, size: Size, title: &str) -> anyhow::Result<Value> {
+        let mut connection = self.connect()?;
+        let session = connection.create_terminal(profile, size)?;
+        let attach = json!({"session": session, "role": "viewer"});
+        // Not attached meanwhile: a reader would slow the program.
+        while connection.request("attach", &attach)?["title"] != title {
+            connection.request("detach", &json!({"session": session}))?;
+            clock::pause(POLL);
+        }
+        Ok(session)
     }
 
     /// Returns the endpoint at which a connection receives a topic.
@@ -284,18 +305,6 @@ impl Drop for Server {
 }
 
 impl Rejoin {
-    /// Ends the programs of the terminals, which outlive the server.
-    fn end_terminals(&self) {
-        let data = self.folder.path().join(DATA);
-        if data.join("terminals").exists()
-            && let Ok(program) = program()
-        {
-            let mut command = Command::new(program);
-            command.current_dir(self.folder.path()).args(["kill", "--all", "--data-dir"]);
-            let _ = command.arg(data).output();
-        }
-    }
-
     /// Signs a token for each user with the secret that the server made for itself.
     fn sign(&self, users: &[(String, Value)]) -> anyhow::Result<Vec<String>> {
         let secret = fs::read(self.folder.path().join(DATA).join("secret"))?;
@@ -313,6 +322,13 @@ impl Rejoin {
         };
         users.iter().map(sign).collect()
     }
+}
+
+/// Returns the section of a profile that runs this binary with these arguments.
+pub(crate) fn profile(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let program = std::env::current_exe()?;
+    let command = [&[program.to_str().context("the path is no text")?], arguments].concat();
+    Ok(format!("[profiles.{name}]\ncommand = {command:?}\n"))
 }
 
 /// Returns the path of rejoin: `cargo` builds both binaries into the same directory.

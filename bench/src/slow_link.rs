@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::clock;
+use crate::report::as_float;
 
 /// The bytes of one read: their transfer takes 16 ms at 1 Mbit/s.
 const CHUNK_BYTES: usize = 2048;
@@ -57,8 +58,7 @@ fn receive(mut from: TcpStream, chunks: &SyncSender<Chunk>, link: Link) {
     let mut buffer = [0; CHUNK_BYTES];
     let mut free_at = Instant::now();
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let seconds =
-            f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / f64::from(link.bytes_per_second);
+        let seconds = as_float(count as u64) / f64::from(link.bytes_per_second);
         free_at = free_at.max(Instant::now()) + Duration::from_secs_f64(seconds);
         if chunks.send((free_at + link.delay, buffer[..count].to_vec())).is_err() {
             return;

@@ -1,5 +1,8 @@
 //! The data of published messages: 128 bytes with a send time and a number.
 
+use anyhow::Context as _;
+use serde_json::Value;
+
 /// The length of the data of one message, in bytes.
 pub(crate) const LEN: usize = 128;
 
@@ -24,6 +27,12 @@ impl Stamp {
         let text = str::from_utf8(data).ok().filter(|text| text.len() == LEN)?;
         let (time, number) = (text.get(..20)?, text.get(21..33)?);
         Some(Self { time: time.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    /// Parses the data of a delivered message.
+    pub(crate) fn of(payload: &Value) -> anyhow::Result<Self> {
+        let data = payload["data"].as_str().unwrap_or_default();
+        Self::read(data.as_bytes()).context("not a published message")
     }
 }
 

@@ -194,13 +194,11 @@ fn stop(
 
 /// Closes the sessions whose programs have ended, so that they count towards no limit.
 fn close_sessions(server: &Server) -> anyhow::Result<()> {
-    let mut http = HttpClient::new(server.address, server.token()?);
-    let (_, body) = http.get("/sessions")?;
-    let list: Value = serde_json::from_slice(&body)?;
+    let http = HttpClient::new(server.address, server.token()?);
+    let list: Value = serde_json::from_str(&http.get("/sessions")?)?;
     for session in list["sessions"].as_array().context("the list has no sessions")? {
         let id = session["id"].as_str().context("a session has no id")?;
-        let (status, _) = http.delete(&format!("/sessions/{id}"))?;
-        ensure!(status == 204, "closing a session was answered with {status}");
+        http.delete(&format!("/sessions/{id}")).context("cannot close a session")?;
     }
     Ok(())
 }
@@ -212,22 +210,22 @@ fn publish_until_refused(server: &Server) -> anyhow::Result<Vec<JoinHandle<Vec<S
     let mut publishers = Vec::new();
     for _ in 0..PUBLISHERS {
         let mut connection = server.connect()?;
-        let mut http = HttpClient::new(server.address, server.token()?);
+        let http = HttpClient::new(server.address, server.token()?);
         publishers.push(thread::spawn(move || {
             std::iter::from_fn(|| publish(&mut connection).ok()).collect()
         }));
         publishers.push(thread::spawn(move || {
-            std::iter::from_fn(|| publish_over_http(&mut http).ok()).collect()
+            std::iter::from_fn(|| publish_over_http(&http).ok()).collect()
         }));
     }
     Ok(publishers)
 }
 
-fn publish_over_http(http: &mut HttpClient) -> anyhow::Result<String> {
+fn publish_over_http(http: &HttpClient) -> anyhow::Result<String> {
     let body = json!({"topic": TOPIC, "data": "stop"}).to_string();
-    let (status, response) = http.post("/publish", "", &body)?;
+    let (status, response) = http.post("/publish", None, &body)?;
     ensure!(status == 200, "a publish was answered with {status}");
-    position(&serde_json::from_slice(&response)?)
+    position(&serde_json::from_str(&response)?)
 }
 
 fn publish(connection: &mut Connection) -> anyhow::Result<String> {
@@ -240,9 +238,8 @@ fn position(payload: &Value) -> anyhow::Result<String> {
 
 /// Waits for the next message of a topic, and returns its position.
 fn next_position(reader: &mut Connection) -> anyhow::Result<String> {
-    reader.wait_for(|opcode, payload| {
-        let message: Value =
-            (opcode == frame::TEXT).then(|| serde_json::from_slice(payload))?.ok()?;
+    reader.wait_for(|frame| {
+        let message = frame.message().ok()?;
         (message["type"] == "message").then(|| position(&message["payload"]).ok())?
     })
 }

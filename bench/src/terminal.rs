@@ -13,7 +13,7 @@ use crate::clock;
 use crate::frame;
 use crate::machine;
 use crate::report::{self, mebibytes, print_header, print_line, quantile};
-use crate::server::Server;
+use crate::server::{Server, profile};
 
 /// The digits of a printed time.
 const TIME_DIGITS: usize = 20;
@@ -64,9 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Measures with a new server, so that the peak memory belongs to this run.
 fn measure(name: &str, options: &Options, stuck: usize) -> anyhow::Result<()> {
-    let program = std::env::current_exe()?;
-    let profile = format!("[profiles.flood]\ncommand = [{program:?}, \"print\"]\n");
-    let server = Server::rejoin(&profile)?;
+    let server = Server::rejoin(&profile("flood", &["print"])?)?;
     let mut viewers = attach(&server, options.viewers)?;
     for number in 0..stuck {
         viewers.abandon(number)?;
@@ -94,8 +92,7 @@ fn measure(name: &str, options: &Options, stuck: usize) -> anyhow::Result<()> {
 
 /// Attaches viewers to a new terminal.
 fn attach(server: &Server, viewers: usize) -> anyhow::Result<ClientPool> {
-    let create = json!({"kind": "terminal", "profile": "flood", "cols": COLS, "rows": ROWS});
-    let session = server.connect()?.request("create_session", &create)?["session"]["id"].clone();
+    let session = server.connect()?.create_terminal("flood", (COLS, ROWS))?;
     let attach = json!({"session": session, "role": "viewer"});
     let endpoint = server.endpoint("/ws").with_request("attach", attach);
 

@@ -142,6 +142,7 @@ export class Connection implements Requester {
    */
   async refresh(): Promise<AuthResult> {
     const token = (await this.#options.token?.()) ?? null;
+    // The same token would be accepted, and would expire at the same time.
     if (token === null || token === this.#token) throw noNewerToken();
 
     const reply = await this.request("refresh", { token });
@@ -341,6 +342,7 @@ export class Connection implements Requester {
   /** Abandons a socket that is dead or does not respond. */
   #drop(reason: string): void {
     if (this.#socket !== null) abandon(this.#socket);
+    // Not left to the socket: a dead one reports its close minutes later.
     this.#handleClose(ABNORMAL, reason);
   }
 

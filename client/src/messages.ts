@@ -233,6 +233,7 @@ export interface Closing {
 /** An error. */
 export interface ErrorPayload {
   /** A code of `ERROR_CODES`, or a code of a newer server. */
+  // `& {}` keeps the known codes in the completion of editors.
   code: ErrorCode | (string & {});
   message: string;
   retryable: boolean;
@@ -327,5 +328,6 @@ export function parseMessage(text: string): Envelope | null {
   if (typeof type !== "string") return null;
 
   if (reply_to === undefined || reply_to === null) return { type, payload: payload ?? {} };
+  // The ids of pending requests are strings.
   return { type, reply_to: String(reply_to), payload: payload ?? {} };
 }

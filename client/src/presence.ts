@@ -53,6 +53,7 @@ export class PresenceSubscriptions {
     const entry = { ...listeners };
     subscription.listeners.add(entry);
     if (known === undefined) subscription.subscribe();
+    // Later, when the caller has the function that stops it.
     else if (known.presence !== null) queueMicrotask(() => subscription.replayTo(entry));
 
     return () => {
@@ -117,6 +118,7 @@ class PresenceSubscription {
   /** Applies a state or a change, and notifies the listeners. */
   receive(payload: PresenceState | PresenceChange): void {
     this.presence = isChange(payload) ? applyChange(this.presence, payload) : toPresence(payload);
+    // A copy, because a listener may stop following.
     for (const { changed } of [...this.listeners]) changed(this.presence);
   }
 
@@ -154,6 +156,7 @@ function applyChange(known: Presence | null, change: PresenceChange): Presence {
   // A join may also update a known member, such as its name.
   const others = known?.members.filter(isOther) ?? [];
   const members = joined === undefined ? others : [...others, joined];
+  // Without a known state, there may be any number of other members.
   return { users, connections, members, truncated: known?.truncated ?? true };
 }
 

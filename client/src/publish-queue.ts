@@ -70,6 +70,7 @@ export class PublishQueue {
   }
 
   #send(message: PendingMessage): void {
+    // The `open` event sends it.
     if (this.#connection.state.name !== "connected") return;
 
     this.#connection.sendRequest("publish", message.payload, (reply) => {

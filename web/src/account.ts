@@ -133,6 +133,7 @@ export async function logOut(): Promise<void> {
 
   localStorage.removeItem(USER_KEY);
   setLoggedOut(null);
+  // They would show the old user until their next request.
   otherTabs.postMessage("changed");
 }
 
@@ -171,6 +172,7 @@ export async function checkLogin(): Promise<void> {
 
   unreachable.value = false;
   const credential = linkCredential;
+  // Before the login, so that a second call does not use the link again.
   linkCredential = null;
   if (credential !== null) await applyLoginLink(credential);
 }
@@ -199,6 +201,7 @@ function isNotLoggedIn(error: unknown): boolean {
 export function device(): { id: string; name: string } {
   let id = localStorage.getItem(DEVICE_KEY);
   if (id === null) {
+    // Browsers offer `randomUUID` only over HTTPS and on localhost.
     const bytes = crypto.getRandomValues(new Uint8Array(12));
     id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
     localStorage.setItem(DEVICE_KEY, id);

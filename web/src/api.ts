@@ -35,6 +35,7 @@ async function toError(response: Response): Promise<RejoinError> {
   };
 
   return new RejoinError({
+    // A proxy in front of the server answers in a format of its own.
     code: problem.code ?? (response.status === 401 ? "authentication_failed" : "internal"),
     message:
       problem.detail || problem.title || `the server responded with status ${response.status}`,

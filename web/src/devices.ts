@@ -97,6 +97,7 @@ export function groupByDevice(
     deviceOf(session.device, session.device_name).browserSessions.push(session);
   }
 
+  // The sort is stable, so the latest connection stays first within a rank.
   const rank = ({ id }: Device) => (id === here ? 0 : id === null ? 2 : 1);
   return [...devices.values()].sort((one, other) => rank(one) - rank(other));
 }
@@ -104,6 +105,7 @@ export function groupByDevice(
 /** Ends a browser session, of this browser or another one. */
 export async function logOutBrowser({ id, current }: BrowserSession): Promise<void> {
   if (current) {
+    // Not only ended: the server also removes the cookie of this browser.
     await logOut();
     return;
   }

@@ -80,6 +80,7 @@ export class ScreenSearch {
   #show({ row, column, cells }: Match): void {
     const { rows } = this.#emulator;
     this.#emulator.select(column, row, cells);
+    // In the middle, with the context on both sides.
     this.#emulator.scrollToLine(Math.max(0, row - Math.floor(rows / 2)));
     this.state.value = "found";
   }
@@ -139,6 +140,7 @@ function matchesInLine(buffer: IBuffer, first: number, text: string): Match[] {
   const { lowered, cells } = cellsOf(buffer, first, end);
   const cols = buffer.getLine(first)?.length ?? 0;
   const matches: Match[] = [];
+  // By one and not by the length of the match, so that overlapping matches are found too.
   for (let at = lowered.indexOf(wanted); at >= 0; at = lowered.indexOf(wanted, at + 1)) {
     const start = cells[at] ?? 0;
     const after = cells[at + wanted.length] ?? cells.at(-1) ?? 0;

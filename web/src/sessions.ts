@@ -50,6 +50,7 @@ export function sessionInfo(id: string | null): SessionInfo | undefined {
 
 /** Fetches the listed pages again. Keeps the list if the server cannot be reached. */
 export async function refreshSessions(): Promise<void> {
+  // As many as are listed, so that a refresh does not shorten the list that a user has extended.
   const listed = Math.ceil((sessions.value?.length ?? 0) / PAGE_SIZE) * PAGE_SIZE;
   const limit = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, listed));
   await fetchPage({ limit }, ({ sessions: page }) => page);
@@ -135,6 +136,7 @@ async function fetchPage(
 ): Promise<void> {
   if (!me.value) return;
 
+  // Both may change before the reply arrives.
   const [user, requested] = [me.value, filter.value];
   const request = ++lastRequest;
   const updates: ListUpdate[] = [];

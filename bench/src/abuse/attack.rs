@@ -8,7 +8,6 @@ use rejoin_websocket::{MessageKind, deflate, encode};
 use serde_json::{Value, json};
 
 use super::attacker::{Attack, Opening, Plan, publish};
-use super::flood::Flood;
 use crate::client_pool::Client;
 use crate::clock;
 use crate::frame::{self, Header};
@@ -67,14 +66,6 @@ pub(super) enum Kind {
     Keys,
 }
 
-/// The protocol of an attack.
-pub(super) enum Method {
-    /// WebSockets.
-    Sockets(Plan, Box<dyn Attack>),
-    /// HTTP requests.
-    Requests(Flood),
-}
-
 impl Kind {
     /// Returns additional lines for the server's section `limits`, and additional sections.
     pub(super) fn settings(self) -> (&'static str, &'static str) {
@@ -92,37 +83,38 @@ impl Kind {
         matches!(self, Self::Fragments | Self::Trickle)
     }
 
-    /// Returns a new attack of this kind.
-    pub(super) fn method(self) -> Method {
+    /// Returns a new attack over WebSockets, or `None` for one over HTTP.
+    pub(super) fn sockets(self) -> Option<(Plan, Box<dyn Attack>)> {
         let (plan, attack): (_, Box<dyn Attack>) = match self {
             Self::NeverRead => (Plan::hold(1001, 1000).act(1, 2000), Box::new(NeverRead)),
             Self::HalfOpen => {
                 let plan = Plan::hold(5000, 1000).act(5000, 5000).opening(Opening::HalfRequest);
-                (plan, Box::new(Act(half_open())))
+                (plan, Box::new(half_open()))
             }
-            Self::Pings => (Plan::hold(100, 100).act(100, 50_000), Box::new(Act(ping))),
+            Self::Pings => (Plan::hold(100, 100).act(100, 50_000), Box::new(ping)),
             Self::Fragments => (Plan::hold(500, 500), Box::new(Fragments)),
             Self::Bomb => {
                 let plan = Plan::hold(20, 100).act(20, 50).opening(Opening::Compressed);
-                (plan, Box::new(Act(send_bombs())))
+                (plan, Box::new(send_bombs()))
             }
-            Self::Storm => (Plan::hold(20, 20).act(20, 20_000), Box::new(Act(storm))),
-            Self::Topics => (Plan::hold(1, 1).act(1, 15_000), Box::new(Act(use_topics()))),
+            Self::Storm => (Plan::hold(20, 20).act(20, 20_000), Box::new(storm)),
+            Self::Topics => (Plan::hold(1, 1).act(1, 15_000), Box::new(use_topics())),
             Self::Trickle => {
                 let plan = Plan::hold(TRICKLES, 500).act(TRICKLES, 500);
-                (plan, Box::new(Trickle::new()))
+                let mut frame = Vec::new();
+                frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
+                (plan, Box::new(Trickle { frame, sent: vec![0; TRICKLES] }))
             }
             Self::NeverLogIn => {
                 let plan = Plan::hold(12_000, 3000).opening(Opening::Silent);
-                (plan, Box::new(Act(|_: usize, _: &mut Client, _: &mut Counts| {})))
+                (plan, Box::new(|_: usize, _: &mut Client, _: &mut Counts| {}))
             }
             Self::Repeats | Self::Screens | Self::Links | Self::Colours | Self::Resizes => {
                 Terminals::attack(self)
             }
-            Self::Emits => return Method::Requests(Flood::Emits),
-            Self::Keys => return Method::Requests(Flood::Keys),
+            Self::Emits | Self::Keys => return None,
         };
-        Method::Sockets(plan, attack)
+        Some((plan, attack))
     }
 }
 
@@ -135,16 +127,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An attack that only acts.
-struct Act<F>(F);
-
-impl<F: FnMut(usize, &mut Client, &mut Counts) + Send> Attack for Act<F> {
+/// A function is an attack that only acts.
+impl<F: FnMut(usize, &mut Client, &mut Counts) + Send> Attack for F {
     fn act(&mut self, number: usize, client: &mut Client, counts: &mut Counts) {
-        (self.0)(number, client, counts);
+        self(number, client, counts);
     }
 }
 
-/// Subscribers that stop to read. Connection 0 publishes.
+/// Subscribers that stop reading. Connection 0 publishes.
 struct NeverRead;
 
 impl Attack for NeverRead {
@@ -242,14 +232,6 @@ struct Trickle {
     sent: Vec<usize>,
 }
 
-impl Trickle {
-    fn new() -> Self {
-        let mut frame = Vec::new();
-        frame::write_masked(&mut frame, frame::TEXT, &[b' '; HOARD_BYTES]);
-        Self { frame, sent: vec![0; TRICKLES] }
-    }
-}
-
 impl Attack for Trickle {
     fn on_ready(&mut self, number: usize, _client: &mut Client) {
         // A new connection starts the message again.
@@ -268,16 +250,19 @@ impl Attack for Trickle {
 
 #[cfg(test)]
 mod tests {
+    use rejoin_websocket::{Decoder, Event, Side};
+
     use super::*;
 
     #[test]
     fn a_bomb_is_one_small_compressed_frame() {
-        let bomb = bomb();
+        let mut bomb = bomb();
         assert!(bomb.len() < 65_536, "{}", bomb.len());
 
-        let header = Header::read(&bomb).unwrap();
-        assert!(header.is_compressed && header.mask.is_some());
-        assert_eq!(header.end, bomb.len());
+        let mut decoder = Decoder::new(Side::Server, BOMB_BYTES).with_deflate();
+        let mut feed = decoder.feed(&mut bomb);
+        let inflated = feed.next().unwrap();
+        assert!(matches!(inflated, Some(Event::Text(text)) if text.len() == BOMB_BYTES));
     }
 
     #[test]

@@ -166,9 +166,7 @@ impl Victims {
                 }
             }
             "message" => {
-                let stamp =
-                    Stamp::read(message["payload"]["data"].as_str().unwrap_or_default().as_bytes());
-                let stamp = stamp.context("not a published message")?;
+                let stamp = Stamp::of(&message["payload"])?;
                 let expected = std::mem::replace(&mut self.next[number], stamp.number + 1);
                 ensure!(stamp.number >= expected, "message {} was delivered twice", stamp.number);
 

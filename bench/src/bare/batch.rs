@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use rejoin_websocket::deflate;
+use rejoin_websocket::{Decoder, Event, deflate};
 
 use super::Options;
 use crate::frame::{self, Header};
@@ -16,45 +16,34 @@ pub(super) struct Topic {
     pub(super) batch: Vec<u8>,
 }
 
-/// Appends the complete frames at the start of `bytes` to the batches of their topics.
+/// Appends the text frames that these bytes complete to the batches of their topics.
 ///
 /// Each frame is unmasked and wrapped. A topic is added to `touched` with its first frame.
-/// Returns the number of bytes, and the number of text frames in them.
+/// Returns the number of frames.
 pub(super) fn take_frames(
+    decoder: &mut Decoder,
     bytes: &mut [u8],
     options: &Options,
     topics: &mut [Topic],
     touched: &mut Vec<usize>,
-) -> anyhow::Result<(usize, usize)> {
-    let (mut used, mut frames) = (0, 0);
-    while let Some(header) = Header::read(&bytes[used..]) {
-        let payload = &mut bytes[used + header.start..used + header.end];
-        used += header.end;
-        if let Some(key) = header.mask {
-            frame::unmask(payload, key);
-        }
+) -> anyhow::Result<usize> {
+    let mut frames = 0;
+    let mut feed = decoder.feed(bytes);
+    while let Some(event) = feed.next()? {
         // Pings and close frames are not published.
-        if header.opcode != frame::TEXT {
-            continue;
-        }
+        let Event::Text(text) = event else { continue };
 
-        let (number, data) = split_tag(payload)?;
+        let (number, data) = text.split_at_checked(DIGITS).context("a frame has no topic")?;
+        let number: usize = number.parse().context("the topic is no number")?;
         let topic = topics.get_mut(number).with_context(|| format!("no topic {number}"))?;
         if topic.batch.is_empty() {
             touched.push(number);
         }
-        let parts = [options.prefix.as_bytes(), data, options.suffix.as_bytes()];
+        let parts = [&options.prefix, data, &options.suffix].map(str::as_bytes);
         frame::write_plain(&mut topic.batch, frame::TEXT, &parts);
         frames += 1;
     }
-    Ok((used, frames))
-}
-
-/// Splits the number of the topic from the data of a message.
-fn split_tag(payload: &[u8]) -> anyhow::Result<(usize, &[u8])> {
-    let (tag, data) = payload.split_at_checked(DIGITS).context("a frame has no topic")?;
-    let number = str::from_utf8(tag)?.parse().context("the topic is no number")?;
-    Ok((number, data))
+    Ok(frames)
 }
 
 /// Returns the frames of a batch.
@@ -79,6 +68,7 @@ pub(super) fn compress(frames: &[Bytes], batch: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use rejoin_websocket::Side;
 
     use super::*;
 
@@ -88,47 +78,32 @@ mod tests {
         options: Options,
     }
 
-    fn options() -> Options {
-        Line::parse_from(["bare", "--prefix", "<", "--suffix", ">"]).options
-    }
-
-    fn topics(count: usize) -> Vec<Topic> {
-        (0..count).map(|_| Topic::default()).collect()
-    }
-
-    #[test]
-    fn complete_frames_are_unmasked_and_wrapped() {
-        let mut bytes = Vec::new();
-        frame::write_masked(&mut bytes, frame::TEXT, b"0000one");
-        frame::write_masked(&mut bytes, frame::TEXT, b"0000two");
-        let whole = bytes.len();
-        frame::write_masked(&mut bytes, frame::TEXT, b"0000three");
-        bytes.pop();
-        let (mut topics, mut touched) = (topics(1), Vec::new());
-
-        let taken = take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
-
-        assert_eq!(taken, (whole, 2));
-        assert_eq!(topics[0].batch, b"\x81\x05<one>\x81\x05<two>");
-        assert_eq!(touched, [0]);
+    /// Returns the number of frames, the batches, and the topics in the order of their frames.
+    fn take(bytes: &mut [u8]) -> anyhow::Result<(usize, Vec<Vec<u8>>, Vec<usize>)> {
+        let options = Line::parse_from(["bare", "--prefix", "<", "--suffix", ">"]).options;
+        let mut decoder = Decoder::new(Side::Server, 1024);
+        let (mut topics, mut touched) = ([(); 3].map(|()| Topic::default()), Vec::new());
+        let frames = take_frames(&mut decoder, bytes, &options, &mut topics, &mut touched)?;
+        Ok((frames, topics.map(|topic| topic.batch).into(), touched))
     }
 
     #[test]
-    fn a_frame_goes_to_the_topic_of_its_tag() {
+    fn complete_frames_are_unmasked_and_wrapped_by_topic() {
         let mut bytes = Vec::new();
-        for text in ["0002a", "0000b", "0002c"] {
+        for text in ["0002one", "0000two", "0002three", "0000four"] {
             frame::write_masked(&mut bytes, frame::TEXT, text.as_bytes());
         }
-        let (mut topics, mut touched) = (topics(3), Vec::new());
-        take_frames(&mut bytes, &options(), &mut topics, &mut touched).unwrap();
+        bytes.pop();
 
-        assert_eq!(touched, [2, 0]);
-        assert_eq!(topics[2].batch, b"\x81\x03<a>\x81\x03<c>");
-        assert_eq!(topics[0].batch, b"\x81\x03<b>");
+        let (frames, batches, touched) = take(&mut bytes).unwrap();
+
+        assert_eq!((frames, touched), (3, vec![2, 0]));
+        assert_eq!(batches[2], b"\x81\x05<one>\x81\x07<three>");
+        assert_eq!(batches[0], b"\x81\x05<two>");
 
         let mut bytes = Vec::new();
         frame::write_masked(&mut bytes, frame::TEXT, b"0003d");
-        assert!(take_frames(&mut bytes, &options(), &mut topics, &mut touched).is_err());
+        assert!(take(&mut bytes).is_err());
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
+use rejoin_websocket::{Decoder, Event, Side};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::{READ_BYTES, upgrade};
-use crate::frame::{self, Header};
+use crate::frame;
 
 /// Serves one connection after the other until it is killed.
 pub(super) fn serve(listener: &TcpListener) -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ fn start() -> anyhow::Result<(File, Child)> {
 /// Passes bytes both ways until one side ends.
 fn relay(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
     let mut scratch = vec![0; READ_BYTES];
-    let mut unread = Vec::new();
+    let mut decoder = Decoder::new(Side::Server, READ_BYTES);
     let mut out = Vec::new();
     loop {
         let mut fds = [PollFd::new(&stream, PollFlags::IN), PollFd::new(&terminal, PollFlags::IN)];
@@ -80,8 +81,12 @@ fn relay(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
                 return Ok(());
             }
 
-            unread.extend_from_slice(&scratch[..count]);
-            type_frames(&mut unread, &mut terminal)?;
+            let mut feed = decoder.feed(&mut scratch[..count]);
+            while let Some(event) = feed.next()? {
+                if let Event::Binary(data) = event {
+                    terminal.write_all(data)?;
+                }
+            }
         }
         if from_program {
             let count = terminal.read(&mut scratch).context("the program has ended")?;
@@ -90,22 +95,4 @@ fn relay(mut stream: &TcpStream, mut terminal: File) -> anyhow::Result<()> {
             stream.write_all(&out)?;
         }
     }
-}
-
-/// Writes the data of complete frames to the program.
-fn type_frames(unread: &mut Vec<u8>, terminal: &mut File) -> anyhow::Result<()> {
-    let mut used = 0;
-    while let Some(header) = Header::read(&unread[used..]) {
-        let payload = &mut unread[used + header.start..used + header.end];
-        used += header.end;
-        if let Some(key) = header.mask {
-            frame::unmask(payload, key);
-        }
-        if header.opcode == frame::BINARY {
-            terminal.write_all(payload)?;
-        }
-    }
-
-    unread.drain(..used);
-    Ok(())
 }

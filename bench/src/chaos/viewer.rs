@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use rejoin_protocol::StreamNumber;
 use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::output::{LAST_KEY, Output, key};
@@ -190,7 +191,7 @@ impl Terminal {
             return Ok(Outcome::Done);
         }
         ensure!(received <= *typed + BURST, "{received} keys were received, {typed} were typed");
-        let stream = u32::try_from(attached["stream"].as_u64().context("no stream")?)?;
+        let (kind, stream) = (BinaryKind::Input, StreamNumber::deserialize(&attached["stream"])?);
         let mut next = received + 1;
 
         loop {
@@ -204,12 +205,7 @@ impl Terminal {
 
             *typed = next - 1;
             for seq in next..next + BURST - 1 {
-                let head = BinaryHeader {
-                    kind: BinaryKind::Input,
-                    stream: StreamNumber(stream),
-                    offset: seq,
-                };
-                let mut message = head.to_bytes();
+                let mut message = BinaryHeader { kind, stream, offset: seq }.to_bytes();
                 message.extend_from_slice(key(seq).as_bytes());
                 if connection.send(frame::BINARY, &message).is_err() {
                     return Ok(Outcome::Lost);

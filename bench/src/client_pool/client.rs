@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use anyhow::bail;
 use bytes::Bytes;
+use rejoin_websocket::{Decoder, Event as Message, Side};
 use rustix::event::epoll::EventFlags;
 use serde_json::{Value, json};
 
@@ -50,11 +52,11 @@ pub(crate) enum Event {
 }
 
 /// A received frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
     pub(crate) is_compressed: bool,
-    /// The frame with its header.
+    /// The frame with its header, unless it was inflated.
     pub(crate) bytes: Bytes,
     /// The index of the payload.
     start: usize,
@@ -86,6 +88,22 @@ impl Frame {
     /// Returns the bytes after the header.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// Returns the frame uncompressed.
+    pub(crate) fn inflated(self) -> anyhow::Result<Self> {
+        if !self.is_compressed {
+            return Ok(self);
+        }
+
+        let mut decoder = Decoder::new(Side::Client, frame::MAX_MESSAGE_BYTES).with_deflate();
+        let mut bytes = self.bytes.to_vec();
+        let bytes = match decoder.feed(&mut bytes).next()? {
+            Some(Message::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
+            Some(Message::Binary(data)) => Bytes::copy_from_slice(data),
+            _ => bail!("a compressed control frame"),
+        };
+        Ok(Self { is_compressed: false, bytes, start: 0, ..self })
     }
 
     /// Parses a message of `rejoin.v1`; a frame other than text gives `null`.
@@ -150,7 +168,7 @@ impl Client {
         self.phase != Phase::Upgrading && self.unsent.is_empty() && !self.transport.wants_write()
     }
 
-    /// Stops to read, until [`super::ClientPool::resume_reading`].
+    /// Stops reading, until [`super::ClientPool::resume_reading`].
     pub(crate) fn pause_reading(&mut self) {
         self.phase = Phase::Paused;
     }

@@ -1,6 +1,5 @@
 //! The curve of reconnects: their number in each second after the stop.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::report::as_float;
@@ -39,12 +38,9 @@ impl Curve {
     pub(super) fn plot(&self) -> String {
         let bins = by_second(&self.returned);
         let largest = bins.iter().copied().max().unwrap_or(0).max(1);
-        let mut plot = String::new();
-        for (second, count) in bins.iter().enumerate() {
-            let bar = "#".repeat(usize::try_from(count * COLUMNS / largest).unwrap_or(0));
-            let _ = writeln!(plot, "{second:>4} s | {bar} {count}");
-        }
-        plot
+        let bar = |count| "#".repeat(usize::try_from(count * COLUMNS / largest).unwrap_or(0));
+        let row = |(second, count)| format!("{second:>4} s | {} {count}\n", bar(count));
+        bins.into_iter().enumerate().map(row).collect()
     }
 }
 

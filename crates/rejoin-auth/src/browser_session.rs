@@ -209,6 +209,7 @@ impl BrowserSessions {
     /// [`BrowserSessionError::NotWritten`].
     pub async fn write(&self) -> Result<(), BrowserSessionError> {
         let Some(file) = &self.shared.file else { return Ok(()) };
+        // Read now: this version has the change of the caller, and later ones need not be awaited.
         let version = self.shared.entries.read().version();
         let shared = Arc::clone(&self.shared);
 

@@ -92,6 +92,8 @@ impl Accept {
     /// Sockets that linger after their last message come first, then those that are no WebSockets,
     /// then unauthenticated WebSockets.
     pub(crate) fn evict_oldest(&self, excess: usize) {
+        // In the order of the loss: a lingering socket has its last message already, and an
+        // unauthenticated WebSocket is the nearest to a user.
         let sets = [&self.shared.lingering, &self.pending, &self.shared.unauthenticated];
         let mut excess = excess;
         for set in sets {
@@ -103,6 +105,7 @@ impl Accept {
     ///
     /// `shard_load`: the number of connections of all shards.
     pub(crate) fn excess(&self, shard_load: usize) -> usize {
+        // The field itself is one of the references.
         let http_sockets = Arc::strong_count(&self.http_sockets) - 1;
         let open = shard_load.saturating_add(http_sockets).saturating_add(1);
         open.saturating_sub(self.shared.config.max_sockets)
@@ -164,6 +167,7 @@ impl Accept {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // Shards call this on their own threads, which belong to no runtime.
         let _runtime = self.runtime.enter();
         self.shutdown.spawn(task);
     }

@@ -69,6 +69,8 @@ impl Table {
         if !self.addresses.contains_key(&address) {
             self.sweep(now);
             if self.addresses.len() >= MAX_ADDRESSES {
+                // Shared and not refused: an attacker with many addresses slows new ones down, but
+                // does not lock them out.
                 return &mut self.overflow;
             }
         }
@@ -83,8 +85,10 @@ impl Table {
             return;
         }
 
+        // A full limit decides like a new one, so its removal is not noticed.
         self.addresses.retain(|_, gcra| !gcra.is_full(now));
         self.sweep_at = (self.addresses.len() * 2).clamp(MIN_SWEEP, MAX_ADDRESSES);
+        // Otherwise the table would keep the memory of the largest attack.
         self.addresses.shrink_to(self.sweep_at);
         self.swept = Some(now);
     }
@@ -94,6 +98,8 @@ impl Table {
 ///
 /// For IPv6 it is the /64 network: a single customer of a provider has all of its addresses.
 fn network(address: IpAddr) -> IpAddr {
+    // An IPv4 client of a dual-stack listener has a mapped IPv6 address; all of those are in one
+    // /64 network.
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

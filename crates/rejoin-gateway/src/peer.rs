@@ -73,7 +73,11 @@ impl TrustedProxies {
     /// Returns the leftmost hop that counts; `None` if there are no hops.
     fn walk(&self, socket: Peer, hops: &[Hop]) -> Option<Peer> {
         let mut client = socket;
+        // From the end: each proxy appends the address that it saw. Only entries that a trusted
+        // proxy has appended are used.
         for hop in hops.iter().rev() {
+            // An unreadable entry may hide an untrusted proxy, so the entries before it are worth
+            // nothing.
             let Some(address) = hop.address else { break };
             client = Peer { address, is_secure: hop.is_secure.unwrap_or(socket.is_secure) };
             if !self.contains(address) {

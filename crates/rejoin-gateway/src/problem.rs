@@ -172,6 +172,7 @@ impl IntoResponse for Problem {
         // A cache must not answer the retry.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
+        // A response with status 401 must name a scheme (RFC 9110 §15.5.2).
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -159,6 +159,8 @@ impl Shard {
         let tick = self.timers.tick(at);
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
+        // The queue cannot move a timer, so only an earlier one is added. When it fires, the
+        // connection sets the next.
         if connection.set_timer(tick) {
             self.timers.insert(tick, slot);
         }

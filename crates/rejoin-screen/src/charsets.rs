@@ -112,6 +112,8 @@ pub(crate) struct Charsets {
 impl Charsets {
     /// Returns the slot that an escape sequence with this intermediate byte sets.
     pub(crate) fn slot(intermediate: u8) -> Option<usize> {
+        // As in xterm.js, which also accepts the designators of sets with 96 characters, except
+        // `/`.
         match intermediate {
             b'(' => Some(0),
             b')' | b'-' => Some(1),
@@ -123,6 +125,7 @@ impl Charsets {
 
     /// Returns the character to print for a received character.
     pub(crate) fn map(self, c: char) -> char {
+        // The sets replace ASCII only, so all other characters are printed as they are.
         u8::try_from(c).map_or(c, |byte| self.active.map(byte))
     }
 
@@ -142,6 +145,8 @@ impl Charsets {
     /// Puts a set into a slot.
     pub(crate) fn designate(&mut self, slot: usize, charset: Charset) {
         self.designated[slot] = charset;
+        // As in xterm.js, this takes effect at once, even if a restored cursor determined the
+        // active set.
         if self.shifted == slot {
             self.active = charset;
         }

@@ -105,6 +105,8 @@ impl Echo {
                 Ok(Some(Event::Ping(payload))) => self.stream.write_all(&pong(payload))?,
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(frame))) => {
+                    // The answer repeats the code. A close without one means 1005, which must not
+                    // be sent (RFC 6455 §7.4.1).
                     let code = frame.map_or(1000, |frame| frame.code);
                     self.stream.write_all(&close(code, ""))?;
                     return Ok(Status::Closed);

@@ -34,7 +34,6 @@ pub(super) struct Terminals {
     /// Viewers that have attached.
     attached: HashSet<usize>,
     number: u64,
-    is_narrow: bool,
 }
 
 impl Terminals {
@@ -47,7 +46,6 @@ impl Terminals {
             sessions: HashMap::new(),
             attached: HashSet::new(),
             number: 0,
-            is_narrow: false,
         };
 
         (Plan::hold(connections, 8).act(connections, 160), Box::new(terminals))
@@ -88,8 +86,7 @@ impl Attack for Terminals {
         }
 
         if self.kind == Kind::Resizes {
-            self.is_narrow = !self.is_narrow;
-            let cols = if self.is_narrow { 2 } else { COLS };
+            let cols = if self.number.is_multiple_of(2) { 2 } else { COLS };
             let resize = json!({"session": session, "cols": cols, "rows": ROWS});
             client.request("resize", "resize", &resize);
             counts.add("resizes");

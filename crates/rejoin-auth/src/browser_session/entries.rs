@@ -21,7 +21,7 @@ use crate::{
 pub(super) const IDLE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// The longest session, in bytes of the file. Its rights come from a token, which is shorter.
 pub(super) const MAX_SESSION_BYTES: usize = 24 * 1024;
-/// The maximum number of sessions of one user. Above it, the one unused for longest ends.
+/// The maximum number of sessions of one user. Above it, the one unused the longest ends.
 const MAX_PER_USER: usize = 32;
 /// The maximum number of sessions of all users: about 5 MB with usual rights.
 ///
@@ -267,7 +267,7 @@ impl Entries {
         *self.used.get_mut() = false;
     }
 
-    /// Ends the session of a user that was unused for longest, and spares the newest of all.
+    /// Ends the session of a user that has been unused the longest, and spares the newest of all.
     fn evict(&mut self, user: &UserId, newest: &Hash) {
         let entries = self.by_secret.values();
         let others = entries.filter(|entry| entry.user == *user && entry.secret != *newest);

@@ -74,6 +74,7 @@ impl Claims {
     /// [`TokenError::Claims`] if `jti` or `role_context` is empty, too long, or has control
     /// characters.
     pub(crate) fn into_identity(self, default_caps: &Caps) -> Result<Identity, TokenError> {
+        // Each connection keeps both, and lists show them.
         check_text("jti", self.jti.as_deref(), MAX_TOKEN_ID_BYTES)?;
         check_text("role_context", self.role_context.as_deref(), MAX_ROLE_CONTEXT_BYTES)?;
 
@@ -103,6 +104,7 @@ impl From<String> for Audience {
 }
 
 fn milliseconds(seconds: u64) -> u64 {
+    // A token may name any date. One beyond the range never comes.
     seconds.saturating_mul(1000)
 }
 

@@ -25,6 +25,7 @@ pub(super) struct HttpSocket {
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
+    // Boxed, because a TLS session is much larger than a socket.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -46,6 +47,8 @@ impl HttpSocket {
     /// # Errors
     /// If the runtime cannot deregister the socket.
     pub(super) fn into_transport(self) -> io::Result<Transport> {
+        // The bytes of a plain socket that a shard read first were the request, so hyper has them
+        // all.
         match self.stream {
             Stream::Plain(socket) => Ok(Transport::Plain(deregister(socket)?)),
             Stream::Tls(stream) => {

@@ -119,6 +119,7 @@ fn complete(method: &str, operation: &mut Value) {
     }
 
     for (status, answer) in responses {
+        // Statuses have three digits, so they compare as text as they do as numbers.
         if status.as_str() >= "400" {
             describe_problem(status, answer);
         }
@@ -130,6 +131,7 @@ fn add_key(operation: &mut Value) {
         .as_object_mut()
         .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
     let max = limits::MAX_KEY_BYTES;
+    // Quoted, as the draft of the header demands, or plain, as most clients send it.
     let pattern = format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$");
     let schema = json!({ "type": "string", "pattern": pattern });
     let key = json!({

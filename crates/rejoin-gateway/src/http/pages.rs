@@ -105,6 +105,7 @@ impl Pages {
         };
 
         let mut response = respond(page, "public, max-age=31536000, immutable", coding, request);
+        // Otherwise a cache would serve a compressed variant to a client that cannot read it.
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
@@ -151,6 +152,8 @@ fn is_known(request: &HeaderMap, tag: &str) -> bool {
     let mut tags = lists.flat_map(|list| list.split(','));
     tags.any(|known| {
         let known = known.trim();
+        // A proxy that compresses makes the tag weak, and this comparison is weak (RFC 9110
+        // §13.1.2).
         known == "*" || known.trim_start_matches("W/") == tag
     })
 }
@@ -166,12 +169,15 @@ fn accepts(request: &HeaderMap, coding: &str) -> bool {
     });
     let named: Vec<_> = items.collect();
     let of = |name: &str| named.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    // A coding that is named overrules `*`, also by a weight of 0.
     of(coding).or_else(|| of("*")).is_some_and(|(_, accepted)| *accepted)
 }
 
 /// Returns `true` if a browser opens a URL of the pages, not a file.
 fn is_navigation(path: &str, request: &HeaderMap) -> bool {
     let accepts = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    // A missing script or image must not get the index: the browser would report a syntax error
+    // instead of a missing file.
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
     !is_file && accepts.is_some_and(|accept| accept.contains("text/html"))
 }
@@ -182,6 +188,7 @@ fn with_base(page: Page, base: &str) -> Page {
         Ok(text) if base != "/" => {
             // A base path has no characters with a meaning in HTML.
             let text = text.replacen(BASE, &format!("<base href=\"{base}\" />"), 1);
+            // The base path changes the content, so it is part of the tag as well.
             let content = Cow::Owned(text.into_bytes());
             Page { content, tag: format!("{}{base}", page.tag), ..page }
         }

@@ -35,6 +35,7 @@ pub(super) fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
 pub(super) fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let list = |name: &str| {
         let lines = headers.get_all(name).iter();
+        // An unreadable line becomes an entry that is no address, so that it is not skipped.
         let texts = lines.flat_map(|line| line.to_str().unwrap_or("unreadable").split(','));
         texts.map(str::trim).filter(|text| !text.is_empty()).collect::<Vec<_>>()
     };
@@ -121,6 +122,8 @@ fn parse_node(text: &str) -> Option<IpAddr> {
             let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
             is_port.then_some(address.parse::<Ipv6Addr>().ok()?.into())
         }
+        // The whole text first: proxies write IPv6 addresses without brackets into
+        // `X-Forwarded-For`.
         None => text.parse().ok().or_else(|| {
             let (address, port) = text.split_once(':')?;
             is_port(port).then_some(address.parse().ok()?)

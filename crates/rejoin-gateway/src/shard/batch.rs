@@ -48,6 +48,7 @@ impl JoinedBatch {
 
     /// Returns the size of the binary messages from frame `from` on, in bytes.
     pub(super) fn binary_bytes_from(&self, from: Seq) -> u64 {
+        // The usual case: a reader that is up to date takes the whole batch.
         if from == self.batch.first {
             return self.batch.binary_bytes;
         }

@@ -162,6 +162,7 @@ impl ShardHandle {
     /// Closes the inbox unless it has commands. Returns `true` if it is closed.
     pub(super) fn close(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
+        // Commands hold sockets and slots, so they are handled before the inbox closes.
         inbox.is_closed = inbox.commands.is_empty();
         inbox.is_closed
     }

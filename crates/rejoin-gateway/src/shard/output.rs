@@ -131,6 +131,7 @@ impl Output {
     /// Appends frames, in the encoding of this connection.
     pub(super) fn push_frames(&mut self, frames: &[Frame]) {
         let bytes = frames.iter().map(|frame| transcode::frame(frame, self.encoding));
+        // A frame is empty in an encoding that does not show it.
         self.pending.extend(bytes.filter(|bytes| !bytes.is_empty()).cloned());
     }
 
@@ -141,6 +142,7 @@ impl Output {
 
     /// Appends the last message and the close frame, if any. Nothing is accepted afterwards.
     pub(super) fn seal(&mut self, last: Option<Bytes>, close: Option<Bytes>) {
+        // Before the close frame, which no data may follow (RFC 6455 §5.5.1).
         if let Some(last) = last {
             self.push(last);
         }
@@ -158,6 +160,7 @@ impl Output {
         let mut written = 0;
         while written < bytes.len() {
             match self.transport.send(&bytes[written..]) {
+                // Otherwise a socket that accepts no byte would keep the shard in this loop.
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -180,6 +183,7 @@ impl Output {
         while !self.blocked && !self.pending.is_empty() {
             taken += self.flush_some(scratch)?;
         }
+        // A TLS session may still hold records of messages that it has taken.
         if !self.blocked && !self.transport.flush()? {
             self.blocked = true;
         }
@@ -196,6 +200,7 @@ impl Output {
         let mut pending = self.pending.iter();
         let Some(first) = pending.next() else { return Ok(0) };
 
+        // A copy pays only if it joins messages, and thereby saves a system call.
         let is_alone = pending.next().is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
         let mut written = if is_alone {
             // Moved out for the write because of the borrow; cheaper than a clone of the handle.

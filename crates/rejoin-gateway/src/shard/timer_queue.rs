@@ -27,6 +27,7 @@ impl TimerQueue {
     /// Returns the first tick at or after `at`, so that no timer fires early.
     pub(super) fn tick(&self, at: Instant) -> Tick {
         let after = at.saturating_duration_since(self.begun_at);
+        // Saturates: a timer in half a billion years never fires.
         u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(Tick::MAX)
     }
 
@@ -38,6 +39,7 @@ impl TimerQueue {
 
     /// Removes and returns the earliest timer if it is due.
     pub(super) fn expire(&mut self, now: Instant) -> Option<(Tick, usize)> {
+        // Rounded down, as ticks are rounded up: a timer fires at most 1 ms late and never early.
         let now = now.saturating_duration_since(self.begun_at).as_millis();
         let Reverse((tick, _)) = self.timers.peek()?;
         if u128::from(*tick) > now {

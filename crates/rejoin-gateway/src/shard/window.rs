@@ -47,6 +47,7 @@ impl SendWindow {
     /// A client may keep a quarter of the window unacknowledged for ever, so one frame or snapshot
     /// of any size may then be sent. Otherwise one that exceeds the rest would wait for ever.
     pub(super) fn is_half_free(&self) -> bool {
+        // One more than half, because exactly half is not less than half.
         self.admits(u64::from(self.size / 2) + 1) || !self.is_limited()
     }
 
@@ -59,6 +60,7 @@ impl SendWindow {
         });
 
         let count = fitting.count();
+        // A frame that is larger than the window must not stop the stream.
         if self.is_half_free() { count.max(1).min(frames.len()) } else { count }
     }
 
@@ -80,6 +82,7 @@ impl SendWindow {
         if !self.is_limited() {
             return Err(InvalidAck::NoWindow);
         }
+        // Too high a count would move the window ahead of the data and end the flow control.
         if parsed > self.sent {
             return Err(InvalidAck::NotSent { sent: self.sent });
         }

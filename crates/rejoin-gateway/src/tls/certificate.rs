@@ -65,6 +65,7 @@ impl Stamp {
     pub(super) fn of(files: &TlsConfig) -> Self {
         let stamp = |path: &Path| {
             let data = fs::metadata(path).ok()?;
+            // The size too: two writes within one tick of the file system have the same time.
             Some((data.modified().ok()?, data.len()))
         };
         Self([stamp(&files.certificate_file), stamp(&files.key_file)])

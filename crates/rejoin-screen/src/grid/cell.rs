@@ -20,6 +20,7 @@ impl Colour {
     }
 
     pub(crate) fn rgb(r: u32, g: u32, b: u32) -> Self {
+        // Masked, so that a parameter above 255 does not reach the bits of another component.
         Self(3 << 24 | (r & 255) << 16 | (g & 255) << 8 | (b & 255))
     }
 
@@ -86,6 +87,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
+    // Above the 24 bits of a colour's value and the two of its mode.
     const FLAG_BITS: u32 = 6;
     const FLAG_SHIFT: u32 = 26;
 
@@ -128,6 +130,7 @@ pub(crate) struct Cell {
 impl Cell {
     pub(crate) const BLANK: Self =
         Self { content: 0, attributes: Attributes { fg: 0, bg: 0, extra: 0 } };
+    // The largest code point, U+10FFFF, has 21 bits.
     const CHAR_BITS: u32 = 0x1f_ffff;
     const WIDTH_SHIFT: u32 = 21;
 
@@ -145,6 +148,7 @@ impl Cell {
 
     /// Creates the right half of a wide character.
     pub(crate) fn tail(attributes: Attributes) -> Self {
+        // Width 0 without a character, which no other cell has.
         Self { content: 2 << Self::WIDTH_SHIFT, attributes }
     }
 
@@ -168,6 +172,7 @@ impl Cell {
 
     /// Returns the character if it is ASCII and the cell has no extra.
     pub(crate) fn ascii(self) -> Option<u8> {
+        // Width 1 is stored as 0, so that one comparison checks the character and the width.
         let plain = matches!(self.content, 0x20..=0x7e) && self.attributes.extra == 0;
         plain.then(|| self.content.to_le_bytes()[0])
     }

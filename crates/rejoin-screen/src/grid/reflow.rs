@@ -1,4 +1,4 @@
-//! Rewrapping of lines when the number of columns changes, as xterm.js does it.
+//! Rewrapping of lines when the number of columns changes, as xterm.js does.
 //!
 //! The cursor's line is not rewrapped, because its program redraws it. Rows are rewrapped from the
 //! oldest to the newest. Each row leaves the old history before it enters the new one, so both

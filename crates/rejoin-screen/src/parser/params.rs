@@ -24,6 +24,7 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             values: [0; LIMIT],
+            // As in xterm.js, a sequence without parameters has one, which is 0.
             len: 1,
             subs: [0; LIMIT],
             subs_len: 0,

@@ -111,6 +111,7 @@ fn write_row(out: &mut String, screen: &Screen, format: ExportFormat, y: usize) 
 
 fn text_row(out: &mut String, screen: &Screen, row: &Row) {
     let start = out.len();
+    // The right half of a wide character has no text of its own.
     for &cell in row.used().iter().filter(|cell| !cell.is_tail()) {
         out.push(cell.char().unwrap_or(' '));
         out.push_str(screen.terminal.extras.combining(cell));

@@ -44,6 +44,7 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
 
 /// Returns the settings of a buffer, without those that only a larger screen reveals.
 fn settings(buffer: &Buffer, cols: usize, rows: usize) -> String {
+    // Positions beyond the screen are clamped, as they are when the cursor is restored.
     let saved = buffer.saved;
     let tabs: Vec<usize> = (0..cols).filter(|&x| buffer.tabs[x]).collect();
     format!(

@@ -74,6 +74,8 @@ pub(super) fn fitting(
         let used = row.used();
         let with_extras = used.iter().filter(|cell| cell.extra() != 0).count();
         work += used.len() + with_extras * EXTRA_WORK;
+        // The first line is drawn at any cost: an empty page would look like the end of the
+        // history.
         let is_first = line + 1 == end;
         if bytes > max_bytes || (work > max_work && !is_first) {
             return end - line - 1;

@@ -6,7 +6,7 @@
 use super::Terminal;
 use crate::parser::Params;
 
-/// The most entries of a stack of keyboard flags. The oldest is dropped, as kitty does it.
+/// The most entries of a stack of keyboard flags. The oldest is dropped, as in kitty.
 const MAX_FLAGS: usize = 8;
 /// All flags of the kitty keyboard protocol.
 const ALL_FLAGS: i32 = 0b1_1111;
@@ -38,6 +38,7 @@ impl KeyboardFlags {
     fn set(&mut self, flags: i32, how: i32) {
         let flags = flags & ALL_FLAGS;
         match how {
+            // 1 is the default, and a parameter of 0 means the default.
             ..=1 => self.current = flags,
             2 => self.current |= flags,
             3 => self.current &= !flags,
@@ -46,6 +47,7 @@ impl KeyboardFlags {
     }
 
     fn push(&mut self, flags: i32) {
+        // kitty keeps the current flags on the stack, so they count as an entry.
         if self.pushed.len() + 1 >= MAX_FLAGS {
             self.pushed.remove(0);
         }
@@ -54,7 +56,9 @@ impl KeyboardFlags {
     }
 
     fn pop(&mut self, count: usize) {
+        // Bounded, because a program can ask for two billion entries.
         for _ in 0..count.min(MAX_FLAGS) {
+            // The protocol resets all flags once the stack is empty.
             self.current = self.pushed.pop().unwrap_or_default();
         }
     }
@@ -86,6 +90,7 @@ impl Terminal {
                 keyboard.modify_other_keys = params.get(1).clamp(0, 3);
             }
             (b">", b'm') if params.get(0) <= 0 => keyboard.modify_other_keys = 0,
+            // xterm disables the resource here. Its reset has the same effect on the keys.
             (b">", b'n') if params.get(0) == MODIFY_OTHER_KEYS => keyboard.modify_other_keys = 0,
             _ => return false,
         }

@@ -10,6 +10,7 @@ use crate::grid::row::Row;
 impl Terminal {
     /// Starts a change of size; calls of [`Self::continue_reflow`] finish it.
     pub(crate) fn begin_resize(&mut self, cols: usize, rows: usize) {
+        // An unfinished reflow has rows of the old length, so it is completed first.
         while !self.continue_reflow() {}
         if (cols, rows) == (self.cols, self.rows) {
             return;
@@ -24,6 +25,7 @@ impl Terminal {
         resize_rows(&mut self.normal, rows, &mut extras);
         clamp(&mut self.normal, cols, rows);
         if cols != self.cols {
+            // Rewrapping renumbers the lines, so that numbers from before are void.
             self.rewraps = self.rewraps.wrapping_add(1);
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
@@ -85,6 +87,7 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     }
 
     while buffer.rows.len() < rows {
+        // As in xterm.js, rows return from the history only if the cursor is in the last row.
         let at_end = buffer.y + 1 >= buffer.rows.len();
         match at_end.then(|| buffer.history.pop(cols, extras)).flatten() {
             Some(row) => {

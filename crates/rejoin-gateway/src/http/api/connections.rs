@@ -200,6 +200,7 @@ fn may_see(caller: &Caller, connection: &Connection) -> bool {
 fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connection, Problem> {
     let connection = shared.hub.connection(id);
 
+    // A connection of another user looks like a missing one, so that ids cannot be probed.
     let visible = connection.filter(|connection| may_see(caller, connection));
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");

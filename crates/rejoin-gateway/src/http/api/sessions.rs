@@ -145,6 +145,7 @@ pub(super) async fn list(
     caller: Caller,
     InQuery(filter): InQuery<SessionFilter>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
+    // An error and not an empty page, which would look like a user without sessions.
     if let Some(user) = &filter.user {
         caller.check_user(user)?;
     }
@@ -177,11 +178,13 @@ impl SessionFilter {
 fn has_text(session: &SessionInfo, text: &str) -> bool {
     let SessionInfo { id, title, name, profile, owner, .. } = session;
     let texts = [title, name.as_deref().unwrap_or_default(), profile.as_str(), owner.as_str()];
+    // Not only ASCII: titles and names are in any language.
     texts.into_iter().chain([id.as_str()]).any(|it| it.to_lowercase().contains(text))
 }
 
 impl Cursor {
     fn of(session: &SessionInfo) -> Self {
+        // The id orders sessions of the same millisecond, so that no page repeats or omits one.
         Self(Reverse((session.created_at, session.id.clone())))
     }
 }
@@ -196,6 +199,7 @@ impl Serialize for Cursor {
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // At the first `_`: the id may contain further ones.
         let cursor = text.split_once('_').and_then(|(created_at, id)| {
             Some((created_at.parse().ok()?, SessionId::new(id).ok()?))
         });
@@ -206,6 +210,7 @@ impl<'de> Deserialize<'de> for Cursor {
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
+        // Counted as received: the lower case of a text can have more characters.
         Some(text) if text.chars().count() > MAX_TEXT_CHARACTERS => {
             Err(D::Error::custom(format!("must be at most {MAX_TEXT_CHARACTERS} characters")))
         }
@@ -232,6 +237,7 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<NewSession>,
 ) -> Result<Response, Problem> {
+    // The pattern names the only kind, so that a second one does not compile until it is handled.
     let NewSession { kind: NewKind::Terminal, id, profile, name, cols, rows, cwd } = new;
     let size = Some(size(cols, rows));
     let create = CreateTerminal { id, profile, name, size, cwd };
@@ -304,6 +310,7 @@ pub(super) async fn connections(
 ) -> Result<axum::Json<ConnectionPage>, Problem> {
     let session = find(&shared, &caller, &id, SessionRight::Attach)?;
     let connections = session.connections();
+    // A connection may have closed since the session listed it.
     let connections = connections.iter().filter_map(|id| shared.hub.connection(id));
     let connections = connections.map(|connection| info_for(&caller, &connection)).collect();
     Ok(axum::Json(ConnectionPage { connections, next: None }))
@@ -359,15 +366,18 @@ fn cells<'de, D: Deserializer<'de>>(deserializer: D, max: u16) -> Result<u16, D:
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let max = limits::MAX_SESSION_NAME_BYTES;
     match Option::<String>::deserialize(deserializer)? {
+        // Control characters would act on a terminal in which an administrator prints the list.
         Some(name) if name.len() > max || name.chars().any(char::is_control) => {
             Err(D::Error::custom(format!("must be at most {max} bytes, no control characters")))
         }
+        // A client can send its input field as it is: an empty one means no name.
         name => Ok(name.filter(|name| !name.is_empty())),
     }
 }
 
 fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
+        // A system call would read the path only up to a NUL.
         Some(path) if path.is_empty() || path.len() > MAX_CWD_BYTES || path.contains('\0') => {
             Err(D::Error::custom(format!("must be a path of 1 to {MAX_CWD_BYTES} bytes")))
         }

@@ -227,12 +227,14 @@ pub(super) async fn screen(
     };
     let headers = [
         (header::CONTENT_TYPE, content_type),
+        // The program chooses the text, which a browser must not take for HTML.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, SCREEN_POLICY),
     ];
 
     let mut pieces = session.screen(format).await?;
     let first = pieces.next().unwrap_or_default();
+    // Most screens fit one piece. A response of one piece has a length.
     let Some(second) = pieces.next() else {
         return Ok((headers, first).into_response());
     };
@@ -240,6 +242,7 @@ pub(super) async fn screen(
     let pieces = [first, second].into_iter().chain(pieces);
     // Each piece is rendered only after the client has read the one before.
     let body = stream::unfold(pieces, async |mut pieces| {
+        // Rendering takes time, so other tasks of the thread get a turn before each piece.
         tokio::task::yield_now().await;
         let piece = pieces.next()?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), pieces))

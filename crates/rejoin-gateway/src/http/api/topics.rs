@@ -213,6 +213,7 @@ pub(super) async fn presence(
     let subject = Subject::Topic(name);
     Ok(Answer(match topic {
         Some(_) => shared.hub.presence(&identity, &subject)?,
+        // The same as of a topic without subscribers: the first use creates a topic.
         None => PresenceState {
             subject,
             users: 0,
@@ -225,6 +226,7 @@ pub(super) async fn presence(
 
 fn info(topic: &Topic) -> TopicInfo {
     let (frames, idle) = topic.stream().retained();
+    // A stream counts idle time on the monotonic clock. The wall clock may have been set since.
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
 
     TopicInfo {
@@ -264,6 +266,7 @@ fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History,
 fn empty_history(topic: TopicName, after: Option<Position>) -> History {
     let (verdict, reason) = match after {
         None => (Verdict::Fresh, None),
+        // A position in a topic that is gone belongs to an earlier topic of this name.
         Some(_) => (Verdict::Gap, Some("epoch")),
     };
     let (messages, position, next) = (Vec::new(), None, None);
@@ -277,6 +280,7 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
 
     let mut batch = Batch::default();
     let mut next = reader.next;
+    // A position that has expired meanwhile continues at the oldest retained frame.
     while let Progress::Behind { oldest, .. } = stream.read(Reader { next }, limit, &mut batch) {
         next = oldest;
     }

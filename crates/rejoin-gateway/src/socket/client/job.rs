@@ -74,6 +74,7 @@ impl Jobs {
         reply_to: Option<&MessageId>,
         job: Job,
     ) {
+        // Created before the task starts, so that an abort before its first poll is reported too.
         let report = Report {
             listener: Arc::clone(&self.listener),
             outbox: Arc::clone(outbox),

@@ -42,9 +42,12 @@ impl Client {
         let Some(connection) = self.connection().cloned() else {
             return Flow::Close(CloseCode::Normal);
         };
+        // Boxed: each connection has the field, and few are raw.
         self.raw = Some(Box::default());
 
         let RawAttach { session, role, size } = attach;
+        // Without a writer and a window: a raw client neither numbers its input nor acknowledges
+        // output.
         let request = AttachOptions {
             reply_to: None,
             position: None,
@@ -76,10 +79,12 @@ impl Client {
 
     /// Writes the payload of a message to the program, or keeps it for a retry.
     pub(super) fn write_input(&mut self, bytes: &[u8]) -> Flow {
+        // The slice is part of the read buffer, which the next read overwrites.
         let bytes = Bytes::copy_from_slice(bytes);
         if self.is_input_full(&bytes)
             && let Some(raw) = &mut self.raw
         {
+            // There is at most one: nothing is read from the client until it is written.
             raw.pending = Some((bytes, Instant::now()));
             self.has_new_deadline = true;
         }
@@ -94,6 +99,7 @@ impl Client {
             && self.is_input_full(&bytes)
             && let Some(raw) = &mut self.raw
         {
+            // The time of the first attempt stays, so that retries do not extend the limit.
             raw.pending = Some((bytes, since));
         }
     }

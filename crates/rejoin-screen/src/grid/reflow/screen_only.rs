@@ -97,6 +97,7 @@ impl ScreenReflow {
 
         while !rest.is_empty() {
             let mut len = rest.len().min(self.new);
+            // A wide character cannot begin in the last column, so it begins the next row.
             if len == self.new && rest[len - 1].is_wide() {
                 len -= 1;
             }
@@ -115,6 +116,7 @@ impl ScreenReflow {
     fn widen(&mut self) {
         let mut rows = Vec::with_capacity(self.rows.len());
         for line in self.lines() {
+            // As in xterm.js, the cursor's line stays as it is: its program draws it again.
             if line.len() == 1 || line.contains(&self.cursor) {
                 rows.extend(line.map(|index| self.rows[index].clone()));
                 continue;
@@ -137,6 +139,8 @@ impl ScreenReflow {
         let removed = self.rows.len() - rows.len();
         self.rows = rows;
 
+        // Rows from above the screen fill the gap first. After them, the cursor moves up and blank
+        // rows follow, as in xterm.js.
         for _ in 0..removed {
             if self.base > 0 {
                 self.base -= 1;
@@ -157,7 +161,7 @@ impl ScreenReflow {
         let mut added = 0;
         let mut inserted: Vec<(usize, Vec<Row>)> = Vec::new();
 
-        // From the last line to the first, as xterm.js does it. It also rewraps rows that it has
+        // From the last line to the first, as xterm.js does. It also rewraps rows that it has
         // dropped already, and takes the line at the moved cursor for the cursor's line.
         for line in self.lines().into_iter().rev() {
             let is_short = line.len() == 1 && self.rows[line.start].content_len() <= self.new;
