@@ -9,8 +9,10 @@ use crate::clock::{self, Watchdog};
 use crate::machine;
 use crate::pty::{COLS, ROWS};
 use crate::report::{Spread, as_float, print_line};
-use crate::server::Server;
+use crate::server::{self, Server};
 
+/// The connection limit of the server.
+const CONNECTIONS: usize = 16;
 /// The time for processes to release temporary memory.
 const RELEASE: Duration = Duration::from_secs(3);
 /// The limit for a stop.
@@ -28,8 +30,11 @@ pub(crate) struct Options {
 
 /// Runs the benchmark and prints its figures.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    machine::allow_open_files(options.sessions + 200)?;
-    let mut server = Server::rejoin("[profiles.idle]\ncommand = [\"cat\"]\n")?;
+    machine::allow_open_files(4 * options.sessions + 500)?;
+    // Few connections: each takes a file descriptor that a terminal could have.
+    let limits = server::limits_of(CONNECTIONS);
+    let settings = "[profiles.idle]\ncommand = [\"cat\"]\n";
+    let mut server = Server::rejoin_limited(&limits, settings)?;
     clock::pause(RELEASE);
     // The first figure excludes the allocations of the start.
     let before = server.private_bytes()?;
