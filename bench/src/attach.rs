@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use hdrhistogram::Histogram;
@@ -11,12 +11,16 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::report::{self, mebibytes, print_header, print_line, quantile};
 use crate::server::{Server, profile};
+use crate::tmux::Tmux;
 
 /// The size of the terminal.
 const COLS: u16 = 120;
 const ROWS: u16 = 40;
 /// The title that the program sets after its output.
 const DONE: &str = "printed";
+/// The time without output after which a screen of tmux is complete.
+const SILENCE: Duration = Duration::from_millis(100);
+const LONG_SILENCE: Duration = Duration::from_secs(1);
 /// Lines of a page of the history.
 const LINES: u16 = 500;
 
@@ -44,7 +48,32 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     print_header("reader | bytes | p50 | p99");
     attach(&server, &session, options.attaches)?;
     page(&server, &session, options.attaches)?;
-    replay(bytes)
+    replay(bytes)?;
+    attach_tmux(bytes, options.attaches)
+}
+
+/// Measures from the start of `tmux attach` to the first screen, if tmux is installed.
+fn attach_tmux(bytes: u64, attaches: u32) -> anyhow::Result<()> {
+    if !Tmux::is_installed() {
+        print_line("tmux is not installed: skipped");
+        return Ok(());
+    }
+
+    let tmux = Tmux::new()?;
+    let program = std::env::current_exe()?.display().to_string();
+    let mut first = tmux.open(&[program, "agent-program".to_owned(), bytes.to_string()])?;
+    // Until the end of the output: the spinner stands still.
+    while first.read_until_silence(LONG_SILENCE)?.0 > 0 {}
+    let (mut times, mut received) = (report::latencies()?, 0);
+    for _ in 0..attaches {
+        let started = clock::now();
+        let mut terminal = tmux.attach()?;
+        let (count, last) = terminal.read_until_silence(SILENCE)?;
+        received = count;
+        times.record(last.saturating_sub(started))?;
+    }
+    print_row("tmux attach, first screen", received, &times);
+    Ok(())
 }
 
 /// Measures from the attach to the complete snapshot.

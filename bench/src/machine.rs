@@ -1,5 +1,7 @@
 //! Resource usage of a process and of the machine, read from `/proc`.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -63,6 +65,34 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     let status = process(pid)?.status()?;
     let bytes = |kilobytes: Option<u64>| kilobytes.map(|it| it * 1024).context("no memory figure");
     Ok(Memory { resident: bytes(status.vmrss)?, peak: bytes(status.vmhwm)? })
+}
+
+/// Returns the memory that a process shares with no other, in bytes.
+pub(crate) fn private_bytes(pid: u32) -> anyhow::Result<u64> {
+    let rollup = process(pid)?.smaps_rollup()?.memory_map_rollup;
+    let values = rollup.iter().map(|map| &map.extension.map);
+    let private = |values: &HashMap<String, u64>| {
+        ["Private_Clean", "Private_Dirty"].iter().filter_map(|name| values.get(*name)).sum::<u64>()
+    };
+    Ok(values.map(private).sum())
+}
+
+/// Returns the processes of this name with a path below `folder` among their arguments.
+pub(crate) fn processes(name: &str, folder: &Path) -> anyhow::Result<Vec<u32>> {
+    let is_searched = |process: &Process| {
+        process.stat().is_ok_and(|stat| stat.comm == name)
+            && process
+                .cmdline()
+                .is_ok_and(|it| it.iter().any(|it| Path::new(it).starts_with(folder)))
+    };
+    let found = all_processes()?.flatten().filter(is_searched);
+    Ok(found.map(|process| process.pid.cast_unsigned()).collect())
+}
+
+/// Returns whether the search path has a program.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|path| path.join(program).is_file())
 }
 
 /// Describes the cores and the load of the machine, for comparisons between runs.

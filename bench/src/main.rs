@@ -24,15 +24,19 @@ mod history;
 mod http;
 mod idle;
 mod machine;
+mod pty;
 mod publish;
 mod report;
 mod server;
+mod sessions;
 mod slow_link;
+mod speed;
 mod stamp;
 mod stops;
 mod target;
 mod terminal;
 mod tls;
+mod tmux;
 mod topics;
 mod transport;
 
@@ -59,6 +63,10 @@ enum Command {
     Idle(idle::Options),
     /// One terminal that prints as fast as it can, with and without a stuck viewer
     Terminal(terminal::Options),
+    /// Output and keys of a terminal, against a bare terminal, tmux and ttyd
+    Speed(speed::Options),
+    /// Memory per idle terminal in the server and its keeper, and the start with many keepers
+    Sessions(sessions::Options),
     /// Connections per second and CPU per connection, against a bare upgrade
     Connect(connect::Options),
     /// CPU per delivery compressed, against one compression per reader
@@ -107,6 +115,12 @@ enum Command {
         /// The number of lines
         lines: u64,
     },
+    /// Print this many bytes per key `g`, and echo other keys, until the terminal is closed
+    #[command(hide = true)]
+    SpeedProgram {
+        /// The bytes to print
+        bytes: u64,
+    },
     /// Echo each typed byte until the terminal is closed
     #[command(hide = true)]
     EchoProgram,
@@ -131,6 +145,8 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::History(options) => history::run(options),
         Command::Idle(options) => idle::run(options),
         Command::Terminal(options) => terminal::run(options),
+        Command::Speed(options) => speed::run(options),
+        Command::Sessions(options) => sessions::run(options),
         Command::Connect(options) => connect::run(options),
         Command::Deflate(options) => deflate::run(options),
         Command::Abuse(options) => abuse::run(options),
@@ -144,6 +160,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Print => terminal::print(),
         Command::AgentProgram { bytes } => attach::program(*bytes),
         Command::HistoryProgram { lines } => history::program(*lines),
+        Command::SpeedProgram { bytes } => speed::program(*bytes),
         Command::EchoProgram => echo::program(),
     }?;
     Ok(ExitCode::SUCCESS)

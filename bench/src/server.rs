@@ -275,6 +275,16 @@ impl Server {
         Ok(machine::cpu_time(self.child.id())? + machine::softirq_time())
     }
 
+    /// Returns the process ids of the keepers of its terminals.
+    pub(crate) fn keepers(&self) -> anyhow::Result<Vec<u32>> {
+        machine::processes("rejoin-keeper", &self.as_rejoin()?.folder.path().join(DATA))
+    }
+
+    /// Returns the private memory of the server, in bytes.
+    pub(crate) fn private_bytes(&self) -> anyhow::Result<u64> {
+        machine::private_bytes(self.child.id())
+    }
+
     /// Returns the memory of the server.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         machine::memory(self.child.id())

@@ -137,7 +137,12 @@ fn measure(kind: Kind, stops: u32) -> anyhow::Result<Tally> {
             let hooks = format!("[webhooks.events]\n{hook}[webhooks.messages.slow]\n{hook}");
             Server::rejoin_limited(&limits(), &format!("{RETAIN}{hooks}"))?
         }
-        _ => Server::rejoin_limited(&limits(), &format!("{RETAIN}{STUBBORN}"))?,
+        Kind::Stubborn => {
+            // Terminals of former stops stay in the list after their programs have ended.
+            let limits = format!("{}max_sessions_per_user = 10000\n", limits());
+            Server::rejoin_limited(&limits, &format!("{RETAIN}{STUBBORN}"))?
+        }
+        _ => Server::rejoin_limited(&limits(), RETAIN)?,
     };
 
     let start = server.connect()?.request("subscribe", &json!({"topic": TOPIC}))?;

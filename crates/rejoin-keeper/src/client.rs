@@ -1,16 +1,18 @@
 //! The connection of the server to its keeper.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, IoSlice, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
 };
 
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
 use crate::{
     log::{Cursor, Entry, Log, Record},
-    wire::{Decoder, Message, Report, Request, header, output_to},
+    wire::{Decoder, Message, Report, Request, header, output_head, output_to},
 };
 
 /// Pending bytes above which no more records are read from the log.
@@ -85,8 +87,31 @@ impl Client {
         self.acknowledged = self.acknowledged.max(offset);
     }
 
+    /// Sends output that was just written to the log, if the client has everything before it.
+    /// Otherwise it is read from the log later.
+    pub(crate) fn pass_on(&mut self, log: &Log, offset: u64, bytes: &[u8]) {
+        let has_room = self.pending.len() - self.sent < MAX_PENDING_BYTES;
+        let follows = |cursor: &&mut Cursor| has_room && cursor.offset() == offset;
+        let Some(cursor) = self.cursor.as_mut().filter(follows) else { return };
+        if cursor.skip_output(log.end(), bytes.len()) {
+            self.send_output(offset, bytes);
+        }
+    }
+
+    /// Sends output without a copy if nothing is pending. What the socket does not take is pending.
+    fn send_output(&mut self, offset: u64, bytes: &[u8]) {
+        let head = output_head(offset, bytes.len());
+        // An error is returned by the next flush, too.
+        let sent = match self.has_pending() {
+            true => 0,
+            false => send_both(&self.stream, &head, bytes).unwrap_or(0),
+        };
+        self.pending.extend_from_slice(&head[sent.min(head.len())..]);
+        self.pending.extend_from_slice(&bytes[sent.saturating_sub(head.len())..]);
+    }
+
     /// Sends output that could not be written to the log, unless older output comes first.
-    pub(crate) fn pass_on(&mut self, offset: u64, bytes: &[u8]) {
+    pub(crate) fn pass_on_unlogged(&mut self, offset: u64, bytes: &[u8]) {
         let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.offset() == offset) else {
             return;
         };
@@ -111,9 +136,12 @@ impl Client {
     fn fill(&mut self, log: &Log) -> io::Result<bool> {
         let Some(cursor) = &mut self.cursor else { return Ok(true) };
         while self.pending.len() - self.sent < MAX_PENDING_BYTES {
+            if cursor.is_at(log.end()) {
+                return Ok(true);
+            }
             let expected = cursor.offset();
             // The directory is listed only if there is a later segment.
-            let is_last = cursor.is_in(log.last_segment());
+            let is_last = cursor.is_in(log.end());
             let record = if is_last { cursor.read_here()? } else { cursor.read()? };
             let Some(Record { offset, entry }) = record else { return Ok(true) };
 
@@ -144,6 +172,12 @@ impl Client {
         self.sent = 0;
         Ok(true)
     }
+}
+
+/// Sends two buffers with one call. Returns how many of their bytes the socket has taken.
+fn send_both(stream: &UnixStream, head: &[u8], bytes: &[u8]) -> rustix::io::Result<usize> {
+    let buffers = [IoSlice::new(head), IoSlice::new(bytes)];
+    sendmsg(stream, &buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
 }
 
 fn is_temporary(error: &io::Error) -> bool {

@@ -27,6 +27,10 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 const LAST_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
 /// Longest time for which they are read.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// A read of at least this many bytes is followed by another one: Linux returns at most 4095.
+const FULL_READ_BYTES: usize = 2048;
+/// Bytes after which no more output is joined. More would delay viewers and save little.
+const BATCH_BYTES: usize = 32 * 1024;
 /// Longest time for which the keeper waits until its client took the exit.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 
@@ -296,13 +300,7 @@ impl Keeper {
     }
 
     fn read_output(&mut self) {
-        let mut pty = self.child.pty();
-        let length = match pty.read(&mut self.buffer) {
-            Ok(length) => length,
-            Err(error) if is_temporary(&error) => return,
-            // Linux reports EIO once no process has the terminal open.
-            Err(_) => 0,
-        };
+        let Some(length) = self.read_batch() else { return };
         if length == 0 {
             if let Phase::Ended { quiet_at, .. } = &mut self.phase {
                 *quiet_at = Instant::now();
@@ -313,13 +311,38 @@ impl Keeper {
         if let Phase::Ended { quiet_at, .. } = &mut self.phase {
             *quiet_at = Instant::now() + LAST_OUTPUT_SILENCE;
         }
-        // The client reads from the log. What the log has no room for is passed on directly.
+        // The log first: a server that starts after a crash finds there what this one has not sent.
         let (offset, bytes) = (self.log.next(), &self.buffer[..length]);
-        if self.log.output(bytes).is_err()
-            && let Some(client) = &mut self.client
-        {
-            client.pass_on(offset, bytes);
+        let logged = self.log.output(bytes);
+        if let Some(client) = &mut self.client {
+            match logged {
+                Ok(()) => client.pass_on(&self.log, offset, bytes),
+                Err(_) => client.pass_on_unlogged(offset, bytes),
+            }
         }
+    }
+
+    /// Reads what the program has printed. Returns the length, 0 at the end; `None` if there is
+    /// nothing.
+    fn read_batch(&mut self) -> Option<usize> {
+        let mut pty = self.child.pty();
+        let mut length = 0;
+        while length < BATCH_BYTES {
+            match pty.read(&mut self.buffer[length..]) {
+                Ok(0) => return Some(length),
+                Ok(count) => {
+                    length += count;
+                    // A short read: the program waits, or prints less than is passed on at once.
+                    if count < FULL_READ_BYTES {
+                        return Some(length);
+                    }
+                }
+                Err(error) if is_temporary(&error) => return (length > 0).then_some(length),
+                // Linux reports EIO once no process has the terminal open, then again.
+                Err(_) => return Some(length),
+            }
+        }
+        Some(length)
     }
 
     fn child_ended(&mut self) {

@@ -19,7 +19,7 @@ mod cursor;
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, IoSlice, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -33,7 +33,7 @@ use crate::wire::{Exit, Size, exit_to};
 pub const MAGIC: [u8; 8] = *b"rjlog\0\0\x01";
 /// Length of a record without its payload, in bytes.
 const HEAD_BYTES: usize = 25;
-/// Maximum length of a payload in bytes: what one read of the PTY returns.
+/// Maximum length of a payload in bytes: what is read from the PTY in one piece.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 /// Maximum length of a segment in bytes; a smaller quota has smaller segments.
 const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -69,6 +69,14 @@ pub enum Entry {
 struct Segment {
     path: PathBuf,
     bytes: u64,
+}
+
+/// The end of a log: a segment, and a position in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Offset and number in the segment's name.
+    segment: (u64, u32),
+    position: u64,
 }
 
 /// The writer of a log.
@@ -109,9 +117,10 @@ impl Log {
         self.next
     }
 
-    /// Returns the start of the segment that is written to.
-    pub(crate) fn last_segment(&self) -> Option<(u64, u32)> {
-        self.segments.back().and_then(|segment| segment_start(&segment.path))
+    /// Returns the place of the next record.
+    pub(crate) fn end(&self) -> Option<End> {
+        let segment = self.segments.back()?;
+        Some(End { segment: segment_start(&segment.path)?, position: segment.bytes })
     }
 
     /// Appends output of at most [`MAX_PAYLOAD_BYTES`].
@@ -165,7 +174,7 @@ impl Log {
     }
 
     fn append(&mut self, kind: u8, offset: u64, payload: &[u8]) -> io::Result<()> {
-        let record = record(kind, offset, payload);
+        let head = head(kind, offset, payload);
         // The record begins the next segment.
         if self.is_full() {
             self.file = None;
@@ -177,14 +186,14 @@ impl Log {
         let (Some(file), Some(segment)) = (&mut self.file, self.segments.back_mut()) else {
             return Ok(());
         };
-        if let Err(error) = file.write_all(&record) {
+        if let Err(error) = write_both(file, &head, payload) {
             // A cut record would hide the records after it.
             if file.set_len(segment.bytes).is_err() {
                 self.file = None;
             }
             return Err(error);
         }
-        segment.bytes += record.len() as u64;
+        segment.bytes += (HEAD_BYTES + payload.len()) as u64;
         Ok(())
     }
 
@@ -259,20 +268,34 @@ fn is_disk_full(error: &io::Error) -> bool {
     )
 }
 
-fn record(kind: u8, offset: u64, payload: &[u8]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(HEAD_BYTES + payload.len());
+/// Returns the fields before the payload of a record.
+fn head(kind: u8, offset: u64, payload: &[u8]) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
     let length = u32::try_from(payload.len()).expect("payloads are bounded");
-    record.extend_from_slice(&length.to_le_bytes());
-    // The checksum, which is filled in below.
-    record.extend_from_slice(&[0; 4]);
-    record.push(kind);
-    record.extend_from_slice(&now_ms().to_le_bytes());
-    record.extend_from_slice(&offset.to_le_bytes());
-    record.extend_from_slice(payload);
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head[8] = kind;
+    head[9..17].copy_from_slice(&now_ms().to_le_bytes());
+    head[17..].copy_from_slice(&offset.to_le_bytes());
 
-    let checksum = crc32fast::hash(&record[8..]);
-    record[4..8].copy_from_slice(&checksum.to_le_bytes());
-    record
+    // Covers everything after itself.
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&head[8..]);
+    checksum.update(payload);
+    head[4..8].copy_from_slice(&checksum.finalize().to_le_bytes());
+    head
+}
+
+/// Writes two buffers, with one call unless the file takes only a part.
+fn write_both(file: &mut File, head: &[u8], payload: &[u8]) -> io::Result<()> {
+    let written = loop {
+        match file.write_vectored(&[IoSlice::new(head), IoSlice::new(payload)]) {
+            Ok(written) => break written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    };
+    file.write_all(&head[written.min(head.len())..])?;
+    file.write_all(&payload[written.saturating_sub(head.len())..])
 }
 
 fn now_ms() -> u64 {

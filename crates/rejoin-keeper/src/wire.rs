@@ -21,6 +21,8 @@ pub const HEADER_BYTES: usize = 10;
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024 + 4096;
 /// Maximum length of a writer's name in bytes.
 pub const MAX_WRITER_BYTES: usize = 255;
+/// Length of an `Output` report without its bytes: length, kind, offset and the bytes' length.
+const OUTPUT_HEAD_BYTES: usize = 4 + 1 + 8 + 4;
 
 /// An error in received bytes. The connection cannot be used further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -270,10 +272,20 @@ impl Message for Report {
 
 /// Appends an `Output` report without an owned copy of the bytes.
 pub(crate) fn output_to(out: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    message(out, 2, |out| {
-        u64_to(out, offset);
-        bytes_to(out, bytes);
-    });
+    out.extend_from_slice(&output_head(offset, bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+/// Returns what precedes the bytes of an `Output` report.
+pub(crate) fn output_head(offset: u64, length: usize) -> [u8; OUTPUT_HEAD_BYTES] {
+    let field = |length| u32::try_from(length).expect("messages are bounded").to_le_bytes();
+    let mut head = [0; OUTPUT_HEAD_BYTES];
+    // A message's length excludes its own field.
+    head[..4].copy_from_slice(&field(OUTPUT_HEAD_BYTES - 4 + length));
+    head[4] = 2;
+    head[5..13].copy_from_slice(&offset.to_le_bytes());
+    head[13..].copy_from_slice(&field(length));
+    head
 }
 
 fn message(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Entry, HEAD_BYTES, MAGIC, MAX_PAYLOAD_BYTES, Record, segment_start};
+use super::{End, Entry, HEAD_BYTES, MAGIC, MAX_PAYLOAD_BYTES, Record, segment_start};
 use crate::wire::Fields;
 
 /// A position in a log, from which records are read.
@@ -46,9 +46,33 @@ impl Cursor {
         self.from = offset;
     }
 
-    /// Returns `true` if the cursor is in the segment that begins there, or a later one.
-    pub(crate) fn is_in(&self, start: Option<(u64, u32)>) -> bool {
-        self.segment.as_ref().map(|segment| segment.start) >= start
+    /// Returns `true` if every record before the end was read.
+    pub(crate) fn is_at(&self, end: Option<End>) -> bool {
+        end.is_some() && self.place() == end
+    }
+
+    /// Returns `true` if the cursor is in the segment of the end, or a later one.
+    pub(crate) fn is_in(&self, end: Option<End>) -> bool {
+        self.place().map(|place| place.segment) >= end.map(|end| end.segment)
+    }
+
+    /// Skips the newest record, output of `length` bytes that the caller has from the program.
+    /// Returns `false` if other records, or the start of a segment, lie before it.
+    pub(crate) fn skip_output(&mut self, end: Option<End>, length: usize) -> bool {
+        let (Some(segment), Some(end)) = (&mut self.segment, end) else { return false };
+        let record_bytes = (HEAD_BYTES + length) as u64;
+        if segment.start != end.segment || segment.position + record_bytes != end.position {
+            return false;
+        }
+
+        segment.position = end.position;
+        self.from += length as u64;
+        true
+    }
+
+    fn place(&self) -> Option<End> {
+        let segment = self.segment.as_ref()?;
+        Some(End { segment: segment.start, position: segment.position })
     }
 
     /// Reads the next record of the current segment.

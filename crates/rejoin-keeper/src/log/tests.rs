@@ -92,7 +92,7 @@ proptest! {
             let path = directory.path().join(segment_name(*start, *number));
             let mut bytes = MAGIC.to_vec();
             for (kind, offset, payload, cut) in records {
-                let record = record(*kind, *offset, payload);
+                let record = [&head(*kind, *offset, payload)[..], payload].concat();
                 bytes.extend(&record[..record.len() - cut.index(record.len()) / 20]);
             }
             fs::write(path, bytes).unwrap();

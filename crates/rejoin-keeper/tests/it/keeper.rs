@@ -340,3 +340,80 @@ fn a_keeper_that_hangs_at_its_start_is_killed() {
         assert!(!Path::new(&format!("/proc/{}", pid.trim_end())).exists(), "{pid} runs");
     }
 }
+
+#[test]
+fn output_that_waits_is_sent_in_one_report() {
+    let home = TempDir::new().unwrap();
+    let file = |name| home.path().join(name);
+    let script = "echo ready; until [ -e go ]; do :; done; printf %08000d 0; >printed; read x";
+    let keeper = Keeper::start(&format!("cd {} && {script}", home.path().display()));
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    let (_, mut next) = server.output_until("ready\r\n");
+
+    // The keeper cannot read, so the output waits in the terminal.
+    let id = rustix::process::Pid::from_child(&keeper.process);
+    rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    std::fs::write(file("go"), "").unwrap();
+    until(|| file("printed").exists());
+    rustix::process::kill_process(id, rustix::process::Signal::CONT).unwrap();
+
+    let mut longest = 0;
+    while next < 8000 {
+        if let Report::Output { offset, bytes } = server.report().unwrap() {
+            next = offset + bytes.len() as u64;
+            longest = longest.max(bytes.len());
+        }
+    }
+    // More than Linux returns per read.
+    assert!(longest > 4096, "{longest}");
+}
+
+#[test]
+fn reports_equal_the_log_after_a_stall_and_resizes() {
+    let keeper = Keeper::start("stty -echo; echo ready; read x; seq 100000; echo end; read x");
+    let (mut server, _) = Server::connect(&keeper);
+    server.send(&Request::Follow { offset: 0 });
+    server.type_keyed(1, 1, "\r");
+    // The server does not read meanwhile, so it gets the older output from the log.
+    until(|| keeper.logged().0.len() > 400_000);
+
+    let (mut output, mut sizes) = (Vec::new(), Vec::new());
+    let last = Size { cols: 300, rows: 50 };
+    let mut is_last = false;
+    for number in 0.. {
+        match server.report().unwrap() {
+            Report::Output { offset, bytes } => {
+                assert_eq!(offset, output.len() as u64);
+                output.extend(bytes);
+                server.send(&Request::Acknowledge { offset: output.len() as u64 });
+            }
+            Report::Resized { offset, size } => {
+                assert_eq!(offset, output.len() as u64);
+                sizes.push(size);
+                if size == last {
+                    break;
+                }
+            }
+            _ => {}
+        }
+        if !is_last && output.ends_with(b"end\r\n") {
+            is_last = true;
+            server.send(&Request::Resize(last));
+        } else if !is_last && number % 4 == 0 {
+            server.send(&Request::Resize(Size { cols: 80 + number % 100, rows: 24 }));
+        }
+    }
+
+    let mut cursor = Cursor::new(keeper.directory.log(), 0);
+    let (mut logged, mut logged_sizes) = (Vec::new(), Vec::new());
+    while let Some(record) = cursor.read().unwrap() {
+        match record.entry {
+            Entry::Output(bytes) => logged.extend(bytes),
+            Entry::Resized(size) => logged_sizes.push(size),
+            Entry::Exited(exit) => panic!("{exit:?}"),
+        }
+    }
+    assert!(logged == output && sizes.len() > 3);
+    assert_eq!(logged_sizes, sizes);
+}
