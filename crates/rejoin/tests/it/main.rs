@@ -25,6 +25,7 @@ mod memory;
 mod metrics;
 mod publish_subscribe;
 mod queries;
+mod recorded_keeper;
 mod revocations;
 mod rights;
 mod session_end;
