@@ -366,7 +366,7 @@ impl Keeper {
 
     fn flush(&mut self) {
         if let Some(client) = &mut self.client
-            && client.flush(&self.log).is_err()
+            && client.flush(&mut self.log).is_err()
         {
             self.disconnect();
         }

@@ -28,5 +28,5 @@ mod session;
 mod stop;
 pub mod wire;
 
-pub use directory::Directory;
+pub use directory::{Directory, check_private};
 pub use keeper::run;

@@ -2,15 +2,35 @@
 
 use std::{
     fs::{DirBuilder, File},
+    io::ErrorKind,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use rejoin_keeper::check_private;
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
+
+/// Directory in the data directory with a directory per terminal.
+const TERMINALS: &str = "terminals";
+
+/// Returns the directory of the terminals in a data directory, which may be missing.
+///
+/// # Errors
+/// If another user may have placed terminals in it.
+pub(crate) fn terminals(path: &Path) -> anyhow::Result<PathBuf> {
+    let terminals = path.join(TERMINALS);
+    match check_private(&terminals) {
+        Ok(()) => Ok(terminals),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(terminals),
+        Err(error) => Err(error).with_context(|| {
+            format!("the directory of the terminals, {}, cannot be used", terminals.display())
+        }),
+    }
+}
 
 /// Takes the lock of the data directory, and creates the directory if it is missing. The lock is
 /// held until the returned file is closed, at the latest by the end of the process.

@@ -18,6 +18,7 @@ mod heartbeat;
 mod history;
 mod keeper_failures;
 mod keepers;
+mod lost_output;
 mod limits_page;
 mod login;
 mod logs;
