@@ -1,6 +1,7 @@
 //! The directory of one terminal.
 
 use std::{
+    borrow::Cow,
     fs::{self, DirBuilder, File},
     io,
     os::{
@@ -50,6 +51,11 @@ impl Directory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the name of the directory, which names the terminal.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
     }
 
     /// Returns the directory of the log's segments.

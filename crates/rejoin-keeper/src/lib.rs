@@ -20,6 +20,7 @@
 mod child;
 mod client;
 mod directory;
+mod group;
 mod input;
 mod keeper;
 pub mod launch;
@@ -29,4 +30,5 @@ mod stop;
 pub mod wire;
 
 pub use directory::{Directory, check_private};
+pub use group::{LimitedGroups, Limits, LimitsError};
 pub use keeper::run;

@@ -10,9 +10,10 @@ mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use rejoin_core::{Caps, Profile, Retention, SlowReaderPolicy, TopicRule};
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
+use rejoin_keeper::{LimitedGroups, Limits};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
@@ -119,7 +120,7 @@ pub(crate) struct RetainConfig {
     pub(crate) age: Option<Interval>,
 }
 
-/// The section `sessions`: the history of each terminal.
+/// The section `sessions`: the history of each terminal, and the limits of its program.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct SessionsConfig {
@@ -130,6 +131,11 @@ pub(crate) struct SessionsConfig {
     /// Output of a terminal that is kept on disk.
     #[serde(deserialize_with = "quantity::log_bytes")]
     pub(crate) log_bytes: u64,
+    /// Memory of each terminal's program and its descendants.
+    #[serde(deserialize_with = "quantity::memory_max")]
+    memory_max: Option<u64>,
+    /// Processes and threads of each terminal's program.
+    tasks_max: Option<Count>,
 }
 
 /// A command that sessions may be started with.
@@ -187,7 +193,24 @@ impl Default for SessionsConfig {
             scrollback_lines: 10_000,
             scrollback_bytes: 16 * 1024 * 1024,
             log_bytes: 8 * 1024 * 1024,
+            memory_max: None,
+            tasks_max: None,
         }
+    }
+}
+
+impl SessionsConfig {
+    /// Prepares the control groups that limit the programs. Returns `None` without a limit.
+    ///
+    /// # Errors
+    /// If the system cannot enforce a limit.
+    pub(crate) fn limited_groups(&self) -> anyhow::Result<Option<LimitedGroups>> {
+        let tasks_max = self.tasks_max.map(|count| count.get().get() as u64);
+        let limits = Limits { memory_max: self.memory_max, tasks_max };
+        LimitedGroups::open(limits).context(
+            "`sessions.memory_max` and `sessions.tasks_max` need a control group for each \
+             terminal",
+        )
     }
 }
 

@@ -243,7 +243,12 @@ impl Terminal {
             Entry::Exited(ended) => {
                 self.has_ended = true;
                 self.end_replay();
-                self.queue(TerminalEvent::Exit(exit(ended.code, ended.signal)));
+                let exit = exit(ended.code, ended.signal);
+                self.queue(if ended.is_out_of_memory {
+                    TerminalEvent::OutOfMemory(exit)
+                } else {
+                    TerminalEvent::Exit(exit)
+                });
             }
         }
         self.check_replayed();

@@ -188,13 +188,15 @@ async fn serve(
 /// Opens the backend of the terminals.
 ///
 /// # Errors
-/// If another user may have placed terminals in their directory.
+/// If another user may have placed terminals in their directory, or the system cannot limit their
+/// programs.
 fn open_terminals(
     config: &Config,
     descriptors: DescriptorBudget,
     shutdown: &Shutdown,
 ) -> anyhow::Result<KeeperTerminals> {
     let root = data_dir::terminals(&config.server.data_dir)?;
+    let groups = config.sessions.limited_groups()?;
     let DescriptorBudget { terminals, soft_before, .. } = descriptors;
     // Not by its path: the file may be replaced by a newer version while the server runs.
     let executable = "/proc/self/exe".into();
@@ -206,7 +208,7 @@ fn open_terminals(
             max_bytes_per_user: config.limits.max_disk_bytes_per_user.get().get() as u64,
             max_bytes: config.limits.max_disk_bytes.get().get() as u64,
         },
-        KeeperCommand { executable, arguments: &["keeper"] },
+        KeeperCommand { executable, arguments: &["keeper"], groups },
         TerminalLimits { terminals, open_files: soft_before },
         shutdown.clone(),
     ))

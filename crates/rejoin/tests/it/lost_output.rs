@@ -33,9 +33,7 @@ fn a_terminal_goes_on_after_its_log_was_cut() {
     home.write_terminal_profile("stty -echo; seq -w 1 100000; echo ready; exec cat");
     let server = home.start_server();
     let id = server.create_terminal();
-    let screen = |server: &TestServer| {
-        server.admin_api().text(&format!("/sessions/{id}/screen"))
-    };
+    let screen = |server: &TestServer| server.admin_api().text(&format!("/sessions/{id}/screen"));
     wait_until(TIMEOUT, "all is printed", || screen(&server).contains("ready"));
     let attached = server.connect_as_admin().request("attach", json!({ "session": id }));
     let position = attached["payload"]["position"].as_str().unwrap().to_owned();
