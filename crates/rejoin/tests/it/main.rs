@@ -24,6 +24,7 @@ mod logs;
 mod lost_output;
 mod memory;
 mod metrics;
+mod paste;
 mod program_limits;
 mod publish_subscribe;
 mod queries;
