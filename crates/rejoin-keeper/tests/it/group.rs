@@ -3,13 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use rejoin_keeper::{Directory, launch::Launch};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::keeper::{Keeper, Server, launch, until};
+use crate::keeper::{Keeper, PATIENCE, Server, launch, until};
 
 /// A control group below which a test creates others. It is removed when it is dropped.
 struct Parent(PathBuf);
@@ -43,6 +44,12 @@ impl Parent {
 
 impl Drop for Parent {
     fn drop(&mut self) {
+        // After a failure the programs may still run.
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        for group in self.groups() {
+            let end = Instant::now() + PATIENCE;
+            while fs::remove_dir(&group).is_err() && Instant::now() < end {}
+        }
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -61,7 +68,7 @@ fn a_hang_up_ends_processes_that_left_the_session() {
     let script = "setsid sleep 600 & echo ready; exec sleep 600";
     let keeper = Keeper::launch(&parent.launch(script));
     let group = parent.0.join("terminal-terminal");
-    assert_eq!(parent.groups(), [group.clone()]);
+    assert_eq!(parent.groups(), std::slice::from_ref(&group));
     let (mut server, hello) = Server::connect(&keeper);
     // `setsid` runs before or after the shell is replaced.
     until(|| processes(&group).len() == 2);

@@ -18,7 +18,7 @@ use rejoin_keeper::{
 use tempfile::TempDir;
 
 /// Limit for an event that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Keeper {
     _home: TempDir,

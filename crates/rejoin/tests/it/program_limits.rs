@@ -10,7 +10,7 @@ use crate::support::{TestHome, TestProcess, TestServer, wait_until};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts a server with a limit. Returns `None` if the system cannot enforce it, after a check that
-/// the server has refused to start and has said what to do.
+/// the server has refused to start with a line that names a remedy.
 fn start_with_limit(home: &TestHome, limit: &str, script: &str) -> Option<TestServer> {
     let profile = format!("[profiles.terminal]\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
     home.write("rejoin.toml", &format!("[sessions]\n{limit}\n{profile}"));
@@ -30,7 +30,6 @@ fn start_with_limit(home: &TestHome, limit: &str, script: &str) -> Option<TestSe
     let reason = line.strip_prefix(start).expect(line);
     let remedies = ["mount a cgroup2 file system", "Delegate=yes", "DelegateSubgroup=server"];
     assert!(remedies.iter().any(|remedy| reason.contains(remedy)), "{line}");
-    println!("the limit is not possible here: {reason}");
     None
 }
 
