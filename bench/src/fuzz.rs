@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::report::{self, mebibytes, print_line, quantile};
 use crate::server::{Server, Users, profile};
 
+pub(crate) mod keeper;
 pub(crate) mod output;
 
 /// The largest message of a snapshot.

@@ -91,6 +91,12 @@ enum Command {
     /// Expensive output into terminals; run by `cargo xtask fuzz terminal`
     #[command(hide = true)]
     FuzzTerminal(fuzz::Options),
+    /// Damaged messages between a keeper and its server; run by `cargo xtask fuzz keeper-wire`
+    #[command(hide = true)]
+    FuzzKeeperWire(fuzz::keeper::Options),
+    /// Damaged logs of keepers; run by `cargo xtask fuzz keeper-log`
+    #[command(hide = true)]
+    FuzzKeeperLog(fuzz::keeper::Options),
     /// Print the output of `fuzz-terminal` until the terminal is closed
     #[command(hide = true)]
     FuzzProgram {
@@ -155,6 +161,8 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::ChaosKeeper(options) => chaos::run(options),
         Command::ChaosProgram { seed, folder } => return chaos::output::program(*seed, folder),
         Command::FuzzTerminal(options) => fuzz::run(options),
+        Command::FuzzKeeperWire(options) => fuzz::keeper::wire(options),
+        Command::FuzzKeeperLog(options) => fuzz::keeper::log(options),
         Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
         Command::Print => terminal::print(),

@@ -1,5 +1,6 @@
-//! `cargo xtask fuzz`: random input through the whole server.
+//! `cargo xtask fuzz`: random input through the whole server, and damaged input of its keepers.
 
+use clap::ValueEnum;
 use xshell::{Shell, cmd};
 
 use crate::packages;
@@ -9,6 +10,10 @@ use crate::packages;
 pub enum Target {
     /// The output of terminals; measures memory and the delays of other clients
     Terminal,
+    /// Messages between keepers and their server
+    KeeperWire,
+    /// Logs of keepers
+    KeeperLog,
 }
 
 impl Target {
@@ -16,6 +21,8 @@ impl Target {
     fn command(self) -> &'static str {
         match self {
             Self::Terminal => "fuzz-terminal",
+            Self::KeeperWire => "fuzz-keeper-wire",
+            Self::KeeperLog => "fuzz-keeper-log",
         }
     }
 }
@@ -29,13 +36,16 @@ pub fn run(sh: &Shell, target: Target, arguments: &[String]) -> anyhow::Result<(
     packages::run_bench(sh, [target.command()].into_iter().chain(arguments))
 }
 
-/// Fuzzes terminals for `seconds` with the binaries of the test build.
+/// Fuzzes each target for `seconds` with the binaries of the test build.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) fn check(sh: &Shell, seconds: u32) -> anyhow::Result<()> {
     let fuzzer = packages::build_for_tests(sh)?.join("debug/rejoin-bench");
-    let (command, seconds) = (Target::Terminal.command(), seconds.to_string());
-    cmd!(sh, "{fuzzer} {command} --seconds {seconds}").run()?;
+    let seconds = seconds.to_string();
+    for target in Target::value_variants() {
+        let command = target.command();
+        cmd!(sh, "{fuzzer} {command} --seconds {seconds}").run()?;
+    }
     Ok(())
 }

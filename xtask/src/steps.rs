@@ -94,7 +94,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "fuzz",
-        about: "hostile output into terminals",
+        about: "hostile output into terminals, damaged bytes of keepers",
         needs: &[Need::Node],
         concerns: |changes| changes.affect("rejoin") || changes.affect("rejoin-bench"),
         run: |Context { sh, .. }| {

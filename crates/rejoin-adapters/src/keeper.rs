@@ -16,20 +16,22 @@ use std::{
 
 use parking_lot::Mutex;
 use rejoin_core::{BoxFuture, Launch, LiveTerminal, Recovery, Shutdown, StartError, Terminals};
-use rejoin_keeper::Directory;
+use rejoin_keeper::{Directory, LimitedGroups};
 use rejoin_protocol::SessionId;
 use tokio::sync::Semaphore;
 
 use self::disk::DiskSpace;
 use crate::{program::is_inherited, terminal::TerminalLimits};
 
-/// The command that runs a keeper, without the directory.
+/// The command that runs a keeper, without the directory, and the limits of its program.
 #[derive(Clone, Debug)]
 pub struct KeeperCommand {
     /// The executable.
     pub executable: PathBuf,
     /// The arguments before the directory.
     pub arguments: &'static [&'static str],
+    /// The control groups of the programs; `None` without limits.
+    pub groups: Option<LimitedGroups>,
 }
 
 /// The directory of the terminals, and the bounds of its size in bytes.

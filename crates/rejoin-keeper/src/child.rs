@@ -1,7 +1,7 @@
 //! The program and its terminal.
 
 use std::{
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -15,6 +15,7 @@ use rustix::process::{
 };
 
 use crate::{
+    group::Group,
     launch::{Launch, Started},
     session,
     wire::{Exit, Size},
@@ -29,14 +30,30 @@ pub(crate) struct Child {
     /// Readable once the program ended.
     pidfd: OwnedFd,
     pid: Pid,
+    /// The control group of the program, if it has limits.
+    group: Option<Group>,
 }
 
 impl Child {
-    /// Starts the program on a new PTY.
+    /// Starts the program on a new PTY. A program with limits gets a control group with this name.
     ///
     /// # Errors
     /// The answer to the keeper's starter.
-    pub(crate) fn start(launch: &Launch) -> Result<Self, Started> {
+    pub(crate) fn start(launch: &Launch, name: &str) -> Result<Self, Started> {
+        let group = launch.groups.as_ref().map(|groups| groups.create(name)).transpose();
+        let group = group.map_err(|error| Started::Failed {
+            reason: format!("its control group cannot be created: {error}"),
+        })?;
+        let child = Self::start_in(launch, group.clone());
+        if child.is_err()
+            && let Some(group) = group
+        {
+            group.end();
+        }
+        child
+    }
+
+    fn start_in(launch: &Launch, group: Option<Group>) -> Result<Self, Started> {
         let failed =
             |reason: &dyn std::fmt::Display| Started::Failed { reason: reason.to_string() };
         let Some((program, arguments)) = launch.command.split_first() else {
@@ -53,6 +70,10 @@ impl Child {
         // Only the given environment: the keeper's own is that of the server.
         let command = Command::new(program).args(arguments).current_dir(&launch.cwd).env_clear();
         let command = command.envs(launch.env.iter().map(|(name, value)| (name, value)));
+        let command = match &group {
+            Some(group) => enter(command, group).map_err(|error| failed(&error))?,
+            None => command,
+        };
         let process = command.spawn(pts).map_err(|error| match error {
             pty_process::Error::Io(error) => match error.kind() {
                 io::ErrorKind::NotFound => Started::NotFound,
@@ -66,7 +87,7 @@ impl Child {
         let pid = pid.ok_or_else(|| failed(&"the program has no process id"))?;
         // Readable once the program has ended, so the poll loop needs no handler of SIGCHLD.
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed(&error))?;
-        let child = Self { pty, open: Some(open), process, pidfd, pid };
+        let child = Self { pty, open: Some(open), process, pidfd, pid, group };
         if let Some(open_files) = launch.open_files {
             child.limit_open_files(open_files);
         }
@@ -107,19 +128,29 @@ impl Child {
         let _ = kill_process_group(self.pid, Signal::HUP);
     }
 
-    /// Kills every process of the program's session, whatever its process group.
+    /// Returns the control group of the program, if it has limits.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// Kills every process of the program's session, whatever its process group, and then those
+    /// that left the session but not its control group.
     pub(crate) fn kill_session(&self) {
         session::kill(self.pid);
+        if let Some(group) = &self.group {
+            group.kill();
+        }
     }
 
     /// Waits for the program, which ended, and releases the terminal: from here on only processes
     /// that the program left behind hold it open.
     pub(crate) fn reap(&mut self) -> Exit {
         self.open = None;
-        match self.process.wait() {
-            Ok(status) => Exit { code: status.code(), signal: status.signal() },
-            Err(_) => Exit::default(),
-        }
+        let Ok(status) = self.process.wait() else { return Exit::default() };
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        let is_out_of_memory =
+            is_killed && self.group.as_ref().is_some_and(Group::was_out_of_memory);
+        Exit { code: status.code(), signal: status.signal(), is_out_of_memory }
     }
 
     /// Sets the program's soft limit of open files: some programs iterate over all descriptors.
@@ -128,4 +159,13 @@ impl Child {
         let limit = Rlimit { current: Some(soft), maximum };
         let _ = prlimit(Some(self.pid), Resource::Nofile, limit);
     }
+}
+
+/// Lets the program enter its control group before it is executed. The keeper stays outside: it
+/// records the end of a program that exceeded its limits.
+#[expect(unsafe_code, reason = "a new process enters its group before it executes its program")]
+fn enter(command: Command, group: &Group) -> io::Result<Command> {
+    let mut entry = group.entry()?;
+    // SAFETY: a write to an open file is async-signal-safe, and allocates nothing.
+    Ok(unsafe { command.pre_exec(move || entry.write_all(b"0")) })
 }

@@ -123,7 +123,7 @@ impl Client {
     ///
     /// # Errors
     /// If the connection ended or the log cannot be read; drop the client.
-    pub(crate) fn flush(&mut self, log: &Log) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, log: &mut Log) -> io::Result<()> {
         loop {
             let is_filled = self.fill(log)?;
             if !self.write()? || is_filled {
@@ -133,20 +133,28 @@ impl Client {
     }
 
     /// Returns `true` if the log has no further records.
-    fn fill(&mut self, log: &Log) -> io::Result<bool> {
-        let Some(cursor) = &mut self.cursor else { return Ok(true) };
+    fn fill(&mut self, log: &mut Log) -> io::Result<bool> {
         while self.pending.len() - self.sent < MAX_PENDING_BYTES {
-            if cursor.is_at(log.end()) {
+            let Some(cursor) = &mut self.cursor else { return Ok(true) };
+            if cursor.is_at(log.end()) && cursor.offset() >= log.next() {
                 return Ok(true);
             }
             let expected = cursor.offset();
             // The directory is listed only if there is a later segment.
             let is_last = cursor.is_in(log.end());
             let record = if is_last { cursor.read_here()? } else { cursor.read()? };
-            let Some(Record { offset, entry }) = record else { return Ok(true) };
+            let Some(Record { offset, entry }) = record else {
+                // The rest of the log was cut, or never written.
+                if expected < log.next() {
+                    log.end_segment();
+                    cursor.skip_to(log.next());
+                    self.lose(expected, log.next());
+                }
+                return Ok(true);
+            };
 
             if offset > expected {
-                Report::Gap { offset }.encode(&mut self.pending);
+                self.lose(expected, offset);
             }
             match entry {
                 Entry::Output(bytes) => output_to(&mut self.pending, offset, &bytes),
@@ -155,6 +163,13 @@ impl Client {
             }
         }
         Ok(false)
+    }
+
+    /// Reports output that the log does not have. It counts as acknowledged: a program that waits
+    /// for its acknowledgement would wait for ever.
+    fn lose(&mut self, from: u64, to: u64) {
+        Report::Gap { offset: to }.encode(&mut self.pending);
+        self.acknowledged = self.acknowledged.saturating_add(to - from);
     }
 
     /// Returns `true` if everything that was pending is sent.

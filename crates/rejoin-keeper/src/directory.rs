@@ -1,6 +1,7 @@
 //! The directory of one terminal.
 
 use std::{
+    borrow::Cow,
     fs::{self, DirBuilder, File},
     io,
     os::{
@@ -52,6 +53,11 @@ impl Directory {
         &self.path
     }
 
+    /// Returns the name of the directory, which names the terminal.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
+
     /// Returns the directory of the log's segments.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -66,21 +72,9 @@ impl Directory {
     /// Checks that only this process's user can have placed files in the directory.
     ///
     /// # Errors
-    /// If the path is not a directory, or has another owner or a mode other than 0700.
+    /// As [`check_private`].
     pub fn check(&self) -> io::Result<()> {
-        let metadata = fs::symlink_metadata(&self.path)?;
-        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-        let mode = metadata.mode() & 0o7777;
-        let reason = if !metadata.is_dir() {
-            "it is not a directory".to_owned()
-        } else if owner != user {
-            format!("user {owner} owns it, and the server runs as user {user}")
-        } else if mode & 0o077 != 0 {
-            format!("other users have access (mode {mode:04o}); 0700 is required")
-        } else {
-            return Ok(());
-        };
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+        check_private(&self.path)
     }
 
     /// Opens a file of the directory for reading, without waiting for a writer of a FIFO.
@@ -155,6 +149,26 @@ impl Directory {
         let path = format!("/proc/self/fd/{}/socket", directory.as_raw_fd());
         Ok((directory, PathBuf::from(path)))
     }
+}
+
+/// Checks that `path` is a directory that only this process's user can enter.
+///
+/// # Errors
+/// If it is not a directory, or has another owner or a mode that lets other users in.
+pub fn check_private(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let mode = metadata.mode() & 0o7777;
+    let reason = if !metadata.is_dir() {
+        "it is not a directory".to_owned()
+    } else if owner != user {
+        format!("user {owner} owns it, and rejoin runs as user {user}")
+    } else if mode & 0o077 != 0 {
+        format!("other users have access (mode {mode:04o}); 0700 is required")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
 /// Refuses a peer of another user: the socket may have been planted.

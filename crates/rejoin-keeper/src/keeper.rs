@@ -51,12 +51,12 @@ pub fn run(directory: &Directory) -> io::Result<()> {
     let launch = launch::read()?;
     let lock = directory.lock()?;
     let listener = directory.listen()?;
-    let child = match Child::start(&launch) {
+    let child = match Child::start(&launch, &directory.name()) {
         Ok(child) => child,
         Err(refusal) => return launch::answer(&refusal),
     };
     // Before the answer: if the keeper is killed, the server kills the session.
-    if let Some(leader) = Leader::of(child.id()) {
+    if let Some(leader) = Leader::of(child.id(), child.group()) {
         fs::write(directory.leader(), serde_json::to_vec(&leader)?)?;
     }
     launch::answer(&Started::Running { pid: child.id() })?;
@@ -69,9 +69,15 @@ pub fn run(directory: &Directory) -> io::Result<()> {
         client: None,
         input: InputQueue::default(),
         phase: Phase::Running,
+        was_hung_up: false,
         buffer: vec![0; MAX_PAYLOAD_BYTES],
     };
     keeper.run()?;
+    if let Some(group) = keeper.child.group() {
+        // After a hang-up it is empty soon. Processes that a program left behind run on until the
+        // close of the session, and keep the group.
+        if keeper.was_hung_up { group.end() } else { group.remove() }
+    }
     drop(lock);
     Ok(())
 }
@@ -119,6 +125,8 @@ struct Keeper {
     client: Option<Client>,
     input: InputQueue,
     phase: Phase,
+    /// The server has asked for the end of the program.
+    was_hung_up: bool,
     buffer: Vec<u8>,
 }
 
@@ -280,6 +288,7 @@ impl Keeper {
             Request::Signal { signal } if is_running => self.child.signal(signal),
             Request::HangUp if self.phase == Phase::Running => {
                 self.child.hang_up();
+                self.was_hung_up = true;
                 self.phase = Phase::HangingUp { kill_at: Instant::now() + HANG_UP_GRACE };
             }
             Request::Resize(_) | Request::Signal { .. } | Request::HangUp => {}
@@ -346,10 +355,9 @@ impl Keeper {
     }
 
     fn child_ended(&mut self) {
-        let was_hung_up = matches!(self.phase, Phase::HangingUp { .. });
         let exit = self.child.reap();
         // The user closed the terminal: background processes end with it.
-        if was_hung_up {
+        if self.was_hung_up {
             self.child.kill_session();
         }
 
@@ -389,7 +397,7 @@ impl Keeper {
 
     fn flush(&mut self) {
         if let Some(client) = &mut self.client
-            && client.flush(&self.log).is_err()
+            && client.flush(&mut self.log).is_err()
         {
             self.disconnect();
         }

@@ -11,7 +11,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::{Directory, wire::Size};
+use crate::{Directory, LimitedGroups, wire::Size};
 
 /// Maximum length of a [`Launch`] as JSON, in bytes.
 const MAX_LAUNCH_BYTES: u64 = 1024 * 1024;
@@ -35,6 +35,9 @@ pub struct Launch {
     pub log_bytes: u64,
     /// Soft limit of open files of the program; `None`: that of the keeper.
     pub open_files: Option<u64>,
+    /// The limits of the program and its descendants, in a control group; `None` without limits.
+    #[serde(default)]
+    pub groups: Option<LimitedGroups>,
 }
 
 impl Launch {
@@ -83,8 +86,7 @@ pub fn start(
 ) -> io::Result<(Child, Started)> {
     let mut command = Command::new(keeper);
     // Process lists show this name, and not that of a link to the executable.
-    let id = directory.path().file_name().unwrap_or_default().to_string_lossy();
-    command.arg0(format!("rejoin: keeper {id}"));
+    command.arg0(format!("rejoin: keeper {}", directory.name()));
     // The keeper runs in another directory than the server.
     let path = std::path::absolute(directory.path())?;
     command.args(arguments).arg(path).current_dir("/").env_clear();

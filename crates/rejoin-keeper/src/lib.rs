@@ -20,6 +20,7 @@
 mod child;
 mod client;
 mod directory;
+mod group;
 mod input;
 mod keeper;
 pub mod launch;
@@ -28,5 +29,6 @@ mod session;
 mod stop;
 pub mod wire;
 
-pub use directory::Directory;
+pub use directory::{Directory, check_private};
+pub use group::{LimitedGroups, Limits, LimitsError};
 pub use keeper::run;

@@ -164,6 +164,11 @@ impl Log {
         File::open(&self.directory)?.sync_all()
     }
 
+    /// Begins a segment with the next record: a reader finds no record after damage in this one.
+    pub(crate) fn end_segment(&mut self) {
+        self.file = None;
+    }
+
     fn write_missing_size(&mut self, offset: u64) -> io::Result<()> {
         let Some(size) = self.unwritten_size else { return Ok(()) };
         let mut payload = size.cols.to_le_bytes().to_vec();

@@ -5,6 +5,8 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::group::Group;
+
 /// The leader of a session, so that a later process can recognize the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leader {
@@ -12,16 +14,21 @@ pub(crate) struct Leader {
     /// The leader's start, in clock ticks since the boot. Process ids are reused.
     started: u64,
     boot: String,
+    /// The control group of the program, if it has limits.
+    #[serde(default)]
+    group: Option<Group>,
 }
 
 impl Leader {
-    /// Returns the running process `pid`; `None` if it has ended.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    /// Returns the running process `pid` in its control group; `None` if it has ended.
+    pub(crate) fn of(pid: u32, group: Option<&Group>) -> Option<Self> {
         let pid = i32::try_from(pid).ok()?;
-        Some(Self { pid, started: started(Pid::from_raw(pid)?)?, boot: boot()? })
+        let started = started(Pid::from_raw(pid)?)?;
+        Some(Self { pid, started, boot: boot()?, group: group.cloned() })
     }
 
-    /// Kills every process of the session, unless its id now belongs to another session.
+    /// Kills every process of the session, unless its id now belongs to another session, and every
+    /// process of the control group, which is removed.
     pub(crate) fn kill_session(&self) {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| boot().as_ref() == Some(&self.boot))
         else {
@@ -30,6 +37,9 @@ impl Leader {
         // Without a leader: the system gives no new process the id of a session in use.
         if started(pid).is_none_or(|started| started == self.started) {
             kill(pid);
+        }
+        if let Some(group) = &self.group {
+            group.end();
         }
     }
 }

@@ -150,13 +150,15 @@ pub struct Hello {
     pub writers: Vec<InputKey>,
 }
 
-/// The end of a program. Both fields are `None` if the reason is unknown.
+/// The end of a program. Code and signal are `None` if the reason is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code.
     pub code: Option<i32>,
     /// The number of the signal that ended the program.
     pub signal: Option<i32>,
+    /// The system ended the program because it exceeded its limit of memory.
+    pub is_out_of_memory: bool,
 }
 
 /// Returns the header that each side sends first.
@@ -308,7 +310,9 @@ fn size_to(out: &mut Vec<u8>, size: Size) {
 }
 
 pub(crate) fn exit_to(out: &mut Vec<u8>, exit: Exit) {
-    out.push(u8::from(exit.code.is_some()) | u8::from(exit.signal.is_some()) << 1);
+    let flags = [exit.code.is_some(), exit.signal.is_some(), exit.is_out_of_memory];
+    // The first one is the lowest bit. Earlier versions ignore the bits that they do not know.
+    out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     out.extend_from_slice(&exit.code.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&exit.signal.unwrap_or(0).to_le_bytes());
 }
@@ -371,8 +375,11 @@ impl<'a> Fields<'a> {
     pub(crate) fn exit(&mut self) -> Result<Exit, WireError> {
         let [flags] = self.array()?;
         let (code, signal) = (self.i32()?, self.i32()?);
-        let code = (flags & 1 != 0).then_some(code);
-        Ok(Exit { code, signal: (flags & 2 != 0).then_some(signal) })
+        Ok(Exit {
+            code: (flags & 1 != 0).then_some(code),
+            signal: (flags & 2 != 0).then_some(signal),
+            is_out_of_memory: flags & 4 != 0,
+        })
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], WireError> {

@@ -11,11 +11,12 @@ mod webhooks;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use rejoin_core::{
     Caps, Durability, IdleTimeout, Profile, Retention, SessionSettings, SlowReaderPolicy, TopicRule,
 };
 use rejoin_gateway::{JwksUrl, TlsConfig, TrustedProxies};
+use rejoin_keeper::{LimitedGroups, Limits};
 use rejoin_protocol::ProfileName;
 use serde::Deserialize;
 
@@ -126,7 +127,8 @@ pub(crate) struct RetainConfig {
     pub(crate) age: Option<Interval>,
 }
 
-/// The section `sessions`: the history of each terminal, and the time that it is kept.
+/// The section `sessions`: the history of each terminal, the time that it is kept, and the limits of
+/// its program.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct SessionsConfig {
@@ -142,6 +144,11 @@ pub(crate) struct SessionsConfig {
     /// Output of a terminal that is kept on disk.
     #[serde(deserialize_with = "quantity::log_bytes")]
     pub(crate) log_bytes: u64,
+    /// Memory of each terminal's program and its descendants.
+    #[serde(deserialize_with = "quantity::memory_max")]
+    memory_max: Option<u64>,
+    /// Processes and threads of each terminal's program.
+    tasks_max: Option<Count>,
 }
 
 /// A command that sessions may be started with.
@@ -205,7 +212,24 @@ impl Default for SessionsConfig {
             idle_timeout,
             retention: Interval::from_secs(retention.as_secs()),
             log_bytes: 8 * 1024 * 1024,
+            memory_max: None,
+            tasks_max: None,
         }
+    }
+}
+
+impl SessionsConfig {
+    /// Prepares the control groups that limit the programs. Returns `None` without a limit.
+    ///
+    /// # Errors
+    /// If the system cannot enforce a limit.
+    pub(crate) fn limited_groups(&self) -> anyhow::Result<Option<LimitedGroups>> {
+        let tasks_max = self.tasks_max.map(|count| count.get().get() as u64);
+        let limits = Limits { memory_max: self.memory_max, tasks_max };
+        LimitedGroups::open(limits).context(
+            "`sessions.memory_max` and `sessions.tasks_max` need a control group for each \
+             terminal",
+        )
     }
 }
 

@@ -4,19 +4,23 @@ use std::{
     fs::{self, DirBuilder, File},
     io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     process,
 };
 
 use anyhow::{Context, bail};
 use rejoin_adapters::SqlStore;
 use rejoin_core::new_id;
+use rejoin_keeper::check_private;
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
 
 use crate::config::Config;
+
+/// Directory in the data directory with a directory per terminal.
+const TERMINALS: &str = "terminals";
 
 /// File with the name of this server in its store.
 pub(crate) const NODE: &str = "node";
@@ -71,6 +75,21 @@ impl DataDirLock {
     pub(crate) fn record(&mut self, url: &str) -> io::Result<()> {
         // In one write, so that no reader sees a part.
         self.file.write_all(format!("{} {url}\n", process::id()).as_bytes())
+    }
+}
+
+/// Returns the directory of the terminals in a data directory, which may be missing.
+///
+/// # Errors
+/// If another user may have placed terminals in it.
+pub(crate) fn terminals(path: &Path) -> anyhow::Result<PathBuf> {
+    let terminals = path.join(TERMINALS);
+    match check_private(&terminals) {
+        Ok(()) => Ok(terminals),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(terminals),
+        Err(error) => Err(error).with_context(|| {
+            format!("the directory of the terminals, {}, cannot be used", terminals.display())
+        }),
     }
 }
 

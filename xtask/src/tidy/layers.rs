@@ -143,7 +143,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "rejoin-bench",
-        below: &["rejoin-protocol", "rejoin-websocket"],
+        below: &["rejoin-keeper", "rejoin-protocol", "rejoin-websocket"],
         without: &[ASYNC, HTTP],
         without_paths: &[],
     },

@@ -59,6 +59,13 @@ pub(super) fn read_record(directory: &Directory) -> io::Result<Option<SessionRec
     Ok(Some(serde_json::from_reader(file.take(MAX_RECORD_BYTES))?))
 }
 
+/// Logs that a terminal's log has no output from one offset to another.
+pub(super) fn log_lost_output(directory: &Directory, from: u64, to: u64) {
+    let session = directory.path().file_name().unwrap_or_default().to_string_lossy();
+    let bytes = to.saturating_sub(from);
+    warn!(%session, from, to, bytes, "output of a terminal is lost: its log is incomplete");
+}
+
 /// Replaces the last screen. A crash leaves the old one or the new one.
 ///
 /// `space` is that of the last screen, and then that of the new one.

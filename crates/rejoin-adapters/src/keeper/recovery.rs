@@ -116,6 +116,7 @@ fn follow(
     // A log that lost its end, for example with its disk, has less output than the screen.
     let screen = screen.filter(|screen| screen.offset <= hello.next);
     let offset = start(screen.as_ref()).max(hello.oldest);
+    log_lost_start(&directory, screen.as_ref(), offset);
     connection.send(&Request::Follow { offset });
 
     // A complete log begins at the first size. After a loss of segments the size of the oldest output
@@ -154,6 +155,7 @@ async fn read_log(
     let first = spawn_blocking(move || cursor.read()).await;
     let first = first.ok().and_then(Result::ok).flatten();
     let offset = first.map_or(wanted, |record| record.offset.max(wanted));
+    log_lost_start(&directory, screen.as_ref(), offset);
 
     let mut terminal = Terminal::new(Arc::clone(&shared), directory, offset);
     count_space(&shared, &mut terminal, &record, screen.as_ref());
@@ -179,6 +181,14 @@ fn count_space(
     let screen_bytes = screen.map_or(0, |screen| screen.length);
     terminal.log_space = Some(shared.space.count(&record.owner, shared.log_bytes));
     terminal.screen_space = Some(shared.space.count(&record.owner, screen_bytes));
+}
+
+/// Logs the loss of output between the kept screen and the first output of the log.
+fn log_lost_start(directory: &Directory, screen: Option<&SavedScreen>, oldest: u64) {
+    let drawn = screen.map_or(0, |screen| screen.offset);
+    if oldest > drawn {
+        files::log_lost_output(directory, drawn, oldest);
+    }
 }
 
 /// Returns the offset from which output is replayed.

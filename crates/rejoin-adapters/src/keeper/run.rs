@@ -218,18 +218,18 @@ impl Terminal {
             }
             Report::Written { number } => input.handle_written(number),
             Report::Refused { number } => input.handle_refused(number),
-            // The next output has a later offset, which is noticed then.
-            Report::Gap { .. } | Report::Hello(_) => {}
+            Report::Gap { offset } => {
+                self.skip_to(offset);
+                self.check_replayed();
+            }
+            Report::Hello(_) => {}
         }
     }
 
     /// Queues the event of a record, after the gap before it.
     fn queue_record(&mut self, record: Record) {
         let Record { offset, entry } = record;
-        if offset > self.next {
-            self.next = offset;
-            self.queue(TerminalEvent::Gap { offset });
-        }
+        self.skip_to(offset);
         match entry {
             Entry::Output(bytes) => {
                 self.next += bytes.len() as u64;
@@ -243,10 +243,24 @@ impl Terminal {
             Entry::Exited(ended) => {
                 self.has_ended = true;
                 self.end_replay();
-                self.queue(TerminalEvent::Exit(exit(ended.code, ended.signal)));
+                let exit = exit(ended.code, ended.signal);
+                self.queue(if ended.is_out_of_memory {
+                    TerminalEvent::OutOfMemory(exit)
+                } else {
+                    TerminalEvent::Exit(exit)
+                });
             }
         }
         self.check_replayed();
+    }
+
+    /// Queues a gap if `offset` is not the next one: the log has lost the output before it.
+    fn skip_to(&mut self, offset: u64) {
+        if offset > self.next {
+            files::log_lost_output(&self.directory, self.next, offset);
+            self.next = offset;
+            self.queue(TerminalEvent::Gap { offset });
+        }
     }
 
     fn queue(&mut self, event: TerminalEvent) {

@@ -42,6 +42,7 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
         rows: launch.size.rows(),
         log_bytes: shared.log_bytes,
         open_files: shared.open_files,
+        groups: shared.keeper.groups.clone(),
     };
 
     let directory = shared.directory(&launch.record.id);

@@ -145,6 +145,8 @@ pub enum TerminalEvent {
     Replayed,
     /// The program has ended. All its output precedes this event.
     Exit(Exit),
+    /// The program exceeded its limit of memory and was killed. It follows all output.
+    OutOfMemory(Exit),
     /// The terminal is lost, and how the program ended is not known.
     Lost {
         /// The reason, as a sentence for the user.

@@ -157,7 +157,7 @@ fn a_dropped_segment_is_read_to_its_end() {
 fn the_exit_is_the_last_record() {
     let directory = TempDir::new().unwrap();
     let mut log = log(&directory, MIN_QUOTA_BYTES);
-    let exit = Exit { code: None, signal: Some(9) };
+    let exit = Exit { code: None, signal: Some(9), is_out_of_memory: true };
     log.output(b"bye").unwrap();
     log.exited(exit).unwrap();
 

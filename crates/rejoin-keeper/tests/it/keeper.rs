@@ -18,20 +18,24 @@ use rejoin_keeper::{
 use tempfile::TempDir;
 
 /// Limit for an event that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Keeper {
+pub(crate) struct Keeper {
     _home: TempDir,
-    directory: Directory,
-    process: Child,
+    pub(crate) directory: Directory,
+    pub(crate) process: Child,
 }
 
 impl Keeper {
     fn start(script: &str) -> Self {
+        Self::launch(&launch(&["sh", "-c", script]))
+    }
+
+    pub(crate) fn launch(launch: &Launch) -> Self {
         let home = TempDir::new().unwrap();
         let directory = Directory::new(home.path().join("terminal"));
         directory.create().unwrap();
-        let (process, started) = start(&directory, &["sh", "-c", script]);
+        let (process, started) = start(&directory, launch);
         assert!(matches!(started, Started::Running { .. }), "{started:?}");
         Self { _home: home, directory, process }
     }
@@ -58,7 +62,7 @@ impl Drop for Keeper {
     }
 }
 
-fn launch(command: &[&str]) -> Launch {
+pub(crate) fn launch(command: &[&str]) -> Launch {
     Launch {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
@@ -67,27 +71,32 @@ fn launch(command: &[&str]) -> Launch {
         rows: 24,
         log_bytes: 1024 * 1024,
         open_files: None,
+        groups: None,
     }
 }
 
-fn start(directory: &Directory, command: &[&str]) -> (Child, Started) {
+fn start(directory: &Directory, launch: &Launch) -> (Child, Started) {
     let keeper = Path::new(env!("CARGO_BIN_EXE_rejoin-keeper"));
-    launch::start(keeper, &[], directory, &launch(command)).unwrap()
+    launch::start(keeper, &[], directory, launch).unwrap()
 }
 
-struct Server {
+pub(crate) struct Server {
     stream: UnixStream,
     decoder: Decoder,
 }
 
 impl Server {
-    fn connect(keeper: &Keeper) -> (Self, Hello) {
+    pub(crate) fn connect(keeper: &Keeper) -> (Self, Hello) {
         let mut stream = keeper.directory.connect().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(&header()).unwrap();
         let mut server = Self { stream, decoder: Decoder::default() };
         let Some(Report::Hello(hello)) = server.report() else { panic!("no hello") };
         (server, hello)
+    }
+
+    pub(crate) fn hang_up(&mut self) {
+        self.send(&Request::HangUp);
     }
 
     fn send(&mut self, request: &Request) {
@@ -152,7 +161,7 @@ impl Server {
     }
 }
 
-fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}");
@@ -187,7 +196,7 @@ fn output_without_a_server_is_kept() {
 
     let expected: String = (1..=1000).map(|number| format!("{number}\r\n")).collect();
     assert_eq!(output, expected + "done\r\n");
-    assert_eq!(exit, Some(Exit { code: Some(0), signal: None }));
+    assert_eq!(exit, Some(Exit { code: Some(0), ..Exit::default() }));
 }
 
 #[test]
@@ -245,7 +254,7 @@ fn a_hang_up_ends_even_a_program_that_ignores_it() {
 
     server.send(&Request::HangUp);
 
-    assert_eq!(server.until_exit(), Exit { code: None, signal: Some(9) });
+    assert_eq!(server.until_exit(), Exit { signal: Some(9), ..Exit::default() });
     assert_eq!(server.report(), None);
     until(|| !keeper.directory.has_keeper().unwrap());
 }
@@ -290,7 +299,7 @@ fn a_missing_command_is_reported() {
     let directory = Directory::new(home.path().join("terminal"));
     directory.create().unwrap();
 
-    let (mut process, started) = start(&directory, &["/no/such/program"]);
+    let (mut process, started) = start(&directory, &launch(&["/no/such/program"]));
 
     assert_eq!(started, Started::NotFound);
     assert!(process.wait().unwrap().success());
@@ -302,7 +311,7 @@ fn a_second_keeper_in_a_directory_is_refused() {
     let keeper = Keeper::start("sleep 600");
     assert!(keeper.directory.has_keeper().unwrap());
 
-    let launch = std::panic::catch_unwind(|| start(&keeper.directory, &["true"]));
+    let launch = std::panic::catch_unwind(|| start(&keeper.directory, &launch(&["true"])));
 
     assert!(launch.is_err());
     Server::connect(&keeper);

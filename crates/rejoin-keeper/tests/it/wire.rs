@@ -60,6 +60,11 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn exit() -> impl Strategy<Value = Exit> {
+    (any::<Option<i32>>(), any::<Option<i32>>(), any::<bool>())
+        .prop_map(|(code, signal, is_out_of_memory)| Exit { code, signal, is_out_of_memory })
+}
+
 fn report() -> impl Strategy<Value = Report> {
     let bytes = prop::collection::vec(any::<u8>(), 0..100);
     let hello = (any::<u32>(), any::<u64>(), any::<u64>(), size());
@@ -70,9 +75,7 @@ fn report() -> impl Strategy<Value = Report> {
         }),
         (any::<u64>(), bytes).prop_map(|(offset, bytes)| Report::Output { offset, bytes }),
         (any::<u64>(), size()).prop_map(|(offset, size)| Report::Resized { offset, size }),
-        (any::<u64>(), any::<Option<i32>>(), any::<Option<i32>>()).prop_map(
-            |(offset, code, signal)| Report::Exited { offset, exit: Exit { code, signal } }
-        ),
+        (any::<u64>(), exit()).prop_map(|(offset, exit)| Report::Exited { offset, exit }),
         any::<u64>().prop_map(|number| Report::Written { number }),
         any::<u64>().prop_map(|number| Report::Refused { number }),
         any::<u64>().prop_map(|offset| Report::Gap { offset }),

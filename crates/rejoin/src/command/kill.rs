@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 use rejoin_keeper::Directory;
 
-use crate::command::{ConfigArgs, print_error, serve::TERMINALS};
+use crate::{
+    command::{ConfigArgs, print_error},
+    data_dir,
+};
 
 /// Terminals that are ended concurrently.
 const CONCURRENT: usize = 16;
@@ -27,7 +30,7 @@ pub(crate) struct Kill {
 
 impl Kill {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let root = self.config.load(None)?.server.data_dir.join(TERMINALS);
+        let root = data_dir::terminals(&self.config.load(None)?.server.data_dir)?;
         let terminals = list(&root).with_context(|| format!("cannot read {}", root.display()))?;
 
         let mut failed = 0;

@@ -40,8 +40,6 @@ use crate::{
 const CHECKPOINT: &str = "checkpoint.json";
 /// File in the data directory with the messages of durable topics.
 const JOURNAL: &str = "journal";
-/// Directory in the data directory with a directory per terminal.
-pub(crate) const TERMINALS: &str = "terminals";
 /// Time for the replay of the terminals of an earlier process, before the first connection is
 /// served. Terminals that take longer become visible later.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -137,7 +135,8 @@ async fn serve(
 
     let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
     let store = Arc::new(data_dir::open_store(&config).await?);
-    let hub = restore_hub(&config, (descriptors, store.clone()), &checkpoint, &shutdown);
+    let terminals = open_terminals(&config, descriptors, &shutdown)?;
+    let hub = restore_hub(&config, (terminals, store.clone()), &checkpoint, &shutdown);
     logging.register_metrics(hub.metrics());
     // Before the first client, which would not find its sessions. Clients wait in the backlog.
     hub.recover(RECOVERY).await?;
@@ -193,10 +192,39 @@ async fn serve(
     Ok(())
 }
 
+/// Opens the backend of the terminals.
+///
+/// # Errors
+/// If another user may have placed terminals in their directory, or the system cannot limit their
+/// programs.
+fn open_terminals(
+    config: &Config,
+    descriptors: DescriptorBudget,
+    shutdown: &Shutdown,
+) -> anyhow::Result<KeeperTerminals> {
+    let root = data_dir::terminals(&config.server.data_dir)?;
+    let groups = config.sessions.limited_groups()?;
+    let DescriptorBudget { terminals, soft_before, .. } = descriptors;
+    // Not by its path: the file may be replaced by a newer version while the server runs.
+    let executable = "/proc/self/exe".into();
+    Ok(KeeperTerminals::new(
+        environment(),
+        KeeperStorage {
+            root,
+            log_bytes: config.sessions.log_bytes,
+            max_bytes_per_user: config.limits.max_disk_bytes_per_user.get().get() as u64,
+            max_bytes: config.limits.max_disk_bytes.get().get() as u64,
+        },
+        KeeperCommand { executable, arguments: &["keeper"], groups },
+        TerminalLimits { terminals, open_files: soft_before },
+        shutdown.clone(),
+    ))
+}
+
 /// Starts the hub with the streams of the last process, if that process wrote a checkpoint.
 fn restore_hub(
     config: &Config,
-    (descriptors, store): (DescriptorBudget, Arc<dyn Store>),
+    (terminals, store): (KeeperTerminals, Arc<dyn Store>),
     checkpoint: &CheckpointFile,
     shutdown: &Shutdown,
 ) -> Hub {
@@ -205,21 +233,6 @@ fn restore_hub(
         None
     });
 
-    let DescriptorBudget { terminals, soft_before, .. } = descriptors;
-    // Not by its path: the file may be replaced by a newer version while the server runs.
-    let executable = "/proc/self/exe".into();
-    let terminals = KeeperTerminals::new(
-        environment(),
-        KeeperStorage {
-            root: config.server.data_dir.join(TERMINALS),
-            log_bytes: config.sessions.log_bytes,
-            max_bytes_per_user: config.limits.max_disk_bytes_per_user.get().get() as u64,
-            max_bytes: config.limits.max_disk_bytes.get().get() as u64,
-        },
-        KeeperCommand { executable, arguments: &["keeper"] },
-        TerminalLimits { terminals, open_files: soft_before },
-        shutdown.clone(),
-    );
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),

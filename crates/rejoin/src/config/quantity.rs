@@ -30,6 +30,8 @@ const SCROLLBACK_BYTES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
 
 /// Bytes of a terminal's log. The minimum holds what clients may resume from.
 const LOG_BYTES: RangeInclusive<u64> = 1024 * 1024..=1024 * 1024 * 1024;
+/// Smallest limit of a program's memory: a shell starts with it.
+const MIN_MEMORY_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A count from 1 to [`MAX_COUNT`].
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +197,17 @@ pub(super) fn log_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u6
         return Err(Error::custom(format!("{bytes} bytes are not allowed; {allowed}")));
     }
     Ok(bytes)
+}
+
+pub(super) fn memory_max<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    let bytes = ByteSize::deserialize(deserializer)?.get().get() as u64;
+    if bytes < MIN_MEMORY_BYTES {
+        let allowed = "write at least \"4MiB\"";
+        return Err(Error::custom(format!("{bytes} bytes are not allowed; {allowed}")));
+    }
+    Ok(Some(bytes))
 }
 
 /// Returns an integer from 0 to `max`.

@@ -56,6 +56,8 @@ slow_reader = "latest"
 scrollback_lines = 0
 scrollback_bytes = "64KiB"
 log_bytes = "1MiB"
+memory_max = "512MiB"
+tasks_max = 200
 [profiles.agent]
 command = ["agent", "--quiet"]
 cwd = "~/work"

@@ -128,6 +128,11 @@ fn a_wrong_quantity_is_reported_with_its_range() {
             "2: 2147483648 bytes are not allowed; write a size from \"64KiB\" to \"1GiB\"",
         ),
         (
+            "[sessions]\nmemory_max = \"1MiB\"",
+            "2: 1048576 bytes are not allowed; write at least \"4MiB\"",
+        ),
+        ("[sessions]\ntasks_max = 0", "2: 0 is not allowed; write a number from 1 to 10000000"),
+        (
             "[sessions]\nlog_bytes = 4096",
             "2: 4096 bytes are not allowed; write a size from \"1MiB\" to \"1GiB\"",
         ),
@@ -243,7 +248,7 @@ fn a_wrong_variable_is_reported_with_its_name() {
             "REJOIN_SESSIONS_LINES",
             "5",
             "unknown field `lines`, expected one of `scrollback_lines`, `scrollback_bytes`, \
-             `idle_timeout`, `retention`, `log_bytes`",
+             `idle_timeout`, `retention`, `log_bytes`, `memory_max`, `tasks_max`",
         ),
     ] {
         let mut command = home.rejoin(&["config", "check"]);

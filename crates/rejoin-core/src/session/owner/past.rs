@@ -94,6 +94,10 @@ impl Owner {
                 }
             }
             TerminalEvent::Exit(exit) => self.handle_exit(&exit, None),
+            TerminalEvent::OutOfMemory(exit) => {
+                let reason = "the program was killed because it exceeded its limit of memory";
+                self.handle_exit(&exit, Some(reason.to_owned()));
+            }
             TerminalEvent::Lost { reason } => self.handle_exit(&Exit::default(), Some(reason)),
         }
     }

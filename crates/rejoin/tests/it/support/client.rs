@@ -45,8 +45,9 @@ impl TestClient {
         self.send_with_id(kind, kind, payload);
     }
 
+    /// Sends a message with an id, which its reply names.
     #[expect(clippy::needless_pass_by_value, reason = "callers create it in place")]
-    fn send_with_id(&mut self, id: &str, kind: &str, payload: Value) {
+    pub(crate) fn send_with_id(&mut self, id: &str, kind: &str, payload: Value) {
         let message = json!({ "id": id, "type": kind, "payload": payload });
         self.socket.send(Message::text(message.to_string())).unwrap();
     }
