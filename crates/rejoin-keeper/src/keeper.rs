@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind, Read},
-    os::{fd::RawFd, unix::net::UnixListener},
+    os::unix::net::UnixListener,
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     Directory,
     child::Child,
     client::Client,
+    descriptors,
     directory::check_peer,
     input::InputQueue,
     launch::{self, Started},
@@ -47,7 +48,7 @@ pub fn run(directory: &Directory) -> io::Result<()> {
     let _ = rustix::process::setsid();
     // The name of a link to the executable would be `exe`.
     let _ = rustix::thread::set_name(c"rejoin-keeper");
-    close_inherited();
+    descriptors::close_inherited();
     let launch = launch::read()?;
     let lock = directory.lock()?;
     let listener = directory.listen()?;
@@ -80,22 +81,6 @@ pub fn run(directory: &Directory) -> io::Result<()> {
     }
     drop(lock);
     Ok(())
-}
-
-/// Closes every descriptor above the standard streams. A keeper runs for a long time, and would hold
-/// a lock or a socket that its starter leaked.
-#[expect(unsafe_code, reason = "closing a descriptor by its number has no safe form")]
-fn close_inherited() {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let numbers: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
-    for number in numbers {
-        // The descriptor of the listing itself is closed already.
-        if fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok() {
-            // SAFETY: the process has just started and owns no descriptor yet.
-            unsafe { rustix::io::close(number) };
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

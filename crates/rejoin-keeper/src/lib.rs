@@ -19,6 +19,7 @@
 
 mod child;
 mod client;
+mod descriptors;
 mod directory;
 mod group;
 mod input;

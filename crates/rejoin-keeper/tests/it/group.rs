@@ -10,7 +10,7 @@ use rejoin_keeper::{Directory, launch::Launch};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::keeper::{Keeper, PATIENCE, Server, launch, until};
+use crate::support::{Keeper, PATIENCE, Server, launch, until};
 
 /// A control group below which a test creates others. It is removed when it is dropped.
 struct Parent(PathBuf);

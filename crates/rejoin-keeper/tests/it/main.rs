@@ -4,4 +4,5 @@
 
 mod group;
 mod keeper;
+mod support;
 mod wire;
