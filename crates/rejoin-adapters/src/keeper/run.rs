@@ -143,8 +143,10 @@ impl Terminal {
             while is_open && let Some(request) = ends.input.next() {
                 connection.send(&request);
             }
-            if connection.flush().is_err() {
+            if is_open && connection.flush().is_err() {
+                // The loop may be over: nothing would wake the wait below.
                 is_open = false;
+                continue;
             }
 
             let tick = ends.tick();
