@@ -26,6 +26,7 @@ use rejoin_protocol::{
     ErrorCode, Position, RequestKey, Subject, TopicName,
     message::{ErrorBody, PresenceState},
 };
+use tokio::sync::Notify;
 
 pub use config::{HubConfig, HubLimits, IdleTimeout, Profile, SessionSettings, TopicRule};
 pub use connections::Registration;
@@ -112,6 +113,8 @@ struct Shared {
     published: IdempotencyCache<(TopicName, RequestKey), Position>,
     sessions: Sessions,
     lifetime: LifetimeContext,
+    /// A program has ended.
+    ended: Arc<Notify>,
     /// Changes for session lists.
     changes: Arc<SessionChanges>,
 }
@@ -176,6 +179,7 @@ impl Hub {
                 timers: Arc::default(),
                 clock: config.clock.clone(),
             },
+            ended: Arc::default(),
             checkpoint_slots: CheckpointSlots::default(),
             durable: DurableQueue::new(Arc::clone(&config.journal)),
             config,

@@ -14,6 +14,7 @@ use crate::{
         refusals::{store_is_away, unknown_session},
     },
     recorder::Recorder,
+    session::Session,
     time::now_ms,
 };
 
@@ -192,6 +193,7 @@ impl Hub {
                     }
                     count += 1;
                 }
+                () = self.shared.ended.notified() => self.remove_excess(),
                 () = self.shared.shutdown.begun() => return,
             }
         }
@@ -215,12 +217,22 @@ impl Hub {
         let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         let before = now_ms().saturating_sub(retention);
         let is_old = |at: u64| at < before;
-        for session in self.shared.sessions.list(|session| session.ended_at().is_some_and(is_old)) {
-            let hub = self.clone();
-            self.shared.shutdown.spawn(async move { hub.close_session(&session).await });
-        }
+        self.remove(self.shared.sessions.list(|session| session.ended_at().is_some_and(is_old)));
+        self.remove_excess();
 
         let prune = Change::Prune { removed_before: before, keep: MAX_REMOVED };
         self.shared.lifetime.recorder.offer(prune);
+    }
+
+    /// Removes the ended sessions that users have above the bound.
+    fn remove_excess(&self) {
+        self.remove(self.shared.sessions.excess());
+    }
+
+    fn remove(&self, sessions: Vec<Session>) {
+        for session in sessions {
+            let hub = self.clone();
+            self.shared.shutdown.spawn(async move { hub.close_session(&session).await });
+        }
     }
 }

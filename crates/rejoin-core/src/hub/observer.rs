@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::{
     events::{Events, HubEvent},
     hub::changes::SessionChanges,
@@ -13,6 +15,8 @@ use crate::{
 pub(super) struct HubObserver {
     pub(super) events: Events,
     pub(super) changes: Arc<SessionChanges>,
+    /// Wakes the task that removes sessions.
+    pub(super) ended: Arc<Notify>,
 }
 
 impl SessionObserver for HubObserver {
@@ -27,6 +31,7 @@ impl SessionObserver for HubObserver {
 
     fn record_ended(&self, session: &Session) {
         self.events.record(HubEvent::SessionEnded { session: session.clone() });
+        self.ended.notify_one();
     }
 
     fn deliver(&self) {

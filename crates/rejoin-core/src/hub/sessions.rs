@@ -12,6 +12,9 @@ use crate::{
     session::Session,
 };
 
+/// The ended sessions that a user keeps, the newest.
+const MAX_ENDED_PER_USER: usize = 50;
+
 /// The sessions of a hub.
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -44,6 +47,11 @@ impl Slot {
             Self::Started(session) => session.owner(),
         }
     }
+
+    /// Returns `true` if the slot has a program or will have one.
+    fn has_program(&self) -> bool {
+        self.session().is_none_or(|session| session.ended_at().is_none())
+    }
 }
 
 impl Sessions {
@@ -72,6 +80,24 @@ impl Sessions {
         sessions
     }
 
+    /// Returns the ended sessions that users have above [`MAX_ENDED_PER_USER`], their oldest ones.
+    pub(super) fn excess(&self) -> Vec<Session> {
+        let mut ended: HashMap<_, Vec<_>> = HashMap::new();
+        for session in self.slots.read().values().filter_map(Slot::session) {
+            if let Some(at) = session.ended_at() {
+                ended.entry(session.owner().clone()).or_default().push((at, session.clone()));
+            }
+        }
+
+        let mut excess = Vec::new();
+        for mut sessions in ended.into_values() {
+            let count = sessions.len().saturating_sub(MAX_ENDED_PER_USER);
+            sessions.sort_by_key(|(at, _)| *at);
+            excess.extend(sessions.drain(..count).map(|(_, session)| session));
+        }
+        excess
+    }
+
     /// Reserves an id before the program starts, so that no two sessions get the same id, and no
     /// user gets more sessions than allowed.
     ///
@@ -89,10 +115,13 @@ impl Sessions {
         }
 
         let limit = self.max_per_user;
-        // Starting sessions count as well: a program may take long to start.
-        if slots.values().filter(|slot| slot.user() == user).count() >= limit {
+        // Starting sessions count as well: a program may take long to start. Ended ones do not:
+        // `excess` bounds them.
+        let counts = |slot: &&Slot| slot.user() == user && slot.has_program();
+        if slots.values().filter(counts).count() >= limit {
             self.metrics.rate_limited("sessions");
-            let sentence = format!("the user has {limit} sessions; close one first");
+            let sentence =
+                format!("the user has {limit} sessions with a running program; close one first");
             return Err(ErrorBody::new(ErrorCode::TooManySessions, sentence));
         }
 

@@ -163,8 +163,11 @@ impl Hub {
 
     pub(super) fn session_context(&self) -> SessionContext {
         let shared = &self.shared;
-        let observer =
-            HubObserver { events: shared.events.clone(), changes: Arc::clone(&shared.changes) };
+        let observer = HubObserver {
+            events: shared.events.clone(),
+            changes: Arc::clone(&shared.changes),
+            ended: Arc::clone(&shared.ended),
+        };
         SessionContext {
             presence: Arc::clone(&shared.presence),
             observer: Arc::new(observer),

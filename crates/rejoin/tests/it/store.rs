@@ -1,5 +1,7 @@
 //! Sessions in the store: transitions, idle time-outs, restarts, and stores that fail.
 
+mod ended;
+
 use std::{fs, path::Path, time::Duration};
 
 use rustix::process::Signal;
@@ -367,22 +369,4 @@ fn records_are_listed_exported_backed_up_and_pruned() {
     server.stop(Signal::TERM);
     fs::copy(&backup, home.data_path("rejoin.db")).unwrap();
     assert!(home.output_of(&["sessions", "show", &goes]).contains("removed"));
-}
-
-#[test]
-fn an_ended_session_is_removed_after_its_retention() {
-    let home = TestHome::new();
-    write_config(&home, "exit 0", "[sessions]\nretention = \"1s\"");
-    let server = home.start_server();
-    let id = create(&server);
-    wait_for_status(&server, &id, "terminated");
-    server.stop(Signal::TERM);
-
-    // The first look is at the start.
-    let old = "UPDATE sessions SET updated_at = updated_at - 3600000";
-    Database::open(&home.data_path("rejoin.db")).execute(old);
-    let server = home.start_server();
-    wait_until(TIMEOUT, "the session is removed", || {
-        server.admin_api().get(&format!("/sessions/{id}")).0 == 404
-    });
 }
