@@ -93,8 +93,8 @@ fn a_keeper_of_wire_version_1_serves_this_server() {
         assert_eq!(attached["payload"]["verdict"], "resumed", "{attached}");
 
         client.send("input", json!({ "session": SESSION, "data": "keys" }));
-        let (mut output, mut exit) = (Vec::new(), Value::Null);
-        while exit.is_null() {
+        let (mut output, mut exit, mut answer) = (Vec::new(), Value::Null, Value::Null);
+        while exit.is_null() || answer.is_null() {
             match client.read() {
                 Message::Binary(bytes) => {
                     let (head, bytes) = BinaryHeader::read(&bytes).unwrap();
@@ -105,13 +105,19 @@ fn a_keeper_of_wire_version_1_serves_this_server() {
                 }
                 Message::Text(text) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
-                    exit = message["payload"]["exit"].clone();
+                    if !message["payload"]["exit"].is_null() {
+                        exit = message["payload"]["exit"].clone();
+                    }
+                    if message["reply_to"] == "input" {
+                        answer = message["type"].clone();
+                    }
                 }
                 _ => {}
             }
         }
         assert_eq!(String::from_utf8_lossy(&output), "ready\r\nkeys\r\nend");
         assert_eq!(exit, json!({ "code": 7, "signal": null }));
+        assert_eq!(answer, "ack");
 
         keeper.join().unwrap();
         drop(lock);
