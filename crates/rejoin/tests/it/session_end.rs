@@ -1,6 +1,6 @@
-//! The end of a session whose program ignores the hang-up.
+//! The end of sessions and of their keepers.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -50,4 +50,24 @@ fn a_second_delete_behind_unread_input_ends() {
     let (code, log) = server.stop_within(TIMEOUT, Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("aborted at the deadline"), "{log}");
+}
+
+#[test]
+fn the_keepers_of_ended_programs_are_reaped() {
+    let home = TestHome::new();
+    home.write_terminal_profile("exit 3");
+    let server = home.start_server();
+    // Some keepers report the exit over their connection, others leave it in the log.
+    let sessions: Vec<_> = (0..10).map(|_| server.create_terminal()).collect();
+    for session in &sessions {
+        wait_until(TIMEOUT, "the exit is shown", || server.session(session)["exit"]["code"] == 3);
+    }
+
+    // The sessions stay until they are closed. Their keepers must not stay as zombies.
+    let tasks = format!("/proc/{}/task", server.pid());
+    wait_until(TIMEOUT, "the server has no child", || {
+        let tasks = fs::read_dir(&tasks).unwrap().flatten();
+        let mut children = tasks.map(|task| fs::read_to_string(task.path().join("children")));
+        children.all(|children| children.is_ok_and(|children| children.is_empty()))
+    });
 }

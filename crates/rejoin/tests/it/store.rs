@@ -2,7 +2,12 @@
 
 mod ended;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -230,14 +235,16 @@ fn rows_equal_reality_after_a_killed_server() {
 /// Ends a terminal and removes all its files.
 fn end_terminal(home: &TestHome, id: &str) {
     let other = home.data_path("other");
-    fs::create_dir_all(other.join("terminals")).unwrap();
+    let terminals = other.join("terminals");
+    // Another mode would let other users place terminals in it.
+    DirBuilder::new().recursive(true).mode(0o700).create(&terminals).unwrap();
     let directories = fs::read_dir(home.data_path("terminals")).unwrap().flatten();
     let mut directories = directories.map(|entry| entry.path());
     let has_id = |path: &Path| {
         fs::read_to_string(path.join("session.json")).unwrap_or_default().contains(id)
     };
     let directory = directories.find(|path| has_id(path)).expect("a terminal");
-    let target = other.join("terminals").join(directory.file_name().unwrap());
+    let target = terminals.join(directory.file_name().unwrap());
     fs::rename(directory, &target).unwrap();
     home.output_of(&["kill", "--all", "--data-dir", other.to_str().unwrap()]);
     fs::remove_dir_all(target).unwrap();

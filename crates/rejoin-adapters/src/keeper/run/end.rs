@@ -73,11 +73,10 @@ impl Terminal {
     async fn keeper_ended(&mut self) {
         let deadline = Instant::now() + KEEPER_END;
         loop {
-            if let Some(process) = &mut self.process {
-                // Reaps it: a zombie holds no lock, but a process id.
-                let _ = process.try_wait();
-            }
-            if !self.directory.has_keeper().unwrap_or(false) || Instant::now() >= deadline {
+            // Reaps it: a zombie holds no lock, but a process id. The lock is free before its end.
+            let runs = self.process.as_mut().map(|process| matches!(process.try_wait(), Ok(None)));
+            let has_ended = !runs.unwrap_or(false) && !self.directory.has_keeper().unwrap_or(false);
+            if has_ended || Instant::now() >= deadline {
                 return;
             }
             sleep(POLL).await;
@@ -88,6 +87,13 @@ impl Terminal {
     /// the directory for the next process.
     pub(super) async fn wait_for_release(mut self, ends: &mut Ends, writer: JoinHandle<()>) {
         drop(self.permit.take());
+        // Before the close, which may be days away: until then the keeper would be a zombie.
+        let stop = self.shared.shutdown.clone();
+        tokio::select! {
+            () = self.keeper_ended() => {}
+            () = stop.begun() => {}
+        }
+
         let is_closed = hung_up(&mut ends.hangup).await;
         if !is_closed && self.shared.shutdown.has_begun() {
             return;
