@@ -34,7 +34,6 @@ mod speed;
 mod stamp;
 mod stops;
 mod target;
-mod terminal;
 mod tls;
 mod tmux;
 mod topics;
@@ -61,8 +60,6 @@ enum Command {
     History(history::Options),
     /// Memory and file descriptors per idle authenticated connection
     Idle(idle::Options),
-    /// One terminal that prints as fast as it can, with and without a stuck viewer
-    Terminal(terminal::Options),
     /// Output and keys of a terminal, against a bare terminal, tmux and ttyd
     Speed(speed::Options),
     /// Memory per idle terminal in the server and its keeper, and the start with many keepers
@@ -106,9 +103,6 @@ enum Command {
     /// Run the bare loop, which does as little as possible per delivery
     #[command(hide = true)]
     Bare(bare::Options),
-    /// Print lines that carry the time until the terminal is closed
-    #[command(hide = true)]
-    Print,
     /// Print output of an agent's command line, then wait until the terminal is closed
     #[command(hide = true)]
     AgentProgram {
@@ -150,7 +144,6 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Attach(options) => attach::run(options),
         Command::History(options) => history::run(options),
         Command::Idle(options) => idle::run(options),
-        Command::Terminal(options) => terminal::run(options),
         Command::Speed(options) => speed::run(options),
         Command::Sessions(options) => sessions::run(options),
         Command::Connect(options) => connect::run(options),
@@ -165,7 +158,6 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::FuzzKeeperLog(options) => fuzz::keeper::log(options),
         Command::FuzzProgram { seed } => fuzz::output::print(*seed),
         Command::Bare(options) => bare::serve(options),
-        Command::Print => terminal::print(),
         Command::AgentProgram { bytes } => attach::program(*bytes),
         Command::HistoryProgram { lines } => history::program(*lines),
         Command::SpeedProgram { bytes } => speed::program(*bytes),

@@ -17,7 +17,7 @@ use peer::{Audience, Peer};
 
 use crate::clock;
 use crate::machine;
-use crate::report::{self, Spread, as_float, print_header, print_line, quantile};
+use crate::report::{self, Spread, as_float, mebibytes, print_header, print_line, quantile};
 
 /// The program prints this once it reads keys.
 const READY: &[u8] = b"READY";
@@ -56,7 +56,7 @@ pub(crate) struct Options {
 }
 
 /// A server with its figures of each round.
-struct Contestant {
+struct Series {
     peer: Peer,
     /// MB/s of the program.
     rates: Vec<f64>,
@@ -68,7 +68,7 @@ struct Contestant {
 
 /// Runs the benchmark and prints its table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    machine::allow_open_files(1000)?;
+    machine::allow_open_files(2500)?;
     let bytes = options.megabytes * 1_000_000;
     let mut peers = vec![Peer::bare(bytes)];
     for peer in [Peer::tmux(bytes)?, Peer::ttyd(bytes)?] {
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Err(missing) => print_line(format_args!("{missing} is not installed: skipped")),
         }
     }
-    let audiences = [(1, 0), (10, 0), (100, 0), (100, 1)];
+    let audiences = [(1, 0), (10, 0), (100, 0), (100, 1), (1000, 1)];
     let count = if options.one_viewer { 1 } else { audiences.len() };
     for (viewers, stuck) in audiences.into_iter().take(count) {
         peers.push(Peer::rejoin(bytes, Audience { viewers, stuck })?);
@@ -90,30 +90,30 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         options.keys,
         machine::load()
     ));
-    let mut contestants = Vec::new();
+    let mut all = Vec::new();
     for peer in peers {
-        contestants.push(Contestant::new(peer)?);
+        all.push(Series::new(peer)?);
     }
     // Each round visits all servers, so that other load of the machine affects all alike.
     for _ in 0..options.rounds {
-        for contestant in &mut contestants {
-            let name = contestant.peer.name.clone();
-            contestant.round(options).with_context(|| format!("{name} failed"))?;
+        for series in &mut all {
+            let name = series.peer.name.clone();
+            series.round(options).with_context(|| format!("{name} failed"))?;
         }
     }
 
-    print_table(&contestants);
-    Ok(())
+    print_table(&all)
 }
 
-fn print_table(contestants: &[Contestant]) {
+fn print_table(all: &[Series]) -> anyhow::Result<()> {
     print_header(
-        "server | MB/s | of the bare terminal | CPU ms/MB | key to echo p50 | p99 | while printing p50 | p99",
+        "server | MB/s | of the bare terminal | CPU ms/MB | key to echo p50 | p99 | while printing p50 | p99 | \
+         server memory, peak",
     );
-    for Contestant { peer, rates, cpu, idle, printing } in contestants {
-        let ratio = Spread::of_ratios(rates, &contestants[0].rates);
+    for Series { peer, rates, cpu, idle, printing } in all {
+        let ratio = Spread::of_ratios(rates, &all[0].rates);
         print_line(format_args!(
-            "{} | {:.1} | {ratio:.2} | {:.1} | {} | {} | {} | {}",
+            "{} | {:.1} | {ratio:.2} | {:.1} | {} | {} | {} | {} | {}",
             peer.name,
             Spread::of(rates),
             Spread::of(cpu),
@@ -121,11 +121,13 @@ fn print_table(contestants: &[Contestant]) {
             quantile(idle, 0.99),
             quantile(printing, 0.5),
             quantile(printing, 0.99),
+            peer.peak_memory()?.map_or_else(|| "–".to_owned(), mebibytes),
         ));
     }
+    Ok(())
 }
 
-impl Contestant {
+impl Series {
     fn new(peer: Peer) -> anyhow::Result<Self> {
         let (idle, printing) = (report::latencies()?, report::latencies()?);
         Ok(Self { peer, rates: Vec::new(), cpu: Vec::new(), idle, printing })

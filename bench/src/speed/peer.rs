@@ -127,6 +127,14 @@ impl Peer {
         Ok(line)
     }
 
+    /// Returns the most memory that the server has used, in bytes, if it is rejoin.
+    pub(super) fn peak_memory(&self) -> anyhow::Result<Option<u64>> {
+        match &self.kind {
+            Kind::Rejoin { server, .. } => Ok(Some(server.memory()?.peak)),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns the CPU time of the server, and of the keepers of its terminals.
     pub(super) fn cpu_time(&self) -> anyhow::Result<Duration> {
         match &self.kind {
