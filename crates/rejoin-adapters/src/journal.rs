@@ -92,6 +92,17 @@ impl Journal for FileJournal {
     }
 }
 
+impl JournalFile {
+    /// Cuts off the rest of a failed write. The next process would read it as a batch, although its
+    /// messages were refused.
+    fn drop_rest(&mut self) -> io::Result<()> {
+        self.file.set_len(self.len)?;
+        self.file.sync_all()?;
+        self.has_rest = false;
+        Ok(())
+    }
+}
+
 impl Shared {
     fn load(&self) -> io::Result<Vec<JournalRecord>> {
         let content = match fs::read(&self.path) {
@@ -129,15 +140,17 @@ impl Shared {
         let mut guard = self.file.lock();
         let journal = guard.as_mut().ok_or(ErrorKind::NotConnected)?;
         if journal.has_rest {
-            // Otherwise the rest could become a batch by a later write, and its messages were refused.
-            journal.file.set_len(journal.len)?;
-            journal.file.sync_all()?;
-            journal.has_rest = false;
+            journal.drop_rest()?;
         }
 
         journal.has_rest = true;
-        journal.file.write_all_at(batch, journal.len)?;
-        journal.file.sync_data()?;
+        let end = journal.len;
+        let written = journal.file.write_all_at(batch, end).and_then(|()| journal.file.sync_data());
+        if let Err(error) = written {
+            // At once if possible, because a crash may follow; at the latest before the next write.
+            let _ = journal.drop_rest();
+            return Err(error);
+        }
         journal.has_rest = false;
         journal.len += batch.len() as u64;
         Ok(journal.len)

@@ -5,6 +5,7 @@ mod keys;
 
 use std::{mem, sync::Arc};
 
+use prometheus_client::metrics::counter::Counter;
 use rejoin_protocol::{ErrorCode, Position, RequestKey, UserId, message::ErrorBody};
 use tokio::sync::{Notify, watch};
 use tracing::{error, info};
@@ -90,7 +91,7 @@ impl DurableQueue {
 
     /// Commits everything that is queued, and calls the confirmations. Returns the size of the
     /// journal; `None` if nothing was queued or the commit failed.
-    async fn commit(&self, failure: &mut Failure) -> Option<u64> {
+    async fn commit(&self, published: &Counter, failure: &mut Failure) -> Option<u64> {
         let Queued { messages, .. } = mem::take(&mut *self.queued.lock());
         // Queued before an earlier failure was noticed: their positions are not theirs any more.
         let (messages, discarded): (Vec<_>, Vec<_>) =
@@ -113,6 +114,7 @@ impl DurableQueue {
             return None;
         }
 
+        published.inc_by(records.len() as u64);
         self.keys.lock().add_stored(&records);
         for (stream, position, confirm) in pending {
             stream.append_reserved();

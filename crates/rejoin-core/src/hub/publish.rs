@@ -159,12 +159,11 @@ impl Hub {
         let topic = self.topic(name, &identity, TopicRight::Publish)?;
         let publish = async || {
             let text = |position| self.message_text(name, position, data, authority);
-            let position = match topic.durability() {
-                Durability::Memory => topic.stream().publish(text).await?,
-                Durability::Journal => {
-                    self.store(&topic, key.map(|key| (&identity.user, key)), text).await?
-                }
-            };
+            if topic.durability() == Durability::Journal {
+                // Counted when it is stored.
+                return self.store(&topic, key.map(|key| (&identity.user, key)), text).await;
+            }
+            let position = topic.stream().publish(text).await?;
             self.shared.metrics.published.inc();
             Ok(position)
         };

@@ -238,11 +238,14 @@ proptest! {
             let journal = Arc::<TestJournal>::default();
             let mut hub = start(&journal, frames(10_000)).await;
             let mut acknowledged = BTreeMap::new();
-            let mut number = 0;
+            let (mut number, mut stored) = (0, 0);
             for step in steps {
                 match step {
                     Step::Fail(fails) => journal.fails.store(fails, Ordering::Relaxed),
-                    Step::Crash => hub = start(&journal, frames(10_000)).await,
+                    Step::Crash => {
+                        hub = start(&journal, frames(10_000)).await;
+                        stored = 0;
+                    }
                     Step::Publish(count) => {
                         let (tx, mut rx) = mpsc::channel(8);
                         for _ in 0..count {
@@ -260,9 +263,11 @@ proptest! {
                         drop(tx);
                         while let Some((result, text)) = rx.recv().await {
                             let Ok(position) = result else { continue };
+                            stored += 1;
                             let other = acknowledged.insert((position.epoch, position.offset), text);
                             assert_eq!(other, None, "{position} was given twice");
                         }
+                        assert_eq!(hub.metrics().published.get(), stored);
                     }
                 }
             }

@@ -30,7 +30,10 @@ impl Hub {
                 () = shared.shutdown.begun() => break,
             }
 
-            let Some(bytes) = shared.durable.commit(&mut failure).await else { continue };
+            let published = &shared.metrics.published;
+            let Some(bytes) = shared.durable.commit(published, &mut failure).await else {
+                continue;
+            };
             if bytes > rewrite_at {
                 rewrite_at = match self.rewrite_journal().await {
                     Ok(bytes) => bytes * 2 + MIN_GROWTH,
@@ -49,7 +52,7 @@ impl Hub {
             let _ = topic.stream().head();
         }
         while !shared.durable.queued.lock().messages.is_empty() {
-            shared.durable.commit(&mut failure).await;
+            shared.durable.commit(&shared.metrics.published, &mut failure).await;
         }
     }
 
