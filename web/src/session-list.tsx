@@ -165,7 +165,7 @@ function SessionEntry({
           <span class="dot" data-status={session.status} aria-hidden="true" />
           <span class="ellipsis">{title}</span>
         </span>
-        <span class="entry-details ellipsis">{describe(session, now)}</span>
+        <span class="entry-details">{describe(session, now)}</span>
       </a>
       <button
         type="button"
