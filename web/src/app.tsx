@@ -110,7 +110,7 @@ function EmptyView() {
     <div class="placeholder">
       <p>{hasTerminals ? "No terminal is open." : "You have no terminals yet."}</p>
       <p class="faint">
-        Terminals keep running when you close this page. Open them again on any device.
+        Terminals keep running when you close this page. The list shows when an unused one ends.
       </p>
       <NewTerminal />
     </div>
