@@ -63,7 +63,8 @@ impl Shard {
         let until = Instant::now() + grace;
 
         let number = self.closing.next_number();
-        let closing = ClosingState { notice: is_draining.then_some(notice), until, number };
+        let announced = is_draining.then_some(notice);
+        let closing = Box::new(ClosingState { notice: announced, until, number });
         let client = match mem::replace(&mut connection.phase, Phase::Closing(closing)) {
             Phase::Open(client) => client,
             other => return connection.phase = other,
@@ -140,7 +141,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
         let number = self.closing.next_number();
-        connection.phase = Phase::Closing(ClosingState { notice: None, until, number });
+        let closing = ClosingState { notice: None, until, number };
+        connection.phase = Phase::Closing(Box::new(closing));
         self.mark_dirty(slot);
         self.set_timer(slot, until);
         self.bound_closing(slot, number);
@@ -163,7 +165,8 @@ impl Shard {
         // Nothing of the connection is left to send, so it is the first to give its descriptor.
         let place = self.context.gateway.lingering.acquire();
         place.set_owner(self.handle.slot_owner(), slot);
-        connection.phase = Phase::Lingering(LingeringState { until, place: Some(place) });
+        let lingering = LingeringState { until, place: Some(place) };
+        connection.phase = Phase::Lingering(Box::new(lingering));
 
         // The deadline of the flush may be earlier than the new one; it no longer counts.
         connection.clear_timer();

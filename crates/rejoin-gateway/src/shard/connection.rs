@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub(super) in_behind: bool,
 }
 
+const _: () = assert!(size_of::<Connection>() <= 128, "a connection must fit two cache lines");
+
 /// The phase of a connection. Each transition goes to a later phase.
 pub(super) enum Phase {
     /// The shard reads the head of the first request.
@@ -47,9 +49,9 @@ pub(super) enum Phase {
     /// A WebSocket. The only phase that executes messages.
     Open(Box<Client>),
     /// The close is decided and the client released. Pending output is sent until a deadline.
-    Closing(ClosingState),
+    Closing(Box<ClosingState>),
     /// All output is sent. The peer may send its close frame until a deadline.
-    Lingering(LingeringState),
+    Lingering(Box<LingeringState>),
 }
 
 /// The state of a connection between the decision to close and its last message.

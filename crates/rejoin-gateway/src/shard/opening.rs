@@ -51,7 +51,8 @@ impl Shard {
         self.handle.add_load();
         let output = Output::new(transport, accepted.encoding);
         // A placeholder: `upgrade` sets the phase.
-        let phase = Phase::Lingering(LingeringState { until: Instant::now(), place: None });
+        let lingering = LingeringState { until: Instant::now(), place: None };
+        let phase = Phase::Lingering(Box::new(lingering));
         let Some(slot) = self.insert(output, phase) else { return };
 
         self.upgrade(slot, accepted, raw, first_bytes.to_vec());

@@ -25,7 +25,7 @@ pub(super) struct Readers {
 }
 
 /// The reader of one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct ReaderEntry {
     pub(super) slot: usize,
     pub(super) reader: Reader,

@@ -3,15 +3,19 @@
 use rejoin_core::Frame;
 use rejoin_protocol::message::Window;
 
-/// The bytes of binary messages that one reader has sent, and the count up to which it may send.
+/// The flow control of one reader. A reader without a window is not limited.
 ///
-/// Both count from the attach. A broadcast checks [`admits`](Self::admits) for each reader.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SendWindow {
+/// Boxed, because a broadcast walks all readers and few have a window.
+#[derive(Clone, Debug)]
+pub(super) struct SendWindow(Option<Box<Limit>>);
+
+/// The bytes of binary messages that one reader has sent, and the count up to which it may send.
+/// Both count from the attach.
+#[derive(Clone, Debug)]
+struct Limit {
     sent: u64,
-    /// `u64::MAX` without a window.
     allowed: u64,
-    /// The size in bytes; 0 without a window.
+    /// The size of the window, in bytes.
     size: u32,
 }
 
@@ -27,19 +31,20 @@ pub(super) enum InvalidAck {
 impl SendWindow {
     /// Creates a window from which a preamble is already sent.
     pub(super) fn new(window: Option<Window>, preamble: &[Frame]) -> Self {
-        let size = window.map_or(0, Window::bytes);
-        let allowed = window.map_or(u64::MAX, |window| u64::from(window.bytes()));
-        Self { sent: binary_bytes(preamble), allowed, size }
+        Self(window.map(|window| {
+            let size = window.bytes();
+            Box::new(Limit { sent: binary_bytes(preamble), allowed: u64::from(size), size })
+        }))
     }
 
     /// Returns `true` if the client acknowledges what it has parsed.
     pub(super) fn is_limited(&self) -> bool {
-        self.size > 0
+        self.0.is_some()
     }
 
     /// Returns `true` if this many bytes may be sent.
     pub(super) fn admits(&self, bytes: u64) -> bool {
-        self.sent + bytes <= self.allowed
+        self.0.as_ref().is_none_or(|limit| limit.sent + bytes <= limit.allowed)
     }
 
     /// Returns `true` if less than half of the window is unacknowledged.
@@ -48,7 +53,8 @@ impl SendWindow {
     /// of any size may then be sent. Otherwise one that exceeds the rest would wait for ever.
     pub(super) fn is_half_free(&self) -> bool {
         // One more than half, because exactly half is not less than half.
-        self.admits(u64::from(self.size / 2) + 1) || !self.is_limited()
+        let half = self.0.as_ref().map_or(0, |limit| u64::from(limit.size / 2) + 1);
+        self.admits(half)
     }
 
     /// Returns the number of these frames that may be sent now.
@@ -66,12 +72,16 @@ impl SendWindow {
 
     /// Counts bytes of binary messages that were sent.
     pub(super) fn record_sent(&mut self, bytes: u64) {
-        self.sent += bytes;
+        if let Some(limit) = &mut self.0 {
+            limit.sent += bytes;
+        }
     }
 
     /// Counts bytes less that were recorded as sent and were not.
     pub(super) fn take_back(&mut self, bytes: u64) {
-        self.sent -= bytes;
+        if let Some(limit) = &mut self.0 {
+            limit.sent -= bytes;
+        }
     }
 
     /// Moves the window after `parsed` bytes. An older count changes nothing.
@@ -79,15 +89,14 @@ impl SendWindow {
     /// # Errors
     /// If the attachment has no window, or the client cannot have parsed as much.
     pub(super) fn acknowledge(&mut self, parsed: u64) -> Result<(), InvalidAck> {
-        if !self.is_limited() {
-            return Err(InvalidAck::NoWindow);
-        }
+        let Some(limit) = &mut self.0 else { return Err(InvalidAck::NoWindow) };
+
         // Too high a count would move the window ahead of the data and end the flow control.
-        if parsed > self.sent {
-            return Err(InvalidAck::NotSent { sent: self.sent });
+        if parsed > limit.sent {
+            return Err(InvalidAck::NotSent { sent: limit.sent });
         }
 
-        self.allowed = self.allowed.max(parsed + u64::from(self.size));
+        limit.allowed = limit.allowed.max(parsed + u64::from(limit.size));
         Ok(())
     }
 }
