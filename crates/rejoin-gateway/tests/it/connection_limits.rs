@@ -10,7 +10,7 @@ use tokio_tungstenite::{connect_async, tungstenite};
 use crate::support::{Client, TestServer};
 
 const CLIENTS: usize = 200;
-const RUNS: usize = 20;
+const RUNS: usize = 10;
 const LIMIT: usize = 17;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

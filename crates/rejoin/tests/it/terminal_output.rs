@@ -1,6 +1,6 @@
 //! Programs whose output is the most expensive to handle.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -100,7 +100,9 @@ fn a_stop_is_served_while_terminals_print_without_end() {
     let flood = "yes \"$(printf 'e\\314\\201\\33[65535b\\33[?1049h\\33[ @\\33[?1049l')\"";
     let mut fixture = Fixture::with_script(flood, b"", "");
 
-    for _ in 0..6 {
+    // One more than the threads that interpret output.
+    let threads = thread::available_parallelism().unwrap().get();
+    for _ in 0..=threads {
         let session = fixture.start(1000, 500);
         let attached = fixture.client.request("attach", json!({ "session": session }));
         assert_eq!(attached["type"], "attached", "{attached}");
