@@ -1,4 +1,4 @@
-//! The journal of durable topics in a file.
+//! The journal in a file.
 //!
 //! The file is a sequence of batches, each written and synced at once: a header of 16 bytes, then
 //! records as lines of JSON. The header has the length and the checksum of the lines, and its own
@@ -7,19 +7,18 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
+    mem,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
-use rejoin_core::{BoxFuture, Journal, JournalRecord, StoreError};
+use rejoin_core::{BoxFuture, Journal, JournalRecord, JournalRecords, StoreError};
 use tracing::{error, warn};
 
-use crate::checkpoint::sync_directory;
-
 /// The first bytes of each header.
-const MAGIC: [u8; 4] = *b"RJJ1";
+const MAGIC: [u8; 4] = *b"RJJ2";
 const HEADER_BYTES: usize = 16;
 /// The size of the batches that a rewrite is divided into, in bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -83,12 +82,8 @@ impl Journal for FileJournal {
         Box::pin(self.run("write", move |shared| shared.append(&batch?)))
     }
 
-    fn replace<'a>(
-        &'a self,
-        records: &'a [JournalRecord],
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        let batches = encode_all(records);
-        Box::pin(self.run("write", move |shared| shared.replace(&batches?)))
+    fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.run("write", move |shared| shared.replace(records)))
     }
 }
 
@@ -110,6 +105,7 @@ impl Shared {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
+        check_version(&content)?;
         let (records, len) = match read(&content) {
             Ok(read) => read,
             Err(damage) => {
@@ -118,7 +114,7 @@ impl Shared {
                 let (path, kept) = (self.path.display(), kept.display());
                 error!(
                     %path, %kept, offset = damage.offset,
-                    "the journal is damaged; durable topics start empty, and clients learn of a gap"
+                    "the journal is damaged; all topics start empty, and clients learn of a gap"
                 );
                 (Vec::new(), 0)
             }
@@ -156,21 +152,44 @@ impl Shared {
         Ok(journal.len)
     }
 
-    fn replace(&self, batches: &[Vec<u8>]) -> io::Result<u64> {
-        let mut guard = self.file.lock();
+    fn replace(&self, records: JournalRecords) -> io::Result<u64> {
         let draft = self.path.with_extension("draft");
         let mut file = open(&draft)?;
         file.set_len(0)?;
-        for batch in batches {
-            file.write_all(batch)?;
+        let mut len = 0;
+        let mut write = |batch: Batch| {
+            let batch = batch.finish()?;
+            len += batch.len() as u64;
+            file.write_all(&batch)
+        };
+
+        let mut batch = Batch::new();
+        for record in records {
+            batch.push(&record)?;
+            if batch.bytes.len() >= BATCH_BYTES {
+                write(mem::replace(&mut batch, Batch::new()))?;
+            }
         }
+        if !batch.is_empty() {
+            write(batch)?;
+        }
+
+        // Here at the earliest: making the records takes the locks of streams.
+        let mut journal = self.file.lock();
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;
         // Before the next append: a power failure must not bring the old file back without it.
         sync_directory(&self.path)?;
-        let len = batches.iter().map(|batch| batch.len() as u64).sum();
-        *guard = Some(JournalFile { file, len, has_rest: false });
+        *journal = Some(JournalFile { file, len, has_rest: false });
         Ok(len)
+    }
+}
+
+/// Makes a rename in the file's directory durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -179,36 +198,58 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn encode_all(records: &[JournalRecord]) -> io::Result<Vec<Vec<u8>>> {
-    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, record) in records.iter().enumerate() {
-        bytes += record.text.as_ref().map_or(0, String::len);
-        if bytes >= BATCH_BYTES {
-            batches.push(encode(&records[start..=index])?);
-            (start, bytes) = (index + 1, 0);
+/// Refuses a journal of another version, which would look like a write that a crash cut off.
+fn check_version(content: &[u8]) -> io::Result<()> {
+    match content.strip_prefix(&MAGIC[..3]) {
+        Some([version, ..]) if *version != MAGIC[3] => {
+            let error = format!(
+                "it has version {}, but this server reads version {}; move it away to start without it",
+                version.escape_ascii(),
+                MAGIC[3].escape_ascii(),
+            );
+            Err(io::Error::new(ErrorKind::InvalidData, error))
         }
+        _ => Ok(()),
     }
-    if start < records.len() {
-        batches.push(encode(&records[start..])?);
+}
+
+/// A batch under construction.
+struct Batch {
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self { bytes: vec![0; HEADER_BYTES] }
     }
-    Ok(batches)
+
+    fn is_empty(&self) -> bool {
+        self.bytes.len() == HEADER_BYTES
+    }
+
+    fn push(&mut self, record: &JournalRecord) -> io::Result<()> {
+        serde_json::to_writer(&mut self.bytes, record)?;
+        self.bytes.push(b'\n');
+        Ok(())
+    }
+
+    /// Fills in the header.
+    fn finish(mut self) -> io::Result<Vec<u8>> {
+        let (header, lines) = self.bytes.split_at_mut(HEADER_BYTES);
+        let len = u32::try_from(lines.len()).map_err(|_| ErrorKind::FileTooLarge)?;
+        header[..4].copy_from_slice(&MAGIC);
+        header[4..8].copy_from_slice(&len.to_le_bytes());
+        header[8..12].copy_from_slice(&crc32fast::hash(lines).to_le_bytes());
+        let checksum = crc32fast::hash(&header[..12]);
+        header[12..].copy_from_slice(&checksum.to_le_bytes());
+        Ok(self.bytes)
+    }
 }
 
 fn encode(records: &[JournalRecord]) -> io::Result<Vec<u8>> {
-    let mut batch = vec![0; HEADER_BYTES];
-    for record in records {
-        serde_json::to_writer(&mut batch, record)?;
-        batch.push(b'\n');
-    }
-
-    let (header, lines) = batch.split_at_mut(HEADER_BYTES);
-    let len = u32::try_from(lines.len()).map_err(|_| ErrorKind::FileTooLarge)?;
-    header[..4].copy_from_slice(&MAGIC);
-    header[4..8].copy_from_slice(&len.to_le_bytes());
-    header[8..12].copy_from_slice(&crc32fast::hash(lines).to_le_bytes());
-    let checksum = crc32fast::hash(&header[..12]);
-    header[12..].copy_from_slice(&checksum.to_le_bytes());
-    Ok(batch)
+    let mut batch = Batch::new();
+    records.iter().try_for_each(|record| batch.push(record))?;
+    batch.finish()
 }
 
 /// A batch that was complete once and cannot be read.
@@ -258,20 +299,27 @@ fn number(header: &[u8], at: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use rejoin_protocol::{TopicName, UserId};
+    use std::ops::Range;
+
+    use rejoin_core::{JournalMessage, StreamOwner};
+    use rejoin_protocol::{Position, TopicName, UserId};
 
     use super::*;
 
-    fn record(head: u64) -> JournalRecord {
-        JournalRecord {
-            topic: TopicName::new("news").expect("a topic"),
-            creator: UserId::new("ann").expect("a user"),
-            epoch: u64::MAX,
-            head,
+    fn record(offset: u64) -> JournalRecord {
+        let name = TopicName::new("news").expect("a topic");
+        let creator = UserId::new("ann").expect("a user");
+        JournalRecord::Message(JournalMessage {
+            stream: StreamOwner::Topic { name, creator },
+            position: Position { epoch: u64::MAX, offset },
             at: 5,
-            text: Some(format!("{{\"n\":{head}}}")),
+            text: format!("{{\"n\":{offset}}}"),
             key: None,
-        }
+        })
+    }
+
+    fn records(offsets: Range<u64>) -> JournalRecords {
+        Box::new(offsets.map(record))
     }
 
     fn journal() -> (Vec<u8>, Vec<usize>) {
@@ -327,7 +375,7 @@ mod tests {
         let loaded = FileJournal::new(path.clone()).load().await.expect("loads");
         assert_eq!(loaded, [record(1), record(2), record(3)]);
 
-        journal.replace(&[record(3)]).await.expect("replaces");
+        journal.replace(records(3..4)).await.expect("replaces");
         journal.append(&[record(4)]).await.expect("appends");
         let loaded = FileJournal::new(path).load().await.expect("loads");
         assert_eq!(loaded, [record(3), record(4)]);

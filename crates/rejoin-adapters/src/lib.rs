@@ -1,11 +1,9 @@
 //! Implementations of the backend traits of `rejoin-core`.
 //!
 //! [`KeeperTerminals`] runs programs in keepers, which outlive the server, and [`LocalTerminals`] on
-//! PTYs of this process. [`EngineScreens`] follows their output, [`CheckpointFile`] keeps the
-//! hub's state across a restart, [`FileJournal`] the messages of durable topics, and [`SqlStore`]
-//! the states of sessions.
+//! PTYs of this process. [`EngineScreens`] follows their output, [`FileJournal`] keeps messages and
+//! positions for the next process, and [`SqlStore`] the states of sessions.
 
-mod checkpoint;
 mod journal;
 mod keeper;
 mod program;
@@ -13,7 +11,6 @@ mod screen;
 mod store;
 mod terminal;
 
-pub use checkpoint::CheckpointFile;
 pub use journal::FileJournal;
 pub use keeper::{KeeperCommand, KeeperStorage, KeeperTerminals};
 pub use screen::EngineScreens;

@@ -9,7 +9,10 @@ mod screen;
 mod store;
 mod terminal;
 
-pub use journal::{Journal, JournalRecord, MemoryJournal};
+pub use journal::{
+    EpochClock, Eviction, Journal, JournalMessage, JournalRecord, JournalRecords, MemoryJournal,
+    StoredKey, StreamOwner,
+};
 pub use memory::{MemoryScreens, MemoryTerminal, MemoryTerminals};
 pub use memory_store::MemoryStore;
 pub use record::{InputKey, SavedScreen, ScreenCheckpoint, SessionRecord};

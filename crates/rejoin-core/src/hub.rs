@@ -50,7 +50,6 @@ use crate::{
     metrics::Metrics,
     presence::{PresenceContext, PresenceGroup, PresenceSubscription, empty_state},
     recorder::Recorder,
-    saved::SavedHub,
     session::{CheckpointSlots, LifetimeContext, ScreenThreads},
     shutdown::Shutdown,
 };
@@ -125,22 +124,7 @@ impl Hub {
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn new(config: HubConfig, shutdown: &Shutdown) -> Self {
-        Self::restored(config, shutdown, None)
-    }
-
-    /// Creates a hub that continues with the state of another process.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    #[must_use]
-    pub fn restored(
-        mut config: HubConfig,
-        shutdown: &Shutdown,
-        mut saved: Option<SavedHub>,
-    ) -> Self {
-        // First: each part restores streams by their age.
-        let away = saved.as_mut().map(restore::age).unwrap_or_default();
+    pub fn new(mut config: HubConfig, shutdown: &Shutdown) -> Self {
         let limits = config.limits;
         let metrics = Arc::<Metrics>::default();
         let events = Events::new(metrics.events_dropped.clone());
@@ -148,12 +132,8 @@ impl Hub {
         let presence = Arc::new(PresenceContext::new(config.encode, config.presence_grace));
         let budgets = Arc::new(Budgets::new(limits.retained_bytes_per_user));
 
-        let implicit_streams = ImplicitStreams::new(
-            limits.topics,
-            Arc::clone(&budgets),
-            Arc::clone(&presence),
-            saved.as_ref().map(|saved| (saved, away)),
-        );
+        let implicit_streams =
+            ImplicitStreams::new(limits.topics, Arc::clone(&budgets), Arc::clone(&presence));
         let topics = Topics::new(
             mem::take(&mut config.topics),
             limits,
@@ -194,10 +174,6 @@ impl Hub {
         };
 
         let hub = Self { shared: Arc::new(shared) };
-        if let Some(saved) = saved {
-            hub.restore(saved);
-        }
-
         hub.start_tasks();
         hub
     }
@@ -228,7 +204,7 @@ impl Hub {
         let recorder = self.shared.lifetime.recorder.clone();
         shutdown.spawn(recorder.run(shutdown.clone()));
 
-        // Commits the messages of durable topics.
+        // Commits the messages of durable streams.
         let hub = self.clone();
         shutdown.spawn(async move { hub.run_journal_until_shutdown().await });
 

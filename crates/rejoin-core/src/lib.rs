@@ -26,11 +26,12 @@ mod wake;
 
 pub use access::{Authority, Caps, Identity, Rules, SessionRight, TopicRight, new_id};
 pub use backend::{
-    Change, Control, EVENTS_PER_SESSION, EventKind, InputKey, Journal, JournalRecord, Launch,
-    LiveTerminal, MemoryJournal, MemoryScreens, MemoryStore, MemoryTerminal, MemoryTerminals,
-    RecoveredTerminal, Recovery, RowStatus, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat,
-    ScreenLines, ScreenPieces, ScreenSnapshot, Screens, Scrollback, SessionEvent, SessionRecord,
-    SessionRow, StartError, Store, StoreError, StoredDeadline, TerminalEnds, TerminalEvent,
+    Change, Control, EVENTS_PER_SESSION, EpochClock, EventKind, Eviction, InputKey, Journal,
+    JournalMessage, JournalRecord, JournalRecords, Launch, LiveTerminal, MemoryJournal,
+    MemoryScreens, MemoryStore, MemoryTerminal, MemoryTerminals, RecoveredTerminal, Recovery,
+    RowStatus, SavedScreen, Screen, ScreenCheckpoint, ScreenFormat, ScreenLines, ScreenPieces,
+    ScreenSnapshot, Screens, Scrollback, SessionEvent, SessionRecord, SessionRow, StartError,
+    Store, StoreError, StoredDeadline, StoredKey, StreamOwner, TerminalEnds, TerminalEvent,
     Terminals,
 };
 pub use connection::{Author, ClientInfo, Connection, Device, UserMismatch};
@@ -46,9 +47,6 @@ pub use idempotency::{IdempotencyCache, TooManyKeys};
 pub use metrics::{MetricGroup, Metrics, Registrar};
 pub use outbox::{CloseNotice, MAX_OUTBOX_BYTES, MAX_OUTBOX_ITEMS, Outbox, OutboxItem};
 pub use presence::PresenceSubscription;
-pub use saved::{
-    SavedEpochs, SavedEviction, SavedFrame, SavedHub, SavedKey, SavedStream, StreamOwner,
-};
 pub use session::{
     AttachOptions, Attachment, HandlerTaken, HistoryQuery, Receipt, ScreenExport, Session,
     SessionHandler,

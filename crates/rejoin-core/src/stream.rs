@@ -29,7 +29,7 @@ pub use ring::{Batch, ReadLimit};
 use crate::{
     frame::{Encode, Frame, PayloadKind},
     lock::{Mutex, level::STREAM},
-    saved::{SavedStream, StreamOwner},
+    saved::SavedStream,
     stream::{follower::Followers, reserve::Reserved, ring::Ring},
 };
 
@@ -263,16 +263,15 @@ impl Stream {
         budget: Option<Arc<Budget>>,
     ) -> Self {
         let encode = config.encode;
-        let stream = Self::build(config, saved.epoch, budget);
+        let stream = Self::build(config, saved.head.epoch, budget);
         stream.shared.state.lock().ring.restore(saved, encode);
         stream
     }
 
-    /// Returns the state for another process. Each frame must be of one unit.
-    pub(crate) fn save(&self, owner: StreamOwner) -> SavedStream {
-        let state = self.shared.state.lock();
-        let (head, idle_ms, frames) = state.ring.save();
-        SavedStream { owner, epoch: self.shared.epoch, head, idle_ms, frames }
+    /// Returns the state for another process. Each frame must be a text of one unit.
+    pub(crate) fn save(&self) -> SavedStream {
+        let (offset, idle_ms, frames) = self.shared.state.lock().ring.save();
+        SavedStream { head: self.position(offset), idle_ms, frames }
     }
 
     /// Returns the stream's number on the wire.

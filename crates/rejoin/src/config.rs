@@ -41,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Rules by topic name, or by prefix with `*` at its end.
     pub(crate) topics: BTreeMap<TopicPattern, TopicConfig>,
+    pub(crate) emits: EmitsConfig,
     pub(crate) sessions: SessionsConfig,
     pub(crate) store: StoreConfig,
     /// Profiles in addition to `terminal` and `claude`, or in place of them.
@@ -116,6 +117,14 @@ pub(crate) struct TopicConfig {
     pub(crate) slow_reader: SlowReaderPolicy,
     /// Messages are on disk before they are acknowledged.
     pub(crate) durable: bool,
+}
+
+/// The section `emits`: events for everyone, for users and for devices.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct EmitsConfig {
+    /// Events are on disk before their emit is acknowledged.
+    durable: bool,
 }
 
 /// The retention of a topic. The bound that is reached first drops the oldest frames.
@@ -200,6 +209,18 @@ impl Default for AuthConfig {
             default_caps: None,
             token_in_url: false,
         }
+    }
+}
+
+impl Default for EmitsConfig {
+    fn default() -> Self {
+        Self { durable: true }
+    }
+}
+
+impl EmitsConfig {
+    pub(crate) fn durability(&self) -> Durability {
+        durability(self.durable)
     }
 }
 
@@ -320,11 +341,15 @@ impl Config {
                 age: topic.retain.age.map_or(default.age, |age| Some(age.get())),
             },
             slow_reader: topic.slow_reader,
-            durability: if topic.durable { Durability::Journal } else { Durability::Memory },
+            durability: durability(topic.durable),
         };
 
         let mut rules: Vec<_> = self.topics.iter().map(rule).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.pattern.len()));
         rules
     }
+}
+
+fn durability(durable: bool) -> Durability {
+    if durable { Durability::Journal } else { Durability::Memory }
 }

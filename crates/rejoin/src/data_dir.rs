@@ -37,7 +37,7 @@ pub(crate) struct DataDirLock {
 impl DataDirLock {
     /// Takes the lock, and creates the directory if it is missing.
     ///
-    /// Two servers on one directory would take each other's terminals and checkpoint.
+    /// Two servers on one directory would take each other's terminals and journal.
     ///
     /// # Errors
     /// If another server holds the lock, or the directory cannot be written to.

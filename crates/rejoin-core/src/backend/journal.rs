@@ -1,17 +1,25 @@
-//! The journal: the messages of durable topics, on disk before they are acknowledged.
+//! The journal: the messages and positions of streams, for the next process.
+
+mod record;
 
 use std::fmt;
 
 use futures_util::future::{BoxFuture, ready};
-use rejoin_protocol::{RequestKey, TopicName, UserId};
-use serde::{Deserialize, Serialize};
+
+pub use record::{EpochClock, Eviction, JournalMessage, JournalRecord, StoredKey, StreamOwner};
 
 use crate::{
     backend::StoreError,
     lock::{Mutex, level::LEAF},
 };
 
-/// Keeps the messages of durable topics for the next process.
+/// The records of a rewrite, made one by one so that they never are in memory together.
+pub type JournalRecords = Box<dyn Iterator<Item = JournalRecord> + Send>;
+
+/// Keeps messages and positions for the next process.
+///
+/// The messages of durable streams are appended before they are acknowledged. A rewrite replaces
+/// everything, at the latest in a clean stop, and then with the streams that are not durable.
 pub trait Journal: fmt::Debug + Send + Sync {
     /// Returns all records, oldest first. Called once, before any other method.
     fn load(&self) -> BoxFuture<'_, Result<Vec<JournalRecord>, StoreError>>;
@@ -22,39 +30,8 @@ pub trait Journal: fmt::Debug + Send + Sync {
     fn append<'a>(&'a self, records: &'a [JournalRecord])
     -> BoxFuture<'a, Result<u64, StoreError>>;
 
-    /// Replaces all records, durably. Returns the size of the journal, in bytes.
-    fn replace<'a>(
-        &'a self,
-        records: &'a [JournalRecord],
-    ) -> BoxFuture<'a, Result<u64, StoreError>>;
-}
-
-/// A message of a durable topic, or the state of a topic that retains none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalRecord {
-    /// The topic.
-    pub topic: TopicName,
-    /// The user whose first use created the topic.
-    pub creator: UserId,
-    /// The epoch of the topic's positions.
-    pub epoch: u64,
-    /// The number of messages ever published to the topic in this epoch, with this one.
-    pub head: u64,
-    /// The time of the message, in milliseconds since the Unix epoch.
-    pub at: u64,
-    /// The text that subscribers receive; `None` if no message is retained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// The publisher and the idempotency key, if the message has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<(UserId, RequestKey)>,
-}
-
-impl JournalRecord {
-    /// Returns the approximate size in memory, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.as_ref().map_or(0, String::len)
-    }
+    /// Replaces all records, durably, or none. Returns the size of the journal, in bytes.
+    fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
 /// A journal in memory, which ends with the process.
@@ -83,11 +60,11 @@ impl Journal for MemoryJournal {
         Box::pin(ready(Ok(Self::size(&all))))
     }
 
-    fn replace<'a>(
-        &'a self,
-        records: &'a [JournalRecord],
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        *self.records.lock() = records.to_vec();
-        Box::pin(ready(Ok(Self::size(records))))
+    fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>> {
+        // Before the lock: the iterator locks streams.
+        let records: Vec<_> = records.collect();
+        let size = Self::size(&records);
+        *self.records.lock() = records;
+        Box::pin(ready(Ok(size)))
     }
 }

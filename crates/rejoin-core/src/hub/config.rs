@@ -35,8 +35,11 @@ pub struct HubConfig {
     pub screens: Arc<dyn Screens>,
     /// Keeps the state of sessions for the next process.
     pub store: Arc<dyn Store>,
-    /// Keeps the messages of durable topics for the next process.
+    /// Keeps messages and positions for the next process.
     pub journal: Arc<dyn Journal>,
+    /// The place where events are before their emit is acknowledged: those for everyone, for users
+    /// and for devices.
+    pub emit_durability: Durability,
     /// The clock of idle time-outs.
     pub clock: MachineClock,
 }
@@ -58,6 +61,7 @@ impl HubConfig {
             screens,
             store: Arc::<MemoryStore>::default(),
             journal: Arc::<MemoryJournal>::default(),
+            emit_durability: Durability::Memory,
             clock: MachineClock::of_process(),
         }
     }

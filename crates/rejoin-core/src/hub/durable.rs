@@ -1,23 +1,23 @@
-//! Durable topics: a message is in the journal before it is acknowledged and delivered.
+//! Durable streams: a message is in the journal before it is acknowledged and delivered.
 
 mod journal;
 mod keys;
 
 use std::{mem, sync::Arc};
 
-use prometheus_client::metrics::counter::Counter;
-use rejoin_protocol::{ErrorCode, Position, RequestKey, UserId, message::ErrorBody};
+use rejoin_protocol::{ErrorCode, Position, message::ErrorBody};
 use tokio::sync::{Notify, watch};
 use tracing::{error, info};
 
 use crate::{
-    backend::{Journal, JournalRecord, StoreError},
+    backend::{Journal, JournalMessage, JournalRecord, StoreError, StreamOwner},
     hub::{
         Hub,
         durable::keys::{Earlier, KeyId, Keys, Outcome},
-        topic::Topic,
+        topic_stream::JournalStream,
     },
     lock::{Mutex, level::LEAF},
+    metrics::Metrics,
     stream::{Reservation, Stream},
     time::now_ms,
 };
@@ -58,7 +58,7 @@ struct Queued {
 struct QueuedMessage {
     stream: Stream,
     reservation: Reservation,
-    record: JournalRecord,
+    message: JournalMessage,
     confirm: Confirm,
 }
 
@@ -66,6 +66,13 @@ impl DurableQueue {
     pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
         let (queued, keys) = (Mutex::default(), Mutex::default());
         Self { journal, queued, keys, ready: Notify::new() }
+    }
+
+    /// Returns the records of the journal, and remembers the keys in them.
+    pub(super) async fn load(&self) -> Result<Vec<JournalRecord>, StoreError> {
+        let records = self.journal.load().await?;
+        self.keys.lock().add_stored(&records);
+        Ok(records)
     }
 
     /// Checks that there is room for a message.
@@ -83,7 +90,7 @@ impl DurableQueue {
     /// Queues a message. Called under the lock of its stream, which gives the order.
     fn push(&self, message: QueuedMessage) {
         let mut queued = self.queued.lock();
-        queued.bytes += message.record.bytes();
+        queued.bytes += message.message.bytes();
         queued.messages.push(message);
         drop(queued);
         self.ready.notify_one();
@@ -91,7 +98,7 @@ impl DurableQueue {
 
     /// Commits everything that is queued, and calls the confirmations. Returns the size of the
     /// journal; `None` if nothing was queued or the commit failed.
-    async fn commit(&self, published: &Counter, failure: &mut Failure) -> Option<u64> {
+    async fn commit(&self, metrics: &Metrics, failure: &mut Failure) -> Option<u64> {
         let Queued { messages, .. } = mem::take(&mut *self.queued.lock());
         // Queued before an earlier failure was noticed: their positions are not theirs any more.
         let (messages, discarded): (Vec<_>, Vec<_>) =
@@ -114,7 +121,7 @@ impl DurableQueue {
             return None;
         }
 
-        published.inc_by(records.len() as u64);
+        records.iter().for_each(|record| count(metrics, record));
         self.keys.lock().add_stored(&records);
         for (stream, position, confirm) in pending {
             stream.append_reserved();
@@ -126,7 +133,8 @@ impl DurableQueue {
 
 impl QueuedMessage {
     fn split(self) -> (JournalRecord, (Stream, Position, Confirm)) {
-        (self.record, (self.stream, self.reservation.position, self.confirm))
+        let Self { stream, reservation, message, confirm } = self;
+        (JournalRecord::Message(message), (stream, reservation.position, confirm))
     }
 }
 
@@ -140,14 +148,26 @@ impl Failure {
     fn report(&mut self, error: Option<&StoreError>) {
         match error.map(ToString::to_string) {
             Some(error) if self.last.as_ref() != Some(&error) => {
-                error!(error, "messages of durable topics cannot be stored and are refused");
+                error!(error, "messages of durable streams cannot be stored and are refused");
                 self.last = Some(error);
             }
             Some(_) => {}
             None if self.last.take().is_some() => {
-                info!("messages of durable topics are stored again");
+                info!("messages of durable streams are stored again");
             }
             None => {}
+        }
+    }
+}
+
+/// Counts a message that is durable now.
+fn count(metrics: &Metrics, record: &JournalRecord) {
+    match record {
+        JournalRecord::Message(JournalMessage { stream: StreamOwner::Topic { .. }, .. }) => {
+            metrics.published.inc();
+        }
+        _ => {
+            metrics.emitted.inc();
         }
     }
 }
@@ -177,20 +197,18 @@ async fn wait(mut outcome: Outcome) -> Result<Position, ErrorBody> {
 }
 
 impl Hub {
-    /// Publishes to a durable topic, and waits until the message is durable.
+    /// Appends a message to a durable stream, and waits until it is durable.
     ///
-    /// `key` is the publisher and the idempotency key; calls with the same one follow each other.
+    /// Calls with the same key follow each other.
     ///
     /// # Errors
     /// `overloaded` if the message cannot be stored; the error of `text`.
-    pub(super) async fn store(
+    pub(super) async fn store<E: Into<ErrorBody>>(
         &self,
-        topic: &Topic,
-        key: Option<(&UserId, &RequestKey)>,
-        text: impl Fn(Position) -> Result<String, ErrorBody>,
+        target: JournalStream,
+        id: Option<KeyId>,
+        text: impl Fn(Position) -> Result<String, E>,
     ) -> Result<Position, ErrorBody> {
-        let key = key.map(|(user, key)| (user.clone(), key.clone()));
-        let id = key.clone().map(|(user, key)| (user, topic.name().clone(), key));
         match id.as_ref().and_then(|id| self.shared.durable.keys.lock().earlier(id)) {
             Some(Earlier::Stored(position)) => return Ok(position),
             Some(Earlier::Pending(result)) => return wait(result).await,
@@ -201,29 +219,29 @@ impl Hub {
         if let Some(id) = id.clone() {
             self.shared.durable.keys.lock().add_pending(id, result.clone());
         }
-        let pending = PendingKey { hub: self.clone(), id };
+        let pending = PendingKey { hub: self.clone(), id: id.clone() };
         let confirm: Confirm = Box::new(move |result| {
             drop(pending);
             result_tx.send_replace(Some(result));
         });
 
-        let mut confirm = Some(confirm);
+        let mut queued = Some((id, confirm));
         let queue = |reservation| {
-            if let Some(confirm) = confirm.take() {
-                self.queue(topic, key.clone(), (reservation, confirm));
+            if let Some((id, confirm)) = queued.take() {
+                self.queue(&target, id, (reservation, confirm));
             }
         };
-        topic.stream().reserve(text, queue).await?;
+        target.stream.reserve(text, queue).await.map_err(Into::into)?;
         wait(result).await
     }
 
-    /// Publishes to a durable topic if there is room, and calls the confirmation later.
+    /// Appends a message to a durable stream if there is room, and calls the confirmation later.
     ///
     /// # Errors
     /// As [`store`](Self::store).
     pub(super) fn try_store(
         &self,
-        topic: &Topic,
+        target: &JournalStream,
         text: impl Fn(Position) -> Result<String, ErrorBody>,
         confirm: impl FnOnce() -> Confirm,
     ) -> Result<PublishProgress, ErrorBody> {
@@ -231,10 +249,10 @@ impl Hub {
         let mut confirm = Some(confirm);
         let mut queue = |reservation| {
             if let Some(confirm) = confirm.take() {
-                self.queue(topic, None, (reservation, confirm()));
+                self.queue(target, None, (reservation, confirm()));
             }
         };
-        match topic.stream().try_reserve(&text, &mut queue) {
+        match target.stream.try_reserve(&text, &mut queue) {
             Ok(reserved) => reserved.map(|()| PublishProgress::Queued),
             Err(_) => Ok(PublishProgress::Full),
         }
@@ -242,21 +260,18 @@ impl Hub {
 
     fn queue(
         &self,
-        topic: &Topic,
-        key: Option<(UserId, RequestKey)>,
+        target: &JournalStream,
+        id: Option<KeyId>,
         (reservation, confirm): (Reservation, Confirm),
     ) {
-        let position = reservation.position;
-        let record = JournalRecord {
-            topic: topic.name().clone(),
-            creator: topic.creator().clone(),
-            epoch: position.epoch,
-            head: position.offset,
+        let message = JournalMessage {
+            stream: target.owner.clone(),
+            position: reservation.position,
             at: now_ms(),
-            text: Some(String::from_utf8_lossy(&reservation.payload).into_owned()),
-            key,
+            text: String::from_utf8_lossy(&reservation.payload).into_owned(),
+            key: id.map(|(user, _, key)| (user, key)),
         };
-        let stream = topic.stream().clone();
-        self.shared.durable.push(QueuedMessage { stream, reservation, record, confirm });
+        let stream = target.stream.clone();
+        self.shared.durable.push(QueuedMessage { stream, reservation, message, confirm });
     }
 }

@@ -8,11 +8,13 @@ use rejoin_protocol::{
 };
 
 use crate::{
+    backend::StreamOwner,
     connection::Connection,
     hub::{
         Hub,
         implicit_streams::{ALL, DEVICE, ImplicitStreamKey, SESSIONS, USER},
-        topic_stream,
+        topic::Durability,
+        topic_stream::{self, JournalStream},
     },
     stream::{Start, Stream},
     time::now_ms,
@@ -28,7 +30,8 @@ pub(super) struct SessionList {
 impl SessionList {
     pub(super) async fn publish(&self, event: MessageBody<'_>) {
         // No gate: session lists are not saved.
-        let Ok(_) = publish(&self.stream, &self.topic, event, || Ok::<_, Infallible>(())).await;
+        let text = event_text(&self.topic, event, || Ok::<_, Infallible>(()));
+        let Ok(_) = self.stream.publish(text).await;
     }
 }
 
@@ -36,7 +39,8 @@ impl Hub {
     /// Emits an event to all connections of a user, including those that reconnect while it is
     /// retained.
     ///
-    /// Returns the position after the event. Cancel safe: the event is emitted or not.
+    /// Returns the position after the event. Cancel safe: the event is emitted or not. If events are
+    /// durable, it may be emitted after the cancellation.
     ///
     /// # Errors
     /// `overloaded` if the user has too many streams that are new or read, or once the hub stops.
@@ -45,7 +49,8 @@ impl Hub {
         user: &UserId,
         event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
-        self.emit(ImplicitStreamKey::User(user.clone()), event).await
+        let owner = StreamOwner::User { user: user.clone() };
+        self.emit(ImplicitStreamKey::User(user.clone()), owner, event).await
     }
 
     /// Emits an event to all connections of one of a user's devices.
@@ -60,7 +65,9 @@ impl Hub {
         device: &DeviceId,
         event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
-        self.emit(ImplicitStreamKey::Device(user.clone(), device.clone()), event).await
+        let (user, device) = (user.clone(), device.clone());
+        let owner = StreamOwner::Device { user: user.clone(), device: device.clone() };
+        self.emit(ImplicitStreamKey::Device(user, device), owner, event).await
     }
 
     /// Emits an event to all connections, including those that reconnect while it is retained.
@@ -69,8 +76,8 @@ impl Hub {
     /// `overloaded` once the hub stops.
     pub async fn broadcast(&self, event: MessageBody<'_>) -> Result<Position, ErrorBody> {
         let all = TopicName::new(ALL).expect("a valid name");
-        let everyone = self.shared.implicit_streams.everyone();
-        publish(everyone, &all, event, || self.shared.gate.check()).await
+        let stream = self.shared.implicit_streams.everyone().clone();
+        self.emit_to(JournalStream { owner: StreamOwner::Everyone, stream }, &all, event).await
     }
 
     /// Returns the stream of a user's session list, if a connection has subscribed to it.
@@ -111,14 +118,31 @@ impl Hub {
         Ok(streams.start(&key, position))
     }
 
+    /// Emits an event to the stream of a user or a device.
     async fn emit(
         &self,
         key: ImplicitStreamKey,
+        owner: StreamOwner,
         event: MessageBody<'_>,
     ) -> Result<Position, ErrorBody> {
         let topic = key.topic();
         let stream = self.implicit_stream(key)?;
-        let position = publish(&stream, &topic, event, || self.shared.gate.check()).await?;
+        self.emit_to(JournalStream { owner, stream }, &topic, event).await
+    }
+
+    async fn emit_to(
+        &self,
+        target: JournalStream,
+        topic: &TopicName,
+        event: MessageBody<'_>,
+    ) -> Result<Position, ErrorBody> {
+        let check = || self.shared.gate.check();
+        if self.shared.config.emit_durability == Durability::Journal {
+            // Counted when it is stored.
+            return self.store(target, None, event_text(topic, event, check)).await;
+        }
+
+        let position = target.stream.publish(event_text(topic, event, check)).await?;
         self.shared.metrics.emitted.inc();
         Ok(position)
     }
@@ -129,18 +153,17 @@ impl Hub {
     }
 }
 
-/// Appends an event, unless `check` refuses it under the stream's lock.
-async fn publish<E>(
-    stream: &Stream,
+/// Returns the function that makes an event's text, unless `check` refuses it under the stream's
+/// lock.
+fn event_text<E>(
     topic: &TopicName,
     event: MessageBody<'_>,
     check: impl Fn() -> Result<(), E>,
-) -> Result<Position, E> {
+) -> impl Fn(Position) -> Result<String, E> {
     // The time of the call, even if the append has to wait.
     let time = now_ms();
-    let text = |position| {
+    move |position| {
         check()?;
         Ok(stream_message(topic, position, event, time))
-    };
-    stream.publish(text).await
+    }
 }

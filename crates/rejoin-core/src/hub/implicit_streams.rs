@@ -9,20 +9,29 @@
 mod epochs;
 mod kept;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, TopicName, UserId, Verdict,
     message::{ErrorBody, ImplicitPositions, ImplicitStreamStarts, StreamStart},
 };
+use tracing::error;
 
 use crate::{
+    backend::{EpochClock, JournalRecord, StreamOwner},
     connection::Connection,
-    hub::{budgets::Budgets, registry::ConnectionRegistry, topic_stream},
+    hub::{
+        budgets::Budgets,
+        registry::ConnectionRegistry,
+        topic_stream::{self, JournalStream},
+    },
     lock::{Mutex, level::HUB_MAP},
     outbox::OutboxItem,
     presence::PresenceContext,
-    saved::{SavedEpochs, SavedEviction, SavedHub, SavedStream, StreamOwner},
+    saved::SavedStream,
     stream::{Holders, Reader, Start, Stream, StreamConfig},
 };
 
@@ -63,6 +72,16 @@ impl ImplicitStreamKey {
         }
     }
 
+    /// Returns the owner of the stream in the journal; `None` if the stream ends with the process.
+    pub(super) fn owner(&self) -> Option<StreamOwner> {
+        match self.clone() {
+            Self::User(user) => Some(StreamOwner::User { user }),
+            Self::Device(user, device) => Some(StreamOwner::Device { user, device }),
+            // The changes of sessions: the list itself is in the store.
+            Self::Sessions(_) => None,
+        }
+    }
+
     pub(super) fn topic(&self) -> TopicName {
         let name = match self {
             Self::User(_) => USER,
@@ -76,14 +95,25 @@ impl ImplicitStreamKey {
 /// The implicit streams of a hub.
 #[derive(Debug)]
 pub(super) struct ImplicitStreams {
-    everyone: Stream,
-    epochs: Epochs,
+    /// Created by its first use, or by the restore before it. The same applies to `epochs`.
+    everyone: OnceLock<Stream>,
+    epochs: OnceLock<Epochs>,
     max: usize,
     budgets: Arc<Budgets>,
     context: Arc<PresenceContext>,
     /// Held during a registration and during the creation of a stream, so that a new connection
     /// reads a new stream exactly once. The registry's lock is taken below it.
     kept: Mutex<KeptStreams, HUB_MAP>,
+}
+
+/// The implicit streams of another process.
+#[derive(Debug, Default)]
+pub(super) struct SavedImplicitStreams {
+    pub(super) clock: Option<EpochClock>,
+    /// For each user, the last epoch in which an evicted stream received a message.
+    pub(super) evicted: HashMap<UserId, u64>,
+    pub(super) everyone: Option<SavedStream>,
+    pub(super) streams: HashMap<ImplicitStreamKey, SavedStream>,
 }
 
 /// The starts of a connection's implicit readers.
@@ -111,34 +141,18 @@ impl UserEpochs {
 }
 
 impl ImplicitStreams {
-    /// Creates the stream of everyone, restored from a hub that was saved `away` ago.
-    pub(super) fn new(
-        max: usize,
-        budgets: Arc<Budgets>,
-        context: Arc<PresenceContext>,
-        saved: Option<(&SavedHub, Duration)>,
-    ) -> Self {
-        let all = TopicName::new(ALL).expect("a valid name");
-        let config = topic_stream::config(&all, topic_stream::default_rule(), &context);
-
-        // Restored here: unlike the others, this stream always exists.
-        let saved_stream = saved.and_then(|(saved, _)| {
-            saved.streams.iter().find(|stream| stream.owner == StreamOwner::Everyone)
-        });
-
-        let everyone = match saved_stream {
-            Some(stream) => Stream::restored(config, stream, None),
-            None => Stream::new(config),
-        };
-
-        let epochs =
-            saved.map_or_else(Epochs::new, |(saved, away)| Epochs::restored(saved.epochs, away));
+    pub(super) fn new(max: usize, budgets: Arc<Budgets>, context: Arc<PresenceContext>) -> Self {
+        let (everyone, epochs) = (OnceLock::new(), OnceLock::new());
         Self { everyone, epochs, max, budgets, context, kept: Mutex::default() }
     }
 
     /// Returns the stream of everyone.
     pub(super) fn everyone(&self) -> &Stream {
-        &self.everyone
+        self.everyone.get_or_init(|| Stream::new(self.everyone_config()))
+    }
+
+    fn epochs(&self) -> &Epochs {
+        self.epochs.get_or_init(Epochs::new)
     }
 
     pub(super) fn get(&self, key: &ImplicitStreamKey) -> Option<Stream> {
@@ -161,13 +175,13 @@ impl ImplicitStreams {
         }
 
         // Streams of other users are evicted only if they have more of them.
-        if !kept.make_room(key.user(), self.max, &self.epochs) {
+        if !kept.make_room(key.user(), self.max, self.epochs()) {
             let sentence = "the user has too many device streams in use; try again later";
             return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
         }
 
         let budget = self.budgets.of(key.user());
-        let epoch = kept.new_epoch(key.user(), &self.epochs);
+        let epoch = kept.new_epoch(key.user(), self.epochs());
         let stream = Stream::with_epoch(self.stream_config(&key), epoch, budget);
 
         let connections = match &key {
@@ -196,7 +210,7 @@ impl ImplicitStreams {
         register: impl FnOnce(Starts) -> T,
     ) -> T {
         let kept = self.kept.lock();
-        let epochs = UserEpochs::of(connection.user(), &kept, &self.epochs);
+        let epochs = UserEpochs::of(connection.user(), &kept, self.epochs());
         let mut reads = Vec::new();
         let mut start = |stream: Option<&Stream>, position| {
             let start = self.start_in(stream, position, epochs);
@@ -206,7 +220,7 @@ impl ImplicitStreams {
             answer(&start)
         };
 
-        let all = start(Some(&self.everyone), positions.all);
+        let all = start(Some(self.everyone()), positions.all);
         let user = start(kept.get(&ImplicitStreamKey::of_user(connection)), positions.user);
         let device = ImplicitStreamKey::of_device(connection)
             .map(|key| start(kept.get(&key), positions.device));
@@ -220,42 +234,68 @@ impl ImplicitStreams {
         position: Option<Position>,
     ) -> (Start, Option<Stream>) {
         let kept = self.kept.lock();
-        let epochs = UserEpochs::of(key.user(), &kept, &self.epochs);
+        let epochs = UserEpochs::of(key.user(), &kept, self.epochs());
         let stream = kept.get(key);
         (self.start_in(stream, position, epochs), stream.cloned())
     }
 
     /// Drops expired events and unused streams.
     pub(super) fn sweep(&self) {
-        self.everyone.expire();
-        self.kept.lock().sweep(&self.epochs);
+        // Not created here: the first sweep may precede the restore.
+        if let Some(everyone) = self.everyone.get() {
+            everyone.expire();
+        }
+        if let Some(epochs) = self.epochs.get() {
+            self.kept.lock().sweep(epochs);
+        }
     }
 
-    /// Returns the epoch clock, the evictions and the streams for the next process.
-    pub(super) fn save(&self) -> (SavedEpochs, Vec<SavedEviction>, Vec<SavedStream>) {
+    /// Returns the streams for the next process, after the records of the clock and the evictions.
+    pub(super) fn save(&self) -> (Vec<JournalRecord>, Vec<JournalStream>) {
         let kept = self.kept.lock();
-        let mut streams = vec![self.everyone.save(StreamOwner::Everyone)];
-        for (key, stream) in kept.iter() {
-            let owner = match key.clone() {
-                ImplicitStreamKey::User(user) => StreamOwner::User { user },
-                ImplicitStreamKey::Device(user, device) => StreamOwner::Device { user, device },
-                // Sessions do not survive the process, so their list starts empty.
-                ImplicitStreamKey::Sessions(_) => continue,
-            };
-            streams.push(stream.save(owner));
+        let mut records = vec![JournalRecord::Clock(self.epochs().save())];
+        records.extend(kept.evictions().into_iter().map(JournalRecord::Eviction));
+
+        let stream = self.everyone().clone();
+        let mut streams = vec![JournalStream { owner: StreamOwner::Everyone, stream }];
+        streams.extend(kept.iter().filter_map(|(key, stream)| {
+            Some(JournalStream { owner: key.owner()?, stream: stream.clone() })
+        }));
+        (records, streams)
+    }
+
+    /// Restores the streams of another process. Call it before their first use.
+    pub(super) fn restore(&self, saved: SavedImplicitStreams) {
+        let SavedImplicitStreams { clock, evicted, everyone, streams } = saved;
+        if let Some(everyone) = &everyone {
+            let restored = Stream::restored(self.everyone_config(), everyone, None);
+            if self.everyone.set(restored).is_err() {
+                error!("`{ALL}` was used before the restore; its clients learn of a gap");
+            }
         }
 
-        (self.epochs.save(), kept.save_evicted(), streams)
+        // Without a clock the streams are not from the same run of it either.
+        let Some(clock) = clock else { return };
+        let epochs =
+            streams.values().map(|stream| stream.head.epoch).chain(evicted.values().copied());
+        let last = epochs.max().unwrap_or_default();
+        if self.epochs.set(Epochs::restored(clock, last)).is_err() {
+            error!("a stream was used before the restore; all clients learn of a gap");
+            return;
+        }
+
+        let mut kept = self.kept.lock();
+        kept.restore_evicted(evicted);
+        for (key, stream) in streams {
+            let budget = self.budgets.of(key.user());
+            let stream = Stream::restored(self.stream_config(&key), &stream, Some(budget));
+            kept.insert(key, stream);
+        }
     }
 
-    pub(super) fn restore_stream(&self, key: ImplicitStreamKey, saved: &SavedStream) {
-        let budget = self.budgets.of(key.user());
-        let stream = Stream::restored(self.stream_config(&key), saved, Some(budget));
-        self.kept.lock().insert(key, stream);
-    }
-
-    pub(super) fn restore_evicted(&self, evicted: Vec<SavedEviction>) {
-        self.kept.lock().restore_evicted(evicted);
+    fn everyone_config(&self) -> StreamConfig {
+        let all = TopicName::new(ALL).expect("a valid name");
+        topic_stream::config(&all, topic_stream::default_rule(), &self.context)
     }
 
     fn stream_config(&self, key: &ImplicitStreamKey) -> StreamConfig {
@@ -274,7 +314,7 @@ impl ImplicitStreams {
 
         // A position from before the stream's creation is its beginning, if no event is missing.
         let position = position.map(|position| match stream.head() {
-            Position { epoch, .. } if self.epochs.is_beginning(position, epoch, evicted) => {
+            Position { epoch, .. } if self.epochs().is_beginning(position, epoch, evicted) => {
                 Position { epoch, offset: 0 }
             }
             _ => position,
@@ -286,7 +326,7 @@ impl ImplicitStreams {
     fn start_without_stream(&self, position: Option<Position>, user: UserEpochs) -> Start {
         let (verdict, reason) = match position {
             None => (Verdict::Fresh, None),
-            Some(position) if self.epochs.is_beginning(position, user.new, user.evicted) => {
+            Some(position) if self.epochs().is_beginning(position, user.new, user.evicted) => {
                 (Verdict::Resumed, None)
             }
             // The stream was dropped since, or the position is from another process.

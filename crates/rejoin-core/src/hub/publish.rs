@@ -161,7 +161,8 @@ impl Hub {
             let text = |position| self.message_text(name, position, data, authority);
             if topic.durability() == Durability::Journal {
                 // Counted when it is stored.
-                return self.store(&topic, key.map(|key| (&identity.user, key)), text).await;
+                let id = key.map(|key| (identity.user.clone(), name.clone(), key.clone()));
+                return self.store(topic.journal_stream(), id, text).await;
             }
             let position = topic.stream().publish(text).await?;
             self.shared.metrics.published.inc();
@@ -208,7 +209,7 @@ impl Hub {
             return Ok(PublishProgress::Full);
         }
         let text = |position| self.message_text(name, position, data, authority);
-        self.try_store(&topic, text, confirm)
+        self.try_store(&topic.journal_stream(), text, confirm)
     }
 
     /// Returns the text of a message. Called under the stream's lock: the last checks before the

@@ -1,75 +1,118 @@
-//! The save of a hub's state, and its restore in the next process.
+//! The restore of the streams of another process from the journal.
 
-use std::time::Duration;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rejoin_protocol::{Position, TopicName, UserId};
 
 use crate::{
-    hub::{Hub, implicit_streams::ImplicitStreamKey},
-    saved::{SavedHub, SavedKey, SavedStream, StreamOwner, instant},
+    backend::{Eviction, JournalMessage, JournalRecord, StoreError, StoredKey, StreamOwner},
+    hub::{
+        Hub,
+        implicit_streams::{ImplicitStreamKey, SavedImplicitStreams},
+    },
+    saved::{SavedFrame, SavedStream, instant},
     time::now_ms,
 };
 
-impl Hub {
-    /// Returns the state for the next process. Call it after all tasks have ended.
-    ///
-    /// Later publishes, emits and input are refused with `overloaded`, so that no position is
-    /// given twice.
-    #[must_use]
-    pub fn save(&self) -> SavedHub {
-        let shared = &self.shared;
+/// The streams of another process.
+#[derive(Debug, Default)]
+struct SavedStreams {
+    implicit: SavedImplicitStreams,
+    /// The topics with their creators.
+    topics: HashMap<TopicName, (UserId, SavedStream)>,
+    /// The results of publishes with a key.
+    keys: Vec<StoredKey>,
+}
 
-        // First: an append either precedes the save of its stream or is refused.
-        shared.gate.close();
-
-        let (epochs, evicted, mut streams) = shared.implicit_streams.save();
-        streams.extend(shared.topics.save());
-        let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
-            let (topic, key) = key;
-            SavedKey { user, topic, key, position, age_ms }
-        });
-
-        SavedHub { at: now_ms(), epochs, evicted, streams, keys: keys.collect() }
+impl SavedStreams {
+    /// Collects the streams from the records of a journal. `now`: milliseconds since the Unix epoch.
+    fn from_records(records: Vec<JournalRecord>, now: u64) -> Self {
+        let mut saved = Self::default();
+        // If the clock was set back meanwhile, the time is unknown: nothing ages.
+        let age = |at| now.saturating_sub(at);
+        for record in records {
+            match record {
+                JournalRecord::Message(message) => {
+                    let JournalMessage { stream: owner, position, at, text, key } = message;
+                    if let (Some((user, key)), StreamOwner::Topic { name, .. }) = (key, &owner) {
+                        saved.keys.push(StoredKey { user, topic: name.clone(), key, position, at });
+                    }
+                    let frame = SavedFrame { age_ms: age(at), payload: Bytes::from(text) };
+                    saved.stream(owner, position).append(position, frame);
+                }
+                JournalRecord::Head { stream: owner, position, at } => {
+                    saved.stream(owner, position).end_at(position, age(at));
+                }
+                JournalRecord::Key(key) => saved.keys.push(key),
+                JournalRecord::Clock(clock) => saved.implicit.clock = Some(clock),
+                JournalRecord::Eviction(Eviction { user, epoch }) => {
+                    saved.implicit.record_eviction(user, epoch);
+                }
+            }
+        }
+        saved
     }
 
-    /// Restores a state, whose ages are up to date. For a new hub only.
-    pub(super) fn restore(&self, saved: SavedHub) {
-        for stream in saved.streams {
-            self.restore_stream(&stream);
-        }
-
-        self.shared.implicit_streams.restore_evicted(saved.evicted);
-
-        for SavedKey { user, topic, key, position, age_ms } in saved.keys {
-            self.shared.published.restore(&user, (topic, key), position, instant(age_ms));
-        }
-    }
-
-    fn restore_stream(&self, saved: &SavedStream) {
-        let key = match saved.owner.clone() {
-            // The hub's constructor has restored it.
-            StreamOwner::Everyone => return,
+    /// Returns the stream of an owner that has a record at `position`.
+    fn stream(&mut self, owner: StreamOwner, position: Position) -> &mut SavedStream {
+        let new = || SavedStream::new(position.epoch);
+        let key = match owner {
+            StreamOwner::Everyone => return self.implicit.everyone.get_or_insert_with(new),
             StreamOwner::Topic { name, creator } => {
-                return self.shared.topics.restore(name, creator, saved);
+                // The name may have been used again after its first topic was dropped.
+                let (known, stream) =
+                    self.topics.entry(name).or_insert_with(|| (creator.clone(), new()));
+                *known = creator;
+                return stream;
             }
             StreamOwner::User { user } => ImplicitStreamKey::User(user),
             StreamOwner::Device { user, device } => ImplicitStreamKey::Device(user, device),
         };
-
-        self.shared.implicit_streams.restore_stream(key, saved);
+        self.implicit.stream(key, position.epoch)
     }
 }
 
-/// Adds the time since the save to all ages, and returns it.
-pub(super) fn age(saved: &mut SavedHub) -> Duration {
-    // If the clock was set back meanwhile, the time is unknown: nothing ages.
-    let away_ms = now_ms().saturating_sub(saved.at);
-    // Saturating: the file may hold any number.
-    let age = |ms: &mut u64| *ms = ms.saturating_add(away_ms);
-
-    for stream in &mut saved.streams {
-        age(&mut stream.idle_ms);
-        stream.frames.iter_mut().for_each(|frame| age(&mut frame.age_ms));
+impl SavedImplicitStreams {
+    /// Returns a stream that has a record in this epoch.
+    fn stream(&mut self, key: ImplicitStreamKey, epoch: u64) -> &mut SavedStream {
+        let known = self.streams.get(&key).map(|stream| stream.head.epoch);
+        if known.is_some_and(|known| known != epoch) {
+            // The stream was dropped and created again. A position from before that time must not
+            // be taken for the beginning of the new one.
+            self.record_eviction(key.user().clone(), epoch.saturating_sub(1));
+        }
+        self.streams.entry(key).or_insert_with(|| SavedStream::new(epoch))
     }
 
-    saved.keys.iter_mut().for_each(|key| age(&mut key.age_ms));
-    Duration::from_millis(away_ms)
+    fn record_eviction(&mut self, user: UserId, epoch: u64) {
+        let last = self.evicted.entry(user).or_default();
+        *last = epoch.max(*last);
+    }
+}
+
+impl Hub {
+    /// Restores the streams of the last process.
+    ///
+    /// # Errors
+    /// If the journal cannot be read or written to.
+    pub(super) async fn load_journal(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let records = shared.durable.load().await?;
+        let now = now_ms();
+        let SavedStreams { implicit, topics, keys } = SavedStreams::from_records(records, now);
+
+        shared.implicit_streams.restore(implicit);
+        for (name, (creator, stream)) in topics {
+            shared.topics.restore(name, creator, &stream);
+        }
+        for StoredKey { user, topic, key, position, at } in keys {
+            let at = instant(now.saturating_sub(at));
+            shared.published.restore(&user, (topic, key), position, at);
+        }
+
+        // The journal must not keep the positions of streams that go on without it: those that are
+        // not durable, or have ceased to be by a change of the configuration.
+        self.rewrite_journal().await.map(drop)
+    }
 }

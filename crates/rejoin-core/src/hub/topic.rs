@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use rejoin_protocol::{Subject, TopicName, UserId};
 
 use crate::{
-    hub::topic_stream::IDLE_LIFETIME,
+    backend::StreamOwner,
+    hub::topic_stream::{IDLE_LIFETIME, JournalStream},
     presence::{PresenceContext, PresenceGroup, PresenceGuard},
     stream::Stream,
 };
@@ -24,7 +25,7 @@ struct Shared {
     durability: Durability,
 }
 
-/// The place where a topic's messages are before they are acknowledged.
+/// The place where a stream's messages are before they are acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// In memory: a crash of the server loses them.
@@ -63,6 +64,13 @@ impl Topic {
     /// Returns the user whose first use created the topic.
     pub(super) fn creator(&self) -> &UserId {
         &self.shared.creator
+    }
+
+    /// Returns the stream of messages, as the journal names it.
+    pub(super) fn journal_stream(&self) -> JournalStream {
+        let Shared { name, stream, creator, .. } = &*self.shared;
+        let owner = StreamOwner::Topic { name: name.clone(), creator: creator.clone() };
+        JournalStream { owner, stream: stream.clone() }
     }
 
     /// Returns the name.

@@ -8,9 +8,10 @@ use rejoin_protocol::{
 };
 
 use crate::{
+    backend::StreamOwner,
     frame::PayloadKind,
     presence::PresenceContext,
-    stream::{GapNotice, LagPolicy, Retention, SlowReaderPolicy, StreamConfig},
+    stream::{GapNotice, LagPolicy, Retention, SlowReaderPolicy, Stream, StreamConfig},
 };
 
 /// The time for which an empty, unused stream keeps its epoch, so that a client that resumes in
@@ -19,6 +20,13 @@ pub(super) const IDLE_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The retention and the treatment of slow readers.
 pub(super) type StreamRule = (Retention, SlowReaderPolicy);
+
+/// A stream, as the journal names it.
+#[derive(Clone, Debug)]
+pub(super) struct JournalStream {
+    pub(super) owner: StreamOwner,
+    pub(super) stream: Stream,
+}
 
 /// Returns the rule for implicit streams.
 pub(super) fn default_rule() -> StreamRule {

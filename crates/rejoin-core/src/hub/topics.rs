@@ -13,12 +13,12 @@ use crate::{
         budgets::Budgets,
         config::{HubLimits, TopicRule},
         topic::{Durability, Topic},
-        topic_stream,
+        topic_stream::{self, JournalStream},
     },
     lock::{RwLock, level::HUB_MAP},
     metrics::Metrics,
     presence::PresenceContext,
-    saved::{SavedStream, StreamOwner},
+    saved::SavedStream,
     stream::{Stream, StreamConfig},
 };
 
@@ -136,22 +136,11 @@ impl Topics {
         self.update_gauge(&state);
     }
 
-    /// Returns all durable topics.
-    pub(super) fn durable(&self) -> Vec<Topic> {
+    /// Returns the streams of all topics with this durability.
+    pub(super) fn streams(&self, durability: Durability) -> Vec<JournalStream> {
         let state = self.state.read();
-        let is_durable = |topic: &&Topic| topic.durability() == Durability::Journal;
-        state.by_name.values().filter(is_durable).cloned().collect()
-    }
-
-    /// Returns the streams of all topics that are not durable.
-    pub(super) fn save(&self) -> Vec<SavedStream> {
-        let state = self.state.read();
-        let is_saved = |topic: &&Topic| topic.durability() == Durability::Memory;
-        let streams = state.by_name.values().filter(is_saved).map(|topic| {
-            let (name, creator) = (topic.name().clone(), topic.creator().clone());
-            topic.stream().save(StreamOwner::Topic { name, creator })
-        });
-        streams.collect()
+        let topics = state.by_name.values().filter(|topic| topic.durability() == durability);
+        topics.map(Topic::journal_stream).collect()
     }
 
     /// Restores the topic of a saved stream, unless the topic exists.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    frame::{Encode, Frame},
+    frame::{Encode, Frame, PayloadKind},
     saved::{SavedFrame, SavedStream, age_ms, instant},
     stream::{Retention, Seq, budget::Budget},
 };
@@ -96,9 +96,9 @@ impl Ring {
     /// Restores a saved stream, whose frames are of one unit each.
     pub(super) fn restore(&mut self, saved: &SavedStream, encode: Encode) {
         // The dropped frames were of one unit each as well.
-        self.head_offset = saved.head.saturating_sub(saved.frames.len() as u64);
-        for SavedFrame { age_ms, kind, payload } in &saved.frames {
-            self.push(Frame::new(encode, *kind, &[payload]), 1, instant(*age_ms));
+        self.head_offset = saved.head.offset.saturating_sub(saved.frames.len() as u64);
+        for SavedFrame { age_ms, payload } in &saved.frames {
+            self.push(Frame::new(encode, PayloadKind::Text, &[payload]), 1, instant(*age_ms));
         }
         self.last_use = instant(saved.idle_ms);
     }
@@ -107,7 +107,6 @@ impl Ring {
     pub(super) fn save(&self) -> (u64, u64, Vec<SavedFrame>) {
         let frames = self.entries.iter().map(|Entry { frame, at, .. }| SavedFrame {
             age_ms: age_ms(*at),
-            kind: frame.kind(),
             payload: frame.payload(),
         });
         (self.head_offset, age_ms(self.last_use), frames.collect())
@@ -298,7 +297,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frame::PayloadKind;
 
     #[derive(Clone, Debug)]
     enum Step {

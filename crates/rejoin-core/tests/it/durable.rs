@@ -11,9 +11,9 @@ use std::{
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use rejoin_core::{
-    BoxFuture, Confirm, Durability, Hub, HubConfig, Journal, JournalRecord, MemoryJournal,
-    MemoryScreens, MemoryTerminals, NewMessage, PublishProgress, Retention, Shutdown, StoreError,
-    TopicRight, TopicRule,
+    BoxFuture, Confirm, Durability, Hub, HubConfig, Journal, JournalRecord, JournalRecords,
+    MemoryJournal, MemoryScreens, MemoryTerminals, NewMessage, PublishProgress, Retention,
+    Shutdown, StoreError, TopicRight, TopicRule,
 };
 use rejoin_protocol::{ErrorCode, Position, RequestKey, TopicName, message::ErrorBody};
 use serde_json::value::RawValue;
@@ -64,10 +64,7 @@ impl Journal for TestJournal {
         })
     }
 
-    fn replace<'a>(
-        &'a self,
-        records: &'a [JournalRecord],
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.journal.replace(records)
     }
 }

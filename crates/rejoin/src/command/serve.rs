@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{
-    CheckpointFile, EngineScreens, FileJournal, KeeperCommand, KeeperStorage, KeeperTerminals,
-    TerminalLimits,
+    EngineScreens, FileJournal, KeeperCommand, KeeperStorage, KeeperTerminals, TerminalLimits,
 };
 use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown, Store};
 use rejoin_gateway::{
@@ -36,9 +35,7 @@ use crate::{
     pages,
 };
 
-/// File in the data directory with the streams that the next process continues.
-const CHECKPOINT: &str = "checkpoint.json";
-/// File in the data directory with the messages of durable topics.
+/// File in the data directory with the messages and positions that the next process continues.
 const JOURNAL: &str = "journal";
 /// Time for the replay of the terminals of an earlier process, before the first connection is
 /// served. Terminals that take longer become visible later.
@@ -129,16 +126,16 @@ async fn serve(
     lock.record(&config.server.url(address)).context("cannot write to the data directory")?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
-    // without a checkpoint.
+    // without the messages of streams that are not durable.
     let mut stop = StopSignals::new()?;
     let reload = reload_certificate(signal(SignalKind::hangup())?, tls.clone());
 
-    let checkpoint = CheckpointFile::new(config.server.data_dir.join(CHECKPOINT));
     let store = Arc::new(data_dir::open_store(&config).await?);
     let terminals = open_terminals(&config, descriptors, &shutdown)?;
-    let hub = restore_hub(&config, (terminals, store.clone()), &checkpoint, &shutdown);
+    let hub = create_hub(&config, (terminals, store.clone()), &shutdown);
     logging.register_metrics(hub.metrics());
-    // Before the first client, which would not find its sessions. Clients wait in the backlog.
+    // Before the first client, which would not find its streams and sessions. Clients wait in the
+    // backlog.
     hub.recover(RECOVERY).await?;
     let resources = SocketResources { verifier, tls, max_sockets: descriptors.sockets };
     let gateway = build_gateway(&config, resources, &hub)?.pages(pages::find);
@@ -178,8 +175,8 @@ async fn serve(
     };
     served.context("cannot stop accepting connections")?;
 
-    // After all tasks: a later append would be missing from the checkpoint.
-    checkpoint.write(&hub.save()).context("cannot write the checkpoint")?;
+    // After all tasks: a later append would be missing from the journal.
+    hub.save().await?;
     store.close().await;
     let cut = metrics.sockets_cut.get() - cut_before;
     if cut > 0 {
@@ -221,18 +218,11 @@ fn open_terminals(
     ))
 }
 
-/// Starts the hub with the streams of the last process, if that process wrote a checkpoint.
-fn restore_hub(
+fn create_hub(
     config: &Config,
     (terminals, store): (KeeperTerminals, Arc<dyn Store>),
-    checkpoint: &CheckpointFile,
     shutdown: &Shutdown,
 ) -> Hub {
-    let saved = checkpoint.take().unwrap_or_else(|error| {
-        error!(%error, "the checkpoint cannot be read; topics start empty");
-        None
-    });
-
     let hub_config = HubConfig {
         profiles: config.profiles(),
         topics: config.topic_rules(),
@@ -248,11 +238,12 @@ fn restore_hub(
         limits: config.limits.hub_limits(),
         presence_grace: config.limits.presence_grace,
         journal: Arc::new(FileJournal::new(config.server.data_dir.join(JOURNAL))),
+        emit_durability: config.emits.durability(),
         store,
         clock: machine_clock(),
         ..HubConfig::new(encode, Arc::new(terminals), Arc::new(EngineScreens))
     };
-    Hub::restored(hub_config, shutdown, saved)
+    Hub::new(hub_config, shutdown)
 }
 
 /// Reloads the certificate at each SIGHUP.
@@ -374,8 +365,8 @@ mod tests {
     use super::*;
     use crate::log::FLUSH_TIMEOUT;
 
-    /// Time to write a checkpoint of a few gigabytes.
-    const CHECKPOINT_TIME: Duration = Duration::from_secs(15);
+    /// Time to write a journal of a few gigabytes.
+    const JOURNAL_TIME: Duration = Duration::from_secs(15);
 
     #[test]
     fn a_stop_fits_into_the_timeout_of_the_systemd_unit() {
@@ -387,7 +378,7 @@ mod tests {
         let longest =
             Config::default().server.drain_delay + layers + RUNTIME_DEADLINE + FLUSH_TIMEOUT;
 
-        assert!(longest + CHECKPOINT_TIME <= allowed, "{longest:?} of {allowed:?}");
+        assert!(longest + JOURNAL_TIME <= allowed, "{longest:?} of {allowed:?}");
         // The page for operators names the same time.
         let text = format!("{} s", longest.as_secs());
         assert!(include_str!("../../../../docs/running.md").contains(&text), "{text}");

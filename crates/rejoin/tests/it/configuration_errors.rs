@@ -37,8 +37,8 @@ fn an_unknown_key_is_reported_with_the_known_ones() {
         (
             "\n[cluster]\nurl = \"\"",
             "2: unknown field `cluster`, expected one of \
-             `server`, `auth`, `limits`, `topics`, `sessions`, `store`, `profiles`, \
-             `log`, `webhooks`",
+             `server`, `auth`, `limits`, `topics`, `emits`, `sessions`, `store`, \
+             `profiles`, `log`, `webhooks`",
         ),
         (
             "[profiles.a]\ncommand = [\"a\"]\ntimeout = \"8h\"",

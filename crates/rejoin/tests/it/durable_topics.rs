@@ -173,6 +173,88 @@ fn a_damaged_journal_is_kept_aside_and_a_gap_reported() {
 }
 
 #[test]
+fn events_for_users_and_devices_survive_a_crash() {
+    let home = TestHome::new();
+    let server = home.start_server();
+    let subscribe = |server: &TestServer, topic: &str, position: &Value| {
+        let mut client = server.frame_client(server.admin_token(), "phone");
+        let subscribe = json!({"topic": topic, "position": position});
+        client.request("subscribe", subscribe)["payload"].clone()
+    };
+    // Nothing was emitted yet, so the positions are from before the first event.
+    let topics = ["@all", "@user", "@device"];
+    let before = topics.map(|topic| subscribe(&server, topic, &Value::Null)["position"].clone());
+
+    let api = server.admin_api();
+    let user = api.get("/me").1["user_id"].as_str().unwrap().to_owned();
+    let paths = [
+        "/broadcast".to_owned(),
+        format!("/users/{user}/emit"),
+        format!("/users/{user}/devices/phone/emit"),
+    ];
+    let emit = |server: &TestServer, path: &str| {
+        let (status, answer) = server.admin_api().post(path, &json!({"data": 1}));
+        assert_eq!(status, 200, "{answer}");
+        answer["position"].as_str().unwrap().to_owned()
+    };
+    let emitted: Vec<_> =
+        paths.iter().map(|path| [emit(&server, path), emit(&server, path)]).collect();
+    server.stop(Signal::KILL);
+
+    let server = home.start_server();
+    for ((topic, before), [first, _]) in topics.iter().zip(&before).zip(&emitted) {
+        let start = subscribe(&server, topic, before);
+        assert_eq!(
+            (&start["verdict"], &start["replayed"]),
+            (&json!("resumed"), &json!(2)),
+            "{topic}"
+        );
+        let start = subscribe(&server, topic, &json!(first));
+        assert_eq!(
+            (&start["verdict"], &start["replayed"]),
+            (&json!("resumed"), &json!(1)),
+            "{topic}"
+        );
+    }
+    for (path, [first, second]) in paths.iter().zip(&emitted) {
+        let third = emit(&server, path);
+        assert!(third != *first && third != *second, "{third} has two meanings");
+    }
+}
+
+#[test]
+fn other_events_are_a_gap_after_a_crash() {
+    let home = TestHome::new();
+    home.write("rejoin.toml", "[emits]\ndurable = false\n");
+    let server = home.start_server();
+    let subscribe = |server: &TestServer, position: &Value| {
+        let mut client = server.frame_client(server.admin_token(), "phone");
+        let subscribe = json!({"topic": "@all", "position": position});
+        client.request("subscribe", subscribe)["payload"].clone()
+    };
+    let before = subscribe(&server, &Value::Null)["position"].clone();
+    assert_eq!(server.admin_api().post("/broadcast", &json!({"data": 1})).0, 200);
+    server.stop(Signal::TERM);
+
+    let server = home.start_server();
+    assert_eq!(subscribe(&server, &before)["verdict"], "resumed", "a clean stop keeps them");
+    server.stop(Signal::KILL);
+
+    let server = home.start_server();
+    assert_eq!(subscribe(&server, &before)["verdict"], "gap");
+}
+
+#[test]
+fn a_journal_of_another_version_is_refused() {
+    let home = home();
+    fs::create_dir_all(home.data_path("")).unwrap();
+    fs::write(home.data_path("journal"), "RJJ9 and more").unwrap();
+    let error = home.error_of(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(error.contains("version 9") && error.contains("reads version 2"), "{error}");
+    assert!(home.data_path("journal").exists());
+}
+
+#[test]
 fn an_unreadable_journal_is_reported_at_the_start() {
     let home = home();
     fs::create_dir_all(home.data_path("journal")).unwrap();

@@ -137,7 +137,7 @@ fn a_topic_continues_in_the_next_process() {
     let message = client.wait_for(|message| message["type"] == "message");
     assert_eq!(message["payload"]["position"], third);
 
-    // A crash writes no checkpoint, and the earlier one is not used twice.
+    // A crash saves no topic that is not durable, and the earlier save is not used twice.
     server.signal(Signal::KILL);
     server.wait();
     let server = home.start_server();
@@ -147,22 +147,15 @@ fn a_topic_continues_in_the_next_process() {
     assert_eq!(reply["payload"]["reason"], "epoch", "{reply}");
 }
 
-#[test]
-fn the_server_starts_with_a_damaged_checkpoint() {
-    let home = TestHome::new();
-    let server = home.start_server();
+/// Publishes a message that only a clean stop keeps.
+fn publish_message_to_keep(server: &TestServer) {
+    let message = json!({ "topic": "news", "data": "to keep" });
+    assert_eq!(server.admin_api().post("/publish", &message).0, 200);
+}
 
-    assert_eq!(server.stop(Signal::TERM).0, Some(0));
-
-    fs::write(home.data_path("checkpoint.json"), "{ damaged").unwrap();
-    let server = home.start_server();
-
-    let reply = server.connect_as_admin().request("subscribe", json!({ "topic": "news" }));
-    assert_eq!(reply["payload"]["verdict"], "fresh", "{reply}");
-
-    let (code, log) = server.stop(Signal::TERM);
-    assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("the checkpoint cannot be read"), "{log}");
+fn assert_message_is_kept(home: &TestHome) {
+    let journal = fs::read(home.data_path("journal")).unwrap();
+    assert!(String::from_utf8_lossy(&journal).contains("to keep"));
 }
 
 #[test]
@@ -208,6 +201,7 @@ fn incomplete_requests_and_blocked_input_delay_no_stop() {
     let home = TestHome::new();
     let (server, client) = start_with_stubborn_program(&home);
     let admin = server.admin_api();
+    publish_message_to_keep(&server);
 
     let session = || admin.get("/sessions").1["sessions"][0].clone();
     // Heads that end at every stage: no byte, an upgrade, a request.
@@ -230,7 +224,7 @@ fn incomplete_requests_and_blocked_input_delay_no_stop() {
     let (code, log) = server.stop_within(STOP, Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("aborted at the deadline"), "{log}");
-    assert!(home.data_path("checkpoint.json").exists());
+    assert_message_is_kept(&home);
 
     // Both requests are answered before their sockets are closed.
     let (status, body) = slow.response().expect("a response");
@@ -268,9 +262,12 @@ fn the_server_stops_after_the_drain_delay() {
     let home = TestHome::new();
     home.write("rejoin.toml", "[server]\ndrain_delay = \"100ms\"\n");
 
-    let (code, log) = home.start_server().stop(Signal::TERM);
+    let server = home.start_server();
+    publish_message_to_keep(&server);
+
+    let (code, log) = server.stop(Signal::TERM);
     assert_eq!(code, Some(0), "{log}");
-    assert!(home.data_path("checkpoint.json").exists());
+    assert_message_is_kept(&home);
 }
 
 #[test]
@@ -295,7 +292,7 @@ fn a_publish_acknowledged_during_a_stop_is_kept() {
     let home = TestHome::new();
     let server = home.start_server();
 
-    // A large checkpoint, so that the publish may arrive while it is written.
+    // A large journal, so that the publish may arrive while it is written.
     for topic in 0..20 {
         server.admin_api().flood(&format!("flood-{topic}"));
     }
@@ -303,9 +300,10 @@ fn a_publish_acknowledged_during_a_stop_is_kept() {
     let slow = server.admin_api().partial_post("/publish", &message);
     let log = home.path("log");
     server.signal(Signal::TERM);
-    // Completes the publish at the last moment: after the sockets, while the checkpoint is written.
+    // Completes the publish at the last moment: after the sockets, while the journal is written.
     let has_cut = || fs::read_to_string(&log).unwrap().contains("aborted at the deadline");
-    let has_ended = || home.data_path("checkpoint.json").exists();
+    let is_saving = || home.data_path("journal.draft").exists();
+    let has_ended = || is_saving() || fs::read_to_string(&log).unwrap().contains(": stopped");
     wait_until(STOP, "the sockets are closed", || has_cut() || has_ended());
     let response = slow.try_complete();
     server.wait();

@@ -1,16 +1,12 @@
-//! The journal's task: commits, rewrites, and the restore at the start.
+//! The journal's task: commits and rewrites, and the save of a clean stop.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
-use rejoin_protocol::{Position, TopicName};
+use rejoin_protocol::Position;
 use tracing::warn;
 
 use crate::{
-    backend::{JournalRecord, StoreError},
-    frame::PayloadKind,
-    hub::{Hub, durable::Failure, topic::Topic},
-    saved::{SavedFrame, SavedStream, StreamOwner, instant},
+    backend::{JournalMessage, JournalRecord, JournalRecords, StoreError, StoredKey},
+    hub::{Hub, durable::Failure, topic::Durability, topic_stream::JournalStream},
+    saved::SavedStream,
     time::now_ms,
 };
 
@@ -19,7 +15,7 @@ use crate::{
 const MIN_GROWTH: u64 = 8 * 1024 * 1024;
 
 impl Hub {
-    /// Commits the messages of durable topics until the shutdown, and then those that are left.
+    /// Commits the messages of durable streams until the shutdown, and then those that are left.
     pub(in crate::hub) async fn run_journal_until_shutdown(&self) {
         let shared = &self.shared;
         let mut failure = Failure::default();
@@ -30,8 +26,7 @@ impl Hub {
                 () = shared.shutdown.begun() => break,
             }
 
-            let published = &shared.metrics.published;
-            let Some(bytes) = shared.durable.commit(published, &mut failure).await else {
+            let Some(bytes) = shared.durable.commit(&shared.metrics, &mut failure).await else {
                 continue;
             };
             if bytes > rewrite_at {
@@ -45,105 +40,94 @@ impl Hub {
             }
         }
 
-        // A publish either passed the gate before this, and is queued once its stream is unlocked,
+        // A message either passed the gate before this, and is queued once its stream is unlocked,
         // or is refused.
         shared.gate.close();
-        for topic in shared.topics.durable() {
-            let _ = topic.stream().head();
+        for JournalStream { stream, .. } in self.durable_state().1 {
+            let _ = stream.head();
         }
         while !shared.durable.queued.lock().messages.is_empty() {
-            shared.durable.commit(&shared.metrics.published, &mut failure).await;
+            shared.durable.commit(&shared.metrics, &mut failure).await;
         }
     }
 
-    /// Restores the durable topics of the last process.
+    /// Writes the state for the next process to the journal, with the streams that are not durable.
+    /// Call it after all tasks have ended.
+    ///
+    /// Later publishes, emits and input are refused with `overloaded`, so that no position is
+    /// given twice.
     ///
     /// # Errors
-    /// If the journal cannot be read or written to.
-    pub(in crate::hub) async fn load_journal(&self) -> Result<(), StoreError> {
-        let records = self.shared.durable.journal.load().await?;
-        let is_unused = records.is_empty();
-        self.shared.durable.keys.lock().add_stored(&records);
-        let mut streams: HashMap<TopicName, SavedStream> = HashMap::new();
+    /// If the journal cannot be written. It then has the durable streams only.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        // First: an append either precedes the save of its stream or is refused.
+        shared.gate.close();
+
+        let (mut records, mut streams) = shared.implicit_streams.save();
+        records.extend(self.durable_keys());
         let now = now_ms();
-        for record in records {
-            let JournalRecord { topic, creator, epoch, head, at, text, key } = record;
-            if let Some((user, key)) = key {
-                let position = Position { epoch, offset: head };
-                let at = instant(now.saturating_sub(at));
-                self.shared.published.restore(&user, (topic.clone(), key), position, at);
-                if text.is_none() {
-                    continue;
-                }
-            }
-
-            let owner = StreamOwner::Topic { name: topic.clone(), creator };
-            let new = || SavedStream { owner, epoch, head: 0, idle_ms: 0, frames: Vec::new() };
-            let stream = streams.entry(topic).or_insert_with(new);
-            // The name was used again after its first topic was dropped, or the head stands alone.
-            if stream.epoch != epoch || stream.head + 1 != head {
-                (stream.epoch, stream.frames) = (epoch, Vec::new());
-            }
-            let age_ms = now.saturating_sub(at);
-            (stream.head, stream.idle_ms) = (head, age_ms);
-            let frame = text.map(|text| SavedFrame {
-                age_ms,
-                kind: PayloadKind::Text,
-                payload: Bytes::from(text),
-            });
-            stream.frames.extend(frame);
-        }
-
-        for (name, stream) in streams {
-            if let StreamOwner::Topic { creator, .. } = stream.owner.clone() {
-                self.shared.topics.restore(name, creator, &stream);
-            }
-        }
-
-        // Topics may have become durable, or have ceased to be, by a change of the configuration.
-        // The journal must not keep the positions of those that go on without it.
-        if !is_unused || !self.shared.topics.durable().is_empty() {
-            self.rewrite_journal().await?;
-        }
-        Ok(())
+        let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
+            let (topic, key) = key;
+            let at = now.saturating_sub(age_ms);
+            JournalRecord::Key(StoredKey { user, topic, key, position, at })
+        });
+        records.extend(keys);
+        streams.extend(shared.topics.streams(Durability::Journal));
+        streams.extend(shared.topics.streams(Durability::Memory));
+        shared.durable.journal.replace(all_records(records, streams)).await.map(drop)
     }
 
-    /// Replaces the journal by what the durable topics retain. Not while a commit runs.
-    async fn rewrite_journal(&self) -> Result<u64, StoreError> {
-        let topics = self.shared.topics.durable();
-        let mut records = self.shared.durable.keys.lock().stored();
-        records.extend(topics.iter().flat_map(records_of));
-        self.shared.durable.journal.replace(&records).await
+    /// Replaces the journal by what the durable streams retain. Not while a commit runs.
+    pub(in crate::hub) async fn rewrite_journal(&self) -> Result<u64, StoreError> {
+        let (mut records, streams) = self.durable_state();
+        records.extend(self.durable_keys());
+        self.shared.durable.journal.replace(all_records(records, streams)).await
+    }
+
+    /// Returns the durable streams, and the records that stand before them.
+    fn durable_state(&self) -> (Vec<JournalRecord>, Vec<JournalStream>) {
+        let shared = &self.shared;
+        let (records, mut streams) = match shared.config.emit_durability {
+            Durability::Journal => shared.implicit_streams.save(),
+            Durability::Memory => (Vec::new(), Vec::new()),
+        };
+        streams.extend(shared.topics.streams(Durability::Journal));
+        (records, streams)
+    }
+
+    fn durable_keys(&self) -> Vec<JournalRecord> {
+        let keys = self.shared.durable.keys.lock();
+        keys.stored().cloned().map(JournalRecord::Key).collect()
     }
 }
 
-/// Returns the records of the messages that a topic retains, or of its head.
-fn records_of(topic: &Topic) -> Vec<JournalRecord> {
-    let creator = topic.creator().clone();
-    let owner = StreamOwner::Topic { name: topic.name().clone(), creator: creator.clone() };
-    let SavedStream { epoch, head, idle_ms, frames, .. } = topic.stream().save(owner);
+/// Returns all records of a rewrite. The messages of one stream at a time are copied.
+fn all_records(records: Vec<JournalRecord>, streams: Vec<JournalStream>) -> JournalRecords {
+    let of_streams = streams.into_iter().flat_map(|stream| stream_records(&stream));
+    Box::new(records.into_iter().chain(of_streams))
+}
+
+/// Returns the records of the messages that a stream retains, and of its head.
+fn stream_records(JournalStream { owner, stream }: &JournalStream) -> Vec<JournalRecord> {
+    let SavedStream { head, idle_ms, frames } = stream.save();
 
     let now = now_ms();
-    let first = head - frames.len() as u64;
-    let record = |head, age_ms: u64, text| JournalRecord {
-        topic: topic.name().clone(),
-        creator: creator.clone(),
-        epoch,
-        head,
-        at: now.saturating_sub(age_ms),
-        text,
-        key: None,
-    };
-    let mut records: Vec<_> = frames
-        .iter()
-        .zip(first + 1..)
-        .map(|(frame, head)| {
-            let text = String::from_utf8_lossy(&frame.payload).into_owned();
-            record(head, frame.age_ms, Some(text))
+    let first = head.offset - frames.len() as u64;
+    let messages = frames.iter().zip(first + 1..).map(|(frame, offset)| {
+        JournalRecord::Message(JournalMessage {
+            stream: owner.clone(),
+            position: Position { offset, ..head },
+            at: now.saturating_sub(frame.age_ms),
+            text: String::from_utf8_lossy(&frame.payload).into_owned(),
+            key: None,
         })
-        .collect();
-    if records.is_empty() && head > 0 {
-        records.push(record(head, idle_ms, None));
+    });
+
+    let mut records: Vec<_> = messages.collect();
+    if head.offset > 0 {
+        let at = now.saturating_sub(idle_ms);
+        records.push(JournalRecord::Head { stream: owner.clone(), position: head, at });
     }
     records
 }

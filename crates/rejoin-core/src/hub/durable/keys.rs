@@ -5,7 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use rejoin_protocol::{Position, RequestKey, TopicName, UserId, message::ErrorBody};
 use tokio::sync::watch;
 
-use crate::{backend::JournalRecord, idempotency::KEY_LIFETIME, time::now_ms};
+use crate::{
+    backend::{JournalMessage, JournalRecord, StoredKey, StreamOwner},
+    idempotency::KEY_LIFETIME,
+    time::now_ms,
+};
 
 /// The publisher, the topic and the key of a message.
 pub(super) type KeyId = (UserId, TopicName, RequestKey);
@@ -17,8 +21,8 @@ pub(super) type Outcome = watch::Receiver<Option<Result<Position, ErrorBody>>>;
 /// which drops messages.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Records without a text, oldest first.
-    stored: VecDeque<JournalRecord>,
+    /// Oldest first.
+    stored: VecDeque<StoredKey>,
     positions: HashMap<KeyId, Position>,
     /// The messages that are not durable yet.
     pending: HashMap<KeyId, Outcome>,
@@ -33,25 +37,22 @@ pub(super) enum Earlier {
 impl Keys {
     /// Adds the keys of durable records, and drops those that no retry may use any more.
     pub(super) fn add_stored(&mut self, records: &[JournalRecord]) {
-        for record in records {
-            let Some((user, key)) = record.key.clone() else { continue };
-            let position = Position { epoch: record.epoch, offset: record.head };
-            self.positions.insert((user, record.topic.clone(), key), position);
-            self.stored.push_back(JournalRecord { text: None, ..record.clone() });
+        for stored in records.iter().filter_map(stored_key) {
+            let StoredKey { user, topic, key, position, .. } = stored.clone();
+            self.positions.insert((user, topic, key), position);
+            self.stored.push_back(stored);
         }
 
         let lifetime = u64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         let oldest = now_ms().saturating_sub(lifetime);
-        while let Some(record) = self.stored.pop_front_if(|record| record.at < oldest) {
-            if let Some((user, key)) = record.key {
-                self.positions.remove(&(user, record.topic, key));
-            }
+        while let Some(expired) = self.stored.pop_front_if(|stored| stored.at < oldest) {
+            self.positions.remove(&(expired.user, expired.topic, expired.key));
         }
     }
 
-    /// Returns the records of all keys that a retry may use.
-    pub(super) fn stored(&self) -> Vec<JournalRecord> {
-        self.stored.iter().cloned().collect()
+    /// Returns all keys that a retry may use, oldest first.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &StoredKey> {
+        self.stored.iter()
     }
 
     pub(super) fn add_pending(&mut self, id: KeyId, outcome: Outcome) {
@@ -66,5 +67,23 @@ impl Keys {
     pub(super) fn earlier(&self, id: &KeyId) -> Option<Earlier> {
         let stored = self.positions.get(id).map(|position| Earlier::Stored(*position));
         stored.or_else(|| self.pending.get(id).cloned().map(Earlier::Pending))
+    }
+}
+
+/// Returns the key of a record, if it has one.
+fn stored_key(record: &JournalRecord) -> Option<StoredKey> {
+    match record {
+        JournalRecord::Key(stored) => Some(stored.clone()),
+        JournalRecord::Message(JournalMessage {
+            stream: StreamOwner::Topic { name, .. },
+            position,
+            at,
+            key: Some((user, key)),
+            ..
+        }) => {
+            let (user, topic, key) = (user.clone(), name.clone(), key.clone());
+            Some(StoredKey { user, topic, key, position: *position, at: *at })
+        }
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use rejoin_protocol::Position;
 use tokio::time::Instant;
 
-use crate::saved::SavedEpochs;
+use crate::{backend::EpochClock, time::now_ms};
 
 /// The clock of implicit streams' epochs.
 ///
@@ -17,7 +17,8 @@ use crate::saved::SavedEpochs;
 /// lives of a stream begin in the same epoch.
 #[derive(Debug)]
 pub(super) struct Epochs {
-    process: u64,
+    /// The epoch at which the clock started.
+    start: u64,
     /// The time that passed before `since`, in earlier processes.
     before: Duration,
     since: Instant,
@@ -28,22 +29,25 @@ pub(super) struct Epochs {
 impl Epochs {
     pub(super) fn new() -> Self {
         let random = getrandom::u32().expect("the operating system has randomness");
-        let process = u64::from(random) << 32;
-        let (before, forgotten) = (Duration::ZERO, AtomicU64::new(process));
-        Self { process, before, since: Instant::now(), forgotten }
+        let start = u64::from(random) << 32;
+        let (before, forgotten) = (Duration::ZERO, AtomicU64::new(start));
+        Self { start, before, since: Instant::now(), forgotten }
     }
 
-    /// Continues the clock of a process that ended `away` ago.
-    pub(super) fn restored(saved: SavedEpochs, away: Duration) -> Self {
-        let SavedEpochs { process, now, forgotten } = saved;
+    /// Continues the clock of another process, which has used epochs up to `last`.
+    pub(super) fn restored(clock: EpochClock, last: u64) -> Self {
+        let EpochClock { start, now, forgotten, at } = clock;
+        let away = Duration::from_millis(now_ms().saturating_sub(at));
+        // If the clock on the wall was set back, `away` is too short, but `last` is not.
+        let now = now.max(last.min(start + u64::from(u32::MAX)));
         // Rounded up: streams of the old process's last second already have that epoch.
-        let before = Duration::from_secs(now.saturating_sub(process)) + away;
-        Self { process, before, since: Instant::now(), forgotten: AtomicU64::new(forgotten) }
+        let before = Duration::from_secs(now.saturating_sub(start)) + away;
+        Self { start, before, since: Instant::now(), forgotten: AtomicU64::new(forgotten) }
     }
 
-    pub(super) fn save(&self) -> SavedEpochs {
+    pub(super) fn save(&self) -> EpochClock {
         let forgotten = self.forgotten.load(Ordering::Relaxed);
-        SavedEpochs { process: self.process, now: self.now(), forgotten }
+        EpochClock { start: self.start, now: self.now(), forgotten, at: now_ms() }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -54,7 +58,7 @@ impl Epochs {
     pub(super) fn ago(&self, duration: Duration) -> u64 {
         let passed = (self.before + self.since.elapsed()).saturating_sub(duration).as_secs();
         // From 1 on, because `forgotten` starts at 0. The range is 136 years.
-        self.process + (passed + 1).min(u64::from(u32::MAX))
+        self.start + (passed + 1).min(u64::from(u32::MAX))
     }
 
     /// Records that a stream is forgotten that received its last event in `epoch`.

@@ -8,7 +8,7 @@ use std::{
 use rejoin_protocol::UserId;
 
 use super::{ImplicitStreamKey, epochs::Epochs};
-use crate::{hub::topic_stream::IDLE_LIFETIME, saved::SavedEviction, stream::Stream};
+use crate::{backend::Eviction, hub::topic_stream::IDLE_LIFETIME, stream::Stream};
 
 /// The maximum number of streams of one user. For one more, the user's emptiest unread stream is
 /// evicted.
@@ -113,14 +113,14 @@ impl KeptStreams {
         epochs.now().max(self.evicted(user) + 1)
     }
 
-    pub(super) fn save_evicted(&self) -> Vec<SavedEviction> {
-        let saved =
-            |(user, epoch): (&UserId, &u64)| SavedEviction { user: user.clone(), epoch: *epoch };
+    /// Returns the evictions for the next process.
+    pub(super) fn evictions(&self) -> Vec<Eviction> {
+        let saved = |(user, epoch): (&UserId, &u64)| Eviction { user: user.clone(), epoch: *epoch };
         self.evicted.iter().map(saved).collect()
     }
 
-    pub(super) fn restore_evicted(&mut self, saved: Vec<SavedEviction>) {
-        self.evicted = saved.into_iter().map(|saved| (saved.user, saved.epoch)).collect();
+    pub(super) fn restore_evicted(&mut self, evicted: HashMap<UserId, u64>) {
+        self.evicted = evicted;
     }
 
     /// Evicts the user's emptiest unread stream; of equally empty ones, the one idle for longest.
