@@ -1,9 +1,13 @@
 //! `cargo xtask fuzz`: random input through the whole server, and damaged input of its keepers.
 
+use std::io::Read as _;
+
+use anyhow::ensure;
 use clap::ValueEnum;
 use xshell::{Shell, cmd};
 
-use crate::packages;
+use crate::child::ChildGuard;
+use crate::{packages, print};
 
 /// The input that is fuzzed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,9 +47,19 @@ pub fn run(sh: &Shell, target: Target, arguments: &[String]) -> anyhow::Result<(
 pub(crate) fn check(sh: &Shell, seconds: u32) -> anyhow::Result<()> {
     let fuzzer = packages::build_for_tests(sh)?.join("debug/rejoin-bench");
     let seconds = seconds.to_string();
-    for target in Target::value_variants() {
-        let command = target.command();
-        cmd!(sh, "{fuzzer} {command} --seconds {seconds}").run()?;
+    // At the same time: each has its own server or needs none.
+    let running: Vec<_> = Target::value_variants()
+        .iter()
+        .map(|target| {
+            let command = target.command();
+            ChildGuard::start(cmd!(sh, "{fuzzer} {command} --seconds {seconds}"))
+        })
+        .collect::<Result<_, _>>()?;
+    for mut fuzzer in running {
+        let mut output = String::new();
+        fuzzer.output()?.read_to_string(&mut output)?;
+        print(output.trim_end());
+        ensure!(fuzzer.wait()?.success(), "the fuzzer reports a failure");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub mod setup;
 pub mod test;
 pub mod tidy;
 
+mod background;
 mod changes;
 mod child;
 mod fingerprint;

@@ -1,5 +1,7 @@
 //! The steps of `cargo xtask test`, in the order in which they run.
 
+use std::thread;
+
 use xshell::{Shell, cmd};
 
 use crate::changes::Changes;
@@ -23,6 +25,8 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) needs: &'static [Need],
+    /// Runs beside the steps after it, because it needs one processor only.
+    pub(crate) is_background: bool,
     /// Decides whether `--changed` runs the step.
     pub(crate) concerns: fn(&Changes) -> bool,
     pub(crate) run: fn(&Context<'_>) -> anyhow::Result<()>,
@@ -41,6 +45,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fmt",
         about: "the Rust code is formatted",
         needs: &[Need::RustTools],
+        is_background: false,
         concerns: |_| true,
         run: |Context { sh, .. }| Ok(cmd!(sh, "cargo fmt --all --check").run()?),
     },
@@ -48,6 +53,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "tidy",
         about: "layers, modules, language, licences, names, sizes, links",
         needs: &[],
+        is_background: false,
         concerns: |_| true,
         run: |Context { sh, .. }| tidy::run(sh),
     },
@@ -55,6 +61,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "codegen",
         about: "the generated files match the tables",
         needs: &[],
+        is_background: false,
         concerns: |_| true,
         run: |_| codegen::check(),
     },
@@ -62,6 +69,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "web",
         about: "the pages build, are formatted and type-check",
         needs: &[Need::Node],
+        is_background: false,
         concerns: |changes| changes.touch(&TYPESCRIPT),
         run: |Context { sh, .. }| {
             pages::build(sh)?;
@@ -72,6 +80,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "clippy",
         about: "no warnings, with all features",
         needs: &[Need::RustTools, Need::Node],
+        is_background: false,
         concerns: Changes::affect_rust,
         run: clippy,
     },
@@ -79,6 +88,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "doc",
         about: "the documentation builds without warnings",
         needs: &[Need::Node],
+        is_background: false,
         concerns: Changes::affect_rust,
         run: doc,
     },
@@ -86,16 +96,23 @@ pub(crate) const STEPS: &[Step] = &[
         name: "rust",
         about: "the tests and doc examples of the crates",
         needs: &[Need::Node, Need::Postgres],
+        is_background: false,
         concerns: Changes::affect_rust,
-        run: |Context { sh, packages }| {
-            pages::build(sh)?;
-            Ok(cmd!(sh, "cargo test {packages...}").run()?)
-        },
+        run: rust,
+    },
+    Step {
+        name: "screen",
+        about: "the screen against xterm.js",
+        needs: &[Need::Node],
+        is_background: true,
+        concerns: |changes| changes.affect("rejoin-screen"),
+        run: |Context { sh, .. }| screen::run(sh, &Extent::Tests),
     },
     Step {
         name: "fuzz",
         about: "hostile output into terminals, damaged bytes of keepers",
         needs: &[Need::Node],
+        is_background: false,
         concerns: |changes| changes.affect("rejoin") || changes.affect("rejoin-bench"),
         run: |Context { sh, .. }| {
             pages::build(sh)?;
@@ -106,6 +123,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "chaos",
         about: "crashes of servers and keepers",
         needs: &[Need::Node],
+        is_background: false,
         concerns: |changes| changes.affect("rejoin") || changes.affect("rejoin-bench"),
         run: |Context { sh, .. }| {
             pages::build(sh)?;
@@ -116,6 +134,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "client",
         about: "the tests of the client and the pages",
         needs: &[Need::Node],
+        is_background: false,
         concerns: |changes| changes.touch(&TYPESCRIPT) || changes.touch(&[GOLDEN]),
         run: |Context { sh, .. }| {
             pages::build(sh)?;
@@ -123,16 +142,10 @@ pub(crate) const STEPS: &[Step] = &[
         },
     },
     Step {
-        name: "screen",
-        about: "the screen against xterm.js",
-        needs: &[Need::Node],
-        concerns: |changes| changes.affect("rejoin-screen"),
-        run: |Context { sh, .. }| screen::run(sh, &Extent::Tests),
-    },
-    Step {
         name: "browser",
         about: "the pages in a browser, against the server",
         needs: &[Need::Node, Need::Browser],
+        is_background: false,
         concerns: |changes| changes.affect("rejoin") || changes.touch(&TYPESCRIPT),
         run: browser,
     },
@@ -145,6 +158,13 @@ fn clippy(Context { sh, packages }: &Context<'_>) -> anyhow::Result<()> {
     let options = ["--all-targets", "--all-features"];
     cmd!(sh, "cargo clippy {packages...} {options...} -- --deny warnings").run()?;
     Ok(())
+}
+
+fn rust(Context { sh, packages }: &Context<'_>) -> anyhow::Result<()> {
+    pages::build(sh)?;
+    // Many tests wait for a deadline, so that one per processor would leave processors idle.
+    let threads = 2 * thread::available_parallelism()?.get();
+    Ok(cmd!(sh, "cargo test {packages...}").env("RUST_TEST_THREADS", threads.to_string()).run()?)
 }
 
 fn doc(Context { sh, packages }: &Context<'_>) -> anyhow::Result<()> {

@@ -1,10 +1,11 @@
-//! `cargo xtask test`: runs the steps one after the other.
+//! `cargo xtask test`: runs the steps, most of them one after the other.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use xshell::Shell;
 
+use crate::background::Background;
 use crate::changes::Changes;
 use crate::print;
 use crate::setup::{self, Need};
@@ -48,8 +49,15 @@ pub fn run(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
     setup::ensure(sh, &needs(&steps)).context("the set-up failed")?;
     let mut times = vec![("set-up", started.elapsed())];
 
-    for step in steps {
+    let mut background = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
         print(format_args!("\n== {}: {}", step.name, step.about));
+        if step.is_background && index + 1 < steps.len() {
+            print("beside the steps that follow");
+            background.push(Background::start(sh, step.name)?);
+            continue;
+        }
+
         let began = Instant::now();
         (step.run)(&context).with_context(|| {
             let (name, time) = (step.name, seconds(began.elapsed()));
@@ -58,6 +66,12 @@ pub fn run(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
             )
         })?;
         times.push((step.name, began.elapsed()));
+    }
+
+    for step in background {
+        let (name, output, time) = step.finish()?;
+        print(format_args!("\n== output of {name}\n{output}"));
+        times.push((name, time));
     }
 
     print("\nstep          time");
@@ -117,7 +131,7 @@ mod tests {
         let error = named(&["rusty".to_owned()]).err().map(|e| e.to_string()).unwrap_or_default();
 
         assert!(error.starts_with("unknown step `rusty`"), "{error}");
-        assert!(error.contains("rust, fuzz, chaos"), "{error}");
+        assert!(error.contains("rust, screen, fuzz"), "{error}");
     }
 
     #[test]

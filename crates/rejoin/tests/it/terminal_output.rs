@@ -18,7 +18,8 @@ const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024 + 32;
 const SNAPSHOT: u8 = 3;
 
 /// On a slow machine it takes many viewers until one is closed.
-const NO_RATE_LIMIT: &str = "[limits]\nconnections_per_ip = { count = 0 }\n";
+/// Many connections, of which none is closed because it does not answer pings.
+const PATIENT: &str = "[limits]\nconnections_per_ip = { count = 0 }\nheartbeat = \"10m\"\n";
 
 /// A server with one profile, and a client of it.
 struct Fixture {
@@ -273,7 +274,7 @@ fn blocked_viewers_share_one_snapshot() {
 fn viewers_that_never_read_an_old_snapshot_are_closed() {
     let script = "while :; do cat ~/output; done";
     let output = colourful_cells(100 * 1000);
-    let mut fixture = Fixture::with_script(script, output.as_bytes(), NO_RATE_LIMIT);
+    let mut fixture = Fixture::with_script(script, output.as_bytes(), PATIENT);
 
     let session = fixture.start(1000, 20);
     let admin = fixture.server.admin_api();
@@ -295,7 +296,7 @@ fn viewers_that_never_read_an_old_snapshot_are_closed() {
 fn a_stalled_viewer_that_has_its_snapshot_stays() {
     let script = "while :; do cat ~/output; done";
     let output = colourful_cells(100 * 1000);
-    let mut fixture = Fixture::with_script(script, output.as_bytes(), NO_RATE_LIMIT);
+    let mut fixture = Fixture::with_script(script, output.as_bytes(), PATIENT);
 
     let session = fixture.start(1000, 20);
     let admin = fixture.server.admin_api();
