@@ -1,6 +1,5 @@
 //! A step of the test that runs in a process of its own, beside the steps after it.
 
-use std::env;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -29,8 +28,10 @@ impl Background {
     pub(crate) fn start(sh: &Shell, name: &'static str) -> anyhow::Result<Self> {
         let log = packages::target_folder(sh)?.join(format!("step-{name}.log"));
         let output = File::create(&log)?;
-        let child = Command::new(env::current_exe()?)
-            .args(["test", "--only", name])
+        // Not the file of this process, which a build may have replaced.
+        let child = Command::new("cargo")
+            .args(["xtask", "test", "--only", name])
+            .current_dir(sh.current_dir())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

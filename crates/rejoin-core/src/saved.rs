@@ -11,8 +11,6 @@ use tokio::time::Instant;
 pub(crate) struct SavedStream {
     /// The position after the last frame.
     pub(crate) head: Position,
-    /// Milliseconds since the last use of the stream.
-    pub(crate) idle_ms: u64,
     /// The retained frames, oldest first.
     pub(crate) frames: Vec<SavedFrame>,
 }
@@ -27,10 +25,10 @@ pub(crate) struct SavedFrame {
 }
 
 impl SavedStream {
-    /// Returns a stream without frames that has not been used.
+    /// Returns a stream without frames.
     pub(crate) fn new(epoch: u64) -> Self {
         let head = Position { epoch, offset: 0 };
-        Self { head, idle_ms: 0, frames: Vec::new() }
+        Self { head, frames: Vec::new() }
     }
 
     /// Appends the frame before `position`. It drops the earlier ones unless it follows them.
@@ -39,17 +37,17 @@ impl SavedStream {
             self.frames.clear();
         }
 
-        (self.head, self.idle_ms) = (position, frame.age_ms);
+        self.head = position;
         self.frames.push(frame);
     }
 
     /// Sets the head. It drops the frames unless the stream ends there.
-    pub(crate) fn end_at(&mut self, head: Position, idle_ms: u64) {
+    pub(crate) fn end_at(&mut self, head: Position) {
         if self.head != head {
             self.frames.clear();
         }
 
-        (self.head, self.idle_ms) = (head, idle_ms);
+        self.head = head;
     }
 }
 

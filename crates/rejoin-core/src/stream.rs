@@ -270,8 +270,8 @@ impl Stream {
 
     /// Returns the state for another process. Each frame must be a text of one unit.
     pub(crate) fn save(&self) -> SavedStream {
-        let (offset, idle_ms, frames) = self.shared.state.lock().ring.save();
-        SavedStream { head: self.position(offset), idle_ms, frames }
+        let (offset, frames) = self.shared.state.lock().ring.save();
+        SavedStream { head: self.position(offset), frames }
     }
 
     /// Returns the stream's number on the wire.

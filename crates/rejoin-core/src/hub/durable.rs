@@ -52,6 +52,9 @@ pub(super) struct DurableQueue {
 struct Queued {
     messages: Vec<QueuedMessage>,
     bytes: usize,
+    /// The records of dropped streams. They precede the messages: a later message begins a new
+    /// stream.
+    dropped: Vec<JournalRecord>,
 }
 
 /// A message that has a position and is not durable yet.
@@ -96,20 +99,30 @@ impl DurableQueue {
         self.ready.notify_one();
     }
 
+    /// Queues the records of dropped streams. If they are not written, the streams come back after a
+    /// crash, with all their messages.
+    pub(super) fn push_dropped(&self, mut records: Vec<JournalRecord>) {
+        if !records.is_empty() {
+            self.queued.lock().dropped.append(&mut records);
+            self.ready.notify_one();
+        }
+    }
+
     /// Commits everything that is queued, and calls the confirmations. Returns the size of the
     /// journal; `None` if nothing was queued or the commit failed.
     async fn commit(&self, metrics: &Metrics, failure: &mut Failure) -> Option<u64> {
-        let Queued { messages, .. } = mem::take(&mut *self.queued.lock());
+        let Queued { messages, dropped, .. } = mem::take(&mut *self.queued.lock());
         // Queued before an earlier failure was noticed: their positions are not theirs any more.
         let (messages, discarded): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|it| it.stream.is_reserved(&it.reservation));
         discarded.into_iter().for_each(|message| (message.confirm)(Err(not_stored())));
-        if messages.is_empty() {
+        let (messages, pending): (Vec<_>, Vec<_>) =
+            messages.into_iter().map(QueuedMessage::split).unzip();
+        let records = [dropped, messages].into_iter().flatten().collect::<Vec<_>>();
+        if records.is_empty() {
             return None;
         }
 
-        let (records, pending): (Vec<_>, Vec<_>) =
-            messages.into_iter().map(QueuedMessage::split).unzip();
         let committed = self.journal.append(&records).await;
         failure.report(committed.as_ref().err());
 
@@ -166,9 +179,10 @@ fn count(metrics: &Metrics, record: &JournalRecord) {
         JournalRecord::Message(JournalMessage { stream: StreamOwner::Topic { .. }, .. }) => {
             metrics.published.inc();
         }
-        _ => {
+        JournalRecord::Message(_) => {
             metrics.emitted.inc();
         }
+        _ => {}
     }
 }
 

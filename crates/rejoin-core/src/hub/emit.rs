@@ -149,7 +149,16 @@ impl Hub {
 
     fn implicit_stream(&self, key: ImplicitStreamKey) -> Result<Stream, ErrorBody> {
         let stream = self.shared.implicit_streams.get_or_create(key, &self.shared.connections);
+        self.record_dropped();
         stream.inspect_err(|_| self.shared.metrics.rate_limited("topics"))
+    }
+
+    /// Records the implicit streams that were dropped in the journal, which has their messages.
+    pub(super) fn record_dropped(&self) {
+        let dropped = self.shared.implicit_streams.take_dropped();
+        if self.shared.config.emit_durability == Durability::Journal {
+            self.shared.durable.push_dropped(dropped);
+        }
     }
 }
 

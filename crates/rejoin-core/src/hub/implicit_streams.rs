@@ -36,7 +36,7 @@ use crate::{
 };
 
 use epochs::Epochs;
-use kept::KeptStreams;
+use kept::{DroppedStream, KeptStreams};
 
 /// The topic of events for everyone.
 pub(super) const ALL: &str = "@all";
@@ -69,6 +69,15 @@ impl ImplicitStreamKey {
     pub(super) fn user(&self) -> &UserId {
         match self {
             Self::User(user) | Self::Device(user, _) | Self::Sessions(user) => user,
+        }
+    }
+
+    /// Returns the key of a stream in the journal; `None` for one of another kind.
+    pub(super) fn of_owner(owner: StreamOwner) -> Option<Self> {
+        match owner {
+            StreamOwner::Everyone | StreamOwner::Topic { .. } => None,
+            StreamOwner::User { user } => Some(Self::User(user)),
+            StreamOwner::Device { user, device } => Some(Self::Device(user, device)),
         }
     }
 
@@ -237,6 +246,15 @@ impl ImplicitStreams {
         let epochs = UserEpochs::of(key.user(), &kept, self.epochs());
         let stream = kept.get(key);
         (self.start_in(stream, position, epochs), stream.cloned())
+    }
+
+    /// Returns the streams that were dropped since the last call, for the journal.
+    pub(super) fn take_dropped(&self) -> Vec<JournalRecord> {
+        let dropped = self.kept.lock().take_dropped();
+        let record = |DroppedStream { key, epoch, last }| {
+            Some(JournalRecord::Dropped { stream: key.owner()?, epoch, last })
+        };
+        dropped.into_iter().filter_map(record).collect()
     }
 
     /// Drops expired events and unused streams.

@@ -239,6 +239,7 @@ impl Hub {
 
     fn sweep(&self) {
         self.shared.implicit_streams.sweep();
+        self.record_dropped();
         self.shared.budgets.sweep();
         self.shared.online.sweep();
         self.shared.published.expire();

@@ -41,13 +41,18 @@ impl SavedStreams {
                     let frame = SavedFrame { age_ms: age(at), payload: Bytes::from(text) };
                     saved.stream(owner, position).append(position, frame);
                 }
-                JournalRecord::Head { stream: owner, position, at } => {
-                    saved.stream(owner, position).end_at(position, age(at));
+                JournalRecord::Head { stream: owner, position } => {
+                    saved.stream(owner, position).end_at(position);
                 }
                 JournalRecord::Key(key) => saved.keys.push(key),
                 JournalRecord::Clock(clock) => saved.implicit.clock = Some(clock),
                 JournalRecord::Eviction(Eviction { user, epoch }) => {
                     saved.implicit.record_eviction(user, epoch);
+                }
+                JournalRecord::Dropped { stream, epoch, last } => {
+                    if let Some(key) = ImplicitStreamKey::of_owner(stream) {
+                        saved.implicit.drop_stream(&key, epoch, last);
+                    }
                 }
             }
         }
@@ -57,19 +62,18 @@ impl SavedStreams {
     /// Returns the stream of an owner that has a record at `position`.
     fn stream(&mut self, owner: StreamOwner, position: Position) -> &mut SavedStream {
         let new = || SavedStream::new(position.epoch);
-        let key = match owner {
-            StreamOwner::Everyone => return self.implicit.everyone.get_or_insert_with(new),
-            StreamOwner::Topic { name, creator } => {
-                // The name may have been used again after its first topic was dropped.
-                let (known, stream) =
-                    self.topics.entry(name).or_insert_with(|| (creator.clone(), new()));
-                *known = creator;
-                return stream;
-            }
-            StreamOwner::User { user } => ImplicitStreamKey::User(user),
-            StreamOwner::Device { user, device } => ImplicitStreamKey::Device(user, device),
-        };
-        self.implicit.stream(key, position.epoch)
+        if let StreamOwner::Topic { name, creator } = owner {
+            // The name may have been used again after its first topic was dropped.
+            let (known, stream) =
+                self.topics.entry(name).or_insert_with(|| (creator.clone(), new()));
+            *known = creator;
+            return stream;
+        }
+
+        match ImplicitStreamKey::of_owner(owner) {
+            Some(key) => self.implicit.stream(key, position.epoch),
+            None => self.implicit.everyone.get_or_insert_with(new),
+        }
     }
 }
 
@@ -83,6 +87,14 @@ impl SavedImplicitStreams {
             self.record_eviction(key.user().clone(), epoch.saturating_sub(1));
         }
         self.streams.entry(key).or_insert_with(|| SavedStream::new(epoch))
+    }
+
+    fn drop_stream(&mut self, key: &ImplicitStreamKey, epoch: u64, last: u64) {
+        self.record_eviction(key.user().clone(), last.max(epoch));
+        // The stream may have been created again before the record was written.
+        if self.streams.get(key).is_some_and(|stream| stream.head.epoch == epoch) {
+            self.streams.remove(key);
+        }
     }
 
     fn record_eviction(&mut self, user: UserId, epoch: u64) {

@@ -100,16 +100,17 @@ impl Ring {
         for SavedFrame { age_ms, payload } in &saved.frames {
             self.push(Frame::new(encode, PayloadKind::Text, &[payload]), 1, instant(*age_ms));
         }
-        self.last_use = instant(saved.idle_ms);
+        // Readers may have used the stream until the end of the other process.
+        self.last_use = Instant::now();
     }
 
-    /// Returns the head offset, the milliseconds since the last use, and the frames.
-    pub(super) fn save(&self) -> (u64, u64, Vec<SavedFrame>) {
+    /// Returns the head offset and the frames.
+    pub(super) fn save(&self) -> (u64, Vec<SavedFrame>) {
         let frames = self.entries.iter().map(|Entry { frame, at, .. }| SavedFrame {
             age_ms: age_ms(*at),
             payload: frame.payload(),
         });
-        (self.head_offset, age_ms(self.last_use), frames.collect())
+        (self.head_offset, frames.collect())
     }
 
     /// Appends a frame, then drops the oldest ones above the bounds. The new frame stays.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rejoin_core::{Hub, Registration};
+use rejoin_core::{Durability, Hub, Journal, Registration};
 use rejoin_protocol::{
     DeviceId, Position, UserId, Verdict,
     message::{ImplicitPositions, ImplicitStreamStarts, MessageBody},
@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     client::TestClient,
-    support::{connection_from, hub, paused, register},
+    support::{connection_from, hub, hub_with, paused, register},
+    timed_journal::TimedJournal,
 };
 
 /// The clients of the test: user and device.
@@ -30,11 +31,36 @@ const KEPT: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Emit { to: usize },
-    Connect { client: usize },
-    Disconnect { client: usize, has_read: bool },
-    Read { client: usize },
-    Wait { seconds: u64 },
+    Emit {
+        to: usize,
+    },
+    Connect {
+        client: usize,
+    },
+    Disconnect {
+        client: usize,
+        has_read: bool,
+    },
+    Read {
+        client: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
+    /// The next process, after a clean stop or a crash.
+    Restart {
+        is_clean: bool,
+    },
+}
+
+/// Starts a hub with durable events, which continues what the journal has.
+async fn start(journal: &Arc<TimedJournal>) -> Hub {
+    let (hub, _programs, _shutdown) = hub_with(|config| {
+        config.journal = Arc::clone(journal) as Arc<dyn Journal>;
+        config.emit_durability = Durability::Journal;
+    });
+    hub.recover(Duration::from_secs(10)).await.unwrap();
+    hub
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (client(), any::<bool>())
             .prop_map(|(client, has_read)| Step::Disconnect { client, has_read }),
         2 => client().prop_map(|client| Step::Read { client }),
+        1 => any::<bool>().prop_map(|is_clean| Step::Restart { is_clean }),
         2 => prop_oneof![0..30u64, 100..400u64, 3000..5000u64]
             .prop_map(|seconds| Step::Wait { seconds }),
     ]
@@ -185,7 +212,8 @@ impl Client {
 }
 
 async fn run(steps: Vec<Step>) {
-    let (hub, _programs, _shutdown) = hub();
+    let mut journal = TimedJournal::new();
+    let mut hub = start(&journal).await;
     let mut clients: [Client; CLIENTS.len()] = Default::default();
     let (mut log, mut number) = (Log::new(), 0);
     for step in steps {
@@ -210,6 +238,14 @@ async fn run(steps: Vec<Step>) {
                     client.read(number, &log);
                 }
                 sleep(Duration::from_secs(seconds)).await;
+            }
+            Step::Restart { is_clean } => {
+                if is_clean {
+                    hub.save().await.unwrap();
+                }
+                clients.iter_mut().for_each(|client| client.registration = None);
+                journal = journal.copy().await;
+                hub = start(&journal).await;
             }
             Step::Connect { .. } => {}
         }

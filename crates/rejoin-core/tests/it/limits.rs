@@ -214,7 +214,7 @@ async fn random_devices_evict_streams_of_the_same_user_only() {
     hub.save().await.unwrap();
     let heads = journal.load().await.unwrap();
     let is_head = |record: &&JournalRecord| matches!(record, JournalRecord::Head { .. });
-    assert_eq!(heads.iter().filter(is_head).count(), 256 + 1);
+    assert_eq!(heads.iter().filter(is_head).count(), 1 + 256 + 1);
 }
 
 #[tokio::test]

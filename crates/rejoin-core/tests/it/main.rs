@@ -26,4 +26,5 @@ mod session_lists;
 mod sizes;
 mod slow_readers;
 mod support;
+mod timed_journal;
 mod users;

@@ -4,8 +4,8 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rejoin_core::{
-    Durability, EpochClock, Hub, HubConfig, Journal, JournalMessage, JournalRecord, MemoryJournal,
-    MemoryScreens, MemoryTerminals, OutboxItem, Shutdown, StoredKey, TopicRight,
+    Durability, Hub, HubConfig, Journal, JournalMessage, JournalRecord, MemoryJournal,
+    MemoryScreens, MemoryTerminals, OutboxItem, Shutdown, TopicRight,
 };
 use rejoin_protocol::{
     DeviceId, ErrorCode, Position, RequestKey, TopicName, UserId, Verdict,
@@ -13,7 +13,7 @@ use rejoin_protocol::{
 };
 use serde_json::value::RawValue;
 
-use crate::support::{connection, encode, identity};
+use crate::support::{connection, encode, identity, move_time};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
@@ -53,17 +53,9 @@ impl Process {
 
     /// Starts a process `away` later, from what the journal has now.
     async fn crash(&self, away: Duration, emit_durability: Durability) -> Self {
-        let away = u64::try_from(away.as_millis()).unwrap();
+        let away = i64::try_from(away.as_millis()).unwrap();
         let mut records = self.journal.load().await.unwrap();
-        for record in &mut records {
-            match record {
-                JournalRecord::Message(JournalMessage { at, .. })
-                | JournalRecord::Head { at, .. }
-                | JournalRecord::Key(StoredKey { at, .. })
-                | JournalRecord::Clock(EpochClock { at, .. }) => *at -= away,
-                JournalRecord::Eviction(_) => {}
-            }
-        }
+        records.iter_mut().for_each(|record| move_time(record, -away));
 
         // A journal of its own, because a test may start several processes from one.
         let journal = Arc::<MemoryJournal>::default();

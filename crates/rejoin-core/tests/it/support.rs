@@ -8,10 +8,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rejoin_core::{
-    BoxFuture, Caps, ClientInfo, Connection, Device, Frame, Holders, Hub, HubConfig, Identity,
-    LagPolicy, MemoryScreens, MemoryTerminal, MemoryTerminals, Outbox, OutboxItem, PayloadKind,
-    Profile, ReadLimit, Registration, Retention, Shutdown, SlowReaderPolicy, Snapshot,
-    SnapshotSource, Stream, StreamConfig, Wake,
+    BoxFuture, Caps, ClientInfo, Connection, Device, EpochClock, Frame, Holders, Hub, HubConfig,
+    Identity, JournalMessage, JournalRecord, LagPolicy, MemoryScreens, MemoryTerminal,
+    MemoryTerminals, Outbox, OutboxItem, PayloadKind, Profile, ReadLimit, Registration, Retention,
+    Shutdown, SlowReaderPolicy, Snapshot, SnapshotSource, StoredKey, Stream, StreamConfig, Wake,
 };
 use rejoin_protocol::{
     DeviceId, ProfileName, StreamNumber, UserId,
@@ -200,4 +200,15 @@ pub(crate) fn hub_with(
 
     configure(&mut config);
     (Hub::new(config, &shutdown), programs, shutdown)
+}
+
+/// Moves the times of a journal record by milliseconds.
+pub(crate) fn move_time(record: &mut JournalRecord, by_ms: i64) {
+    match record {
+        JournalRecord::Message(JournalMessage { at, .. })
+        | JournalRecord::Key(StoredKey { at, .. })
+        | JournalRecord::Clock(EpochClock { at, .. }) => *at = at.saturating_add_signed(by_ms),
+        JournalRecord::Head { .. } | JournalRecord::Eviction(_) | JournalRecord::Dropped { .. } => {
+        }
+    }
 }

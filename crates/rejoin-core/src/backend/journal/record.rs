@@ -15,15 +15,22 @@ pub enum JournalRecord {
         stream: StreamOwner,
         /// The position after the last message.
         position: Position,
-        /// The time of the last use, in milliseconds since the Unix epoch.
-        at: u64,
     },
     /// The result of a publish with an idempotency key, whose message may be gone.
     Key(StoredKey),
     /// The clock of the epochs of implicit streams.
     Clock(EpochClock),
-    /// An implicit stream whose messages are gone.
+    /// The evictions of a user's implicit streams.
     Eviction(Eviction),
+    /// An implicit stream was dropped with all its messages. A later message begins a new one.
+    Dropped {
+        /// The stream.
+        stream: StreamOwner,
+        /// The epoch of its positions.
+        epoch: u64,
+        /// The last epoch in which it may have received a message.
+        last: u64,
+    },
 }
 
 /// A message of a stream.
@@ -97,7 +104,7 @@ pub struct EpochClock {
     pub at: u64,
 }
 
-/// An evicted implicit stream.
+/// The evicted implicit streams of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Eviction {
     /// The user of the stream.

@@ -4,7 +4,7 @@ use rejoin_protocol::Position;
 use tracing::warn;
 
 use crate::{
-    backend::{JournalMessage, JournalRecord, JournalRecords, StoreError, StoredKey},
+    backend::{JournalMessage, JournalRecord, JournalRecords, StoreError, StoredKey, StreamOwner},
     hub::{Hub, durable::Failure, topic::Durability, topic_stream::JournalStream},
     saved::SavedStream,
     time::now_ms,
@@ -110,7 +110,7 @@ fn all_records(records: Vec<JournalRecord>, streams: Vec<JournalStream>) -> Jour
 
 /// Returns the records of the messages that a stream retains, and of its head.
 fn stream_records(JournalStream { owner, stream }: &JournalStream) -> Vec<JournalRecord> {
-    let SavedStream { head, idle_ms, frames } = stream.save();
+    let SavedStream { head, frames } = stream.save();
 
     let now = now_ms();
     let first = head.offset - frames.len() as u64;
@@ -125,9 +125,9 @@ fn stream_records(JournalStream { owner, stream }: &JournalStream) -> Vec<Journa
     });
 
     let mut records: Vec<_> = messages.collect();
-    if head.offset > 0 {
-        let at = now.saturating_sub(idle_ms);
-        records.push(JournalRecord::Head { stream: owner.clone(), position: head, at });
+    // The stream of everyone exists before its first message, and clients have positions of it.
+    if head.offset > 0 || *owner == StreamOwner::Everyone {
+        records.push(JournalRecord::Head { stream: owner.clone(), position: head });
     }
     records
 }

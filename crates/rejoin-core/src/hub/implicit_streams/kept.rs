@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
+    mem,
 };
 
 use rejoin_protocol::UserId;
@@ -30,6 +31,18 @@ pub(super) struct KeptStreams {
     /// For each user, the last epoch in which an evicted stream began or received an event.
     /// Retained for an hour.
     evicted: HashMap<UserId, u64>,
+    /// The streams that were dropped since the last [`take_dropped`](Self::take_dropped).
+    dropped: Vec<DroppedStream>,
+}
+
+/// An implicit stream whose messages are gone.
+#[derive(Debug)]
+pub(super) struct DroppedStream {
+    pub(super) key: ImplicitStreamKey,
+    /// The epoch of its positions.
+    pub(super) epoch: u64,
+    /// The last epoch in which it may have received a message.
+    pub(super) last: u64,
 }
 
 impl KeptStreams {
@@ -88,8 +101,9 @@ impl KeptStreams {
 
         for (key, idle) in spent.collect::<Vec<_>>() {
             // The epoch of the last use is not before that of the last event.
-            epochs.forget(epochs.ago(idle));
-            self.remove(&key);
+            let last = epochs.ago(idle);
+            epochs.forget(last);
+            self.remove(&key, last);
         }
 
         let old = epochs.ago(IDLE_LIFETIME);
@@ -123,6 +137,11 @@ impl KeptStreams {
         self.evicted = evicted;
     }
 
+    /// Returns the streams that were dropped since the last call.
+    pub(super) fn take_dropped(&mut self) -> Vec<DroppedStream> {
+        mem::take(&mut self.dropped)
+    }
+
     /// Evicts the user's emptiest unread stream; of equally empty ones, the one idle for longest.
     /// Returns `false` if all streams are read.
     fn evict(&mut self, user: &UserId, epochs: &Epochs) -> bool {
@@ -136,14 +155,17 @@ impl KeptStreams {
         let Some(((_, idle), epoch, key)) = emptiest else { return false };
 
         // The stream may have received events until its last use.
-        let last = self.evicted.entry(user.clone()).or_default();
-        *last = epochs.ago(idle).max(epoch).max(*last);
-        self.remove(&key);
+        let last = epochs.ago(idle).max(epoch);
+        let evicted = self.evicted.entry(user.clone()).or_default();
+        *evicted = last.max(*evicted);
+        self.remove(&key, last);
         true
     }
 
-    fn remove(&mut self, key: &ImplicitStreamKey) {
-        self.by_key.remove(key);
+    fn remove(&mut self, key: &ImplicitStreamKey, last: u64) {
+        let Some(stream) = self.by_key.remove(key) else { return };
+
+        self.dropped.push(DroppedStream { key: key.clone(), epoch: stream.head().epoch, last });
         let Some(keys) = self.of_user.get_mut(key.user()) else { return };
 
         self.by_count.remove(&(keys.len(), key.user().clone()));
