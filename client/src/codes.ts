@@ -56,6 +56,7 @@ export const ERROR_CODES = [
   { code: "not_found", number: 411, retryable: false, description: "Nothing exists at this path." },
   { code: "method_not_allowed", number: 412, retryable: false, description: "The path does not support this method." },
   { code: "session_exists", number: 413, retryable: false, description: "A session with this id already exists." },
+  { code: "session_not_lost", number: 414, retryable: false, description: "The session's program was not lost, or another session replaces it already." },
   { code: "overloaded", number: 500, retryable: true, description: "The server has reached a limit; try again later." },
   { code: "internal", number: 501, retryable: true, description: "The server failed; the cause is in its log." },
   { code: "rate_limited", number: 502, retryable: true, description: "Too many requests in a short time; try again later." },

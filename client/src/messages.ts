@@ -42,6 +42,12 @@ export interface SessionInfo {
   exit?: Exit | null;
   /** The reason of the end, unless the program ended by itself and without an error. */
   reason?: string | null;
+  /** True if the program was lost, for example with its machine: the session may be revived. */
+  lost?: boolean;
+  /** The lost session that this one replaces. */
+  revived_from?: string | null;
+  /** The session that replaces this one, whose program was lost. */
+  revived_as?: string | null;
 }
 
 /** A successful authentication. */
@@ -278,6 +284,7 @@ export interface Requests {
   };
   detach: { payload: { session: string }; reply: unknown };
   close_session: { payload: { session: string }; reply: unknown };
+  revive_session: { payload: { session: string }; reply: { session: SessionInfo } };
   resize: { payload: { session: string; cols: number; rows: number }; reply: unknown };
   signal: { payload: { session: string; signal: Signal }; reply: unknown };
   history: { payload: { session: string } & HistoryQuery; reply: HistoryPage };

@@ -189,7 +189,11 @@ function describe(session: SessionInfo, now: number): string {
     return `${owner}${exitText(session)} · ${age(session.last_activity_at, now)}`;
   const attached = session.connections === 0 ? "not attached" : `${session.connections} attached`;
   // The last activity distinguishes an idle terminal from one that works.
-  const details = [attached, `active ${age(session.last_activity_at, now)}`];
+  const details = [
+    ...(session.revived_from ? ["started again"] : []),
+    attached,
+    `active ${age(session.last_activity_at, now)}`,
+  ];
   if (session.destroy_at) details.push(`ends in ${remaining(session.destroy_at, now)}`);
   return owner + details.join(" · ");
 }

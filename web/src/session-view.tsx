@@ -6,6 +6,7 @@ import type { RejoinError } from "rejoin";
 import { Bar } from "./bar";
 import { CopyNotice } from "./copy-notice";
 import { KeyBar } from "./key-bar";
+import { LostSession } from "./lost-session";
 import { NewTerminal } from "./new-terminal";
 import { OpenSession, type SessionDetails } from "./open-session";
 import { SearchBox } from "./search-box";
@@ -30,7 +31,7 @@ export function SessionView({ id }: { id: string }) {
     <>
       <Bar>
         <h1 class="title ellipsis">{info === undefined ? "" : sessionTitle(info)}</h1>
-        <Note details={details} />
+        <Note details={details} lost={info?.lost ?? false} />
         {open !== null && (
           <button
             type="button"
@@ -47,6 +48,7 @@ export function SessionView({ id }: { id: string }) {
           </button>
         )}
       </Bar>
+      {info?.lost && <LostSession session={info} />}
       <div
         class="screen"
         data-ended={details.value !== null && hasEnded(details.value.status) ? "" : undefined}
@@ -66,7 +68,7 @@ export function SessionView({ id }: { id: string }) {
 }
 
 /** Shows the exit of an ended session, or a foreign size and role. */
-function Note({ details }: { details: Signal<SessionDetails | null> }) {
+function Note({ details, lost }: { details: Signal<SessionDetails | null>; lost: boolean }) {
   const known = details.value;
   if (known === null) return <span class="note" />;
 
@@ -75,7 +77,7 @@ function Note({ details }: { details: Signal<SessionDetails | null> }) {
 
     return (
       <span class="note chip" data-tone={hasFailed ? "bad" : "plain"} role="status">
-        {exitText(known)}
+        {exitText({ ...known, lost })}
       </span>
     );
   }

@@ -117,6 +117,18 @@ export async function createTerminal(
   }
 }
 
+/** Starts a terminal in place of a lost one. Returns its id; null after an error, which is shown. */
+export async function reviveSession(lost: string): Promise<string | null> {
+  try {
+    const { session } = await connection.request("revive_session", { session: lost });
+    applyUpdate(put(session));
+    return session.id;
+  } catch (error) {
+    notifyFailure("Could not start the terminal again.", error);
+    return null;
+  }
+}
+
 /** Ends a session's program and removes it from the list. Returns `true` if it succeeded. */
 export async function closeSession(id: string): Promise<boolean> {
   try {

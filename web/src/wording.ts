@@ -11,7 +11,10 @@ export function exitText({
   status,
   exit,
   reason,
-}: Pick<SessionInfo, "status" | "exit" | "reason">): string {
+  lost,
+}: Pick<SessionInfo, "status" | "exit" | "reason" | "lost">): string {
+  // The open session has the reason.
+  if (lost) return "lost";
   if (status === "terminated" && reason) return `ended: ${reason}`;
   if (exit?.signal) return `ended by ${exit.signal}`;
   if (exit?.code !== null && exit?.code !== undefined) return `exited with code ${exit.code}`;

@@ -67,3 +67,9 @@ test("the reason explains an end that the server caused", () => {
   const exit = { code: null, signal: "SIGHUP" };
   expect(exitText({ status: "terminated", exit, reason })).toBe(`ended: ${reason}`);
 });
+
+test("a lost session does not look like a failed one", () => {
+  const exit = { code: null, signal: null };
+  const reason = "the program was lost: the machine was restarted";
+  expect(exitText({ status: "error", exit, reason, lost: true })).toBe("lost");
+});

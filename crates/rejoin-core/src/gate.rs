@@ -28,10 +28,15 @@ impl Gate {
     /// `overloaded`, which a client may retry.
     pub(crate) fn check(&self) -> Result<(), ErrorBody> {
         if self.is_closed.load(Ordering::SeqCst) {
-            let sentence = "the server is stopping; try again in a few seconds";
-            return Err(ErrorBody::new(ErrorCode::Overloaded, sentence));
+            return Err(server_is_stopping());
         }
 
         Ok(())
     }
+}
+
+/// Returns the error of a request during a stop.
+pub(crate) fn server_is_stopping() -> ErrorBody {
+    let sentence = "the server is stopping; try again in a few seconds";
+    ErrorBody::new(ErrorCode::Overloaded, sentence)
 }

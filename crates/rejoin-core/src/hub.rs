@@ -14,6 +14,7 @@ mod recover;
 mod refusals;
 mod registry;
 mod restore;
+mod revivals;
 mod sessions;
 mod terminals;
 mod topic;

@@ -192,6 +192,9 @@ impl Session {
             destroy_at: state.lifetime.destroy_at(),
             exit: state.lifetime.exit(),
             reason: state.lifetime.reason(),
+            lost: state.lifetime.is_lost(),
+            revived_from: state.lifetime.revived_from(),
+            revived_as: state.lifetime.revived_as(),
         }
     }
 

@@ -123,6 +123,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::NotSubscribed
         | E::SessionExists
         | E::SessionEnded
+        | E::SessionNotLost
         | E::StartFailed
         | E::InputOutOfOrder => StatusCode::CONFLICT,
         E::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -42,6 +42,10 @@ impl Leader {
             group.end();
         }
     }
+
+    pub(crate) fn is_of_earlier_boot(&self) -> bool {
+        boot().is_some_and(|boot| boot != self.boot)
+    }
 }
 
 /// Kills every process of a session, whatever its process group.

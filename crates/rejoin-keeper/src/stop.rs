@@ -69,10 +69,20 @@ impl Directory {
 
     /// Kills what is left of the program after its keeper has ended.
     pub fn kill_session(&self) {
-        let Ok(file) = self.open(LEADER) else { return };
-        if let Ok(leader) = serde_json::from_reader::<_, Leader>(file.take(MAX_LEADER_BYTES)) {
+        if let Some(leader) = self.read_leader() {
             leader.kill_session();
         }
+    }
+
+    /// Returns `true` if the program was started before the last restart of the machine.
+    #[must_use]
+    pub fn is_of_earlier_boot(&self) -> bool {
+        self.read_leader().is_some_and(|leader| leader.is_of_earlier_boot())
+    }
+
+    fn read_leader(&self) -> Option<Leader> {
+        let file = self.open(LEADER).ok()?;
+        serde_json::from_reader(file.take(MAX_LEADER_BYTES)).ok()
     }
 }
 

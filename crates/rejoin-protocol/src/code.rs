@@ -142,6 +142,7 @@ error_codes! {
     NotFound = 411, "not_found", false, "Nothing exists at this path.";
     MethodNotAllowed = 412, "method_not_allowed", false, "The path does not support this method.";
     SessionExists = 413, "session_exists", false, "A session with this id already exists.";
+    SessionNotLost = 414, "session_not_lost", false, "The session's program was not lost, or another session replaces it already.";
     Overloaded = 500, "overloaded", true, "The server has reached a limit; try again later.";
     Internal = 501, "internal", true, "The server failed; the cause is in its log.";
     RateLimited = 502, "rate_limited", true, "Too many requests in a short time; try again later.";

@@ -182,4 +182,10 @@ pub struct SessionInfo {
     pub exit: Option<Exit>,
     /// The reason of the end, unless the program ended by itself and without an error.
     pub reason: Option<String>,
+    /// `true` if the program was lost, for example with its machine: the session may be revived.
+    pub lost: bool,
+    /// The lost session that this one replaces.
+    pub revived_from: Option<SessionId>,
+    /// The session that replaces this one, whose program was lost.
+    pub revived_as: Option<SessionId>,
 }

@@ -12,9 +12,10 @@ use tracing::error;
 const WRITE: &str = "INSERT INTO sessions (node, id, kind, owner, profile, name, status, \
     active_connections, destroy_at, deadline_boot, deadline_at, last_activity_at, created_at, \
     updated_at, exit_code, exit_signal, has_exit, reason, title, cols, rows, first_cols, \
-    first_rows, cwd, epoch, last_event, removed_at) VALUES ($1, $2, 'terminal', $3, $4, $5, $6, \
-    $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, \
-    $26) ON CONFLICT (node, id) DO UPDATE SET owner = excluded.owner, profile = excluded.profile, \
+    first_rows, cwd, epoch, last_event, removed_at, revived_from, revived_as) VALUES ($1, $2, \
+    'terminal', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+    $20, $21, $22, $23, $24, $25, $26, $27, $28) ON CONFLICT (node, id) DO UPDATE SET \
+    owner = excluded.owner, profile = excluded.profile, \
     name = excluded.name, status = excluded.status, \
     active_connections = excluded.active_connections, destroy_at = excluded.destroy_at, \
     deadline_boot = excluded.deadline_boot, deadline_at = excluded.deadline_at, \
@@ -23,7 +24,8 @@ const WRITE: &str = "INSERT INTO sessions (node, id, kind, owner, profile, name,
     exit_signal = excluded.exit_signal, has_exit = excluded.has_exit, reason = excluded.reason, \
     title = excluded.title, cols = excluded.cols, rows = excluded.rows, \
     first_cols = excluded.first_cols, first_rows = excluded.first_rows, cwd = excluded.cwd, \
-    epoch = excluded.epoch, last_event = excluded.last_event, removed_at = excluded.removed_at";
+    epoch = excluded.epoch, last_event = excluded.last_event, removed_at = excluded.removed_at, \
+    revived_from = excluded.revived_from, revived_as = excluded.revived_as";
 const APPEND: &str = "INSERT INTO session_events (node, session, number, at, event, status, \
     active_connections, user_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
     ON CONFLICT DO NOTHING";
@@ -39,7 +41,8 @@ pub(super) async fn write(
     node: &str,
     row: &SessionRow,
 ) -> sqlx::Result<()> {
-    let SessionRecord { id, owner, profile, name, created_at, epoch, size, cwd } = &row.record;
+    let SessionRecord { id, owner, profile, name, created_at, epoch, size, cwd, revived_from } =
+        &row.record;
     let query = sqlx::query(WRITE)
         .bind(node)
         .bind(id.as_str())
@@ -69,7 +72,9 @@ pub(super) async fn write(
         // As text: it uses all 64 bits.
         .bind(epoch.to_string())
         .bind(number(row.last_event))
-        .bind(row.removed_at.map(number));
+        .bind(row.removed_at.map(number))
+        .bind(revived_from.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(row.revived_as.as_ref().map(|id| id.as_str().to_owned()));
     query.execute(connection).await.map(drop)
 }
 
@@ -141,6 +146,7 @@ fn read(row: &AnyRow) -> Result<SessionRow, String> {
         epoch: text(row, "epoch")?.parse().map_err(|_| invalid("epoch"))?,
         size: (dimension("first_cols")?, dimension("first_rows")?),
         cwd: optional_text(row, "cwd")?,
+        revived_from: optional_id(row, "revived_from")?,
     };
 
     let boot = optional_text(row, "deadline_boot")?;
@@ -160,6 +166,7 @@ fn read(row: &AnyRow) -> Result<SessionRow, String> {
         updated_at: integer(row, "updated_at")?,
         exit: (integer(row, "has_exit")? != 0).then_some(exit),
         reason: optional_text(row, "reason")?,
+        revived_as: optional_id(row, "revived_as")?,
         title: text(row, "title")?,
         cols: dimension("cols")?,
         rows: dimension("rows")?,
@@ -187,6 +194,11 @@ fn text(row: &AnyRow, column: &'static str) -> Result<String, String> {
 
 fn optional_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, String> {
     row.try_get(column).map_err(|_| invalid(column))
+}
+
+fn optional_id(row: &AnyRow, column: &'static str) -> Result<Option<SessionId>, String> {
+    let text = optional_text(row, column)?;
+    text.map(|id| SessionId::new(&id).map_err(|_| invalid(column))).transpose()
 }
 
 fn integer(row: &AnyRow, column: &'static str) -> Result<u64, String> {

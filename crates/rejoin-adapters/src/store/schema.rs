@@ -9,7 +9,9 @@ use super::StoreLocation;
 const APPLICATION_ID: i64 = 0x726a_6f6e;
 
 /// The migrations, each in one transaction. Both databases understand the statements.
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[CREATE, REVIVALS];
+
+const CREATE: &[&str] = &[
     "CREATE TABLE sessions (
         node TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -53,7 +55,15 @@ const MIGRATIONS: &[&[&str]] = &[&[
         PRIMARY KEY (node, session, number)
     )",
     "CREATE INDEX sessions_by_removal ON sessions (node, removed_at)",
-]];
+];
+
+const REVIVALS: &[&str] = &[
+    "ALTER TABLE sessions ADD COLUMN revived_from TEXT",
+    "ALTER TABLE sessions ADD COLUMN revived_as TEXT",
+    // Version 1 wrote the loss of a program as an exit without code and signal.
+    "UPDATE sessions SET has_exit = 0 \
+     WHERE reason = 'the process that held the terminal, its keeper, was ended'",
+];
 
 /// Checks that the database can be used, and migrates it.
 pub(super) async fn prepare(pool: &AnyPool, location: &StoreLocation) -> Result<(), StoreError> {

@@ -45,6 +45,7 @@ fn row(id: &str) -> SessionRow {
         epoch: u64::MAX,
         size: (80, 24),
         cwd: Some("/srv".to_owned()),
+        revived_from: SessionId::new("lost-1").ok(),
     })
 }
 
@@ -79,6 +80,7 @@ async fn a_row_is_read_as_it_was_written() {
         full.deadline = Some(StoredDeadline { boot: "boot".to_owned(), at: 42 });
         full.exit = Some(Exit { code: None, signal: Some("SIGKILL".to_owned()) });
         full.reason = Some("the program was ended by SIGKILL".to_owned());
+        full.revived_as = SessionId::new("s-9").ok();
         full.title = "vim — «a»".to_owned();
         let empty = row("s-2");
         store.commit(&[change(full.clone(), vec![]), change(empty.clone(), vec![])]).await.unwrap();

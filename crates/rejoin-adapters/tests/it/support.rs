@@ -25,6 +25,7 @@ pub(crate) fn launch(command: &[&str]) -> Launch {
             epoch: 1,
             size: (80, 24),
             cwd: None,
+            revived_from: None,
         },
         command: command.iter().map(ToString::to_string).collect(),
         env: Vec::new(),

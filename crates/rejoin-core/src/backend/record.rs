@@ -27,6 +27,9 @@ pub struct SessionRecord {
     /// The working directory that was requested; `None`: that of the profile.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// The lost session that this one replaces.
+    #[serde(default)]
+    pub revived_from: Option<SessionId>,
 }
 
 /// A screen to keep for the next process.

@@ -81,10 +81,12 @@ pub struct SessionRow {
     pub last_activity_at: u64,
     /// The time of the last transition.
     pub updated_at: u64,
-    /// The way the program ended.
+    /// The way the program ended; `None` also if no process has observed its end.
     pub exit: Option<Exit>,
     /// The reason of the end.
     pub reason: Option<String>,
+    /// The session that replaces this one, whose program was lost.
+    pub revived_as: Option<SessionId>,
     /// The title.
     pub title: String,
     /// The number of columns.
@@ -159,8 +161,10 @@ pub enum EventKind {
     Recovered,
     /// The program has ended.
     Ended,
-    /// The program was not found after a start of the server.
+    /// The program is gone with its machine or its keeper.
     Lost,
+    /// Another session replaces this one, whose program was lost.
+    Revived,
     /// The session was removed.
     Removed,
 }
@@ -201,6 +205,7 @@ names!(EventKind {
     Recovered = "recovered",
     Ended = "ended",
     Lost = "lost",
+    Revived = "revived",
     Removed = "removed",
 });
 
@@ -227,6 +232,7 @@ impl SessionRow {
             updated_at: created_at,
             exit: None,
             reason: None,
+            revived_as: None,
             title: String::new(),
             cols,
             rows,

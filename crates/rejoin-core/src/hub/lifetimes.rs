@@ -26,6 +26,8 @@ const RETENTION_TICKS: u32 = 12;
 const MAX_REMOVED: u64 = 10_000;
 /// The time that a request waits for the store.
 pub(super) const STORE_WAIT: Duration = Duration::from_secs(10);
+/// The reason of a session whose start was not awaited to its end.
+pub(super) const CANCELLED: &str = "the request was cancelled";
 /// The reason of a session whose program was gone after a start.
 const LOST: &str = "the program was gone when the server started";
 
@@ -53,7 +55,7 @@ impl<'a> StartingRow<'a> {
     /// # Errors
     /// `overloaded` if the store does not answer.
     pub(super) async fn record(recorder: &'a Recorder, row: SessionRow) -> Result<Self, ErrorBody> {
-        let mut starting = Self { recorder, row: None, reason: "the request was cancelled".into() };
+        let mut starting = Self { recorder, row: None, reason: CANCELLED.into() };
         let row = starting.row.insert(row);
         let event = row.event(EventKind::Created, Some(row.record.owner.clone()), now_ms());
         let number = recorder.record(row.clone(), event, None);

@@ -72,6 +72,7 @@ impl Hub {
             for session in sessions {
                 let _ = session.await;
             }
+            self.complete_revivals();
             if let Some(first) = first.take() {
                 self.apply_retention();
                 drop(first);

@@ -1,6 +1,6 @@
 //! Sessions of a hub: creation from profiles, lookups with rights, and the close.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use rejoin_protocol::{ErrorCode, ProfileName, SessionId, TerminalSize, message::ErrorBody};
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use crate::{
     hub::{
         Hub,
         config::Profile,
-        lifetimes::{STORE_WAIT, StartingRow},
+        lifetimes::{CANCELLED, STORE_WAIT, StartingRow},
         observer::HubObserver,
         refusals::{store_is_away, unknown_session},
     },
@@ -42,17 +42,41 @@ pub struct CreateTerminal {
     pub cwd: Option<String>,
 }
 
+/// A session that no client has seen. Dropping it records that it could not be kept.
+struct Unlisted {
+    session: Option<Session>,
+    reason: Cow<'static, str>,
+}
+
+impl Drop for Unlisted {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            session.give_up(&self.reason);
+        }
+    }
+}
+
 impl Hub {
     /// Starts a terminal from a profile.
     ///
     /// # Errors
     /// `unknown_profile`, `forbidden`, `too_many_sessions`, `session_exists`, `start_failed` with
-    /// the reason, `overloaded` once the hub stops or if the store does not answer, or the error of [`Authority::check`] at the
-    /// moment of the start.
+    /// the reason, `overloaded` once the hub stops or if the store does not answer, or the error of
+    /// [`Authority::check`] at the moment of the start.
     pub async fn create_terminal(
         &self,
         authority: &dyn Authority,
         create: CreateTerminal,
+    ) -> Result<Session, ErrorBody> {
+        self.start_terminal(authority, create, None).await
+    }
+
+    /// Starts a terminal, which replaces the session `revived_from` if there is one.
+    pub(super) async fn start_terminal(
+        &self,
+        authority: &dyn Authority,
+        create: CreateTerminal,
+        revived_from: Option<SessionId>,
     ) -> Result<Session, ErrorBody> {
         let identity = authority.identity();
         let config = &self.shared.config;
@@ -76,6 +100,7 @@ impl Hub {
             epoch: random_epoch(),
             size: (size.cols(), size.rows()),
             cwd: create.cwd.clone(),
+            revived_from,
         };
         let row = SessionRow::new(record.clone());
         let launch = Launch {
@@ -117,6 +142,7 @@ impl Hub {
         };
 
         let (session, owner) = Session::new(new, terminal, &*config.screens);
+        let mut unlisted = Unlisted { session: Some(session.clone()), reason: CANCELLED.into() };
         if let Some(handler) = self.shared.events.session_handler(&session) {
             // An error means that the event handler has set a handler itself.
             let _ = session.set_handler(handler);
@@ -126,9 +152,10 @@ impl Hub {
         let number = session.begin();
         if timeout(STORE_WAIT, self.shared.lifetime.recorder.durable(number)).await.is_err() {
             let error = store_is_away();
-            session.give_up(&error.message);
+            unlisted.reason = error.message.clone();
             return Err(error);
         }
+        unlisted.session = None;
 
         // Added before the owner starts, because the owner's first event must follow
         // `SessionStarted`.

@@ -35,7 +35,8 @@ pub(crate) enum EndCause {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) is_error: bool,
-    pub(crate) exit: Exit,
+    /// `None`: no process has observed the end of the program.
+    pub(crate) exit: Option<Exit>,
     pub(crate) reason: Option<String>,
 }
 
@@ -54,6 +55,17 @@ pub(crate) enum LifeEvent {
         exit: Exit,
         reason: Option<String>,
     },
+    /// The program is gone with its machine or its keeper.
+    Lost {
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Returns `true` if the program is gone and nothing asked it to end.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_error && self.exit.is_none()
+    }
 }
 
 impl Life {
@@ -66,7 +78,7 @@ impl Life {
             }
             status @ (RowStatus::Terminated | RowStatus::Error) => Self::Ended(Outcome {
                 is_error: status == RowStatus::Error,
-                exit: row.exit.clone().unwrap_or_default(),
+                exit: row.exit.clone(),
                 reason: row.reason.clone(),
             }),
         }
@@ -99,16 +111,21 @@ impl Life {
             }
 
             (Self::Starting | Self::Running { .. }, Event::Exited { exit, reason }) => {
-                let (exit, reason) = (exit.clone(), reason.clone());
+                let (exit, reason) = (Some(exit.clone()), reason.clone());
                 Some(Self::Ended(Outcome { is_error: reason.is_some(), exit, reason }))
             }
+            (Self::Starting | Self::Running { .. }, Event::Lost { reason }) => {
+                let reason = Some(reason.clone());
+                Some(Self::Ended(Outcome { is_error: true, exit: None, reason }))
+            }
             // An end that the server caused is no error, whatever its exit code.
-            (Self::Ending { cause, .. }, Event::Exited { exit, .. }) => {
+            (Self::Ending { cause, .. }, Event::Exited { .. } | Event::Lost { .. }) => {
+                let exit = if let Event::Exited { exit, .. } = event { Some(exit) } else { None };
                 let reason = match cause {
                     EndCause::TimedOut(sentence) => Some(sentence.clone()),
                     EndCause::Closed => None,
                 };
-                Some(Self::Ended(Outcome { is_error: false, exit: exit.clone(), reason }))
+                Some(Self::Ended(Outcome { is_error: false, exit: exit.cloned(), reason }))
             }
 
             (
@@ -176,6 +193,10 @@ mod tests {
         LifeEvent::Exited { exit: Exit::default(), reason: reason.map(str::to_owned) }
     }
 
+    fn lost() -> LifeEvent {
+        LifeEvent::Lost { reason: "no keeper".to_owned() }
+    }
+
     fn all_events() -> Vec<LifeEvent> {
         vec![
             LifeEvent::Started,
@@ -186,12 +207,13 @@ mod tests {
             LifeEvent::Closed,
             exited(None),
             exited(Some("code 3")),
+            lost(),
         ]
     }
 
     #[test]
     fn an_ended_session_stays_as_it_is() {
-        let outcome = Outcome { is_error: true, exit: Exit::default(), reason: None };
+        let outcome = Outcome { is_error: true, exit: Some(Exit::default()), reason: None };
         let ended = Life::Ended(outcome);
         assert!(all_events().iter().all(|event| ended.after(event).is_none()));
     }
@@ -211,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_program_that_was_to_stay_is_lost() {
+        let running = Life::Running { connections: 1 };
+        assert!(running.after(&lost()).unwrap().outcome().unwrap().is_lost());
+        // An exit that was observed is none, also if its status is unknown.
+        assert!(!running.after(&exited(Some("unknown"))).unwrap().outcome().unwrap().is_lost());
+        let ending = running.after(&LifeEvent::Closed).unwrap();
+        assert!(!ending.after(&lost()).unwrap().outcome().unwrap().is_lost());
+    }
+
+    #[test]
     fn any_order_of_events_keeps_the_count_exact() {
         // Every sequence of five events from the start.
         let events = all_events();
@@ -223,7 +255,7 @@ mod tests {
                 count = match event {
                     LifeEvent::Attached => count + 1,
                     LifeEvent::Detached => count - 1,
-                    LifeEvent::Recovered | LifeEvent::Exited { .. } => 0,
+                    LifeEvent::Recovered | LifeEvent::Exited { .. } | LifeEvent::Lost { .. } => 0,
                     _ => count,
                 };
                 assert_eq!(next.connections(), count, "{life:?} {event:?}");

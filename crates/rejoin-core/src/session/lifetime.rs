@@ -1,12 +1,16 @@
 //! The lifetime of a session: its transitions, their announcement once they are durable, and the
 //! idle time-out.
 
+mod revival;
+
 use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use rejoin_protocol::{ConnectionId, Exit, SessionStatus, UserId, message::SessionUpdate};
+use rejoin_protocol::{
+    ConnectionId, Exit, SessionId, SessionStatus, UserId, message::SessionUpdate,
+};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -54,6 +58,8 @@ pub(super) struct Lifetime {
     deadline: Option<Instant>,
     /// A timer of this session is queued.
     has_timer: bool,
+    /// A request to revive the session is under way.
+    is_reviving: bool,
 }
 
 /// A durable state.
@@ -62,6 +68,7 @@ struct Shown {
     status: SessionStatus,
     outcome: Option<Outcome>,
     updated_at: u64,
+    revived_as: Option<SessionId>,
 }
 
 /// The connection that causes a transition.
@@ -78,8 +85,10 @@ impl Lifetime {
         let outcome = life.outcome().cloned();
         // The connections of an earlier process are gone.
         let status = if outcome.is_some() { life.status() } else { SessionStatus::Idle };
-        let shown = Shown { status, outcome, updated_at: row.updated_at };
-        Self { life, shown, row, idle_timeout, deadline: None, has_timer: false }
+        let (updated_at, revived_as) = (row.updated_at, row.revived_as.clone());
+        let shown = Shown { status, outcome, updated_at, revived_as };
+        let (deadline, has_timer, is_reviving) = (None, false, false);
+        Self { life, shown, row, idle_timeout, deadline, has_timer, is_reviving }
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -96,7 +105,7 @@ impl Lifetime {
     }
 
     pub(super) fn exit(&self) -> Option<Exit> {
-        self.shown.outcome.as_ref().map(|outcome| outcome.exit.clone())
+        self.shown.outcome.as_ref().map(|outcome| outcome.exit.clone().unwrap_or_default())
     }
 
     pub(super) fn reason(&self) -> Option<String> {
@@ -223,6 +232,7 @@ impl Session {
             LifeEvent::Attached => EventKind::Attached,
             LifeEvent::Detached => EventKind::Detached,
             LifeEvent::Exited { .. } => EventKind::Ended,
+            LifeEvent::Lost { .. } => EventKind::Lost,
             // The end of the program follows, and is recorded.
             LifeEvent::TimedOut(_) | LifeEvent::Closed => return None,
         };
@@ -234,14 +244,15 @@ impl Session {
         (row.cols, row.rows) = (state.size.cols(), state.size.rows());
         row.title.clone_from(&state.title);
         if let Some(outcome) = lifetime.life.outcome() {
-            row.exit = Some(outcome.exit.clone());
+            row.exit.clone_from(&outcome.exit);
             row.reason.clone_from(&outcome.reason);
         }
 
         let now = now_ms();
         let event = row.event(kind, cause.as_ref().map(|cause| cause.user.clone()), now);
         let outcome = lifetime.life.outcome().cloned();
-        let shown = Shown { status: lifetime.life.status(), outcome, updated_at: now };
+        let (status, revived_as) = (lifetime.life.status(), None);
+        let shown = Shown { status, outcome, updated_at: now, revived_as };
         let session = self.clone();
         let confirm = Box::new(move || session.show(shown, cause));
         Some(context.recorder.record(row.clone(), event, Some(confirm)))

@@ -132,7 +132,7 @@ impl Owner {
                     // Returning drops the terminal, which hangs up.
                     None if shutdown.has_begun() => return,
                     None => {
-                        self.handle_exit(&Exit::default(), None);
+                        self.handle_end(&past::exited(Exit::default()));
                         if !self.is_end_announced {
                             tokio::select! {
                                 () = self.session.shared.end_durable.notified() => {}
@@ -328,18 +328,15 @@ impl Owner {
         self.resize();
     }
 
-    /// Ends the session, with this reason instead of that of the exit. It is announced once it is
-    /// durable.
-    fn handle_exit(&mut self, exit: &Exit, lost: Option<String>) {
+    /// Ends the session. That is announced once it is durable.
+    fn handle_end(&mut self, end: &LifeEvent) {
         self.acknowledge_written();
         // No further event of the terminal is read.
         self.is_running = false;
 
-        let reason = lost.or_else(|| exit_reason(exit));
-        let exited = LifeEvent::Exited { exit: exit.clone(), reason };
         let mut state = self.session.shared.state.lock();
         state.input.end();
-        let number = self.session.transition(&mut state, &exited, None);
+        let number = self.session.transition(&mut state, end, None);
         drop(state);
 
         if number.is_none() {
@@ -375,16 +372,6 @@ impl Owner {
 
         observer.deliver();
         self.progress.is_final_due = true;
-    }
-}
-
-/// Returns the reason of an unexpected exit, as a sentence for users.
-fn exit_reason(exit: &Exit) -> Option<String> {
-    match (&exit.signal, exit.code) {
-        (Some(signal), _) => Some(format!("the program was ended by {signal}")),
-        (None, Some(0)) => None,
-        (None, Some(code)) => Some(format!("the program exited with code {code}")),
-        (None, None) => Some("the program ended, but its exit status is unknown".to_owned()),
     }
 }
 

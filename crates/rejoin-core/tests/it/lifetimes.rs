@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 
+use futures_util::poll;
 use rejoin_core::{
     BoxFuture, Change, Control, CreateTerminal, EventKind, IdleTimeout, MemoryStore, SessionEvent,
     SessionRow, Store, StoreError, TerminalEvent,
 };
 use rejoin_protocol::{ErrorCode, Exit, Role, SessionId, SessionStatus};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
 
 use crate::{
     session::{contains, read_until, request, start},
@@ -24,9 +28,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A store that refuses commits while it is away.
 #[derive(Debug, Default)]
-struct UnreliableStore {
+pub(crate) struct UnreliableStore {
     store: MemoryStore,
-    is_away: AtomicBool,
+    pub(crate) is_away: AtomicBool,
 }
 
 impl Store for UnreliableStore {
@@ -84,6 +88,36 @@ async fn an_attach_during_the_end_is_refused() {
 
     // The last screen may be attached to.
     assert!(attach().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_start_leaves_no_open_row() {
+    let store = Arc::<UnreliableStore>::default();
+    let (hub, mut programs, _shutdown) =
+        hub_with(|config| config.store = Arc::clone(&store) as Arc<dyn Store>);
+    let ann = identity("ann");
+    let id = SessionId::new("s-1").unwrap();
+    let create = CreateTerminal { id: Some(id.clone()), ..CreateTerminal::default() };
+    let mut created = Box::pin(hub.create_terminal(&ann, create));
+    assert!(poll!(&mut created).is_pending(), "the row is not durable");
+    while store.store.session(&id).await.unwrap().is_none() {
+        yield_now().await;
+    }
+
+    // The program runs, and its start waits for the store when the request is cancelled.
+    store.is_away.store(true, Ordering::SeqCst);
+    while programs.is_empty() {
+        assert!(poll!(&mut created).is_pending());
+        yield_now().await;
+    }
+    drop(created);
+    programs.recv().await.unwrap().hung_up().await;
+
+    store.is_away.store(false, Ordering::SeqCst);
+    sleep(Duration::from_secs(6)).await;
+    let row = store.store.session(&id).await.unwrap().unwrap();
+    assert!(row.removed_at.is_some(), "{row:?}");
+    assert_eq!(row.reason.as_deref(), Some("the request was cancelled"));
 }
 
 #[tokio::test(start_paused = true)]

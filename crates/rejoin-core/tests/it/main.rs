@@ -21,6 +21,7 @@ mod registry;
 mod restore;
 mod resume;
 mod retention;
+mod revivals;
 mod session;
 mod session_lists;
 mod sizes;

@@ -8,6 +8,7 @@ mod browser_sessions;
 mod connections;
 mod histories;
 mod login;
+mod revivals;
 mod sessions;
 mod terminals;
 mod topics;
@@ -65,6 +66,7 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
     let repeatable = OpenApiRouter::new()
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::get, sessions::close))
+        .routes(routes!(revivals::revive))
         .routes(routes!(terminals::input))
         .routes(routes!(terminals::resize))
         .routes(routes!(terminals::signal))

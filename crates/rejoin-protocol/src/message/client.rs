@@ -76,6 +76,7 @@ pub enum Request<'a> {
     Signal(SignalPayload),
     History(HistoryPayload),
     CloseSession(SessionRef),
+    ReviveSession(SessionRef),
 }
 
 /// A payload whose fields are all ignored.
@@ -120,6 +121,7 @@ pub fn parse<'a>(envelope: &Envelope<'a>) -> Result<Option<Request<'a>>, ErrorBo
         "signal" => Request::Signal(read(payload)?),
         "history" => Request::History(read(payload)?),
         "close_session" => Request::CloseSession(read(payload)?),
+        "revive_session" => Request::ReviveSession(read(payload)?),
         _ => return Ok(None),
     }))
 }

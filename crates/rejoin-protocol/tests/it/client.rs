@@ -17,7 +17,7 @@ fn each_golden_client_message_is_read() {
     let golden: Vec<Value> = serde_json::from_str(include_str!("../golden/messages.json")).unwrap();
     let messages: Vec<_> = golden.iter().filter(|entry| entry["direction"] == "client").collect();
 
-    assert_eq!(messages.len(), 17);
+    assert_eq!(messages.len(), 18);
     for entry in messages {
         let text = entry["json"].to_string();
         let envelope = Envelope::parse(&text).unwrap();

@@ -60,6 +60,9 @@ fn created() -> SessionInfo {
         destroy_at: Some(TIME + 1_800_000),
         exit: None,
         reason: None,
+        lost: false,
+        revived_from: None,
+        revived_as: None,
     }
 }
 

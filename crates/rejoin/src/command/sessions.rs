@@ -141,6 +141,9 @@ fn line(row: &SessionRow) -> String {
 /// Returns the lines that describe a session and its transitions.
 fn lines(SessionArchive { row, events }: &SessionArchive) -> Vec<String> {
     let mut lines = vec![line(row)];
+    let labels = [("revived from", &row.record.revived_from), ("revived as", &row.revived_as)];
+    lines
+        .extend(labels.iter().filter_map(|(label, id)| Some(format!("{label}\t{}", id.as_ref()?))));
     for event in events {
         let user = event.user.as_ref().map(|user| user.as_str());
         let columns = [

@@ -1,6 +1,7 @@
 //! Sessions in the store: transitions, idle time-outs, restarts, and stores that fail.
 
 mod ended;
+mod revivals;
 
 use std::{
     fs::{self, DirBuilder},

@@ -50,10 +50,18 @@ impl Terminal {
         // The log has no exit: the keeper was killed. It left the program, which is killed too.
         if !self.has_ended {
             let directory = self.directory.clone();
-            let _ = spawn_blocking(move || directory.kill_session()).await;
+            let end = move || {
+                directory.kill_session();
+                directory.is_of_earlier_boot()
+            };
+            let is_of_earlier_boot = spawn_blocking(end).await.unwrap_or_default();
             self.end_replay();
-            let reason = "the process that held the terminal, its keeper, was ended".to_owned();
-            self.queue(TerminalEvent::Lost { reason });
+            let cause = if is_of_earlier_boot {
+                "the machine was restarted"
+            } else {
+                "its keeper, the process that held the terminal, was ended"
+            };
+            self.queue(TerminalEvent::Lost { reason: format!("the program was lost: {cause}") });
         }
         self.deliver(ends).await;
         true

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Owner;
 use crate::{
     backend::{ScreenCheckpoint, ScreenFormat, TerminalEvent},
-    session::{checkpoints::CheckpointSlot, past::Past},
+    session::{checkpoints::CheckpointSlot, life::LifeEvent, past::Past},
 };
 
 /// The output between two checkpoints, in bytes: the most that a start interprets again.
@@ -93,12 +93,12 @@ impl Owner {
                     let _ = replayed_tx.send(());
                 }
             }
-            TerminalEvent::Exit(exit) => self.handle_exit(&exit, None),
+            TerminalEvent::Exit(exit) => self.handle_end(&exited(exit)),
             TerminalEvent::OutOfMemory(exit) => {
                 let reason = "the program was killed because it exceeded its limit of memory";
-                self.handle_exit(&exit, Some(reason.to_owned()));
+                self.handle_end(&LifeEvent::Exited { exit, reason: Some(reason.to_owned()) });
             }
-            TerminalEvent::Lost { reason } => self.handle_exit(&Exit::default(), Some(reason)),
+            TerminalEvent::Lost { reason } => self.handle_end(&LifeEvent::Lost { reason }),
         }
     }
 
@@ -149,5 +149,21 @@ impl Owner {
         let size = self.session.shared.state.lock().size;
         // An error means that the backend has ended.
         let _ = checkpoints.send(ScreenCheckpoint { offset, size, is_final, pieces }).await;
+    }
+}
+
+/// Returns the end of a program with this exit.
+pub(super) fn exited(exit: Exit) -> LifeEvent {
+    let reason = exit_reason(&exit);
+    LifeEvent::Exited { exit, reason }
+}
+
+/// Returns the reason of an unexpected exit, as a sentence for users.
+fn exit_reason(exit: &Exit) -> Option<String> {
+    match (&exit.signal, exit.code) {
+        (Some(signal), _) => Some(format!("the program was ended by {signal}")),
+        (None, Some(0)) => None,
+        (None, Some(code)) => Some(format!("the program exited with code {code}")),
+        (None, None) => Some("the program ended, but its exit status is unknown".to_owned()),
     }
 }

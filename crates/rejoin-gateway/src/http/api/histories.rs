@@ -51,14 +51,14 @@ struct Event {
     number: u64,
     /// The time, in milliseconds since the epoch.
     at: u64,
-    /// `created`, `started`, `start_failed`, `attached`, `detached`, `recovered`, `ended`, `lost`
-    /// or `removed`.
+    /// `created`, `started`, `start_failed`, `attached`, `detached`, `recovered`, `ended`, `lost`,
+    /// `revived` or `removed`.
     event: &'static str,
     /// The status after the event: `starting`, `active`, `idle`, `terminated` or `error`.
     status: &'static str,
     /// The number of attached connections after the event.
     connections: u64,
-    /// The user who created the session, attached to it or left it.
+    /// The user who created the session, attached to it, left it or revived it.
     user: Option<UserId>,
     /// The reason of the end, unless it is obvious.
     reason: Option<String>,

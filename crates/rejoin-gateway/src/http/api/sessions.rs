@@ -242,11 +242,15 @@ pub(super) async fn create(
     let size = Some(size(cols, rows));
     let create = CreateTerminal { id, profile, name, size, cwd };
     let session = shared.hub.create_terminal(&caller, create).await?;
+    Ok(created(&shared, &session))
+}
 
+/// Returns the answer to the start of a session.
+pub(super) fn created(shared: &Shared, session: &Session) -> Response {
     // With the base path, as the client sees it.
     let location = format!("{}api/v1/sessions/{}", shared.config.base_path, session.id());
     let headers = [(header::LOCATION, location)];
-    Ok((StatusCode::CREATED, headers, axum::Json(session.info())).into_response())
+    (StatusCode::CREATED, headers, axum::Json(session.info())).into_response()
 }
 
 /// Get a session

@@ -59,6 +59,7 @@ impl Client {
             }
             Request::History(query) => return self.history(connection, reply_to, &query),
             Request::CloseSession(session) => return self.close(connection, reply_to, &session),
+            Request::ReviveSession(session) => return self.revive(connection, reply_to, &session),
         };
 
         connection.send(reply_to, &answer);
@@ -329,6 +330,24 @@ impl Client {
             author.check()?;
             hub.close_session(&session).await;
             Ok(ServerMessage::Ack(Empty {}))
+        });
+
+        Ok(())
+    }
+
+    fn revive(
+        &mut self,
+        connection: &Connection,
+        reply_to: Option<&MessageId>,
+        session: &SessionRef,
+    ) -> RequestResult {
+        let identity = connection.identity();
+        let lost = self.shared.hub.session(&session.session, &identity, SessionRight::Write)?;
+
+        let (hub, author) = (self.shared.hub.clone(), connection.clone());
+        self.answer_later(connection, reply_to, async move {
+            let session = hub.revive_terminal(&author, &lost).await?;
+            Ok(ServerMessage::SessionCreated(SessionAck { session: Box::new(session.info()) }))
         });
 
         Ok(())

@@ -7,7 +7,7 @@ use crate::{
     Verdict,
 };
 
-/// The payload of the reply to `create_session`.
+/// The payload of the reply to `create_session` and `revive_session`.
 #[derive(Debug, Serialize)]
 pub struct SessionAck {
     /// The new session.
