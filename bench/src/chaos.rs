@@ -11,19 +11,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use fastrand::Rng;
-use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::http::HttpClient;
-use crate::report::{print_header, print_line};
+use crate::report::{middle_and_max, print_header, print_line};
 use crate::server::{Server, profile, program};
 
 pub(crate) mod output;
+mod process;
+pub(crate) mod store;
 mod viewer;
 
 use output::Output;
+use process::{has_ended, processes_of, wait_until};
 use viewer::{Seen, Terminal};
 
 /// Viewers of the terminal.
@@ -32,9 +34,6 @@ const VIEWERS: usize = 5;
 const MAX_PAUSE_MS: u64 = 1200;
 /// The time until viewers must be back after the start of a server.
 const MAX_RETURN: Duration = Duration::from_secs(1);
-/// The time for an end that the server must notice.
-const TIMEOUT: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
 /// The time of a clean stop.
 const STOP: Duration = Duration::from_secs(30);
 /// Short programs: their names, and their exit codes. Most end while no server runs.
@@ -231,14 +230,14 @@ impl Chaos {
     /// Waits until a program's exit is known. Returns its session.
     fn wait_for_end(&self, session: &str) -> anyhow::Result<Value> {
         let http = self.http()?;
-        let due = clock::after(TIMEOUT);
+        let due = clock::after(process::TIMEOUT);
         loop {
             let info: Value = serde_json::from_str(&http.get(&format!("/sessions/{session}"))?)?;
             if info["status"] == "terminated" || info["status"] == "error" {
                 return Ok(info);
             }
             ensure!(clock::now() < due, "session {session} does not end: {info}");
-            clock::pause(POLL);
+            clock::pause(process::POLL);
         }
     }
 
@@ -325,32 +324,4 @@ struct Victim {
     keeper: Pid,
     /// The program and its child.
     processes: Vec<i32>,
-}
-
-/// Returns the processes whose command line contains a text.
-fn processes_of(text: &str) -> anyhow::Result<Vec<i32>> {
-    let has_text = |it: &Process| it.cmdline().is_ok_and(|line| line.join(" ").contains(text));
-    Ok(all_processes()?.flatten().filter(has_text).map(|it| it.pid).collect())
-}
-
-/// Returns whether a process has ended. A zombie has: its parent may reap it late.
-fn has_ended(id: i32) -> bool {
-    Process::new(id).and_then(|it| it.stat()).map_or(true, |stat| stat.state == 'Z')
-}
-
-fn wait_until(event: &str, mut is_done: impl FnMut() -> bool) -> anyhow::Result<()> {
-    let due = clock::after(TIMEOUT);
-    while !is_done() {
-        ensure!(clock::now() < due, "{event}: not within {TIMEOUT:?}");
-        clock::pause(POLL);
-    }
-    Ok(())
-}
-
-/// Returns the median and the maximum of times in nanoseconds; empty times give a dash.
-fn middle_and_max(times: &mut [u64]) -> String {
-    times.sort_unstable();
-    let Some(max) = times.last() else { return "–".to_owned() };
-    let millis = |nanos: u64| nanos / 1_000_000;
-    format!("{} ms, {} ms", millis(times[times.len() / 2]), millis(*max))
 }

@@ -77,6 +77,9 @@ enum Command {
     /// Crashes of servers and keepers under load; run by `cargo xtask chaos keeper`
     #[command(hide = true)]
     ChaosKeeper(chaos::Options),
+    /// Crashes of servers, compared with their store; run by `cargo xtask chaos store`
+    #[command(hide = true)]
+    ChaosStore(chaos::store::Options),
     /// Print without a pause and record each key, until the last key
     #[command(hide = true)]
     ChaosProgram {
@@ -152,6 +155,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Stops(options) => stops::run(options),
         Command::Drain(options) => drain::run(options),
         Command::ChaosKeeper(options) => chaos::run(options),
+        Command::ChaosStore(options) => chaos::store::run(options),
         Command::ChaosProgram { seed, folder } => return chaos::output::program(*seed, folder),
         Command::FuzzTerminal(options) => fuzz::run(options),
         Command::FuzzKeeperWire(options) => fuzz::keeper::wire(options),

@@ -50,6 +50,14 @@ pub(crate) fn quantile(latencies: &Histogram<u64>, quantile: f64) -> String {
     }
 }
 
+/// Formats the median and the maximum of times in nanoseconds; no times give a dash.
+pub(crate) fn middle_and_max(times: &mut [u64]) -> String {
+    times.sort_unstable();
+    let Some(max) = times.last() else { return "–".to_owned() };
+    let millis = |nanos: u64| nanos / 1_000_000;
+    format!("{} ms, {} ms", millis(times[times.len() / 2]), millis(*max))
+}
+
 /// Formats bytes as MiB.
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", as_float(bytes) / f64::from(1 << 20))

@@ -1,15 +1,13 @@
 //! A server under test, in a process of its own that ends with the benchmark.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open};
@@ -23,6 +21,11 @@ use crate::endpoint::Endpoint;
 use crate::machine::{self, Memory};
 use crate::tls::{self, Identity};
 use crate::topics::Topics;
+
+mod launch;
+
+use launch::{DATA, LOG, SETTINGS, find_address, launch};
+pub(crate) use launch::{profile, program};
 
 /// No pings, because a blocking connection does not answer them while it waits for its turn; and
 /// enough time for thousands of clients that connect at once.
@@ -40,16 +43,9 @@ retain = { frames = 65536, bytes = "64MiB" }
 const MAX_CONNECTIONS: u64 = 18_000;
 /// File descriptors of the server that are not connections.
 const OTHER_DESCRIPTORS: u64 = 2500;
-/// The prefix of environment variables that configure the server.
-const VARIABLES: &str = "REJOIN_";
 /// The time between two looks at the title of a terminal.
 const POLL: Duration = Duration::from_millis(200);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Files in the server's folder.
-const SETTINGS: &str = "rejoin.toml";
-const LOG: &str = "log";
-const DATA: &str = "data";
 
 /// The users of a benchmark's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -182,6 +178,14 @@ impl Server {
         Ok(())
     }
 
+    /// Starts the server again, and kills it after `delay`, whatever it does by then.
+    pub(crate) fn crash_start(&mut self, delay: Duration) -> anyhow::Result<()> {
+        let address = self.address.to_string();
+        self.child = launch::spawn(&program()?, self.folder()?, &address)?;
+        clock::pause(delay);
+        self.kill()
+    }
+
     /// Ends the programs of all terminals, which outlive the server.
     pub(crate) fn end_terminals(&self) {
         let Ok(folder) = self.folder() else { return };
@@ -198,6 +202,11 @@ impl Server {
     /// Returns the folder with the server's files; programs may write there.
     pub(crate) fn folder(&self) -> anyhow::Result<&Path> {
         Ok(self.as_rejoin()?.folder.path())
+    }
+
+    /// Returns the server's data directory.
+    pub(crate) fn data(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.folder()?.join(DATA))
     }
 
     /// Returns the log; empty for the bare loop.
@@ -331,79 +340,5 @@ impl Rejoin {
             Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
         };
         users.iter().map(sign).collect()
-    }
-}
-
-/// Returns the section of a profile that runs this binary with these arguments.
-pub(crate) fn profile(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    let program = std::env::current_exe()?;
-    let command = [&[program.to_str().context("the path is no text")?], arguments].concat();
-    Ok(format!("[profiles.{name}]\ncommand = {command:?}\n"))
-}
-
-/// Returns the path of rejoin: `cargo` builds both binaries into the same directory.
-pub(crate) fn program() -> std::io::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name("rejoin"))
-}
-
-/// Starts rejoin in its folder. Returns its process and its address.
-fn launch(program: &Path, folder: &Path, listen: &str) -> anyhow::Result<(Child, SocketAddrV4)> {
-    if !program.is_file() {
-        bail!("{} is missing; run `cargo xtask bench`, which builds it", program.display());
-    }
-    let log = folder.join(LOG);
-    let mut command = Command::new(program);
-    // The environment of the caller must not change what is measured.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(VARIABLES) {
-            command.env_remove(name);
-        }
-    }
-    command.args(["serve", "--listen", listen]);
-    command.arg("--data-dir").arg(folder.join(DATA)).arg("--config").arg(folder.join(SETTINGS));
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    // Appends, because a restarted server shares the log of the one before.
-    command.stderr(fs::File::options().create(true).append(true).open(&log)?);
-
-    let mut child = command.spawn().context("cannot start rejoin")?;
-    if let Some(address) = find_address(&mut child)? {
-        return Ok((child, address));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    bail!("rejoin did not start: {}", fs::read_to_string(&log)?.trim());
-}
-
-/// Reads lines until one contains the address.
-fn find_address(child: &mut Child) -> anyhow::Result<Option<SocketAddrV4>> {
-    let mut output = BufReader::new(child.stdout.take().context("no output")?);
-    loop {
-        let mut line = String::new();
-        if output.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-
-        if let Some(address) = address(&line) {
-            // Keeps reading: a full pipe would block the server.
-            thread::spawn(move || output.read_to_end(&mut Vec::new()));
-            return Ok(Some(address));
-        }
-    }
-}
-
-fn address(line: &str) -> Option<SocketAddrV4> {
-    let (_, url) = line.split_once("serves ")?;
-    url.split_once("://")?.1.trim_end().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_is_parsed_from_the_start_line() {
-        assert_eq!(address("rejoin 0.1.0 serves http://127.0.0.1:7400\n").unwrap().port(), 7400);
-        assert!(address("rejoin 0.1.0 serves https://127.0.0.1:7400\n").is_some());
-        assert_eq!(address("Log in: http://127.0.0.1:7400/#login=abc"), None);
     }
 }

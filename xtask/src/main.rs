@@ -60,11 +60,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build with optimizations and crash processes under load, comparing each byte
+    /// Build with optimizations and crash processes under load, comparing all that was promised
     Chaos {
         /// The part that crashes
         target: xtask::chaos::Target,
-        /// Passed to the benchmark: `--kills N`, `--seed N`, `--only SCENARIO`, `--other FILE`
+        /// Passed to the benchmark: `--seed N`; for `keeper` `--kills N`, `--only SCENARIO` and
+        /// `--other FILE`, for `store` `--runs N`, `--store STORE` and `--scenario SCENARIO`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -15,7 +15,7 @@ const GOLDEN: &str = "crates/rejoin-protocol/tests/golden";
 /// The files and folders that the TypeScript steps check.
 const TYPESCRIPT: [&str; 5] = ["biome.json", "client", "package-lock.json", "package.json", "web"];
 
-/// The kills of each scenario in the chaos step; `cargo xtask chaos keeper` has 50.
+/// The kills of each scenario and store in the chaos step; `cargo xtask chaos` has 50 and more.
 const CHAOS_KILLS: u32 = 2;
 /// The duration of the fuzz step; `cargo xtask fuzz terminal` runs for ten minutes.
 const FUZZ_SECONDS: u32 = 15;
@@ -122,7 +122,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "chaos",
         about: "crashes of servers and keepers",
-        needs: &[Need::Node],
+        needs: &[Need::Node, Need::Postgres],
         is_background: false,
         concerns: |changes| changes.affect("rejoin") || changes.affect("rejoin-bench"),
         run: |Context { sh, .. }| {

@@ -51,6 +51,8 @@ async fn execute_once(
     let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
     // The query is not part of it: no POST of the API has one.
     let path = hash(&[parts.uri.path().as_bytes()]);
+    // A route that keeps results longer than this cache may use the key as well.
+    parts.extensions.insert(key.clone());
     let head = parts.clone();
     let bytes = body(Request::from_parts(parts, rest), &shared).await;
     let bytes = bytes.map_err(IntoResponse::into_response)?;

@@ -123,6 +123,21 @@ fn a_key_is_used_once_also_after_a_crash() {
 }
 
 #[test]
+fn a_header_key_is_used_once_also_after_a_crash() {
+    let home = home();
+    let server = home.start_server();
+    let publish = json!({"topic": "jobs", "data": "once"});
+    let send = |server: &TestServer| server.admin_api().post_with_key("/publish", &publish, "k");
+    let first = send(&server);
+    assert_eq!(first.0, 200, "{}", first.1);
+    server.stop(Signal::KILL);
+
+    let server = home.start_server();
+    assert_eq!(send(&server), first);
+    assert_eq!(server.admin_api().published("jobs"), [json!("once")]);
+}
+
+#[test]
 fn other_topics_report_a_gap_after_a_crash() {
     let home = home();
     let server = home.start_server();

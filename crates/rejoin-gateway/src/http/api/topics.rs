@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use axum::{Json as Answer, extract::State};
+use axum::{Extension, Json as Answer, extract::State};
 use rejoin_core::{Batch, Frame, Progress, ReadLimit, Reader, Stream, Topic, TopicRight, now_ms};
 use rejoin_protocol::{
     ErrorCode, Position, RequestKey, Subject, TopicName, Verdict,
@@ -128,7 +128,8 @@ struct Published {
 /// Publish to a topic
 ///
 /// The first use of a name creates its topic. `key` is an idempotency key for the message, also
-/// across WebSockets; the header `Idempotency-Key` is one for the request.
+/// across WebSockets; the header `Idempotency-Key` is one for the request, and for the message if
+/// `key` is missing. A message to a durable topic keeps its key across a restart of the server.
 #[utoipa::path(
     post, path = "/publish", tag = "topics", request_body = NewMessage,
     responses(
@@ -142,8 +143,10 @@ struct Published {
 pub(super) async fn publish(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
+    header: Option<Extension<RequestKey>>,
     Json(NewMessage { topic, data, key }): Json<NewMessage>,
 ) -> Result<Answer<PublishAck>, Problem> {
+    let key = key.or_else(|| header.map(|Extension(key)| key));
     let position = shared.hub.publish(&topic, &caller, &data, key.as_ref()).await?;
     Ok(Answer(PublishAck { position }))
 }
