@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum JournalRecord {
     /// A message.
     Message(JournalMessage),
-    /// The end of a stream. It stands after the stream's messages.
+    /// The end of a stream. Follows the stream's messages.
     Head {
         /// The stream.
         stream: StreamOwner,
@@ -18,9 +18,9 @@ pub enum JournalRecord {
         /// The time of the last use, in milliseconds since the Unix epoch.
         at: u64,
     },
-    /// The result of a publish with an idempotency key, whose message may be gone.
+    /// The result of a publish with an idempotency key. Its message may be gone.
     Key(StoredKey),
-    /// The clock of the epochs of implicit streams.
+    /// The clock that assigns epochs to implicit streams.
     Clock(EpochClock),
     /// An implicit stream whose messages are gone.
     Eviction(Eviction),
@@ -42,7 +42,7 @@ pub struct JournalMessage {
     pub key: Option<(UserId, RequestKey)>,
 }
 
-/// The owner of a stream.
+/// The owner of a stream, which identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamOwner {
@@ -84,7 +84,7 @@ pub struct StoredKey {
     pub at: u64,
 }
 
-/// The clock of the epochs of implicit streams.
+/// The clock that assigns epochs to implicit streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochClock {
     /// The epoch at which the clock started.
