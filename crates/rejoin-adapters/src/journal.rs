@@ -40,8 +40,7 @@ struct Shared {
 #[derive(Debug)]
 struct JournalFile {
     file: File,
-    /// The size of the complete batches, in bytes. Anything after them is left over from a failed
-    /// write.
+    /// The size of the complete batches, in bytes. A failed write may leave bytes after them.
     len: u64,
     /// A write has failed, and part of it may still be in the file.
     has_rest: bool,
@@ -180,8 +179,8 @@ impl Shared {
         let mut journal = self.file.lock();
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;
-        // Synced before the next append: a power failure must not bring back the old file without
-        // it.
+        // Synced before the next append: the old file, which a power failure could bring back,
+        // would lack it.
         sync_directory(&self.path)?;
         *journal = Some(JournalFile { file, len, has_rest: false });
         Ok(len)

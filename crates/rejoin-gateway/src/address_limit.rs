@@ -96,8 +96,7 @@ impl Table {
 
 /// Returns the address under which a client is counted.
 ///
-/// An IPv6 client is counted by its /64 network, because providers assign each customer at least
-/// one.
+/// An IPv6 client is counted by its /64 network, because providers assign whole networks.
 fn network(address: IpAddr) -> IpAddr {
     // An IPv4 client of a dual-stack listener has an IPv4-mapped IPv6 address, and all of those
     // share one /64 network.

@@ -36,8 +36,7 @@ pub struct GatewayMetrics {
     pub bytes_sent: Counter,
     /// Frames that were not delivered to a reader, by reason.
     pub frames_dropped: Family<Label, Counter>,
-    /// The time that it takes to write new frames to all readers of a stream in one shard, in
-    /// seconds.
+    /// The time to write new frames to all readers of a stream in one shard, in seconds.
     broadcast: Histogram,
     /// The duration of the longest broadcast, in seconds.
     broadcast_max: Gauge<f64, AtomicU64>,

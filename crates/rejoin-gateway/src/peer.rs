@@ -76,8 +76,7 @@ impl TrustedProxies {
         // Starts at the end: each proxy appends the address that it saw. Only uses entries that a
         // trusted proxy has appended.
         for hop in hops.iter().rev() {
-            // An unreadable entry may hide an untrusted proxy, so the entries before it cannot be
-            // trusted.
+            // An unreadable entry may hide an untrusted proxy: the entries before it do not count.
             let Some(address) = hop.address else { break };
             client = Peer { address, is_secure: hop.is_secure.unwrap_or(socket.is_secure) };
             if !self.contains(address) {

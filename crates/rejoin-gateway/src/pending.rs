@@ -149,8 +149,7 @@ impl Slots {
 impl PendingSlot {
     /// Sets the owner to notify of an eviction, and its slot for the connection.
     ///
-    /// Check [`is_evicted`](Self::is_evicted) afterwards: an earlier eviction had no owner to
-    /// notify.
+    /// Check [`is_evicted`](Self::is_evicted) afterwards: an earlier eviction found no owner.
     pub(crate) fn set_owner(&self, owner: Arc<dyn SlotOwner>, slot: usize) {
         *self.eviction.owner.lock() = Some((owner, slot));
     }

@@ -102,8 +102,7 @@ impl Tls {
                     () = tokio::time::sleep(CHECK_INTERVAL) => {}
                     () = begun.begun() => return,
                 }
-                // Polls the files, because notifications would miss files replaced through symbolic
-                // links.
+                // Polls, because notifications would miss files replaced through symbolic links.
                 let stamp = Stamp::of(&tls.shared.files);
                 if stamp != known {
                     known = stamp;
@@ -116,16 +115,14 @@ impl Tls {
         });
     }
 
-    /// Performs the handshake. Answers a peer that speaks plain HTTP with a refusal that explains
-    /// why.
+    /// Performs the handshake. Explains the failure to a peer that speaks plain HTTP.
     pub(crate) async fn accept(&self, mut socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let mut first = [0];
         // Only peeks, because the handshake must read the byte again.
         if socket.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
             socket.write_all(REFUSAL).await?;
             socket.shutdown().await?;
-            // Closing a socket with unread bytes sends a TCP reset, which would discard the
-            // refusal.
+            // Closing with unread bytes sends a TCP reset, which would discard the refusal.
             let ended = async { while socket.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {} };
             let _ = timeout(REFUSAL_GRACE, ended).await;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak TLS"));

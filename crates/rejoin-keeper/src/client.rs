@@ -99,8 +99,7 @@ impl Client {
         }
     }
 
-    /// Sends output, without a copy if nothing is pending. Keeps the rest that the socket does not
-    /// take.
+    /// Sends output, without a copy if nothing is pending. Keeps what the socket does not take.
     fn send_output(&mut self, offset: u64, bytes: &[u8]) {
         let head = output_head(offset, bytes.len());
         // The next flush returns an error, too.

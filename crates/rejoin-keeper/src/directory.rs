@@ -103,8 +103,7 @@ impl Directory {
             Err(error) => return Err(error),
         };
 
-        // Fails while the keeper holds the exclusive lock. Concurrent checks do not exclude each
-        // other.
+        // Fails while the keeper holds the exclusive lock. Concurrent checks can share theirs.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),

@@ -101,8 +101,7 @@ pub fn start(
         Err(error) => {
             let _ = process.kill();
             let _ = process.wait();
-            // The keeper may have started its program before it hung. Spares the program of another
-            // keeper.
+            // The keeper may have started a program before it hung. Spares another keeper's.
             if !directory.has_keeper().unwrap_or(true) {
                 directory.kill_session();
             }

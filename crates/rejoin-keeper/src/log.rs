@@ -39,8 +39,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// The minimum number of segments that fit into the quota, so that dropping one loses little.
 const SEGMENTS: u64 = 8;
-/// The space reserved for the last record on a full disk, in bytes: two blocks of common file
-/// systems.
+/// The space for the last record on a full disk, in bytes: two common file system blocks.
 const RESERVED_BYTES: usize = 8192;
 /// The minimum quota, in bytes.
 pub const MIN_QUOTA_BYTES: u64 = 1024 * 1024;

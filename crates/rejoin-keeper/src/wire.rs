@@ -75,8 +75,7 @@ pub enum Request {
 pub struct Input {
     /// The number of the input on this connection. `Written` refers to it.
     pub number: u64,
-    /// The writer, and the number of the input in the writer's series. Each number is typed only
-    /// once.
+    /// The writer, and the number in the writer's series. Each number is typed only once.
     pub key: Option<InputKey>,
     /// The bytes.
     pub bytes: Vec<u8>,

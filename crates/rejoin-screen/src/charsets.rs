@@ -145,8 +145,7 @@ impl Charsets {
     /// Puts a set into a slot.
     pub(crate) fn designate(&mut self, slot: usize, charset: Charset) {
         self.designated[slot] = charset;
-        // As in xterm.js, this takes effect at once, even if a restored cursor selected the active
-        // set.
+        // As in xterm.js, takes effect at once, even if a restored cursor selected the active set.
         if self.shifted == slot {
             self.active = charset;
         }

@@ -93,8 +93,7 @@ impl Parser {
         while let Some(&first) = bytes.first()
             && !handler.should_pause()
         {
-            // Two fast paths, for text and for digits, which make up nearly all of a program's
-            // output.
+            // Two fast paths, for text and digits, which make up nearly all output of programs.
             if self.state == State::Ground && matches!(first, 0x20..=0x7e) {
                 let most = &bytes[..bytes.len().min(TEXT_BYTES)];
                 let end = most.iter().position(|byte| !matches!(byte, 0x20..=0x7e));
@@ -168,8 +167,7 @@ impl Parser {
             }
             State::CsiEntry => out.extend(b"\x1b["),
             State::CsiParam | State::CsiIntermediate => self.write_sequence(b"\x1b[", &mut out),
-            // A second private marker is invalid, so viewers ignore the sequence up to its final
-            // byte.
+            // A second private marker is invalid: viewers ignore the sequence up to its final byte.
             State::CsiIgnore => out.extend(b"\x1b[??"),
             State::Ignored => out.extend(b"\x1b_"),
             // The number is unknown, so viewers ignore the string whatever follows.

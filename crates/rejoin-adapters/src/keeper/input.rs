@@ -1,5 +1,4 @@
-//! Input on its way to a keeper, one at a time, so that each author's rights are checked just
-//! before.
+//! Input on its way to a keeper, one at a time: its author is checked immediately before.
 
 use std::{collections::VecDeque, time::Duration};
 

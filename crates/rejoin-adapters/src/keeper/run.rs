@@ -37,14 +37,12 @@ const CONTROLS: usize = 4096 + 256;
 const MAX_PENDING_BYTES: usize = 1024 * 1024;
 /// The number of events waiting for the session above which the keeper is not read.
 const MAX_PENDING_EVENTS: usize = 4096;
-/// The amount of output after which the keeper gets an acknowledgement, in bytes: a fraction of its
-/// window.
+/// The amount of output after which the keeper gets an acknowledgement, in bytes.
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 /// The time within which a program and its keeper must end after a hang-up. After that, the keeper
 /// is killed.
 const HANG_UP: Duration = Duration::from_secs(5);
-/// The maximum duration of a replay of an earlier process's output. After it, the session becomes
-/// visible.
+/// The maximum duration of a replay of earlier output. After it, the session becomes visible.
 const REPLAY: Duration = Duration::from_secs(10);
 
 /// The task's side of a terminal.
@@ -110,8 +108,7 @@ impl Terminal {
     pub(super) fn run(mut self) -> LiveTerminal {
         let (live, TerminalEnds { events, controls, hangup, written }) =
             LiveTerminal::new(EVENTS, CONTROLS);
-        // A capacity of one: a screen that is due while another one is being written is created
-        // later.
+        // A capacity of one: while a screen is being written, the next one is not created yet.
         let (checkpoints, checkpoints_rx) = mpsc::channel(1);
         let mut ends = Ends {
             events,
@@ -148,8 +145,7 @@ impl Terminal {
                 connection.send(&request);
             }
             if is_open && connection.flush().is_err() {
-                // Rechecks the loop's condition: if the loop is over, nothing would wake the wait
-                // below.
+                // Rechecks the loop: if it is over, nothing would wake the wait below.
                 is_open = false;
                 continue;
             }
@@ -289,8 +285,7 @@ impl Terminal {
         }
     }
 
-    /// Acknowledges output that the session has taken. Otherwise the keeper would pause the
-    /// program.
+    /// Acknowledges output that the session has taken, so that the program is not paused.
     fn acknowledge(&mut self, connection: &mut Connection) {
         // A pending gap counts as taken, because it has no bytes.
         let offset = self.next - self.pending_bytes as u64;

@@ -24,17 +24,24 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Returns all records, oldest first. Called once, before any other method.
     ///
     /// # Errors
-    /// If the journal cannot be read or is damaged.
+    /// If the journal cannot be read.
     fn load(&self) -> BoxFuture<'_, Result<Vec<JournalRecord>, StoreError>>;
 
     /// Appends records, all or none. They are durable once the call returns.
     ///
     /// Returns the size of the journal, in bytes.
+    ///
+    /// # Errors
+    /// If the records could not be stored. The journal is then as before.
     fn append<'a>(&'a self, records: &'a [JournalRecord])
     -> BoxFuture<'a, Result<u64, StoreError>>;
 
-    /// Replaces all records durably, or leaves them unchanged. Returns the size of the journal, in
-    /// bytes.
+    /// Replaces all records durably, or leaves them unchanged.
+    ///
+    /// Returns the size of the journal, in bytes.
+    ///
+    /// # Errors
+    /// If the records could not be stored. The journal is then as before.
     fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 

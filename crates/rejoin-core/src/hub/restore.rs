@@ -26,8 +26,7 @@ struct SavedStreams {
 }
 
 impl SavedStreams {
-    /// Collects the streams from the records of a journal. `now` is in milliseconds since the Unix
-    /// epoch.
+    /// Collects the streams from a journal. `now` is in milliseconds since the Unix epoch.
     fn from_records(records: Vec<JournalRecord>, now: u64) -> Self {
         let mut saved = Self::default();
         // If the clock was set back in the meantime, the age is unknown and counts as 0.

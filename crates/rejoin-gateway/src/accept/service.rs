@@ -34,8 +34,7 @@ pub(super) struct ConnectionService {
     slot: Arc<PendingSlot>,
     /// The other end of the socket, which may be a proxy.
     socket: Peer,
-    /// The address limit has already counted the next request. Only ever `true` for the first
-    /// request.
+    /// The address limit has already counted the next request, which is then the first one.
     admitted: AtomicBool,
 }
 

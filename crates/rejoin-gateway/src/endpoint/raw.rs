@@ -124,8 +124,7 @@ async fn find_or_create(
             let id = Some(id);
             let create = CreateTerminal { id, profile: Some(profile), size, ..Default::default() };
 
-            // `Caller` checks for revocations: the user may have been revoked since the ticket was
-            // issued.
+            // `Caller` checks for a revocation of the user since the ticket was issued.
             let author = Caller::new(shared, identity);
             let session = shared.hub.create_terminal(&author, create).await;
             (session.map_err(problem)?, role)

@@ -160,8 +160,7 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Returns the problem for an invalid body. Names the field, or the line and column of a syntax
-/// error.
+/// Returns the problem for an invalid body. Names the field, or the line of a syntax error.
 fn invalid_json(error: &serde_json::Error, path: &str) -> Problem {
     if error.classify() != serde_json::error::Category::Data {
         return Problem::new(ErrorCode::MalformedJson, &error.to_string());

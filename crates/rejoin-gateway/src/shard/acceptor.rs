@@ -90,8 +90,7 @@ impl Shard {
 
                     let shard = self.choose_shard();
 
-                    // Counted before the socket arrives there. Otherwise a burst would go to one
-                    // shard.
+                    // Counted before the socket arrives, or a burst would go to one shard.
                     shard.add_load();
                     if shard.is_same(&self.handle) {
                         self.open(socket, slot, peer);

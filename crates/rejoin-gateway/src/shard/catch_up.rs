@@ -67,8 +67,7 @@ impl Shard {
             }
         }
 
-        // Iterates by index: a reader's turn may close the connection or change its list of
-        // readers.
+        // Iterates by index: a turn may close the connection or change its list of readers.
         let (mut is_up_to_date, mut index) = (true, 0);
         while let Some(&(stream, _)) =
             self.connections.get(slot).and_then(|connection| connection.reads().get(index))

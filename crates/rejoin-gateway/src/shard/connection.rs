@@ -23,8 +23,7 @@ pub(super) struct Connection {
     /// First in memory, because a broadcast accesses only this field.
     pub(super) output: Output,
     pub(super) phase: Phase,
-    /// The streams that the connection reads, each with the index of its entry among the stream's
-    /// readers.
+    /// The streams that the connection reads, with the index of its entry in each stream's readers.
     reads: Vec<(StreamNumber, usize)>,
     /// The tick of the current timer. Later entries in the timer queue are ignored.
     timer: Option<Tick>,
@@ -117,15 +116,13 @@ impl Connection {
         self.client().is_some_and(|client| Arc::ptr_eq(client.outbox(), outbox))
     }
 
-    /// Records that the socket has something to read. `ended` means that the peer has ended its
-    /// side.
+    /// Records that the socket has something to read. If `ended`, the peer has ended its side.
     pub(super) fn set_readable(&mut self, ended: bool) {
         self.readable = true;
         self.ended |= ended;
     }
 
-    /// Records that all bytes were read. An end of stream that the poll has reported is still
-    /// unread.
+    /// Records that all bytes were read. A reported end of stream is still unread.
     pub(super) fn clear_readable(&mut self) {
         self.readable = self.ended;
     }

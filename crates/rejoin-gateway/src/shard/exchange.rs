@@ -117,8 +117,7 @@ impl Shard {
 
         let outbox = Arc::clone(client.outbox());
 
-        // A close takes effect even if the socket is blocked, because it must not depend on the
-        // peer.
+        // A close must not depend on the peer, so it takes effect even if the socket is blocked.
         if outbox.is_closed() {
             let code = outbox.close_code().and_then(CloseCode::from_code);
             return self.close(slot, code.unwrap_or(CloseCode::Normal).into());

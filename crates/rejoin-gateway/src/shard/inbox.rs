@@ -45,8 +45,7 @@ struct Shared {
 /// The contents of an inbox.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Streams with new frames. A stream does not notify again until the shard has taken all
-    /// frames.
+    /// Streams with new frames. A stream notifies again only after the shard has taken them.
     pub(super) streams: Vec<StreamNumber>,
     /// Slots of filled outboxes. An outbox does not notify again until it is emptied or closed.
     pub(super) outboxes: Vec<usize>,

@@ -145,8 +145,7 @@ impl Shard {
                 Err(_) => return self.remove(slot),
             };
 
-            // The poll is edge-triggered, so the socket counts as readable until a read has drained
-            // it.
+            // The poll is edge-triggered: the socket counts as readable until a read drains it.
             if connection.output.transport().has_drained(count, self.buffer.len()) {
                 connection.clear_readable();
             }

@@ -204,8 +204,7 @@ impl Output {
         // A copy only pays off if it joins messages and thereby saves a system call.
         let is_alone = pending.next().is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
         let mut written = if is_alone {
-            // Moved out during the write to satisfy the borrow checker, which is cheaper than a
-            // clone.
+            // Moved out during the write to satisfy the borrow checker. A clone would cost more.
             let first = self.pending.pop_front().unwrap_or_default();
             let written = self.write(&first);
             self.pending.push_front(first);

@@ -92,8 +92,7 @@ impl SendWindow {
     pub(super) fn acknowledge(&mut self, parsed: u64) -> Result<(), InvalidAck> {
         let Some(limit) = &mut self.0 else { return Err(InvalidAck::NoWindow) };
 
-        // A count that is too high would move the window ahead of the data and disable flow
-        // control.
+        // A higher count would move the window ahead of the data and disable flow control.
         if parsed > limit.sent {
             return Err(InvalidAck::NotSent { sent: limit.sent });
         }

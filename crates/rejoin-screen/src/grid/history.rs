@@ -160,8 +160,7 @@ impl History {
     pub(crate) fn drop_newest(&mut self) {
         let Some(last) = self.segments.back_mut() else { return };
         self.bytes -= last.segment.bytes();
-        // Copies the segment if a clone shares it. That is rare: only a change of size drops lines
-        // here.
+        // Copies the segment if a clone shares it, which is rare: only a change of size gets here.
         let segment = Arc::make_mut(&mut last.segment);
         segment.pop();
         self.next -= 1;

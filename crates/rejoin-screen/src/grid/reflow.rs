@@ -188,8 +188,7 @@ impl Reflow {
 
         let row = match (of_history, self.phase) {
             (Some(mut row), _) => {
-                // Restores the flag, which the row lost because the rows before it have left the
-                // history.
+                // Restores the flag, which was lost when the rows before it left the history.
                 row.wrapped = self.next.row > 0;
                 row
             }

@@ -85,8 +85,7 @@ impl Params {
             &mut self.values[self.len - 1]
         };
 
-        // -1 marks a missing value. The number saturates, because a program may send any number of
-        // digits.
+        // -1 marks a missing value. The number saturates, however many digits a program sends.
         *value = (*value).max(0).saturating_mul(10).saturating_add(i32::from(digit));
     }
 
@@ -137,8 +136,7 @@ impl Params {
             }
         }
 
-        // Adds a separator for the dropped parameter, so that its remaining digits are also
-        // dropped.
+        // Adds a separator for the dropped parameter, so that its next digits are also dropped.
         if self.full {
             out.push(b';');
         } else if self.in_sub && self.subs_full {

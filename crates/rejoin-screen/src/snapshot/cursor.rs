@@ -50,8 +50,7 @@ fn restore_pending_wrap(painter: &mut Painter, terminal: &Terminal) {
     if !cell.has_content() {
         painter.set_pen_of(&terminal.extras, cell);
         painter.bytes(b" ");
-        // Only erasing the whole row leaves a pending wrap at an empty cell, so this erases it
-        // again.
+        // Only erasing the whole row leaves a pending wrap at an empty cell: erases it again.
         return painter.bytes(b"\x1b[1K");
     }
 

@@ -74,8 +74,7 @@ pub(super) fn fitting(
         let used = row.used();
         let with_extras = used.iter().filter(|cell| cell.extra() != 0).count();
         work += used.len() + with_extras * EXTRA_WORK;
-        // Draws the first line at any cost, because an empty page would look like the end of the
-        // history.
+        // Always draws the first line: an empty page would look like the end of the history.
         let is_first = line + 1 == end;
         if bytes > max_bytes || (work > max_work && !is_first) {
             return end - line - 1;

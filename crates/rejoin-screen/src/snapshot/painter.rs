@@ -36,8 +36,7 @@ pub(crate) struct Painter {
     out: Vec<u8>,
     cols: usize,
     pen: ViewerPen,
-    /// The maximum number of bytes per row while rows are drawn without attributes. The rest is
-    /// omitted.
+    /// The maximum number of bytes per row drawn without attributes. The rest is omitted.
     plain_row_bytes: Option<usize>,
 }
 
@@ -324,8 +323,7 @@ impl Painter {
         let _ = write!(self.out, "\x1b[{}G", self.cols);
     }
 
-    /// Writes the leading ASCII characters that share the first cell's attributes. Returns their
-    /// number.
+    /// Writes the leading ASCII characters with the first cell's attributes. Returns their number.
     fn ascii(&mut self, extras: &Extras, cells: &[Cell]) -> usize {
         let attributes = cells[0].attributes();
         self.set_attributes(extras, attributes);

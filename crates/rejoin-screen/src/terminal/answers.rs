@@ -76,8 +76,7 @@ impl Terminal {
     pub(super) fn device_control(&mut self, collected: &[u8], last: u8, payload: &str) {
         let answer = match (collected, last) {
             (b"+", b'q') => {
-                // Echoes only hexadecimal digits, because other bytes could form a command as
-                // input.
+                // Echoes only hexadecimal digits. Other bytes could form a command as input.
                 let hex = payload.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b';');
                 format!("\x1bP0+r{}\x1b\\", if hex { payload } else { "" })
             }

@@ -16,8 +16,7 @@ impl Terminal {
             return;
         }
 
-        // The order of these steps is that of xterm.js. A different order would result in different
-        // rows.
+        // The order of these steps is that of xterm.js. Any other order leads to different rows.
         let mut extras = std::mem::take(&mut self.extras);
         if cols > self.cols {
             reflow::set_columns(&mut self.normal, cols);

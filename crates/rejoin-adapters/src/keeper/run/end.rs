@@ -47,8 +47,7 @@ impl Terminal {
             self.deliver(ends).await;
         }
 
-        // Without an exit in the log, the keeper was killed. The program it left behind is killed,
-        // too.
+        // Without an exit in the log, the keeper was killed. Kills the program that it left behind.
         if !self.has_ended {
             let directory = self.directory.clone();
             let _ = spawn_blocking(move || directory.kill_session()).await;

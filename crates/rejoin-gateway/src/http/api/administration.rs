@@ -53,8 +53,7 @@ pub(super) enum RevocationBody {
 pub(super) struct RevokeUser {
     /// The user.
     user: UserId,
-    /// The lifetime of the revocation, by default 30 days. It should exceed the lifetime of the
-    /// tokens.
+    /// The lifetime of the revocation, by default 30 days. It should exceed that of the tokens.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }
@@ -68,8 +67,7 @@ pub(super) struct RevokeToken {
     /// The token's id, which is its claim `jti`. At most 256 bytes.
     #[schema(min_length = 1, max_length = 256)]
     token: String,
-    /// The lifetime of the revocation, by default 30 days. It should exceed the lifetime of the
-    /// token.
+    /// The lifetime of the revocation, by default 30 days. It should exceed that of the token.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }

@@ -184,8 +184,7 @@ fn has_text(session: &SessionInfo, text: &str) -> bool {
 
 impl Cursor {
     fn of(session: &SessionInfo) -> Self {
-        // The id orders sessions created in the same millisecond, so that no page repeats or omits
-        // one.
+        // The id orders sessions of one millisecond, so that no page repeats or omits a session.
         Self(Reverse((session.created_at, session.id.clone())))
     }
 }

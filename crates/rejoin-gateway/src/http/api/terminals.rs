@@ -30,8 +30,7 @@ use crate::{
 
 /// The maximum time that a request waits for a program that does not read its input.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The content security policy of an HTML screen: it runs and loads nothing, even if opened as a
-/// page.
+/// The policy for an HTML screen, which runs and loads nothing, even if opened as a page.
 const SCREEN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups";
 
 /// Input for a terminal.

@@ -34,8 +34,7 @@ pub(super) struct NewMessage {
     /// Any JSON value, delivered unchanged.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
-    /// An idempotency key: a retry within five minutes gets the same response and publishes
-    /// nothing.
+    /// An idempotency key: retries within five minutes get the same response but publish nothing.
     #[serde(default)]
     key: Option<RequestKey>,
 }
@@ -228,8 +227,7 @@ pub(super) async fn presence(
 
 fn info(topic: &Topic) -> TopicInfo {
     let (frames, idle) = topic.stream().retained();
-    // A stream measures idle time by the monotonic clock. The wall clock may have been changed
-    // since.
+    // A stream measures idle time by the monotonic clock: the wall clock may have been changed.
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
 
     TopicInfo {

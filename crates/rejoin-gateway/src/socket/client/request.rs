@@ -296,8 +296,7 @@ impl Client {
     }
 
     fn detach_session(&mut self, session: &SessionRef) -> Result<ServerMessage, ErrorBody> {
-        // Does not look up the session in the hub: an attachment to a closed session can be ended,
-        // too.
+        // Does not look up the session: even an attachment to a closed one can be ended.
         if !self.detach(&session.session) {
             return Err(ErrorCode::NotAttached.into());
         }
