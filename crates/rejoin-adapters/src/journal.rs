@@ -1,8 +1,9 @@
 //! The journal in a file.
 //!
-//! The file is a sequence of batches, each written and synced at once: a header of 16 bytes, then
-//! records as lines of JSON. The header has the length and the checksum of the lines, and its own
-//! checksum, all little-endian. A batch that a crash cut off was never acknowledged and is dropped.
+//! The file is a sequence of batches, each of which is written and synced as a whole: a header of
+//! 16 bytes, then records as lines of JSON. The header contains the length and the checksum of the
+//! lines, and its own checksum, all little-endian. A batch that a crash cut off was never
+//! acknowledged, and is dropped.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,10 +18,10 @@ use parking_lot::Mutex;
 use rejoin_core::{BoxFuture, Journal, JournalRecord, JournalRecords, StoreError};
 use tracing::{error, warn};
 
-/// The first bytes of each header.
+/// The first bytes of each header, with the version as the last one.
 const MAGIC: [u8; 4] = *b"RJJ2";
 const HEADER_BYTES: usize = 16;
-/// The size of the batches that a rewrite is divided into, in bytes.
+/// The size of the batches into which a rewrite is divided, in bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// A journal in a file, which one process uses at a time.
@@ -39,20 +40,20 @@ struct Shared {
 #[derive(Debug)]
 struct JournalFile {
     file: File,
-    /// The size of the complete batches, in bytes. What is behind it is the rest of a failed write.
+    /// The size of the complete batches, in bytes. A failed write may leave bytes after them.
     len: u64,
-    /// A write has failed, and its rest may still be in the file.
+    /// A write has failed, and part of it may still be in the file.
     has_rest: bool,
 }
 
 impl FileJournal {
-    /// Creates a handle to the journal at this path, without any I/O.
+    /// Creates a handle to the journal at this path, without performing I/O.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { shared: Arc::new(Shared { path, file: Mutex::default() }) }
     }
 
-    /// Runs an operation on a thread where it may block.
+    /// Runs an operation on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -88,8 +89,8 @@ impl Journal for FileJournal {
 }
 
 impl JournalFile {
-    /// Cuts off the rest of a failed write. The next process would read it as a batch, although its
-    /// messages were refused.
+    /// Truncates what a failed write left in the file. The next process could read it as a batch,
+    /// although its messages were refused.
     fn drop_rest(&mut self) -> io::Result<()> {
         self.file.set_len(self.len)?;
         self.file.sync_all()?;
@@ -143,7 +144,7 @@ impl Shared {
         let end = journal.len;
         let written = journal.file.write_all_at(batch, end).and_then(|()| journal.file.sync_data());
         if let Err(error) = written {
-            // At once if possible, because a crash may follow; at the latest before the next write.
+            // Tries at once, because a crash may follow. Otherwise the next write has to do it.
             let _ = journal.drop_rest();
             return Err(error);
         }
@@ -174,11 +175,12 @@ impl Shared {
             write(batch)?;
         }
 
-        // Here at the earliest: making the records takes the locks of streams.
+        // Not locked earlier, because creating the records takes the locks of streams.
         let mut journal = self.file.lock();
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;
-        // Before the next append: a power failure must not bring the old file back without it.
+        // Synced before the next append: the old file, which a power failure could bring back,
+        // would lack it.
         sync_directory(&self.path)?;
         *journal = Some(JournalFile { file, len, has_rest: false });
         Ok(len)
@@ -194,11 +196,11 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Not in append mode, in which Linux ignores the offset of a write.
+    // Not opened in append mode, in which Linux ignores the offset of a write.
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Refuses a journal of another version, which would look like a write that a crash cut off.
+/// Refuses a journal of another version, which would otherwise look like an interrupted write.
 fn check_version(content: &[u8]) -> io::Result<()> {
     match content.strip_prefix(&MAGIC[..3]) {
         Some([version, ..]) if *version != MAGIC[3] => {
@@ -252,17 +254,17 @@ fn encode(records: &[JournalRecord]) -> io::Result<Vec<u8>> {
     batch.finish()
 }
 
-/// A batch that was complete once and cannot be read.
+/// A batch that was once complete but cannot be read.
 #[derive(Debug)]
 struct Damage {
     /// The offset of the batch in the file.
     offset: usize,
 }
 
-/// Returns the records of the complete batches, and the size of these.
+/// Returns the records of the complete batches, and the total size of these batches, in bytes.
 ///
-/// A batch is written after the sync of the one before it. So a crash leaves at most one incomplete
-/// batch, at the end; one with another behind it is damage.
+/// A batch is not written until the previous one is synced, so a crash leaves at most one
+/// incomplete batch, at the end. An incomplete batch that is followed by another one is damage.
 fn read(content: &[u8]) -> Result<(Vec<JournalRecord>, usize), Damage> {
     let (mut records, mut offset) = (Vec::new(), 0);
     while let Some(lines) = lines_of(&content[offset..]) {
@@ -286,7 +288,7 @@ fn lines_of(content: &[u8]) -> Option<&[u8]> {
     (crc32fast::hash(lines) == number(header, 8)).then_some(lines)
 }
 
-/// Returns the length in a header, if it is one.
+/// Returns the length in a header, or `None` if the bytes are not a valid header.
 fn len_in(header: &[u8]) -> Option<usize> {
     let is_header =
         header.starts_with(&MAGIC) && crc32fast::hash(&header[..12]) == number(header, 12);

@@ -18,13 +18,13 @@ use tracing::error;
 pub use administration::SessionArchive;
 pub use location::StoreLocation;
 
-/// The connections to a database: one writes, the other reads.
+/// The number of connections to a database: one writes, and the other reads.
 const CONNECTIONS: u32 = 2;
-/// Time to connect, and to wait for a lock of another program.
+/// The maximum time to connect, and to wait for a lock that another program holds.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The times of activity of one statement: SQLite accepts 32,766 parameters.
+/// The number of activity times that one statement updates. SQLite accepts 32,766 parameters.
 const ACTIVITY_ROWS: usize = 1000;
-/// The settings of each connection to SQLite. `FULL`: a commit is on disk when it returns.
+/// The settings of each SQLite connection. With `FULL`, a commit is on disk when it returns.
 const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                                PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON";
 
@@ -32,9 +32,9 @@ const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = F
 #[derive(Debug)]
 pub struct SqlStore {
     location: StoreLocation,
-    /// The server whose sessions these are: several may share a database.
+    /// The server that owns the sessions. Several servers may share a database.
     node: String,
-    /// Replaced if the file of the database was.
+    /// Replaced when the file of the database is replaced.
     database: RwLock<Database>,
 }
 
@@ -42,7 +42,7 @@ pub struct SqlStore {
 #[derive(Clone, Debug)]
 struct Database {
     pool: AnyPool,
-    /// The inode of its file.
+    /// The inode of the database's file. `None` for PostgreSQL.
     inode: Option<u64>,
 }
 
@@ -50,28 +50,28 @@ impl SqlStore {
     /// Opens the store of the server `node`, and creates or migrates its tables.
     ///
     /// # Errors
-    /// If the database cannot be opened or written to, is damaged, belongs to another program, or
-    /// was migrated by a newer version.
+    /// If the database cannot be opened or written, is damaged, belongs to another program, or was
+    /// migrated by a newer version of rejoin.
     pub async fn open(location: StoreLocation, node: &str) -> Result<Self, StoreError> {
         let database = open(&location).await?;
         Ok(Self { location, node: node.to_owned(), database: RwLock::new(database) })
     }
 
-    /// Closes the connections, which leaves a SQLite database in one file.
+    /// Closes the connections, which leaves a SQLite database in a single file.
     pub async fn close(&self) {
         let pool = self.database.read().pool.clone();
         pool.close().await;
     }
 
-    /// Returns the database. Opens it again if its file was removed or replaced.
+    /// Returns the database. Reopens it if its file was removed or replaced.
     async fn database(&self) -> Result<AnyPool, StoreError> {
         let Database { pool, inode } = self.database.read().clone();
         if inode == self.location.file().and_then(self::inode) {
             return Ok(pool);
         }
 
-        // SQLite itself goes on to write to the removed file.
-        error!(store = %self.location, "the file was removed or replaced; opening it again");
+        // SQLite itself would keep writing to the removed file.
+        error!(store = %self.location, "the file was removed or replaced; reopening it");
         let database = open(&self.location).await?;
         let pool = database.pool.clone();
         *self.database.write() = database;
@@ -168,7 +168,7 @@ async fn open(location: &StoreLocation) -> Result<Database, StoreError> {
     location.create_file()?;
     let options = location.options()?;
     let is_sqlite = location.file().is_some();
-    // The pool would repeat a failed connect until its time-out, and not report what failed.
+    // Connects once without the pool, which would retry until its timeout and not report the cause.
     let first = async {
         let mut connection = AnyConnection::connect_with(&options).await?;
         set_up(&mut connection, is_sqlite).await?;

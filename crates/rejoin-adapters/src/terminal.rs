@@ -14,8 +14,8 @@ use crate::program::is_inherited;
 ///
 /// A full queue pauses the program.
 const EVENTS: usize = 16;
-/// The capacity of the control queue; the write loop never lets controls wait for the program.
-/// More than the inputs that a session sends ahead, 4096. It allocates as it fills.
+/// The capacity of the control queue: more than the 4096 inputs that a session sends ahead. The
+/// write loop never lets controls wait for the program, and the queue allocates as it fills.
 const CONTROLS: usize = 4096 + 256;
 
 /// A backend that starts programs on PTYs of this process.
@@ -24,7 +24,7 @@ pub struct LocalTerminals {
     /// The base environment of each program.
     env: BTreeMap<String, String>,
     shutdown: Shutdown,
-    /// One permit for each terminal that may still start.
+    /// One permit for each terminal that can still be started.
     permits: Arc<Semaphore>,
     /// The soft limit of open files of each program; `None` inherits that of this process.
     open_files: Option<u64>,
@@ -33,7 +33,7 @@ pub struct LocalTerminals {
 /// The resource limits of terminals.
 #[derive(Clone, Copy, Debug)]
 pub struct TerminalLimits {
-    /// The number of concurrent terminals; each uses four file descriptors of this process.
+    /// The maximum number of concurrent terminals. Each uses four file descriptors of this process.
     pub terminals: usize,
     /// The soft limit of open files of each program; `None` inherits that of this process.
     pub open_files: Option<u64>,

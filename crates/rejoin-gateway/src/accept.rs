@@ -1,4 +1,4 @@
-//! Accepted sockets until they are WebSockets: TLS handshakes, HTTP, and first requests.
+//! Accepted sockets before they become WebSockets: TLS handshakes, HTTP, and first requests.
 
 mod body;
 mod http_socket;
@@ -35,11 +35,11 @@ use crate::{
     transport::Transport,
 };
 
-/// The time that a client has for the TLS handshake.
+/// The maximum duration of a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time that a request under way has during a stop. The socket is cut then.
+/// The maximum time that a stop waits for a request in progress. The socket is then cut.
 const DRAIN_BUSY: Duration = Duration::from_secs(3);
-/// The same for a connection that serves no request: the rest of a response may be unsent.
+/// The same for a connection with no request in progress: part of a response may be unsent.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// The state that all accepted sockets share.
@@ -52,11 +52,11 @@ pub(crate) struct Accept {
     tls: Option<Tls>,
     trusted_proxies: TrustedProxies,
     pending: Arc<PendingConnections>,
-    /// Each socket on the general runtime has a clone, which counts it.
+    /// Counts the sockets on the general runtime: each of them holds a clone.
     http_sockets: Arc<()>,
     limit: AddressLimit,
     shutdown: Shutdown,
-    /// The general runtime, which serves HTTP. Shards call `spawn` from outside it.
+    /// The general runtime, which serves HTTP. Shards spawn onto it from their own threads.
     runtime: tokio::runtime::Handle,
 }
 
@@ -87,13 +87,13 @@ impl Accept {
         self.pending.acquire()
     }
 
-    /// Evicts up to `excess` sockets, the oldest first.
+    /// Evicts up to `excess` sockets, oldest first within each set.
     ///
-    /// Sockets that linger after their last message come first, then those that are no WebSockets,
-    /// then unauthenticated WebSockets.
+    /// The sets, in order: sockets that linger after their last message, sockets that are not
+    /// WebSockets, and unauthenticated WebSockets.
     pub(crate) fn evict_oldest(&self, excess: usize) {
-        // In the order of the loss: a lingering socket has its last message already, and an
-        // unauthenticated WebSocket is the nearest to a user.
+        // The least valuable first: a lingering socket has already sent its last message, whereas
+        // an unauthenticated WebSocket is the most likely to become a user's connection.
         let sets = [&self.shared.lingering, &self.pending, &self.shared.unauthenticated];
         let mut excess = excess;
         for set in sets {
@@ -101,18 +101,18 @@ impl Accept {
         }
     }
 
-    /// Returns the number of open sockets above `max_sockets`, with one that was just accepted.
+    /// Returns by how many the open sockets exceed `max_sockets`, counting one just accepted.
     ///
-    /// `shard_load`: the number of connections of all shards.
+    /// `shard_load` is the number of connections in all shards.
     pub(crate) fn excess(&self, shard_load: usize) -> usize {
-        // The field itself is one of the references.
+        // The field itself holds one of the references.
         let http_sockets = Arc::strong_count(&self.http_sockets) - 1;
         let open = shard_load.saturating_add(http_sockets).saturating_add(1);
         open.saturating_sub(self.shared.config.max_sockets)
     }
 
-    /// Returns `true` if the server speaks TLS. The general runtime then has each socket until its
-    /// upgrade.
+    /// Returns `true` if the server speaks TLS. The general runtime then owns each socket until
+    /// its upgrade.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -129,7 +129,7 @@ impl Accept {
             let handshake = async { tls.accept(tokio::net::TcpStream::from_std(socket)?).await };
             let result = tokio::select! {
                 result = timeout(TLS_TIMEOUT, handshake) => result,
-                () = slot.evicted() => return debug!("a pending TLS handshake is evicted"),
+                () = slot.evicted() => return debug!("evicted a pending TLS handshake"),
                 // A peer that does not finish its handshake must not delay a stop.
                 () = accept.shutdown.begun() => return,
             };
@@ -167,7 +167,7 @@ impl Accept {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Shards call this on their own threads, which belong to no runtime.
+        // Shards call this on their own threads, outside any runtime.
         let _runtime = self.runtime.enter();
         self.shutdown.spawn(task);
     }
@@ -188,10 +188,10 @@ impl Accept {
                 () = self.shutdown.begun() => {
                     connection.as_mut().graceful_shutdown();
 
-                    // Sockets with a request under way get longer: users wait for its response.
+                    // A request in progress gets more time: a user is waiting for its response.
                     let grace = if slot.is_busy() { DRAIN_BUSY } else { DRAIN_IDLE };
                     let Ok(result) = timeout(grace, connection).await else {
-                        return debug!("an HTTP connection was cut because the server is stopping");
+                        return debug!("cut an HTTP connection because the server is stopping");
                     };
                     result
                 }
@@ -202,17 +202,17 @@ impl Accept {
             }
         };
 
-        // An eviction drops the future of the connection, which closes its socket.
+        // An eviction drops the connection's future, which closes its socket.
         tokio::select! {
             () = served => {}
-            () = slot.evicted() => debug!("a pending connection is evicted"),
+            () = slot.evicted() => debug!("evicted a pending connection"),
         }
     }
 
-    /// Counts a new WebSocket of an address.
+    /// Counts a new WebSocket against the limit of its address.
     ///
     /// # Errors
-    /// The response 429, if the address has made too many.
+    /// The 429 response, if the address has opened too many.
     fn admit(&self, peer: Peer) -> Result<(), Box<Response>> {
         self.limit.admit(peer.address, Instant::now()).map_err(|wait| {
             self.shared.metrics.refused("connections_per_ip");
@@ -222,7 +222,7 @@ impl Accept {
     }
 }
 
-/// Returns the transport of an upgraded request, and the bytes that hyper read after the request.
+/// Returns the transport of an upgraded request, and the bytes that hyper read past its end.
 pub(crate) fn into_transport(upgraded: Upgraded) -> Option<(Transport, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<HttpSocket>>().ok()?;
     match parts.io.into_inner().into_transport() {

@@ -1,4 +1,4 @@
-//! The rate of new WebSockets, or of log-ins, per client address.
+//! Limits the rate of new WebSockets, or of log-ins, per client address.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use crate::gcra::{Gcra, Rate};
 
 /// The maximum number of addresses in the table. Bounds the memory that an attacker can use.
 const MAX_ADDRESSES: usize = 65_536;
-/// The size below which the table is not swept.
+/// The number of addresses below which the table is not swept.
 const MIN_SWEEP: usize = 1024;
-/// The minimum time between two sweeps. An attacker that fills the table must not make each new
-/// connection pay for a sweep.
+/// The minimum time between two sweeps. Without it, an attacker that fills the table would make
+/// each new connection pay for a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A rate limit per address.
@@ -30,10 +30,10 @@ pub(crate) struct AddressLimit {
 #[derive(Debug)]
 struct Table {
     addresses: HashMap<IpAddr, Gcra>,
-    /// The limit that all further addresses share while the table is full.
+    /// The limit shared by all addresses that have no entry because the table is full.
     overflow: Gcra,
-    /// The size at which the next sweep is due. Twice the size after the last one, so that the
-    /// cost of sweeps is constant per insertion.
+    /// The size at which the next sweep is due. Twice the size after the last one, so that
+    /// sweeping costs amortized constant time per insertion.
     sweep_at: usize,
     swept: Option<Instant>,
 }
@@ -50,7 +50,7 @@ impl AddressLimit {
         Self { rate, table: Mutex::new(table) }
     }
 
-    /// Counts a new connection or a log-in of an address.
+    /// Counts a new connection or a log-in against the limit of its address.
     ///
     /// # Errors
     /// The time after which the address may try again.
@@ -65,12 +65,12 @@ impl AddressLimit {
 impl Table {
     /// Returns the entry of an address, or the shared one if the table is full.
     fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Gcra {
-        // A known address needs no room, also while the table is full.
+        // A known address needs no room, even if the table is full.
         if !self.addresses.contains_key(&address) {
             self.sweep(now);
             if self.addresses.len() >= MAX_ADDRESSES {
-                // Shared and not refused: an attacker with many addresses slows new ones down, but
-                // does not lock them out.
+                // A shared limit instead of a refusal: an attacker with many addresses slows new
+                // ones down, but does not lock them out.
                 return &mut self.overflow;
             }
         }
@@ -78,17 +78,17 @@ impl Table {
         self.addresses.entry(address).or_default()
     }
 
-    /// Removes the addresses whose limits are unused, if a sweep is due.
+    /// Removes the addresses whose limits are full again, if a sweep is due.
     fn sweep(&mut self, now: Instant) {
         let is_soon = self.swept.is_some_and(|swept| now < swept + SWEEP_PAUSE);
         if self.addresses.len() < self.sweep_at || is_soon {
             return;
         }
 
-        // A full limit decides like a new one, so its removal is not noticed.
+        // A full limit behaves like a new one, so removing it changes nothing.
         self.addresses.retain(|_, gcra| !gcra.is_full(now));
         self.sweep_at = (self.addresses.len() * 2).clamp(MIN_SWEEP, MAX_ADDRESSES);
-        // Otherwise the table would keep the memory of the largest attack.
+        // Without this, the table would keep the memory of the largest attack forever.
         self.addresses.shrink_to(self.sweep_at);
         self.swept = Some(now);
     }
@@ -96,10 +96,10 @@ impl Table {
 
 /// Returns the address under which a client is counted.
 ///
-/// For IPv6 it is the /64 network: a single customer of a provider has all of its addresses.
+/// An IPv6 client is counted by its /64 network, because providers assign whole networks.
 fn network(address: IpAddr) -> IpAddr {
-    // An IPv4 client of a dual-stack listener has a mapped IPv6 address; all of those are in one
-    // /64 network.
+    // An IPv4 client of a dual-stack listener has an IPv4-mapped IPv6 address, and all of those
+    // share one /64 network.
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

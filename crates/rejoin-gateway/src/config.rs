@@ -14,66 +14,68 @@ use crate::{
 /// The configuration of a [`Gateway`](crate::Gateway).
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// The verifier of tokens, with the rules for them.
+    /// Verifies tokens, and holds the rules for them.
     pub verifier: Verifier,
-    /// Requires a token. Without it, each client is the user `anonymous`.
+    /// Requires clients to authenticate. If `false`, each client is the user `anonymous`.
     pub auth_required: bool,
-    /// The time that a WebSocket has to authenticate.
+    /// The time within which a WebSocket must authenticate.
     pub auth_timeout: Duration,
-    /// The interval of keepalives, at least 100 ms. A peer that is silent for two is closed.
+    /// The interval of keepalives, at least 100 ms. A peer that is silent for two intervals is
+    /// disconnected.
     pub heartbeat: Duration,
-    /// The time that a client has to send the head of a request, from the end of the last one.
+    /// The time within which the head of a request must arrive, counted from the end of the
+    /// previous request.
     pub header_timeout: Duration,
-    /// The time that a client has to send the body of a request.
+    /// The time within which the body of a request must arrive.
     pub body_timeout: Duration,
-    /// The time that a client has to send one message, from its first byte to its last.
+    /// The time within which a message must arrive, from its first byte to its last.
     pub message_timeout: Duration,
-    /// The time that a client may leave its replies unread. The server reads nothing from it
-    /// meanwhile.
+    /// The time for which a client may leave its replies unread. Until it reads them, the server
+    /// reads nothing from it.
     pub reply_timeout: Duration,
-    /// The longest period over which clients reconnect after the server has stopped.
+    /// The longest period over which a stop spreads the reconnects of clients.
     pub drain_window: Duration,
-    /// The longest message from a client, in bytes.
+    /// The maximum length of a message from a client, in bytes.
     pub max_message_bytes: usize,
-    /// The maximum number of authenticated connections. Above it, the server refuses new ones.
+    /// The maximum number of authenticated connections. The server refuses any more.
     pub max_connections: usize,
-    /// The message rates of one client.
+    /// The rates at which one client may send messages.
     pub rates: Rates,
     /// The maximum number of subscriptions, attachments and followed presences of one connection,
-    /// together.
+    /// counted together.
     pub max_subscriptions: usize,
     /// Compresses messages for clients that offer it (RFC 7692).
     pub compression: bool,
-    /// Allows a token in the URL of a WebSocket, where logs and histories record it.
+    /// Allows a token in the URL of a WebSocket. Logs and browser histories may record the URL.
     pub token_in_url: bool,
-    /// The origins that may connect besides the server's own, such as `https://example.org`.
+    /// Origins besides the server's own that may connect, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
-    /// The host names that a server without log-in answers to besides `localhost` and its
-    /// addresses: the host of `Host`, without a port.
+    /// The host names, without ports, that a server without log-in accepts in `Host` besides
+    /// `localhost` and its own addresses.
     pub allowed_hosts: Vec<String>,
-    /// The login codes of the server. `None`: browsers log in with tokens only.
+    /// The login codes of the server. If `None`, browsers can log in with tokens only.
     pub login_codes: Option<LoginCodes>,
     /// The certificate, if the server itself speaks TLS.
     pub tls: Option<Tls>,
     /// The proxies whose `Forwarded` and `X-Forwarded-*` headers the server trusts.
     pub trusted_proxies: TrustedProxies,
-    /// The maximum number of pending HTTP sockets, and separately of WebSockets that have not
-    /// authenticated. Above it, the oldest is closed.
+    /// The maximum number of pending HTTP sockets, and separately of unauthenticated WebSockets.
+    /// Above it, the server closes the oldest one.
     pub max_handshakes: NonZeroUsize,
-    /// The maximum number of open sockets of any kind. Above it, pending ones are closed.
+    /// The maximum number of open sockets of any kind. Above it, the server closes pending ones.
     pub max_sockets: usize,
-    /// The rate of new WebSockets from one address. `None`: no limit.
+    /// The maximum rate of new WebSockets from one address. `None` means no limit.
     pub connections_per_address: Option<Rate>,
-    /// The number of I/O threads, by default one per core.
+    /// The number of I/O threads. One per core by default.
     pub shards: NonZeroUsize,
-    /// The path below which everything is served: `/`, or one such as `/rejoin/`.
+    /// The path below which everything is served: `/`, or a path such as `/rejoin/`.
     pub base_path: String,
     /// Serves `/metrics` to all clients, not only to administrators.
     pub public_metrics: bool,
 }
 
 impl GatewayConfig {
-    /// Returns the defaults with this verifier.
+    /// Returns the default configuration with this verifier.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         Self {

@@ -21,23 +21,23 @@ pub(crate) struct UrlCredentials {
     pub(crate) token: Option<String>,
 }
 
-/// The identity of the client that opens a WebSocket.
+/// The result of checking the credentials of an upgrade request.
 #[derive(Debug)]
 pub(crate) enum AuthOutcome {
     /// The credentials are valid.
     Known(Identity),
     /// The ticket is valid. It is spent when the upgrade succeeds.
     Ticket(HeldTicket),
-    /// The request has no credentials. The first message must have a token.
+    /// The request has no credentials. The first message must contain a token.
     Unknown,
-    /// The credentials are not valid. A browser's script cannot read an HTTP status, so the
+    /// The credentials are invalid. A script in a browser cannot read the HTTP status, so the
     /// upgrade succeeds and a close code reports the reason.
     Refused(TokenError),
 }
 
-/// Returns the identity of the client that sends an HTTP request.
+/// Authenticates the client that sent an HTTP request.
 pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity, Problem> {
-    // Explicit credentials win over a cookie, which a browser adds by itself.
+    // Explicit credentials take precedence over a cookie, which browsers add on their own.
     if let Some(token) = bearer(&parts.headers) {
         return shared.verify(token).await.map_err(|error| refuse(shared, &error));
     }
@@ -48,8 +48,8 @@ pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity,
         });
     };
 
-    // A browser adds the cookie to all requests, including those that a page of another origin
-    // makes it send.
+    // A browser sends the cookie with every request, including those triggered by a page of
+    // another origin (CSRF).
     if !parts.method.is_safe() && !is_same_origin(&parts.headers) {
         let detail = "a request with a cookie must come from this server's own pages";
         return Err(Problem::new(ErrorCode::Forbidden, detail));
@@ -57,26 +57,26 @@ pub(crate) async fn identify(shared: &Shared, parts: &Parts) -> Result<Identity,
     identify_browser_session(shared, &secret).map_err(|error| refuse(shared, &error))
 }
 
-/// Returns the identity of a browser session, found by the secret in its cookie.
+/// Returns the identity of the browser session that has this cookie secret.
 fn identify_browser_session(shared: &Shared, secret: &str) -> Result<Identity, TokenError> {
     let sessions = shared.browser_sessions();
     let Some(identity) = sessions.identify(secret) else {
-        // The server may require no log-in any more.
+        // The server may no longer require a log-in.
         return shared.anonymous().ok_or(TokenError::LoggedOut);
     };
     shared.config.verifier.recheck(&identity)?;
 
-    // After the check: a use extends the session, and must not extend a revoked one.
+    // Recorded after the check: a use extends the session, and must not extend a revoked one.
     Ok(sessions.record_use(secret).unwrap_or(identity))
 }
 
-/// Returns the identity of the client that opens a WebSocket.
+/// Authenticates the client that opens a WebSocket.
 ///
-/// Does not check the origin; the caller does.
+/// The caller must check the origin.
 ///
 /// # Errors
-/// A problem if the header `Authorization` is not valid. Other credentials that are not valid
-/// are [`AuthOutcome::Refused`].
+/// A problem if the `Authorization` header is invalid. Other invalid credentials result in
+/// [`AuthOutcome::Refused`].
 pub(crate) async fn identify_upgrade(
     shared: &Shared,
     parts: &Parts,
@@ -87,7 +87,8 @@ pub(crate) async fn identify_upgrade(
         return Ok(AuthOutcome::Known(identity));
     }
     if let Some(ticket) = credentials.ticket {
-        // Held, not spent: a request that fails a later check can be repeated with it.
+        // Holds the ticket without spending it: a request that fails a later check can be retried
+        // with the same ticket.
         return Ok(match shared.tickets.hold(&ticket) {
             Some(ticket) => AuthOutcome::Ticket(ticket),
             None => {
@@ -103,9 +104,9 @@ pub(crate) async fn identify_upgrade(
         return Err(Problem::new(ErrorCode::NotAuthenticated, detail));
     }
 
-    // A page of another allowed origin must have credentials of its own.
+    // A page of another allowed origin must bring its own credentials.
     let secret = || cookie::read(shared, parts).filter(|_| is_own_page(parts));
-    // A cookie only if no other credentials are given.
+    // The cookie counts only if the request has no other credentials.
     let identity = match credentials.token {
         Some(token) => shared.verify(&token).await,
         None => match secret() {
@@ -129,10 +130,10 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Returns `true` if a page of this server, or a program, opens a WebSocket.
+/// Returns `true` if the WebSocket is opened by a page of this server, or by a program.
 ///
-/// Over TLS, a page that was loaded without TLS is not this server's: an attacker on the network
-/// may have changed it.
+/// Over TLS, a page that was loaded without TLS does not count as this server's: an attacker on
+/// the network may have changed it.
 fn is_own_page(parts: &Parts) -> bool {
     let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let is_secure = parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_secure);
@@ -141,9 +142,9 @@ fn is_own_page(parts: &Parts) -> bool {
     has_scheme && is_same && is_own_origin(&parts.headers)
 }
 
-/// Returns `true` if the browser states that a page of this server sends the request.
+/// Returns `true` if the browser states that the request comes from a page of this server.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    // Scripts cannot set this header. Browsers without it send `Origin` with unsafe methods.
+    // Scripts cannot set this header. Browsers that lack it send `Origin` with unsafe methods.
     match headers.get("sec-fetch-site").and_then(|site| site.to_str().ok()) {
         Some(site) => site == "same-origin",
         None => headers.contains_key(header::ORIGIN) && is_own_origin(headers),
@@ -157,7 +158,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
     let from_browser =
         headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
-    // A request with neither header comes from a program, which has no browser's cookie.
+    // A request with neither header comes from a program, which has no browser cookie to abuse.
     if from_browser && !is_same_origin(headers) {
         let detail = "only this server's own pages may log a browser in or out";
         return Err(Problem::new(ErrorCode::Forbidden, detail));
@@ -165,7 +166,7 @@ pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Counts a failed authentication, and returns its problem.
+/// Counts a failed authentication, and returns the problem to respond with.
 pub(crate) fn refuse(shared: &Shared, error: &TokenError) -> Problem {
     shared.metrics.auth_failed(error.reason());
     Problem::new(error.codes().0, &error.to_string())

@@ -1,7 +1,7 @@
 //! The HTTP handlers of WebSocket upgrades, on the general runtime.
 //!
-//! Most upgrades never reach them: a shard answers the upgrade of `{base}ws` itself if it is the
-//! first request of a plain socket. See `accept/request.rs`.
+//! Most upgrades never reach them: a shard answers an upgrade of `{base}ws` itself if it is the
+//! first request on a plain socket. See `accept/request.rs`.
 
 mod raw;
 
@@ -38,7 +38,7 @@ pub(crate) async fn upgrade(State(upgrades): State<Upgrades>, request: Request) 
 }
 
 impl Upgrades {
-    /// Returns the response to an upgrade, and gives the socket to a shard once it is sent.
+    /// Returns the response to an upgrade, and hands the socket to a shard once it is sent.
     fn adopt(&self, request: Request, mut accepted: Accepted, raw: Option<RawAttach>) -> Response {
         let upgrade = hyper::upgrade::on(request);
         let response = accepted.response();

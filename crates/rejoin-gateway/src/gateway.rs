@@ -1,4 +1,4 @@
-//! The gateway: a hub behind HTTP and WebSocket, for a binary or an embedding program.
+//! The gateway: serves a hub over HTTP and WebSocket, for a binary or an embedding program.
 
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ use crate::{
     state::{Readiness, Shared},
 };
 
-/// The interval at which the last uses of browser sessions are written. A crash forgets those
-/// since the last write.
+/// The interval at which the last uses of browser sessions are written. A crash loses those since
+/// the last write.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// The error of [`Gateway::handle`] if a message type is taken.
+/// The error of [`Gateway::handle`] for a message type that already has a handler.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message type `{0}` already has a handler, or is built in")]
 pub struct HandlerExists(String);
@@ -63,12 +63,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Returns a gateway to this hub.
+    /// Creates a gateway for this hub.
     ///
-    /// A verifier without revocations or browser sessions keeps them in memory.
+    /// If the verifier has no store of revocations or browser sessions, they are kept in memory.
     #[must_use]
     pub fn new(hub: Hub, config: GatewayConfig) -> Self {
-        // Registered now, so that all names exist before the first request.
+        // Registered here, so that all metrics exist before the first request.
         hub.metrics().group::<GatewayMetrics>();
         let (handlers, readiness) = (Handlers::default(), Readiness::default());
         Self { hub, config, handlers, pages: None, readiness }
@@ -102,7 +102,7 @@ impl Gateway {
     /// ```
     ///
     /// # Errors
-    /// [`HandlerExists`] if the type is built in or has a handler.
+    /// [`HandlerExists`] if the type is built in or already has a handler.
     pub fn handle(
         mut self,
         kind: &str,
@@ -116,7 +116,7 @@ impl Gateway {
         Ok(self)
     }
 
-    /// Serves pages at all paths that are no route of the gateway.
+    /// Serves pages at all paths that are not routes of the gateway.
     ///
     /// ```
     /// use rejoin_gateway::{Gateway, Page};
@@ -151,7 +151,7 @@ impl Gateway {
         self.hub.metrics().group()
     }
 
-    /// Returns the switch of `/readyz`, which also fails once the hub's shutdown has begun.
+    /// Returns the switch that makes `/readyz` fail. It also fails once the hub's shutdown begins.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
@@ -160,14 +160,14 @@ impl Gateway {
     /// Accepts connections until the hub's shutdown begins.
     ///
     /// # Errors
-    /// If the system has no threads or descriptors for the shards.
+    /// If the system cannot provide the threads or file descriptors for the shards.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let (shared, pages) = self.share(Some(listener.local_addr()?.ip()));
         shared.shutdown.spawn(save_browser_sessions(Arc::clone(&shared)));
         shared.shutdown.spawn(save_revocations(Arc::clone(&shared)));
 
         let settings = Settings { drain_window: shared.config.drain_window };
-        // All parts before the listener: the first socket needs each of them.
+        // Started before the listener: the first socket needs all of these parts.
         let shards = Arc::new(Shards::start(shared.config.shards, settings, &shared)?);
         let upgrades = Upgrades { shared: Arc::clone(&shared), shards: Arc::clone(&shards) };
         let accept = Arc::new(Accept::new(&shared, http::router(upgrades, pages)));
@@ -178,14 +178,14 @@ impl Gateway {
         Ok(())
     }
 
-    /// Splits the gateway into the state of requests and sockets, and the pages.
+    /// Splits the gateway into the state that requests and sockets share, and the pages.
     pub(crate) fn share(self, listen: Option<IpAddr>) -> (Arc<Shared>, Option<Pages>) {
         let Self { hub, config, handlers, pages, readiness } = self;
         (Arc::new(Shared::new(hub, config, handlers, readiness, listen)), pages)
     }
 }
 
-/// Writes the last uses of browser sessions to disk at intervals, and at the end.
+/// Writes the last uses of browser sessions to disk periodically and at shutdown.
 async fn save_browser_sessions(shared: Arc<Shared>) {
     let mut stops = false;
     while !stops {
@@ -196,7 +196,7 @@ async fn save_browser_sessions(shared: Arc<Shared>) {
     }
 }
 
-/// Writes the remaining times of revocations to disk at intervals.
+/// Writes the remaining times of revocations to disk periodically.
 async fn save_revocations(shared: Arc<Shared>) {
     tokio::select! {
         () = shared.revocations().save_hourly() => {}

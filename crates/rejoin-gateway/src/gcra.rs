@@ -4,16 +4,16 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-/// A rate: an amount per window. All of it may be taken at once; it refills evenly.
+/// A rate: an amount per window. The whole amount may be taken at once, and it refills evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: NonZeroU32,
-    /// The time in which one unit refills. Rounded up, so that no window exceeds the count. The
-    /// full capacity is a multiple of it, so that all units can be taken one by one.
+    /// The time in which one unit refills, rounded up so that no window exceeds the count. The
+    /// time for the full capacity is a multiple of it, so that units can be taken one by one.
     interval: Duration,
 }
 
-/// The rates at which a client may send; `None`: no limit.
+/// The rates at which a client may send. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// Messages per window.
@@ -22,13 +22,13 @@ pub struct Rates {
     pub bytes: Option<Rate>,
 }
 
-/// The state of one rate limit. All calls must pass the same rate.
+/// The state of one rate limit. All calls must pass the same [`Rate`].
 ///
 /// In any time span, at most the rate's count is taken, plus the count times the span divided by
 /// the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gcra {
-    /// The time at which the limit is full again. `None` or past: it is full.
+    /// The time at which the limit is full again. `None` or a past time means that it is full.
     full_at: Option<Instant>,
 }
 
@@ -53,7 +53,7 @@ impl Rate {
 }
 
 impl Gcra {
-    /// Takes `amount` units, or none.
+    /// Takes `amount` units, all or none.
     ///
     /// # Errors
     /// The time after which the amount is available if nothing else is taken; [`Duration::MAX`]
@@ -63,8 +63,8 @@ impl Gcra {
             return Err(Duration::MAX);
         }
 
-        // The time in which everything taken refills, with this amount included. It may reach the
-        // refill time of the whole count, but not exceed it.
+        // The time in which everything taken so far, including this amount, refills. It may reach
+        // the refill time of the whole count, but must not exceed it.
         let owed = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let owed = owed.saturating_add(rate.refill_time(amount));
         match owed.checked_sub(rate.refill_time(rate.count.get())) {

@@ -7,7 +7,7 @@ use rejoin_protocol::message::ErrorBody;
 use rejoin_webhook::WebhookMessages;
 use serde_json::{Value, value::RawValue};
 
-/// The reply of a handler.
+/// A handler's reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The message type of the reply.
@@ -20,9 +20,9 @@ pub struct Reply {
 pub trait MessageHandler: Send + Sync + 'static {
     /// Handles a message of an authenticated connection.
     ///
-    /// The connection's next message is handled after this one. `Ok(None)` sends no reply. An
-    /// error is sent with its code, and the connection stays open. The future is dropped if the
-    /// connection closes.
+    /// The connection's next message is not handled before this future completes. `Ok(None)`
+    /// sends no reply. An error is sent to the client, and the connection stays open. The future
+    /// is dropped if the connection closes.
     fn handle<'a>(
         &'a self,
         connection: &'a Connection,

@@ -1,8 +1,8 @@
 //! The check of `Host` on a server that requires no log-in.
 //!
-//! A page of another site can make its own host name resolve to this server (DNS rebinding). The
-//! browser then takes the server for that site, so `Origin` and cookies prove nothing. Only `Host`
-//! reveals the name.
+//! Another site can make its own host name resolve to this server (DNS rebinding). The browser then
+//! takes this server for that site, so `Origin` and cookies prove nothing. Only `Host` reveals the
+//! name that the browser used.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use rejoin_protocol::ErrorCode;
 
 use crate::problem::Problem;
 
-/// The hosts that a server answers to.
+/// The hosts that a server accepts in `Host`.
 #[derive(Debug)]
 pub(crate) enum AllowedHosts {
     /// Any host: the server requires a log-in.
@@ -26,7 +26,7 @@ impl AllowedHosts {
         Self::All
     }
 
-    /// Allows this machine, the listener's address and these names.
+    /// Allows loopback hosts, the listener's address and these names.
     pub(crate) fn new(listen: Option<IpAddr>, names: &[String]) -> Self {
         let names = names.iter().map(|name| name.trim_end_matches('.').to_owned()).collect();
         Self::Only { listen, names }
@@ -50,20 +50,20 @@ impl AllowedHosts {
     }
 }
 
-/// Returns `true` if a `Host` names this server. Its port does not matter.
+/// Returns `true` if a `Host` value names this server. Ignores its port.
 fn is_named(host: &str, listen: Option<IpAddr>, names: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host();
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    // Canonical: `[::ffff:127.0.0.1]` is the loopback address, too.
+    // Converted to IPv4 if possible: `[::ffff:127.0.0.1]` is a loopback address, too.
     match address.map(|address| address.to_canonical()) {
         Ok(address) => {
-            // An attacker cannot rebind a literal address, only a name.
+            // DNS rebinding needs a name: a literal address cannot be rebound.
             let anywhere = listen.is_some_and(|listen| listen.is_unspecified());
             address.is_loopback() || anywhere || listen == Some(address)
         }
         Err(_) => {
-            // A trailing dot marks an absolute name. Browsers keep it in `Host`.
+            // A trailing dot marks a fully qualified name. Browsers keep it in `Host`.
             let name = name.trim_end_matches('.');
             let is_same = |allowed: &String| allowed.eq_ignore_ascii_case(name);
             name.eq_ignore_ascii_case("localhost") || names.iter().any(is_same)

@@ -58,20 +58,20 @@ pub(crate) fn router(upgrades: Upgrades, pages: Option<Pages>) -> Router {
 
     let routes = if base == "/" { own } else { nest_below(own, base, show) };
     routes
-        // The last layer is the outermost: refusals of the host check are counted, too.
+        // The last layer is the outermost, so refusals of the host check are counted, too.
         .layer(middleware::from_fn_with_state(Arc::clone(shared), check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), count))
 }
 
-/// Nests the routes below the base path. The root, and the base path without its slash, redirect
-/// to it.
+/// Nests the routes below the base path. Both the root and the base path without its trailing
+/// slash redirect to it.
 fn nest_below<S>(router: Router, base: String, show: S) -> Router
 where
     S: Fn(&str, &Method, &Uri, &HeaderMap) -> Response + Clone + Send + Sync + 'static,
 {
     let bare = base.trim_end_matches('/').to_owned();
     let shown = base.clone();
-    // Nested routes have no path for the base path itself.
+    // A nested router does not match the base path itself.
     let index = async move |method: Method, headers: HeaderMap| {
         show(&shown, &method, &Uri::from_static("/"), &headers)
     };

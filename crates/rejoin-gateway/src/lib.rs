@@ -58,7 +58,7 @@ pub use tls::{Tls, TlsConfig, TlsError};
 
 /// Compresses a snapshot outside the I/O threads, for [`rejoin_core::HubConfig`].
 ///
-/// Useful only if [`GatewayConfig::compression`] is on.
+/// Only useful if [`GatewayConfig::compression`] is `true`.
 pub fn prepare(frame: &rejoin_core::Frame) {
     shard::prepare(frame);
 }

@@ -1,4 +1,4 @@
-//! The metrics of HTTP and of sockets.
+//! The metrics of HTTP requests and sockets.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ type Label = [(&'static str, &'static str); 1];
 /// An HTTP status, or a close code.
 type NumberLabel = [(&'static str, u16); 1];
 
-/// The metrics of the gateways of one hub.
+/// The metrics that all gateways of one hub share.
 pub struct GatewayMetrics {
     /// Connections that the server refused or closed, by reason.
     pub refused: Family<Label, Counter>,
@@ -32,13 +32,13 @@ pub struct GatewayMetrics {
     pub bytes_received: Counter,
     /// Frames and replies written to sockets.
     pub messages_sent: Counter,
-    /// Bytes that sockets accepted.
+    /// Bytes that sockets have accepted.
     pub bytes_sent: Counter,
     /// Frames that were not delivered to a reader, by reason.
     pub frames_dropped: Family<Label, Counter>,
-    /// The time to write new frames to all readers of a stream in one shard.
+    /// The time to write new frames to all readers of a stream in one shard, in seconds.
     broadcast: Histogram,
-    /// The longest broadcast, in seconds.
+    /// The duration of the longest broadcast, in seconds.
     broadcast_max: Gauge<f64, AtomicU64>,
     /// Snapshots sent to new readers and to readers that fell behind.
     pub snapshots_sent: Counter,
@@ -48,7 +48,7 @@ pub struct GatewayMetrics {
     pub pings_sent: Counter,
     /// Connections closed because the peer was silent.
     pub heartbeats_missed: Counter,
-    /// Sockets closed by force before they had accepted all pending bytes.
+    /// Sockets that were cut before they had accepted all pending bytes.
     pub sockets_cut: Counter,
     /// HTTP requests, by status.
     pub http_requests: Family<NumberLabel, Counter>,
@@ -57,11 +57,11 @@ pub struct GatewayMetrics {
 /// The reason why a frame was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// Retention had dropped the frame, and the reader got a notice.
+    /// Retention had dropped the frame, and the reader received a gap notice.
     Retention,
-    /// The reader got a snapshot instead.
+    /// The reader received a snapshot instead.
     Snapshot,
-    /// The topic's slow readers get the newest frame only.
+    /// The topic's slow readers receive only the newest frame.
     Latest,
     /// The connection was closed because it was too slow.
     Slow,
@@ -104,7 +104,7 @@ impl MetricGroup for GatewayMetrics {
 impl GatewayMetrics {
     /// Counts frames that were not delivered to a reader.
     pub(crate) fn frames_dropped(&self, reason: DropReason, count: u64) {
-        // An increment by 0 would create a sample without any dropped frame.
+        // An increment by 0 would create a sample although no frame was dropped.
         if count > 0 {
             self.frames_dropped.get_or_create(&[("reason", reason.label())]).inc_by(count);
         }
@@ -114,7 +114,7 @@ impl GatewayMetrics {
     pub(crate) fn broadcast_took(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         self.broadcast.observe(seconds);
-        // The bits of positive floats have the order of the floats.
+        // The bit patterns of positive floats sort like the floats.
         self.broadcast_max.inner().fetch_max(seconds.to_bits(), Ordering::Relaxed);
     }
 

@@ -1,4 +1,4 @@
-//! The address of a request's client, which may be behind trusted proxies.
+//! The address of a request's client, even behind trusted proxies.
 
 mod forwarded;
 
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use forwarded::Hop;
 
-/// The client of a request. An extension of each request.
+/// The client of a request. Stored in the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The client's address. An IPv4-mapped IPv6 address is converted to IPv4.
@@ -47,12 +47,12 @@ impl TrustedProxies {
         networks.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// Returns the client of a request with these headers from a socket with this other end.
+    /// Returns the client of a request with these headers. `socket` is the other end of its socket.
     ///
-    /// Only entries that trusted proxies have added count. Each proxy appends the address from
-    /// which it received the request, so the entries are walked from the right, up to the first
-    /// address that is not a trusted proxy: the client. The client could have forged everything
-    /// to the left of it. An entry without a valid address ends the walk too.
+    /// Only entries added by trusted proxies count. Each proxy appends the address from which it
+    /// received the request, so the entries are walked from the right up to the first address that
+    /// is not a trusted proxy: the client. The client could have forged everything to the left of
+    /// it. An entry without a valid address also ends the walk.
     pub(crate) fn client(&self, socket: Peer, headers: &HeaderMap) -> Peer {
         let socket = Peer { address: socket.address.to_canonical(), ..socket };
         if !self.contains(socket.address) {
@@ -62,22 +62,21 @@ impl TrustedProxies {
         let forwarded = self.walk(socket, &forwarded::forwarded_hops(headers));
         let x_forwarded = self.walk(socket, &forwarded::x_forwarded_hops(headers));
         match (forwarded, x_forwarded) {
-            // Proxies append to one of the headers and pass the other through. If they differ, the
-            // client has forged one, and which one is unknown.
+            // A proxy appends to one of the headers and passes the other one through. If they
+            // differ, the client has forged one of them, and the server cannot know which.
             (Some(one), Some(other)) if one.address != other.address => socket,
             (Some(client), _) | (None, Some(client)) => client,
             (None, None) => socket,
         }
     }
 
-    /// Returns the leftmost hop that counts; `None` if there are no hops.
+    /// Returns the leftmost hop that counts. `None` if there are no hops.
     fn walk(&self, socket: Peer, hops: &[Hop]) -> Option<Peer> {
         let mut client = socket;
-        // From the end: each proxy appends the address that it saw. Only entries that a trusted
-        // proxy has appended are used.
+        // Starts at the end: each proxy appends the address that it saw. Only uses entries that a
+        // trusted proxy has appended.
         for hop in hops.iter().rev() {
-            // An unreadable entry may hide an untrusted proxy, so the entries before it are worth
-            // nothing.
+            // An unreadable entry may hide an untrusted proxy: the entries before it do not count.
             let Some(address) = hop.address else { break };
             client = Peer { address, is_secure: hop.is_secure.unwrap_or(socket.is_secure) };
             if !self.contains(address) {

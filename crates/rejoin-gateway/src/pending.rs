@@ -1,7 +1,7 @@
 //! Pending connections: a bounded number of slots, with eviction of the oldest.
 //!
-//! A gateway has three sets: sockets that are not WebSockets, or not yet; WebSockets that have not
-//! authenticated; and sockets that linger after their last message.
+//! A gateway has three sets: sockets that are not (yet) WebSockets; unauthenticated WebSockets; and
+//! sockets that linger after their last message.
 
 use std::{
     collections::BTreeMap,
@@ -21,39 +21,39 @@ use crate::metrics::GatewayMetrics;
 /// A set of pending connections.
 ///
 /// When the set is full, a new connection evicts the one that has waited longest. Ordinary clients
-/// stay for milliseconds, so eviction hits attackers first.
+/// stay only for milliseconds, so attackers are evicted first.
 #[derive(Debug)]
 pub(crate) struct PendingConnections {
     max: usize,
-    /// Counts the evictions as refusals, unless the connections have had their answers.
+    /// Counts evictions as refusals. `None` if the connections have already been served.
     metrics: Option<Arc<GatewayMetrics>>,
-    /// Held for one addition, removal or choice of victims.
+    /// Held while one slot is added or removed, or while victims are chosen.
     slots: Mutex<Slots>,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
-    /// The number of the next connection. Numbers are in order of arrival.
+    /// The number of the next connection. Numbers increase in order of arrival.
     next: u64,
-    /// Connections that the server waits for: a handshake, the head of a request.
+    /// Connections from which the server expects something: a handshake, or the head of a request.
     idle: BTreeMap<u64, Arc<Eviction>>,
     /// Connections whose requests are being served.
     busy: BTreeMap<u64, Arc<Eviction>>,
 }
 
-/// The owner of connections that wait in numbered slots.
+/// An owner of pending connections, which it keeps in numbered slots.
 pub(crate) trait SlotOwner: fmt::Debug + Send + Sync {
-    /// Requests that the owner close the connection in `slot` if it is evicted. Must not block.
+    /// Asks the owner to close the connection in `slot` if it is evicted. Must not block.
     fn evict(&self, slot: usize);
 }
 
-/// The eviction flag of one pending connection, and the ways to notify its owner.
+/// The eviction flag of one pending connection, and the means to notify its owner.
 #[derive(Debug, Default)]
 struct Eviction {
     is_evicted: AtomicBool,
     /// Notifies a task that serves HTTP.
     notify: Notify,
-    /// The shard that has the connection, and its slot there. Held for a copy or a change.
+    /// The shard that owns the connection, and its slot there. Held for a copy or a change.
     owner: Mutex<Option<(Arc<dyn SlotOwner>, usize)>>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct PendingSlot {
 pub(crate) struct BusyGuard(Arc<PendingSlot>);
 
 impl PendingConnections {
-    /// Creates an empty set. Its evictions count as refusals in `metrics`, if there are any.
+    /// Creates an empty set. Evictions count as refusals in `metrics`, if present.
     pub(crate) fn new(max: NonZeroUsize, metrics: Option<Arc<GatewayMetrics>>) -> Self {
         Self { max: max.get(), metrics, slots: Mutex::default() }
     }
@@ -79,7 +79,7 @@ impl PendingConnections {
     pub(crate) fn acquire(self: &Arc<Self>) -> PendingSlot {
         let eviction = Arc::<Eviction>::default();
 
-        // Removal and insertion in one turn of the lock: the bound holds under races.
+        // Removes and inserts under one lock, so that the bound holds under races.
         let mut slots = self.slots.lock();
         let excess = (slots.len() + 1).saturating_sub(self.max);
         let evicted = slots.remove_victims(self.max, excess);
@@ -88,7 +88,7 @@ impl PendingConnections {
         slots.idle.insert(number, Arc::clone(&eviction));
         drop(slots);
 
-        // After the lock: an eviction takes the lock of a shard's inbox.
+        // After the lock is released: an eviction takes the lock of a shard's inbox.
         self.evict_all(evicted);
         PendingSlot { pending: Arc::clone(self), number, eviction }
     }
@@ -113,7 +113,7 @@ impl PendingConnections {
 
 impl Eviction {
     fn evict(&self) {
-        // Before the notifications: their receivers check this flag.
+        // Set before the notifications, because their receivers check this flag.
         self.is_evicted.store(true, Ordering::Release);
         self.notify.notify_one();
         let owner = self.owner.lock().clone();
@@ -134,8 +134,8 @@ impl Slots {
 
     /// Removes the oldest idle connection.
     ///
-    /// While busy ones hold more than half of the slots, removes the oldest busy one instead: an
-    /// attacker that sends the body of a request a byte at a time is busy too.
+    /// While busy connections hold more than half of the slots, removes the oldest busy one
+    /// instead: an attacker that sends the body of a request one byte at a time counts as busy.
     fn remove_victim(&mut self, max: usize) -> Option<Arc<Eviction>> {
         let (first, second) = if self.busy.len() > max / 2 {
             (&mut self.busy, &mut self.idle)
@@ -147,9 +147,9 @@ impl Slots {
 }
 
 impl PendingSlot {
-    /// Sets the owner that is notified of an eviction, and its number for the connection.
+    /// Sets the owner to notify of an eviction, and its slot for the connection.
     ///
-    /// Check [`is_evicted`](Self::is_evicted) afterwards: an earlier eviction notified no owner.
+    /// Check [`is_evicted`](Self::is_evicted) afterwards: an earlier eviction found no owner.
     pub(crate) fn set_owner(&self, owner: Arc<dyn SlotOwner>, slot: usize) {
         *self.eviction.owner.lock() = Some((owner, slot));
     }
@@ -189,7 +189,7 @@ impl Drop for BusyGuard {
     fn drop(&mut self) {
         let Self(slot) = self;
         let mut slots = slot.pending.slots.lock();
-        // An evicted slot is in neither map, and must not return to one.
+        // An evicted slot is in neither map, and must not be put back into one.
         if let Some(eviction) = slots.busy.remove(&slot.number) {
             slots.idle.insert(slot.number, eviction);
         }

@@ -17,7 +17,7 @@ use utoipa::{
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The problem of a refused request.
+/// The problem with which a request is refused.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -27,7 +27,7 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// The body of a refused request's response.
+/// The body of a response to a refused request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "urn:rejoin:error:unknown_session",
@@ -46,7 +46,7 @@ pub(crate) struct ProblemBody {
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// The error of this request, and what is allowed.
+    /// The error in this request, and what is allowed.
     detail: String,
     #[schema(value_type = Code)]
     code: &'static str,
@@ -73,8 +73,8 @@ impl PartialSchema for Code {
 impl ToSchema for Code {}
 
 impl Problem {
-    /// Returns a problem with the status of its code. The detail is truncated as the message of
-    /// an [`ErrorBody`].
+    /// Creates a problem with the status of its code. Truncates the detail like the message of an
+    /// [`ErrorBody`].
     pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
         Self::from(ErrorBody::new(code, detail.to_owned()))
     }
@@ -147,7 +147,7 @@ fn retry_after(code: ErrorCode) -> Option<Duration> {
     let seconds = match code {
         ErrorCode::InputFull => 1,
         ErrorCode::KeysUnavailable | ErrorCode::Overloaded | ErrorCode::TimedOut => 5,
-        // The life of a ticket.
+        // The lifetime of a ticket.
         ErrorCode::TooManyTickets => 30,
         _ if status(code) == StatusCode::TOO_MANY_REQUESTS => 60,
         _ => return None,
@@ -170,10 +170,10 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        // A cache must not answer the retry.
+        // A retry must not be answered from a cache.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
-        // A response with status 401 must name a scheme (RFC 9110 §15.5.2).
+        // A 401 response must name an authentication scheme (RFC 9110 §15.5.2).
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

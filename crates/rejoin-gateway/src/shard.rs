@@ -1,8 +1,8 @@
 //! Shards: I/O threads, each of which owns its connections completely.
 //!
-//! A shard reads, decodes, executes and writes for its connections without locks. One pass of its
-//! loop reads the sockets that have data, handles all complete messages, and then writes once to
-//! each socket. Slow work runs as a job on the general runtime and reports its result to the
+//! A shard reads, decodes, executes and writes for its connections without locks. Each pass of its
+//! loop reads from the sockets that have data, handles all complete messages, and then writes once
+//! to each socket. Slow work runs as a job on the general runtime and reports its result to the
 //! shard's inbox. A broadcast costs one notification per shard that has readers.
 
 mod acceptor;
@@ -53,7 +53,7 @@ use crate::{
     transport::Transport,
 };
 
-/// The capacity of the read buffer: the maximum that one read takes from a socket, in bytes.
+/// The capacity of the read buffer, and so the maximum size of one read from a socket, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// The poll token of the waker. Connections use their slots as tokens.
 const WAKER: Token = Token(usize::MAX);
@@ -64,7 +64,7 @@ const LISTENER: Token = Token(usize::MAX - 1);
 #[derive(Debug)]
 pub(crate) struct UpgradedSocket {
     pub(crate) transport: Transport,
-    /// Bytes after the request's head that were read together with it.
+    /// Bytes that were read together with the request's head, but follow it.
     pub(crate) first_bytes: Bytes,
     pub(crate) accepted: Accepted,
     /// The session to attach to; `Some` for a raw endpoint.
@@ -75,7 +75,7 @@ pub(crate) struct UpgradedSocket {
 #[derive(Clone, Debug)]
 struct Context {
     gateway: Arc<Shared>,
-    /// Set when the first shard receives the listener, before it accepts any socket.
+    /// Set when the first shard receives the listener, before any socket is accepted.
     accept: Arc<OnceLock<Arc<Accept>>>,
     drain: Arc<Drain>,
     /// Handles to all shards, including this one.
@@ -100,23 +100,23 @@ struct Shard {
     meter: LoadMeter,
     /// The first slot that the drain has not visited yet; `Some` during a stop.
     draining: Option<usize>,
-    /// The batch of the current broadcast. Kept between broadcasts to reuse its memory.
+    /// The batch of the current broadcast, kept between broadcasts to reuse its memory.
     joined: JoinedBatch,
-    /// The target of all reads.
+    /// The buffer into which all sockets are read.
     buffer: Vec<u8>,
-    /// The memory in which small messages are joined for one write.
+    /// The buffer in which small messages are joined into one write.
     scratch: Vec<u8>,
 }
 
 /// The work lists of this pass and the next.
 ///
-/// A connection is in each list at most once: its flags `in_readable`, `in_dirty` and `in_behind`
-/// are set while it is listed.
+/// Each list contains a connection at most once: its flags `in_readable`, `in_dirty` and
+/// `in_behind` are set while it is listed.
 #[derive(Debug, Default)]
 struct Work {
     /// Connections to read.
     readable: VecDeque<usize>,
-    /// Connections with items in their outboxes, or with output to flush.
+    /// Connections with items in their outboxes or with output to flush.
     dirty: Vec<usize>,
     /// Connections with readers that are behind.
     behind: VecDeque<usize>,
@@ -125,10 +125,10 @@ struct Work {
 }
 
 impl Shard {
-    /// Creates a shard and its handle. The shard does nothing before `run`.
+    /// Creates a shard and its handle. The shard does nothing until `run` is called.
     ///
     /// # Errors
-    /// If the system has no more file descriptors.
+    /// If the system runs out of file descriptors.
     fn new(context: Context) -> io::Result<(Self, ShardHandle)> {
         let poll = Poll::new()?;
         let handle = ShardHandle::new(poll.registry(), WAKER)?;
@@ -159,14 +159,14 @@ impl Shard {
         let tick = self.timers.tick(at);
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
-        // The queue cannot move a timer, so only an earlier one is added. When it fires, the
-        // connection sets the next.
+        // The queue cannot move a timer, so only an earlier one is added. When a timer fires, the
+        // connection sets the next one.
         if connection.set_timer(tick) {
             self.timers.insert(tick, slot);
         }
     }
 
-    /// Lists a connection for a read, if a read could make progress.
+    /// Schedules a read from a connection, if it could make progress.
     fn mark_readable(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot)
             && connection.wants_read()
@@ -176,7 +176,7 @@ impl Shard {
         }
     }
 
-    /// Lists a connection whose outbox must be taken and whose output must be flushed.
+    /// Schedules taking a connection's outbox and flushing its output.
     fn mark_dirty(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot)
             && !mem::replace(&mut connection.in_dirty, true)
@@ -185,7 +185,7 @@ impl Shard {
         }
     }
 
-    /// Lists a connection so that its readers catch up.
+    /// Schedules a connection's readers to catch up.
     fn mark_behind(&mut self, slot: usize) {
         self.work.mark_behind(&mut self.connections, slot);
     }
@@ -199,10 +199,10 @@ impl Work {
             && self.advanced.is_empty()
     }
 
-    /// Lists a connection so that its readers catch up.
+    /// Schedules a connection's readers to catch up.
     ///
-    /// Takes the connections instead of the shard, because a broadcast borrows a stream's readers
-    /// from the shard while it calls this.
+    /// Takes the connections instead of the shard, because a broadcast calls this while it borrows
+    /// a stream's readers from the shard.
     fn mark_behind(&mut self, connections: &mut Slab<Connection>, slot: usize) {
         if let Some(connection) = connections.get_mut(slot)
             && !mem::replace(&mut connection.in_behind, true)

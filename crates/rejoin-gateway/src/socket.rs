@@ -1,4 +1,4 @@
-//! A WebSocket: the checks of its upgrade, and the protocol side of its connection.
+//! WebSockets: the checks of an upgrade, and the protocol side of a connection.
 
 mod client;
 mod keepalive;

@@ -19,24 +19,24 @@ use crate::{
     metrics::GatewayMetrics, pending::PendingConnections, response_cache::ResponseCache,
 };
 
-/// The state of a gateway that serves.
+/// The state of a running gateway.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) metrics: Arc<GatewayMetrics>,
-    /// The owner of all tasks of sockets.
+    /// Owns all tasks that serve sockets.
     pub(crate) shutdown: Shutdown,
     pub(crate) config: GatewayConfig,
     pub(crate) hosts: AllowedHosts,
     pub(crate) handlers: Handlers,
-    /// One permit for each further authenticated connection.
+    /// One permit for each authenticated connection that the server can still accept.
     pub(crate) permits: Arc<Semaphore>,
     /// WebSockets that have not authenticated.
     pub(crate) unauthenticated: Arc<PendingConnections>,
-    /// Sockets that have sent everything and wait for the end of their peers.
+    /// Sockets that have sent everything and wait for their peers to end.
     pub(crate) lingering: Arc<PendingConnections>,
     pub(crate) tickets: Tickets,
-    /// The log-ins of each address: each one writes all browser sessions to the disk.
+    /// Limits the log-ins from each address, because each one writes all browser sessions to disk.
     pub(crate) logins: AddressLimit,
     /// Responses to requests with an idempotency key.
     pub(crate) responses: ResponseCache,
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) readiness: Readiness,
 }
 
-/// The answer of `/readyz`. Cheap to clone.
+/// The state that `/readyz` reports. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     has_ended: Arc<AtomicBool>,
@@ -53,7 +53,7 @@ pub struct Readiness {
 impl Readiness {
     /// Makes `/readyz` fail from now on. Everything else is still served.
     ///
-    /// Load balancers then send clients elsewhere before the listener closes.
+    /// Load balancers can then send clients elsewhere before the listener closes.
     pub fn end(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
     }
@@ -66,9 +66,9 @@ impl Readiness {
 }
 
 impl Shared {
-    /// Builds the state. `listen` is the listener's address, if there is a listener.
+    /// Creates the state. `listen` is the address of the listener, if there is one.
     ///
-    /// A verifier without revocations or browser sessions keeps them in memory.
+    /// If the verifier has no store of revocations or browser sessions, they are kept in memory.
     pub(crate) fn new(
         hub: Hub,
         mut config: GatewayConfig,
@@ -85,9 +85,9 @@ impl Shared {
             config.verifier = config.verifier.with_browser_sessions(sessions);
         }
 
-        // An outer layer: sockets close before the sessions that they show end.
+        // An outer layer, so that sockets close before the sessions that they show end.
         let shutdown = hub.shutdown().layer("sockets");
-        // Tokio panics above its own maximum.
+        // Tokio panics if there are more permits.
         let permits = config.max_connections.min(Semaphore::MAX_PERMITS);
         let hosts = match config.auth_required {
             true => AllowedHosts::all(),
@@ -97,7 +97,7 @@ impl Shared {
         let logins = AddressLimit::new(config.connections_per_address);
         let unauthenticated =
             PendingConnections::new(config.max_handshakes, Some(Arc::clone(&metrics)));
-        // Their number is bounded with that of all sockets, and their time by a deadline.
+        // Needs no bound of its own: `max_sockets` bounds their number, and a deadline their time.
         let lingering = PendingConnections::new(NonZeroUsize::MAX, None);
 
         Self {
@@ -118,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Verifies a token, as [`Verifier::verify`](rejoin_auth::Verifier::verify).
+    /// Verifies a token, like [`Verifier::verify`](rejoin_auth::Verifier::verify).
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenError> {
         self.config.verifier.verify(token).await
     }
@@ -135,7 +135,7 @@ impl Shared {
 
     /// Ends the browser sessions whose identities match, and closes their connections.
     ///
-    /// Returns the number of sessions when their end is on disk.
+    /// Returns the number of sessions once their end is on disk.
     ///
     /// # Errors
     /// [`BrowserSessionError::NotWritten`]. The sessions have ended nevertheless.
@@ -144,7 +144,7 @@ impl Shared {
         matches: impl Fn(&Identity) -> bool,
     ) -> Result<usize, BrowserSessionError> {
         let ended = self.browser_sessions().end(matches);
-        // Before the write: a slow disk must not keep revoked connections open.
+        // Closed before the write: a slow disk must not keep revoked connections open.
         self.close_logged_out();
         self.browser_sessions().write().await?;
         Ok(ended)
@@ -158,7 +158,7 @@ impl Shared {
         });
     }
 
-    /// Returns the identity of all clients if no token is required.
+    /// Returns the identity that all clients share if no token is required.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
         // Never an administrator, whatever the default rights are.
         (!self.config.auth_required).then(|| {

@@ -25,20 +25,20 @@ pub use certificate::TlsError;
 
 /// The interval at which the files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// The time that a peer without TLS has to read the refusal.
+/// The time within which a peer without TLS must read the refusal.
 const REFUSAL_GRACE: Duration = Duration::from_secs(1);
 /// The first byte of each TLS connection (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// The refusal of a peer that speaks HTTP.
+/// The response to a peer that speaks plain HTTP.
 const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Content-Length: 35\r\nConnection: close\r\n\r\nThis port speaks TLS; use https://\n";
 
-/// The files of a certificate and its key, as PEM.
+/// The files of a certificate and its private key, in PEM format.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
     /// The certificate, followed by its intermediate certificates.
     pub certificate_file: PathBuf,
-    /// The private key, not encrypted.
+    /// The private key, which must not be encrypted.
     pub key_file: PathBuf,
 }
 
@@ -64,7 +64,7 @@ impl Tls {
     /// Reads a certificate and its key.
     ///
     /// # Errors
-    /// [`TlsError`] with the file and the error.
+    /// A [`TlsError`] that names the file and the reason.
     pub fn open(files: TlsConfig) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let current = RwLock::new(Arc::new(certificate::load(&files, &provider)?));
@@ -81,10 +81,10 @@ impl Tls {
         Ok(Self { shared: Arc::new(Shared { files, acceptor, certificate }) })
     }
 
-    /// Reads the files again, for later connections.
+    /// Rereads the files. Later connections use the new certificate.
     ///
     /// # Errors
-    /// [`TlsError`] with the file and the error. The certificate in use stays in use.
+    /// A [`TlsError`] that names the file and the reason. The previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Shared { files, acceptor, certificate } = &*self.shared;
         let key = certificate::load(files, acceptor.config().crypto_provider())?;
@@ -92,7 +92,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Starts a task that reloads the files when they change, until the shutdown begins.
+    /// Starts a task that reloads the files when they change. It ends when the shutdown begins.
     pub(crate) fn watch(&self, shutdown: &Shutdown) {
         let (tls, begun) = (self.clone(), shutdown.clone());
         shutdown.spawn(async move {
@@ -102,7 +102,7 @@ impl Tls {
                     () = tokio::time::sleep(CHECK_INTERVAL) => {}
                     () = begun.begun() => return,
                 }
-                // Polled: a notification would miss files that are replaced through symbolic links.
+                // Polls, because notifications would miss files replaced through symbolic links.
                 let stamp = Stamp::of(&tls.shared.files);
                 if stamp != known {
                     known = stamp;
@@ -115,14 +115,14 @@ impl Tls {
         });
     }
 
-    /// Performs the handshake. Sends a peer that speaks HTTP a refusal that names the cause.
+    /// Performs the handshake. Explains the failure to a peer that speaks plain HTTP.
     pub(crate) async fn accept(&self, mut socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let mut first = [0];
-        // Only peeked: the handshake must read the byte again.
+        // Only peeks, because the handshake must read the byte again.
         if socket.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
             socket.write_all(REFUSAL).await?;
             socket.shutdown().await?;
-            // A close with unread bytes sends a reset, which would discard the refusal.
+            // Closing with unread bytes sends a TCP reset, which would discard the refusal.
             let ended = async { while socket.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {} };
             let _ = timeout(REFUSAL_GRACE, ended).await;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak TLS"));

@@ -13,12 +13,12 @@ use rustls::ServerConnection;
 use socket2::{SockRef, TcpKeepalive};
 use tracing::debug;
 
-/// The maximum number of unsent bytes that the kernel holds for one socket. More would only arrive
-/// late, and would use memory for each blocked peer.
+/// The maximum number of unsent bytes that the kernel holds for one socket. More bytes would only
+/// arrive late, and take memory for each blocked peer.
 const UNSENT_BYTES: u32 = 128 * 1024;
 /// The silence after which TCP probes the peer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The maximum plaintext that TLS buffers ahead of the socket, in bytes.
+/// The maximum amount of plaintext that TLS buffers ahead of the socket, in bytes.
 const TLS_AHEAD_BYTES: usize = 64 * 1024;
 
 /// A socket and, with TLS, its session. Uses one file descriptor either way.
@@ -36,13 +36,13 @@ pub(crate) struct TlsSocket {
 }
 
 impl Transport {
-    /// Creates a transport from a non-blocking socket whose TLS handshake is done.
+    /// Creates a transport from a non-blocking socket whose TLS handshake is complete.
     pub(crate) fn tls(socket: TcpStream, mut session: ServerConnection) -> Self {
         session.set_buffer_limit(Some(TLS_AHEAD_BYTES));
         Self::Tls(Box::new(TlsSocket { socket, session }))
     }
 
-    /// Registers the socket with a poll, edge-triggered, for reads and writes.
+    /// Registers the socket with a poll, edge-triggered for reads and writes.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interests = Interest::READABLE | Interest::WRITABLE;
         registry.register(self.socket_mut(), token, interests)
@@ -53,7 +53,7 @@ impl Transport {
         registry.deregister(self.socket_mut())
     }
 
-    /// Reads bytes that have arrived. Returns 0 at the end of the stream.
+    /// Reads bytes that have arrived. Returns their number, or 0 at the end of the stream.
     ///
     /// # Errors
     /// `WouldBlock` if nothing has arrived. Any other error means that the socket is broken.
@@ -75,7 +75,7 @@ impl Transport {
         }
     }
 
-    /// Writes bytes that TLS holds to the socket. Returns `true` if TLS holds no more bytes.
+    /// Writes the bytes that TLS holds to the socket. Returns `true` if none are left.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
@@ -91,7 +91,7 @@ impl Transport {
         }
     }
 
-    /// Returns `true` if unread bytes wait in the socket.
+    /// Returns `true` if unread bytes are waiting in the socket.
     pub(crate) fn has_unread(&self) -> bool {
         let peeked = SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_ok_and(|count| count > 0)
@@ -101,7 +101,7 @@ impl Transport {
     pub(crate) fn shut_down_write(&mut self) {
         if let Self::Tls(tls) = self {
             tls.session.send_close_notify();
-            // Lost if the socket is full. The close frame before it has the same meaning.
+            // Lost if the socket is full, but the close frame before it has the same meaning.
             let _ = tls.flush();
         }
 
@@ -118,8 +118,8 @@ impl Transport {
 
     /// Returns `true` if a read of `count` bytes into `capacity` has drained the socket.
     ///
-    /// A read of less than the capacity has drained a plain socket (epoll(7)). With TLS the
-    /// session may hold more records, so the answer is `false`.
+    /// A read of less than the capacity has drained a plain socket (epoll(7)). Always returns
+    /// `false` with TLS, because the session may hold more records.
     pub(crate) fn has_drained(&self, count: usize, capacity: usize) -> bool {
         count < capacity && matches!(self, Self::Plain(_))
     }
@@ -148,22 +148,22 @@ impl TlsSocket {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
-                // The session has no decrypted bytes left: it needs more records.
+                // The session has no decrypted bytes left and needs more records.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // Some peers close the socket without `close_notify`. A truncation is detected by
-                // the WebSocket layer, which has its own close.
+                // Some peers close the socket without `close_notify`. The WebSocket layer has its
+                // own close, and thus detects a truncation.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
 
             let read = retry(|| self.session.read_tls(&mut self.socket))?;
             if let Err(error) = self.session.process_new_packets() {
-                // Sends the alert that names the cause.
+                // Sends the TLS alert that names the cause.
                 let _ = self.flush();
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
 
-            // Sends the answers of TLS itself, such as those to a key update.
+            // Sends the responses of TLS itself, for example to a key update.
             self.flush()?;
             if read == 0 {
                 // The socket is at its end. The last record may have left decrypted bytes.
@@ -177,8 +177,8 @@ impl TlsSocket {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // No plaintext is taken while ciphertext waits: the backlog of a blocked peer must stay in
-        // the stream, not in the session.
+        // Takes no plaintext while ciphertext is waiting: the backlog of a blocked peer must stay
+        // in the stream, not in the session.
         if !self.flush()? {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -204,8 +204,8 @@ impl TlsSocket {
 
 /// Sets the TCP options of a listener or a socket.
 ///
-/// An accepted socket inherits the options of its listener. Setting them on the listener saves
-/// six system calls per socket.
+/// Accepted sockets inherit the options of their listener. Setting them on the listener saves six
+/// system calls per socket.
 pub(crate) fn set_options(socket: &SockRef<'_>) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
 
@@ -214,12 +214,12 @@ pub(crate) fn set_options(socket: &SockRef<'_>) {
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
         .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = set {
-        // Not fatal: replies may be delayed, and a blocked peer uses more memory.
+        // Not fatal, but replies may be delayed, and a blocked peer takes more memory.
         debug!(%error, "cannot set TCP_NODELAY, keepalive or TCP_NOTSENT_LOWAT");
     }
 }
 
-/// Repeats a system call while signals interrupt it.
+/// Repeats a system call until no signal interrupts it.
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

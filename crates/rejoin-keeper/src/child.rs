@@ -24,21 +24,21 @@ use crate::{
 /// A running program on its PTY.
 pub(crate) struct Child {
     pty: Pty,
-    /// Keeps the terminal open while the program runs, so that the program may close and reopen it.
+    /// Keeps the terminal open while the program runs, so that the program can close and reopen it.
     open: Option<OwnedFd>,
     process: process::Child,
-    /// Readable once the program ended.
+    /// Becomes readable once the program has ended.
     pidfd: OwnedFd,
     pid: Pid,
-    /// The control group of the program, if it has limits.
+    /// The program's control group, if it has limits.
     group: Option<Group>,
 }
 
 impl Child {
-    /// Starts the program on a new PTY. A program with limits gets a control group with this name.
+    /// Starts the program on a new PTY. A program with limits gets a control group named `name`.
     ///
     /// # Errors
-    /// The answer to the keeper's starter.
+    /// The answer to send to the process that started the keeper.
     pub(crate) fn start(launch: &Launch, name: &str) -> Result<Self, Started> {
         let group = launch.groups.as_ref().map(|groups| groups.create(name)).transpose();
         let group = group.map_err(|error| Started::Failed {
@@ -67,7 +67,7 @@ impl Child {
         rustix::io::ioctl_fionbio(&pty, true).map_err(|error| failed(&error))?;
         let open = pts.as_fd().try_clone_to_owned().map_err(|error| failed(&error))?;
 
-        // Only the given environment: the keeper's own is that of the server.
+        // Passes only the given environment: the keeper's own is the server's.
         let command = Command::new(program).args(arguments).current_dir(&launch.cwd).env_clear();
         let command = command.envs(launch.env.iter().map(|(name, value)| (name, value)));
         let command = match &group {
@@ -85,7 +85,7 @@ impl Child {
 
         let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed(&"the program has no process id"))?;
-        // Readable once the program has ended, so the poll loop needs no handler of SIGCHLD.
+        // Readable once the program has ended, so the poll loop needs no SIGCHLD handler.
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed(&error))?;
         let child = Self { pty, open: Some(open), process, pidfd, pid, group };
         if let Some(open_files) = launch.open_files {
@@ -94,12 +94,12 @@ impl Child {
         Ok(child)
     }
 
-    /// Returns the PTY, which does not block.
+    /// Returns the PTY, which is non-blocking.
     pub(crate) fn pty(&self) -> &Pty {
         &self.pty
     }
 
-    /// Returns a descriptor that is readable once the program ended.
+    /// Returns a descriptor that becomes readable once the program has ended.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
@@ -108,33 +108,33 @@ impl Child {
         self.process.id()
     }
 
-    /// Changes the size of the terminal, which sends SIGWINCH to the foreground.
+    /// Changes the size of the terminal, which sends SIGWINCH to the foreground process group.
     pub(crate) fn resize(&self, size: Size) {
-        // A failure leaves the old size, which the next change corrects.
+        // A failure leaves the old size. The next change corrects it.
         let _ = self.pty.resize(pty_process::Size::new(size.rows, size.cols));
     }
 
-    /// Sends a signal to the terminal's foreground process group, as the terminal's own keys do.
+    /// Sends a signal to the terminal's foreground process group, as Ctrl-C does.
     pub(crate) fn signal(&self, signal: i32) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
         let foreground = rustix::termios::tcgetpgrp(&self.pty).ok();
-        // An error means that the group has ended.
+        // Fails only if the group has ended.
         let _ = kill_process_group(foreground.unwrap_or(self.pid), signal);
     }
 
-    /// Sends SIGHUP to the foreground and to the program's own group.
+    /// Sends SIGHUP to the foreground process group and to the program's own group.
     pub(crate) fn hang_up(&self) {
         self.signal(Signal::HUP.as_raw());
         let _ = kill_process_group(self.pid, Signal::HUP);
     }
 
-    /// Returns the control group of the program, if it has limits.
+    /// Returns the program's control group, if it has limits.
     pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_ref()
     }
 
-    /// Kills every process of the program's session, whatever its process group, and then those
-    /// that left the session but not its control group.
+    /// Kills every process in the program's session, whatever its process group, and then those
+    /// that have left the session but not the control group.
     pub(crate) fn kill_session(&self) {
         session::kill(self.pid);
         if let Some(group) = &self.group {
@@ -142,8 +142,8 @@ impl Child {
         }
     }
 
-    /// Waits for the program, which ended, and releases the terminal: from here on only processes
-    /// that the program left behind hold it open.
+    /// Reaps the program, which has ended, and releases the terminal. From here on, only processes
+    /// that the program left behind keep it open.
     pub(crate) fn reap(&mut self) -> Exit {
         self.open = None;
         let Ok(status) = self.process.wait() else { return Exit::default() };
@@ -153,7 +153,7 @@ impl Child {
         Exit { code: status.code(), signal: status.signal(), is_out_of_memory }
     }
 
-    /// Sets the program's soft limit of open files: some programs iterate over all descriptors.
+    /// Sets the program's soft limit on open files. Some programs iterate over all descriptors.
     fn limit_open_files(&self, soft: u64) {
         let maximum = getrlimit(Resource::Nofile).maximum;
         let limit = Rlimit { current: Some(soft), maximum };
@@ -161,11 +161,11 @@ impl Child {
     }
 }
 
-/// Lets the program enter its control group before it is executed. The keeper stays outside: it
-/// records the end of a program that exceeded its limits.
+/// Makes the program enter its control group before it is executed. The keeper stays outside, so
+/// that it can record the end of a program that exceeds its limits.
 #[expect(unsafe_code, reason = "a new process enters its group before it executes its program")]
 fn enter(command: Command, group: &Group) -> io::Result<Command> {
     let mut entry = group.entry()?;
-    // SAFETY: a write to an open file is async-signal-safe, and allocates nothing.
+    // SAFETY: a write to an open file is async-signal-safe and does not allocate.
     Ok(unsafe { command.pre_exec(move || entry.write_all(b"0")) })
 }

@@ -1,4 +1,4 @@
-//! The connection of the server to its keeper.
+//! The server's connection to the keeper, on the keeper's side.
 
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
@@ -15,25 +15,25 @@ use crate::{
     wire::{Decoder, Message, Report, Request, header, output_head, output_to},
 };
 
-/// Pending bytes above which no more records are read from the log.
+/// The number of pending bytes above which no more records are read from the log.
 const MAX_PENDING_BYTES: usize = 256 * 1024;
-/// Output that the client has not acknowledged, in bytes, above which the program is paused.
+/// The amount of unacknowledged output, in bytes, above which the program is paused.
 const WINDOW_BYTES: u64 = 512 * 1024;
 
-/// The connection of the server.
+/// The connection to the server.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: UnixStream,
     decoder: Decoder,
     pending: Vec<u8>,
-    /// Bytes of `pending` that were sent.
+    /// The number of bytes of `pending` that are already sent.
     sent: usize,
     cursor: Option<Cursor>,
     acknowledged: u64,
 }
 
 impl Client {
-    /// Greets a connected client.
+    /// Creates the state of a new connection, and queues the greeting.
     pub(crate) fn new(stream: UnixStream, hello: &Report, next: u64) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let mut pending = header().to_vec();
@@ -50,7 +50,8 @@ impl Client {
         self.sent < self.pending.len()
     }
 
-    /// Returns `false` while so much output is unacknowledged that the program should be paused.
+    /// Returns `false` while the program should be paused because too much output is
+    /// unacknowledged.
     pub(crate) fn takes_output(&self, next: u64) -> bool {
         next.saturating_sub(self.acknowledged) < WINDOW_BYTES
     }
@@ -58,7 +59,7 @@ impl Client {
     /// Receives requests.
     ///
     /// # Errors
-    /// If the connection ended or its bytes are invalid; drop the client.
+    /// If the connection has ended or its bytes are invalid. The client must then be dropped.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Vec<Request>> {
         match self.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -87,8 +88,8 @@ impl Client {
         self.acknowledged = self.acknowledged.max(offset);
     }
 
-    /// Sends output that was just written to the log, if the client has everything before it.
-    /// Otherwise it is read from the log later.
+    /// Sends output that was just logged, if the client has everything before it. Otherwise the
+    /// client gets it from the log later.
     pub(crate) fn pass_on(&mut self, log: &Log, offset: u64, bytes: &[u8]) {
         let has_room = self.pending.len() - self.sent < MAX_PENDING_BYTES;
         let follows = |cursor: &&mut Cursor| has_room && cursor.offset() == offset;
@@ -98,10 +99,10 @@ impl Client {
         }
     }
 
-    /// Sends output without a copy if nothing is pending. What the socket does not take is pending.
+    /// Sends output, without a copy if nothing is pending. Keeps what the socket does not take.
     fn send_output(&mut self, offset: u64, bytes: &[u8]) {
         let head = output_head(offset, bytes.len());
-        // An error is returned by the next flush, too.
+        // The next flush returns an error, too.
         let sent = match self.has_pending() {
             true => 0,
             false => send_both(&self.stream, &head, bytes).unwrap_or(0),
@@ -122,7 +123,7 @@ impl Client {
     /// Adds records from the log until enough is pending, and sends what the socket takes.
     ///
     /// # Errors
-    /// If the connection ended or the log cannot be read; drop the client.
+    /// If the connection has ended or the log cannot be read. The client must then be dropped.
     pub(crate) fn flush(&mut self, log: &mut Log) -> io::Result<()> {
         loop {
             let is_filled = self.fill(log)?;
@@ -132,7 +133,7 @@ impl Client {
         }
     }
 
-    /// Returns `true` if the log has no further records.
+    /// Reads records from the log until enough is pending. Returns `true` at the end of the log.
     fn fill(&mut self, log: &mut Log) -> io::Result<bool> {
         while self.pending.len() - self.sent < MAX_PENDING_BYTES {
             let Some(cursor) = &mut self.cursor else { return Ok(true) };
@@ -140,11 +141,11 @@ impl Client {
                 return Ok(true);
             }
             let expected = cursor.offset();
-            // The directory is listed only if there is a later segment.
+            // Lists the directory only if there is a later segment.
             let is_last = cursor.is_in(log.end());
             let record = if is_last { cursor.read_here()? } else { cursor.read()? };
             let Some(Record { offset, entry }) = record else {
-                // The rest of the log was cut, or never written.
+                // The rest of the log is lost, or was never written.
                 if expected < log.next() {
                     log.end_segment();
                     cursor.skip_to(log.next());
@@ -165,14 +166,14 @@ impl Client {
         Ok(false)
     }
 
-    /// Reports output that the log does not have. It counts as acknowledged: a program that waits
-    /// for its acknowledgement would wait for ever.
+    /// Reports output that is missing from the log. It counts as acknowledged, because otherwise a
+    /// paused program would wait for its acknowledgement forever.
     fn lose(&mut self, from: u64, to: u64) {
         Report::Gap { offset: to }.encode(&mut self.pending);
         self.acknowledged = self.acknowledged.saturating_add(to - from);
     }
 
-    /// Returns `true` if everything that was pending is sent.
+    /// Sends pending bytes. Returns `true` if none are left.
     fn write(&mut self) -> io::Result<bool> {
         while self.has_pending() {
             match self.stream.write(&self.pending[self.sent..]) {
@@ -182,14 +183,14 @@ impl Client {
             }
         }
         self.pending.clear();
-        // An idle keeper holds no buffer.
+        // An idle keeper keeps only a small buffer.
         self.pending.shrink_to(4096);
         self.sent = 0;
         Ok(true)
     }
 }
 
-/// Sends two buffers with one call. Returns how many of their bytes the socket has taken.
+/// Sends two buffers with one system call. Returns the number of bytes that the socket took.
 fn send_both(stream: &UnixStream, head: &[u8], bytes: &[u8]) -> rustix::io::Result<usize> {
     let buffers = [IoSlice::new(head), IoSlice::new(bytes)];
     sendmsg(stream, &buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)

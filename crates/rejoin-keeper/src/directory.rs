@@ -21,14 +21,14 @@ pub(crate) const LEADER: &str = "leader.json";
 
 /// The directory of one terminal: the keeper's socket, its lock and its log.
 ///
-/// Only the server's user can enter it (0700).
+/// Only the server's user can enter it (mode 0700).
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    /// Names the directory at `path`, which need not exist.
+    /// Returns a handle to the directory at `path`, which need not exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
@@ -42,7 +42,7 @@ impl Directory {
         if let Some(parent) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
-        // Not recursive: of two starts with one id, the second must fail.
+        // Not recursive, so that the second of two starts with the same id fails.
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.log())
     }
@@ -69,18 +69,18 @@ impl Directory {
         self.path.join(LEADER)
     }
 
-    /// Checks that only this process's user can have placed files in the directory.
+    /// Checks that only this process's user could have placed files in the directory.
     ///
     /// # Errors
-    /// As [`check_private`].
+    /// Same as [`check_private`].
     pub fn check(&self) -> io::Result<()> {
         check_private(&self.path)
     }
 
-    /// Opens a file of the directory for reading, without waiting for a writer of a FIFO.
+    /// Opens a file in the directory for reading. Does not block if the file is a FIFO.
     ///
     /// # Errors
-    /// If the file cannot be opened, is a link, or is not a regular file.
+    /// If the file cannot be opened, is a symbolic link, or is not a regular file.
     pub fn open(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
@@ -95,7 +95,7 @@ impl Directory {
     /// Returns `true` while a keeper runs in this directory.
     ///
     /// # Errors
-    /// If the lock file cannot be opened for another reason than being absent.
+    /// If the lock file exists but cannot be opened.
     pub fn has_keeper(&self) -> io::Result<bool> {
         let file = match self.open("lock") {
             Ok(file) => file,
@@ -103,7 +103,7 @@ impl Directory {
             Err(error) => return Err(error),
         };
 
-        // Refused while the keeper holds the exclusive lock. Several checks do not disturb each other.
+        // Fails while the keeper holds the exclusive lock. Concurrent checks can share theirs.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
@@ -111,11 +111,11 @@ impl Directory {
         }
     }
 
-    /// Takes the lock that a keeper holds until its process ends.
+    /// Takes the lock, which a keeper holds until its process ends.
     pub(crate) fn lock(&self) -> io::Result<File> {
         let file = File::create(self.path.join("lock"))?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        // Belongs to the open file, so the system releases it however the process ends.
+        // The lock belongs to the open file, so the system releases it however the process ends.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(file)
     }
@@ -124,7 +124,7 @@ impl Directory {
     pub(crate) fn listen(&self) -> io::Result<UnixListener> {
         let (_directory, path) = self.socket()?;
         let listener = UnixListener::bind(&path)?;
-        // The socket has the permissions of the umask until here. The directory protects it.
+        // Until here, the umask determines the socket's permissions, but the directory protects it.
         fs::set_permissions(self.path.join("socket"), fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -133,7 +133,7 @@ impl Directory {
     /// Connects to the keeper.
     ///
     /// # Errors
-    /// If no keeper listens, or another user's process does.
+    /// If no keeper is listening, or if another user's process is.
     pub fn connect(&self) -> io::Result<UnixStream> {
         let (_directory, path) = self.socket()?;
         let stream = UnixStream::connect(path)?;
@@ -141,8 +141,8 @@ impl Directory {
         Ok(stream)
     }
 
-    /// Returns a path of the socket that fits into a socket address (108 bytes), whatever the length
-    /// of the directory's path, with the descriptor that keeps it valid.
+    /// Returns a path of the socket that fits into a socket address (108 bytes) however long the
+    /// directory's path is, and the descriptor that keeps the path valid.
     fn socket(&self) -> io::Result<(rustix::fd::OwnedFd, PathBuf)> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(&self.path, flags, Mode::empty())?;
@@ -154,7 +154,7 @@ impl Directory {
 /// Checks that `path` is a directory that only this process's user can enter.
 ///
 /// # Errors
-/// If it is not a directory, or has another owner or a mode that lets other users in.
+/// If it is not a directory, belongs to another user, or has a mode that lets other users in.
 pub fn check_private(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
@@ -171,7 +171,7 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
-/// Refuses a peer of another user: the socket may have been planted.
+/// Refuses a peer that belongs to another user, because the socket may have been planted.
 pub(crate) fn check_peer(stream: &UnixStream) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     if peer.uid == rustix::process::geteuid() {

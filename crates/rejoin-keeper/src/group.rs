@@ -13,28 +13,28 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Time for one change of a group whose processes were killed.
+/// The maximum wait for one change of a group whose processes were killed.
 const CHANGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// Changes to wait for until the group is left behind.
+/// The number of such waits, after which the group is left behind.
 const CHANGES: usize = 20;
 
 /// The limits of one program and all its descendants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Maximum memory in bytes.
+    /// The maximum memory, in bytes. `None` means no limit.
     pub memory_max: Option<u64>,
-    /// Maximum number of processes and threads.
+    /// The maximum number of processes and threads. `None` means no limit.
     pub tasks_max: Option<u64>,
 }
 
-/// Limits, and the group below which each program gets its own.
+/// The limits of programs, and the control group below which each program gets its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitedGroups {
     parent: PathBuf,
     limits: Limits,
 }
 
-/// The system cannot enforce the limits.
+/// The reason why the system cannot enforce the limits.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
     /// Control groups v2 are not mounted, or not visible.
@@ -62,7 +62,7 @@ pub enum LimitsError {
         .0.display()
     )]
     NotDelegated(PathBuf),
-    /// The parent group has processes of its own, so it cannot limit those of groups below it.
+    /// The parent group contains processes itself, so it cannot limit those of groups below it.
     #[error(
         "the control group {} has processes of its own; set `DelegateSubgroup=server` in the \
          systemd unit, and end terminals of an earlier unit with `rejoin kill --all`",
@@ -78,7 +78,7 @@ pub enum LimitsError {
     NotWritable {
         /// The parent group.
         path: PathBuf,
-        /// The failure.
+        /// The operating system's error.
         error: io::Error,
     },
 }
@@ -92,8 +92,8 @@ impl Limits {
 }
 
 impl LimitedGroups {
-    /// Prepares the groups of programs beside the group of this process. Returns `None` without a
-    /// limit.
+    /// Prepares the groups of programs, next to the group of this process. Returns `None` if there
+    /// are no limits.
     ///
     /// # Errors
     /// If the system cannot enforce a limit.
@@ -110,10 +110,10 @@ impl LimitedGroups {
         Ok(Some(groups))
     }
 
-    /// Turns on the controllers, and checks that groups can be created.
+    /// Enables the controllers, and checks that groups can be created.
     fn prepare(&self) -> Result<(), LimitsError> {
         let parent = &self.parent;
-        // systemd owns its slices, and delegates only groups below them.
+        // systemd owns its slices, and only delegates groups below them.
         if parent.extension().is_some_and(|extension| extension == "slice") {
             return Err(LimitsError::NotDelegated(parent.clone()));
         }
@@ -142,9 +142,9 @@ impl LimitedGroups {
 
     /// Creates the group of a program and sets its limits.
     pub(crate) fn create(&self, name: &str) -> io::Result<Group> {
-        // The prefix keeps the names apart from those of the kernel's files.
+        // The prefix prevents collisions with the kernel's files.
         let group = Group { path: self.parent.join(format!("terminal-{name}")) };
-        // Left by a keeper that was killed while it started.
+        // A keeper that was killed during its start may have left the group behind.
         let _ = fs::remove_dir(&group.path);
         DirBuilder::new().mode(0o755).create(&group.path)?;
         let limited = self.limit(&group.path);
@@ -158,7 +158,7 @@ impl LimitedGroups {
         let Limits { memory_max, tasks_max } = self.limits;
         if let Some(bytes) = memory_max {
             write(&path.join("memory.max"), &bytes.to_string())?;
-            // All of the program ends at once: a part of it would rarely work without the rest.
+            // Ends the program as a whole, because a part of it would rarely work without the rest.
             write(&path.join("memory.oom.group"), "1")?;
         }
         if let Some(tasks) = tasks_max {
@@ -175,44 +175,44 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Opens the file that moves a process into the group when `0` is written by it.
+    /// Opens the file through which a process enters the group by writing `0`.
     pub(crate) fn entry(&self) -> io::Result<File> {
         OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
     }
 
-    /// Returns `true` if the kernel has killed processes of the group for their memory.
+    /// Returns `true` if the kernel has killed processes in the group to free memory.
     pub(crate) fn was_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         kills.and_then(|kills| kills.parse().ok()).is_some_and(|kills: u64| kills > 0)
     }
 
-    /// Kills every process of the group, also those that left the program's session.
+    /// Kills every process in the group, including those that have left the program's session.
     pub(crate) fn kill(&self) {
-        // At once, before a process can start another one. Kernels before 5.14 lack it.
+        // Kills all at once, before a process can start another one. Kernels before 5.14 lack it.
         if write(&self.path.join("cgroup.kill"), "1").is_ok() {
             return;
         }
         let processes = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
         for id in processes.lines().filter_map(|id| id.parse().ok()) {
-            // 0 is a process that this one cannot see.
+            // 0 stands for a process outside this one's PID namespace.
             if let Some(process) = Pid::from_raw(id) {
                 let _ = kill_process(process, Signal::KILL);
             }
         }
     }
 
-    /// Removes the group unless it has processes.
+    /// Removes the group, unless it contains processes.
     pub(crate) fn remove(&self) {
         let _ = fs::remove_dir(&self.path);
     }
 
-    /// Kills every process, waits until they have ended, at most 2 s, and removes the group.
+    /// Kills every process, waits at most 2 s for them to end, and removes the group.
     pub(crate) fn end(&self) {
         let Ok(mut events) = File::open(self.path.join("cgroup.events")) else { return };
         for _ in 0..CHANGES {
             self.kill();
-            // Read before the check: a later change makes the file ready.
+            // Reads before the check, so that any later change makes the file ready.
             let _ = events.rewind().and_then(|()| events.read_to_end(&mut Vec::new()));
             match fs::remove_dir(&self.path) {
                 Err(error) if error.kind() == ErrorKind::ResourceBusy => {}
@@ -223,8 +223,8 @@ impl Group {
     }
 }
 
-/// Returns the group below which groups of programs are created: the one that contains the group of
-/// this process. A process in the topmost group that it sees has that one.
+/// Returns the group below which groups of programs are created: the parent of this process's
+/// group, or the group itself if it is the topmost one that the process sees.
 fn parent(groups: &str, mounts: &str) -> Option<PathBuf> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (root, mount) = mounts.lines().find_map(|line| {
@@ -239,7 +239,7 @@ fn parent(groups: &str, mounts: &str) -> Option<PathBuf> {
     Some(Path::new(mount).join(below.parent().unwrap_or(below)).components().collect())
 }
 
-/// Writes to a file of the kernel, which exists.
+/// Writes to an existing file of the kernel.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     io::Write::write_all(&mut file, text.as_bytes())

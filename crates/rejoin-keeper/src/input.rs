@@ -1,4 +1,4 @@
-//! Input on its way to the program.
+//! The queue of input on its way to the program.
 
 use std::{
     collections::VecDeque,
@@ -7,14 +7,15 @@ use std::{
 
 use crate::wire;
 
-/// Inputs that may wait.
+/// The maximum number of queued inputs.
 const MAX_INPUTS: usize = 256;
-/// Bytes that may wait: one message of the current server and one of a server that crashed.
+/// The maximum number of queued bytes: one message of this server and one of a crashed server.
 const MAX_INPUT_BYTES: usize = 2 * wire::MAX_MESSAGE_BYTES;
-/// Writers whose last number is remembered; the one that typed least recently is forgotten first.
+/// The maximum number of writers whose last number is remembered. The one that typed least recently
+/// is forgotten first.
 const MAX_WRITERS: usize = 256;
 
-/// The queue of input, bounded, and the numbers that make each numbered input typed once.
+/// The bounded queue of input, and the numbers that ensure that each numbered input is typed once.
 #[derive(Debug, Default)]
 pub(crate) struct InputQueue {
     waiting: VecDeque<Pending>,
@@ -24,13 +25,13 @@ pub(crate) struct InputQueue {
 
 #[derive(Debug)]
 struct Pending {
-    /// Number on the current connection; `None` if the input came over an earlier one.
+    /// The number on the current connection. `None` if the input arrived on an earlier connection.
     number: Option<u64>,
     bytes: Vec<u8>,
     written: usize,
 }
 
-/// Too much input waits.
+/// The error for input that exceeds the bounds of the queue.
 #[derive(Debug)]
 pub(crate) struct Full;
 
@@ -39,14 +40,14 @@ impl InputQueue {
     pub(crate) fn push(&mut self, input: wire::Input) -> Result<(), Full> {
         let wire::Input { number, key, bytes } = input;
         let is_repeated = key.as_ref().is_some_and(|(writer, seq)| *seq <= self.last(writer));
-        // Empty, but queued: it is reported after the inputs before it.
+        // Queued although it is empty, so that it is reported after the inputs before it.
         let bytes = if is_repeated { Vec::new() } else { bytes };
         if self.waiting.len() >= MAX_INPUTS || self.bytes + bytes.len() > MAX_INPUT_BYTES {
             return Err(Full);
         }
 
         if let Some((writer, seq)) = key.filter(|_| !is_repeated) {
-            // To the end of the list, whose first writer typed least recently.
+            // Moves to the end of the list, whose first writer typed least recently.
             self.writers.retain(|(known, _)| *known != writer);
             self.writers.push((writer, seq));
             if self.writers.len() > MAX_WRITERS {
@@ -58,7 +59,7 @@ impl InputQueue {
         Ok(())
     }
 
-    /// Empties an input of which no byte was typed. It is still reported in its turn.
+    /// Empties an input of which no byte has been typed. It is still reported in order.
     pub(crate) fn cancel(&mut self, number: u64) {
         let pending = self.waiting.iter_mut().find(|pending| pending.number == Some(number));
         if let Some(pending) = pending.filter(|pending| pending.written == 0) {
@@ -67,14 +68,14 @@ impl InputQueue {
         }
     }
 
-    /// Forgets the numbers of a connection that ended. Its input is still typed.
+    /// Forgets the numbers of a connection that has ended. Its input is still typed.
     pub(crate) fn disconnect(&mut self) {
         for pending in &mut self.waiting {
             pending.number = None;
         }
     }
 
-    /// Drops all input, because the program ended. Returns the numbers of the dropped inputs.
+    /// Drops all input, because the program has ended. Returns the numbers of the dropped inputs.
     pub(crate) fn clear(&mut self) -> Vec<u64> {
         self.bytes = 0;
         self.waiting.drain(..).filter_map(|pending| pending.number).collect()
@@ -89,7 +90,7 @@ impl InputQueue {
         &self.writers
     }
 
-    /// Writes as much as the terminal takes. Returns the numbers of the inputs that are complete.
+    /// Writes as much as the terminal takes. Returns the numbers of the completely written inputs.
     pub(crate) fn write_to(&mut self, mut terminal: impl Write) -> io::Result<Vec<u64>> {
         let mut complete = Vec::new();
         while let Some(pending) = self.waiting.front_mut() {

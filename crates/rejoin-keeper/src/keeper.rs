@@ -22,31 +22,31 @@ use crate::{
     wire::{Exit, Hello, Report, Request, Size},
 };
 
-/// Time from SIGHUP to SIGKILL.
+/// The time between SIGHUP and SIGKILL.
 const HANG_UP_GRACE: Duration = Duration::from_secs(2);
-/// Silence after which processes that the program left behind are not read any further.
+/// The silence after which output of processes that the program left behind is no longer read.
 const LAST_OUTPUT_SILENCE: Duration = Duration::from_millis(50);
-/// Longest time for which they are read.
+/// The maximum time for which their output is read.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
-/// A read of at least this many bytes is followed by another one: Linux returns at most 4095.
+/// The size from which a read is followed by another one, in bytes. Linux returns at most 4095.
 const FULL_READ_BYTES: usize = 2048;
-/// Bytes after which no more output is joined. More would delay viewers and save little.
+/// The size from which no more output is joined, in bytes. More would only delay viewers.
 const BATCH_BYTES: usize = 32 * 1024;
-/// Longest time for which the keeper waits until its client took the exit.
+/// The maximum time that the keeper waits for its client to receive the exit.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 
 /// Runs a keeper in `directory` until its program has ended.
 ///
-/// Reads the [`Launch`](launch::Launch) from standard input and answers on standard output. Call it
-/// in its own process, before any thread is started.
+/// Reads the [`Launch`](launch::Launch) from standard input and answers on standard output. Must be
+/// called in its own process, before any thread is started.
 ///
 /// # Errors
-/// If the directory has a keeper or is not usable. A failure to start the program is answered and
-/// not an error.
+/// If the directory already has a keeper or is not usable. A failure to start the program is not an
+/// error, but part of the answer.
 pub fn run(directory: &Directory) -> io::Result<()> {
-    // Its own session: signals from the server's terminal do not reach the keeper.
+    // Creates a session, so that signals from the server's terminal do not reach the keeper.
     let _ = rustix::process::setsid();
-    // The name of a link to the executable would be `exe`.
+    // Otherwise the name would be `exe` if the executable is started through `/proc/self/exe`.
     let _ = rustix::thread::set_name(c"rejoin-keeper");
     descriptors::close_inherited();
     let launch = launch::read()?;
@@ -56,7 +56,7 @@ pub fn run(directory: &Directory) -> io::Result<()> {
         Ok(child) => child,
         Err(refusal) => return launch::answer(&refusal),
     };
-    // Before the answer: if the keeper is killed, the server kills the session.
+    // Written before the answer: if the keeper is killed, the server kills the session.
     if let Some(leader) = Leader::of(child.id(), child.group()) {
         fs::write(directory.leader(), serde_json::to_vec(&leader)?)?;
     }
@@ -75,8 +75,8 @@ pub fn run(directory: &Directory) -> io::Result<()> {
     };
     keeper.run()?;
     if let Some(group) = keeper.child.group() {
-        // After a hang-up it is empty soon. Processes that a program left behind run on until the
-        // close of the session, and keep the group.
+        // After a hang-up, the group is soon empty. Otherwise processes that the program left
+        // behind keep running, and keep the group, until the session is closed.
         if keeper.was_hung_up { group.end() } else { group.remove() }
     }
     drop(lock);
@@ -90,13 +90,13 @@ enum Phase {
     HangingUp {
         kill_at: Instant,
     },
-    /// The program ended; processes that it left behind may still print.
+    /// The program has ended. Processes that it left behind may still print.
     Ended {
         exit: Exit,
         quiet_at: Instant,
         end_at: Instant,
     },
-    /// The exit is recorded, and the client has not received it yet.
+    /// The exit is recorded, but the client has not received it yet.
     Recorded {
         end_at: Instant,
     },
@@ -110,7 +110,7 @@ struct Keeper {
     client: Option<Client>,
     input: InputQueue,
     phase: Phase,
-    /// The server has asked for the end of the program.
+    /// The server has asked the keeper to end the program.
     was_hung_up: bool,
     buffer: Vec<u8>,
 }
@@ -126,9 +126,9 @@ struct Ready {
 
 impl Keeper {
     fn run(&mut self) -> io::Result<()> {
-        // Without it, the exit may be missing from the log of a full disk.
+        // If this fails, the exit may be missing from the log on a full disk.
         let _ = self.log.reserve();
-        // The log says at which size output begins.
+        // The log records the size at which output begins.
         self.log.resized(self.size);
 
         loop {
@@ -159,7 +159,7 @@ impl Keeper {
 
     fn wait(&self) -> io::Result<Ready> {
         let is_recorded = matches!(self.phase, Phase::Recorded { .. });
-        // While the client lags, the PTY is not read. It fills, which pauses the program.
+        // While the client lags, the PTY is not read. It fills up, which pauses the program.
         let reads = !is_recorded
             && self.client.as_ref().is_none_or(|client| client.takes_output(self.log.next()));
         let mut pty = PollFlags::empty();
@@ -213,11 +213,11 @@ impl Keeper {
             Phase::Recorded { end_at } => end_at,
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up, so that the deadline has passed when the poll returns.
+        // Rounds up, so that the deadline has passed when the poll returns.
         Timespec::try_from(left + Duration::from_millis(1)).ok()
     }
 
-    /// Greets a new client, which replaces the current one: the server has crashed or was replaced.
+    /// Accepts a new client. It replaces the current one, whose server crashed or was replaced.
     fn accept(&mut self) {
         let Ok((stream, _)) = self.listener.accept() else { return };
         if check_peer(&stream).is_err() {
@@ -254,13 +254,14 @@ impl Keeper {
             Request::Acknowledge { offset } => client.acknowledge(offset),
             Request::Input(input) => {
                 let number = input.number;
-                // Reported as written, because the server waits for the report.
+                // Reports input as written, because the server waits for the report.
                 if !is_running {
                     client.send(&Report::Written { number });
                 } else if self.input.push(input).is_err() {
                     client.send(&Report::Refused { number });
                 } else {
-                    // At once: the terminal usually has room, which saves a turn of the poll.
+                    // Writes at once, because the terminal usually has room, which saves a pass of
+                    // the loop.
                     self.write_input();
                 }
             }
@@ -283,7 +284,7 @@ impl Keeper {
     fn write_input(&mut self) {
         let numbers = match self.input.write_to(self.child.pty()) {
             Ok(numbers) => numbers,
-            // The terminal was closed; the program's end follows.
+            // The terminal was closed. The program's end follows.
             Err(_) => self.input.clear(),
         };
         if let Some(client) = &mut self.client {
@@ -305,7 +306,7 @@ impl Keeper {
         if let Phase::Ended { quiet_at, .. } = &mut self.phase {
             *quiet_at = Instant::now() + LAST_OUTPUT_SILENCE;
         }
-        // The log first: a server that starts after a crash finds there what this one has not sent.
+        // Logs first, so that a server that starts after a crash finds what was not sent.
         let (offset, bytes) = (self.log.next(), &self.buffer[..length]);
         let logged = self.log.output(bytes);
         if let Some(client) = &mut self.client {
@@ -316,8 +317,8 @@ impl Keeper {
         }
     }
 
-    /// Reads what the program has printed. Returns the length, 0 at the end; `None` if there is
-    /// nothing.
+    /// Reads what the program has printed. Returns the length in bytes, 0 at the end, or `None` if
+    /// there is nothing to read.
     fn read_batch(&mut self) -> Option<usize> {
         let mut pty = self.child.pty();
         let mut length = 0;
@@ -326,13 +327,13 @@ impl Keeper {
                 Ok(0) => return Some(length),
                 Ok(count) => {
                     length += count;
-                    // A short read: the program waits, or prints less than is passed on at once.
+                    // After a short read, the program is waiting, or prints less than a batch.
                     if count < FULL_READ_BYTES {
                         return Some(length);
                     }
                 }
                 Err(error) if is_temporary(&error) => return (length > 0).then_some(length),
-                // Linux reports EIO once no process has the terminal open, then again.
+                // Linux reports EIO once no process has the terminal open, and will do so again.
                 Err(_) => return Some(length),
             }
         }
@@ -341,7 +342,7 @@ impl Keeper {
 
     fn child_ended(&mut self) {
         let exit = self.child.reap();
-        // The user closed the terminal: background processes end with it.
+        // The user closed the terminal, so background processes end with it.
         if self.was_hung_up {
             self.child.kill_session();
         }
@@ -360,7 +361,7 @@ impl Keeper {
     fn check_deadlines(&mut self) {
         let now = Instant::now();
         match self.phase {
-            // Repeated, because a process may be started during the kill.
+            // Repeated, because a process may start another one during the kill.
             Phase::HangingUp { kill_at } if kill_at <= now => {
                 self.child.kill_session();
                 self.phase = Phase::HangingUp { kill_at: now + HANG_UP_GRACE };
@@ -373,7 +374,7 @@ impl Keeper {
         }
     }
 
-    /// Returns `true` when the exit is recorded, and sent if a client is connected.
+    /// Returns `true` once the exit is recorded and, if a client is connected, sent.
     fn is_over(&self) -> bool {
         let Phase::Recorded { end_at } = self.phase else { return false };
         let is_sent = self.client.as_ref().is_none_or(|client| !client.has_pending());

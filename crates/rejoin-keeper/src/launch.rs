@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Directory, LimitedGroups, wire::Size};
 
-/// Maximum length of a [`Launch`] as JSON, in bytes.
+/// The maximum length of a [`Launch`] as JSON, in bytes.
 const MAX_LAUNCH_BYTES: u64 = 1024 * 1024;
-/// Longest time for which a new keeper may leave its launch unread or unanswered.
+/// The maximum time that a new keeper may take to read and to answer its launch.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The program that a keeper starts.
@@ -25,23 +25,24 @@ pub struct Launch {
     pub command: Vec<String>,
     /// The whole environment of the program.
     pub env: Vec<(String, String)>,
-    /// The working directory, which exists.
+    /// The working directory, which must exist.
     pub cwd: String,
-    /// Columns of the first size.
+    /// The initial number of columns.
     pub cols: u16,
-    /// Rows of the first size.
+    /// The initial number of rows.
     pub rows: u16,
-    /// Quota of the log in bytes.
+    /// The quota of the log, in bytes. A value below
+    /// [`MIN_QUOTA_BYTES`](crate::log::MIN_QUOTA_BYTES) is raised to it.
     pub log_bytes: u64,
-    /// Soft limit of open files of the program; `None`: that of the keeper.
+    /// The program's soft limit on open files. `None` inherits that of the keeper.
     pub open_files: Option<u64>,
-    /// The limits of the program and its descendants, in a control group; `None` without limits.
+    /// The limits of the program and its descendants, in a control group. `None` means no limits.
     #[serde(default)]
     pub groups: Option<LimitedGroups>,
 }
 
 impl Launch {
-    /// Returns the first size.
+    /// Returns the initial size.
     #[must_use]
     pub fn size(&self) -> Size {
         Size { cols: self.cols, rows: self.rows }
@@ -54,30 +55,30 @@ impl Launch {
 pub enum Started {
     /// The program runs.
     Running {
-        /// Its process id.
+        /// The program's process id.
         pid: u32,
     },
     /// The command does not exist.
     NotFound,
     /// The command may not be executed.
     PermissionDenied,
-    /// Another failure.
+    /// The program could not be started for another reason.
     Failed {
-        /// Its reason.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Starts a keeper in `directory`, which was [created](Directory::create), and waits until its
-/// program runs or could not be started.
+/// Starts a keeper in `directory`, which must be [created](Directory::create), and waits until its
+/// program is running or could not be started.
 ///
-/// `keeper` is the executable, and `arguments` those before the directory, for example `["keeper"]`
-/// for `rejoin keeper DIRECTORY`. The returned process is the keeper: wait for it, or leave it to
-/// the system's init by ending this process.
+/// `keeper` is the executable, and `arguments` are those before the directory, for example
+/// `["keeper"]` for `rejoin keeper DIRECTORY`. The returned process is the keeper: wait for it, or
+/// leave it to the system's init by ending this process.
 ///
 /// # Errors
-/// If the keeper cannot be started or does not answer within 5 seconds. Neither the keeper nor its
-/// program runs then.
+/// If the keeper cannot be started or does not answer within 5 seconds. In this case, neither the
+/// keeper nor its program is running.
 pub fn start(
     keeper: &Path,
     arguments: &[&str],
@@ -85,9 +86,9 @@ pub fn start(
     launch: &Launch,
 ) -> io::Result<(Child, Started)> {
     let mut command = Command::new(keeper);
-    // Process lists show this name, and not that of a link to the executable.
+    // Process lists show this name instead of the path of the executable.
     command.arg0(format!("rejoin: keeper {}", directory.name()));
-    // The keeper runs in another directory than the server.
+    // Made absolute, because the keeper runs in a different directory than the server.
     let path = std::path::absolute(directory.path())?;
     command.args(arguments).arg(path).current_dir("/").env_clear();
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -100,7 +101,7 @@ pub fn start(
         Err(error) => {
             let _ = process.kill();
             let _ = process.wait();
-            // It may have started its program before it hung. An earlier keeper's program stays.
+            // The keeper may have started a program before it hung. Spares another keeper's.
             if !directory.has_keeper().unwrap_or(true) {
                 directory.kill_session();
             }
@@ -149,6 +150,9 @@ fn exchange(
 }
 
 /// Waits until a pipe is ready.
+///
+/// # Errors
+/// `TimedOut` if the deadline passes first.
 fn wait_for(pipe: PollFd<'_>, deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
@@ -173,7 +177,7 @@ fn unless_busy(result: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// Reads the launch from standard input, in the keeper.
+/// Reads the launch from standard input. Called in the keeper.
 pub(crate) fn read() -> io::Result<Launch> {
     let mut launch = Vec::new();
     io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_end(&mut launch)?;

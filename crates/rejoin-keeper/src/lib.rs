@@ -1,8 +1,8 @@
 //! A keeper: a process that holds one terminal's PTY, so that the terminal outlives the server.
 //!
-//! The keeper is the parent of the program, appends everything that happens to a log on disk, and
-//! serves one client at a time, the server, over a Unix socket. It has no async runtime, no
-//! terminal emulator and no database: one thread with one `poll(2)` loop.
+//! The keeper is the parent of the program. It appends everything that happens to a log on disk,
+//! and serves one client at a time, the server, over a Unix socket. It has no async runtime, no
+//! terminal emulator and no database: just one thread with one `poll(2)` loop.
 //!
 //! ```text
 //!  program ── PTY ── keeper ──► log (segment files, with a quota)

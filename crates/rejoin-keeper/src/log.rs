@@ -11,8 +11,8 @@
 //! | 8 | offset: bytes of output before the record |
 //! | … | payload |
 //!
-//! Numbers are little-endian. Only the keeper writes; any process may read. A record that was cut by
-//! a crash ends its segment.
+//! Numbers are little-endian. Only the keeper writes, but any process may read. A record that a
+//! crash cut off ends its segment.
 
 mod cursor;
 
@@ -29,19 +29,19 @@ pub use cursor::Cursor;
 
 use crate::wire::{Exit, Size, exit_to};
 
-/// Magic bytes and version at the beginning of a segment.
+/// The magic bytes and the version at the start of a segment.
 pub const MAGIC: [u8; 8] = *b"rjlog\0\0\x01";
-/// Length of a record without its payload, in bytes.
+/// The length of a record without its payload, in bytes.
 const HEAD_BYTES: usize = 25;
-/// Maximum length of a payload in bytes: what is read from the PTY in one piece.
+/// The maximum length of a payload, in bytes: the most that is read from the PTY at once.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
-/// Maximum length of a segment in bytes; a smaller quota has smaller segments.
+/// The maximum length of a segment, in bytes. A small quota leads to smaller segments.
 const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
-/// Number of segments that fit into the quota, so that dropping one drops little.
+/// The minimum number of segments that fit into the quota, so that dropping one loses little.
 const SEGMENTS: u64 = 8;
-/// Space for the last record on a full disk, in bytes: two blocks of common file systems.
+/// The space for the last record on a full disk, in bytes: two common file system blocks.
 const RESERVED_BYTES: usize = 8192;
-/// Smallest quota in bytes.
+/// The minimum quota, in bytes.
 pub const MIN_QUOTA_BYTES: u64 = 1024 * 1024;
 
 /// A record of the log.
@@ -74,7 +74,7 @@ struct Segment {
 /// The end of a log: a segment, and a position in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Offset and number in the segment's name.
+    /// The offset and the number in the segment's name.
     segment: (u64, u32),
     position: u64,
 }
@@ -84,18 +84,18 @@ pub(crate) struct End {
 pub(crate) struct Log {
     directory: PathBuf,
     quota: u64,
-    /// The segments, the oldest first; the last one is written to.
+    /// The segments, oldest first. The last one is written to.
     segments: VecDeque<Segment>,
     file: Option<File>,
     oldest: u64,
     next: u64,
-    /// A size that could not be written; it precedes the next record.
+    /// A size that could not be written yet. It precedes the next record.
     unwritten_size: Option<Size>,
 }
 
 impl Log {
-    /// Creates a log in an empty directory. At most `quota` bytes, but at least
-    /// [`MIN_QUOTA_BYTES`], are kept.
+    /// Creates a log in an empty directory. Keeps at most `quota` bytes, which is raised to
+    /// [`MIN_QUOTA_BYTES`] if it is smaller.
     pub(crate) fn new(directory: PathBuf, quota: u64) -> Self {
         let quota = quota.max(MIN_QUOTA_BYTES);
         let segments = VecDeque::new();
@@ -117,7 +117,7 @@ impl Log {
         self.next
     }
 
-    /// Returns the place of the next record.
+    /// Returns the position of the next record.
     pub(crate) fn end(&self) -> Option<End> {
         let segment = self.segments.back()?;
         Some(End { segment: segment_start(&segment.path)?, position: segment.bytes })
@@ -125,7 +125,7 @@ impl Log {
 
     /// Appends output of at most [`MAX_PAYLOAD_BYTES`].
     ///
-    /// The offset always advances, so output that could not be written leaves a gap.
+    /// Always advances the offset, so that output that could not be written leaves a gap.
     ///
     /// # Errors
     /// If the output could not be written, for example to a full disk.
@@ -136,18 +136,18 @@ impl Log {
         self.append(1, offset, bytes)
     }
 
-    /// Appends a change of the size. A size that cannot be written yet precedes the next output, so
-    /// that no output in the log has a wrong size.
+    /// Appends a change of size. A size that cannot be written yet is written before the next
+    /// output, so that no output in the log has the wrong size.
     pub(crate) fn resized(&mut self, size: Size) {
         self.unwritten_size = Some(size);
         let _ = self.write_missing_size(self.next);
     }
 
-    /// Appends the end of the program, and waits until the log is on disk. On a full disk the
-    /// [reserved](Self::reserve) space and then the oldest segments make room for it.
+    /// Appends the end of the program, and waits until the log is on disk. On a full disk, frees
+    /// the [reserved](Self::reserve) space and then the oldest segments.
     ///
     /// # Errors
-    /// If it could not be written.
+    /// If the record could not be written.
     pub(crate) fn exited(&mut self, exit: Exit) -> io::Result<()> {
         let mut payload = Vec::new();
         exit_to(&mut payload, exit);
@@ -157,14 +157,14 @@ impl Log {
             }
         }
 
-        // Only the exit is synced. Written output survives the end of any process, and after a power
-        // cut there is no program whose output could continue.
+        // Syncs only the exit. Written output survives the end of any process, and after a power
+        // failure there is no program whose output could continue.
         let Some(file) = &self.file else { return Ok(()) };
         file.sync_all()?;
         File::open(&self.directory)?.sync_all()
     }
 
-    /// Begins a segment with the next record: a reader finds no record after damage in this one.
+    /// Starts a new segment with the next record, because readers skip everything after damage.
     pub(crate) fn end_segment(&mut self) {
         self.file = None;
     }
@@ -180,7 +180,7 @@ impl Log {
 
     fn append(&mut self, kind: u8, offset: u64, payload: &[u8]) -> io::Result<()> {
         let head = head(kind, offset, payload);
-        // The record begins the next segment.
+        // The record starts the next segment.
         if self.is_full() {
             self.file = None;
         }
@@ -192,7 +192,7 @@ impl Log {
             return Ok(());
         };
         if let Err(error) = write_both(file, &head, payload) {
-            // A cut record would hide the records after it.
+            // A partial record would hide the records after it.
             if file.set_len(segment.bytes).is_err() {
                 self.file = None;
             }
@@ -208,7 +208,7 @@ impl Log {
     }
 
     fn start_segment(&mut self, offset: u64) -> io::Result<()> {
-        // Two segments begin at one offset if only a resize lies between them.
+        // Two segments start at the same offset if only a resize lies between them.
         let number = self.segments.back().map_or(0, |last| next_number(&last.path, offset));
         let path = self.directory.join(segment_name(offset, number));
         let mut options = OpenOptions::new();
@@ -229,33 +229,33 @@ impl Log {
     fn drop_oldest(&mut self) {
         let segment_bytes = (self.quota / SEGMENTS).min(MAX_SEGMENT_BYTES);
         let mut total: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
-        // With room for a full segment, so that the quota holds while the new one is filled. The last
-        // segment, which is written to, always stays.
+        // Makes room for a full segment, so that the quota holds while the new one is filled. The
+        // last segment, which is written to, always stays.
         while self.segments.len() > 1 && total + segment_bytes > self.quota {
             total -= self.drop_first();
         }
     }
 
-    /// Occupies the space of the last record, for a disk that is full by then.
+    /// Reserves space for the last record, in case the disk is full by then.
     ///
     /// # Errors
-    /// If the disk is full already.
+    /// If the space cannot be reserved, for example on a full disk.
     pub(crate) fn reserve(&self) -> io::Result<()> {
         fs::write(self.reserved(), [0; RESERVED_BYTES])
     }
 
-    /// Frees space for the last record; returns `false` if only the newest segment is left.
+    /// Frees space for the last record. Returns `false` if only the newest segment is left.
     fn make_room(&mut self) -> bool {
         fs::remove_file(self.reserved()).is_ok()
             || (self.segments.len() > 1 && self.drop_first() > 0)
     }
 
-    /// Returns the path of the reserved space, outside of the log.
+    /// Returns the path of the file that reserves space, outside of the log.
     fn reserved(&self) -> PathBuf {
         self.directory.with_file_name("reserved")
     }
 
-    /// Removes the oldest segment; returns its length in bytes.
+    /// Removes the oldest segment. Returns its length, in bytes.
     fn drop_first(&mut self) -> u64 {
         let Some(oldest) = self.segments.pop_front() else { return 0 };
         let _ = fs::remove_file(&oldest.path);
@@ -273,7 +273,7 @@ fn is_disk_full(error: &io::Error) -> bool {
     )
 }
 
-/// Returns the fields before the payload of a record.
+/// Returns the fields that precede a record's payload.
 fn head(kind: u8, offset: u64, payload: &[u8]) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     let length = u32::try_from(payload.len()).expect("payloads are bounded");
@@ -282,7 +282,7 @@ fn head(kind: u8, offset: u64, payload: &[u8]) -> [u8; HEAD_BYTES] {
     head[9..17].copy_from_slice(&now_ms().to_le_bytes());
     head[17..].copy_from_slice(&offset.to_le_bytes());
 
-    // Covers everything after itself.
+    // The checksum covers everything after itself.
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&head[8..]);
     checksum.update(payload);
@@ -290,7 +290,7 @@ fn head(kind: u8, offset: u64, payload: &[u8]) -> [u8; HEAD_BYTES] {
     head
 }
 
-/// Writes two buffers, with one call unless the file takes only a part.
+/// Writes two buffers, with one system call unless the file takes only part of them.
 fn write_both(file: &mut File, head: &[u8], payload: &[u8]) -> io::Result<()> {
     let written = loop {
         match file.write_vectored(&[IoSlice::new(head), IoSlice::new(payload)]) {
@@ -308,12 +308,12 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Names a segment so that names sort by offset, then number.
+/// Returns the name of a segment. Names sort by offset, then by number.
 fn segment_name(offset: u64, number: u32) -> String {
     format!("{offset:020}-{number:06}")
 }
 
-/// Returns the offset and number in a segment's name.
+/// Parses the offset and the number in a segment's name.
 fn segment_start(path: &Path) -> Option<(u64, u32)> {
     let (offset, number) = path.file_name()?.to_str()?.split_once('-')?;
     Some((offset.parse().ok()?, number.parse().ok()?))

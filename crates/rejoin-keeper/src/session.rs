@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::Group;
 
-/// The leader of a session, so that a later process can recognize the session.
+/// The leader of a session, recorded so that a later process can identify the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leader {
     pid: i32,
-    /// The leader's start, in clock ticks since the boot. Process ids are reused.
+    /// The leader's start time, in clock ticks since boot. Needed because process ids are reused.
     started: u64,
     boot: String,
     /// The control group of the program, if it has limits.
@@ -27,14 +27,14 @@ impl Leader {
         Some(Self { pid, started, boot: boot()?, group: group.cloned() })
     }
 
-    /// Kills every process of the session, unless its id now belongs to another session, and every
-    /// process of the control group, which is removed.
+    /// Kills every process in the session, unless the id now belongs to another session. Then kills
+    /// every process in the control group, and removes the group.
     pub(crate) fn kill_session(&self) {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| boot().as_ref() == Some(&self.boot))
         else {
             return;
         };
-        // Without a leader: the system gives no new process the id of a session in use.
+        // The leader may have ended: the system never reuses the id of a session in use.
         if started(pid).is_none_or(|started| started == self.started) {
             kill(pid);
         }
@@ -48,7 +48,7 @@ impl Leader {
     }
 }
 
-/// Kills every process of a session, whatever its process group.
+/// Kills every process in a session, whatever its process group.
 pub(crate) fn kill(session: Pid) {
     let Ok(entries) = fs::read_dir("/proc") else { return };
     let processes = entries.flatten().filter_map(|entry| {
@@ -56,7 +56,7 @@ pub(crate) fn kill(session: Pid) {
         Pid::from_raw(id)
     });
     for process in processes {
-        // From `/proc`: `getsid` knows no session of kernel threads.
+        // Reads `/proc`, because `getsid` reports no session for kernel threads.
         let id = field(process, 3).and_then(|id| i32::try_from(id).ok());
         if id == Some(session.as_raw_nonzero().get()) {
             let _ = kill_process(process, Signal::KILL);

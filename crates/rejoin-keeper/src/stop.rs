@@ -1,4 +1,4 @@
-//! The end of a keeper by another process than its server.
+//! Stops a keeper from a process other than its server.
 
 use std::{
     io::{self, Read, Write},
@@ -18,22 +18,22 @@ use crate::{
     wire::{Message, Request, header},
 };
 
-/// Time for the program to end after SIGHUP, and for the keeper to record it, until the keeper is
-/// killed.
+/// The time within which the program must end after SIGHUP and the keeper record it. After that,
+/// the keeper is killed.
 const STOP: Duration = Duration::from_secs(5);
-/// Maximum length of the file that names the program's session, in bytes.
+/// The maximum length of the file that names the program's session, in bytes.
 const MAX_LEADER_BYTES: u64 = 4096;
-/// Time for a keeper's process to end after it has closed its connections.
+/// The time within which a keeper's process must end after it has closed its connections.
 const END: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 impl Directory {
-    /// Ends the program and the keeper, if one runs, and kills what is left of the program.
+    /// Ends the program and the keeper, if one is running, and kills what is left of the program.
     ///
-    /// Blocks until both have ended, at most 7 s.
+    /// Blocks until both have ended, but at most 7 s.
     ///
     /// # Errors
-    /// If the directory fails its [check](Self::check), or the keeper cannot be reached or does not
-    /// end.
+    /// If the directory fails its [check](Self::check), or if the keeper cannot be reached or does
+    /// not end.
     pub fn stop(&self) -> io::Result<()> {
         self.check()?;
         if self.has_keeper()? {
@@ -45,7 +45,7 @@ impl Directory {
                 poll(&mut fds, Some(&END)).is_ok_and(|ready| ready > 0)
             };
 
-            // An error means that the keeper does not read, and is killed.
+            // Fails if the keeper does not read. It is then killed.
             let _ = hang_up(stream);
             if !has_ended() {
                 kill_process(keeper, Signal::KILL)?;
@@ -92,7 +92,7 @@ fn hang_up(mut stream: UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(STOP))?;
     stream.write_all(&bytes)?;
 
-    // Read until the keeper closes: a connection with unread bytes would be reset.
+    // Reads until the keeper closes, because closing a connection with unread bytes would reset it.
     stream.set_read_timeout(Some(STOP))?;
     io::copy(&mut stream, &mut io::sink())?;
     Ok(())

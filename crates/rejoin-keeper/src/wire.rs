@@ -1,33 +1,34 @@
 //! The messages between a keeper and its client, the server.
 //!
-//! Each side begins with a [`header`]: eight bytes of magic and the version. Messages follow,
-//! each as length (32 bits), kind (8 bits) and fields, little-endian.
+//! Each side starts with a [`header`]: eight magic bytes and the version. Messages follow, each as
+//! length (32 bits), kind (8 bits) and fields, in little-endian order.
 //!
-//! The wire is additive: a new version adds kinds, or fields at the end of a kind. A receiver skips
-//! unknown kinds and ignores bytes after the fields that it knows, so a keeper of an old version
-//! serves a new server.
+//! The format is extensible: a new version adds kinds, or fields at the end of a kind. A receiver
+//! skips unknown kinds and ignores bytes after the fields that it knows, so that a keeper of an old
+//! version can serve a new server.
 
 mod decoder;
 
 pub use decoder::Decoder;
 
-/// Version of the wire that this build speaks.
+/// The version of the wire format that this build uses.
 pub const VERSION: u16 = 1;
-/// Magic bytes at the beginning of each direction.
+/// The magic bytes at the start of each direction.
 pub const MAGIC: [u8; 8] = *b"rjkeeper";
-/// Length of the header in bytes: the magic and the version.
+/// The length of the header, in bytes: the magic bytes and the version.
 pub const HEADER_BYTES: usize = 10;
-/// Maximum length of a message in bytes, kind included: an input of 1 MiB and its other fields.
+/// The maximum length of a message with its kind, in bytes: 1 MiB of input and the other fields.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024 + 4096;
-/// Maximum length of a writer's name in bytes.
+/// The maximum length of a writer's name, in bytes.
 pub const MAX_WRITER_BYTES: usize = 255;
-/// Length of an `Output` report without its bytes: length, kind, offset and the bytes' length.
+/// The length of an `Output` report without its output, in bytes: the message's length, kind and
+/// offset, and the length of the output.
 const OUTPUT_HEAD_BYTES: usize = 4 + 1 + 8 + 4;
 
-/// An error in received bytes. The connection cannot be used further.
+/// An error in received bytes. The connection can no longer be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The first bytes are not the magic.
+    /// The connection does not start with the magic bytes.
     #[error("the peer does not speak the keeper's protocol")]
     Magic,
     /// The length of a message is zero or above [`MAX_MESSAGE_BYTES`].
@@ -41,9 +42,9 @@ pub enum WireError {
 /// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Send what happened from this offset on, and everything that follows.
+    /// Send everything that happened from this offset on, and everything that follows.
     Follow {
-        /// Bytes of output before the first one that is sent.
+        /// The number of bytes of output before the first one to send.
         offset: u64,
     },
     /// The server has processed the output before this offset.
@@ -53,7 +54,7 @@ pub enum Request {
     },
     /// Type bytes.
     Input(Input),
-    /// Drop an input of which no byte was typed. Answered with `Written`.
+    /// Drop an input, if none of its bytes has been typed yet. Answered with `Written`.
     Cancel {
         /// The input's number.
         number: u64,
@@ -72,9 +73,9 @@ pub enum Request {
 /// Bytes to type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Number of the input on this connection, which `Written` names.
+    /// The number of the input on this connection. `Written` refers to it.
     pub number: u64,
-    /// Writer and number of the input in the writer's series, for which it is typed once.
+    /// The writer, and the number in the writer's series. Each number is typed only once.
     pub key: Option<InputKey>,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -83,7 +84,7 @@ pub struct Input {
 /// A writer, and a number in the writer's series of inputs.
 pub type InputKey = (Box<[u8]>, u64);
 
-/// Size of a terminal in cells.
+/// The size of a terminal, in cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Columns.
@@ -97,40 +98,40 @@ pub struct Size {
 pub enum Report {
     /// The first report of a connection.
     Hello(Hello),
-    /// Output, in order. A `Gap` precedes output that does not follow the output before it.
+    /// Output, in order. A `Gap` precedes output that does not directly follow the previous output.
     Output {
-        /// Bytes of output before this.
+        /// The number of bytes of output before this.
         offset: u64,
         /// The output.
         bytes: Vec<u8>,
     },
-    /// The size changed after this much output.
+    /// The size changed, at this point in the output.
     Resized {
-        /// Bytes of output before the change.
+        /// The number of bytes of output before the change.
         offset: u64,
         /// The new size.
         size: Size,
     },
-    /// The program ended. Nothing follows.
+    /// The program has ended. No output follows.
     Exited {
-        /// All output, in bytes.
+        /// The total output, in bytes.
         offset: u64,
         /// The exit.
         exit: Exit,
     },
-    /// An input was written to the PTY, or dropped, in full.
+    /// An input was completely written to the PTY, or was dropped.
     Written {
         /// The input's number.
         number: u64,
     },
-    /// An input was refused because too much input waits.
+    /// An input was refused because too much input is queued.
     Refused {
         /// The input's number.
         number: u64,
     },
-    /// Output is missing: its segment was dropped, or could not be written.
+    /// Output is missing, because its segment was dropped or could not be written.
     Gap {
-        /// Offset of the next output.
+        /// The offset of the next output.
         offset: u64,
     },
 }
@@ -138,11 +139,11 @@ pub enum Report {
 /// The state of a keeper when a client connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Process id of the program.
+    /// The program's process id.
     pub pid: u32,
-    /// Offset of the oldest output in the log.
+    /// The offset of the oldest output in the log.
     pub oldest: u64,
-    /// Offset after the newest output.
+    /// The offset after the newest output.
     pub next: u64,
     /// The current size.
     pub size: Size,
@@ -150,14 +151,14 @@ pub struct Hello {
     pub writers: Vec<InputKey>,
 }
 
-/// The end of a program. Code and signal are `None` if the reason is unknown.
+/// The exit of a program. Both code and signal are `None` if they are unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code.
     pub code: Option<i32>,
     /// The number of the signal that ended the program.
     pub signal: Option<i32>,
-    /// The system ended the program because it exceeded its limit of memory.
+    /// `true` if the system killed the program because it exceeded its memory limit.
     pub is_out_of_memory: bool,
 }
 
@@ -170,7 +171,7 @@ pub fn header() -> [u8; HEADER_BYTES] {
     header
 }
 
-/// A message that can be sent over the wire.
+/// A message that can be encoded and decoded.
 pub trait Message: Sized {
     /// Appends the message to `out`.
     fn encode(&self, out: &mut Vec<u8>);
@@ -183,7 +184,7 @@ pub trait Message: Sized {
 
 impl Message for Request {
     fn encode(&self, out: &mut Vec<u8>) {
-        // Each number is part of the wire and is never given to another kind.
+        // Each number is part of the wire format and must never be reused for another kind.
         match self {
             Self::Follow { offset } => message(out, 1, |out| u64_to(out, *offset)),
             Self::Acknowledge { offset } => message(out, 2, |out| u64_to(out, *offset)),
@@ -214,7 +215,7 @@ impl Message for Request {
             5 => Self::Resize(fields.size()?),
             6 => Self::Signal { signal: fields.i32()? },
             7 => Self::HangUp,
-            // From a later version; the decoder skips it.
+            // A kind of a later version, which the decoder skips.
             _ => return Ok(None),
         }))
     }
@@ -272,7 +273,7 @@ impl Message for Report {
     }
 }
 
-/// Appends an `Output` report without an owned copy of the bytes.
+/// Appends an `Output` report without copying the bytes into a [`Report`] first.
 pub(crate) fn output_to(out: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     out.extend_from_slice(&output_head(offset, bytes.len()));
     out.extend_from_slice(bytes);
@@ -311,7 +312,7 @@ fn size_to(out: &mut Vec<u8>, size: Size) {
 
 pub(crate) fn exit_to(out: &mut Vec<u8>, exit: Exit) {
     let flags = [exit.code.is_some(), exit.signal.is_some(), exit.is_out_of_memory];
-    // The first one is the lowest bit. Earlier versions ignore the bits that they do not know.
+    // The first flag is the lowest bit. Earlier versions ignore bits that they do not know.
     out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     out.extend_from_slice(&exit.code.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&exit.signal.unwrap_or(0).to_le_bytes());
@@ -323,7 +324,7 @@ fn bytes_to(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a writer and a number; an empty writer stands for `None`.
+/// Appends a writer and a number. An empty writer stands for `None`.
 fn key_to(out: &mut Vec<u8>, key: Option<&InputKey>) {
     let (writer, seq) = key.map_or((&[][..], 0), |(writer, seq)| (&writer[..], *seq));
     let writer = &writer[..writer.len().min(MAX_WRITER_BYTES)];
@@ -332,7 +333,7 @@ fn key_to(out: &mut Vec<u8>, key: Option<&InputKey>) {
     u64_to(out, seq);
 }
 
-/// The fields of a message that were not read yet.
+/// The fields of a message that have not been read yet.
 pub(crate) struct Fields<'a> {
     pub(crate) kind: u8,
     pub(crate) rest: &'a [u8],

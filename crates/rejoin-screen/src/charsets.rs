@@ -80,7 +80,7 @@ impl Charset {
 
     /// Returns the ASCII characters that a national set replaces, and their replacements.
     ///
-    /// They are those of xterm.js. Of the Dutch `ij` it shows only the first letter.
+    /// Follows xterm.js, which shows only the first letter of the Dutch `ij`.
     fn replaced(self) -> (&'static str, &'static str) {
         match self {
             Self::Ascii | Self::DecSpecial => ("", ""),
@@ -105,7 +105,7 @@ pub(crate) struct Charsets {
     pub(crate) designated: [Charset; 4],
     /// The index of the set that the last shift selected.
     pub(crate) shifted: usize,
-    /// The selected set, or the set of a restored cursor until the next shift.
+    /// The selected set or, until the next shift, the set of a restored cursor.
     pub(crate) active: Charset,
 }
 
@@ -125,7 +125,7 @@ impl Charsets {
 
     /// Returns the character to print for a received character.
     pub(crate) fn map(self, c: char) -> char {
-        // The sets replace ASCII only, so all other characters are printed as they are.
+        // The sets only replace ASCII, so all other characters are printed as they are.
         u8::try_from(c).map_or(c, |byte| self.active.map(byte))
     }
 
@@ -145,14 +145,13 @@ impl Charsets {
     /// Puts a set into a slot.
     pub(crate) fn designate(&mut self, slot: usize, charset: Charset) {
         self.designated[slot] = charset;
-        // As in xterm.js, this takes effect at once, even if a restored cursor determined the
-        // active set.
+        // As in xterm.js, takes effect at once, even if a restored cursor selected the active set.
         if self.shifted == slot {
             self.active = charset;
         }
     }
 
-    /// Returns `true` if a restored cursor, not a shift, determined the active set.
+    /// Returns `true` if the active set was selected by a restored cursor, not by a shift.
     pub(crate) fn is_restored(self) -> bool {
         self.active != self.designated[self.shifted]
     }

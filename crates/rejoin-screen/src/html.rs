@@ -8,13 +8,13 @@ use crate::grid::row::Row;
 use crate::terminal::Terminal;
 use crate::terminal::palette::{BACKGROUND, FOREGROUND, default_colour};
 
-/// The number of dark basic colours; bold text in one of them gets its bright variant.
+/// The number of dark basic colours. Bold text in one of them gets its bright variant.
 const DARK: u32 = 8;
 
-/// Writes the start of the `<pre>` element; the rows follow.
+/// Writes the start of the `<pre>` element. The rows follow.
 ///
-/// Security: the output of a program is untrusted. It can become text, colours and links to
-/// `http://` and `https://`, and nothing else.
+/// Security: the output of a program is untrusted. It can only become text, colours, and links to
+/// `http://` and `https://`.
 pub(crate) fn begin(out: &mut String, terminal: &Terminal) {
     let (text, background) =
         (hex(palette_colour(terminal, FOREGROUND)), hex(palette_colour(terminal, BACKGROUND)));
@@ -39,7 +39,7 @@ pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
 
     while let Some((&first, _)) = cells.split_first() {
         let style = HtmlStyle::of(terminal, first.attributes());
-        // Comparing attributes first is faster: cells of one style nearly always have the same.
+        // Compares attributes first, which is faster: cells of one style nearly always share them.
         let same = |cell: &&Cell| {
             cell.attributes() == first.attributes()
                 || HtmlStyle::of(terminal, cell.attributes()) == style
@@ -53,7 +53,7 @@ pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
             write_cell(&mut text, terminal, cell);
         }
 
-        // Trailing blanks are dropped unless they are visible.
+        // Drops trailing blanks unless they are visible.
         if rest.is_empty() && style == HtmlStyle::default() {
             text.truncate(text.trim_end_matches(' ').len());
         }
@@ -63,7 +63,7 @@ pub(crate) fn row(out: &mut String, terminal: &Terminal, row: &Row) {
 }
 
 fn write_cell(text: &mut String, terminal: &Terminal, cell: Cell) {
-    // Fonts differ in the width of wide glyphs. Without a fixed width, the columns would shift.
+    // Fonts differ in the width of wide glyphs, so columns would shift without a fixed width.
     if cell.is_wide() {
         text.push_str("<span style=\"display:inline-block;width:2ch\">");
     }
@@ -75,7 +75,7 @@ fn write_cell(text: &mut String, terminal: &Terminal, cell: Cell) {
     }
 }
 
-/// The visible effect of attributes; the default is the screen's own colours.
+/// The visible effect of attributes. The default uses the screen's own colours.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct HtmlStyle {
     css: String,
@@ -111,7 +111,7 @@ fn css(terminal: &Terminal, attributes: Attributes, underline: Colour) -> String
     let mut text = colour(terminal, attributes.fg(), FOREGROUND, is_bold);
     let mut background = colour(terminal, attributes.bg(), BACKGROUND, false);
 
-    // The order matters: inverse before dim before hidden, as viewers draw it.
+    // The order matters: viewers apply inverse before dim before hidden.
     if flags.has(Flags::INVERSE) {
         std::mem::swap(&mut text, &mut background);
     }
@@ -185,7 +185,7 @@ fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-/// Returns `true` if a link is safe: `javascript:` and others must not become links.
+/// Returns `true` if a link is safe. `javascript:` and other schemes must not become links.
 fn is_web(uri: &str) -> bool {
     let begins = |scheme: &str| {
         uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
@@ -201,7 +201,7 @@ fn escape(out: &mut String, c: char) {
         '>' => out.push_str("&gt;"),
         '"' => out.push_str("&quot;"),
         '\'' => out.push_str("&#39;"),
-        // Control characters cannot be printed, but a link's URI may contain some.
+        // Cells contain no control characters, but the URI of a link may.
         c if c.is_control() => out.push('\u{fffd}'),
         c => out.push(c),
     }

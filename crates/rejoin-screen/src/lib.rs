@@ -1,11 +1,11 @@
 //! The screen of a terminal: output in, exact snapshots out.
 //!
-//! [`Screen`] interprets the output of a program. At any byte it can write a snapshot: the bytes
-//! that bring a new terminal to the same state, including the state that only later output reveals.
-//! It also answers the program's queries, so programs work without an attached viewer.
+//! [`Screen`] interprets the output of a program. After any byte it can write a snapshot: the bytes
+//! that bring a new terminal to the same state, including state that only later output reveals. It
+//! also answers the program's queries, so programs work without an attached viewer.
 //!
 //! A *viewer* is a terminal that displays the screen: xterm.js. The tests in `xterm/` compare the
-//! two. Like xterm.js, the crate does not support images, left and right margins or double-size
+//! two. Like xterm.js, the crate does not support images, left and right margins, or double-size
 //! lines.
 
 mod charsets;
@@ -25,8 +25,8 @@ pub use screen::{
 
 /// Returns the widths of all characters as JSON: `{"0":[[first,last],..],"2":[..]}`.
 ///
-/// The ranges contain code points; all other characters are one column wide. Viewers must use the
-/// same table, otherwise their columns differ from the screen's.
+/// The ranges contain code points. All other characters are one column wide. Viewers must use the
+/// same table, because otherwise their columns differ from the screen's.
 pub fn widths_json() -> String {
     width::json()
 }

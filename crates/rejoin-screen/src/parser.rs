@@ -1,7 +1,7 @@
 //! The parser of control sequences: the state machine of xterm.js.
 //!
-//! [`Parser::pending`] returns the state as bytes, so a snapshot may be taken in the middle of a
-//! sequence or of a character.
+//! [`Parser::pending`] returns the state as bytes, so that a snapshot can be taken in the middle of
+//! a sequence or of a character.
 
 mod params;
 mod utf8;
@@ -10,17 +10,17 @@ pub(crate) use params::Params;
 
 use utf8::Decoded;
 
-/// The longest payload of a string (OSC, DCS), in bytes; longer strings are ignored.
+/// The maximum payload of a string (OSC, DCS), in bytes. Longer strings are ignored.
 ///
 /// A snapshot inside a longer string contains the start of a string that viewers ignore up to its
-/// end, so nothing of the string reaches the screen.
+/// end, so no part of the string reaches the screen.
 pub(crate) const STRING_LIMIT: usize = 64 * 1024;
-/// The longest run of text that is printed at once, in bytes; it bounds a step.
+/// The maximum run of text that is printed at once, in bytes. Bounds the work of a step.
 const TEXT_BYTES: usize = 4096;
-/// The number of collected bytes; no known sequence has more than two.
+/// The maximum number of collected bytes. No known sequence has more than two.
 const INTERMEDIATES: usize = 3;
 
-/// CAN: it has no effect, except that the next character combines with nothing.
+/// CAN, whose only effect is that the next character combines with nothing.
 const CANCEL: u8 = 0x18;
 
 /// The receiver of parsed output.
@@ -32,14 +32,14 @@ pub(crate) trait SequenceHandler {
     fn print(&mut self, c: char);
     /// Executes a control character, C0 or C1.
     fn control(&mut self, code: u8);
-    /// Executes a control sequence; `collected` is the private marker and the intermediates.
+    /// Executes a control sequence. `collected` is the private marker and the intermediates.
     fn csi(&mut self, collected: &[u8], params: &Params, last: u8);
     fn escape(&mut self, collected: &[u8], last: u8);
     fn osc(&mut self, payload: &str, terminator: Terminator);
     fn dcs(&mut self, collected: &[u8], params: &Params, last: u8, payload: &str);
 }
 
-/// The terminator of a string; the answer to a query must use the same one.
+/// The terminator of a string. The answer to a query must use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Terminator {
     Bell,
@@ -70,7 +70,7 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parser {
     state: State,
-    /// The start of a character, at most three bytes.
+    /// The start of an incomplete character, at most three bytes.
     partial: Vec<u8>,
     /// The private marker, if any, and the intermediates of the current sequence.
     collected: Vec<u8>,
@@ -78,12 +78,12 @@ pub(crate) struct Parser {
     /// The final byte of the current DCS sequence.
     last: u8,
     payload: String,
-    /// True if the payload exceeded the limit.
+    /// `true` if the payload exceeded the limit.
     overlong: bool,
 }
 
 impl Parser {
-    /// Interprets bytes until the end or until the handler pauses; returns the remaining bytes.
+    /// Interprets bytes until the end, or until the handler pauses. Returns the remaining bytes.
     pub(crate) fn advance<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -93,7 +93,7 @@ impl Parser {
         while let Some(&first) = bytes.first()
             && !handler.should_pause()
         {
-            // Two fast paths, for text and for digits: they are nearly all of a program's output.
+            // Two fast paths, for text and digits, which make up nearly all output of programs.
             if self.state == State::Ground && matches!(first, 0x20..=0x7e) {
                 let most = &bytes[..bytes.len().min(TEXT_BYTES)];
                 let end = most.iter().position(|byte| !matches!(byte, 0x20..=0x7e));
@@ -116,7 +116,7 @@ impl Parser {
                     bytes = &bytes[len..];
                 }
                 Decoded::Skip(len) => bytes = &bytes[len..],
-                // At most three bytes; the next call completes the character.
+                // At most three bytes. The next call completes the character.
                 Decoded::Partial => {
                     self.partial.extend(bytes);
                     return &[];
@@ -127,7 +127,7 @@ impl Parser {
         bytes
     }
 
-    /// Completes a character that began in an earlier call; returns the bytes after it.
+    /// Completes a character that began in an earlier call. Returns the bytes after it.
     fn finish_partial<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -138,7 +138,7 @@ impl Parser {
             return bytes;
         }
 
-        // Four bytes are enough for any character. Bytes beyond it are decoded again by the caller.
+        // Four bytes are enough for any character. The caller decodes the bytes beyond it again.
         self.partial.extend(bytes.iter().take(4));
         let used = match utf8::next(&self.partial) {
             Decoded::Char(c, len) => {
@@ -155,8 +155,8 @@ impl Parser {
 
     /// Returns the bytes that bring an idle parser to this state without any other effect.
     ///
-    /// They are at most slightly longer than [`STRING_LIMIT`]. An overlong string is replaced by
-    /// the start of a string that viewers ignore.
+    /// Their length exceeds [`STRING_LIMIT`] only slightly. An overlong string is replaced by the
+    /// start of a string that viewers ignore.
     pub(crate) fn pending(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self.state {
@@ -167,10 +167,10 @@ impl Parser {
             }
             State::CsiEntry => out.extend(b"\x1b["),
             State::CsiParam | State::CsiIntermediate => self.write_sequence(b"\x1b[", &mut out),
-            // A second private marker is invalid, so the sequence is ignored up to its final byte.
+            // A second private marker is invalid: viewers ignore the sequence up to its final byte.
             State::CsiIgnore => out.extend(b"\x1b[??"),
             State::Ignored => out.extend(b"\x1b_"),
-            // An unknown number: viewers ignore the string whatever follows.
+            // The number is unknown, so viewers ignore the string whatever follows.
             State::Osc if self.overlong => out.extend(b"\x1b]99999;"),
             State::Osc => {
                 out.extend(b"\x1b]");
@@ -199,7 +199,7 @@ impl Parser {
         };
 
         out.extend(marker);
-        // Something must follow the opener, otherwise the viewer's parser is in the entry state.
+        // Something must follow the opener. Otherwise the viewer's parser stays in the entry state.
         if !self.params.is_initial() || marker.is_none() && intermediates.is_empty() {
             self.params.write(out);
         }
@@ -210,7 +210,7 @@ impl Parser {
     fn step(&mut self, c: char, handler: &mut impl SequenceHandler) {
         let code = u32::from(c);
         match (self.state, code) {
-            // The terminators of strings come first: ESC also ends a string, and then starts ST.
+            // The terminators of strings come first: ESC also ends a string, and then begins ST.
             (State::Osc, 0x07 | 0x18 | 0x1a | 0x1b | 0x9c) => self.end_osc(code, handler),
             (State::DcsPayload, 0x18 | 0x1a | 0x1b | 0x9c) => self.end_dcs(code, handler),
             (_, 0x1b) => self.begin(State::Escape),
@@ -270,7 +270,7 @@ impl Parser {
 
         self.payload.push(c);
         if self.payload.len() > STRING_LIMIT {
-            // Frees the memory at once, since the string may continue for any length.
+            // Frees the memory at once, because the string may go on indefinitely.
             self.payload = String::new();
             self.overlong = true;
         }
@@ -388,7 +388,7 @@ impl Parser {
     }
 }
 
-/// Returns the code as a byte; callers pass codes below 0x100 only.
+/// Returns the code as a byte. Callers only pass codes below 0x100.
 fn byte(code: u32) -> u8 {
     code.to_le_bytes()[0]
 }

@@ -17,36 +17,36 @@ const DEFAULT_SCROLLBACK_BYTES: usize = 16 * 1024 * 1024;
 /// A terminal's size in character cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScreenSize {
-    /// The number of columns; at least 2.
+    /// The number of columns. At least 2.
     pub cols: u16,
-    /// The number of rows; at least 1.
+    /// The number of rows. At least 1.
     pub rows: u16,
 }
 
-/// A snapshot of limited size; see [`Screen::snapshot_within`].
+/// A snapshot of limited size. See [`Screen::snapshot_within`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundedSnapshot {
-    /// The snapshot; it starts with a full reset and contains no query.
+    /// The snapshot. It starts with a full reset and contains no queries.
     pub bytes: Vec<u8>,
-    /// The number of the oldest history lines that the snapshot omits.
+    /// The number of history lines, the oldest ones, that the snapshot omits.
     pub history_omitted: usize,
 }
 
 /// The lines of a history, numbered from 0 at the start of the terminal's life.
 ///
-/// A number never names another line, except that rows that return from the history to a taller
-/// screen leave it with the same numbers again. A change of columns renumbers all lines.
+/// A number is never reused for another line. Rows that return from the history to a taller screen
+/// later re-enter it under the same numbers. A change of columns renumbers all lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
-    /// The number of changes of columns; line numbers of another generation are void.
+    /// The number of changes of columns. Line numbers of another generation are void.
     pub generation: u32,
     /// The number of the oldest line.
     pub first: u64,
-    /// The number after the newest line: that of the screen's first row.
+    /// The number after the newest line, which the screen's first row will get.
     pub end: u64,
 }
 
-/// Consecutive lines of the history; see [`Screen::history_page`].
+/// Consecutive lines of the history. See [`Screen::history_page`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryPage {
     /// All lines of the history.
@@ -55,7 +55,7 @@ pub struct HistoryPage {
     pub from: u64,
     /// The number after the page's last line.
     pub to: u64,
-    /// True if the first row continues the line before the page.
+    /// `true` if the first row continues the line before the page.
     pub continues: bool,
     /// The bytes that draw the lines on an empty terminal with as many columns as the screen.
     pub data: String,
@@ -78,9 +78,9 @@ pub struct HistoryPage {
 /// assert!(late.text().starts_with("hello world"));
 /// ```
 ///
-/// The screen behaves like xterm.js 6, quirks included, so a restored viewer continues exactly like
-/// one that never disconnected. It ignores everything that xterm.js ignores, except for queries,
-/// which it answers.
+/// The screen behaves like xterm.js 6, quirks included, so that a restored viewer continues exactly
+/// like one that never disconnected. It ignores everything that xterm.js ignores, except for
+/// queries, which it answers.
 #[derive(Clone)]
 pub struct Screen {
     parser: Parser,
@@ -106,29 +106,29 @@ impl PartialEq for Screen {
 }
 
 impl Screen {
-    /// Creates a blank screen with at most `scrollback_lines` of history, in at most 16 MiB.
+    /// Creates a blank screen that keeps up to `scrollback_lines` of history in up to 16 MiB.
     pub fn new(size: ScreenSize, scrollback_lines: usize) -> Self {
         let scrollback =
             ScrollbackLimits { lines: scrollback_lines, bytes: DEFAULT_SCROLLBACK_BYTES };
         Self::with_scrollback(size, scrollback)
     }
 
-    /// Creates a blank screen with these limits of the history.
+    /// Creates a blank screen with these limits for the history.
     pub fn with_scrollback(size: ScreenSize, scrollback: ScrollbackLimits) -> Self {
         let (cols, rows) = cells(size);
         Self { parser: Parser::default(), terminal: Terminal::new(cols, rows, scrollback) }
     }
 
-    /// Interprets output; it may be split at any byte.
+    /// Interprets output, which may be split at any byte.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while let Some(rest) = self.step(bytes) {
             bytes = rest;
         }
     }
 
-    /// Interprets a part of the output, for well below a millisecond.
+    /// Interprets part of the output, which takes well below a millisecond.
     ///
-    /// Returns the rest for the next step, which may be an empty slice, or `None` when everything
+    /// Returns the rest for the next step, which may be an empty slice, or `None` once everything
     /// is done. Until then, only the size and the title are valid.
     pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         self.terminal.begin_step();
@@ -136,8 +136,7 @@ impl Screen {
             return Some(bytes);
         }
 
-        // The sweep comes after the output: between steps, all extras in use are in cells or the
-        // pen.
+        // Sweeps after the output, because between steps all extras in use are in cells or the pen.
         let rest = self.parser.advance(bytes, &mut self.terminal);
         self.terminal.sweep();
         (!rest.is_empty()).then_some(rest)
@@ -145,14 +144,14 @@ impl Screen {
 
     /// Changes the size and rewraps the lines of the normal buffer.
     ///
-    /// Viewers rewrap in the same way, but their scrollback may be longer than the screen's. Send
-    /// them a snapshot after a change of columns.
+    /// Viewers rewrap the same way, but their scrollback may be longer than the screen's. Send them
+    /// a snapshot after a change of columns.
     pub fn resize(&mut self, size: ScreenSize) {
         self.begin_resize(size);
         self.feed(b"");
     }
 
-    /// Starts a change of size; the next [steps](Self::step) finish it.
+    /// Starts a change of size. The next [steps](Self::step) finish it.
     pub fn begin_resize(&mut self, size: ScreenSize) {
         let (cols, rows) = cells(size);
         self.terminal.begin_resize(cols, rows);
@@ -164,31 +163,31 @@ impl Screen {
         ScreenSize { cols: small(self.terminal.cols), rows: small(self.terminal.rows) }
     }
 
-    /// Returns the title that the program set, or an empty string.
+    /// Returns the title that the program has set, or an empty string.
     pub fn title(&self) -> &str {
         &self.terminal.title
     }
 
-    /// Returns the answers to queries since the last call; the caller writes them to the PTY.
+    /// Returns the answers to queries since the last call. The caller must write them to the PTY.
     ///
-    /// Each known query gets exactly one answer, so viewers must not answer any.
+    /// Each known query gets exactly one answer, so viewers must not answer any queries.
     pub fn take_answers(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.terminal.answers)
     }
 
     /// Returns the bytes that bring a terminal of the same size to this state.
     ///
-    /// The snapshot starts with a full reset and contains no query. It may be taken after any byte
-    /// of output; the rest of the output continues it. The cost depends on the screen and on
-    /// `history_lines`, not on the output so far.
+    /// The snapshot starts with a full reset and contains no queries. It can be taken after any
+    /// byte of output, and the rest of the output continues it. The cost depends on the screen and
+    /// on `history_lines`, not on the output so far.
     pub fn snapshot(&self, history_lines: usize) -> Vec<u8> {
         let mut bytes = snapshot::unbounded(&self.terminal, history_lines);
-        // Last: an incomplete sequence continues in the output after the snapshot.
+        // Comes last, because an incomplete sequence continues in the output after the snapshot.
         bytes.extend(self.parser.pending());
         bytes
     }
 
-    /// Returns a snapshot of at most `max_bytes`, with up to `history_lines` that fit.
+    /// Returns a snapshot of at most `max_bytes`, with as many of `history_lines` as fit.
     ///
     /// ```
     /// use rejoin_screen::{Screen, ScreenSize};
@@ -222,8 +221,9 @@ impl Screen {
 
     /// Returns the newest history lines before the line `before`, in at most `max_bytes`.
     ///
-    /// The cost depends on the page only. It has a line if one precedes `before` and `max_lines`
-    /// is not 0; a line over `max_bytes` is drawn without attributes and, if necessary, shortened.
+    /// The cost only depends on the page. The page is not empty if a line precedes `before` and
+    /// `max_lines` is not 0. A line over `max_bytes` is drawn without attributes and, if necessary,
+    /// shortened.
     ///
     /// ```
     /// use rejoin_screen::{Screen, ScreenSize};
@@ -247,7 +247,7 @@ impl Screen {
             from: range.first + page.first as u64,
             to,
             continues: page.continues,
-            // The painter writes UTF-8 only.
+            // The painter only writes UTF-8.
             data: String::from_utf8(page.bytes).unwrap_or_default(),
         }
     }
@@ -260,14 +260,14 @@ impl Screen {
 
     /// Returns the visible screen as a self-contained `<pre>` element, for a page or an e-mail.
     ///
-    /// Whatever the program printed, the element contains no script, and links only to `http://`
+    /// Whatever the program printed, the element contains no scripts, and only links to `http://`
     /// and `https://`.
     pub fn html(&self) -> String {
         let chunks = Export::new(self.clone(), ExportFormat::Html).flatten().collect();
         String::from_utf8(chunks).unwrap_or_default()
     }
 
-    /// Returns a copy of the screen that is written in pieces.
+    /// Returns a copy of the screen that can be written in pieces.
     ///
     /// The history is shared, not copied.
     pub fn export(&self, format: ExportFormat) -> Export {

@@ -1,4 +1,4 @@
-//! Attributes as parameters of SGR.
+//! Converts attributes to SGR parameters.
 
 use std::fmt::Write as _;
 
@@ -42,7 +42,7 @@ pub(crate) fn codes(attributes: Attributes, underline: Colour) -> String {
 
 /// Appends the code of a colour.
 ///
-/// `base` is 30 for text, 40 for background and 50 for underline, which has no basic colours.
+/// `base` is 30 for text, 40 for background, and 50 for underline, which has no basic colours.
 fn colour(out: &mut String, colour: Colour, base: u32) {
     let value = colour.value();
     let extended = base + 8;

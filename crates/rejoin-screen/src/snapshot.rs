@@ -1,9 +1,9 @@
 //! Snapshots: the bytes that bring a new terminal to a screen's state.
 //!
-//! The order matters. First comes the content, while all modes have their initial state. Then come
-//! the settings that move the cursor (tab stops, region, origin mode), then the other modes, and at
-//! last the cursor. The character before the cursor may be printed again: a pending wrap, and a
-//! character that the next one may combine with, are states that only printing causes.
+//! The order matters. The content comes first, while all modes have their initial state. Then come
+//! the settings that move the cursor (tab stops, region, origin mode), then the other modes, and
+//! finally the cursor. The character before the cursor may be printed again, because only printing
+//! leaves a pending wrap, or a character that the next one may combine with.
 
 mod cursor;
 mod page;
@@ -19,14 +19,14 @@ use page::fitting;
 pub(crate) use page::page;
 use painter::Painter;
 
-/// The size of the table of history extras at which it is cleared.
+/// The number of entries at which the table of history extras is cleared.
 const MAX_EXTRAS: usize = 1024;
-/// The most bytes that separate a row from the one above.
+/// The maximum number of bytes that separate a row from the one above.
 const ROW_BYTES: usize = 16;
 
-/// Cancels any sequence that the viewer has started, and resets the viewer.
+/// Cancels any incomplete sequence, and resets the viewer.
 const RESET: &[u8] = b"\x18\x1bc";
-/// Resets what a reset of xterm.js keeps: line feed mode and the palette.
+/// Resets the state that survives a reset of xterm.js: line feed mode and the palette.
 const RESET_MORE: &[u8] = b"\x1b[20l\x1b]104\x07\x1b]110\x07\x1b]111\x07\x1b]112\x07";
 
 /// Returns a snapshot with up to `history_lines`, without the parser's pending bytes.
@@ -49,7 +49,7 @@ pub(crate) fn bounded(
             .finish_within(terminal, max_bytes)
     };
 
-    // Without history first: the screen itself has priority.
+    // Tries without history first, because the screen itself has priority.
     let Some(screen) = with_history(0) else {
         let rows = terminal.normal.rows.len() + terminal.alternate.rows.len();
         let around = terminal.cols * ROW_BYTES + max_bytes / 8;
@@ -59,11 +59,11 @@ pub(crate) fn bounded(
     };
 
     let (left, wanted) = (max_bytes - screen.len(), all.min(history_lines));
-    // Packed lines take about as many bytes as painted ones, so the estimate is often unnecessary.
+    // Packed lines are about as long as painted ones, so the estimate is often unnecessary.
     let is_small = terminal.normal.history.bytes() + wanted * ROW_BYTES < left;
     let mut lines =
         if is_small { wanted } else { fitting(terminal, all, wanted, (left, usize::MAX)) };
-    // Both are estimates. If they were too high, fewer lines are tried.
+    // Both numbers are estimates. If they were too high, tries fewer lines.
     while lines > 0 {
         if let Some(bytes) = with_history(lines) {
             return (bytes, all - lines);
@@ -92,7 +92,7 @@ pub(crate) struct SnapshotWriter {
 #[derive(Clone, Copy, Debug)]
 enum SnapshotStage {
     Head,
-    /// A history row; the number of remaining ones.
+    /// A history row, with the number of remaining ones.
     History(usize),
     /// A row of the normal buffer.
     Normal(usize),
@@ -120,7 +120,7 @@ impl SnapshotWriter {
         self.take()
     }
 
-    /// Writes the snapshot; returns `None` as soon as it exceeds `max_bytes`.
+    /// Writes the snapshot. Returns `None` as soon as it exceeds `max_bytes`.
     fn finish_within(mut self, terminal: &Terminal, max_bytes: usize) -> Option<Vec<u8>> {
         while self.step(terminal) {
             if self.painter.len() > max_bytes {
@@ -135,9 +135,9 @@ impl SnapshotWriter {
         self.painter.take()
     }
 
-    /// Writes the next row; returns `true` if more follow.
+    /// Writes the next row. Returns `true` if more follow.
     ///
-    /// The terminal must be the same, unchanged, at each call.
+    /// Each call must pass the same, unchanged terminal.
     pub(crate) fn step(&mut self, terminal: &Terminal) -> bool {
         match self.stage {
             SnapshotStage::Head => {
@@ -177,7 +177,7 @@ impl SnapshotWriter {
         self.painter.bytes(RESET_MORE);
         settings::title_and_palette(&mut self.painter, terminal);
 
-        // The alternate buffer's saved cursor goes first, while no content can be disturbed.
+        // The alternate buffer's saved cursor comes first, while there is no content to disturb.
         if !terminal.modes.alternate {
             hidden_saved_cursor(&mut self.painter, terminal.alternate.saved);
             hidden_keyboard_flags(&mut self.painter, &terminal.keyboard.alternate);
@@ -192,7 +192,7 @@ impl SnapshotWriter {
         let history = &terminal.normal.history;
         if self.extras.len() > MAX_EXTRAS {
             self.extras = Extras::default();
-            // The row above refers to the old table.
+            // The row above still refers to the old table.
             let above = line.checked_sub(1).filter(|_| self.above.is_some());
             self.above = above.and_then(|line| history.row(line, terminal.cols, &mut self.extras));
         }
@@ -215,7 +215,7 @@ impl SnapshotWriter {
     fn after_normal(&mut self, terminal: &Terminal) -> SnapshotStage {
         let painter = &mut self.painter;
         if continues(&terminal.normal, self.history) {
-            // Drop the blank row that `head` created for the first row to continue.
+            // Drops the blank row that `head` created for the first row to continue.
             painter.bytes(b"\x1b[3J");
         }
 
@@ -265,7 +265,7 @@ fn continues(buffer: &Buffer, history: usize) -> bool {
 
 /// Returns the number of rows to paint.
 ///
-/// All rows are painted if history rows must scroll out above them, otherwise only the used ones.
+/// These are all rows if history rows must scroll out above them, and otherwise only the used ones.
 fn painted(buffer: &Buffer, history: usize) -> usize {
     if history > 0 || continues(buffer, history) {
         return buffer.rows.len();
@@ -274,7 +274,7 @@ fn painted(buffer: &Buffer, history: usize) -> usize {
     buffer.rows.iter().rposition(used).map_or(0, |last| last + 1)
 }
 
-/// Saves the alternate buffer's cursor while that buffer is hidden; it outlives the buffer's rows.
+/// Saves the cursor of a hidden alternate buffer, which outlives the buffer's rows.
 fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
     if !saved.is_initial() {
         painter.bytes(b"\x1b[?47h");
@@ -284,7 +284,7 @@ fn hidden_saved_cursor(painter: &mut Painter, saved: SavedCursor) {
     }
 }
 
-/// Sets the alternate buffer's keyboard flags while that buffer is hidden.
+/// Sets the keyboard flags of a hidden alternate buffer.
 fn hidden_keyboard_flags(painter: &mut Painter, flags: &KeyboardFlags) {
     if *flags != KeyboardFlags::default() {
         painter.bytes(b"\x1b[?47h");
@@ -295,7 +295,7 @@ fn hidden_keyboard_flags(painter: &mut Painter, flags: &KeyboardFlags) {
 
 /// Moves to the saved cursor and saves it with `sequence`.
 fn saved_cursor(painter: &mut Painter, saved: SavedCursor, sequence: &[u8]) {
-    // A position that only a larger screen reveals is clamped, as DECRC does it.
+    // Clamps a position that only a larger screen would reveal, as DECRC does.
     painter.go_to(saved.x.min(painter.cols() - 1), saved.row());
     painter.set_pen(saved.attributes, Default::default(), None);
     painter.designate(0, saved.charset);
@@ -303,7 +303,7 @@ fn saved_cursor(painter: &mut Painter, saved: SavedCursor, sequence: &[u8]) {
     painter.designate(0, Default::default());
 }
 
-/// Returns `true` if the scroll region is the whole screen.
+/// Returns `true` if the scroll region covers the whole screen.
 pub(crate) fn has_default_region(buffer: &Buffer, rows: usize) -> bool {
     (buffer.top, buffer.bottom) == (0, rows - 1)
 }

@@ -26,14 +26,14 @@ mod print;
 mod resize;
 mod sgr;
 
-/// The number of saved titles; xterm.js also drops the oldest.
+/// The maximum number of saved titles. Like xterm.js, drops the oldest.
 const MAX_SAVED_TITLES: usize = 10;
 
 /// The approximate number of cells that one step changes: well below a millisecond of work.
 ///
-/// It bounds the delay that one terminal causes to others on the same thread.
+/// Bounds the delay that a terminal causes for others on the same thread.
 pub(crate) const STEP_WORK: usize = 16 * 1024;
-/// The longest title, in bytes; longer ones are cut.
+/// The maximum length of a title, in bytes. Longer ones are truncated.
 const TITLE_LIMIT: usize = 1024;
 
 /// The state of a terminal.
@@ -49,20 +49,20 @@ pub(crate) struct Terminal {
     pub(crate) charsets: Charsets,
     pub(crate) extras: Extras,
     pub(crate) title: String,
-    /// The saved titles, the newest last.
+    /// The saved titles, newest last.
     pub(crate) titles: Vec<String>,
-    /// The changed colours by number; 256 to 258 are text, background and cursor.
+    /// The changed colours by number. 256 to 258 are text, background and cursor.
     pub(crate) palette: BTreeMap<usize, [u8; 3]>,
     /// The width of the last printed character, or 0 if anything followed it.
     ///
-    /// Only while it is set can the next character combine with that one, or REP repeat it.
+    /// Only while it is not 0 can the next character combine with that one, or REP repeat it.
     pub(crate) preceding: usize,
     pub(crate) answers: Vec<u8>,
     /// The approximate number of cells changed since the last [`Self::begin_step`].
     work: usize,
-    /// The number of changes of columns: each renumbers the lines of the history.
+    /// The number of changes of columns, each of which renumbers the lines of the history.
     pub(crate) rewraps: u32,
-    /// A pending change of columns; it owns the rows of the normal buffer meanwhile.
+    /// A pending change of columns, which owns the rows of the normal buffer until it is done.
     reflow: Option<Box<Reflow>>,
 }
 
@@ -91,14 +91,14 @@ impl Terminal {
         }
     }
 
-    /// Starts a step: resets the count of work.
+    /// Starts a step by resetting the count of work.
     pub(crate) fn begin_step(&mut self) {
         self.work = 0;
     }
 
-    /// Executes a full reset (RIS); the title and the colours stay, as in xterm.js.
+    /// Executes a full reset (RIS). As in xterm.js, keeps the title and the colours.
     fn reset(&mut self) {
-        // The history is dropped too, as in xterm.js.
+        // Drops the history as well, as in xterm.js.
         let limits = self.normal.history.limits();
         let fresh = Self::new(self.cols, self.rows, limits);
         let mut old = std::mem::replace(self, fresh);
@@ -142,13 +142,13 @@ impl Terminal {
         Cell::empty(self.pen.attributes.erased())
     }
 
-    /// Frees unused extras; cheap enough for a call after each piece of output.
+    /// Frees unused extras. Cheap enough to be called after each piece of output.
     pub(crate) fn sweep(&mut self) {
         if !self.extras.wants_sweep(self.rows) {
             return;
         }
 
-        // The history is not visited: its packed lines do not refer to the table.
+        // Does not visit the history, whose packed lines do not refer to the table.
         let rows = self.normal.rows.iter().chain(&self.alternate.rows);
         let cells = rows.flat_map(|row| row.stored().iter().chain(row.hidden()));
         let cells = cells.map(|cell| cell.extra());
@@ -204,7 +204,7 @@ impl SequenceHandler for Terminal {
     }
 
     fn dcs(&mut self, collected: &[u8], params: &Params, last: u8, payload: &str) {
-        // None of the known queries has parameters.
+        // None of the known queries takes parameters.
         if params.get(0) == 0 {
             self.device_control(collected, last, payload);
         }

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// Returns the width of a character: 0 if combining, 2 if wide, 1 otherwise.
 ///
-/// Viewers must use the same widths (`xterm/widths.json`), otherwise the columns of a line differ.
+/// Viewers must use the same widths (`xterm/widths.json`). Otherwise the columns of a line differ.
 pub(crate) fn of(c: char) -> usize {
     match c {
         ' '..='~' => 1,
@@ -14,7 +14,7 @@ pub(crate) fn of(c: char) -> usize {
     }
 }
 
-/// Returns the table of widths as JSON; see [`widths_json`](crate::widths_json).
+/// Returns the table of widths as JSON. See [`widths_json`](crate::widths_json).
 pub(crate) fn json() -> String {
     let ranges = |width: usize| {
         let mut ranges: Vec<(u32, u32)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The connection to a keeper.
+//! The server's connection to a keeper.
 
 use std::{
     io::{self, ErrorKind},
@@ -11,11 +11,11 @@ use rejoin_keeper::{
 };
 use tokio::{net::UnixStream, task::spawn_blocking, time::timeout};
 
-/// Time for a keeper to greet. A stopped process does not.
+/// The time within which a keeper must greet. A process that is stopped (SIGSTOP) never does.
 const HELLO: Duration = Duration::from_secs(2);
-/// The largest read, in bytes.
+/// The maximum size of a read, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Unsent bytes above which no more requests are taken.
+/// The number of unsent bytes above which no more requests are accepted.
 const MAX_UNSENT_BYTES: usize = 64 * 1024;
 
 /// A connection to a keeper that has greeted.
@@ -24,13 +24,13 @@ pub(super) struct Connection {
     socket: UnixStream,
     decoder: Decoder,
     unsent: Vec<u8>,
-    /// Bytes of `unsent` that were sent.
+    /// The number of bytes of `unsent` that are already sent.
     sent: usize,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to the keeper of a directory.
+    /// Connects to the keeper in a directory.
     pub(super) async fn open(directory: &Directory) -> io::Result<(Self, Hello)> {
         let late = |_| io::Error::new(ErrorKind::TimedOut, "the keeper does not answer");
         timeout(HELLO, Self::greet(directory.clone()))
@@ -39,7 +39,7 @@ impl Connection {
     }
 
     async fn greet(directory: Directory) -> io::Result<(Self, Hello)> {
-        // Blocks if the queue of a stopped keeper's socket is full.
+        // Blocks if the keeper is stopped and the queue of its socket is full.
         let socket = spawn_blocking(move || directory.connect()).await??;
         socket.set_nonblocking(true)?;
         let mut connection = Self {
@@ -74,7 +74,7 @@ impl Connection {
         self.socket.writable().await
     }
 
-    /// Receives what has arrived; returns `false` at the end of the connection.
+    /// Receives what has arrived. Returns `false` at the end of the connection.
     pub(super) fn receive(&mut self) -> io::Result<bool> {
         match self.socket.try_read(&mut self.buffer) {
             Ok(0) => Ok(false),
@@ -87,7 +87,7 @@ impl Connection {
         }
     }
 
-    /// Returns the next report that has arrived.
+    /// Returns the next report that has arrived completely.
     pub(super) fn next_report(&mut self) -> io::Result<Option<Report>> {
         self.decoder.decode().map_err(io::Error::other)
     }
@@ -123,7 +123,7 @@ impl Connection {
 
     /// Kills the keeper.
     pub(super) fn kill(&self) {
-        // An error means that it has ended.
+        // Fails only if the keeper has ended.
         let _ = Directory::kill_keeper(&self.socket);
     }
 }

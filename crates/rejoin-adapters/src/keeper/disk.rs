@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use rejoin_protocol::UserId;
 
-/// The space that the terminals of one user, and of all, may take. It is reserved before it is used.
+/// Bounds the disk space of each user's terminals, and of all terminals. Space is reserved before
+/// it is used.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     max_per_user: u64,
@@ -19,7 +20,7 @@ struct Reserved {
     users: HashMap<UserId, u64>,
 }
 
-/// Reserved space, free again when it is dropped.
+/// Reserved space, which is freed when dropped.
 #[derive(Debug)]
 pub(super) struct DiskShare {
     space: Arc<DiskSpace>,
@@ -27,7 +28,7 @@ pub(super) struct DiskShare {
     bytes: u64,
 }
 
-/// A bound was reached.
+/// The bound that a reservation would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DiskFull {
     #[error(
@@ -50,7 +51,7 @@ impl DiskSpace {
     /// Reserves space for a user.
     ///
     /// # Errors
-    /// If the user, or all users together, would have more than allowed.
+    /// If the user, or all users together, would exceed the allowed space.
     pub(super) fn reserve(
         self: &Arc<Self>,
         user: &UserId,
@@ -61,7 +62,7 @@ impl DiskSpace {
         Ok(share)
     }
 
-    /// Counts space that is taken already, also above the bounds.
+    /// Counts space that is already in use, even above the bounds.
     pub(super) fn count(self: &Arc<Self>, user: &UserId, bytes: u64) -> DiskShare {
         let mut reserved = self.reserved.lock();
         reserved.total += bytes;
@@ -74,7 +75,7 @@ impl DiskShare {
     /// Reserves more space.
     ///
     /// # Errors
-    /// As [`DiskSpace::reserve`]; the share is unchanged.
+    /// Same as [`DiskSpace::reserve`]. The share is then unchanged.
     pub(super) fn grow(&mut self, bytes: u64) -> Result<(), DiskFull> {
         let space = &self.space;
         let mut reserved = space.reserved.lock();

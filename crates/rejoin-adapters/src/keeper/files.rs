@@ -16,17 +16,17 @@ use tracing::{debug, warn};
 
 use super::disk::DiskShare;
 
-/// The file of the session's record.
+/// The name of the file with the session's record.
 const RECORD: &str = "session.json";
-/// The file of the last screen: a line of JSON, then the bytes.
+/// The name of the file with the last screen: a line of JSON, then the screen's bytes.
 const SCREEN: &str = "screen";
-/// Maximum size of a screen. A larger one is not kept; the log is replayed instead.
+/// The maximum size of a kept screen, in bytes. Instead of a larger one, the log is replayed.
 const MAX_SCREEN_BYTES: u64 = 64 * 1024 * 1024;
-/// The file of a screen that is not written completely.
+/// The name of the file with a screen that is being written.
 const DRAFT: &str = "screen.draft";
-/// The bytes that are read from a screen's file at a time.
+/// The number of bytes that are read from a screen's file at a time.
 const PIECE_BYTES: u64 = 64 * 1024;
-/// Maximum size of a record, and of the first line of a screen.
+/// The maximum size of a record, and of the first line of a screen, in bytes.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// The first line of a screen's file.
@@ -49,7 +49,7 @@ pub(super) fn write_record(directory: &Path, record: &SessionRecord) -> io::Resu
     File::open(directory)?.sync_all()
 }
 
-/// Reads the record; returns `None` if there is none.
+/// Reads the record. Returns `None` if there is none.
 pub(super) fn read_record(directory: &Directory) -> io::Result<Option<SessionRecord>> {
     let file = match directory.open(RECORD) {
         Ok(file) => file,
@@ -66,9 +66,9 @@ pub(super) fn log_lost_output(directory: &Directory, from: u64, to: u64) {
     warn!(%session, from, to, bytes, "output of a terminal is lost: its log is incomplete");
 }
 
-/// Replaces the last screen. A crash leaves the old one or the new one.
+/// Replaces the last screen. A crash leaves either the old screen or the new one.
 ///
-/// `space` is that of the last screen, and then that of the new one.
+/// `space` is the disk space of the last screen, and afterwards that of the new one.
 fn write_screen(
     directory: &Path,
     screen: ScreenCheckpoint,
@@ -80,13 +80,13 @@ fn write_screen(
         .and_then(|()| fs::rename(&draft, directory.join(SCREEN)))
         .map(|()| *space = draft_space);
     if written.is_err() {
-        // A full disk must not keep half a screen as well.
+        // A full disk must not also hold half a screen.
         let _ = fs::remove_file(&draft);
     }
     written
 }
 
-/// Writes a screen piece by piece, so that it is never in memory as a whole.
+/// Writes a screen piece by piece, so that it is never entirely in memory.
 fn write_draft(
     path: &Path,
     screen: ScreenCheckpoint,
@@ -97,7 +97,7 @@ fn write_draft(
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut file = BufWriter::new(file);
 
-    // The length is known at the end, and its number has a fixed width.
+    // The length is not known until the end, so it is written with a fixed width.
     let head = |length| {
         serde_json::to_string(&ScreenHead {
             length,
@@ -127,7 +127,7 @@ fn write_draft(
     write!(file, "{:width$}", head(length)?)
 }
 
-/// Opens the last screen; returns `None` if there is none.
+/// Opens the last screen. Returns `None` if there is none.
 pub(super) fn open_screen(directory: &Directory) -> io::Result<Option<SavedScreen>> {
     let file = match directory.open(SCREEN) {
         Ok(file) => file,
@@ -160,7 +160,7 @@ fn pieces(mut file: BufReader<File>) -> ScreenPieces {
     }))
 }
 
-/// Writes each screen until the session has dropped its sender.
+/// Writes screens until the session drops its sender.
 pub(super) async fn write_screens(
     directory: Directory,
     mut space: Option<DiskShare>,
@@ -175,7 +175,7 @@ pub(super) async fn write_screens(
         let written;
         (space, written) = write.await.unwrap_or_else(|error| (None, Err(io::Error::other(error))));
         if let Err(error) = written {
-            // The next start replays more of the log.
+            // Not serious: the next start replays more of the log.
             debug!(%error, "cannot keep a screen");
         }
     }

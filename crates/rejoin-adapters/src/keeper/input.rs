@@ -1,4 +1,4 @@
-//! Input on its way to a keeper: one at a time, so that each author's rights are checked last.
+//! Input on its way to a keeper, one at a time: its author is checked immediately before.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,19 +7,19 @@ use rejoin_core::{Author, InputKey};
 use rejoin_keeper::wire::{Input, Request};
 use tokio::{sync::watch, time::Instant};
 
-/// The time between two checks of the author of input that the program does not read.
+/// The interval at which the author of input is rechecked while the program does not read it.
 const RECHECK: Duration = Duration::from_millis(5);
-/// The time after which input that the keeper had no room for is sent again.
+/// The time after which input that the keeper had no room for is resent.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// The input that is not written. The session bounds it: it counts what is not reported.
+/// The input that is not written yet. The session bounds it by counting unreported input.
 #[derive(Debug)]
 pub(super) struct InputLine {
     queue: VecDeque<QueuedInput>,
-    /// The keeper has it.
+    /// The input that was sent to the keeper.
     current: Option<QueuedInput>,
     is_cancelled: bool,
-    /// The keeper had no room for `current`.
+    /// The time at which `current` is resent. `Some` if the keeper had no room for it.
     retry_at: Option<Instant>,
     written: watch::Sender<u64>,
 }
@@ -41,19 +41,19 @@ impl InputLine {
         self.queue.push_back(input);
     }
 
-    /// Returns the next request: the next input, or the cancellation of the current one.
+    /// Returns the next request to send: the next input, or the cancellation of the current one.
     pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(current) = &self.current {
             let (number, may_write) = (current.number, current.author.may_write());
             match self.retry_at {
-                // The keeper does not have it, so there is nothing to cancel.
+                // The keeper does not have the input, so there is nothing to cancel.
                 Some(_) if !may_write => self.handle_written(number),
                 Some(at) if at <= Instant::now() => {
                     self.retry_at = None;
                     return self.current.as_ref().map(request);
                 }
                 None if !may_write && !self.is_cancelled => {
-                    // The author has lost the right while the program did not read.
+                    // The author lost the right to type before the program read the input.
                     self.is_cancelled = true;
                     return Some(Request::Cancel { number });
                 }
@@ -68,13 +68,14 @@ impl InputLine {
                 self.current = Some(input);
                 return Some(request);
             }
-            // Dropped, and reported as written: the session counts input until it is reported.
+            // Reports dropped input as written, because the session counts input until it is
+            // reported.
             self.written.send_replace(input.number);
         }
         None
     }
 
-    /// Returns the time of the next call of [`next`](Self::next) without another event.
+    /// Returns the time at which [`next`](Self::next) must be called if no other event occurs.
     pub(super) fn check_at(&self) -> Option<Instant> {
         self.current.as_ref()?;
         Some(self.retry_at.unwrap_or_else(|| Instant::now() + RECHECK))

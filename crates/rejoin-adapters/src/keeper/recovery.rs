@@ -1,4 +1,4 @@
-//! The terminals of earlier processes.
+//! Recovery of the terminals of earlier processes.
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
@@ -14,10 +14,10 @@ use tracing::{error, warn};
 
 use super::{Shared, connection::Connection, files, run::Terminal};
 
-/// Terminals that are recovered concurrently.
+/// The maximum number of terminals that are recovered concurrently.
 const CONCURRENT: usize = 16;
-/// Output before the kept screen that is replayed to the stream only, in bytes, so that clients that
-/// were a little behind can resume.
+/// The amount of output before the kept screen that is replayed only to the stream, in bytes.
+/// Clients that were slightly behind can thus resume.
 const TAIL_BYTES: u64 = 1024 * 1024;
 
 /// The content of a terminal's directory.
@@ -33,7 +33,7 @@ enum Outcome {
     Nothing,
 }
 
-/// Finds the terminals that this process does not have yet.
+/// Recovers the terminals that this process does not have yet.
 pub(super) async fn recover(shared: Arc<Shared>) -> Recovery {
     let root = shared.root.clone();
     let paths = spawn_blocking(move || list(root)).await;
@@ -45,7 +45,7 @@ pub(super) async fn recover(shared: Arc<Shared>) -> Recovery {
         }
     };
 
-    // Bounded: each recovery reads files, and may wait for a keeper that is stopped.
+    // Bounded, because each recovery reads files and may wait for a keeper that is stopped.
     let turns = Arc::new(Semaphore::new(CONCURRENT));
     let mut tasks = Vec::new();
     for path in paths.into_iter().filter(|path| !shared.held.lock().contains(path)) {
@@ -83,7 +83,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
     let connection = if content.has_keeper {
         match Connection::open(&directory).await {
             Ok(connection) => Some(connection),
-            // It has ended meanwhile.
+            // The keeper has ended in the meantime.
             Err(_) if !directory.has_keeper().unwrap_or(true) => None,
             Err(error) => {
                 warn!(%error, path, "a keeper does not answer");
@@ -94,7 +94,8 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
         None
     };
 
-    // Taken in the meantime by another attempt, or by a new session with the same id.
+    // Another attempt, or a new session with the same id, has claimed the directory in the
+    // meantime.
     if !shared.held.lock().insert(directory.path().to_owned()) {
         return Outcome::Nothing;
     }
@@ -105,7 +106,7 @@ async fn recover_one(shared: Arc<Shared>, directory: Directory) -> Outcome {
     Outcome::Found(Box::new(terminal))
 }
 
-/// Continues a terminal whose keeper runs.
+/// Continues a terminal whose keeper is running.
 fn follow(
     shared: &Arc<Shared>,
     directory: Directory,
@@ -113,14 +114,14 @@ fn follow(
     (mut connection, hello): (Connection, Hello),
 ) -> RecoveredTerminal {
     let Content { record, screen, .. } = content;
-    // A log that lost its end, for example with its disk, has less output than the screen.
+    // If the log has lost its end, for example together with its disk, it ends before the screen.
     let screen = screen.filter(|screen| screen.offset <= hello.next);
     let offset = start(screen.as_ref()).max(hello.oldest);
     log_lost_start(&directory, screen.as_ref(), offset);
     connection.send(&Request::Follow { offset });
 
-    // A complete log begins at the first size. After a loss of segments the size of the oldest output
-    // is unknown, and the current one is the best guess.
+    // A complete log begins with the initial size. If segments were dropped, the size at the oldest
+    // output is unknown, and the current one is the best guess.
     let size = if hello.oldest > 0 { (hello.size.cols, hello.size.rows) } else { record.size };
     let writers = hello.writers.into_iter().filter_map(|(writer, seq)| {
         Some(InputKey { writer: String::from_utf8(writer.into()).ok()?, seq })
@@ -129,7 +130,7 @@ fn follow(
 
     let mut terminal = Terminal::new(Arc::clone(shared), directory, offset);
     count_space(shared, &mut terminal, &record, screen.as_ref());
-    // Without a free permit the terminal still continues: its program runs already.
+    // The terminal continues even without a free permit, because its program is already running.
     terminal.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
     terminal.connection = Some(connection);
     terminal.replay_until = Some(hello.next);
@@ -159,7 +160,7 @@ async fn read_log(
 
     let mut terminal = Terminal::new(Arc::clone(&shared), directory, offset);
     count_space(&shared, &mut terminal, &record, screen.as_ref());
-    // The whole log is replayed, up to the exit.
+    // Replays the whole log, up to the exit.
     terminal.replay_until = Some(u64::MAX);
     RecoveredTerminal {
         size: TerminalSize::new(record.size.0, record.size.1).unwrap_or(TerminalSize::DEFAULT),
@@ -171,7 +172,7 @@ async fn read_log(
     }
 }
 
-/// Counts the space of a terminal that exists.
+/// Counts the disk space of an existing terminal.
 fn count_space(
     shared: &Shared,
     terminal: &mut Terminal,
@@ -206,7 +207,7 @@ fn list(root: PathBuf) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let entry = entry?;
-        // A link is listed, and refused with a log line.
+        // Lists symbolic links, so that they are refused with a log line.
         if !entry.file_type()?.is_file() {
             paths.push(entry.path());
         }
@@ -214,13 +215,13 @@ fn list(root: PathBuf) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Reads the files of a terminal. Removes the directory of a start that was cut off by a crash.
+/// Reads the files of a terminal. Removes the directory of a start that a crash interrupted.
 fn read(directory: &Directory) -> io::Result<Option<Content>> {
     directory.check()?;
     let record = files::read_record(directory)?;
     let has_keeper = directory.has_keeper()?;
     let is_empty = fs::read_dir(directory.log()).map_or(true, |mut log| log.next().is_none());
-    // A start that a crash cut off. A keeper writes to its log before it starts to serve.
+    // A crash interrupted the start: a keeper writes to its log before it starts to serve.
     if !has_keeper && is_empty {
         directory.kill_session();
         fs::remove_dir_all(directory.path())?;

@@ -1,4 +1,4 @@
-//! The task of a terminal: passes its keeper's reports to the session, and its controls back.
+//! The task of a terminal: passes the keeper's reports to the session, and controls to the keeper.
 
 mod end;
 
@@ -29,29 +29,30 @@ use crate::program::exit;
 
 /// The capacity of the event queue.
 const EVENTS: usize = 16;
-/// The capacity of the control queue: more than the inputs that a session sends ahead, 4096, so that
-/// only the session's bounds refuse input. It allocates as it fills.
+/// The capacity of the control queue: more than the 4096 inputs that a session sends ahead, so that
+/// only the session's bounds refuse input. The queue allocates as it fills.
 const CONTROLS: usize = 4096 + 256;
-/// Bytes of output that wait for the session, above which the keeper is not read. It exceeds the
-/// keeper's own window, so that the reports on input are read while output waits.
+/// The amount of output waiting for the session, in bytes, above which the keeper is not read. It
+/// exceeds the keeper's own window, so that reports on input are read while output is waiting.
 const MAX_PENDING_BYTES: usize = 1024 * 1024;
-/// Events that wait for the session, above which the keeper is not read.
+/// The number of events waiting for the session above which the keeper is not read.
 const MAX_PENDING_EVENTS: usize = 4096;
-/// Output after which the keeper gets an acknowledgement, in bytes: a fraction of its window.
+/// The amount of output after which the keeper gets an acknowledgement, in bytes.
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
-/// Time for a program and its keeper to end after a hang-up, until the keeper is killed.
+/// The time within which a program and its keeper must end after a hang-up. After that, the keeper
+/// is killed.
 const HANG_UP: Duration = Duration::from_secs(5);
-/// The longest replay of an earlier process's output. After it, the session is visible.
+/// The maximum duration of a replay of earlier output. After it, the session becomes visible.
 const REPLAY: Duration = Duration::from_secs(10);
 
 /// The task's side of a terminal.
 pub(super) struct Terminal {
     shared: Arc<Shared>,
     directory: Directory,
-    /// The keeper, if this process has started it.
+    /// The keeper's process, if this process has started it.
     pub(super) process: Option<Child>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
-    /// The space of the log and of the kept screen, until the directory is removed.
+    /// The disk space of the log and of the kept screen, until the directory is removed.
     pub(super) log_space: Option<DiskShare>,
     pub(super) screen_space: Option<DiskShare>,
     /// `None` if the keeper has ended.
@@ -64,9 +65,9 @@ pub(super) struct Terminal {
     acknowledged: u64,
     pending: VecDeque<TerminalEvent>,
     pending_bytes: usize,
-    /// The exit was received.
+    /// The exit has been received.
     has_ended: bool,
-    /// The session takes no more events.
+    /// The session accepts no more events.
     is_discarding: bool,
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Terminal {
 struct Ends {
     events: mpsc::Sender<TerminalEvent>,
     controls: mpsc::Receiver<Control>,
-    /// The session has dropped its sender of controls.
+    /// `false` once the session has dropped its sender of controls.
     has_controls: bool,
     hangup: watch::Receiver<bool>,
     input: InputLine,
@@ -83,7 +84,7 @@ struct Ends {
 }
 
 impl Terminal {
-    /// Creates the task of a terminal whose events begin at `offset`.
+    /// Creates the task of a terminal whose events start at `offset`.
     pub(super) fn new(shared: Arc<Shared>, directory: Directory, offset: u64) -> Self {
         Self {
             shared,
@@ -107,7 +108,7 @@ impl Terminal {
     pub(super) fn run(mut self) -> LiveTerminal {
         let (live, TerminalEnds { events, controls, hangup, written }) =
             LiveTerminal::new(EVENTS, CONTROLS);
-        // One: a screen that is due while another one is written is made later.
+        // A capacity of one: while a screen is being written, the next one is not created yet.
         let (checkpoints, checkpoints_rx) = mpsc::channel(1);
         let mut ends = Ends {
             events,
@@ -133,8 +134,8 @@ impl Terminal {
         LiveTerminal { checkpoints: Some(checkpoints), reports_sizes: true, ..live }
     }
 
-    /// Serves the session until the connection to the keeper has ended. Returns `false` if the
-    /// server stops, which leaves the keeper alone.
+    /// Serves the session until the connection to the keeper ends. Returns `false` if the server
+    /// stops, which leaves the keeper running.
     async fn serve(&mut self, ends: &mut Ends) -> bool {
         let Some(mut connection) = self.connection.take() else { return true };
         let events = ends.events.clone();
@@ -144,7 +145,7 @@ impl Terminal {
                 connection.send(&request);
             }
             if is_open && connection.flush().is_err() {
-                // The loop may be over: nothing would wake the wait below.
+                // Rechecks the loop: if it is over, nothing would wake the wait below.
                 is_open = false;
                 continue;
             }
@@ -152,7 +153,7 @@ impl Terminal {
             let tick = ends.tick();
             // Each branch is cancel safe: readiness, channels, a timer.
             tokio::select! {
-                // Not while the session lags: the keeper then pauses the program.
+                // Does not read while the session lags: the keeper then pauses the program.
                 ready = connection.readable(), if is_open && self.has_room() => {
                     is_open = ready.is_ok() && self.receive(&mut connection, ends);
                 }
@@ -192,7 +193,7 @@ impl Terminal {
         self.pending_bytes < MAX_PENDING_BYTES && self.pending.len() < MAX_PENDING_EVENTS
     }
 
-    /// Receives reports. Returns `false` once no more follow.
+    /// Receives reports. Returns `false` once no more will follow.
     fn receive(&mut self, connection: &mut Connection, ends: &mut Ends) -> bool {
         let is_open = connection.receive().unwrap_or(false);
         loop {
@@ -228,7 +229,7 @@ impl Terminal {
         }
     }
 
-    /// Queues the event of a record, after the gap before it.
+    /// Queues the event of a record, preceded by any gap before it.
     fn queue_record(&mut self, record: Record) {
         let Record { offset, entry } = record;
         self.skip_to(offset);
@@ -256,7 +257,7 @@ impl Terminal {
         self.check_replayed();
     }
 
-    /// Queues a gap if `offset` is not the next one: the log has lost the output before it.
+    /// Queues a gap if `offset` is not the next one, because the log has lost the output before it.
     fn skip_to(&mut self, offset: u64) {
         if offset > self.next {
             files::log_lost_output(&self.directory, self.next, offset);
@@ -284,9 +285,9 @@ impl Terminal {
         }
     }
 
-    /// Acknowledges output that the session has taken. Without it the keeper pauses the program.
+    /// Acknowledges output that the session has taken, so that the program is not paused.
     fn acknowledge(&mut self, connection: &mut Connection) {
-        // A pending gap counts as taken: it has no bytes.
+        // A pending gap counts as taken, because it has no bytes.
         let offset = self.next - self.pending_bytes as u64;
         if offset >= self.acknowledged + ACKNOWLEDGE_BYTES {
             self.acknowledged = offset;
@@ -305,7 +306,7 @@ impl Terminal {
         if ends.kill_at.is_some_and(|at| at <= now) {
             warn!(directory = %self.directory.path().display(), "a keeper did not end; killing it");
             connection.kill();
-            // Repeated if the process is still there, for example in uninterruptible sleep.
+            // Repeats the kill if the process is still there, for example in uninterruptible sleep.
             ends.kill_at = Some(now + HANG_UP);
         }
         if ends.replayed_at.take_if(|at| *at <= now).is_some() {
@@ -339,7 +340,7 @@ fn handle_control(control: Option<Control>, ends: &mut Ends, connection: &mut Co
     }
 }
 
-/// Waits until the terminal must be hung up. Returns `false` if the session dropped it. Cancel
+/// Waits until the terminal must be hung up. Returns `false` if the session has dropped it. Cancel
 /// safe.
 async fn hung_up(hangup: &mut watch::Receiver<bool>) -> bool {
     hangup.wait_for(|hung_up| *hung_up).await.is_ok()

@@ -16,9 +16,9 @@ use tokio::{
 use super::{KeeperCommand, Shared, connection::Connection, files, run::Terminal};
 use crate::program::{Program, no_terminal, resolve, start_error};
 
-/// Time for the removal of an earlier session with the same id.
+/// The maximum wait for the removal of an earlier session with the same id.
 const REMOVAL: Duration = Duration::from_secs(5);
-/// The time between two checks of the removal.
+/// The interval at which the removal is checked.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts a program in a new keeper.
@@ -56,7 +56,7 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
     let result = match started {
         Ok((process, Started::Running { .. })) => connect(process, &directory).await,
         Ok((mut process, refusal)) => {
-            // It ends after its answer.
+            // The keeper's process ends after its answer.
             let _ = spawn_blocking(move || process.wait()).await;
             Err(refused(&program, &launch, refusal))
         }
@@ -81,17 +81,17 @@ pub(super) async fn start(shared: Arc<Shared>, launch: Launch) -> Result<LiveTer
     }
 }
 
-/// Marks the directory as that of this process's terminal, after its removal by an earlier one.
+/// Claims the directory for a terminal of this process, after an earlier terminal has removed it.
 async fn hold(shared: &Shared, directory: &Directory) -> Result<(), StartError> {
     let deadline = Instant::now() + REMOVAL;
     while !shared.held.lock().insert(directory.path().to_owned()) {
         if Instant::now() >= deadline {
-            return Err(StartError("an earlier session of this id is still ending".to_owned()));
+            return Err(StartError("an earlier session with this id is still ending".to_owned()));
         }
         sleep(POLL).await;
     }
 
-    // Left by an earlier process, with a keeper that did not answer its recovery.
+    // An earlier process left it, with a keeper that did not respond to the recovery.
     if directory.path().exists() {
         shared.held.lock().remove(directory.path());
         let sentence = "a terminal with this id, which does not answer, exists already";
@@ -107,7 +107,7 @@ fn start_keeper(
     launch: &launch::Launch,
 ) -> io::Result<(Child, Started)> {
     directory.create()?;
-    // Before the program: a crash must not leave a program without a session.
+    // Written before the program starts: a crash must not leave a program without a session.
     files::write_record(directory.path(), record)?;
     launch::start(&keeper.executable, keeper.arguments, directory, launch)
 }
@@ -121,7 +121,7 @@ async fn connect(
             connection.send(&Request::Follow { offset: 0 });
             Ok((process, Some(connection)))
         }
-        // The program has ended already. Its output and its exit are in the log.
+        // The program has already ended. Its output and its exit are in the log.
         Err(_) if !directory.has_keeper().unwrap_or(true) => Ok((process, None)),
         Err(error) => {
             let directory = directory.clone();
@@ -145,6 +145,6 @@ fn refused(program: &str, launch: &Launch, refusal: Started) -> StartError {
         Started::Failed { reason } => {
             StartError(format!("the command `{program}` could not be run: {reason}"))
         }
-        Started::Running { .. } => no_terminal("the keeper's answer makes no sense"),
+        Started::Running { .. } => no_terminal("the keeper's answer is invalid"),
     }
 }

@@ -1,4 +1,4 @@
-//! The store for its administrator: lists, exports, deletions, backups.
+//! Operations for the store's administrator: lists, exports, deletions, backups.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub struct SessionArchive {
 }
 
 impl SqlStore {
-    /// Returns all sessions, newest first, also those that were removed.
+    /// Returns all sessions, newest first, including those that were removed.
     ///
     /// # Errors
     /// If the store does not answer.
@@ -43,8 +43,8 @@ impl SqlStore {
         Ok(Some(SessionArchive { row, events }))
     }
 
-    /// Deletes the rows and histories of sessions that were removed before a time. Returns their
-    /// number.
+    /// Deletes the rows and histories of sessions that were removed before a time, which is in
+    /// milliseconds since the Unix epoch. Returns the number of sessions.
     ///
     /// # Errors
     /// If the store does not answer.
@@ -60,10 +60,10 @@ impl SqlStore {
         delete.await.map_err(|error| self.location.error(&error))
     }
 
-    /// Copies a SQLite database to a new file, also while a server uses it.
+    /// Copies a SQLite database to a new file, even while a server is using it.
     ///
     /// # Errors
-    /// If the file exists, cannot be written, or if the store is a PostgreSQL database.
+    /// If the file exists or cannot be written, or if the store is a PostgreSQL database.
     pub async fn backup(&self, file: &Path) -> Result<(), StoreError> {
         if self.location.file().is_none() {
             let sentence = "is backed up with its own tools, such as `pg_dump`";
@@ -86,8 +86,8 @@ impl SqlStore {
     }
 }
 
-/// Deletes what is left of sessions that were removed before a time, and all but the newest.
-/// Returns the number of sessions.
+/// Deletes what is left of sessions that were removed before a time, and of all but the newest
+/// removed ones. Returns the number of sessions.
 pub(super) async fn prune(
     connection: &mut AnyConnection,
     node: &str,

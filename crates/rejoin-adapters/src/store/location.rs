@@ -17,7 +17,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-/// The location of a database. Its texts do not show a password.
+/// The location of a database. Neither `Display` nor `Debug` shows the password.
 #[derive(Clone)]
 pub struct StoreLocation(Kind);
 
@@ -28,15 +28,15 @@ enum Kind {
 }
 
 impl StoreLocation {
-    /// Parses `sqlite:FILE`, whose file is relative to `directory`, or `postgres://…`.
+    /// Parses `sqlite:FILE`, with a file relative to `directory`, or `postgres://…`.
     ///
     /// # Errors
-    /// A sentence that says what is allowed.
+    /// A sentence that states what is wrong and what is allowed.
     pub fn parse(url: &str, directory: &Path) -> Result<Self, String> {
         let allowed = "write \"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"";
         if let Some(file) = url.strip_prefix("sqlite:") {
             if file.is_empty() || file.starts_with("//") || file.contains('?') {
-                return Err(format!("the file is missing or is no path; {allowed}"));
+                return Err(format!("the file is missing or is not a path; {allowed}"));
             }
             return Ok(Self(Kind::Sqlite(directory.join(file))));
         }
@@ -59,7 +59,7 @@ impl StoreLocation {
         }
     }
 
-    /// Creates the file of a SQLite database, which only its owner may read.
+    /// Creates the file of a SQLite database, readable only by its owner.
     pub(super) fn create_file(&self) -> Result<(), StoreError> {
         let Some(file) = self.file() else { return Ok(()) };
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
@@ -83,7 +83,7 @@ impl StoreLocation {
         Ok(options.disable_statement_logging())
     }
 
-    /// Returns the error of a database, on one line.
+    /// Converts an error of a database to a single line.
     pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
         let text = match error {
             sqlx::Error::Database(error) => error.message().to_owned(),

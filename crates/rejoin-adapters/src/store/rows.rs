@@ -1,4 +1,4 @@
-//! Rows of the database: how sessions and their events are written and read.
+//! Rows of the database: writes and reads sessions and their events.
 
 use rejoin_core::{
     EVENTS_PER_SESSION, EventKind, RowStatus, SessionEvent, SessionRecord, SessionRow,
@@ -69,7 +69,7 @@ pub(super) async fn write(
         .bind(i64::from(size.0))
         .bind(i64::from(size.1))
         .bind(cwd.clone())
-        // As text: it uses all 64 bits.
+        // Stored as text, because it uses all 64 bits.
         .bind(epoch.to_string())
         .bind(number(row.last_event))
         .bind(row.removed_at.map(number))
@@ -78,7 +78,7 @@ pub(super) async fn write(
     query.execute(connection).await.map(drop)
 }
 
-/// Appends events to the history of a session, and drops those above its bound.
+/// Appends events to the history of a session, and drops the oldest ones above its bound.
 pub(super) async fn append(
     connection: &mut AnyConnection,
     node: &str,
@@ -87,7 +87,7 @@ pub(super) async fn append(
 ) -> sqlx::Result<()> {
     let id = row.record.id.as_str();
     if events.first().is_some_and(|event| event.number == 1) {
-        // The id may be that of an earlier session.
+        // An earlier session may have had the same id.
         let query = sqlx::query("DELETE FROM session_events WHERE node = $1 AND session = $2");
         query.bind(node).bind(id).execute(&mut *connection).await?;
     }
@@ -115,20 +115,20 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// Reads sessions. A row that makes no sense is reported and left out.
+/// Reads sessions. Logs and skips invalid rows.
 pub(super) fn read_all(rows: &[AnyRow]) -> Vec<SessionRow> {
     let read = |row: &AnyRow| match read(row) {
         Ok(row) => Some(row),
         Err(problem) => {
             let session: String = row.try_get("id").unwrap_or_default();
-            error!(session, problem, "a row of the table `sessions` makes no sense; ignoring it");
+            error!(session, problem, "a row of the table `sessions` is invalid; ignoring it");
             None
         }
     };
     rows.iter().filter_map(read).collect()
 }
 
-/// Reads events. An event that makes no sense is left out.
+/// Reads events. Skips invalid ones.
 pub(super) fn read_events(rows: &[AnyRow]) -> Vec<SessionEvent> {
     rows.iter().filter_map(|row| read_event(row).ok()).collect()
 }
@@ -210,7 +210,7 @@ fn optional_integer(row: &AnyRow, column: &'static str) -> Result<Option<u64>, S
     value.map(u64::try_from).transpose().map_err(|_| invalid(column))
 }
 
-/// Returns a text that PostgreSQL stores: it has no NUL.
+/// Returns a text that PostgreSQL can store, which means without NUL characters.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

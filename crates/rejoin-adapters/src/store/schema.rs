@@ -99,7 +99,7 @@ async fn check_file(pool: &AnyPool, location: &StoreLocation) -> Result<(), Stor
 async fn migrate(pool: &AnyPool, location: &StoreLocation) -> Result<(), StoreError> {
     let failed = |error: sqlx::Error| location.error(&error);
     let begin = if location.file().is_some() { "BEGIN IMMEDIATE" } else { "BEGIN" };
-    // Also without a migration: a database that cannot be written to is reported at the start.
+    // Done even without a migration, so that a read-only database is reported at the start.
     let mut transaction = pool.begin_with(begin).await.map_err(failed)?;
     let table = "CREATE TABLE IF NOT EXISTS store_schema (version BIGINT NOT NULL)";
     transaction.execute(table).await.map_err(failed)?;

@@ -21,11 +21,11 @@ use tracing::debug;
 
 use crate::{program::exit, terminal::launch::StartedProgram};
 
-/// The largest read, in bytes.
+/// The maximum size of a read, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// The time between a hang-up and the kill of a program that ignores it.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
-/// The most output to read after the program's exit.
+/// The maximum amount of output to read after the program's exit, in bytes.
 ///
 /// It exceeds what a terminal can hold, so any further output was written after the exit.
 const MAX_REMAINING_BYTES: usize = 64 * 1024;
@@ -169,7 +169,7 @@ struct PendingInput {
     author: Author,
 }
 
-/// The commands of the session. The hangup is no control, so that a full queue cannot delay it.
+/// The commands of the session. The hang-up is not a control, so that a full queue cannot delay it.
 struct Commands {
     controls: mpsc::Receiver<Control>,
     hangup: watch::Receiver<bool>,
@@ -187,7 +187,7 @@ async fn write_loop(
     let mut queue: VecDeque<PendingInput> = VecDeque::new();
     loop {
         // Checked before each write: the program may leave input unread for hours, and its author
-        // may lose the right to type meanwhile.
+        // may lose the right to type in the meantime.
         while queue.front().is_some_and(|input| !input.author.may_write()) {
             advance(&mut queue, usize::MAX, &written);
         }

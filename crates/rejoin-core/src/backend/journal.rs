@@ -1,4 +1,4 @@
-//! The journal: the messages and positions of streams, for the next process.
+//! The journal, which keeps the messages and positions of streams for the next process.
 
 mod record;
 
@@ -13,24 +13,35 @@ use crate::{
     lock::{Mutex, level::LEAF},
 };
 
-/// The records of a rewrite, made one by one so that they never are in memory together.
+/// The records of a rewrite, created one by one so that they are never all in memory.
 pub type JournalRecords = Box<dyn Iterator<Item = JournalRecord> + Send>;
 
 /// Keeps messages and positions for the next process.
 ///
 /// The messages of durable streams are appended before they are acknowledged. A rewrite replaces
-/// everything, at the latest in a clean stop, and then with the streams that are not durable.
+/// everything. The one during a clean stop includes the streams that are not durable.
 pub trait Journal: fmt::Debug + Send + Sync {
     /// Returns all records, oldest first. Called once, before any other method.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
     fn load(&self) -> BoxFuture<'_, Result<Vec<JournalRecord>, StoreError>>;
 
-    /// Appends records, all or none. They are durable when the call returns.
+    /// Appends records, all or none. They are durable once the call returns.
     ///
     /// Returns the size of the journal, in bytes.
+    ///
+    /// # Errors
+    /// If the records could not be stored. The journal is then as before.
     fn append<'a>(&'a self, records: &'a [JournalRecord])
     -> BoxFuture<'a, Result<u64, StoreError>>;
 
-    /// Replaces all records, durably, or none. Returns the size of the journal, in bytes.
+    /// Replaces all records durably, or leaves them unchanged.
+    ///
+    /// Returns the size of the journal, in bytes.
+    ///
+    /// # Errors
+    /// If the records could not be stored. The journal is then as before.
     fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
@@ -61,7 +72,7 @@ impl Journal for MemoryJournal {
     }
 
     fn replace(&self, records: JournalRecords) -> BoxFuture<'_, Result<u64, StoreError>> {
-        // Before the lock: the iterator locks streams.
+        // Collected before the lock, because the iterator locks streams.
         let records: Vec<_> = records.collect();
         let size = Self::size(&records);
         *self.records.lock() = records;

@@ -1,4 +1,4 @@
-//! Durable streams: a message is in the journal before it is acknowledged and delivered.
+//! Durable streams, whose messages are in the journal before they are acknowledged and delivered.
 
 mod journal;
 mod keys;
@@ -22,7 +22,7 @@ use crate::{
     time::now_ms,
 };
 
-/// The size of the queued messages, in bytes, above which publishes are refused.
+/// The total size of queued messages, in bytes, above which publishes are refused.
 const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The result of [`Hub::try_publish`].
@@ -30,16 +30,16 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 pub enum PublishProgress {
     /// The message is published.
     Done(Position),
-    /// The message is on its way to the disk. The confirmation will be called.
+    /// The message is on its way to disk. The confirmation will be called.
     Queued,
-    /// Nothing was published, because the call would have to wait: use [`Hub::publish`].
+    /// Nothing was published, because the call would have to wait. Use [`Hub::publish`] instead.
     Full,
 }
 
-/// Called with the position of a durable message, or with the error that refused it.
+/// A callback that receives the position of a durable message, or the reason for its refusal.
 pub type Confirm = Box<dyn FnOnce(Result<Position, ErrorBody>) + Send>;
 
-/// The queue of messages that are not in the journal yet. One task commits them, in groups.
+/// The queue of messages that are not in the journal yet. A single task commits them in groups.
 pub(super) struct DurableQueue {
     journal: Arc<dyn Journal>,
     queued: Mutex<Queued, LEAF>,
@@ -57,7 +57,7 @@ struct Queued {
     dropped: Vec<JournalRecord>,
 }
 
-/// A message that has a position and is not durable yet.
+/// A message that has a position but is not durable yet.
 struct QueuedMessage {
     stream: Stream,
     reservation: Reservation,
@@ -71,7 +71,7 @@ impl DurableQueue {
         Self { journal, queued, keys, ready: Notify::new() }
     }
 
-    /// Returns the records of the journal, and remembers the keys in them.
+    /// Loads the records of the journal, and remembers their keys.
     pub(super) async fn load(&self) -> Result<Vec<JournalRecord>, StoreError> {
         let records = self.journal.load().await?;
         self.keys.lock().add_stored(&records);
@@ -81,7 +81,7 @@ impl DurableQueue {
     /// Checks that there is room for a message.
     ///
     /// # Errors
-    /// `overloaded`: the disk is slower than the publishers.
+    /// `overloaded`, if the disk cannot keep up with the publishers.
     fn check(&self) -> Result<(), ErrorBody> {
         if self.queued.lock().bytes < MAX_QUEUED_BYTES {
             return Ok(());
@@ -90,7 +90,7 @@ impl DurableQueue {
         Err(ErrorBody::new(ErrorCode::Overloaded, sentence))
     }
 
-    /// Queues a message. Called under the lock of its stream, which gives the order.
+    /// Queues a message. Must be called under the lock of its stream, which determines the order.
     fn push(&self, message: QueuedMessage) {
         let mut queued = self.queued.lock();
         queued.bytes += message.message.bytes();
@@ -109,7 +109,7 @@ impl DurableQueue {
     }
 
     /// Commits everything that is queued, and calls the confirmations. Returns the size of the
-    /// journal; `None` if nothing was queued or the commit failed.
+    /// journal in bytes, or `None` if nothing was queued or the commit failed.
     async fn commit(&self, metrics: &Metrics, failure: &mut Failure) -> Option<u64> {
         let Queued { messages, dropped, .. } = mem::take(&mut *self.queued.lock());
         // Queued before an earlier failure was noticed: their positions are not theirs any more.
@@ -127,8 +127,8 @@ impl DurableQueue {
         failure.report(committed.as_ref().err());
 
         if committed.is_err() {
-            // All of them first, so that no later message of a stream takes over a position whose
-            // own message is still expected.
+            // Discards all reservations before any confirmation, so that no later message takes
+            // over the position of a message that is still expected.
             pending.iter().for_each(|(stream, ..)| stream.discard_reserved());
             pending.into_iter().for_each(|(.., confirm)| confirm(Err(not_stored())));
             return None;
@@ -151,7 +151,7 @@ impl QueuedMessage {
     }
 }
 
-/// Reports each problem of the journal once, and its end.
+/// Logs the start and the end of each journal failure once.
 #[derive(Default)]
 struct Failure {
     last: Option<String>,
@@ -161,19 +161,19 @@ impl Failure {
     fn report(&mut self, error: Option<&StoreError>) {
         match error.map(ToString::to_string) {
             Some(error) if self.last.as_ref() != Some(&error) => {
-                error!(error, "messages of durable streams cannot be stored and are refused");
+                error!(error, "cannot store messages of durable streams; refusing them");
                 self.last = Some(error);
             }
             Some(_) => {}
             None if self.last.take().is_some() => {
-                info!("messages of durable streams are stored again");
+                info!("storing messages of durable streams again");
             }
             None => {}
         }
     }
 }
 
-/// Counts a message that is durable now.
+/// Counts a message that has become durable.
 fn count(metrics: &Metrics, record: &JournalRecord) {
     match record {
         JournalRecord::Message(JournalMessage { stream: StreamOwner::Topic { .. }, .. }) => {
@@ -191,7 +191,7 @@ fn not_stored() -> ErrorBody {
     ErrorBody::new(ErrorCode::Overloaded, sentence)
 }
 
-/// A key whose message is not durable yet; dropping it forgets the key.
+/// A key whose message is not durable yet. Dropping it forgets the key.
 struct PendingKey {
     hub: Hub,
     id: Option<KeyId>,
@@ -213,10 +213,10 @@ async fn wait(mut outcome: Outcome) -> Result<Position, ErrorBody> {
 impl Hub {
     /// Appends a message to a durable stream, and waits until it is durable.
     ///
-    /// Calls with the same key follow each other.
+    /// A call with a key that is already in use returns the result of the earlier call.
     ///
     /// # Errors
-    /// `overloaded` if the message cannot be stored; the error of `text`.
+    /// `overloaded` if the message cannot be stored, or the error of `text`.
     pub(super) async fn store<E: Into<ErrorBody>>(
         &self,
         target: JournalStream,
@@ -252,7 +252,7 @@ impl Hub {
     /// Appends a message to a durable stream if there is room, and calls the confirmation later.
     ///
     /// # Errors
-    /// As [`store`](Self::store).
+    /// Same as [`store`](Self::store).
     pub(super) fn try_store(
         &self,
         target: &JournalStream,

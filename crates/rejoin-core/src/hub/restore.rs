@@ -1,4 +1,4 @@
-//! The restore of the streams of another process from the journal.
+//! Restores the streams of the previous process from the journal.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::{
     time::now_ms,
 };
 
-/// The streams of another process.
+/// The streams of the previous process.
 #[derive(Debug, Default)]
 struct SavedStreams {
     implicit: SavedImplicitStreams,
@@ -26,10 +26,10 @@ struct SavedStreams {
 }
 
 impl SavedStreams {
-    /// Collects the streams from the records of a journal. `now`: milliseconds since the Unix epoch.
+    /// Collects the streams from a journal. `now` is in milliseconds since the Unix epoch.
     fn from_records(records: Vec<JournalRecord>, now: u64) -> Self {
         let mut saved = Self::default();
-        // If the clock was set back meanwhile, the time is unknown: nothing ages.
+        // If the clock was set back in the meantime, the age is unknown and counts as 0.
         let age = |at| now.saturating_sub(at);
         for record in records {
             match record {
@@ -59,7 +59,7 @@ impl SavedStreams {
         saved
     }
 
-    /// Returns the stream of an owner that has a record at `position`.
+    /// Returns the stream of an owner, for a record at `position`.
     fn stream(&mut self, owner: StreamOwner, position: Position) -> &mut SavedStream {
         let new = || SavedStream::new(position.epoch);
         if let StreamOwner::Topic { name, creator } = owner {
@@ -78,12 +78,12 @@ impl SavedStreams {
 }
 
 impl SavedImplicitStreams {
-    /// Returns a stream that has a record in this epoch.
+    /// Returns an implicit stream, for a record in this epoch.
     fn stream(&mut self, key: ImplicitStreamKey, epoch: u64) -> &mut SavedStream {
         let known = self.streams.get(&key).map(|stream| stream.head.epoch);
         if known.is_some_and(|known| known != epoch) {
-            // The stream was dropped and created again. A position from before that time must not
-            // be taken for the beginning of the new one.
+            // The stream was dropped and created again. An older position must not be mistaken for
+            // the start of the new stream.
             self.record_eviction(key.user().clone(), epoch.saturating_sub(1));
         }
         self.streams.entry(key).or_insert_with(|| SavedStream::new(epoch))
@@ -104,7 +104,7 @@ impl SavedImplicitStreams {
 }
 
 impl Hub {
-    /// Restores the streams of the last process.
+    /// Restores the streams of the previous process.
     ///
     /// # Errors
     /// If the journal cannot be read or written to.
@@ -123,8 +123,8 @@ impl Hub {
             shared.published.restore(&user, (topic, key), position, at);
         }
 
-        // The journal must not keep the positions of streams that go on without it: those that are
-        // not durable, or have ceased to be by a change of the configuration.
+        // The journal must not keep the positions of streams that continue without it: those that
+        // are not durable, or that a change of the configuration has made not durable.
         self.rewrite_journal().await.map(drop)
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 /// A body that fails after a timeout or when a stop begins.
 ///
-/// hyper has a timeout for the head of a request only.
+/// hyper only times out the head of a request.
 pub(super) struct TimedBody {
     body: Incoming,
     /// `None` if the request has no body.
@@ -27,7 +27,7 @@ struct Limits {
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// The error of a body that is incomplete when a stop begins.
+/// The error for a body that is still incomplete when a stop begins.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the server is stopping; try again after its restart")]
 pub(crate) struct Stopping;
@@ -52,7 +52,7 @@ impl Body for TimedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // Polled before the body: a client that sends a byte at a time always has a frame ready.
+        // Polled before the body: a client that sends one byte at a time always has a frame ready.
         if let Some(Limits { deadline, .. }) = &mut self.limits
             && deadline.as_mut().poll(cx).is_ready()
         {
@@ -62,7 +62,7 @@ impl Body for TimedBody {
 
         let frame = Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into);
 
-        // Polled after the body: a request that has arrived completely is served.
+        // Polled after the body: a request that has fully arrived is served.
         if frame.is_pending()
             && let Some(Limits { stop, .. }) = &mut self.limits
             && stop.as_mut().poll(cx).is_ready()

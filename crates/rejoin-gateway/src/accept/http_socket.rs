@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::transport::Transport;
 
-/// A plain or TLS socket. Its reads begin with the bytes that a shard has read from it.
+/// A plain or TLS socket. Its reads start with the bytes that a shard already read from it.
 #[derive(Debug)]
 pub(super) struct HttpSocket {
     first_bytes: Bytes,
@@ -33,7 +33,7 @@ impl HttpSocket {
     /// Registers a non-blocking socket with the current runtime.
     ///
     /// # Errors
-    /// If the runtime cannot poll it.
+    /// If the runtime cannot register the socket.
     pub(super) fn plain(socket: std::net::TcpStream, first_bytes: Bytes) -> io::Result<Self> {
         Ok(Self { first_bytes, stream: Stream::Plain(TcpStream::from_std(socket)?) })
     }
@@ -42,13 +42,13 @@ impl HttpSocket {
         Self { first_bytes: Bytes::new(), stream: Stream::Tls(Box::new(stream)) }
     }
 
-    /// Removes the socket from the runtime, for a shard.
+    /// Deregisters the socket from the runtime, so that a shard can own it.
     ///
     /// # Errors
     /// If the runtime cannot deregister the socket.
     pub(super) fn into_transport(self) -> io::Result<Transport> {
-        // The bytes of a plain socket that a shard read first were the request, so hyper has them
-        // all.
+        // The bytes that a shard read from a plain socket were the request, so hyper has consumed
+        // all of them.
         match self.stream {
             Stream::Plain(socket) => Ok(Transport::Plain(deregister(socket)?)),
             Stream::Tls(stream) => {
@@ -59,7 +59,7 @@ impl HttpSocket {
     }
 }
 
-/// Removes a socket from the runtime. It stays non-blocking.
+/// Deregisters a socket from the runtime. The socket stays non-blocking.
 fn deregister(socket: TcpStream) -> io::Result<mio::net::TcpStream> {
     Ok(mio::net::TcpStream::from_std(socket.into_std()?))
 }
@@ -71,7 +71,7 @@ impl AsyncRead for HttpSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // The shard read these bytes first, to find out that the request is for HTTP.
+        // The shard read these bytes to find out that the request is for the HTTP server.
         if this.first_bytes.has_remaining() {
             let count = buffer.remaining().min(this.first_bytes.len());
             buffer.put_slice(&this.first_bytes.split_to(count));

@@ -1,6 +1,6 @@
 //! The first request of a plain connection, which its shard reads.
 //!
-//! The shard answers an upgrade of `{base}ws` itself, which saves two changes of threads. All other
+//! The shard answers an upgrade of `{base}ws` itself, which saves two thread hops. All other
 //! requests go to the HTTP server.
 
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::{
     socket::{Accepted, Endpoint, check},
 };
 
-/// The longest head of a request, in bytes. hyper requires at least 8 KiB.
+/// The maximum length of a request's head, in bytes. hyper requires at least 8 KiB.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The maximum number of headers of a request that a shard parses. The HTTP server takes more.
+/// The maximum number of headers in a request that a shard parses. The HTTP server accepts more.
 const MAX_HEADERS: usize = 64;
-/// The longest body of a refusal, in bytes.
+/// The maximum length of a refusal's body, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
 /// The state of a connection whose first request is being read.
@@ -35,16 +35,16 @@ pub(crate) struct Opening {
     peer: Peer,
     bytes: Vec<u8>,
     deadline: Instant,
-    /// The request is counted by the address limit. The HTTP server must not count it again.
+    /// The address limit has already counted the request. The HTTP server must not count it again.
     admitted: bool,
 }
 
-/// The decision about a first request.
+/// A shard's decision about a first request.
 #[derive(Debug)]
 pub(crate) enum FirstRequest {
     /// The head is incomplete.
     Incomplete,
-    /// The HTTP server takes the connection.
+    /// The HTTP server takes over the connection.
     Http,
     /// The upgrade is accepted. `first_bytes` arrived after the request.
     Accepted { response: Bytes, accepted: Box<Accepted>, first_bytes: Vec<u8> },
@@ -58,7 +58,7 @@ impl Opening {
         Self { slot, peer, bytes: Vec::new(), deadline, admitted: false }
     }
 
-    /// Returns the time at which the head must be complete.
+    /// Returns the time by which the head must be complete.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -76,8 +76,8 @@ impl Opening {
             return FirstRequest::Http;
         }
 
-        // The head is parsed once, at its end. Parsing it after each read would cost quadratic time
-        // for a client that sends a byte at a time.
+        // Parses the head once, when it is complete. Parsing it after each read would take
+        // quadratic time for a client that sends one byte at a time.
         if has_end(&self.bytes[seen..]) || self.bytes.len() > MAX_HEAD_BYTES {
             return self.decide(accept);
         }
@@ -90,7 +90,7 @@ impl Opening {
         (self.slot, self.peer, self.admitted, self.bytes.into())
     }
 
-    /// Decides about a complete head.
+    /// Decides how to serve a request whose head is complete.
     fn decide(&mut self, accept: &Accept) -> FirstRequest {
         let Some((mut parts, length)) = parse(&self.bytes) else { return FirstRequest::Http };
 
@@ -111,8 +111,8 @@ impl Opening {
         self.admitted = true;
         parts.extensions.insert(peer);
 
-        // The check waits only for a fetch of keys. A shard must not wait, so the HTTP server then
-        // makes the check again.
+        // The check only ever waits for keys to be fetched. A shard must not wait, so in that case
+        // the HTTP server repeats the check.
         match check(&accept.shared, &mut parts, Endpoint::Protocol).now_or_never() {
             None => FirstRequest::Http,
             Some(Err(refusal)) => refuse(accept, refusal),
@@ -129,13 +129,13 @@ impl Opening {
     }
 }
 
-/// Returns `true` if the bytes are, or may become, a GET request.
+/// Returns `true` if the bytes are a GET request or a prefix of one.
 fn is_get(bytes: &[u8]) -> bool {
     let length = bytes.len().min(4);
     bytes[..length] == b"GET "[..length]
 }
 
-/// Returns `true` if the bytes contain a blank line (RFC 9112 §2.1; bare line feeds by §2.2).
+/// Returns `true` if the bytes contain a blank line (RFC 9112 §2.1; §2.2 allows bare line feeds).
 fn has_end(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').skip(1);
     let mut rest = lines.next();
@@ -149,15 +149,15 @@ fn has_end(bytes: &[u8]) -> bool {
     false
 }
 
-/// Parses the head of a request. Returns it with its length in bytes.
+/// Parses the head of a request, and returns it with its length in bytes.
 ///
-/// Returns `None` for everything that the HTTP server must answer: other methods and versions,
-/// and malformed heads.
+/// Returns `None` for anything that is left to the HTTP server: other methods and versions, and
+/// malformed heads.
 fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
-    // Upgrades are GET requests of HTTP/1.1 (RFC 6455 §4.1).
+    // An upgrade is an HTTP/1.1 GET request (RFC 6455 §4.1).
     if request.version != Some(1) || request.method != Some("GET") {
         return None;
     }
@@ -179,7 +179,7 @@ fn refuse(accept: &Accept, response: Response) -> FirstRequest {
     accept.shared.metrics.http_request(response.status().as_u16());
     let (parts, body) = response.into_parts();
     let response = Response::from_parts(parts, ());
-    // A refusal is a problem document in memory, so its body is ready at once.
+    // The body of a refusal is a problem document in memory, so it is ready at once.
     let body = axum::body::to_bytes(body, MAX_REFUSAL_BYTES).now_or_never();
     let body = body.and_then(Result::ok).unwrap_or_default();
     FirstRequest::Refused { response: [head(&response, Some(body.len())), body].concat().into() }
@@ -187,7 +187,7 @@ fn refuse(accept: &Accept, response: Response) -> FirstRequest {
 
 /// Serializes the head of a response (RFC 9112 §4).
 ///
-/// With a `length`, adds the header of the body, and `Connection: close`.
+/// With a `length`, also writes `Content-Length` and `Connection: close`.
 fn head<T>(response: &axum::http::Response<T>, length: Option<usize>) -> Bytes {
     let status = response.status();
     let mut head = Vec::with_capacity(256);

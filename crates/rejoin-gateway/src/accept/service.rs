@@ -1,4 +1,4 @@
-//! The HTTP service of one connection: limits and client addresses, before the router.
+//! The HTTP service of one connection: applies limits and finds client addresses before routing.
 
 use std::{
     convert::Infallible,
@@ -34,8 +34,7 @@ pub(super) struct ConnectionService {
     slot: Arc<PendingSlot>,
     /// The other end of the socket, which may be a proxy.
     socket: Peer,
-    /// The next request is counted by the address limit already. `true` for the first request at
-    /// most.
+    /// The address limit has already counted the next request, which is then the first one.
     admitted: AtomicBool,
 }
 
@@ -63,11 +62,11 @@ impl Service<Request<Incoming>> for ConnectionService {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let peer = self.accept.trusted_proxies.client(self.socket, request.headers());
 
-        // The path without the query, which may contain a ticket or a token.
+        // Logs the path without the query, which may contain a ticket or a token.
         let (address, path) = (peer.address, request.uri().path());
         debug!(%address, is_secure = peer.is_secure, method = %request.method(), path, "request");
 
-        // Only the request that a shard has counted is exempt: later ones of this connection count.
+        // Only the request that a shard counted is exempt. Later requests on this connection count.
         let admitted = self.admitted.swap(false, Ordering::Relaxed);
         if is_upgrade(request.headers())
             && !admitted
@@ -84,14 +83,14 @@ impl Service<Request<Incoming>> for ConnectionService {
         let response = self.router.call(request.map(timed));
         Box::pin(async move {
             let response = response.await;
-            // Before the body is sent: a client that does not read it must be evictable.
+            // Dropped before the body is sent: a client that does not read it must be evictable.
             drop(busy);
             response
         })
     }
 }
 
-/// Returns the response 429 to an address that must wait.
+/// Returns the 429 response for an address that must wait.
 pub(super) fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!("too many new connections from this address; try again in {seconds} s");

@@ -12,11 +12,11 @@ use crate::{credentials::identify, problem::Problem, state::Shared};
 /// The caller of an HTTP request.
 ///
 /// A handler extracts it before anything else, so that a client without valid credentials learns
-/// nothing else about its request.
+/// nothing more about its request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) identity: Arc<Identity>,
-    /// Checks later that the identity is still valid.
+    /// Rechecks later that the identity is still valid.
     verifier: Verifier,
 }
 
@@ -32,7 +32,7 @@ impl Caller {
         self.identity.caps.admin
     }
 
-    /// Refuses all callers but administrators.
+    /// Refuses all callers except administrators.
     ///
     /// # Errors
     /// `forbidden`.
@@ -43,12 +43,12 @@ impl Caller {
         Err(Problem::new(ErrorCode::Forbidden, "only an administrator may do this"))
     }
 
-    /// Refuses all callers but this user and administrators.
+    /// Refuses all callers except this user and administrators.
     ///
     /// # Errors
-    /// `forbidden`, for users that exist and for users that do not.
+    /// `forbidden`, regardless of whether the user exists.
     pub(crate) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
-        // Not whether the user exists: the answer must not reveal it.
+        // Does not look up the user: the response must not reveal whether the user exists.
         if self.is_admin() || self.identity.user == *user {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl FromRequestParts<Arc<Shared>> for Caller {
         parts: &mut Parts,
         shared: &Arc<Shared>,
     ) -> Result<Self, Self::Rejection> {
-        // A middleware and a handler may both extract the caller; the token is verified once.
+        // Both a middleware and a handler may extract the caller. The token is verified only once.
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }

@@ -4,11 +4,11 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, header, request::Parts};
 
 use crate::{peer::Peer, state::Shared};
 
-/// The name of the cookie over HTTP without TLS.
+/// The cookie's name without TLS.
 const PLAIN: &str = "rejoin_session";
-/// The name over TLS. Browsers accept it from this host only (RFC 6265bis §4.1.3.2).
+/// The cookie's name over TLS. Browsers accept it from this host only (RFC 6265bis §4.1.3.2).
 const HOST: &str = "__Host-rejoin_session";
-/// The name over TLS below a base path, which a `__Host-` cookie cannot have.
+/// The cookie's name over TLS with a base path, which a `__Host-` cookie cannot have.
 const SECURE: &str = "__Secure-rejoin_session";
 
 /// Returns the secret in the cookie of a request.
@@ -16,7 +16,7 @@ pub(crate) fn read(shared: &Shared, parts: &Parts) -> Option<String> {
     find(&parts.headers, name(shared, &parts.extensions))
 }
 
-/// Returns the `Set-Cookie` header that keeps a secret for `seconds`. Zero removes the cookie.
+/// Returns the `Set-Cookie` header that stores a secret for `seconds`. Zero removes the cookie.
 pub(crate) fn set(
     shared: &Shared,
     extensions: &Extensions,
@@ -36,10 +36,10 @@ pub(crate) fn set(
     cookie
 }
 
-/// Returns the cookie's name for a request.
+/// Returns the name of the cookie for a request.
 ///
-/// A request over TLS ignores cookies that were set without TLS: an attacker on the network can
-/// set those.
+/// A request over TLS ignores cookies that were set without TLS, because an attacker on the
+/// network can set those.
 fn name(shared: &Shared, extensions: &Extensions) -> &'static str {
     match extensions.get::<Peer>() {
         Some(peer) if peer.is_secure && shared.config.base_path == "/" => HOST,

@@ -22,13 +22,13 @@ use crate::{
 /// The path segment that matches any profile.
 const ANY_PROFILE: &str = "session";
 
-/// The query parameters of a raw endpoint, besides those of every upgrade.
+/// The query parameters of a raw endpoint, in addition to those of every upgrade.
 #[derive(Debug, Deserialize)]
 struct RawQuery {
     /// Creates the session if it does not exist.
     #[serde(default)]
     create: bool,
-    /// The highest role to attach with; `viewer` cannot type.
+    /// The highest role to attach with. A `viewer` cannot type.
     #[serde(default)]
     role: Option<Role>,
     cols: Option<u16>,
@@ -43,7 +43,7 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let shared = &upgrades.shared;
     let (mut parts, body) = request.into_parts();
-    // Before the path: a client that is refused learns nothing about sessions.
+    // Checked before the path, so that a refused client learns nothing about sessions.
     let accepted = match socket::check(shared, &mut parts, Endpoint::Raw).await {
         Ok(accepted) => accepted,
         Err(refusal) => return refusal,
@@ -68,7 +68,7 @@ pub(crate) async fn upgrade(
     }
 }
 
-/// Finds the session, or creates it if the query asks for it.
+/// Finds the session, or creates it if the query asks for that.
 async fn find_or_create(
     shared: &Shared,
     auth: &AuthOutcome,
@@ -104,7 +104,7 @@ async fn find_or_create(
             _ => return Err(invalid("send both `cols` and `rows`, or neither".to_owned())),
         };
 
-    // A session of another user looks like a missing one. The creation then fails with a conflict.
+    // Another user's session looks like a missing one. Creating it then fails with a conflict.
     let found = find(shared, &identity, &id, profile.as_ref(), query.role);
     let (session, role) = match found {
         Err(error) if error.code == ErrorCode::UnknownSession && query.create => {
@@ -113,8 +113,8 @@ async fn find_or_create(
                 return Err(invalid(detail.to_owned()));
             };
 
-            // Checked before the session is created: a user who may not attach to it must not leave
-            // a running program behind.
+            // Checked before the session is created, so that a user who may not attach to it does
+            // not leave a running program behind.
             let role = identity.role(&identity.user, &profile, query.role);
             let role = role.ok_or_else(|| {
                 let detail =
@@ -124,7 +124,7 @@ async fn find_or_create(
             let id = Some(id);
             let create = CreateTerminal { id, profile: Some(profile), size, ..Default::default() };
 
-            // `Caller` checks for revocations: the user may be revoked since the ticket was issued.
+            // `Caller` checks for a revocation of the user since the ticket was issued.
             let author = Caller::new(shared, identity);
             let session = shared.hub.create_terminal(&author, create).await;
             (session.map_err(problem)?, role)
@@ -135,7 +135,7 @@ async fn find_or_create(
     Ok(RawAttach { session, role, size })
 }
 
-/// Returns the session, and the role with which the identity may attach to it.
+/// Returns the session, and the role in which the identity may attach to it.
 fn find(
     shared: &Shared,
     identity: &Identity,

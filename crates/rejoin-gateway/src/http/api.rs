@@ -1,4 +1,4 @@
-//! The API: all its routes, each with its description for OpenAPI.
+//! The routes of the API, each with its OpenAPI description.
 
 #![expect(unused_qualifications, reason = "the macros of utoipa write whole paths")]
 
@@ -34,7 +34,7 @@ use crate::{
     state::Shared,
 };
 
-/// The bytes that a body may be longer than a message: the fields around the message's data.
+/// The bytes by which a body may exceed a message: the fields around the message's data.
 const BODY_EXTRA_BYTES: usize = 1024;
 
 /// Returns the routes below `/api`.
@@ -55,7 +55,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
 
-    // CORS is the outermost layer, so that pages of allowed origins can read errors, too.
+    // CORS is the outermost layer, so that pages of allowed origins can also read errors.
     api.layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn(forbid_caching))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), cors::allow_origins))
@@ -99,7 +99,7 @@ fn routes(shared: &Arc<Shared>) -> (Router, OpenApi) {
 
     let routes = OpenApiRouter::with_openapi(document::base())
         .merge(repeatable)
-        // Not repeatable: a ticket and a cookie are secrets, which must not be cached.
+        // Without idempotency keys: tickets and cookies are secrets, which must not be cached.
         .routes(routes!(account::ticket))
         .routes(routes!(login::log_in))
         .routes(routes!(login::check))

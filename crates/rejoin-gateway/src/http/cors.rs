@@ -1,7 +1,7 @@
 //! Cross-origin requests to the API: with a bearer token, never with a cookie.
 //!
-//! `tower-http` is not used: it answers each `OPTIONS` request itself, including those that are no
-//! preflight, and names the allowed methods to origins that are not allowed.
+//! Does not use `tower-http`, which answers every `OPTIONS` request itself, even if it is not a
+//! preflight, and reveals the allowed methods to origins that are not allowed.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::state::Shared;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 const HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key");
-/// The response headers that a page may read besides the safelisted ones.
+/// The response headers that a page may read in addition to the safelisted ones.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("idempotent-replayed, location, retry-after, www-authenticate");
-/// The time for which a browser caches a preflight, in seconds: the longest that any uses.
+/// The time for which a browser caches a preflight, in seconds: the maximum that any browser uses.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Answers preflights, and allows configured origins to read responses (Fetch standard, §3.2).
@@ -38,7 +38,7 @@ pub(super) async fn allow_origins(
     };
 
     let headers = response.headers_mut();
-    // Always: a cache must not serve the response for one origin to another.
+    // Always set: a cache must not serve the response for one origin to another.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     let Some(origin) = origin else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

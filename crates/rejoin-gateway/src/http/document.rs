@@ -76,19 +76,19 @@ pub(super) fn finish(document: OpenApi, base: &str) -> Value {
     document
 }
 
-/// Completes a route: its id, the parameter for keys, and the shared responses.
+/// Completes a route: adds its id, the parameter for idempotency keys, and the shared responses.
 fn complete(method: &str, operation: &mut Value) {
     let summary = operation["summary"].as_str().unwrap_or_default().to_lowercase();
     let words: Vec<String> = summary
         .split_whitespace()
         .map(|word| word.chars().filter(char::is_ascii_alphanumeric).collect())
         .collect();
-    // From the summary: two routes with the same summary fail a test.
+    // Derived from the summary. A test fails if two routes have the same summary.
     operation["operationId"] = words.join("_").into();
 
     let needs_token = operation["security"].is_null();
     let has_body = !operation["requestBody"].is_null();
-    // Log-in and log-out are idempotent, and each ticket is for one request.
+    // Log-in and log-out are idempotent already, and each request needs a new ticket.
     let takes_key = method == "post" && operation["tags"][0] != "account";
     if takes_key {
         add_key(operation);
@@ -110,7 +110,7 @@ fn complete(method: &str, operation: &mut Value) {
         (takes_key, "429", "`rate_limited`: too many idempotency keys."),
         (true, "503", "`keys_unavailable` or `overloaded`: try again later."),
     ];
-    // A description of the route itself is kept.
+    // Descriptions that the route itself provides take precedence.
     for (_, status, description) in standard.into_iter().filter(|(applies, ..)| *applies) {
         let answer = responses.entry(status).or_insert_with(|| json!({}));
         if answer["description"].is_null() {
@@ -119,7 +119,7 @@ fn complete(method: &str, operation: &mut Value) {
     }
 
     for (status, answer) in responses {
-        // Statuses have three digits, so they compare as text as they do as numbers.
+        // Statuses have three digits, so they sort as text as they do as numbers.
         if status.as_str() >= "400" {
             describe_problem(status, answer);
         }
@@ -131,7 +131,7 @@ fn add_key(operation: &mut Value) {
         .as_object_mut()
         .map(|operation| operation.entry("parameters").or_insert_with(|| json!([])));
     let max = limits::MAX_KEY_BYTES;
-    // Quoted, as the draft of the header demands, or plain, as most clients send it.
+    // Quoted, as the draft RFC of the header demands, or plain, as most clients send it.
     let pattern = format!("^([!#-~]{{1,{max}}}|\"[!#-~]{{1,{max}}}\")$");
     let schema = json!({ "type": "string", "pattern": pattern });
     let key = json!({

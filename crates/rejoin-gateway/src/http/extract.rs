@@ -1,4 +1,4 @@
-//! Extractors of paths, queries and bodies, with problems that name the field.
+//! Extractors for paths, queries and bodies, whose problems name the invalid field.
 
 use std::{error::Error, ops::RangeInclusive, sync::Arc};
 
@@ -17,16 +17,16 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{accept::Stopping, credentials::Caller, problem::Problem, state::Shared};
 
-/// The parameters in the path.
+/// The path parameters of a request.
 pub(super) struct InPath<T>(pub(super) T);
 
-/// The parameters in the query.
+/// The query parameters of a request.
 pub(super) struct InQuery<T>(pub(super) T);
 
-/// A body of JSON.
+/// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-/// An optional body of JSON.
+/// An optional JSON body.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
@@ -42,7 +42,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Shared>> for InPath<T> {
 }
 
 fn invalid_path(error: &PathRejection) -> Problem {
-    // The library's text names neither the parameter nor the rule.
+    // The library's own message names neither the parameter nor the rule.
     let detail = match error {
         PathRejection::FailedToDeserializePathParams(error) => match error.kind() {
             ErrorKind::DeserializeError { key, message, .. } => format!("`{key}`: {message}"),
@@ -99,12 +99,12 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<Shared>> for OptionalJson<T>
 
 /// Reads the whole body, up to the limit.
 ///
-/// Then checks the caller again: the token may have been revoked while the body arrived, and the
-/// effect of the request comes next.
+/// Then rechecks the caller: the token may have been revoked while the body arrived, and the
+/// request takes effect next.
 pub(super) async fn body(request: Request, shared: &Arc<Shared>) -> Result<Bytes, Problem> {
-    // Present if a handler or a middleware has extracted it; `POST /login` has no caller.
+    // Present if a handler or a middleware has extracted it. `POST /login` has no caller.
     let caller = request.extensions().get::<Caller>().cloned();
-    // Bounded by `DefaultBodyLimit` of the router.
+    // Bounded by the router's `DefaultBodyLimit`.
     let body = Bytes::from_request(request, shared).await;
     let body = body.map_err(|error| invalid_body(&error))?;
 
@@ -134,7 +134,7 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // A form of another site cannot send this type without a preflight (CSRF).
+    // A form on another site cannot send this content type without a preflight (CSRF).
     let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -145,7 +145,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    // Serde would accept an array, with its elements as the fields.
+    // Serde would accept an array and take its elements for the fields.
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(Problem::new(ErrorCode::MalformedJson, "the body must be a JSON object"));
     }
@@ -160,7 +160,7 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Returns the problem of a body. Names the field, or the line and column of a syntax error.
+/// Returns the problem for an invalid body. Names the field, or the line of a syntax error.
 fn invalid_json(error: &serde_json::Error, path: &str) -> Problem {
     if error.classify() != serde_json::error::Category::Data {
         return Problem::new(ErrorCode::MalformedJson, &error.to_string());
@@ -177,14 +177,14 @@ fn invalid_json(error: &serde_json::Error, path: &str) -> Problem {
     Problem::new(code, &detail)
 }
 
-/// Deserializes a whole number in a range. Accepts `1.0`, as `integer` of JSON Schema does.
+/// Deserializes a whole number in a range. Accepts `1.0`, as JSON Schema's `integer` does.
 pub(super) fn whole<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
     allowed: RangeInclusive<u32>,
 ) -> Result<u32, D::Error> {
     let number = f64::deserialize(deserializer).ok();
     let number = number.filter(|number| number.fract() == 0.0);
-    // Through `i64`, which has all whole numbers of the range exactly.
+    // Converted through `i64`, which represents every whole number of the range exactly.
     let whole = number.and_then(|number| {
         #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
         let number = number as i64;

@@ -30,7 +30,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
 /// Serves `GET /readyz`: the server accepts connections.
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    // Fails before the listener closes, so that a load balancer loses no request.
+    // Fails before the listener closes, so that requests through a load balancer are not lost.
     if shared.readiness.has_ended() || shared.shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "stopping\n").into_response();
     }
@@ -51,8 +51,7 @@ pub(super) async fn metrics(
     Ok((headers, shared.hub.metrics().text()).into_response())
 }
 
-/// Sets the gauge of sessions by status. Sessions change their status too often to count each
-/// change.
+/// Sets the gauge of sessions by status. Statuses change too often to update it on each change.
 fn count_sessions(shared: &Shared) {
     let reader = UserId::new("metrics").expect("a valid user id");
     let sessions = shared.hub.sessions(&Identity::new(reader, Caps::admin()));

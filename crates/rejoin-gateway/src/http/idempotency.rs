@@ -1,7 +1,7 @@
 //! Idempotency keys: a repeated request is executed once and gets the same response.
 //!
-//! As in draft-ietf-httpapi-idempotency-key-header. A response that may change (429, 5xx) is not
-//! cached: its retry is executed.
+//! Follows draft-ietf-httpapi-idempotency-key-header. Responses that may change (429, 5xx) are not
+//! cached, so a retry is executed again.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn execute_once(
     let (mut parts, rest) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &shared).await;
     let Caller { identity, .. } = caller.map_err(IntoResponse::into_response)?;
-    // The query is not part of it: no POST of the API has one.
+    // The query is left out: no POST route of the API has one.
     let path = hash(&[parts.uri.path().as_bytes()]);
     // A route that keeps results longer than this cache may use the key as well.
     parts.extensions.insert(key.clone());
@@ -57,7 +57,7 @@ async fn execute_once(
     let bytes = body(Request::from_parts(parts, rest), &shared).await;
     let bytes = bytes.map_err(IntoResponse::into_response)?;
 
-    // The rights are part of the request: a token with fewer rights must not read a response
+    // The rights count as part of the request: a token with fewer rights must not read a response
     // that it could not have caused.
     let rights = serde_json::to_vec(&(&identity.caps, &identity.device));
     let request = hash(&[&rights.expect("rights have text keys"), &bytes]);
@@ -68,14 +68,14 @@ async fn execute_once(
     })?;
     let is_repeated = cell.initialized();
 
-    // In a task of its own: if the client disconnects, the request completes, and the retry gets
-    // its response.
+    // Runs in its own task: if the client disconnects, the request still completes, and the retry
+    // gets its response.
     let cache = Arc::clone(&shared);
     let task = async move {
         let execute = async || {
             let again = Request::from_parts(head, Body::from(bytes));
             let cached = CachedResponse::read(request, next.run(again).await).await?;
-            // The bytes count towards the user's share, which bounds the memory of the cache.
+            // The bytes count towards the user's quota, which bounds the memory of the cache.
             cache.responses.charge(&identity.user, (path, key), cached.bytes());
             Ok(cached)
         };

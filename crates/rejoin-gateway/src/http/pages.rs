@@ -11,17 +11,17 @@ use rejoin_protocol::ErrorCode;
 
 use crate::problem::Problem;
 
-/// Allows the server's own files only. xterm.js creates style elements, hence `unsafe-inline`.
+/// Allows only the server's own files. xterm.js creates style elements, hence `unsafe-inline`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; connect-src 'self' ws: wss:; frame-ancestors 'none'; \
      base-uri 'self'; form-action 'self'";
 /// The placeholder for the base path in `index.html`.
 const BASE: &str = "<base href=\"/\" />";
-/// The page of `/`, and of each URL that the pages route themselves.
+/// The page for `/`, and for each URL that the pages route themselves.
 const INDEX: &str = "index.html";
 /// The folder of files whose names contain a hash of their content.
 const ASSETS: &str = "assets/";
-/// The compressed variants, the smallest first: the content coding, and the file extension.
+/// The compressed variants, smallest first: content codings and file extensions.
 const VARIANTS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
 /// A file of the pages.
@@ -35,14 +35,14 @@ pub struct Page {
     pub tag: String,
 }
 
-/// Finds a page by its path without the leading slash. `index.html` is the page of `/`.
+/// Finds a page by its path without the leading slash. `index.html` is the page for `/`.
 ///
-/// Called on the async runtime, so it must not block.
+/// Runs on the async runtime, so it must not block.
 ///
-/// In `index.html`, `<base href="/" />` is replaced by the base path of the server. The names of
-/// files below `assets/` must contain a hash of their content, because browsers cache them forever.
-/// For such a file, `PATH.br` and `PATH.gz` may be compressed variants, which are served to clients
-/// that accept them.
+/// In `index.html`, the gateway replaces `<base href="/" />` by the base path of the server. The
+/// names of files below `assets/` must contain a hash of their content, because browsers cache them
+/// for a year. Such a file may have compressed variants, `PATH.br` and `PATH.gz`, which are served
+/// to clients that accept them.
 pub type FindPage = fn(&str) -> Option<Page>;
 
 /// The pages of an embedding program.
@@ -67,7 +67,7 @@ impl Pages {
         };
         let Self(find) = self;
 
-        // The pages route their own URLs, so a browser that opens one gets the index.
+        // The pages route their own URLs, so a browser that opens such a URL gets the index.
         let (path, page) = match find(path) {
             Some(page) => (path, Some(page)),
             None if is_navigation(path, request) => (INDEX, find(INDEX)),
@@ -91,7 +91,7 @@ impl Pages {
         }
     }
 
-    /// Serves a file whose name contains a hash, as the smallest variant that the client accepts.
+    /// Serves a file with a hash in its name, as the smallest variant that the client accepts.
     fn asset(self, path: &str, page: Page, request: &HeaderMap) -> Response {
         let Self(find) = self;
         let compressed = VARIANTS.into_iter().find_map(|(coding, extension)| {
@@ -105,13 +105,13 @@ impl Pages {
         };
 
         let mut response = respond(page, "public, max-age=31536000, immutable", coding, request);
-        // Otherwise a cache would serve a compressed variant to a client that cannot read it.
+        // Otherwise a cache would serve a compressed variant to a client that cannot decode it.
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
 }
 
-/// Returns a page with its headers, or 304 if the client has it.
+/// Returns a page with its headers, or 304 if the client already has it.
 fn respond(
     page: Page,
     cache: &'static str,
@@ -130,7 +130,7 @@ fn respond(
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
 
-    // A 304 repeats the headers: browsers update the stored policy from it.
+    // A 304 repeats the headers, from which browsers update the stored policy.
     let mut response = if is_known {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
@@ -146,14 +146,14 @@ fn respond(
     response
 }
 
-/// Returns `true` if the client has the content with this tag (RFC 9110 §13.1.2).
+/// Returns `true` if the client already has the content with this tag (RFC 9110 §13.1.2).
 fn is_known(request: &HeaderMap, tag: &str) -> bool {
     let lists = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(','));
     tags.any(|known| {
         let known = known.trim();
-        // A proxy that compresses makes the tag weak, and this comparison is weak (RFC 9110
-        // §13.1.2).
+        // A proxy that compresses the content weakens the tag, so `If-None-Match` uses the weak
+        // comparison (RFC 9110 §13.1.2).
         known == "*" || known.trim_start_matches("W/") == tag
     })
 }
@@ -169,26 +169,26 @@ fn accepts(request: &HeaderMap, coding: &str) -> bool {
     });
     let named: Vec<_> = items.collect();
     let of = |name: &str| named.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    // A coding that is named overrules `*`, also by a weight of 0.
+    // A coding that is named overrides `*`, even with a weight of 0.
     of(coding).or_else(|| of("*")).is_some_and(|(_, accepted)| *accepted)
 }
 
-/// Returns `true` if a browser opens a URL of the pages, not a file.
+/// Returns `true` if a browser opens a URL that the pages route, rather than a file.
 fn is_navigation(path: &str, request: &HeaderMap) -> bool {
     let accepts = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    // A missing script or image must not get the index: the browser would report a syntax error
+    // A missing script or image must not return the index: the browser would report a syntax error
     // instead of a missing file.
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
     !is_file && accepts.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// Returns the page with the server's base path.
+/// Returns the page with the server's base path inserted.
 fn with_base(page: Page, base: &str) -> Page {
     match str::from_utf8(&page.content) {
         Ok(text) if base != "/" => {
-            // A base path has no characters with a meaning in HTML.
+            // A base path contains no characters that need escaping in HTML.
             let text = text.replacen(BASE, &format!("<base href=\"{base}\" />"), 1);
-            // The base path changes the content, so it is part of the tag as well.
+            // The base path changes the content, so it is also part of the tag.
             let content = Cow::Owned(text.into_bytes());
             Page { content, tag: format!("{}{base}", page.tag), ..page }
         }

@@ -1,4 +1,4 @@
-//! Lists in pages. Each page starts after the last item of the page before.
+//! Paged lists. Each page starts after the last item of the previous page.
 
 /// Returns the first `limit` items, and the cursor of the next page if there is one.
 pub(super) fn page<T, C>(
@@ -8,7 +8,7 @@ pub(super) fn page<T, C>(
 ) -> (Vec<T>, Option<C>) {
     let mut items = items.into_iter();
     let page: Vec<T> = items.by_ref().take(limit).collect();
-    // A further item decides: a full last page has no next one.
+    // Looks for another item: a full page may still be the last one.
     let next = items.next().and_then(|_| page.last().map(cursor));
     (page, next)
 }

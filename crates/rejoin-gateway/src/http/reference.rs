@@ -1,4 +1,4 @@
-//! The API reference for people: a page without scripts, from the OpenAPI document.
+//! The human-readable API reference: a page without scripts, rendered from the OpenAPI document.
 
 mod schema;
 
@@ -16,17 +16,17 @@ use crate::http::{document::codes, reference::schema::Schemas};
 
 const STYLE: &str = include_str!("reference.css");
 
-/// The reference page with its policy.
+/// The reference page with its content security policy.
 #[derive(Clone, Debug)]
 pub(super) struct Reference {
     html: Arc<str>,
     policy: Arc<str>,
 }
 
-/// Returns the page for a document.
+/// Renders the page for a document.
 pub(super) fn page(document: &Value) -> Reference {
     let hash = BASE64_STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
-    // The hash allows exactly this style element. Scripts are not allowed at all.
+    // The hash allows this style element only. Scripts are not allowed at all.
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
@@ -96,7 +96,7 @@ fn html(document: &Value) -> String {
     )
 }
 
-/// Returns the routes of a tag: those below a path of its name first, then by path and method.
+/// Returns the routes of a tag, by path and method. Those below the path of its name come first.
 fn routes<'a>(document: &'a Value, tag: &str) -> Vec<Route<'a>> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let routes = paths.flat_map(|(path, item)| {
@@ -141,7 +141,7 @@ fn write_route(out: &mut String, route: &Route<'_>, schemas: &Schemas<'_>) {
             "<tr><td><span class=\"status\">{status}</span></td><td>{}",
             inline(text_of(&answer["description"])),
         );
-        // All errors have the same body, which the page describes once.
+        // All errors have the same body, which the page describes only once.
         if status.as_str() < "400" {
             for (media_type, content) in answer["content"].as_object().into_iter().flatten() {
                 let _ = write!(out, " <span class=\"kind\">{}</span>", escape(media_type));
@@ -197,13 +197,13 @@ fn text(value: &Value) -> String {
     escape(text_of(value))
 }
 
-/// Returns text as paragraphs.
+/// Renders text as HTML paragraphs.
 fn prose(value: &Value) -> String {
     let paragraphs = text_of(value).split("\n\n").filter(|text| !text.trim().is_empty());
     paragraphs.map(|text| format!("<p>{}</p>", inline(text))).collect()
 }
 
-/// Returns text as HTML. Text in backticks becomes code.
+/// Renders text as HTML. Text in backticks becomes code.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {

@@ -1,8 +1,8 @@
 //! Parsers for `Forwarded` (RFC 7239), and for `X-Forwarded-For` with `X-Forwarded-Proto`.
 //!
-//! Written here because the crates `rfc7239` 0.1 and `trusted-proxies` 0.3 split at commas and
-//! semicolons within quoted strings. A client could then forge an entry through a quoted value
-//! that its proxy adds, such as `host="a, for=1.2.3.4"`.
+//! Hand-written because the crates `rfc7239` 0.1 and `trusted-proxies` 0.3 split at commas and
+//! semicolons inside quoted strings. A client could thus forge an entry through a quoted value that
+//! its proxy adds, such as `host="a, for=1.2.3.4"`.
 
 use std::{
     borrow::Cow,
@@ -35,7 +35,7 @@ pub(super) fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
 pub(super) fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let list = |name: &str| {
         let lines = headers.get_all(name).iter();
-        // An unreadable line becomes an entry that is no address, so that it is not skipped.
+        // An unreadable line becomes an entry without an address, so that it is not skipped.
         let texts = lines.flat_map(|line| line.to_str().unwrap_or("unreadable").split(','));
         texts.map(str::trim).filter(|text| !text.is_empty()).collect::<Vec<_>>()
     };
@@ -43,7 +43,7 @@ pub(super) fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     let addresses = list("x-forwarded-for");
     let schemes = list("x-forwarded-proto");
     let hop = |(index, text)| {
-        // Usually only one proxy sets the scheme, regardless of the number of addresses.
+        // Usually only one proxy sets the scheme, however many addresses there are.
         let scheme =
             if schemes.len() == addresses.len() { schemes.get(index) } else { schemes.last() };
         Hop { address: parse_node(text), is_secure: scheme.map(|scheme| is_secure(scheme)) }
@@ -63,7 +63,7 @@ fn hop(element: &str) -> Option<Hop> {
             _ => continue,
         };
 
-        // A parameter must occur once (RFC 7239 §4). Otherwise which one counts is ambiguous.
+        // A parameter must occur at most once (RFC 7239 §4). Otherwise it is ambiguous.
         if slot.replace(unquote(value.trim_start())?).is_some() {
             return None;
         }
@@ -75,8 +75,8 @@ fn hop(element: &str) -> Option<Hop> {
 
 /// Splits at separators outside of quoted strings, and trims the parts.
 ///
-/// A part whose quote is not closed is `None`. It ends with the text, so it cannot hide a header
-/// line that a proxy adds.
+/// A part with an unclosed quote is `None`. It ends with `text`, so it cannot swallow a header line
+/// that a proxy adds.
 fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = Option<&str>> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -99,7 +99,7 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = Option<&str
     })
 }
 
-/// Returns a token as it is, or the contents of a quoted string; `None` if it is malformed.
+/// Returns a token as it is, or the content of a quoted string. `None` if it is malformed.
 fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let Some(quoted) = value.strip_prefix('"') else {
         return (!value.contains('"')).then_some(value.into());
@@ -122,7 +122,7 @@ fn parse_node(text: &str) -> Option<IpAddr> {
             let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
             is_port.then_some(address.parse::<Ipv6Addr>().ok()?.into())
         }
-        // The whole text first: proxies write IPv6 addresses without brackets into
+        // Tries the whole text first: proxies write IPv6 addresses without brackets into
         // `X-Forwarded-For`.
         None => text.parse().ok().or_else(|| {
             let (address, port) = text.split_once(':')?;
@@ -133,7 +133,7 @@ fn parse_node(text: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Returns `true` if the text is a port number, or a name that hides it (RFC 7239 §6.2).
+/// Returns `true` if the text is a port number or an obfuscated port (RFC 7239 §6).
 fn is_port(text: &str) -> bool {
     let is_name =
         |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

@@ -1,4 +1,4 @@
-//! New sockets: the first shard accepts them and distributes them among the shards.
+//! New sockets, which the first shard accepts and distributes among all shards.
 
 use std::{io, mem, net::TcpListener as StdTcpListener, sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
     transport::set_options,
 };
 
-/// The number of connections that one shard takes before the next one gets any, unless it is
+/// The number of connections that one shard takes before the next shard gets any, unless it is
 /// busy. A message between two threads that wake each other costs more than one within a thread.
 const PACKED_CONNECTIONS: usize = 1024;
-/// The maximum number of sockets that are accepted in one pass.
+/// The maximum number of sockets accepted in one pass.
 const SOCKETS_PER_PASS: usize = 64;
 /// The pause after the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,10 +30,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Acceptor {
     listener: TcpListener,
     accept: Arc<Accept>,
-    /// Sockets may be queued that connected before the listener had its options, which they
-    /// therefore did not inherit.
+    /// The queue may contain sockets that connected before the listener's options were set, and
+    /// that therefore did not inherit them.
     has_early: bool,
-    /// A timer is set that resumes accepting.
+    /// A timer that resumes accepting is set.
     has_timer: bool,
 }
 
@@ -45,7 +45,7 @@ impl Acceptor {
 impl Shard {
     /// Starts accepting sockets.
     pub(super) fn listen(&mut self, listener: StdTcpListener, accept: Arc<Accept>) {
-        // Shared with all shards: each of them reads first requests.
+        // Shared with all shards, because each of them reads first requests.
         let accept = Arc::clone(self.context.accept.get_or_init(|| accept));
         set_options(&SockRef::from(&listener));
         let mut listener = TcpListener::from_std(listener);
@@ -57,7 +57,7 @@ impl Shard {
 
         self.acceptor = Some(Acceptor { listener, accept, has_early: true, has_timer: false });
 
-        // Sockets that connected before the registration cause no event.
+        // Sockets that connected before the registration trigger no event.
         self.accept();
     }
 
@@ -90,7 +90,7 @@ impl Shard {
 
                     let shard = self.choose_shard();
 
-                    // Counted before the socket arrives there, or a burst would go to one shard.
+                    // Counted before the socket arrives, or a burst would go to one shard.
                     shard.add_load();
                     if shard.is_same(&self.handle) {
                         self.open(socket, slot, peer);
@@ -108,14 +108,14 @@ impl Shard {
                 Err(error) => {
                     warn!(%error, "cannot accept connections; trying again in 100 ms");
 
-                    // Most likely the process has no more file descriptors: these free some.
+                    // Most likely the process has run out of file descriptors. Evictions free some.
                     accept.evict_oldest(SOCKETS_PER_PASS);
                     return self.accept_later(ACCEPT_PAUSE);
                 }
             }
         }
 
-        // The poll is edge-triggered: it does not report the remaining sockets again.
+        // The poll is edge-triggered, so it does not report the remaining sockets again.
         self.accept_later(Duration::ZERO);
     }
 
@@ -136,7 +136,7 @@ impl Shard {
         }
     }
 
-    /// Returns the number of connections of all shards.
+    /// Returns the number of connections in all shards.
     fn total_load(&self) -> usize {
         let shards = self.context.shards.get().map_or(&[][..], Vec::as_slice);
         shards.iter().map(ShardHandle::load).sum()
@@ -153,7 +153,7 @@ impl Shard {
     }
 }
 
-/// Returns `true` if an error of `accept` concerns only one client, which has disconnected.
+/// Returns `true` if an `accept` error concerns only one client, which has disconnected.
 fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

@@ -1,4 +1,4 @@
-//! Frames joined in one buffer, so that many of them take one write.
+//! Batches: frames joined in one buffer, so that a single write sends many of them.
 
 use bytes::Bytes;
 use rejoin_core::{Batch, Frame, FrameEncoding, ReadLimit, Seq};
@@ -7,7 +7,7 @@ use crate::shard::transcode;
 
 /// The maximum number of frames in one write.
 const MAX_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).expect("not zero");
-/// The maximum size of one write of more than one frame, in bytes.
+/// The maximum size of a write that joins frames, in bytes. A single frame may be larger.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// The limit of one read from a stream.
@@ -15,12 +15,12 @@ pub(super) const LIMIT: ReadLimit = ReadLimit { frames: MAX_FRAMES, bytes: MAX_B
 
 /// A batch of frames, and their joined bytes in each encoding that was requested.
 ///
-/// The frames are copied once per shard and encoding, so that the write of each socket does not
-/// have to walk many small pieces.
+/// The frames are copied once per shard and encoding, so that writing to a socket does not have to
+/// gather many small pieces.
 #[derive(Debug, Default)]
 pub(super) struct JoinedBatch {
     pub(super) batch: Batch,
-    /// One layout per encoding, made on demand.
+    /// One layout per encoding, built on demand.
     layouts: [Layout; FrameEncoding::ALL.len()],
 }
 
@@ -46,9 +46,9 @@ impl JoinedBatch {
         self.batch.binary_bytes -= dropped.map(|frame| frame.binary_bytes()).sum::<u64>();
     }
 
-    /// Returns the size of the binary messages from frame `from` on, in bytes.
+    /// Returns the total size of the binary messages from frame `from` on, in bytes.
     pub(super) fn binary_bytes_from(&self, from: Seq) -> u64 {
-        // The usual case: a reader that is up to date takes the whole batch.
+        // The common case: a reader that is up to date takes the whole batch.
         if from == self.batch.first {
             return self.batch.binary_bytes;
         }
@@ -84,9 +84,9 @@ impl JoinedBatch {
         &layout.bytes[layout.start_of(index)..]
     }
 
-    /// Returns the next frame to send and the rest of a cut one.
+    /// Returns the next frame to send, and the rest of a frame that was cut.
     ///
-    /// `written` is the number of bytes that the socket took of those from frame `from` on.
+    /// `written` is the number of bytes that the socket took, counted from frame `from` on.
     pub(super) fn after_write(
         &self,
         encoding: FrameEncoding,
@@ -101,7 +101,7 @@ impl JoinedBatch {
                 let layout = &self.layouts[encoding as usize];
                 let at = layout.start_of(index) + written;
 
-                // A frame that is empty in this encoding ends where the frame before it ends.
+                // A frame that is empty in this encoding ends where the previous frame ends.
                 // Counting all ends up to `at` skips such frames.
                 let done = layout.ends.partition_point(|end| *end <= at);
                 (done, at - layout.start_of(done))
@@ -116,8 +116,8 @@ impl JoinedBatch {
         }
     }
 
-    /// Returns the index of a frame in the batch; the length of the batch if the frame comes after
-    /// it.
+    /// Returns the index of a frame in the batch, or the length of the batch if the frame comes
+    /// after it.
     fn index(&self, from: Seq) -> usize {
         let index = from.saturating_sub(self.batch.first);
         usize::try_from(index).unwrap_or(usize::MAX).min(self.batch.frames.len())

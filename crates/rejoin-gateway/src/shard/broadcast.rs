@@ -1,4 +1,4 @@
-//! Broadcasts: the next frames of a stream to the sockets of all readers that are up to date.
+//! Broadcasts: write the next frames of a stream to the sockets of all up-to-date readers.
 
 use std::{
     io, mem,
@@ -19,15 +19,16 @@ use crate::shard::{
 
 /// The number of outputs that are prefetched before the first of them is written.
 const PREFETCH: usize = 16;
-/// The target for the bytes that one broadcast writes to all readers together. The other
-/// connections of the shard wait meanwhile.
+/// The target for the total number of bytes that one broadcast writes to all readers. It bounds the
+/// time for which the shard's other connections wait.
 const BROADCAST_BYTES: usize = 32 * 1024 * 1024;
-/// The minimum number of bytes that a broadcast takes, however many readers there are.
+/// The minimum size of a broadcast's batch, in bytes, however many readers there are.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
-/// The maximum size of a batch that is appended to pending replies, in bytes, and stays in memory
-/// if the socket is full. A larger one stays in the ring; the reader catches up after the replies.
+/// The maximum size of a batch that is appended to pending replies, in bytes. It stays in memory if
+/// the socket is full. A larger batch stays in the ring, and the reader catches up after the
+/// replies are sent.
 const MAX_APPENDED_BYTES: usize = 16 * 1024;
-/// The duration above which a broadcast is logged.
+/// The duration above which a broadcast is logged as slow.
 const SLOW_BROADCAST: Duration = Duration::from_millis(100);
 
 /// The result of writing one batch to all readers of a stream.
@@ -41,9 +42,9 @@ struct WriteSummary {
     appended: Vec<usize>,
     /// Connections whose readers must catch up after their replies are sent.
     behind: Vec<usize>,
-    /// The number of frames that readers have lost since they were last counted.
+    /// The number of frames that readers have lost since the last count.
     lost: u64,
-    /// Connections of readers that lost frames of a topic that disconnects slow readers.
+    /// Connections that lost frames of a topic whose policy is to disconnect slow readers.
     too_slow: Vec<usize>,
 }
 
@@ -58,7 +59,7 @@ impl Shard {
         match readers.follower.take(readers.cursor, limit, &mut joined.batch) {
             Progress::UpToDate => {}
             Progress::Finished => {
-                // Raw connections close with their stream, but each reads the rest first.
+                // Raw connections close with their stream, but first each of them reads the rest.
                 let connections = &self.connections;
                 let is_raw =
                     |slot: &usize| connections[*slot].output.encoding() == FrameEncoding::Raw;
@@ -68,8 +69,8 @@ impl Shard {
                 }
             }
             Progress::Behind { oldest, .. } => {
-                // Appends that do not wait outran the shard. Each reader receives its own gap or
-                // snapshot while it catches up.
+                // Appends that do not wait have overtaken the shard. Each reader receives its own
+                // gap or snapshot while it catches up.
                 readers.cursor = oldest;
                 for entry in &readers.entries {
                     self.work.mark_behind(&mut self.connections, entry.slot);
@@ -94,7 +95,7 @@ impl Shard {
 
                 readers.cursor = joined.batch.end();
 
-                // The stream may have more. The follower is notified again only once the shard has
+                // The stream may have more. The follower is not notified again until the shard has
                 // taken everything, so the shard must ask.
                 self.work.advanced.push_back(number);
                 self.finish_broadcast(summary);
@@ -107,8 +108,8 @@ impl Shard {
 
     /// Acts on the result of a broadcast.
     ///
-    /// Separate from the writes: closing a connection removes its reader, which moves another
-    /// entry to its index while the entries are walked.
+    /// Runs only after all writes: closing a connection removes its reader and moves another entry
+    /// to that index, which would disturb the loop over the entries.
     fn finish_broadcast(&mut self, summary: WriteSummary) {
         for slot in summary.appended {
             self.mark_dirty(slot);
@@ -137,7 +138,7 @@ fn write_all(
     let is_strict =
         matches!(stream.lag_policy(), LagPolicy::Gap { policy: SlowReaderPolicy::Disconnect, .. });
 
-    // Looked up once, and only if a reader is behind: it takes the stream's lock.
+    // Looked up at most once, and only if a reader is behind, because it takes the stream's lock.
     let (count, mut oldest) = (readers.entries.len(), None);
 
     for index in 0..count {
@@ -149,9 +150,8 @@ fn write_all(
         let output = &mut connections[*slot].output;
         let from = reader.next;
 
-        // A reader that is behind or ahead catches up when its socket, its snapshot or its turn
-        // is ready. Frames that it has lost meanwhile are counted now, not when it catches up: it
-        // may never do so.
+        // A reader that is behind or ahead catches up when its socket, its snapshot or its turn is
+        // ready. Frames that it has lost are counted now, because it may never catch up.
         if *awaits_snapshot || !output.is_open() || from < joined.batch.first || from >= end {
             let oldest = *oldest.get_or_insert_with(|| stream.oldest());
             if is_strict && output.is_blocked() && from < oldest {
@@ -162,15 +162,15 @@ fn write_all(
             continue;
         }
 
-        // A reader whose window is used up sends what fits, then waits for its client. From then on
-        // it is behind, and costs a broadcast nothing.
+        // A reader whose window is exhausted sends what fits and then waits for its client. From
+        // then on it is behind, and costs broadcasts nothing.
         let bytes_ahead = joined.binary_bytes_from(from);
         if !window.admits(bytes_ahead) {
             summary.behind.push(*slot);
             continue;
         }
 
-        // Pending replies are flushed at the end of the pass. The frames join the same write.
+        // Pending replies are flushed at the end of the pass, and the frames join that write.
         if !output.is_clear() {
             let frames = joined.frames_from(from);
             if frames.iter().map(|frame| frame.plain().len()).sum::<usize>() > MAX_APPENDED_BYTES {
@@ -195,7 +195,7 @@ fn write_all(
             Ok(written) => {
                 summary.bytes += written as u64;
                 if written < bytes.len() {
-                    // The connection keeps the rest of the cut frame.
+                    // The connection keeps the rest of a frame that was cut.
                     let (next, rest) = joined.after_write(encoding, from, written);
                     summary.messages -= end - next;
                     reader.next = next;
@@ -212,7 +212,7 @@ fn write_all(
     summary
 }
 
-/// Returns the limit of one batch for a broadcast to `readers` readers.
+/// Returns the limit of a batch that is broadcast to `readers` readers.
 fn batch_limit(readers: usize) -> ReadLimit {
     let share = BROADCAST_BYTES / readers.max(1);
     let bytes = share.clamp(MIN_BATCH_BYTES, LIMIT.bytes);
@@ -221,9 +221,9 @@ fn batch_limit(readers: usize) -> ReadLimit {
 
 /// Loads the outputs of these readers into the processor's cache.
 ///
-/// No output was accessed since the last broadcast, so each `send` would wait for three cache
-/// misses in turn: the output, the socket, and the socket's descriptor. Requested together, they
-/// are loaded in parallel.
+/// The outputs have not been accessed since the last broadcast, so each `send` would wait for three
+/// cache misses in turn: the output, the socket, and the socket's descriptor. Requested together,
+/// they are loaded in parallel.
 fn prefetch(connections: &Slab<Connection>, entries: &[ReaderEntry]) {
     for entry in entries {
         connections[entry.slot].output.prefetch();

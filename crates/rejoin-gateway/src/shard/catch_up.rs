@@ -1,4 +1,4 @@
-//! Catching up: frames to the readers of one connection that are behind their streams.
+//! Catching up: sends frames to those readers of a connection that are behind their streams.
 
 use std::{io, sync::Arc};
 
@@ -11,10 +11,10 @@ use crate::{
     shard::{Shard, batch::LIMIT, connection::Phase, inbox::Command},
 };
 
-/// The number of batches that one reader writes in a pass while it catches up.
+/// The number of batches that a reader may write per pass while it catches up.
 const CATCH_UP_BATCHES: usize = 2;
-/// The unread bytes above which a reader with a window skips to a snapshot: as many as the largest
-/// window, so that a client that continues has parsed all old output at most once more.
+/// The number of unread bytes above which a reader with a window skips to a snapshot: the size of
+/// the largest window, so that a client that does not skip has at most that much left to parse.
 const MAX_BACKLOG_BYTES: u64 = 256 * 1024;
 
 /// The result of one reader's turn to catch up.
@@ -26,9 +26,9 @@ enum CatchUp {
     Waiting,
     /// The turn is used up, and frames are left.
     TurnOver,
-    /// The reader's next frame is gone, and its topic disconnects slow readers.
+    /// The reader's next frame is gone, and its topic's policy is to disconnect slow readers.
     TooSlow,
-    /// The stream is finished and read to its end; a raw connection serves no other purpose.
+    /// The stream is finished and was read to its end, so a raw connection has nothing left to do.
     Finished,
 }
 
@@ -58,7 +58,7 @@ impl Shard {
         }
 
         // Frames are written straight to the socket, so that those that do not fit stay in the
-        // ring. Pending replies therefore have to be written before.
+        // ring. Pending replies must therefore be written first.
         let count = connection.output.flush(&mut self.scratch)?;
         self.metrics.bytes_sent.inc_by(count as u64);
         if connection.output.take_was_blocked() {
@@ -67,7 +67,7 @@ impl Shard {
             }
         }
 
-        // By index: a reader's turn may close the connection or change its list of readers.
+        // Iterates by index: a turn may close the connection or change its list of readers.
         let (mut is_up_to_date, mut index) = (true, 0);
         while let Some(&(stream, _)) =
             self.connections.get(slot).and_then(|connection| connection.reads().get(index))
@@ -95,7 +95,7 @@ impl Shard {
         Ok(is_up_to_date)
     }
 
-    /// Lets one reader, at `index` of the connection's list, catch up for one turn.
+    /// Lets the reader at `index` in the connection's list catch up for one turn.
     fn catch_up_reader(&mut self, slot: usize, index: usize) -> io::Result<CatchUp> {
         for _ in 0..CATCH_UP_BATCHES {
             let Some(connection) = self.connections.get_mut(slot) else {
@@ -167,7 +167,7 @@ impl Shard {
         Ok(CatchUp::TurnOver)
     }
 
-    /// Requests a snapshot for a reader, once its window has room for one.
+    /// Requests a snapshot for a reader if its window has room for one.
     fn skip_to_snapshot(&mut self, slot: usize, index: usize) -> CatchUp {
         let Some(connection) = self.connections.get_mut(slot) else { return CatchUp::UpToDate };
 
@@ -191,8 +191,8 @@ impl Shard {
             let snapshot = snapshot.await;
             let holders = snapshot.as_ref().map(|it| it.holders.clone());
             shard.send(Command::Snapshot(outbox.clone(), number, snapshot));
-            // A holder keeps the snapshot in memory. The owner closes the holders of old snapshots
-            // that do not read, so it must know them.
+            // A holder keeps the snapshot in memory. The owner must know the holders, because it
+            // closes those that do not read old snapshots.
             if let Some(holders) = holders {
                 holders.add(&outbox);
             }

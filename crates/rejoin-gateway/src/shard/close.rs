@@ -21,29 +21,28 @@ use crate::{
     socket::Client,
 };
 
-/// The time that a peer has to take the pending output after a close.
+/// The time within which a peer must take the pending output after a close.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The same during a stop of the server.
 const DRAIN_FLUSH_DEADLINE: Duration = Duration::from_secs(3);
-/// The time that a peer has to close its side after the last message. The shard keeps reading
-/// meanwhile: a socket that is closed with unread bytes sends a TCP reset, which would destroy
-/// the last messages.
+/// The time within which a peer must close its side after the last message. The shard keeps reading
+/// until then: closing a socket with unread bytes sends a TCP reset, which would destroy the last
+/// messages.
 const LINGER: Duration = Duration::from_secs(5);
 /// The same during a stop of the server.
 const DRAIN_LINGER: Duration = Duration::from_secs(1);
-/// The maximum number of connections of a shard in the phase `Closing`. Above it, the oldest is
-/// cut.
+/// The maximum number of connections in the phase `Closing` per shard. Above it, the oldest is cut.
 const MAX_CLOSING: usize = 1024;
-/// The maximum size of the pending output of all these connections, in bytes. Above it, the oldest
-/// are cut.
+/// The maximum total size of the pending output of these connections, in bytes. Above it, the
+/// oldest are cut.
 const MAX_CLOSING_BYTES: usize = 64 * 1024 * 1024;
 
-/// The closing connections of a shard, the oldest first.
+/// The closing connections of a shard, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ClosingQueue {
     /// Slots and pending bytes, by number.
     entries: BTreeMap<u64, (usize, usize)>,
-    /// The number of the next connection. Numbers are in order of the closes.
+    /// The number of the next connection. Numbers increase in order of the closes.
     next: u64,
     /// The sum of the entries' pending bytes.
     bytes: usize,
@@ -52,9 +51,9 @@ pub(super) struct ClosingQueue {
 impl Shard {
     /// Decides to close a connection.
     ///
-    /// From here on, nothing that arrives is executed, and everything that the connection holds
-    /// is released. Pending output is sent until a deadline. Does nothing unless the connection
-    /// is open.
+    /// From then on, nothing that arrives is executed, and everything that the connection holds is
+    /// released. Pending output is sent until a deadline. Does nothing unless the connection is
+    /// open.
     pub(super) fn close(&mut self, slot: usize, notice: CloseNotice) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
@@ -81,7 +80,7 @@ impl Shard {
         }
 
         if is_draining {
-            // The readers first catch up with their streams. `send_close_notice` follows then.
+            // The readers catch up with their streams first. Then `send_close_notice` follows.
             self.mark_behind(slot);
         } else {
             let (last, close) = last_messages(notice);
@@ -90,8 +89,8 @@ impl Shard {
             self.end_reads(slot, if is_slow { DropReason::Slow } else { DropReason::Closed });
         }
 
-        // The client is dropped now, not after the flush: its presence, its attachments and its
-        // permit must not depend on a peer that does not read.
+        // Drops the client now, not after the flush: its presence, attachments and permit must not
+        // depend on a peer that does not read.
         self.record_close(&client, notice.code);
         drop(client);
 
@@ -105,7 +104,7 @@ impl Shard {
         let _span = client.span().entered();
         self.context.drain.connection_closed();
         self.metrics.closed(code);
-        // From here on, replies of other tasks are dropped.
+        // From here on, replies from other tasks are dropped.
         let dropped = client.outbox().abort();
         self.metrics.frames_dropped(DropReason::Outbox, dropped as u64);
 
@@ -135,7 +134,7 @@ impl Shard {
         }
     }
 
-    /// Closes a connection whose first request was refused, once the answer is sent.
+    /// Closes a connection whose first request was refused, once the response is sent.
     pub(super) fn close_refused(&mut self, slot: usize) {
         let until = Instant::now() + FLUSH_DEADLINE;
         let Some(connection) = self.connections.get_mut(slot) else { return };
@@ -148,7 +147,7 @@ impl Shard {
         self.bound_closing(slot, number);
     }
 
-    /// Ends the write side after the last message, and waits for the peer to end its own.
+    /// Ends the write side after the last message, and waits for the peer to end its side.
     pub(super) fn linger(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if matches!(connection.phase, Phase::Lingering(_)) {
@@ -162,13 +161,13 @@ impl Shard {
             self.closing.remove(closing.number);
         }
 
-        // Nothing of the connection is left to send, so it is the first to give its descriptor.
+        // The connection has nothing left to send, so it is the first to give up its descriptor.
         let place = self.context.gateway.lingering.acquire();
         place.set_owner(self.handle.slot_owner(), slot);
         let lingering = LingeringState { until, place: Some(place) };
         connection.phase = Phase::Lingering(Box::new(lingering));
 
-        // The deadline of the flush may be earlier than the new one; it no longer counts.
+        // The deadline of the flush no longer counts, even if it is earlier than the new one.
         connection.clear_timer();
         connection.set_readable(false);
         self.set_timer(slot, until);
@@ -189,7 +188,7 @@ impl Shard {
                 lingering.until = lingering.until.min(now + DRAIN_LINGER);
                 lingering.until
             }
-            // Their deadlines belong to the drain itself.
+            // The drain itself sets their deadlines.
             Phase::Opening(_) | Phase::Open(_) => return,
         };
 
@@ -201,7 +200,7 @@ impl Shard {
         if let Some(connection) = self.connections.get(slot)
             && matches!(connection.phase, Phase::Closing(_))
         {
-            debug!("a socket is cut: the peer did not read its last messages in time");
+            debug!("cut a socket: the peer did not read its last messages in time");
             self.metrics.sockets_cut.inc();
         }
 
@@ -216,7 +215,7 @@ impl Shard {
         self.remove(slot);
     }
 
-    /// Removes a connection, if the slot has one, and closes its socket.
+    /// Removes the connection in a slot, if there is one, and closes its socket.
     pub(super) fn remove(&mut self, slot: usize) {
         if self.connections.contains(slot) {
             drop(self.take_out(slot));
@@ -259,7 +258,7 @@ impl ClosingQueue {
         self.bytes += bytes;
     }
 
-    /// Removes a connection that does not close any more, if it is still in the queue.
+    /// Removes a connection that is no longer closing, if it is still in the queue.
     fn remove(&mut self, number: u64) {
         if let Some((_, bytes)) = self.entries.remove(&number) {
             self.bytes -= bytes;
@@ -269,7 +268,7 @@ impl ClosingQueue {
     /// Removes the oldest entry if the queue exceeds its bounds. Returns its slot.
     fn pop_excess(&mut self) -> Option<usize> {
         let is_excess = self.entries.len() > MAX_CLOSING || self.bytes > MAX_CLOSING_BYTES;
-        // The newest stays, however many bytes are pending for it.
+        // The newest one stays, however many bytes it has pending.
         let has_older = self.entries.len() > 1;
         let (_, (slot, bytes)) =
             if is_excess && has_older { self.entries.pop_first() } else { None }?;
@@ -282,7 +281,7 @@ impl ClosingQueue {
 fn last_messages(notice: CloseNotice) -> (Option<Bytes>, Bytes) {
     let CloseNotice { code, reconnect_after, window } = notice;
 
-    // Codes below 4000 belong to the WebSocket protocol: the peer violated it, or closed first.
+    // Codes below 4000 belong to the WebSocket protocol: the peer violated it or closed first.
     let is_announced = code.code() >= 4000;
     let closing = is_announced.then(|| {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

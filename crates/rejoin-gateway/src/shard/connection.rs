@@ -13,24 +13,24 @@ use crate::{
     socket::{Client, Flow, Now, SocketState},
 };
 
-/// The maximum number of bytes that one connection reads per pass. Bounds the time that the other
-/// connections of the shard wait for it.
+/// The maximum number of bytes that one connection reads per pass. Bounds the time for which it
+/// delays the shard's other connections.
 const READ_BUDGET: usize = 64 * 1024;
 
 /// A socket and everything that belongs to it. Only its shard accesses it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// First in memory: a broadcast accesses this field only.
+    /// First in memory, because a broadcast accesses only this field.
     pub(super) output: Output,
     pub(super) phase: Phase,
-    /// The streams that it reads, each with the index of its entry among the stream's readers.
+    /// The streams that the connection reads, with the index of its entry in each stream's readers.
     reads: Vec<(StreamNumber, usize)>,
-    /// The tick of the timer that counts. Later entries in the timer queue are ignored.
+    /// The tick of the current timer. Later entries in the timer queue are ignored.
     timer: Option<Tick>,
-    /// The socket may have unread bytes, or its end. The poll is edge-triggered: it does not
-    /// report them again.
+    /// The socket may have unread bytes or an unread end of stream. The poll is edge-triggered, so
+    /// it does not report them again.
     readable: bool,
-    /// The peer sends nothing more. Bytes that it sent before may be unread.
+    /// The peer has ended its side. Bytes that it sent before may still be unread.
     ended: bool,
     /// `true` while the connection is in the shard's list `readable`.
     pub(super) in_readable: bool,
@@ -42,13 +42,13 @@ pub(super) struct Connection {
 
 const _: () = assert!(size_of::<Connection>() <= 128, "a connection must fit two cache lines");
 
-/// The phase of a connection. Each transition goes to a later phase.
+/// The phase of a connection. Transitions only ever go to a later phase.
 pub(super) enum Phase {
     /// The shard reads the head of the first request.
     Opening(Box<Opening>),
     /// A WebSocket. The only phase that executes messages.
     Open(Box<Client>),
-    /// The close is decided and the client released. Pending output is sent until a deadline.
+    /// The close is decided and the client released. Pending output is being sent until a deadline.
     Closing(Box<ClosingState>),
     /// All output is sent. The peer may send its close frame until a deadline.
     Lingering(Box<LingeringState>),
@@ -57,9 +57,9 @@ pub(super) enum Phase {
 /// The state of a connection between the decision to close and its last message.
 #[derive(Debug)]
 pub(super) struct ClosingState {
-    /// The last message, while the readers still catch up. `None` once it is in the output.
+    /// The last message, while the readers are still catching up. `None` once it is in the output.
     pub(super) notice: Option<CloseNotice>,
-    /// The deadline. The socket is cut then, even if output is pending.
+    /// The deadline at which the socket is cut, even if output is pending.
     pub(super) until: Instant,
     /// The number in the queue of closing connections.
     pub(super) number: u64,
@@ -68,16 +68,16 @@ pub(super) struct ClosingState {
 /// The state of a connection between its last message and the peer's end.
 #[derive(Debug)]
 pub(super) struct LingeringState {
-    /// The deadline. The socket is closed then.
+    /// The deadline at which the socket is closed.
     pub(super) until: Instant,
-    /// The place among the lingering sockets, which are evicted before all others.
+    /// The slot among the lingering sockets, which are evicted before all others.
     pub(super) place: Option<PendingSlot>,
 }
 
 /// The reason why a connection stopped reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// No bytes are left, or no more may be read now.
+    /// No bytes are left, or no more may be read for now.
     Enough,
     /// The budget is used up. The next pass continues.
     More,
@@ -94,7 +94,7 @@ impl Connection {
             phase,
             reads: Vec::new(),
             timer: None,
-            // Bytes that arrived before the registration cause no event.
+            // Bytes that arrived before the registration trigger no event.
             readable: true,
             ended: false,
             in_readable: false,
@@ -116,13 +116,13 @@ impl Connection {
         self.client().is_some_and(|client| Arc::ptr_eq(client.outbox(), outbox))
     }
 
-    /// Records that the socket has something to read. `ended`: the peer sends nothing more.
+    /// Records that the socket has something to read. If `ended`, the peer has ended its side.
     pub(super) fn set_readable(&mut self, ended: bool) {
         self.readable = true;
         self.ended |= ended;
     }
 
-    /// Records that all bytes were read. An end that the poll has reported is still to be read.
+    /// Records that all bytes were read. A reported end of stream is still unread.
     pub(super) fn clear_readable(&mut self) {
         self.readable = self.ended;
     }
@@ -145,7 +145,7 @@ impl Connection {
             }
             let Phase::Open(client) = &mut self.phase else { return Read::Enough };
 
-            // Bytes after a message that became a job come first, because they arrived first.
+            // Bytes that followed a message with a job come first, because they arrived first.
             let flow = if client.has_unread() {
                 budget = budget.saturating_sub(buffer.len());
                 client.receive_unread()
@@ -160,7 +160,7 @@ impl Connection {
                     Err(_) => return Read::End,
                 };
 
-                // Saves the read that would only return `WouldBlock`.
+                // Saves a read that would only return `WouldBlock`.
                 if self.output.transport().has_drained(count, buffer.len()) {
                     self.readable = self.ended;
                 }
@@ -169,7 +169,7 @@ impl Connection {
             };
 
             match flow {
-                // The pass takes the outbox later and closes the connection then.
+                // A later step of the pass takes the outbox and closes the connection.
                 Flow::Continue if client.outbox().is_closed() => return Read::Enough,
                 Flow::Continue => {}
                 Flow::Close(code) => return Read::Close(code),
@@ -181,9 +181,9 @@ impl Connection {
 
     /// Updates whether reading is paused because the peer does not read its replies.
     ///
-    /// Called after each read and each flush, because the outbox does not notify the shard again
-    /// while replies are queued behind a full socket. Pending frames of streams do not pause
-    /// reading: a user whose viewer is slow can still type.
+    /// Must be called after each read and each flush, because the outbox does not notify the shard
+    /// again while replies are queued behind a full socket. Pending stream frames do not pause
+    /// reading, so that a user on a slow connection can still type.
     pub(super) fn update_stall(&mut self) {
         let is_blocked = self.output.is_blocked();
         if let Some(client) = self.client() {
@@ -192,7 +192,7 @@ impl Connection {
         }
     }
 
-    /// Reads and discards bytes from the peer. Returns `true` if the peer has ended.
+    /// Reads and discards bytes from the peer. Returns `true` if the peer has ended its side.
     pub(super) fn discard(&mut self, buffer: &mut [u8]) -> bool {
         let mut budget = READ_BUDGET;
         while budget > 0 {
@@ -237,12 +237,12 @@ impl Connection {
         self.timer = None;
     }
 
-    /// Returns `true` if the expired `tick` is the timer that counts, and clears it.
+    /// Clears the timer if the expired `tick` is the current one. Returns `true` if it was.
     pub(super) fn take_timer(&mut self, tick: Tick) -> bool {
         self.timer.take_if(|set| *set == tick).is_some()
     }
 
-    /// Returns the connection's readers: streams, and indices among the streams' readers.
+    /// Returns the streams that the connection reads, each with the index of its entry.
     pub(super) fn reads(&self) -> &[(StreamNumber, usize)] {
         &self.reads
     }
@@ -255,8 +255,8 @@ impl Connection {
 
     pub(super) fn add_read(&mut self, stream: StreamNumber, index: usize) {
         if self.reads.is_empty() {
-            // `push` would reserve four. Most connections read one stream, and there are many
-            // connections.
+            // `push` would reserve room for four. Most connections read one stream, and there are
+            // many connections.
             self.reads.reserve_exact(1);
         }
 

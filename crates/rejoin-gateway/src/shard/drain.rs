@@ -1,4 +1,4 @@
-//! The drain: closes all connections and assigns each client a time to reconnect.
+//! The drain: closes all connections, and assigns each client a time to reconnect.
 
 use std::{
     sync::{
@@ -13,19 +13,19 @@ use rejoin_protocol::CloseCode;
 
 use crate::shard::{Shard, connection::Phase};
 
-/// The number of connections of a shard that are closed in one pass.
+/// The number of slots that a shard drains per pass.
 const SLOTS_PER_PASS: usize = 100;
-/// The longest time between two reconnects. A server takes a hundred per second easily, and the
-/// clients of a small server should not wait for a whole window.
+/// The maximum time between two reconnects. A server easily handles a hundred per second, and the
+/// clients of a small server should not have to wait for the whole window.
 const STEP: Duration = Duration::from_millis(10);
 
-/// The state by which all shards spread the reconnects of their clients over one window.
+/// The state with which all shards spread the reconnects of their clients over one window.
 #[derive(Debug)]
 pub(super) struct Drain {
     window: Duration,
     /// The number of open connections.
     open: AtomicUsize,
-    /// The number of open connections when the first was closed.
+    /// The number of open connections at the time of the first close.
     total: OnceLock<usize>,
     /// The rank of the next connection to close. Ranks are unique across shards.
     next: AtomicUsize,
@@ -60,7 +60,7 @@ impl Drain {
     }
 }
 
-/// Returns the close notice for the connection of this rank.
+/// Returns the close notice for the connection with this rank.
 ///
 /// Each client reconnects at a random time within its own step of the window. Connections that
 /// opened after `total` was counted wrap around to the first steps.
@@ -74,7 +74,7 @@ fn notice(window: Duration, total: usize, rank: usize) -> CloseNotice {
 impl Shard {
     /// Starts the drain. `drain_next` closes the connections.
     pub(super) fn drain(&mut self) {
-        // Closes the listener: the system refuses new clients.
+        // Closes the listener, so that the system refuses new clients.
         self.acceptor = None;
         self.draining.get_or_insert(0);
     }
@@ -86,12 +86,12 @@ impl Shard {
 
     /// Closes the connections in the next slots, if the drain has started.
     ///
-    /// A few per pass, so that the notices of the first connections are sent before the last
-    /// connections are closed.
+    /// Handles only a few slots per pass, so that the first connections receive their notices
+    /// before the last connections are closed.
     pub(super) fn drain_next(&mut self) {
         let Some(begin) = self.draining else { return };
 
-        // Up to the capacity, not the length: free slots lie between connections.
+        // Goes up to the capacity, not the length: there are free slots between connections.
         let end = (begin + SLOTS_PER_PASS).min(self.connections.capacity());
         for slot in begin..end {
             match self.connections.get(slot).map(|connection| &connection.phase) {

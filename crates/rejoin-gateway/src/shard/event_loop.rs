@@ -18,11 +18,11 @@ use crate::{
 
 /// The maximum number of events that one poll returns.
 const EVENTS: usize = 1024;
-/// The period over which the load of a shard is measured. Long enough that one burst does not
-/// count as load, short enough that new sockets go elsewhere soon.
+/// The period over which a shard's load is measured. Long enough that a single burst does not count
+/// as load, and short enough that new sockets soon go elsewhere.
 const LOAD_WINDOW: Duration = Duration::from_millis(100);
 
-/// Measures the share of its time that a shard waits in its poll.
+/// Measures the share of time that a shard spends waiting in its poll.
 #[derive(Debug)]
 pub(super) struct LoadMeter {
     window_start: Instant,
@@ -54,8 +54,8 @@ impl Shard {
 
     /// Makes one pass: reads and executes, takes the inbox, then writes once to each socket.
     ///
-    /// Each step processes only the entries that are listed when it begins. Entries that it adds
-    /// wait for the next pass, so that one busy connection cannot hold up the others.
+    /// Each step processes only the entries that are listed when it begins. Entries added during
+    /// the step wait for the next pass, so that one busy connection cannot hold up the others.
     fn pass(&mut self, inbox: &mut Inbox) {
         self.fire_timers();
         self.drain_next();
@@ -65,7 +65,7 @@ impl Shard {
             }
         }
 
-        // After the reads: the messages just executed may have filled the inbox of this shard.
+        // Taken after the reads: the messages just executed may have filled this shard's inbox.
         self.handle.take(inbox);
         self.work.advanced.extend(inbox.streams.drain(..));
         for command in inbox.commands.drain(..) {
@@ -75,9 +75,9 @@ impl Shard {
             self.mark_dirty(slot);
         }
 
-        // Replies before frames: a connection that receives both gets them in one write, and the
-        // `ack` of a subscribe precedes the stream's first frame. Connections that this adds to the
-        // list are flushed below.
+        // Replies come before frames: a connection that receives both gets them in one write, and
+        // the `ack` of a `subscribe` precedes the stream's first frame. Connections that this adds
+        // to the list are flushed below.
         for index in 0..self.work.dirty.len() {
             self.take_outbox(self.work.dirty[index]);
         }
@@ -98,7 +98,7 @@ impl Shard {
             self.flush(slot);
         }
 
-        // A flush may list connections again, such as those that it closes: they wait for the next
+        // A flush may list connections again, such as those that it closes. They wait for the next
         // pass. Appending them to the drained list reuses its memory.
         dirty.append(&mut self.work.dirty);
         self.work.dirty = dirty;
@@ -108,7 +108,7 @@ impl Shard {
     fn wait(&mut self, events: &mut Events, max_wait: Option<Duration>) {
         let now = Instant::now();
 
-        // `fall_asleep` comes last: once it returns `true`, pushes to the inbox wake the poll.
+        // `fall_asleep` must come last: once it returns `true`, pushes to the inbox wake the poll.
         let may_sleep = self.work.is_empty() && !self.has_undrained() && self.handle.fall_asleep();
         let timeout = if may_sleep {
             [self.timers.wait(now), max_wait].into_iter().flatten().min()
@@ -132,7 +132,7 @@ impl Shard {
     fn handle_events(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                // The waker only ends the wait; the pass takes the inbox in any case.
+                // The waker only ends the wait. The pass takes the inbox in any case.
                 WAKER => {}
                 LISTENER => self.accept(),
                 Token(slot) => {
@@ -198,8 +198,8 @@ impl LoadMeter {
         Self { window_start: Instant::now(), waited: Duration::ZERO }
     }
 
-    /// Adds a wait from `begin` to `end`. At the end of a window, returns `Some(true)` if the shard
-    /// worked for more than three quarters of it.
+    /// Records a wait from `begin` to `end`. At the end of a window, returns `Some(true)` if the
+    /// shard was working for more than three quarters of it.
     fn add(&mut self, begin: Instant, end: Instant) -> Option<bool> {
         self.waited += end.saturating_duration_since(begin);
         let window = end.saturating_duration_since(self.window_start);

@@ -48,7 +48,7 @@ impl Shard {
 
         let (was_pending, span) = (client.connection().is_none(), client.span());
 
-        // A panic closes its own connection only, as in `with_client`.
+        // A panic closes only this connection, as in `with_client`.
         let buffer = &mut self.buffer;
         let read = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| connection.read(buffer))));
         match read {
@@ -66,7 +66,7 @@ impl Shard {
 
         connection.update_stall();
 
-        // The read may have brought a deadline that is earlier than the timer: the keepalive of a
+        // The read may have added a deadline that is earlier than the timer: the keepalive of a
         // connection that has just authenticated, or the end of an unfinished message.
         let Some(client) = connection.client() else { return };
 
@@ -84,7 +84,7 @@ impl Shard {
 
     /// Executes the items of a connection's outbox, unless its socket is blocked.
     ///
-    /// Closes the connection afterwards if it holds a snapshot that is evicted.
+    /// Then closes the connection if it holds an evicted snapshot.
     pub(super) fn take_outbox(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(client) = connection.client() else { return };
@@ -96,7 +96,7 @@ impl Shard {
         }
     }
 
-    /// Closes a connection whose socket does not take the rest of an old snapshot now.
+    /// Closes a connection whose socket does not immediately take the rest of an old snapshot.
     fn evict_snapshot(&mut self, slot: usize, snapshot: &[Frame]) {
         self.flush(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
@@ -117,7 +117,7 @@ impl Shard {
 
         let outbox = Arc::clone(client.outbox());
 
-        // A close takes effect even if the socket is blocked: it must not depend on the peer.
+        // A close must not depend on the peer, so it takes effect even if the socket is blocked.
         if outbox.is_closed() {
             let code = outbox.close_code().and_then(CloseCode::from_code);
             return self.close(slot, code.unwrap_or(CloseCode::Normal).into());
@@ -128,7 +128,7 @@ impl Shard {
             return;
         }
 
-        // In order: a reader must begin after its `ack`, and end before the next one.
+        // The order matters: a reader must start after its `ack`, and end before the next one.
         for item in outbox.take() {
             match item {
                 OutboxItem::Message(message) => {
@@ -150,13 +150,13 @@ impl Shard {
                 OutboxItem::StopReading(stream) => {
                     self.remove_reader(slot, stream, DropReason::Closed);
                 }
-                // Pushed after the check of `is_closed` above.
+                // It was pushed after the check of `is_closed` above.
                 OutboxItem::Close(notice) => return self.close(slot, notice),
             }
         }
     }
 
-    /// Writes the pending output to the socket, and updates what may happen next.
+    /// Writes the pending output to the socket, and schedules the steps that this enables.
     pub(super) fn flush(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
@@ -174,7 +174,7 @@ impl Shard {
             return self.linger(slot);
         }
 
-        // The socket was blocked and has taken everything: its readers can catch up.
+        // The socket was blocked and has now taken everything, so its readers can catch up.
         let may_catch_up = connection.output.is_empty() && connection.output.was_blocked();
         if may_catch_up && !connection.reads().is_empty() {
             self.mark_behind(slot);
@@ -188,12 +188,12 @@ impl Shard {
 
         let has_new_deadline = client.take_new_deadline();
 
-        // Items that were pushed while the socket was blocked cause no further notification.
+        // Items pushed while the socket was blocked do not notify the shard again.
         if !is_blocked && !client.outbox().is_empty() {
             self.mark_dirty(slot);
         }
 
-        // Reading may have been paused until the replies were sent.
+        // Reading may have been paused until the peer took its replies.
         self.mark_readable(slot);
         if has_new_deadline {
             self.check_deadlines_now(slot);
@@ -205,8 +205,8 @@ impl Shard {
         let slot = outbox.slot();
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
-        // Another connection may have the slot by now. The result is dropped then, which releases
-        // an attachment.
+        // Another connection may use the slot by now. Dropping the result then releases an
+        // attachment.
         if !connection.has_outbox(outbox) {
             return;
         }
@@ -218,8 +218,8 @@ impl Shard {
 
     /// Calls a client, and closes its connection if the call returns a code or panics.
     ///
-    /// A panic closes this connection only. The client may be inconsistent afterwards, but it is
-    /// dropped at once, and it shares only handles with others.
+    /// A panic closes only this connection. It may leave the client inconsistent, but the client is
+    /// dropped at once and shares only handles with others.
     pub(super) fn with_client(&mut self, slot: usize, call: impl FnOnce(&mut Client) -> Flow) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(client) = connection.client() else { return };
@@ -238,7 +238,7 @@ impl Shard {
         }
     }
 
-    /// Acts on the deadlines of a connection, by the current time.
+    /// Acts on the deadlines of a connection that have passed by now.
     pub(super) fn check_deadlines_now(&mut self, slot: usize) {
         self.check_deadlines(slot, Now { at: Instant::now(), unix_ms: now_ms() });
     }

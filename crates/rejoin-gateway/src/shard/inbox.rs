@@ -29,28 +29,28 @@ pub(super) struct ShardHandle {
 }
 
 struct Shared {
-    /// Held for one push or one swap. Taken while a stream's lock is held, never the reverse.
+    /// Held for one push or one swap. May be taken under a stream's lock, never the reverse.
     ///
-    /// Bounded by the things it refers to: each stream and each outbox is in it at most once,
-    /// each connection has one job and one pending snapshot per reader, and each socket enters
+    /// Its size is bounded: it contains each stream and each outbox at most once, and each
+    /// connection has at most one job, and one pending snapshot per reader. Each socket enters
     /// once.
     inbox: Mutex<Inbox>,
     waker: Waker,
-    /// The number of the shard's connections, including those on their way to it.
+    /// The number of the shard's connections, including those that are on their way to it.
     load: AtomicUsize,
-    /// `true` if the shard worked for more than three quarters of the last measured window.
+    /// `true` if the shard was working for more than three quarters of the last window.
     is_busy: AtomicBool,
 }
 
 /// The contents of an inbox.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Streams with new frames. A stream notifies once until the shard has taken all its frames.
+    /// Streams with new frames. A stream notifies again only after the shard has taken them.
     pub(super) streams: Vec<StreamNumber>,
-    /// Slots of filled outboxes. An outbox notifies once until it is emptied, and at its close.
+    /// Slots of filled outboxes. An outbox does not notify again until it is emptied or closed.
     pub(super) outboxes: Vec<usize>,
     pub(super) commands: Vec<Command>,
-    /// The shard waits in its poll. The next push wakes it.
+    /// The shard is waiting in its poll. The next push wakes it.
     is_asleep: bool,
     /// The shard has ended. Pushes are dropped.
     is_closed: bool,
@@ -61,25 +61,25 @@ pub(super) struct Inbox {
 pub(super) enum Command {
     /// Accept sockets from this listener.
     Listen(TcpListener, Arc<Accept>),
-    /// Own a socket whose first request has not arrived.
+    /// Take ownership of a socket whose first request has not arrived.
     Open(TcpStream, PendingSlot, Peer),
-    /// Own an upgraded socket.
+    /// Take ownership of an upgraded socket.
     Adopt(Box<UpgradedSocket>),
     /// A job of a connection has ended.
     JobEnded(Arc<Outbox>, Box<JobResult>),
-    /// The snapshot for a reader that fell behind; `None` if the stream has no owner any more.
+    /// The snapshot for a reader that fell behind. `None` if the stream no longer has an owner.
     Snapshot(Arc<Outbox>, StreamNumber, Option<Snapshot>),
-    /// Close the connection in this slot if it is evicted.
+    /// Close the connection in this slot if its pending slot is evicted.
     Evict(usize),
     /// Close all connections.
     Drain,
 }
 
 impl ShardHandle {
-    /// Creates the handle. `token` is reported by the poll when a push wakes the shard.
+    /// Creates the handle. The poll reports `token` when a push wakes the shard.
     ///
     /// # Errors
-    /// If the system has no more file descriptors.
+    /// If the system runs out of file descriptors.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = Waker::new(registry, token)?;
         let (inbox, load) = (Mutex::default(), AtomicUsize::new(0));
@@ -87,7 +87,7 @@ impl ShardHandle {
         Ok(Self { shared: Arc::new(Shared { inbox, waker, load, is_busy }) })
     }
 
-    /// Sends a command. Dropped if the shard has ended.
+    /// Sends a command. Drops it if the shard has ended.
     pub(super) fn send(&self, command: Command) {
         self.shared.send(command);
     }
@@ -99,7 +99,7 @@ impl ShardHandle {
 
     /// Returns the number of the shard's connections.
     pub(super) fn load(&self) -> usize {
-        // Relaxed, here and below: the numbers only guide the choice of a shard for new sockets.
+        // Relaxed, here and below: the values only guide the choice of a shard for new sockets.
         self.shared.load.load(Ordering::Relaxed)
     }
 
@@ -111,7 +111,7 @@ impl ShardHandle {
         self.shared.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns `true` if the shard worked for more than three quarters of the last measured window.
+    /// Returns `true` if the shard was working for more than three quarters of the last window.
     pub(super) fn is_busy(&self) -> bool {
         self.shared.is_busy.load(Ordering::Relaxed)
     }
@@ -125,19 +125,19 @@ impl ShardHandle {
         Arc::clone(&self.shared) as _
     }
 
-    /// Returns the handle through which an eviction closes a connection of the shard.
+    /// Returns the handle through which evictions close connections of the shard.
     pub(super) fn slot_owner(&self) -> Arc<dyn SlotOwner> {
         Arc::clone(&self.shared) as _
     }
 
-    /// Returns the handle through which jobs report their ends.
+    /// Returns the handle through which jobs report their results.
     pub(super) fn job_listener(&self) -> Arc<dyn JobListener> {
         Arc::clone(&self.shared) as _
     }
 
     /// Swaps the contents of the inbox with `into`, whose lists must be empty.
     ///
-    /// The two inboxes alternate, so that neither allocates in a steady state.
+    /// The two inboxes alternate, so that neither allocates in the steady state.
     pub(super) fn take(&self, into: &mut Inbox) {
         let mut inbox = self.shared.inbox.lock();
         mem::swap(&mut inbox.streams, &mut into.streams);
@@ -147,19 +147,19 @@ impl ShardHandle {
 
     /// Prepares for a wait. Returns `false` if the inbox has contents: the shard must not wait.
     ///
-    /// The check and the flag share one lock, so a push either is seen here or wakes the poll.
+    /// The check and the flag share one lock, so a push is either seen here or wakes the poll.
     pub(super) fn fall_asleep(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
         inbox.is_asleep = inbox.is_empty();
         inbox.is_asleep
     }
 
-    /// Ends the wait. Pushes no longer wake the shard, which saves them a system call.
+    /// Ends the wait. Until the next wait, pushes save the system call that wakes the shard.
     pub(super) fn wake_up(&self) {
         self.shared.inbox.lock().is_asleep = false;
     }
 
-    /// Closes the inbox unless it has commands. Returns `true` if it is closed.
+    /// Closes the inbox unless it contains commands. Returns `true` if it is closed.
     pub(super) fn close(&self) -> bool {
         let mut inbox = self.shared.inbox.lock();
         // Commands hold sockets and slots, so they are handled before the inbox closes.
@@ -192,7 +192,7 @@ impl Shared {
 
         push(&mut inbox);
         if mem::take(&mut inbox.is_asleep) {
-            // Released first: the shard takes this lock as soon as it wakes.
+            // Released before the wake-up, because the shard takes this lock as soon as it wakes.
             drop(inbox);
 
             // Fails only if the poll is gone, and the shard with it.

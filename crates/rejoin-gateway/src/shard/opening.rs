@@ -21,13 +21,13 @@ use crate::{
     transport::Transport,
 };
 
-/// The capacity for connections that a shard reserves first.
+/// The number of connections for which a shard reserves memory at first.
 const FIRST_CAPACITY: usize = 64;
 
 impl Shard {
     /// Takes ownership of a plain socket whose first request has not arrived.
     pub(super) fn open(&mut self, socket: TcpStream, pending: PendingSlot, peer: Peer) {
-        // The drain visits each slot once, and would miss this one.
+        // The drain visits each slot once, and may have passed this one already.
         if self.draining.is_some() {
             return self.handle.remove_load();
         }
@@ -50,7 +50,7 @@ impl Shard {
         let UpgradedSocket { transport, first_bytes, accepted, raw } = socket;
         self.handle.add_load();
         let output = Output::new(transport, accepted.encoding);
-        // A placeholder: `upgrade` sets the phase.
+        // A placeholder, because `upgrade` sets the phase.
         let lingering = LingeringState { until: Instant::now(), place: None };
         let phase = Phase::Lingering(Box::new(lingering));
         let Some(slot) = self.insert(output, phase) else { return };
@@ -61,7 +61,7 @@ impl Shard {
     fn insert(&mut self, output: Output, phase: Phase) -> Option<usize> {
         let count = self.connections.len();
         if count == self.connections.capacity() {
-            // Grows by a quarter. Doubling would leave up to half of the memory unused.
+            // Grows by a quarter, because doubling would leave up to half of the memory unused.
             self.connections.reserve_exact((count / 4).max(FIRST_CAPACITY));
         }
 
@@ -77,7 +77,7 @@ impl Shard {
         Some(slot)
     }
 
-    /// Turns a connection into a WebSocket, and handles the bytes that followed its request.
+    /// Turns a connection into a WebSocket, and handles the bytes that followed the request.
     fn upgrade(
         &mut self,
         slot: usize,
@@ -121,7 +121,7 @@ impl Shard {
             self.close(slot, notice);
         }
 
-        // An eviction before `set_owner` had no owner to notify.
+        // An eviction before `set_owner` found no owner to notify.
         self.evict(slot);
         self.mark_readable(slot);
         self.check_deadlines_now(slot);
@@ -145,7 +145,7 @@ impl Shard {
                 Err(_) => return self.remove(slot),
             };
 
-            // The poll is edge-triggered: the socket counts as readable until a read has drained it.
+            // The poll is edge-triggered: the socket counts as readable until a read drains it.
             if connection.output.transport().has_drained(count, self.buffer.len()) {
                 connection.clear_readable();
             }
@@ -168,7 +168,7 @@ impl Shard {
         }
     }
 
-    /// Hands a connection, and the bytes that were read from it, to the HTTP server.
+    /// Hands a connection and the bytes already read from it to the HTTP server.
     fn hand_to_http(&mut self, slot: usize, accept: &Arc<Accept>) {
         let mut connection = self.take_out(slot);
         let Phase::Opening(opening) = connection.phase else { return };
@@ -180,10 +180,10 @@ impl Shard {
         }
     }
 
-    /// Closes the connection in a slot if its pending slot, or its place to linger, is evicted.
+    /// Closes the connection in a slot if its pending or lingering slot was evicted.
     ///
-    /// Checks the flag instead of trusting the command: another connection may have the slot by
-    /// now, or this one may have authenticated.
+    /// Checks the flag instead of trusting the command: another connection may use the slot by now,
+    /// or this one may have authenticated.
     pub(super) fn evict(&mut self, slot: usize) {
         let Some(connection) = self.connections.get(slot) else { return };
 
@@ -198,8 +198,8 @@ impl Shard {
             return;
         }
 
-        debug!("a pending connection is evicted");
-        // An open WebSocket receives the reason. The others expect no message.
+        debug!("evicted a pending connection");
+        // An open WebSocket receives the reason. Other sockets do not expect a message.
         if matches!(connection.phase, Phase::Open(_)) {
             self.close(slot, CloseCode::Overloaded.into());
         } else {

@@ -10,25 +10,25 @@ use rejoin_core::{Frame, FrameEncoding};
 
 use crate::{shard::transcode, transport::Transport};
 
-/// The maximum size of the pending messages that are joined for one write, in bytes.
+/// The maximum size of pending messages that are joined into one write, in bytes.
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// A socket and its pending output.
 ///
-/// A broadcast accesses many outputs. All fields share one cache line, because a second cache
-/// line per output costs a tenth of a delivery.
+/// A broadcast accesses many outputs. All fields share one cache line, because a second one per
+/// output would make each delivery a tenth more expensive.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Output {
     transport: Transport,
-    /// Messages to send before anything else. The first may be the rest of a cut one.
+    /// Messages to send before anything else. The first may be the rest of a message that was cut.
     pending: VecDeque<Bytes>,
     encoding: FrameEncoding,
-    /// The socket is full. The poll reports when it is writable again.
+    /// The socket is full. The poll reports when it becomes writable again.
     blocked: bool,
     /// The close frame is pending or sent. Nothing may follow it.
     sealed: bool,
-    /// The socket was blocked and is writable again. Readers of `latest` topics skip then.
+    /// The socket was blocked and is writable again. Readers of `latest` topics then skip frames.
     was_blocked: bool,
 }
 
@@ -81,7 +81,7 @@ impl Output {
         self.pending.iter().map(Bytes::len).sum()
     }
 
-    /// Returns `true` if a part of one of these frames is pending.
+    /// Returns `true` if any part of these frames is pending.
     pub(super) fn holds(&self, frames: &[Frame]) -> bool {
         self.pending.iter().any(|bytes| frames.iter().any(|frame| frame.contains(bytes)))
     }
@@ -128,21 +128,21 @@ impl Output {
         self.pending.push_back(frame);
     }
 
-    /// Appends frames, in the encoding of this connection.
+    /// Appends frames in the encoding of this connection.
     pub(super) fn push_frames(&mut self, frames: &[Frame]) {
         let bytes = frames.iter().map(|frame| transcode::frame(frame, self.encoding));
-        // A frame is empty in an encoding that does not show it.
+        // A frame is empty in an encoding that leaves it out.
         self.pending.extend(bytes.filter(|bytes| !bytes.is_empty()).cloned());
     }
 
-    /// Appends the rest of a cut message.
+    /// Appends the rest of a message that was cut.
     pub(super) fn push_rest(&mut self, rest: Option<Bytes>) {
         self.pending.extend(rest);
     }
 
-    /// Appends the last message and the close frame, if any. Nothing is accepted afterwards.
+    /// Appends the last message and the close frame, if any. Nothing can be appended afterwards.
     pub(super) fn seal(&mut self, last: Option<Bytes>, close: Option<Bytes>) {
-        // Before the close frame, which no data may follow (RFC 6455 §5.5.1).
+        // Precedes the close frame, which no data may follow (RFC 6455 §5.5.1).
         if let Some(last) = last {
             self.push(last);
         }
@@ -150,7 +150,7 @@ impl Output {
         self.sealed = true;
     }
 
-    /// Writes bytes straight to the socket. Returns the number of bytes that it took.
+    /// Writes bytes straight to the socket. Returns the number of bytes that the socket took.
     ///
     /// No message may be pending. A count below the length means that the socket is blocked.
     ///
@@ -174,7 +174,8 @@ impl Output {
         Ok(written)
     }
 
-    /// Writes the pending messages, many in one write. Returns the number of bytes written.
+    /// Writes the pending messages, joining many into each write. Returns the number of bytes
+    /// written.
     ///
     /// # Errors
     /// If the socket is broken.
@@ -183,7 +184,7 @@ impl Output {
         while !self.blocked && !self.pending.is_empty() {
             taken += self.flush_some(scratch)?;
         }
-        // A TLS session may still hold records of messages that it has taken.
+        // A TLS session may still hold records of messages that it has accepted.
         if !self.blocked && !self.transport.flush()? {
             self.blocked = true;
         }
@@ -195,15 +196,15 @@ impl Output {
         Ok(taken)
     }
 
-    /// Makes one write of one or more pending messages. Returns the number of bytes written.
+    /// Sends one or more pending messages in one write. Returns the number of bytes written.
     fn flush_some(&mut self, scratch: &mut Vec<u8>) -> io::Result<usize> {
         let mut pending = self.pending.iter();
         let Some(first) = pending.next() else { return Ok(0) };
 
-        // A copy pays only if it joins messages, and thereby saves a system call.
+        // A copy only pays off if it joins messages and thereby saves a system call.
         let is_alone = pending.next().is_none_or(|next| first.len() + next.len() > GATHER_BYTES);
         let mut written = if is_alone {
-            // Moved out for the write because of the borrow; cheaper than a clone of the handle.
+            // Moved out during the write to satisfy the borrow checker. A clone would cost more.
             let first = self.pending.pop_front().unwrap_or_default();
             let written = self.write(&first);
             self.pending.push_front(first);
@@ -220,7 +221,7 @@ impl Output {
             self.write(scratch)?
         };
 
-        // Removes what was written. A cut message keeps its rest.
+        // Removes the bytes that were written. The rest of a message that was cut stays.
         let total = written;
         while let Some(message) = self.pending.front_mut() {
             if written < message.len() {

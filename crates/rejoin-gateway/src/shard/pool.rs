@@ -26,7 +26,7 @@ use crate::{
 /// The settings that all shards share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// The longest time over which the reconnects are spread when the server stops.
+    /// The longest period over which a stop spreads the reconnects of clients.
     pub(crate) drain_window: Duration,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    /// Starts `count` threads. They end when the shutdown has begun and all sockets are closed.
+    /// Starts `count` threads. They end once the shutdown has begun and all sockets are closed.
     ///
-    /// Must be called within the general runtime: jobs of connections run there.
+    /// Must be called within the general runtime, on which the jobs of connections run.
     ///
     /// # Errors
-    /// If the system has no more file descriptors or threads.
+    /// If the system runs out of file descriptors or threads.
     pub(crate) fn start(
         count: NonZeroUsize,
         settings: Settings,
@@ -56,7 +56,7 @@ impl Shards {
         Ok(Self { handles })
     }
 
-    /// Gives the listener to the first shard, which accepts for all.
+    /// Gives the listener to the first shard, which accepts sockets for all shards.
     pub(crate) fn listen(&self, listener: TcpListener, accept: Arc<Accept>) {
         self.handles[0].send(Command::Listen(listener, accept));
     }
@@ -86,10 +86,10 @@ fn start(number: usize, context: Context, shutdown: &Shutdown) -> io::Result<Sha
     let runtime = Handle::current();
 
     thread::Builder::new().name(format!("rejoin-io-{number}")).spawn(move || {
-        // The shard spawns jobs on this runtime and reads its clock, which tests pause.
+        // The shard spawns jobs on this runtime and reads its clock, which tests can pause.
         let _runtime = runtime.enter();
 
-        // Dropped when the thread ends, also by a panic: that completes `ended`.
+        // Dropped when the thread ends, even by a panic, which completes `ended`.
         let _ended = ended_tx;
         shard.run();
     })?;

@@ -1,4 +1,4 @@
-//! The readers that the connections of one shard have on one stream.
+//! The readers of one stream among the connections of one shard.
 
 use std::{collections::hash_map, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A shard's readers of one stream, and the shared cursor of those that are up to date.
+/// A shard's readers of one stream, and the cursor that up-to-date readers share.
 #[derive(Debug)]
 pub(super) struct Readers {
     /// The shard's registration with the stream. Dropped with the last reader.
@@ -30,16 +30,16 @@ pub(super) struct ReaderEntry {
     pub(super) slot: usize,
     pub(super) reader: Reader,
     pub(super) window: SendWindow,
-    /// A snapshot is on its way. The reader reads nothing until it arrives.
+    /// A snapshot was requested. The reader reads nothing until it arrives.
     pub(super) awaits_snapshot: bool,
     /// The frame up to which lost frames are counted in the metrics.
     counted: Seq,
 }
 
 impl ReaderEntry {
-    /// Counts the frames before `oldest` that the reader did not read and can no longer read.
+    /// Returns the number of frames before `oldest` that the reader has missed for good.
     ///
-    /// Returns only those that no earlier call has counted.
+    /// Leaves out those that an earlier call has counted.
     pub(super) fn count_lost(&mut self, oldest: Seq) -> u64 {
         let from = self.reader.next.max(self.counted);
         self.counted = oldest.max(from);
@@ -52,7 +52,7 @@ impl Readers {
         Self { follower, cursor, entries: Vec::new() }
     }
 
-    /// Returns the reason under which frames are counted that a reader has lost by being behind.
+    /// Returns the reason under which frames are counted that the reader lost by being behind.
     pub(super) fn drop_reason(&self) -> DropReason {
         match self.follower.stream().lag_policy() {
             LagPolicy::Gap { .. } => DropReason::Retention,
@@ -72,7 +72,7 @@ impl Shard {
         let slot = outbox.slot();
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
-        // Another connection may have the slot by now.
+        // Another connection may use the slot by now.
         if !connection.has_outbox(outbox) {
             return;
         }
@@ -82,12 +82,12 @@ impl Shard {
 
         let entry = readers.entries.get_mut(index);
 
-        // While the snapshot was made, the reader may have been replaced by a new one, which does
-        // not wait for this snapshot.
+        // In the meantime, the reader may have been replaced by a new one, which does not wait for
+        // this snapshot.
         let Some(entry) = entry.filter(|entry| entry.awaits_snapshot) else { return };
 
         let Some(snapshot) = snapshot else {
-            // The stream has no owner any more: nothing is left to read.
+            // The stream no longer has an owner, so nothing is left to read.
             return self.remove_reader(slot, stream, DropReason::Snapshot);
         };
 
@@ -129,10 +129,10 @@ impl Shard {
         }
     }
 
-    /// Moves the window of a reader after the bytes that its client has parsed.
+    /// Moves the window of a reader past the bytes that its client has parsed.
     pub(super) fn acknowledge(&mut self, slot: usize, stream: StreamNumber, parsed: u64) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        // An attachment whose session is gone has no reader.
+        // An attachment whose session is gone has no reader left.
         let Some(index) = connection.reader_index(stream) else { return };
         let Some(readers) = self.streams.get_mut(&stream) else { return };
 
@@ -152,7 +152,7 @@ impl Shard {
         }
     }
 
-    /// Removes a connection's reader of a stream. Frames that it did not read are counted.
+    /// Removes a connection's reader of a stream, and counts the frames that it did not read.
     pub(super) fn remove_reader(&mut self, slot: usize, stream: StreamNumber, reason: DropReason) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
 
@@ -173,7 +173,7 @@ impl Shard {
 
     /// Removes the entry at `index` from the readers of a stream.
     ///
-    /// The last entry takes its index, so the connection of that entry is updated.
+    /// The last entry moves to this index, so its connection is updated.
     pub(super) fn remove_reader_at(
         &mut self,
         stream: StreamNumber,

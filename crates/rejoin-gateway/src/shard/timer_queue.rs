@@ -9,8 +9,8 @@ pub(super) type Tick = u64;
 
 /// A heap of timers with a resolution of 1 ms. A timer costs 16 bytes.
 ///
-/// A timer cannot be removed before its time, because a search in the heap would be linear. The
-/// connection remembers the tick that counts and ignores the others.
+/// A timer cannot be removed before it fires, because a search in the heap would take linear time.
+/// The connection remembers its current tick, and ignores all others.
 #[derive(Debug)]
 pub(super) struct TimerQueue {
     begun_at: Instant,
@@ -27,7 +27,7 @@ impl TimerQueue {
     /// Returns the first tick at or after `at`, so that no timer fires early.
     pub(super) fn tick(&self, at: Instant) -> Tick {
         let after = at.saturating_duration_since(self.begun_at);
-        // Saturates: a timer in half a billion years never fires.
+        // Saturates, because a timer in half a billion years never fires.
         u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(Tick::MAX)
     }
 
@@ -39,7 +39,7 @@ impl TimerQueue {
 
     /// Removes and returns the earliest timer if it is due.
     pub(super) fn expire(&mut self, now: Instant) -> Option<(Tick, usize)> {
-        // Rounded down, as ticks are rounded up: a timer fires at most 1 ms late and never early.
+        // Rounds down, whereas `tick` rounds up: a timer fires at most 1 ms late and never early.
         let now = now.saturating_duration_since(self.begun_at).as_millis();
         let Reverse((tick, _)) = self.timers.peek()?;
         if u128::from(*tick) > now {

@@ -5,11 +5,11 @@ use rejoin_core::{Frame, FrameEncoding, PayloadKind};
 use rejoin_protocol::binary::{BinaryHeader, BinaryKind};
 use rejoin_websocket::{MessageKind, deflate_payload, encode};
 
-/// The size below which a frame is never compressed: echoed keys, sizes, acknowledgements. The
-/// check spares each of them the memory for a second encoding.
+/// The size below which a frame is never compressed, in bytes. Echoed keys, sizes and
+/// acknowledgements thus need no memory for a second encoding.
 const SMALL_BYTES: usize = 256;
 
-/// Returns the bytes of a frame for a connection that reads `encoding`; empty: nothing is sent.
+/// Returns the bytes of a frame for a connection that reads `encoding`. Empty if it gets nothing.
 pub(super) fn frame(frame: &Frame, encoding: FrameEncoding) -> &Bytes {
     match encoding {
         FrameEncoding::Compressed if frame.plain().len() < SMALL_BYTES => frame.plain(),
@@ -22,9 +22,9 @@ pub(crate) fn prepare(frame: &Frame) {
     self::frame(frame, FrameEncoding::Compressed);
 }
 
-/// Returns the bytes of a message for one connection; `None`: nothing is sent.
+/// Returns the bytes of a message for one connection. `None` if the connection gets nothing.
 ///
-/// A raw connection gets no messages of the protocol. A message is not compressed: no other
+/// A raw connection gets no protocol messages. Messages are not compressed, because no other
 /// connection would share the result.
 pub(super) fn reply(plain: Bytes, encoding: FrameEncoding) -> Option<Bytes> {
     match encoding {
@@ -41,16 +41,16 @@ fn transcode(frame: &Frame, encoding: FrameEncoding) -> Bytes {
                 PayloadKind::Text => MessageKind::Text,
                 PayloadKind::Binary => MessageKind::Binary,
             };
-            // A frame that does not get smaller stays plain.
+            // A frame that compression does not shrink stays plain.
             deflate_payload(kind, &frame.payload()).unwrap_or_else(|| frame.plain().clone())
         }
         FrameEncoding::Raw => raw(frame).unwrap_or_default(),
     }
 }
 
-/// Returns the bytes that a terminal's program printed, or a snapshot of its screen.
+/// Returns the terminal output in a frame, or the snapshot of a screen.
 fn raw(frame: &Frame) -> Option<Bytes> {
-    // Text frames are messages of the protocol.
+    // Text frames are protocol messages.
     if frame.kind() != PayloadKind::Binary {
         return None;
     }

@@ -46,28 +46,28 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     decoder: Decoder,
-    /// The client accepts compressed messages.
+    /// The client negotiated compression (RFC 7692).
     compresses: bool,
     auth: AuthState,
-    /// Subscriptions by topic; `None` for an implicit stream that does not exist yet, because
-    /// nothing was emitted to it.
+    /// Subscriptions by topic. `None` stands for an implicit stream that does not exist yet,
+    /// because nothing was emitted to it.
     subscriptions: BTreeMap<TopicName, Option<Subscription>>,
     attachments: Vec<Attachment>,
-    /// Subjects whose presence it follows.
+    /// Subjects whose presence the client follows.
     following: Vec<(Subject, StreamNumber)>,
     rate_limiter: ClientRateLimiter,
     /// `Some` for a connection to a raw endpoint.
     raw: Option<Box<RawInput>>,
-    /// Bytes that were read after a message whose job is still running.
+    /// Bytes that were read behind a message whose job is still running.
     unread: Vec<u8>,
     jobs: Jobs,
-    /// The acknowledged bytes of attachments that the shard has not taken yet, by stream.
+    /// Acknowledged bytes of attachments, by stream, that the shard has not taken yet.
     parsed: Vec<(StreamNumber, u64)>,
-    /// The time at which the incomplete message began; `None` between messages.
+    /// The time at which the current incomplete message began. `None` between messages.
     unfinished_since: Option<Instant>,
     /// The time since which reading is paused because the peer does not read its replies.
     stalled_since: Option<Instant>,
-    /// A deadline was added that may be earlier than the connection's timer.
+    /// A deadline that may be earlier than the connection's timer was added.
     has_new_deadline: bool,
     span: Span,
     admission: Admission,
@@ -87,7 +87,7 @@ enum AuthState {
     },
 }
 
-/// The consequence of a call for the connection.
+/// The effect of a call on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     /// The connection stays open.
@@ -96,7 +96,7 @@ pub(crate) enum Flow {
     Close(CloseCode),
 }
 
-/// The result of a request. The caller sends the error to the client.
+/// The result of a request. The caller sends an error to the client.
 type RequestResult = Result<(), ErrorBody>;
 
 impl Client {
@@ -157,7 +157,7 @@ impl Client {
         &self.outbox
     }
 
-    /// Returns the device, address and program that the client named in its request.
+    /// Returns the device, address and program of the client, as its request named them.
     pub(crate) fn client_info(&self) -> &ClientInfo {
         match &self.auth {
             AuthState::Authenticating { handshake, .. } => handshake,
@@ -167,8 +167,8 @@ impl Client {
 
     /// Returns `true` if more messages may be executed now.
     ///
-    /// Not while a job runs, while raw input waits for the program, or while the peer does not
-    /// read its replies.
+    /// They must wait while a job is running, while raw input waits for the program, or while the
+    /// peer does not read its replies.
     pub(crate) fn may_read(&self) -> bool {
         !self.jobs.is_busy()
             && !self.has_pending_input()
@@ -176,7 +176,7 @@ impl Client {
             && !self.outbox.is_busy()
     }
 
-    /// Returns `true` if bytes that were read already are waiting.
+    /// Returns `true` if bytes that were already read are waiting to be decoded.
     pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
@@ -191,12 +191,12 @@ impl Client {
         }
     }
 
-    /// Returns `true` if a deadline was added since the last call.
+    /// Returns `true` if a deadline has been added since the last call.
     pub(crate) fn take_new_deadline(&mut self) -> bool {
         mem::take(&mut self.has_new_deadline)
     }
 
-    /// Executes the messages in bytes that the socket has received.
+    /// Executes the messages in bytes that were just received.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Flow {
         self.shared.metrics.bytes_received.inc_by(bytes.len() as u64);
         if let Some(connection) = self.connection() {
@@ -214,14 +214,14 @@ impl Client {
         flow
     }
 
-    /// Executes the messages in bytes that were read before.
+    /// Executes the messages in bytes that were received earlier.
     pub(crate) fn receive_unread(&mut self) -> Flow {
         let mut unread = mem::take(&mut self.unread);
         self.decode(&mut unread)
     }
 
     fn decode(&mut self, bytes: &mut [u8]) -> Flow {
-        // Moved out while it decodes, because events borrow from it.
+        // Moved out during decoding, because events borrow from the decoder.
         let mut decoder = mem::replace(&mut self.decoder, Decoder::new(Side::Server, 0));
         let flow = self.handle_all(decoder.feed(bytes));
         self.decoder = decoder;
@@ -229,12 +229,12 @@ impl Client {
     }
 
     fn handle_all(&mut self, mut feed: Feed<'_>) -> Flow {
-        // One time for all messages of a read saves a clock call per message. Bytes that wait for
-        // a job are handled with a new time.
+        // Reading the clock once for all messages of a read saves a call per message. Bytes that
+        // wait for a job get a new time.
         let now = now_ms();
         loop {
-            // Checked before each message: a connection that another thread has closed meanwhile
-            // must execute nothing more.
+            // Checked before each message: once another thread has closed the connection, nothing
+            // more may be executed.
             if self.outbox.is_closed() {
                 return Flow::Continue;
             }
@@ -263,7 +263,7 @@ impl Client {
         }
     }
 
-    /// Executes one message or control frame. `now`: milliseconds since the Unix epoch.
+    /// Executes one message or control frame. `now` is in milliseconds since the Unix epoch.
     fn handle_event(&mut self, event: Event<'_>, now: u64) -> Flow {
         if let Some(connection) = self.connection()
             && let Err(code) = connection.may_act_at(now)
@@ -272,7 +272,7 @@ impl Client {
         }
 
         if matches!(event, Event::Text(_) | Event::Binary(_)) {
-            // This message is complete. Bytes after it begin another one, with its own deadline.
+            // This message is complete. Any bytes after it begin another one with its own deadline.
             self.unfinished_since = None;
         }
 
@@ -315,7 +315,7 @@ impl Client {
             (Some(request), Some(connection)) => {
                 self.request(&connection, reply_to.as_ref(), request)
             }
-            // Not a built-in type: a handler of the embedding program may take it.
+            // Not a built-in type, but the embedding program may have a handler for it.
             (None, Some(connection)) => {
                 self.call_handler(&connection, reply_to.as_ref(), &envelope)
             }
@@ -334,7 +334,7 @@ impl Client {
             return Flow::Close(CloseCode::ProtocolError);
         };
 
-        // A binary message has no id to which an error could refer, so the connection is closed.
+        // A binary message has no id that an error could refer to, so the connection is closed.
         let (head, bytes) = match BinaryHeader::read(message) {
             Ok((head, bytes)) if head.kind == BinaryKind::Input => (head, bytes),
             Ok((head, [])) if head.kind == BinaryKind::Parsed => {
@@ -367,7 +367,7 @@ impl Client {
         attachment.ok_or_else(|| ErrorCode::NotAttached.into())
     }
 
-    /// Ends the attachment to a session. Returns `true` if there was one.
+    /// Ends the attachment to a session. Returns `true` if the connection was attached.
     fn detach(&mut self, session: &SessionId) -> bool {
         let index = self.attachments.iter().position(|a| a.session().id() == session);
         let attachment = index.map(|index| self.attachments.swap_remove(index));

@@ -5,19 +5,19 @@ use std::time::Duration;
 use rejoin_core::Connection;
 use tokio::time::Instant;
 
-/// The time before the expiry of a token at which the client is notified.
+/// The time before a token's expiry at which the client is notified.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 
 /// The state of one connection's keepalive.
 #[derive(Debug, Default)]
 pub(crate) struct Keepalive {
     pinged_at: Option<Instant>,
-    /// The expiry that was announced, or 0. A refreshed token has another one, which is announced
-    /// again.
+    /// The last expiry that was announced, or 0, in milliseconds since the Unix epoch. The expiry
+    /// of a refreshed token differs, so it is announced again.
     announced: u64,
 }
 
-/// The current time of both clocks. Tokens expire by wall-clock time, which may jump; silence is
+/// The current time on both clocks. Tokens expire by wall-clock time, which may jump. Silence is
 /// measured by the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
@@ -31,7 +31,7 @@ pub(crate) struct Now {
 pub(crate) enum KeepaliveAction {
     /// Do nothing before this time.
     Wait(Instant),
-    /// Send a ping: for one heartbeat, nothing was received and no ping sent.
+    /// Send a ping: nothing was received and no ping was sent for one heartbeat.
     Ping,
     /// Close: nothing was received for two heartbeats.
     Silent,
@@ -42,7 +42,7 @@ pub(crate) enum KeepaliveAction {
 }
 
 impl Keepalive {
-    /// Returns the next action. Each is returned once: call again until it is
+    /// Returns the next action. Returns each action once: call again until it is
     /// [`KeepaliveAction::Wait`].
     pub(crate) fn next_action(
         &mut self,
@@ -61,7 +61,7 @@ impl Keepalive {
             return KeepaliveAction::Silent;
         }
 
-        // Measured from the last ping too: a silent peer gets one ping per heartbeat.
+        // Also counts from the last ping, so that a silent peer gets one ping per heartbeat.
         let ping_at = self.pinged_at.map_or(received_at, |pinged_at| pinged_at.max(received_at));
         let ping_at = ping_at + heartbeat;
         if now.at >= ping_at {
@@ -73,7 +73,7 @@ impl Keepalive {
         KeepaliveAction::Wait(token_at.map_or(next, |token_at| token_at.min(next)))
     }
 
-    /// Returns the action that the token requires now, or the time at which it requires one.
+    /// Returns the action that the token requires now, or the time at which it will require one.
     fn check_token(
         &mut self,
         expires_at: Option<u64>,
@@ -93,7 +93,7 @@ impl Keepalive {
             return (Some(KeepaliveAction::Expiring { expires_at }), None);
         }
 
-        // Checked addition: a token may expire later than the clock can represent.
+        // Uses a checked addition, because a token may expire later than the clock can represent.
         (None, now.at.checked_add(if announced { left } else { notice_in }))
     }
 }

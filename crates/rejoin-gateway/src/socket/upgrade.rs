@@ -1,7 +1,7 @@
 //! The opening handshake: the checks of an upgrade, and the response (RFC 6455 §4.2).
 //!
-//! [`check`] serves both kinds of upgrades: those that a shard reads itself, and those that hyper
-//! reads on the general runtime.
+//! [`check`] handles both kinds of upgrade requests: those that a shard reads itself, and those
+//! that hyper reads on the general runtime.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
     state::Shared,
 };
 
-/// The length to which a `User-Agent` is cut, in bytes.
+/// The length to which a `User-Agent` is truncated, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// The kind of endpoint that a request is for.
+/// The kind of endpoint that a request addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// An endpoint that speaks `rejoin.v1`. The client offers this subprotocol, or none.
@@ -42,13 +42,13 @@ pub(crate) enum Endpoint {
 pub(crate) struct Accepted {
     /// The headers of the response.
     headers: HeaderMap,
-    /// The result of the request's credentials.
+    /// The result of checking the request's credentials.
     pub(crate) auth: AuthOutcome,
     /// The device, address and program that the client named.
     pub(crate) handshake: ClientInfo,
-    /// The encoding of the frames that it receives.
+    /// The encoding of the frames that the client receives.
     pub(crate) encoding: FrameEncoding,
-    /// The capacity that it holds.
+    /// The capacity that the WebSocket holds.
     pub(crate) admission: Admission,
 }
 
@@ -70,9 +70,9 @@ struct UpgradeQuery {
     token: Option<String>,
 }
 
-/// Checks an upgrade request, the cheapest checks first.
+/// Checks an upgrade request, cheapest checks first.
 ///
-/// Waits only if keys must be fetched to verify a token.
+/// Only waits if keys must be fetched to verify a token.
 ///
 /// # Errors
 /// The response that refuses the upgrade.
@@ -97,7 +97,7 @@ pub(crate) async fn check(
 
     let UpgradeQuery { device_id, device_name, ticket, token } = query(parts).await?;
 
-    // Before the credentials: a full server must not spend time on signatures.
+    // Checked before the credentials: a full server must not spend time on signatures.
     if shared.permits.available_permits() == 0 {
         return Err(overloaded(shared).into_response());
     }
@@ -106,7 +106,8 @@ pub(crate) async fn check(
     let auth = identify_upgrade(shared, parts, credentials);
     let auth = auth.await.map_err(IntoResponse::into_response)?;
 
-    // An unauthenticated socket takes no permit: it could keep users out until its deadline.
+    // An unauthenticated socket takes no permit, with which it could keep users out until its
+    // deadline.
     let admission = match &auth {
         AuthOutcome::Known(_) | AuthOutcome::Ticket(_) => {
             let permit = Arc::clone(&shared.permits).try_acquire_owned();
@@ -139,7 +140,7 @@ pub(crate) async fn check(
     Ok(Accepted { headers: response_headers, auth, handshake, encoding, admission })
 }
 
-/// Counts and returns the refusal of a server without free connections.
+/// Counts and returns the refusal for a server at its connection limit.
 fn overloaded(shared: &Shared) -> Problem {
     shared.metrics.refused("connections");
     let max = shared.config.max_connections;
@@ -150,7 +151,7 @@ fn overloaded(shared: &Shared) -> Problem {
 /// Parses the query of a request.
 ///
 /// # Errors
-/// The response `invalid_field`, which names the parameter.
+/// An `invalid_field` response, which names the parameter.
 pub(crate) async fn query<T>(parts: &mut Parts) -> Result<T, Response>
 where
     T: for<'de> Deserialize<'de> + Send + 'static,
@@ -162,7 +163,7 @@ where
 }
 
 impl Accepted {
-    /// Creates a connection without a request, for tests of shards.
+    /// Creates an accepted upgrade without a request, for tests of shards.
     #[cfg(test)]
     pub(crate) fn new(
         auth: AuthOutcome,
@@ -180,10 +181,10 @@ impl Accepted {
     }
 }
 
-/// Returns `true` if the client offers `rejoin.v1`; `false` if it offers no subprotocol.
+/// Returns `true` if the client offers `rejoin.v1`, and `false` if it offers no subprotocol.
 ///
 /// # Errors
-/// If it offers other subprotocols only.
+/// If it offers only other subprotocols.
 fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).peekable();
@@ -204,7 +205,7 @@ fn extension(shared: &Shared, headers: &HeaderMap) -> Option<&'static str> {
     agreed.filter(|_| shared.config.compression)
 }
 
-/// Returns the headers of a response with status 101.
+/// Returns the headers of a 101 response.
 fn response_headers(key: &str, subprotocol: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -219,7 +220,7 @@ fn response_headers(key: &str, subprotocol: bool) -> HeaderMap {
     headers
 }
 
-/// Returns the `User-Agent`, cut and without control characters.
+/// Returns the `User-Agent`, truncated and without control characters.
 pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let name = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
     let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
@@ -227,7 +228,7 @@ pub(crate) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     Some(name.into())
 }
 
-/// Returns the response to a request that is no valid upgrade.
+/// Returns the response to a request that is not a valid upgrade.
 fn refuse(refusal: HandshakeError) -> Response {
     let problem = Problem::new(ErrorCode::InvalidField, &refusal.to_string());
     if refusal == HandshakeError::Key {

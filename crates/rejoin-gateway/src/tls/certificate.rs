@@ -27,7 +27,7 @@ pub enum TlsError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The certificate's file has no certificate, or a malformed one.
+    /// The certificate's file contains no certificate, or a malformed one.
     #[error("{} holds no certificate: {reason}; write PEM, the server's own first", path.display())]
     Certificate {
         /// The file.
@@ -35,7 +35,7 @@ pub enum TlsError {
         /// The error in the content.
         reason: String,
     },
-    /// The key's file has no private key, or one that cannot be used.
+    /// The key's file contains no private key, or one that cannot be used.
     #[error("{} holds no private key: {reason}; write PEM of PKCS#8, PKCS#1 or SEC1", path.display())]
     Key {
         /// The file.
@@ -56,7 +56,7 @@ pub enum TlsError {
     },
 }
 
-/// The time and size of both files, which change when a file is written or replaced.
+/// The modification times and sizes of both files, which change if a file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp([Option<(SystemTime, u64)>; 2]);
 
@@ -65,7 +65,8 @@ impl Stamp {
     pub(super) fn of(files: &TlsConfig) -> Self {
         let stamp = |path: &Path| {
             let data = fs::metadata(path).ok()?;
-            // The size too: two writes within one tick of the file system have the same time.
+            // Includes the size, because two writes within one tick of the file system have the
+            // same time.
             Some((data.modified().ok()?, data.len()))
         };
         Self([stamp(&files.certificate_file), stamp(&files.key_file)])
@@ -87,7 +88,7 @@ pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<Certi
     }
 
     let pem = read(key_file)?;
-    // Old formats have only a header within the PEM (RFC 1421 §4.6.1.1).
+    // Old formats only mark encryption by a header inside the PEM block (RFC 1421 §4.6.1.1).
     if String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
         return Err(TlsError::Encrypted(key_file.clone()));
     }
@@ -100,7 +101,7 @@ pub(super) fn load(files: &TlsConfig, provider: &CryptoProvider) -> Result<Certi
     let key = key.map_err(|error| no_key(error.to_string()))?;
 
     let certified = CertifiedKey::new(chain, key);
-    // Checked here: with another key, each handshake would fail later.
+    // Checked here, because with the wrong key every handshake would fail later.
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(Error::InconsistentKeys(_)) => {

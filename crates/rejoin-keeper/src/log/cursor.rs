@@ -12,7 +12,7 @@ use crate::wire::Fields;
 
 /// A position in a log, from which records are read.
 ///
-/// Keeps its segment open, so it reads a segment to its end even if the keeper drops it.
+/// Keeps its segment open, so that it can read the segment to its end even if the keeper drops it.
 #[derive(Debug)]
 pub struct Cursor {
     directory: PathBuf,
@@ -41,23 +41,23 @@ impl Cursor {
         self.from
     }
 
-    /// Skips to an offset whose output the caller has from another source.
+    /// Skips to an offset. The caller has the output before it from another source.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         self.from = offset;
     }
 
-    /// Returns `true` if every record before the end was read.
+    /// Returns `true` if every record before `end` was read.
     pub(crate) fn is_at(&self, end: Option<End>) -> bool {
         end.is_some() && self.place() == end
     }
 
-    /// Returns `true` if the cursor is in the segment of the end, or a later one.
+    /// Returns `true` if the cursor is in the segment of `end`, or in a later one.
     pub(crate) fn is_in(&self, end: Option<End>) -> bool {
         self.place().map(|place| place.segment) >= end.map(|end| end.segment)
     }
 
-    /// Skips the newest record, output of `length` bytes that the caller has from the program.
-    /// Returns `false` if other records, or the start of a segment, lie before it.
+    /// Skips the newest record: output of `length` bytes that the caller already has. Returns
+    /// `false` if other records, or the start of a segment, lie before it.
     pub(crate) fn skip_output(&mut self, end: Option<End>, length: usize) -> bool {
         let (Some(segment), Some(end)) = (&mut self.segment, end) else { return false };
         let record_bytes = (HEAD_BYTES + length) as u64;
@@ -87,12 +87,12 @@ impl Cursor {
 
     /// Reads the next record. Returns `None` at the end of the log; more may be appended later.
     ///
-    /// A first record within the requested output is shortened. A record whose offset is greater
-    /// than [`offset`](Self::offset) follows a gap.
+    /// Shortens the first record if it starts before the requested offset. A record whose offset is
+    /// greater than [`offset`](Self::offset) follows a gap.
     ///
     /// # Errors
-    /// If the directory or a segment cannot be read. A damaged record ends its segment without an
-    /// error.
+    /// If the directory or a segment cannot be read. A damaged record ends its segment, which is
+    /// not an error.
     pub fn read(&mut self) -> io::Result<Option<Record>> {
         loop {
             if self.segment.is_none() && !self.open_first()? {
@@ -105,14 +105,14 @@ impl Cursor {
                         return Ok(Some(record));
                     }
                 }
-                // The end of the segment, or damage in it: the next segment continues.
+                // At the end of the segment, or after damage in it, the next segment continues.
                 None if !self.open_next()? => return Ok(None),
                 None => {}
             }
         }
     }
 
-    /// Shortens or skips a record that lies before the requested offset.
+    /// Shortens or skips a record that starts before the requested offset.
     fn take(&mut self, mut record: Record) -> Option<Record> {
         if record.offset < self.from {
             let Entry::Output(bytes) = &mut record.entry else { return None };
@@ -125,7 +125,7 @@ impl Cursor {
         }
 
         let length = if let Entry::Output(bytes) = &record.entry { bytes.len() as u64 } else { 0 };
-        // Saturating: a damaged log may have any offset.
+        // Saturates, because a damaged log may contain any offset.
         self.from = record.offset.saturating_add(length);
         Some(record)
     }
@@ -137,8 +137,8 @@ impl Cursor {
             return Ok(None);
         }
 
-        // A record that was cut or damaged ends its segment. Its length is bounded before it is used,
-        // and its payload is compared with the checksum.
+        // A truncated or damaged record ends its segment. Its length is checked before it is used,
+        // and its payload is verified with the checksum.
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PAYLOAD_BYTES {
@@ -162,7 +162,7 @@ impl Cursor {
 
     fn open_first(&mut self) -> io::Result<bool> {
         let segments = segments(&self.directory)?;
-        // The last segment that begins at or before the offset, or the oldest.
+        // The last segment that starts at or before the offset, or else the oldest one.
         let first = segments.iter().rposition(|(start, _)| start.0 < self.from).unwrap_or(0);
         self.open(segments.get(first))
     }
@@ -179,7 +179,7 @@ impl Cursor {
         let Some((start, path)) = segment else { return Ok(false) };
         let file = match File::open(path) {
             Ok(file) => file,
-            // Dropped since it was listed; the next call finds its successor.
+            // The segment was dropped after it was listed. The next call finds its successor.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -192,19 +192,19 @@ impl Cursor {
     }
 }
 
-/// Fills the buffer from a position; returns `false` if the file ends before.
+/// Fills the buffer from a position. Returns `false` if the file ends before it is full.
 fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, position) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        // The position of a file that is no segment.
+        // The name of a file that is not a segment can result in any position.
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Returns a record of a known kind. A kind of a later version is skipped by its reader as damage,
-/// which ends the segment: kinds are not added within one version of the log.
+/// Parses a record of a known kind. Any other kind counts as damage, which ends the segment. New
+/// kinds therefore need a new version of the log.
 fn parse(head: &[u8; HEAD_BYTES], payload: Vec<u8>) -> Option<Record> {
     let kind = head[8];
     let offset = u64::from_le_bytes(*head.last_chunk()?);

@@ -4,11 +4,11 @@ use super::{HEADER_BYTES, MAGIC, MAX_MESSAGE_BYTES, Message, WireError};
 
 /// Reassembles messages from received bytes.
 ///
-/// Holds at most one incomplete message besides the bytes of one [`receive`](Self::receive).
+/// Holds at most one incomplete message, plus the bytes of one [`receive`](Self::receive).
 #[derive(Debug, Default)]
 pub struct Decoder {
     received: Vec<u8>,
-    /// Bytes of `received` that were decoded.
+    /// The number of bytes of `received` that are already decoded.
     start: usize,
     version: Option<u16>,
 }
@@ -30,7 +30,7 @@ impl Decoder {
     /// Returns the next complete message. Skips messages of unknown kinds.
     ///
     /// # Errors
-    /// A [`WireError`]; further calls have no meaning.
+    /// A [`WireError`], after which the decoder must not be used.
     pub fn decode<M: Message>(&mut self) -> Result<Option<M>, WireError> {
         if self.version.is_none() && !self.take_header()? {
             return Ok(None);

@@ -13,9 +13,9 @@ const TAB_WIDTH: usize = 8;
 /// The state that DECSC saves and DECRC restores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SavedCursor {
-    /// The column; beyond the margin if a wrap was pending, or if the screen became narrower.
+    /// The column. Beyond the margin if a wrap was pending, or if the screen became narrower.
     pub(crate) x: usize,
-    /// The row; as in xterm.js, it scrolls with the lines, and may be outside of the screen.
+    /// The row. As in xterm.js, it scrolls with the lines, and may be outside of the screen.
     pub(crate) y: isize,
     pub(crate) attributes: Attributes,
     pub(crate) charset: Charset,
@@ -24,10 +24,10 @@ pub(crate) struct SavedCursor {
 /// A buffer of a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
-    /// The rows of the screen; none while the alternate buffer is hidden.
+    /// The rows of the screen. Empty while the alternate buffer is hidden.
     pub(crate) rows: VecDeque<Row>,
     pub(crate) history: History,
-    /// The cursor's column; the number of columns stands for a pending wrap.
+    /// The cursor's column. Equal to the number of columns while a wrap is pending.
     pub(crate) x: usize,
     pub(crate) y: usize,
     pub(crate) saved: SavedCursor,
@@ -35,17 +35,17 @@ pub(crate) struct Buffer {
     pub(crate) top: usize,
     /// The last row of the scroll region.
     pub(crate) bottom: usize,
-    /// True for each column with a tab stop; a narrower screen keeps those beyond its margin.
+    /// `true` for each column with a tab stop. A narrower screen keeps those beyond its margin.
     pub(crate) tabs: Vec<bool>,
 }
 
 impl SavedCursor {
-    /// Returns the row to which DECRC moves; 0 if the saved row is above the screen.
+    /// Returns the row to which DECRC moves, or 0 if the saved row is above the screen.
     pub(crate) fn row(self) -> usize {
         usize::try_from(self.y).unwrap_or(0)
     }
 
-    /// Returns `true` if nothing was saved, or a state equal to the initial one.
+    /// Returns `true` if nothing was saved, or if the saved state equals the initial one.
     pub(crate) fn is_initial(self) -> bool {
         Self { y: self.y.max(0), ..self } == Self::default()
     }
@@ -65,7 +65,7 @@ impl Buffer {
         }
     }
 
-    /// Drops the rows and settings of a buffer that becomes hidden; the saved cursor stays.
+    /// Drops the rows and settings of a buffer that becomes hidden. Keeps the saved cursor.
     pub(crate) fn hide(&mut self, cols: usize, rows: usize) {
         self.rows = VecDeque::new();
         (self.x, self.y) = (0, 0);
@@ -77,9 +77,9 @@ impl Buffer {
         &mut self.rows[self.y]
     }
 
-    /// Scrolls the region up by one row; a row that leaves the screen enters the history.
+    /// Scrolls the region up by one row. A row that leaves the screen enters the history.
     ///
-    /// Returns the work, in cells.
+    /// Returns the amount of work, in cells.
     pub(crate) fn scroll(&mut self, fill: Cell, extras: &Extras) -> usize {
         let mut work = 1;
         if self.top == 0 {
@@ -96,12 +96,12 @@ impl Buffer {
         work
     }
 
-    /// Moves rows up within `top..=bottom` and clears the last ones; the history does not change.
+    /// Moves rows up within `top..=bottom` and clears the last ones. Does not change the history.
     pub(crate) fn shift_up(&mut self, top: usize, bottom: usize, count: usize, fill: Cell) {
         let height = bottom + 1 - top;
         let count = count.min(height);
         if height == self.rows.len() {
-            // Rotating the deque by one row moves no other row. Nearly all output scrolls so.
+            // Rotating the deque moves no other rows. Nearly all output scrolls this way.
             self.rows.rotate_left(count);
         } else {
             self.rows.make_contiguous()[top..=bottom].rotate_left(count);
@@ -132,7 +132,7 @@ impl Buffer {
         (0..self.x).rev().find(|&x| self.tabs[x]).unwrap_or(0)
     }
 
-    /// Changes the width: keeps the tab stops and sets one every eighth column after the last.
+    /// Changes the width. Keeps the tab stops, and adds one every eight columns after the last.
     pub(crate) fn resize_tabs(&mut self, cols: usize) {
         if self.tabs.get(cols).is_some_and(|&stop| stop) {
             return;

@@ -2,8 +2,8 @@
 
 /// A colour: the mode in bits 24 and 25 (default, 16, 256, RGB), the value below.
 ///
-/// The 16 basic colours and the first 16 of the 256 are different, because viewers draw bold text
-/// in the bright variant of a basic colour only.
+/// The 16 basic colours differ from the first 16 of the 256, because viewers draw bold text in the
+/// bright variant only for basic colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Colour(pub(crate) u32);
 
@@ -20,7 +20,7 @@ impl Colour {
     }
 
     pub(crate) fn rgb(r: u32, g: u32, b: u32) -> Self {
-        // Masked, so that a parameter above 255 does not reach the bits of another component.
+        // Masked, so that a parameter above 255 does not spill into another component.
         Self(3 << 24 | (r & 255) << 16 | (g & 255) << 8 | (b & 255))
     }
 
@@ -77,7 +77,7 @@ impl Flags {
     }
 }
 
-/// The attributes of a cell: two words, each a colour with six flags above it, and an extra.
+/// The attributes of a cell: two words, each with a colour and six flags above it, and an extra.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
     fg: u32,
@@ -87,7 +87,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    // Above the 24 bits of a colour's value and the two of its mode.
+    // The flags are above the 24 bits of a colour's value and the two bits of its mode.
     const FLAG_BITS: u32 = 6;
     const FLAG_SHIFT: u32 = 26;
 
@@ -97,7 +97,7 @@ impl Attributes {
         Self { fg: fg.0 | low << Self::FLAG_SHIFT, bg: bg.0 | high << Self::FLAG_SHIFT, extra }
     }
 
-    /// Returns the attributes of a cell that the pen erases: the background only.
+    /// Returns the attributes of a cell that the pen erases: only the background.
     pub(crate) fn erased(self) -> Self {
         Self { fg: 0, bg: self.bg & Colour::BITS, extra: 0 }
     }
@@ -120,7 +120,7 @@ impl Attributes {
     }
 }
 
-/// One cell; a cell of zeros was never written to.
+/// One cell. A cell of zeros has never been written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     content: u32,
@@ -134,7 +134,7 @@ impl Cell {
     const CHAR_BITS: u32 = 0x1f_ffff;
     const WIDTH_SHIFT: u32 = 21;
 
-    /// Creates a cell with its first character; `width` is 0, 1 or 2.
+    /// Creates a cell with its first character. `width` is 0, 1 or 2.
     pub(crate) fn new(c: char, width: usize, attributes: Attributes) -> Self {
         // Width 1 is stored as 0, so that a blank cell consists of zeros.
         let width = match width {
@@ -154,18 +154,18 @@ impl Cell {
 
     /// Creates an empty cell with the visible attributes: the background, inverse and lines.
     ///
-    /// It looks like a space but is not text: rewrapping and copying skip it at the end of a row.
+    /// It looks like a space but is not text: rewrapping and copying skip it at the end of rows.
     pub(crate) fn empty(attributes: Attributes) -> Self {
         let visible = attributes.flags().0 & Flags::SEEN_ON_BLANK != 0;
         Self { content: 0, attributes: if visible { attributes } else { attributes.erased() } }
     }
 
-    /// Returns `true` for an empty cell with more than a background, which no erasure creates.
+    /// Returns `true` for an empty cell with more than a background, which erasing never creates.
     pub(crate) fn is_lined(self) -> bool {
         self.width() == 1 && !self.has_content() && self.attributes != self.attributes.erased()
     }
 
-    /// Returns the character; `None` for an empty cell and for the right half of a wide one.
+    /// Returns the character. `None` for an empty cell and for the right half of a wide character.
     pub(crate) fn char(self) -> Option<char> {
         char::from_u32(self.content & Self::CHAR_BITS).filter(|&c| c != '\0')
     }
@@ -181,7 +181,7 @@ impl Cell {
         self.content & Self::CHAR_BITS != 0
     }
 
-    /// Returns the width; 0 for the right half of a wide character and for a lone combining one.
+    /// Returns the width. 0 for the right half of a wide character and for a lone combining one.
     pub(crate) fn width(self) -> usize {
         match self.content >> Self::WIDTH_SHIFT {
             0 => 1,

@@ -9,29 +9,29 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 
-/// The most combining characters of one cell; more are dropped.
+/// The maximum number of combining characters per cell. More are dropped.
 ///
 /// Without it, a stream of combining characters would grow a cell without bound.
 const COMBINING_LIMIT: usize = 8;
-/// The most entries of the table; further cells are drawn without extras.
+/// The maximum number of entries in the table. Further cells are drawn without extras.
 const MAX_ENTRIES: usize = 32 * 1024;
-/// The most bytes of a screen's distinct hyperlinks; further text is drawn without a link.
+/// The maximum size of a screen's distinct hyperlinks, in bytes. Further text has no link.
 const MAX_LINK_BYTES: usize = 4 * 1024 * 1024;
-/// The number of entries below which the table is never swept.
+/// The number of entries up to which the table is never swept.
 const SWEEP_FLOOR: usize = 256;
-/// The size of hyperlinks below which they are never swept, in bytes.
+/// The total size of hyperlinks up to which they are never swept, in bytes.
 const SWEEP_FLOOR_BYTES: usize = 256 * 1024;
-/// The most bytes of hyperlinks, new or refused, between two sweeps of them.
+/// The maximum size of hyperlinks, new or refused, between two sweeps of them, in bytes.
 ///
-/// A sweep visits at most 32 Ki links, so it costs little per link that pays for it.
+/// A sweep visits at most 32 Ki links, so its cost is small when spread over those links.
 const SWEEP_BYTES: usize = MAX_LINK_BYTES / 4;
-/// The approximate memory of a table entry besides its text, in bytes.
+/// The approximate memory of a table entry without its text, in bytes.
 const ENTRY_BYTES: usize = 128;
 
 /// A hyperlink (OSC 8).
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
-    /// The id that joins separate cells into one link, or an empty string.
+    /// The id that joins separate cells into one link. Empty if there is none.
     pub(crate) id: String,
     pub(crate) uri: String,
 }
@@ -43,7 +43,7 @@ impl Link {
     }
 }
 
-/// A shared hyperlink of one screen; equal links of a screen are one object.
+/// A shared hyperlink of one screen. Equal links of a screen share one object.
 #[derive(Clone)]
 pub(crate) struct LinkRef(Arc<Link>);
 
@@ -69,7 +69,7 @@ impl Deref for LinkRef {
 }
 
 // `Extras::link` returns one object for equal links, so comparing and hashing the pointer suffices,
-// whatever the length of the URI.
+// however long the URI is.
 impl PartialEq for LinkRef {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -88,19 +88,19 @@ impl Hash for LinkRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extra {
     pub(crate) link: Option<LinkRef>,
-    /// The underline colour; 0 is the text colour.
+    /// The underline colour. 0 stands for the text colour.
     pub(crate) underline: u32,
     /// The combining characters after the cell's own character.
     pub(crate) combining: String,
 }
 
-/// The table of extras; cells refer to an entry by its index, and 0 means no extra.
+/// The table of extras. Cells refer to an entry by its index. Index 0 means no extra.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extras {
     entries: Vec<Option<Arc<Extra>>>,
     index: HashMap<Arc<Extra>, u32>,
     free: Vec<u32>,
-    /// The number of entries after the last sweep; twice as many trigger the next one.
+    /// The number of entries after the last sweep. Twice as many trigger the next sweep.
     kept: usize,
     /// The number of entries that a full table has refused since the last sweep.
     refused: usize,
@@ -110,7 +110,7 @@ pub(crate) struct Extras {
     kept_link_bytes: usize,
     /// The size of the links that were refused since then, in bytes.
     refused_link_bytes: usize,
-    /// Links were refused that may fit once unused entries, which hold links, are swept.
+    /// Some refused links may fit once unused entries, which hold links, are swept.
     wants_link_sweep: bool,
 }
 
@@ -126,7 +126,7 @@ impl Extras {
         self.index.len()
     }
 
-    /// Returns the index of an entry, which is added if it is new.
+    /// Returns the index of an entry. Adds the entry if it is new.
     ///
     /// Returns 0 if the table is full.
     pub(crate) fn intern(&mut self, extra: Extra) -> u32 {
@@ -138,7 +138,7 @@ impl Extras {
             return known;
         }
 
-        // The text stays readable without its extra; an error or more memory would be worse.
+        // The text is readable without its extra. An error or unbounded memory would be worse.
         if self.index.len() >= MAX_ENTRIES {
             self.refused += 1;
             return 0;
@@ -155,14 +155,14 @@ impl Extras {
         id
     }
 
-    /// Returns the shared object of a link, or `None` if the links of the screen are too large.
+    /// Returns the shared object of a link, or `None` if the screen's links take too much memory.
     pub(crate) fn link(&mut self, link: Link) -> Option<LinkRef> {
         if let Some((known, ())) = self.links.get_key_value(&link) {
             return Some(LinkRef(Arc::clone(known)));
         }
 
-        // Links are swept at twice the size that was in use, so a sweep costs little per link.
-        // Refused links count as well: the links in use may all have gone since the last sweep.
+        // Sweeps at twice the size that was in use, so a sweep costs little per link. Counts
+        // refused links as well: all links may have become unused since the last sweep.
         let added = self.link_bytes - self.kept_link_bytes + self.refused_link_bytes;
         let is_due = added > SWEEP_FLOOR_BYTES.max(self.kept_link_bytes).min(SWEEP_BYTES);
         if is_due {
@@ -196,7 +196,7 @@ impl Extras {
         }
     }
 
-    /// Returns `true` if two extras differ at most in combining characters.
+    /// Returns `true` if two extras differ in combining characters at most.
     pub(crate) fn same_style(&self, one: u32, other: u32) -> bool {
         let [one, other] = [one, other].map(|extra| {
             self.get(extra).map_or((None, 0), |extra| (extra.link.as_ref(), extra.underline))
@@ -216,7 +216,7 @@ impl Extras {
         let floor = SWEEP_FLOOR.max(8 * rows);
         let is_full = self.index.len() >= MAX_ENTRIES;
 
-        // With a full table of entries in use, each sweep is paid for by refused entries.
+        // If the table is full of entries in use, the refused entries pay for each sweep.
         self.index.len() > floor.max(2 * self.kept)
             || (is_full && self.refused > floor)
             || self.wants_link_sweep
@@ -232,7 +232,7 @@ impl Extras {
                 continue;
             }
 
-            // The id is reused: no cell refers to it any more.
+            // The index can be reused, because no cell refers to it any more.
             if let Some(extra) = entry.take() {
                 self.index.remove(&extra);
                 self.free.push(id);

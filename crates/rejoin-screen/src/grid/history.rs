@@ -9,14 +9,14 @@ use packed::{Packer, Segment, unpack};
 
 mod packed;
 
-/// The smallest full segment, in bytes, whatever the limits.
+/// The minimum size of a full segment, in bytes, regardless of the limits.
 const MIN_SEGMENT_BYTES: usize = 1024;
-/// The largest full segment, in bytes.
+/// The maximum size of a full segment, in bytes.
 const MAX_SEGMENT_BYTES: usize = 64 * 1024;
-/// The number of segments of a full history; the oldest segment is dropped as a whole.
+/// The number of segments in a full history. The oldest segment is dropped as a whole.
 const SEGMENTS: usize = 64;
 
-/// The bounds of a screen's history; the oldest lines beyond either bound are dropped.
+/// The bounds of a screen's history. The oldest lines beyond either bound are dropped.
 ///
 /// The default keeps no history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub struct ScrollbackLimits {
 
 /// The rows above the screen: the newest ones within the limits.
 ///
-/// Packed, ten thousand lines take 1 MB instead of 20 MB. Packed lines contain their extras, so the
-/// table of extras serves the screen only. Clones share the segments.
+/// Packing shrinks ten thousand lines from 20 MB to 1 MB. Packed lines contain their extras, so the
+/// table of extras is for the screen only. Clones share the segments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// The segments, oldest first; none is empty.
+    /// The segments, oldest first. None of them is empty.
     segments: VecDeque<NumberedSegment>,
-    /// The number of the oldest line. Lines are numbered through the terminal's life.
+    /// The number of the oldest line. Numbers increase throughout the terminal's life.
     oldest: usize,
     /// The number of the next line.
     next: usize,
@@ -62,7 +62,7 @@ impl History {
         Self { limits, ..Self::default() }
     }
 
-    /// Creates an empty history of the same terminal, whose lines continue the numbers.
+    /// Creates an empty history of the same terminal, whose lines continue the numbering.
     pub(crate) fn successor(&self, limits: ScrollbackLimits) -> Self {
         Self { oldest: self.oldest, next: self.oldest, ..Self::new(limits) }
     }
@@ -71,7 +71,7 @@ impl History {
         self.next - self.oldest
     }
 
-    /// Returns the number of the oldest line; its number in the terminal's life, from 0.
+    /// Returns the number of the oldest line, counted from 0 over the terminal's life.
     pub(crate) fn oldest(&self) -> usize {
         self.oldest
     }
@@ -96,7 +96,7 @@ impl History {
     }
 
     pub(crate) fn clear(&mut self) {
-        // The numbers continue: a dropped line's number never names another line.
+        // The numbering continues, so that a dropped line's number never names another line.
         *self = Self { oldest: self.next, next: self.next, ..Self::new(self.limits) };
     }
 
@@ -106,8 +106,8 @@ impl History {
             return;
         }
 
-        // A segment that a clone shares is never extended: the clone must not change, and a copy of
-        // the segment would cost more than a new one.
+        // Never extends a segment that a clone shares: the clone must not change, and copying the
+        // segment would cost more than starting a new one.
         let segment = last_with_room(&mut self.segments, self.limits.bytes, &mut self.bytes);
         if let Some(segment) = segment {
             self.bytes -= segment.bytes();
@@ -129,7 +129,7 @@ impl History {
         while self.len() > self.limits.lines {
             self.drop_oldest();
         }
-        // Memory is freed by whole segments, because lines have no separate allocations.
+        // Frees whole segments, because lines have no allocations of their own.
         while self.bytes > self.limits.bytes && !self.segments.is_empty() {
             self.drop_segment();
         }
@@ -156,11 +156,11 @@ impl History {
         row
     }
 
-    /// Drops the newest line; the history must not be empty.
+    /// Drops the newest line. The history must not be empty.
     pub(crate) fn drop_newest(&mut self) {
         let Some(last) = self.segments.back_mut() else { return };
         self.bytes -= last.segment.bytes();
-        // Copies the segment if a clone shares it. That is rare: only a change of size gets here.
+        // Copies the segment if a clone shares it, which is rare: only a change of size gets here.
         let segment = Arc::make_mut(&mut last.segment);
         segment.pop();
         self.next -= 1;
@@ -193,13 +193,13 @@ impl History {
         all.enumerate().map(|(line, wrapped)| wrapped && line > 0)
     }
 
-    /// Returns the newest `count` lines, oldest first; adds their extras to `extras`.
+    /// Returns the newest `count` lines, oldest first. Adds their extras to `extras`.
     pub(crate) fn newest(&self, count: usize, cols: usize, extras: &mut Extras) -> Vec<Row> {
         let lines = self.len().saturating_sub(count)..self.len();
         lines.filter_map(|line| self.row(line, cols, extras)).collect()
     }
 
-    /// Returns a line, counted from the oldest; adds its extras to `extras`.
+    /// Returns a line, counted from the oldest. Adds its extras to `extras`.
     pub(crate) fn row(&self, line: usize, cols: usize, extras: &mut Extras) -> Option<Row> {
         let number = self.oldest + line;
         let index = self.segments.partition_point(|numbered| numbered.end() <= number);

@@ -1,7 +1,7 @@
 //! Rewrapping of lines when the number of columns changes, as xterm.js does.
 //!
-//! The cursor's line is not rewrapped, because its program redraws it. Rows are rewrapped from the
-//! oldest to the newest. Each row leaves the old history before it enters the new one, so both
+//! The cursor's line is not rewrapped, because its program redraws it. Rows are rewrapped from
+//! oldest to newest. Each row leaves the old history before it enters the new one, so that both
 //! together take no more memory than one.
 
 mod screen_only;
@@ -26,7 +26,7 @@ pub(crate) fn set_columns(buffer: &mut Buffer, cols: usize) {
     buffer.rows.iter_mut().for_each(|row| row.resize(cols));
 }
 
-/// Changes the margin of all rows on the screen; the cells beyond it are kept.
+/// Changes the margin of all rows on the screen. Keeps the cells beyond it.
 pub(crate) fn set_margin(buffer: &mut Buffer, cols: usize) {
     buffer.rows.iter_mut().for_each(|row| row.set_margin(cols));
 }
@@ -41,7 +41,7 @@ pub(crate) struct Reflow {
     limits: ScrollbackLimits,
     /// The history rows that are not yet rewrapped.
     history: History,
-    /// The screen rows that are not yet rewrapped; they follow the history.
+    /// The screen rows that are not yet rewrapped. They follow the history.
     screen: VecDeque<Row>,
     lines: Vec<Line>,
     /// The index of the line that contains the cursor, for widening.
@@ -59,9 +59,9 @@ pub(crate) struct Reflow {
     extras: Extras,
     /// The rewrapped rows.
     out: History,
-    /// The number of the next rows to drop, because only the newest fit the limit.
+    /// The number of rows still to drop, because only the newest rows fit the limit.
     skip: usize,
-    /// The number of rows to keep, known after the counting phase.
+    /// The number of rows to keep. Known after the counting phase.
     kept: usize,
 }
 
@@ -85,19 +85,19 @@ struct RowCursor {
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
     rows: usize,
-    /// The number of rows it has become so far.
+    /// The number of rows that the line has become so far.
     becomes: usize,
-    /// The number of empty rows at its end.
+    /// The number of empty rows at the end of the line.
     blank: usize,
-    /// True if the line is not rewrapped.
+    /// `true` if the line is not rewrapped.
     stays: bool,
 }
 
 impl Reflow {
-    /// Starts to rewrap the history and the screen, from `old` columns to `new`.
+    /// Starts rewrapping the history and the screen, from `old` columns to `new`.
     ///
-    /// Without a history, the work is done at once and the function returns `None`. Otherwise it
-    /// takes the rows and the history out of the buffer until [`Self::finish`].
+    /// Without a history, does all work at once and returns `None`. Otherwise takes the rows and
+    /// the history out of the buffer until [`Self::finish`].
     pub(crate) fn begin(
         buffer: &mut Buffer,
         old: usize,
@@ -150,7 +150,7 @@ impl Reflow {
         }))
     }
 
-    /// Does about `work` cells of work; returns `true` if all is done.
+    /// Does about `work` cells of work. Returns `true` once everything is done.
     pub(crate) fn step(&mut self, work: usize, extras: &Extras) -> bool {
         let mut done = 0;
         while done < work {
@@ -188,7 +188,7 @@ impl Reflow {
 
         let row = match (of_history, self.phase) {
             (Some(mut row), _) => {
-                // The history no longer contains the rows before it, so it lost its flag.
+                // Restores the flag, which was lost when the rows before it left the history.
                 row.wrapped = self.next.row > 0;
                 row
             }
@@ -212,7 +212,7 @@ impl Reflow {
         Some(row)
     }
 
-    /// Moves to the next row; returns the line of the current one and `true` if it is its last row.
+    /// Moves to the next row. Returns the current row's line, and `true` if the row was its last.
     fn advance(&mut self) -> (usize, bool) {
         let line = self.next.line;
         let is_last = self.next.row + 1 == self.lines[line].rows;
@@ -246,9 +246,9 @@ impl Reflow {
         let mut added = 0;
         let mut start = rows;
 
-        // From the newest line to the oldest, because that is the order in which xterm.js moves the
-        // screen, and the bounds depend on the rows added so far. As in xterm.js, the line at the
-        // moved cursor is taken for the cursor's line.
+        // Goes from the newest line to the oldest, because xterm.js moves the screen in this order,
+        // and the bounds depend on the rows added so far. As in xterm.js, the line at the moved
+        // cursor is taken for the cursor's line.
         for line in self.lines.iter_mut().rev() {
             start -= line.rows;
             line.stays |= (start..start + line.rows).contains(&(self.base + self.y));
@@ -274,7 +274,7 @@ impl Reflow {
         (self.phase, self.next) = (Phase::Emit, RowCursor::default());
     }
 
-    /// Rewraps a row; returns the work, in cells.
+    /// Rewraps a row. Returns the amount of work, in cells.
     fn emit(&mut self, mut row: Row) -> usize {
         let narrows = self.new < self.old;
         let (number, is_last) = self.advance();
@@ -292,7 +292,7 @@ impl Reflow {
             line.becomes += 1;
             sink.push(&row);
         } else {
-            // As in xterm.js, the last row of a narrower line with as many rows as before keeps its
+            // As in xterm.js, if a narrowed line has as many rows as before, its last row keeps its
             // empty cells.
             last = (narrows && is_last && row.used_len() > row.content_len()).then(|| row.clone());
             self.wrapper.push(row, is_last, |cells| {
@@ -310,7 +310,7 @@ impl Reflow {
 
         if is_last && !line.stays {
             let mut blank = Row::new(self.new, Cell::BLANK);
-            // A narrower line keeps at least its old number of rows. A wider one loses the empty
+            // A narrowed line keeps at least its old number of rows. A widened one loses the empty
             // rows at its end, except for the first.
             if narrows {
                 if let Some(last) = &last {

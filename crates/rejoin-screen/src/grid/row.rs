@@ -1,4 +1,4 @@
-//! One row of cells; its edits keep the halves of wide characters together.
+//! One row of cells, whose edits keep the halves of wide characters together.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,17 +7,17 @@ use super::cell::{Attributes, Cell};
 
 /// A row with as many cells as the screen has columns.
 ///
-/// Only the cells up to the last written one are stored, so clearing a row takes constant time and
+/// Only stores the cells up to the last written one, so that clearing a row takes constant time and
 /// a blank row takes no memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     cells: Vec<Cell>,
     len: usize,
-    /// The value of the cells that are not stored; it has no extra.
+    /// The value of the cells that are not stored. It has no extra.
     fill: Cell,
-    /// The cells beyond the margin of a narrowed alternate screen; see [`Self::set_margin`].
+    /// The cells beyond the margin of a narrowed alternate screen. See [`Self::set_margin`].
     hidden: Option<Box<[Cell]>>,
-    /// True if the row continues the one above (a soft wrap).
+    /// `true` if the row continues the one above (a soft wrap).
     pub(crate) wrapped: bool,
 }
 
@@ -26,12 +26,12 @@ impl Row {
         Self { cells: Vec::new(), len: cols, fill, hidden: None, wrapped: false }
     }
 
-    /// Creates a row that starts with these cells, at most `cols`; the rest is blank.
+    /// Creates a row that starts with these cells, at most `cols`. The rest is blank.
     pub(crate) fn from_cells(cells: Vec<Cell>, cols: usize) -> Self {
         Self { cells, len: cols, fill: Cell::BLANK, hidden: None, wrapped: false }
     }
 
-    /// Returns the stored cells; all others are [`Self::fill`].
+    /// Returns the stored cells. All others are [`Self::fill`].
     pub(crate) fn stored(&self) -> &[Cell] {
         &self.cells
     }
@@ -66,7 +66,7 @@ impl Row {
         self.len
     }
 
-    /// Returns a cell; a blank one beyond the end of the row.
+    /// Returns a cell. Beyond the end of the row, returns a blank one.
     pub(crate) fn get(&self, x: usize) -> Cell {
         match self.cells.get(x) {
             Some(&cell) => cell,
@@ -97,7 +97,7 @@ impl Row {
         self.hidden.as_deref().unwrap_or_default()
     }
 
-    /// Makes the row a new one with these cells.
+    /// Turns the row into a new one that consists of `fill`.
     pub(crate) fn clear(&mut self, fill: Cell) {
         self.cells.clear();
         self.hidden = None;
@@ -113,9 +113,9 @@ impl Row {
         self.wrapped = false;
     }
 
-    /// Changes the number of columns; keeps the cells beyond a narrower margin.
+    /// Changes the number of columns. Keeps the cells beyond a narrower margin.
     ///
-    /// The alternate screen of xterm.js does so, and shows these cells when it widens.
+    /// The alternate screen of xterm.js does the same, and shows these cells again when it widens.
     pub(crate) fn set_margin(&mut self, cols: usize) {
         if cols == self.len {
             return;
@@ -123,7 +123,7 @@ impl Row {
 
         if cols < self.len {
             let mut hidden: Vec<Cell> = (cols..self.len).map(|x| self.get(x)).collect();
-            // The margin cuts a wide character in half: both halves become empty.
+            // The margin cuts a wide character in half, so both halves become empty.
             if hidden[0].is_tail() {
                 hidden[0] = Cell::empty(hidden[0].attributes());
             }
@@ -152,9 +152,9 @@ impl Row {
         }
     }
 
-    /// Changes the number of columns; cells beyond the new end are dropped.
+    /// Changes the number of columns. Drops the cells beyond the new end.
     pub(crate) fn resize(&mut self, cols: usize) {
-        // New cells are blank. So the old fill must be stored before it is replaced.
+        // New cells are blank, so the old fill must be stored before it is replaced.
         if cols > self.len && self.is_filled() {
             self.store(self.len);
         }
@@ -189,7 +189,7 @@ impl Row {
     /// Stores at least the first `count` cells.
     fn store(&mut self, count: usize) {
         if self.cells.capacity() < count {
-            // Double the capacity, but not beyond the length of the row.
+            // Doubles the capacity, but not beyond the length of the row.
             let capacity = count.max(2 * self.cells.capacity()).min(self.len.max(count));
             self.cells.reserve_exact(capacity - self.cells.len());
         }
@@ -199,7 +199,7 @@ impl Row {
         }
     }
 
-    /// Erases cells; a wide character that loses one half loses the other one too.
+    /// Erases cells. A wide character that loses one half also loses the other one.
     pub(crate) fn erase(&mut self, range: Range<usize>, fill: Cell) {
         let range = range.start..range.end.min(self.len());
         if range.is_empty() {
@@ -208,7 +208,7 @@ impl Row {
 
         self.split_before(range.start, fill);
         self.split_before(range.end, fill);
-        // Erasing up to the end needs no stored cells: the fill stands for them.
+        // Erasing up to the end needs no stored cells, because the fill stands for them.
         if range.end == self.len {
             self.store(range.start);
             self.cells.truncate(range.start);
@@ -247,7 +247,7 @@ impl Row {
         }
     }
 
-    /// Inserts cells at `x`; shifts the rest to the right.
+    /// Inserts cells at `x`. Shifts the rest to the right.
     pub(crate) fn insert(&mut self, x: usize, count: usize, fill: Cell) {
         // A pending wrap (`x == len`) counts as the first column here, as in xterm.js.
         let x = x % self.len();
@@ -266,14 +266,14 @@ impl Row {
         self.break_before(self.len(), fill);
     }
 
-    /// Deletes cells at `x`; shifts the rest to the left and fills the end.
+    /// Deletes cells at `x`. Shifts the rest to the left and fills the end.
     pub(crate) fn delete(&mut self, x: usize, count: usize, fill: Cell) {
         let x = x % self.len();
         let count = count.min(self.len() - x);
         let len = self.len();
 
         if fill == self.fill {
-            // The cells that are not stored are equal, so only stored ones move.
+            // The cells that are not stored are all equal, so only stored ones move.
             let stored = self.cells.len();
             self.cells.drain(x.min(stored)..(x + count).min(stored));
         } else {
@@ -288,7 +288,7 @@ impl Row {
         }
     }
 
-    /// Writes one character; it must fit into the row.
+    /// Writes one character, which must fit into the row.
     pub(crate) fn write(&mut self, x: usize, cell: Cell, attributes: Attributes) {
         self.break_before(x, Cell::empty(attributes));
         self.set(x, cell);

@@ -1,6 +1,6 @@
 //! The parameters of a control sequence, such as `1;2:3`.
 
-/// The number of parameters, and of sub-parameters in total; viewers ignore more as well.
+/// The maximum number of parameters, and of sub-parameters in total. Viewers also ignore more.
 const LIMIT: usize = 32;
 
 /// Numbers separated by `;`, each with sub-parameters separated by `:`.
@@ -12,11 +12,11 @@ pub(crate) struct Params {
     subs_len: usize,
     /// The index of each parameter's first sub-parameter.
     starts: [usize; LIMIT],
-    /// True after a `:`, while digits belong to a sub-parameter.
+    /// `true` after a `:`, while digits belong to a sub-parameter.
     in_sub: bool,
-    /// True if a parameter was dropped; its digits must not extend the last one.
+    /// `true` if a parameter was dropped, whose digits must not extend the last one.
     full: bool,
-    /// True if a sub-parameter was dropped.
+    /// `true` if a sub-parameter was dropped.
     subs_full: bool,
 }
 
@@ -24,7 +24,7 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             values: [0; LIMIT],
-            // As in xterm.js, a sequence without parameters has one, which is 0.
+            // As in xterm.js, a sequence without parameters has a single one, 0.
             len: 1,
             subs: [0; LIMIT],
             subs_len: 0,
@@ -85,7 +85,7 @@ impl Params {
             &mut self.values[self.len - 1]
         };
 
-        // -1 marks a missing value. The number saturates, since a program may send any length.
+        // -1 marks a missing value. The number saturates, however many digits a program sends.
         *value = (*value).max(0).saturating_mul(10).saturating_add(i32::from(digit));
     }
 
@@ -103,7 +103,7 @@ impl Params {
         usize::try_from(self.get(index)).unwrap_or(1).clamp(1, usize::from(u16::MAX))
     }
 
-    /// Returns the sub-parameters of a parameter; -1 stands for a missing one.
+    /// Returns the sub-parameters of a parameter. -1 stands for a missing one.
     pub(crate) fn subs(&self, index: usize) -> &[i32] {
         let starts = &self.starts[..self.len];
         let Some(&start) = starts.get(index) else { return &[] };
@@ -136,7 +136,7 @@ impl Params {
             }
         }
 
-        // A separator for the dropped parameter, so that its remaining digits are dropped too.
+        // Adds a separator for the dropped parameter, so that its next digits are also dropped.
         if self.full {
             out.push(b';');
         } else if self.in_sub && self.subs_full {

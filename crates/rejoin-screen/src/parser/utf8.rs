@@ -7,14 +7,14 @@ pub(super) enum Decoded {
     Char(char, usize),
     /// The number of bytes to skip, because they are invalid.
     Skip(usize),
-    /// The start of a character; all bytes belong to it.
+    /// The start of a character, to which all bytes belong.
     Partial,
 }
 
 /// Decodes the first character of `bytes`, which must not be empty.
 ///
-/// An incomplete character before another byte is skipped, as is a byte order mark. No replacement
-/// character appears, because xterm.js prints none.
+/// Skips a byte order mark, and an incomplete character that is followed by another one. Prints no
+/// replacement characters, because xterm.js prints none.
 pub(super) fn next(bytes: &[u8]) -> Decoded {
     let (len, bits) = match bytes[0] {
         byte @ ..=0x7f => return Decoded::Char(char::from(byte), 1),

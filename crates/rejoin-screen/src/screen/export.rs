@@ -5,7 +5,7 @@ use crate::html;
 use crate::screen::Screen;
 use crate::snapshot::SnapshotWriter;
 
-/// The size from which a piece is returned; it exceeds this by at most one row.
+/// The size at which a piece is complete, in bytes. A piece exceeds it by one row at most.
 const PIECE_BYTES: usize = 32 * 1024;
 
 /// The format of an export.
@@ -13,9 +13,9 @@ const PIECE_BYTES: usize = 32 * 1024;
 pub enum ExportFormat {
     /// The visible text, one line per row, without trailing blanks.
     Text,
-    /// A snapshot with the complete history; see [`Screen::snapshot`].
+    /// A snapshot with the complete history. See [`Screen::snapshot`].
     Ansi,
-    /// The visible screen as HTML; see [`Screen::html`].
+    /// The visible screen as HTML. See [`Screen::html`].
     Html,
 }
 
@@ -50,7 +50,7 @@ impl Export {
 impl Iterator for Export {
     type Item = Vec<u8>;
 
-    /// Returns the next piece, at most 32 KiB and one row.
+    /// Returns the next piece, of at most 32 KiB plus one row.
     fn next(&mut self) -> Option<Vec<u8>> {
         let terminal = &self.screen.terminal;
         let mut piece = Vec::new();
@@ -64,7 +64,7 @@ impl Iterator for Export {
                 }
 
                 if is_done {
-                    // A sequence or character that has started ends the snapshot.
+                    // The snapshot ends with any incomplete sequence or character.
                     piece.extend(self.screen.parser.pending());
                 }
             }

@@ -10,11 +10,11 @@ use crate::parser::Parser;
 use crate::sgr;
 use crate::terminal::Terminal;
 
-/// Returns everything that affects the display now or after further output.
+/// Returns everything that affects the display, now or after further output.
 ///
-/// Queued answers are not part of it.
+/// Leaves out queued answers.
 pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
-    // Equal screens may have different tables of extras, so cells are described by content.
+    // Describes cells by content, because equal screens may have different tables of extras.
     let mut extras = terminal.extras.clone();
     let history = terminal.normal.history.newest(usize::MAX, terminal.cols, &mut extras);
     let Terminal { cols, rows, title, titles, palette, .. } = terminal;
@@ -44,7 +44,7 @@ pub(super) fn describe(parser: &Parser, terminal: &Terminal) -> Vec<String> {
 
 /// Returns the settings of a buffer, without those that only a larger screen reveals.
 fn settings(buffer: &Buffer, cols: usize, rows: usize) -> String {
-    // Positions beyond the screen are clamped, as they are when the cursor is restored.
+    // Clamps positions beyond the screen, as restoring the cursor does.
     let saved = buffer.saved;
     let tabs: Vec<usize> = (0..cols).filter(|&x| buffer.tabs[x]).collect();
     format!(
@@ -61,8 +61,8 @@ fn settings(buffer: &Buffer, cols: usize, rows: usize) -> String {
 
 /// Returns the cells of a row in runs of equal attributes.
 ///
-/// `_` is an empty cell, `>` the right half of a wide character, `<c>` a combining character without a
-/// base; `~` marks a row that continues the one above.
+/// `_` is an empty cell, `>` the right half of a wide character, and `<c>` a combining character
+/// without a base. `~` marks a row that continues the one above.
 fn row(name: &str, row: &Row, extras: &Extras) -> String {
     let mut line = format!("{name}{}", if row.wrapped { "~" } else { " " });
     let mut last = String::new();
@@ -90,7 +90,7 @@ fn row(name: &str, row: &Row, extras: &Extras) -> String {
     line
 }
 
-/// Returns a readable form of attributes.
+/// Describes attributes in a readable form.
 fn attributes(of: Attributes, extras: &Extras) -> String {
     let extra = extras.get(of.extra);
     let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));

@@ -4,7 +4,7 @@ use super::painter::Painter;
 use crate::charsets::Charset;
 use crate::terminal::Terminal;
 
-/// Places the cursor; all modes must already be set.
+/// Places the cursor. All modes must already be set.
 pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
     if let Some((x, cell)) = terminal.last_printed() {
         go_to(painter, terminal, x);
@@ -21,7 +21,7 @@ pub(super) fn place(painter: &mut Painter, terminal: &Terminal) {
     }
 
     restore_pending_wrap(painter, terminal);
-    // Any sequence ends the combining of the reprinted character with the next one.
+    // Any sequence keeps the next character from combining with the reprinted one.
     painter.clear_pen();
     pen(painter, terminal);
 }
@@ -39,8 +39,8 @@ fn restore_pending_wrap(painter: &mut Painter, terminal: &Terminal) {
     let mapped = cell.char().is_some_and(|c| charsets.map(c) != c);
 
     if !terminal.modes.alternate && (mapped || !cell.has_content()) {
-        // The active set cannot print this cell. But a pending wrap survives a switch of buffers,
-        // so a space is printed on the alternate buffer, whose content is dropped.
+        // The active set cannot print this cell. A pending wrap survives a switch of buffers,
+        // however, so this prints a space on the alternate buffer, whose content is dropped.
         painter.bytes(b"\x1b[?47h");
         painter.go_to(last, buffer.y);
         return painter.bytes(b" \x1b[?47l");
@@ -50,7 +50,7 @@ fn restore_pending_wrap(painter: &mut Painter, terminal: &Terminal) {
     if !cell.has_content() {
         painter.set_pen_of(&terminal.extras, cell);
         painter.bytes(b" ");
-        // Only erasing the whole row leaves a pending wrap at an empty cell, so erase it again.
+        // Only erasing the whole row leaves a pending wrap at an empty cell: erases it again.
         return painter.bytes(b"\x1b[1K");
     }
 
@@ -83,7 +83,7 @@ fn go_to(painter: &mut Painter, terminal: &Terminal, x: usize) {
         return painter.go_to(x, buffer.y - buffer.top);
     }
 
-    // In origin mode, only a switch of buffers can place the cursor outside the region.
+    // In origin mode, only a switch of buffers can move the cursor outside the region.
     painter.bytes(b"\x1b[?47h");
     painter.go_to(x, buffer.y);
     painter.bytes(b"\x1b[?47l");

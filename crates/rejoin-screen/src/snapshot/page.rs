@@ -6,12 +6,12 @@ use crate::grid::extras::Extras;
 use crate::grid::row::Row;
 use crate::terminal::Terminal;
 
-/// The most bytes that separate a continued row from the one above.
+/// The maximum number of bytes that separate a continued row from the one above.
 const WRAPPED_ROW_BYTES: usize = 64;
-/// The most bytes at the end of a page: they clear the pen and the link.
+/// The maximum number of bytes at the end of a page, which clear the pen and the link.
 const END_BYTES: usize = 16;
 
-/// The most work on a page, in cells: one millisecond, so that it fits a turn of other work.
+/// The maximum work on a page, in cells. Takes about one millisecond, like a turn of other work.
 const MAX_WORK: usize = 384 * 1024;
 /// The work on a cell with combining characters, a link or an underline, in cells.
 const EXTRA_WORK: usize = 200;
@@ -20,13 +20,13 @@ const EXTRA_WORK: usize = 200;
 #[derive(Debug)]
 pub(crate) struct DrawnPage {
     pub(crate) first: usize,
-    /// True if the first row continues the line before the page.
+    /// `true` if the first row continues the line before the page.
     pub(crate) continues: bool,
     pub(crate) bytes: Vec<u8>,
 }
 
 /// Draws the newest lines before `end`: at most `max_lines` in at most `max_bytes`, and fewer if
-/// that would take long.
+/// that would take too long.
 ///
 /// A line that does not fit alone is drawn without attributes and, if necessary, shortened.
 pub(crate) fn page(
@@ -38,7 +38,7 @@ pub(crate) fn page(
     let budget = max_bytes.saturating_sub(END_BYTES);
     let mut lines = fitting(terminal, end, max_lines, (budget, MAX_WORK));
 
-    // `fitting` is an estimate. If it was too high, fewer lines are tried.
+    // `fitting` is an estimate. If it was too high, tries fewer lines.
     while lines > 0 {
         let page = draw(terminal, end - lines..end, Painter::new(terminal.cols));
         if page.bytes.len() <= max_bytes {
@@ -52,8 +52,8 @@ pub(crate) fn page(
     draw(terminal, end - lines..end, Painter::plain(terminal.cols, budget))
 }
 
-/// Returns the number of the newest history lines before `end`, at most `max_lines`, that take
-/// about as many bytes, and about as much work.
+/// Returns the number of history lines before `end`, newest first and at most `max_lines`, that
+/// approximately fit the limits of bytes and work.
 pub(super) fn fitting(
     terminal: &Terminal,
     end: usize,
@@ -74,8 +74,7 @@ pub(super) fn fitting(
         let used = row.used();
         let with_extras = used.iter().filter(|cell| cell.extra() != 0).count();
         work += used.len() + with_extras * EXTRA_WORK;
-        // The first line is drawn at any cost: an empty page would look like the end of the
-        // history.
+        // Always draws the first line: an empty page would look like the end of the history.
         let is_first = line + 1 == end;
         if bytes > max_bytes || (work > max_work && !is_first) {
             return end - line - 1;
@@ -99,7 +98,7 @@ fn draw(terminal: &Terminal, lines: std::ops::Range<usize>, mut painter: Painter
     for line in lines {
         if extras.len() > MAX_EXTRAS {
             extras = Extras::default();
-            // The row above refers to the table that was cleared.
+            // The row above refers to the table that was just cleared.
             let last = line.checked_sub(1).filter(|_| above.is_some());
             above = last.and_then(|line| history.row(line, terminal.cols, &mut extras));
         }

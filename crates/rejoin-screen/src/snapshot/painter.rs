@@ -9,7 +9,7 @@ use crate::grid::extras::{Extras, LinkRef};
 use crate::grid::row::Row;
 use crate::sgr;
 
-/// The longest output for one cell without attributes, including the cursor movement.
+/// The maximum output for a cell without attributes, with cursor movement, in bytes.
 const MAX_PLAIN_CELL_BYTES: usize = 16;
 
 /// The pen of the viewer.
@@ -21,7 +21,7 @@ struct ViewerPen {
 }
 
 impl ViewerPen {
-    /// Returns the pen of attributes and their extra.
+    /// Returns the pen for attributes and their extra.
     fn of(extras: &Extras, attributes: Attributes) -> Self {
         let extra = extras.get(attributes.extra);
         let underline = extra.map_or(Colour::DEFAULT, |extra| Colour(extra.underline));
@@ -30,13 +30,13 @@ impl ViewerPen {
     }
 }
 
-/// The written part of a snapshot, and the viewer's state after it.
+/// The part of a snapshot written so far, and the viewer's state after it.
 #[derive(Debug)]
 pub(crate) struct Painter {
     out: Vec<u8>,
     cols: usize,
     pen: ViewerPen,
-    /// The most bytes per row while rows are drawn without attributes; the rest is omitted.
+    /// The maximum number of bytes per row drawn without attributes. The rest is omitted.
     plain_row_bytes: Option<usize>,
 }
 
@@ -86,7 +86,7 @@ impl Painter {
         let _ = write!(self.out, "\x1b{intermediate}{}", charset.designator());
     }
 
-    /// Clears the pen; always writes a sequence, even if the pen is clear.
+    /// Clears the pen. Always writes a sequence, even if the pen is already clear.
     pub(super) fn clear_pen(&mut self) {
         self.bytes(b"\x1b[m");
         self.pen = ViewerPen { link: self.pen.link.take(), ..ViewerPen::default() };
@@ -107,7 +107,7 @@ impl Painter {
         self.set_pen(pen.attributes, pen.underline, pen.link);
     }
 
-    /// Sets the pen; writes only what differs from the viewer's pen.
+    /// Sets the pen. Only writes the differences from the viewer's pen.
     pub(super) fn set_pen(
         &mut self,
         attributes: Attributes,
@@ -122,8 +122,8 @@ impl Painter {
         if (attributes, underline) != (self.pen.attributes, self.pen.underline) {
             let codes = sgr::codes(attributes, underline);
             let fresh = (self.pen.attributes, self.pen.underline) == Default::default();
-            // A reset precedes the codes unless the viewer's pen is clear: attributes cannot be
-            // turned off one by one without knowing all of them.
+            // A reset precedes the codes unless the viewer's pen is clear, because attributes
+            // cannot be turned off one by one without knowing all of them.
             match codes.strip_prefix(';') {
                 None => self.bytes(b"\x1b[m"),
                 Some(codes) if fresh => {
@@ -158,8 +158,8 @@ impl Painter {
 
     /// Makes the next row blank and a continuation of the cursor's row.
     ///
-    /// It prints a wide character at the margin. That character does not fit, so it leaves an empty
-    /// cell with the pen's background and wraps to the next row, where it is erased.
+    /// Prints a wide character at the margin. It does not fit, so it leaves an empty cell with the
+    /// pen's background and wraps to the next row, where it is erased.
     pub(super) fn continue_on_next_row(&mut self, extras: &Extras, last: Cell) {
         let full = last.has_content() || last.is_tail();
         self.set_attributes(extras, if full { Attributes::default() } else { last.attributes() });
@@ -174,14 +174,14 @@ impl Painter {
 
     /// Paints a row below the row `above`, or in the cursor's row if there is none.
     ///
-    /// Each row comes with the table of its extras.
+    /// Each row comes with its own table of extras.
     pub(super) fn row(&mut self, extras: &Extras, above: Option<(&Extras, &Row)>, row: &Row) {
         let Some((above_extras, above)) = above else {
             return self.cells(extras, row);
         };
 
         if !row.wrapped && self.plain_row_bytes.is_none() && is_lined(above) {
-            // `lined` cannot write the last cell of such a row, but a wrap leaves it.
+            // `lined` cannot write the last cell of such a row, but a wrap leaves it behind.
             self.continue_on_next_row(above_extras, above.get(self.cols - 1));
             self.bytes(b"\x1b[2K");
             return self.cells(extras, row);
@@ -197,7 +197,7 @@ impl Painter {
             return self.cells(extras, row);
         }
 
-        // A continuation needs a soft wrap. If the content does not cause one, it is forced.
+        // A continuation needs a soft wrap, which is forced if the content does not cause it.
         let first = row.get(0);
         let last = above.get(self.cols - 1);
         let plain = first.attributes().bg() == Colour::DEFAULT;
@@ -246,8 +246,8 @@ impl Painter {
 
             if !cell.has_content() {
                 let run = cells[x..].iter().take_while(|&&next| next == cell).count();
-                // ECH gives empty cells their background. Spaces would be content, which is
-                // selectable and rewraps differently.
+                // Uses ECH to give empty cells their background. Spaces would be content, which can
+                // be selected and rewraps differently.
                 if cell != Cell::BLANK && self.plain_row_bytes.is_none() {
                     self.forward(&mut skipped);
                     self.set_attributes(extras, cell.attributes());
@@ -272,9 +272,9 @@ impl Painter {
 
     /// Writes a run of empty cells that are inverse or have lines.
     ///
-    /// Only overwriting one half of a wide character leaves such a cell. The cursor ends behind the
-    /// run, or in its last cell at the margin. If the run fills the row, and its last two cells have
-    /// different attributes, a space ends it.
+    /// Only overwriting one half of a wide character leaves such a cell. Leaves the cursor after
+    /// the run, or in its last cell at the margin. If the run fills the row and its last two cells
+    /// have different attributes, ends it with a space.
     fn lined(&mut self, extras: &Extras, cells: &[Cell], run: Range<usize>) {
         if run.end < self.cols || run.start == 0 {
             let end = run.end;
@@ -289,8 +289,8 @@ impl Painter {
                     && end == self.cols
                     && cells[x].attributes() == cells[x + 1].attributes()
                 {
-                    // Without autowrap, a wide character at the margin is ignored, but it empties
-                    // both halves of the one below it.
+                    // Without autowrap, a wide character at the margin is not printed, but it
+                    // empties both halves of the character below it.
                     let _ = write!(self.out, "\u{3000}\x1b[?7l\x1b[{next}G\u{3000}\x1b[?7h");
                     return;
                 }
@@ -303,8 +303,8 @@ impl Painter {
             return;
         }
 
-        // At the margin the run is written backwards. The left halves are overwritten, at last in
-        // the cell before the run, which is then written again.
+        // Writes a run at the margin backwards. The left halves are overwritten, the last one in
+        // the cell before the run, which is then rewritten.
         for x in run.clone().rev() {
             self.set_attributes(extras, cells[x].attributes());
             let _ = write!(self.out, "\x1b[{x}G\u{3000}\x1b[{x}G ");
@@ -323,7 +323,7 @@ impl Painter {
         let _ = write!(self.out, "\x1b[{}G", self.cols);
     }
 
-    /// Writes the ASCII characters with the attributes of the first cell; returns their number.
+    /// Writes the leading ASCII characters with the first cell's attributes. Returns their number.
     fn ascii(&mut self, extras: &Extras, cells: &[Cell]) -> usize {
         let attributes = cells[0].attributes();
         self.set_attributes(extras, attributes);
@@ -348,7 +348,7 @@ impl Painter {
     pub(super) fn cell(&mut self, extras: &Extras, cell: Cell) {
         self.set_attributes(extras, cell.attributes());
         if cell.width() == 0 {
-            // A combining character without a base: after a sequence it combines with nothing.
+            // A combining character without a base combines with nothing after a sequence.
             self.clear_pen();
             self.set_attributes(extras, cell.attributes());
         }
@@ -356,7 +356,7 @@ impl Painter {
         self.characters(extras, cell, cell.char());
     }
 
-    /// Writes a cell's characters without setting the pen, the first one as `typed`.
+    /// Writes a cell's characters without setting the pen. Writes the first one as `typed`.
     pub(super) fn characters(&mut self, extras: &Extras, cell: Cell, typed: Option<char>) {
         let c = typed.unwrap_or(' ');
         self.out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());

@@ -16,7 +16,7 @@ const SHIFTS: [&str; 4] = ["", "\x0e", "\x1bn", "\x1bo"];
 /// Writes the title, the saved titles and the palette.
 pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
     let mut text = String::new();
-    // Each saved title is set and then saved, the oldest first.
+    // Sets and then saves each saved title, oldest first.
     for title in &terminal.titles {
         let _ = write!(text, "\x1b]2;{title}\x07\x1b[22;2t");
     }
@@ -32,10 +32,10 @@ pub(super) fn title_and_palette(painter: &mut Painter, terminal: &Terminal) {
     painter.text(&text);
 }
 
-/// Writes the tab stops and the scroll region; moves the cursor.
+/// Writes the tab stops and the scroll region. Moves the cursor.
 pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
     let mut text = String::new();
-    // No sequence sets the stops beyond the margin.
+    // No sequence can set stops beyond the margin.
     let tabs = &buffer.tabs[..painter.cols()];
     if tabs != default_tabs(tabs.len()) {
         text.push_str("\x1b[3g");
@@ -51,7 +51,7 @@ pub(super) fn of_buffer(painter: &mut Painter, buffer: &Buffer) {
     painter.text(&text);
 }
 
-/// Writes the character sets; moves the cursor if a restored cursor determined the active set.
+/// Writes the character sets. Moves the cursor if a restored cursor selected the active set.
 pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
     let charsets = terminal.charsets;
     for (slot, &charset) in charsets.designated.iter().enumerate() {
@@ -62,7 +62,7 @@ pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
 
     painter.text(SHIFTS[charsets.shifted]);
     if charsets.is_restored() {
-        // Restore the cursor that has the set: the shown buffer's, or the alternate one's.
+        // Restores the cursor that has the set: the shown buffer's or the alternate buffer's.
         let is_shown = terminal.buffer().saved.charset == charsets.active;
         painter.text(if is_shown { "\x1b8" } else { "\x1b[?47h\x1b8\x1b[?47l" });
         painter.clear_pen();
@@ -72,7 +72,7 @@ pub(super) fn charsets(painter: &mut Painter, terminal: &Terminal) {
 /// Writes the keyboard flags of the buffer that the viewer shows.
 pub(super) fn keyboard_flags(painter: &mut Painter, flags: &KeyboardFlags) {
     let mut text = String::new();
-    // The oldest flags are set, and the others pushed.
+    // Sets the oldest flags, and pushes the others.
     let mut all = flags.pushed.iter().chain([&flags.current]);
     if let Some(oldest) = all.next().filter(|oldest| **oldest != 0) {
         let _ = write!(text, "\x1b[={oldest};1u");
@@ -100,7 +100,7 @@ pub(super) fn keyboard(painter: &mut Painter, keyboard: &Keyboard) {
     painter.text(&text);
 }
 
-/// Writes the modes; origin mode moves the cursor, the others do not.
+/// Writes the modes. Only origin mode moves the cursor.
 pub(super) fn modes(painter: &mut Painter, modes: &Modes) {
     let switched = [
         (modes.origin, "\x1b[?6h"),
@@ -129,7 +129,7 @@ pub(super) fn modes(painter: &mut Painter, modes: &Modes) {
         let _ = write!(text, "\x1b[{} q", modes.cursor_style);
     }
 
-    // A reset of xterm.js keeps these two, so they are always written.
+    // These two survive a reset of xterm.js, so they are always written.
     text.push_str(if modes.cursor_blink { "\x1b[?12h" } else { "\x1b[?12l" });
     text.push_str(if modes.cursor_hidden { "\x1b[?25l" } else { "\x1b[?25h" });
     painter.text(&text);

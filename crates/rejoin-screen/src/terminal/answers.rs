@@ -5,9 +5,9 @@ use crate::grid::cell::{Attributes, Flags};
 use crate::parser::Params;
 use crate::sgr;
 
-/// The most unread answers, in bytes; further queries stay unanswered until they are taken.
+/// The maximum size of pending answers, in bytes. Answers beyond it are dropped.
 const ANSWERS_LIMIT: usize = 64 * 1024;
-/// The reported size of a cell in pixels; a plausible value, since the server has no font.
+/// The reported size of a cell, in pixels. A plausible value, because the server has no font.
 const CELL_PIXELS: (usize, usize) = (8, 16);
 
 impl Terminal {
@@ -24,7 +24,7 @@ impl Terminal {
         let answer = match (collected, last) {
             // Device attributes: a VT220 with colours.
             (b"", b'c') if first <= 0 => "\x1b[?62;22c".to_owned(),
-            // 277 is the first version of xterm with SGR mouse reports, so programs use them.
+            // 277 is the first version of xterm with SGR mouse reports, which programs then use.
             (b">", b'c') if first <= 0 => "\x1b[>0;277;0c".to_owned(),
             (b"=", b'c') if first <= 0 => "\x1bP!|00000000\x1b\\".to_owned(),
             (b"", b'n') if first == 5 => "\x1b[0n".to_owned(),
@@ -64,8 +64,8 @@ impl Terminal {
             16 => format!("\x1b[6;{height};{width}t"),
             18 => format!("\x1b[8;{rows};{cols}t"),
             19 => format!("\x1b[9;{rows};{cols}t"),
-            // Security: a title set by output must never return as input, where a shell would
-            // execute it. So the reported titles are empty.
+            // Security: a title set by output must never come back as input, where a shell would
+            // execute it, so the reported titles are empty.
             20 => "\x1b]L\x1b\\".to_owned(),
             21 => "\x1b]l\x1b\\".to_owned(),
             _ => return None,
@@ -76,7 +76,7 @@ impl Terminal {
     pub(super) fn device_control(&mut self, collected: &[u8], last: u8, payload: &str) {
         let answer = match (collected, last) {
             (b"+", b'q') => {
-                // Only hexadecimal digits are echoed: other bytes could form a command as input.
+                // Echoes only hexadecimal digits. Other bytes could form a command as input.
                 let hex = payload.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b';');
                 format!("\x1bP0+r{}\x1b\\", if hex { payload } else { "" })
             }

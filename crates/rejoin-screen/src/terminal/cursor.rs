@@ -18,12 +18,12 @@ impl Terminal {
         };
     }
 
-    /// Ends a pending wrap: moves the cursor from behind the last column into it.
+    /// Ends a pending wrap by moving the cursor back into the last column.
     pub(super) fn end_pending_wrap(&mut self) {
         self.restrict_cursor(self.cols - 1);
     }
 
-    /// Moves to a column and a row; in origin mode the row counts from the region's top.
+    /// Moves to a column and a row. In origin mode, the row counts from the region's top.
     pub(super) fn move_to(&mut self, x: usize, y: usize) {
         let origin = self.modes.origin;
         let buffer = self.buffer_mut();
@@ -34,7 +34,7 @@ impl Terminal {
 
     /// Moves by columns and rows.
     ///
-    /// In origin mode the absolute row is taken as relative to the region's top. That looks wrong,
+    /// In origin mode, takes the absolute row as relative to the region's top. That looks wrong,
     /// but it is what xterm.js does.
     fn move_by(&mut self, dx: isize, dy: isize) {
         self.end_pending_wrap();
@@ -45,7 +45,7 @@ impl Terminal {
 
     pub(super) fn cursor_up(&mut self, count: usize) {
         let buffer = self.buffer();
-        // The region stops the cursor only if the cursor starts inside it.
+        // The region only stops the cursor if the cursor starts inside it.
         let room = buffer.y.checked_sub(buffer.top).unwrap_or(usize::MAX);
         self.move_by(0, -count.min(room).cast_signed());
     }
@@ -137,7 +137,7 @@ impl Terminal {
         }
     }
 
-    /// Moves left one column; in reverse-wrap mode also back over soft wraps.
+    /// Moves left one column. In reverse-wrap mode, also moves back over soft wraps.
     pub(super) fn backspace(&mut self) {
         if !self.modes.reverse_wrap {
             self.end_pending_wrap();
@@ -157,7 +157,7 @@ impl Terminal {
             buffer.row().wrapped = false;
             buffer.y -= 1;
             buffer.x = cols - 1;
-            // Skip the empty cell before a wide character that did not fit into the row.
+            // Skips the empty cell before a wide character that did not fit into the row.
             let last = buffer.row().get(cols - 1);
 
             if last.width() > 0 && !last.has_content() {
@@ -192,12 +192,12 @@ impl Terminal {
     /// Sets a tab stop at the cursor (HTS).
     pub(super) fn set_tab(&mut self) {
         let buffer = self.buffer_mut();
-        // While a wrap is pending, the stop is beyond the margin; a wider screen reveals it.
+        // While a wrap is pending, the stop is beyond the margin, where a wider screen reveals it.
         buffer.tabs.resize(buffer.tabs.len().max(buffer.x + 1), false);
         buffer.tabs[buffer.x] = true;
     }
 
-    /// Clears the tab stop at the cursor (0) or all of them (3) (TBC).
+    /// Clears the tab stop at the cursor (mode 0), or all of them (mode 3) (TBC).
     pub(super) fn clear_tabs(&mut self, mode: i32) {
         let buffer = self.buffer_mut();
         match mode {
@@ -213,14 +213,14 @@ impl Terminal {
 
     /// Saves the cursor (DECSC).
     pub(super) fn save_cursor(&mut self) {
-        // Without the extra, which a sweep could free while the cursor is saved.
+        // Leaves out the extra, which a sweep could free while the cursor is saved.
         let attributes = self.pen.attributes.plain();
         let charset = self.charsets.active;
         let buffer = self.buffer_mut();
         buffer.saved = SavedCursor { x: buffer.x, y: buffer.y.cast_signed(), attributes, charset };
     }
 
-    /// Restores the cursor (DECRC); the link and the underline colour stay, as in xterm.js.
+    /// Restores the cursor (DECRC). As in xterm.js, keeps the link and the underline colour.
     pub(super) fn restore_cursor(&mut self) {
         let buffer = self.buffer_mut();
         let saved = buffer.saved;
@@ -236,7 +236,7 @@ impl Terminal {
         let bottom = usize::try_from(bottom).ok().filter(|row| (1..=rows).contains(row));
         let bottom = bottom.unwrap_or(rows);
 
-        // A region has at least two rows; anything else is ignored.
+        // A region has at least two rows. Anything else is ignored.
         if bottom > top {
             let buffer = self.buffer_mut();
             (buffer.top, buffer.bottom) = (top - 1, bottom - 1);
@@ -258,7 +258,7 @@ impl Terminal {
 
 /// Returns the shown buffer.
 ///
-/// Unlike `Terminal::buffer_mut`, it leaves the terminal's other fields free to borrow.
+/// Unlike `Terminal::buffer_mut`, leaves the terminal's other fields free to borrow.
 pub(super) fn active<'a>(
     alternate: bool,
     normal: &'a mut Buffer,

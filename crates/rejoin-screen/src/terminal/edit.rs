@@ -3,7 +3,7 @@
 use super::Terminal;
 use crate::grid::cell::{Attributes, Cell};
 
-/// The number of cells that move in about the time of printing one.
+/// The number of cells that can be moved in about the time of printing one.
 const CELLS_MOVED_AT_ONCE: usize = 8;
 
 impl Terminal {
@@ -39,8 +39,8 @@ impl Terminal {
             2 => (0..rows).for_each(|row| self.erase_row(row, selective)),
             3 => {
                 let buffer = self.buffer_mut();
-                // Viewers count the saved row from the oldest line of their history, so for them it
-                // moves when the history goes away.
+                // Viewers count the saved row from the oldest line of their history, so it moves
+                // when the history is dropped.
                 buffer.saved.y += buffer.history.len().cast_signed();
                 buffer.history.clear();
             }
@@ -78,8 +78,8 @@ impl Terminal {
 
     /// Ends a pending wrap at an empty last cell, unless the whole row is empty.
     ///
-    /// No snapshot could reproduce that state in the alternate buffer: a pending wrap needs a
-    /// printed character, and erasing that character moves the cursor.
+    /// No snapshot could reproduce that state in the alternate buffer, because a pending wrap needs
+    /// a printed character, and erasing that character moves the cursor.
     fn leave_empty_margin(&mut self) {
         let cols = self.cols;
         let alternate = self.modes.alternate;
@@ -165,7 +165,7 @@ impl Terminal {
         }
     }
 
-    /// Scrolls the region up (SU); the lines do not enter the history.
+    /// Scrolls the region up (SU). The lines do not enter the history.
     pub(super) fn scroll_up(&mut self, count: usize) {
         self.work += self.rows / CELLS_MOVED_AT_ONCE;
         let fill = self.erased_cell();
@@ -174,7 +174,7 @@ impl Terminal {
         self.leave_empty_margin();
     }
 
-    /// Scrolls the region down (SD); the new rows have no background, as in xterm.js.
+    /// Scrolls the region down (SD). As in xterm.js, the new rows have no background.
     pub(super) fn scroll_down(&mut self, count: usize) {
         self.work += self.rows / CELLS_MOVED_AT_ONCE;
         let buffer = self.buffer_mut();
@@ -182,7 +182,7 @@ impl Terminal {
         self.leave_empty_margin();
     }
 
-    /// Counts the work of a change to all cells of the region.
+    /// Adds the work of changing all cells of the region.
     fn add_region_work(&mut self) {
         let buffer = self.buffer();
         self.work += (buffer.bottom + 1 - buffer.top) * self.cols / CELLS_MOVED_AT_ONCE;
@@ -224,14 +224,14 @@ impl Terminal {
     pub(super) fn fill_with_e(&mut self) {
         self.work += self.rows;
         let pen = self.pen.attributes;
-        // The cell has no extra, so it keeps neither the style nor the colour of an underline.
+        // The cell gets no extra, so it keeps neither the style nor the colour of an underline.
         let mut flags = pen.flags();
         flags.set_underline(flags.underline().min(1));
         let cell = Cell::new('E', 1, Attributes::new(pen.fg(), pen.bg(), flags, 0));
         self.move_to(0, 0);
         let alternate = self.modes.alternate;
         let buffer = self.buffer_mut();
-        // In origin mode, xterm.js starts at the region. On the alternate screen it then continues
+        // In origin mode, xterm.js starts at the region. On the alternate screen, it then continues
         // with the rows above.
         let first = if alternate { 0 } else { buffer.y };
         buffer.rows.range_mut(first..).for_each(|row| row.fill_all(cell));

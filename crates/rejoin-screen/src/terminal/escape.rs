@@ -26,7 +26,7 @@ impl Terminal {
         }
     }
 
-    /// Executes a control sequence without marker and intermediates.
+    /// Executes a control sequence that has neither a private marker nor intermediates.
     fn plain_sequence(&mut self, params: &Params, last: u8) {
         let count = params.count(0);
         match last {
@@ -93,7 +93,7 @@ impl Terminal {
             // DECID, answered as DA1.
             ([], b'Z') => self.query(b"", &Params::default(), b'c'),
             (b"#", b'8') => self.fill_with_e(),
-            // The output is always UTF-8: the choice of a coding only resets the character sets.
+            // The output is always UTF-8, so choosing a coding only resets the character sets.
             (b"%", b'@' | b'G') => {
                 self.charsets.shift(0);
                 self.charsets.designate(0, Charset::Ascii);
@@ -111,7 +111,7 @@ impl Terminal {
 
     /// Sets the shape of the cursor (DECSCUSR).
     fn set_cursor_style(&mut self, style: i32) {
-        // Above 6, the parity sets the blinking and the shape stays.
+        // Above 6, the parity sets the blinking, and the shape stays.
         self.modes.cursor_style = match (style, self.modes.cursor_style) {
             (..=6, _) => style,
             (_, 0 | 7..) => 8 - style % 2,

@@ -1,26 +1,26 @@
 //! The keyboard state of native terminals, which viewers in browsers ignore.
 //!
-//! The screen only remembers it, so that a snapshot brings a native terminal to it. Queries of it
-//! are not answered: a browser would not send the keys that the answer promises.
+//! The screen only remembers it, so that a snapshot restores it in a native terminal. Queries for
+//! it are not answered, because a browser would not send the keys that the answer promises.
 
 use super::Terminal;
 use crate::parser::Params;
 
-/// The most entries of a stack of keyboard flags. The oldest is dropped, as in kitty.
+/// The maximum number of entries in a stack of keyboard flags. As in kitty, drops the oldest.
 const MAX_FLAGS: usize = 8;
 /// All flags of the kitty keyboard protocol.
 const ALL_FLAGS: i32 = 0b1_1111;
-/// The resource of xterm that `CSI > 4 ; value m` sets.
+/// The xterm resource that `CSI > 4 ; value m` sets.
 const MODIFY_OTHER_KEYS: i32 = 4;
 
-/// The keyboard state; the default is that of a new terminal.
+/// The keyboard state. The default is that of a new terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keyboard {
     pub(crate) normal: KeyboardFlags,
     pub(crate) alternate: KeyboardFlags,
     /// 0 to 3.
     pub(crate) modify_other_keys: i32,
-    /// Mode 2048: a change of size is reported as input.
+    /// Mode 2048: changes of size are reported as input.
     pub(crate) reports_sizes: bool,
     /// Mode 2027: a grapheme cluster takes the cells of one character.
     pub(crate) clusters: bool,
@@ -56,7 +56,7 @@ impl KeyboardFlags {
     }
 
     fn pop(&mut self, count: usize) {
-        // Bounded, because a program can ask for two billion entries.
+        // Bounded, because a program could ask for two billion entries.
         for _ in 0..count.min(MAX_FLAGS) {
             // The protocol resets all flags once the stack is empty.
             self.current = self.pushed.pop().unwrap_or_default();
@@ -85,12 +85,12 @@ impl Terminal {
             (b"=", b'u') => flags.set(params.get(0), params.get(1)),
             (b">", b'u') => flags.push(params.get(0).max(0)),
             (b"<", b'u') => flags.pop(params.count(0)),
-            // Without a value, and without a resource, it is reset.
+            // A missing value or resource resets it.
             (b">", b'm') if params.get(0) == MODIFY_OTHER_KEYS => {
                 keyboard.modify_other_keys = params.get(1).clamp(0, 3);
             }
             (b">", b'm') if params.get(0) <= 0 => keyboard.modify_other_keys = 0,
-            // xterm disables the resource here. Its reset has the same effect on the keys.
+            // xterm disables the resource here, which has the same effect on the keys as a reset.
             (b">", b'n') if params.get(0) == MODIFY_OTHER_KEYS => keyboard.modify_other_keys = 0,
             _ => return false,
         }

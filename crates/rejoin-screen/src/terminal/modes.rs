@@ -22,7 +22,7 @@ impl Mouse {
     }
 }
 
-/// All modes; the default is that of a new terminal.
+/// All modes. The default is that of a new terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Modes {
     pub(crate) alternate: bool,
@@ -32,8 +32,8 @@ pub(crate) struct Modes {
     pub(crate) bracketed_paste: bool,
     pub(crate) cursor_blink: bool,
     pub(crate) cursor_hidden: bool,
-    /// The shape of the cursor (DECSCUSR), at most 8; 0 is the viewer's default, 7 and 8 are its
-    /// default shape, blinking and steady.
+    /// The shape of the cursor (DECSCUSR), at most 8. 0 is the viewer's default. 7 and 8 are the
+    /// viewer's default shape, blinking and steady.
     pub(crate) cursor_style: i32,
     pub(crate) focus: bool,
     pub(crate) insert: bool,
@@ -134,8 +134,9 @@ impl Terminal {
             66 => self.modes.application_keypad = on,
             1004 => self.modes.focus = on,
             1006 | 1016 => self.modes.mouse_encoding = if on { mode } else { 0 },
-            // 1047 switches the buffer, 1048 saves the cursor, 1049 does both. The order matters:
-            // each buffer has its own saved cursor, and 1049 uses that of the normal buffer.
+            // 1047 switches the buffer, 1048 saves the cursor, and 1049 does both. The order
+            // matters: each buffer has its own saved cursor, and 1049 uses that of the normal
+            // buffer.
             1048 if on => self.save_cursor(),
             1048 => self.restore_cursor(),
             1049 if on => {
@@ -171,8 +172,8 @@ impl Terminal {
         }
 
         self.modes.alternate = on;
-        // A snapshot can select a restored set only by a saved cursor of the shown buffer that has
-        // it. If there is none, the set is designated as if by a sequence.
+        // A snapshot can only select a restored set through a saved cursor of the shown buffer. If
+        // no such cursor has it, designates the set as a sequence would.
         let charset = self.charsets.active;
         if on && self.charsets.is_restored() && self.alternate.saved.charset != charset {
             self.charsets.designate(self.charsets.shifted, charset);

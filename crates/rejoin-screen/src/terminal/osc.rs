@@ -7,19 +7,19 @@ use super::{MAX_SAVED_TITLES, TITLE_LIMIT, Terminal};
 use crate::grid::extras::Link;
 use crate::parser::{Params, Terminator};
 
-/// The number of palette colours; the three colours of OSC 10 to 12 follow them.
+/// The number of palette colours. The three colours of OSC 10 to 12 follow them.
 const COLOURS: usize = 256;
-/// The longest URI of a hyperlink, in bytes; text with a longer one has no link.
+/// The maximum length of a hyperlink's URI, in bytes. Text with a longer one has no link.
 const URI_LIMIT: usize = 2048;
-/// The longest id of a hyperlink, in bytes; text with a longer one has no link.
+/// The maximum length of a hyperlink's id, in bytes. Text with a longer one has no link.
 const LINK_ID_LIMIT: usize = 256;
 
 impl Terminal {
-    /// Executes OSC; an answer gets the terminator of the query.
+    /// Executes OSC. An answer gets the terminator of the query.
     pub(super) fn operating_system_command(&mut self, payload: &str, terminator: Terminator) {
         let (number, data) = payload.split_once(';').unwrap_or((payload, ""));
         match number {
-            // 1 sets the icon name only, which nothing displays.
+            // 1 only sets the icon name, which nothing displays.
             "0" | "2" => data[..data.floor_char_boundary(TITLE_LIMIT)].clone_into(&mut self.title),
             "4" => self.palette_colours(data, terminator),
             "8" => self.hyperlink(data),
@@ -104,12 +104,12 @@ impl Terminal {
         self.pen.set_link(link, &mut self.extras);
     }
 
-    /// Saves (22) or restores (23) the title (XTWINOPS); any other operation is a query.
+    /// Saves (22) or restores (23) the title (XTWINOPS). Any other operation is a query.
     pub(super) fn window_operation(&mut self, params: &Params) {
         let titles = matches!(params.get(1), 0 | 2);
         match params.get(0) {
             22 if titles => {
-                // Bounded, because a program may save titles forever.
+                // Bounded, because a program could save titles forever.
                 if self.titles.len() == MAX_SAVED_TITLES {
                     self.titles.remove(0);
                 }

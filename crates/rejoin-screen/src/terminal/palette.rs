@@ -1,6 +1,6 @@
 //! The palette: its numbers, its default colours and the colour syntax.
 
-/// The number of the text colour (OSC 10); background and cursor follow.
+/// The number of the text colour (OSC 10). Background and cursor follow.
 pub(crate) const FOREGROUND: usize = 256;
 /// The number of the background colour (OSC 11).
 pub(crate) const BACKGROUND: usize = 257;
@@ -58,7 +58,7 @@ pub(super) fn parse(spec: &str) -> Option<[u8; 3]> {
     })
 }
 
-/// Parses each part and scales it to one byte; `scale` gets the value and its number of bits.
+/// Parses each part and scales it to one byte. `scale` gets the value and its number of bits.
 fn each(parts: [&str; 3], scale: impl Fn(u32, usize) -> u32) -> Option<[u8; 3]> {
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut colour = [0; 3];
@@ -75,7 +75,7 @@ fn each(parts: [&str; 3], scale: impl Fn(u32, usize) -> u32) -> Option<[u8; 3]> 
     Some(colour)
 }
 
-/// Returns the value as a byte; callers pass values up to 255 only.
+/// Returns the value as a byte. Callers only pass values up to 255.
 fn byte(value: usize) -> u8 {
     value.to_le_bytes()[0]
 }

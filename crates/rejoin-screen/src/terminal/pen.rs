@@ -9,16 +9,16 @@ pub(crate) struct Pen {
     /// The attributes as cells store them, derived from the other fields.
     pub(crate) attributes: Attributes,
     pub(crate) link: Option<LinkRef>,
-    /// The underline colour; it survives while underlining is off.
+    /// The underline colour, which is kept while underlining is off.
     pub(crate) underline: Colour,
 }
 
 impl Pen {
-    /// Sets colours and flags; the link stays.
+    /// Sets the colours and flags. Keeps the link.
     pub(crate) fn set(&mut self, fg: Colour, bg: Colour, flags: Flags, extras: &mut Extras) {
-        // The colour of an absent underline is invisible; storing it would waste table entries.
+        // The colour of an absent underline is invisible, so storing it would waste table entries.
         let underline = if flags.underline() == 0 { Colour::DEFAULT } else { self.underline };
-        // Nearly all text has neither, and then needs no entry in the table.
+        // Nearly all text has neither, and so needs no entry in the table.
         let extra = if self.link.is_none() && underline == Colour::DEFAULT {
             0
         } else {

@@ -6,15 +6,15 @@ use crate::charsets::Charset;
 use crate::grid::cell::Cell;
 use crate::width;
 
-/// The most characters that REP prints: a few rows. Programs never repeat beyond one row.
+/// The maximum number of characters that REP prints: a few rows. Programs stay within one row.
 const REPEAT_LIMIT: usize = 4096;
-/// The cost of a character printed alone, in characters printed as a run of text.
+/// The cost of printing one character alone, in characters printed as a run of text.
 const CHARACTER_WORK: usize = 8;
 
 impl Terminal {
     /// Prints ASCII text, one row at a time.
     pub(super) fn print_text(&mut self, mut text: &[u8]) {
-        // These modes and sets need a decision for each character.
+        // With these modes and sets, each character needs its own decision.
         let charset = self.charsets.active;
         if charset != Charset::Ascii || self.modes.insert || !self.modes.autowrap {
             text.iter().for_each(|&byte| self.print_char(charset.map(byte)));
@@ -59,8 +59,8 @@ impl Terminal {
             return;
         }
 
-        // A wide character whose right half is at the cursor loses its left half, even if the new
-        // character then wraps: xterm.js does the same.
+        // As in xterm.js, a wide character whose right half is at the cursor loses its left half,
+        // even if the new character then wraps.
         self.preceding = width;
         let empty = Cell::empty(self.pen.attributes);
         let buffer = self.buffer_mut();
@@ -107,7 +107,7 @@ impl Terminal {
         buffer.x = x + width.max(1);
     }
 
-    /// Drops a wide character that does not fit, without autowrap, and the character below it.
+    /// Drops a wide character that does not fit without autowrap, and the character below it.
     fn drop_wide_char(&mut self) {
         let fill = Cell::empty(self.pen.attributes);
         let last = self.cols - 1;
@@ -159,8 +159,8 @@ impl Terminal {
 
     /// Repeats the last printed character (REP).
     ///
-    /// The count is limited to [`REPEAT_LIMIT`] and to the cells of the screen. In insert mode and
-    /// without autowrap, where each character costs more, the limit is one row.
+    /// Limits the count to [`REPEAT_LIMIT`] and to the cells of the screen. In insert mode and
+    /// without autowrap, where each character costs more, limits it to one row.
     pub(super) fn repeat(&mut self, count: usize) {
         let Some((_, cell)) = self.last_printed() else { return };
         let Some(c) = cell.char() else { return };

@@ -8,15 +8,15 @@ use crate::grid::reflow::{self, Reflow};
 use crate::grid::row::Row;
 
 impl Terminal {
-    /// Starts a change of size; calls of [`Self::continue_reflow`] finish it.
+    /// Starts a change of size. Calls of [`Self::continue_reflow`] finish it.
     pub(crate) fn begin_resize(&mut self, cols: usize, rows: usize) {
-        // An unfinished reflow has rows of the old length, so it is completed first.
+        // Completes an unfinished reflow first, because its rows have the old length.
         while !self.continue_reflow() {}
         if (cols, rows) == (self.cols, self.rows) {
             return;
         }
 
-        // The order of these steps is that of xterm.js; another order gives other rows.
+        // The order of these steps is that of xterm.js. Any other order leads to different rows.
         let mut extras = std::mem::take(&mut self.extras);
         if cols > self.cols {
             reflow::set_columns(&mut self.normal, cols);
@@ -25,7 +25,7 @@ impl Terminal {
         resize_rows(&mut self.normal, rows, &mut extras);
         clamp(&mut self.normal, cols, rows);
         if cols != self.cols {
-            // Rewrapping renumbers the lines, so that numbers from before are void.
+            // Rewrapping renumbers the lines, which voids all earlier numbers.
             self.rewraps = self.rewraps.wrapping_add(1);
             self.reflow = Reflow::begin(&mut self.normal, self.cols, cols, &extras);
         }
@@ -49,7 +49,7 @@ impl Terminal {
         }
     }
 
-    /// Does one step of a pending change of size; returns `true` if none is left.
+    /// Does one step of a pending change of size. Returns `true` if none is left.
     pub(crate) fn continue_reflow(&mut self) -> bool {
         let Some(mut reflow) = self.reflow.take() else { return true };
         if reflow.step(STEP_WORK, &self.extras) {
@@ -62,7 +62,7 @@ impl Terminal {
         false
     }
 
-    /// Forgets the last printed character if it moved.
+    /// Forgets the last printed character if it has moved.
     fn resized(&mut self) {
         if self.last_printed().is_none() {
             self.preceding = 0;
@@ -72,8 +72,8 @@ impl Terminal {
 
 /// Changes the number of rows.
 ///
-/// A lower screen first loses blank rows below the cursor, then moves its top rows to the history.
-/// A taller one takes rows back from the history. Both are what xterm.js does.
+/// As in xterm.js, a shorter screen first loses blank rows below the cursor, and then moves its top
+/// rows to the history. A taller screen takes rows back from the history.
 fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     let cols = buffer.rows.front().map_or(0, Row::len);
     while buffer.rows.len() > rows {
@@ -87,7 +87,7 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
     }
 
     while buffer.rows.len() < rows {
-        // As in xterm.js, rows return from the history only if the cursor is in the last row.
+        // As in xterm.js, rows only return from the history if the cursor is in the last row.
         let at_end = buffer.y + 1 >= buffer.rows.len();
         match at_end.then(|| buffer.history.pop(cols, extras)).flatten() {
             Some(row) => {
@@ -102,8 +102,8 @@ fn resize_rows(buffer: &mut Buffer, rows: usize, extras: &mut Extras) {
 
 /// Moves the cursor into the new bounds, and resets the scroll region.
 ///
-/// As in xterm.js, only the column of the saved cursor is limited, and not while the buffer is
-/// hidden. DECRC limits both.
+/// As in xterm.js, only clamps the column of the saved cursor, and not while the buffer is hidden.
+/// DECRC clamps both coordinates.
 fn clamp(buffer: &mut Buffer, cols: usize, rows: usize) {
     buffer.x = buffer.x.min(cols - 1);
     buffer.y = buffer.y.min(rows - 1);

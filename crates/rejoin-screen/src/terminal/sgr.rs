@@ -21,7 +21,7 @@ impl Terminal {
                 4 => flags.set_underline(underline_style(params.subs(index))),
                 21 => flags.set_underline(2),
                 24 => flags.set_underline(0),
-                // 22 resets both weights; there is no code for one of them.
+                // 22 resets both weights. There is no code that resets only one of them.
                 22 => {
                     flags.remove(Flags::BOLD);
                     flags.remove(Flags::DIM);
@@ -41,7 +41,7 @@ impl Terminal {
                         _ => &mut self.pen.underline,
                     };
 
-                    // An invalid colour changes nothing, but its parameters are consumed.
+                    // An invalid colour changes nothing, but consumes its parameters.
                     *target = colour.unwrap_or(*target);
                     index += used;
                 }
@@ -86,13 +86,13 @@ fn underline_style(subs: &[i32]) -> u32 {
     }
 }
 
-/// Parses the colour at `38`, `48` or `58`; returns it and the number of further parameters used.
+/// Parses the colour at `38`, `48` or `58`. Returns it and the number of further parameters used.
 ///
-/// Programs write `38;2;r;g;b`, `38:2::r:g:b` and mixtures of both. This is xterm.js's algorithm.
-/// The slots are mode, colour space and three values; only the colon form contains the colour
-/// space.
+/// Programs write `38;2;r;g;b`, `38:2::r:g:b` and mixtures of both. Uses the algorithm of xterm.js.
+/// The slots are the mode, the colour space and three values. Only the colon form contains the
+/// colour space.
 fn extended_colour(params: &Params, start: usize) -> (Option<Colour>, usize) {
-    // The form that nearly all programs write, handled first for speed.
+    // Nearly all programs write this form, so it is handled first.
     if params.get(start + 1) == 5 && start + 2 < params.len() && params.has_no_subs() {
         return (Some(Colour::indexed(params.get(start + 2).unsigned_abs())), 2);
     }

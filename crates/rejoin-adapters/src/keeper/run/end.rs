@@ -1,4 +1,4 @@
-//! The end of a terminal: the rest of its log, and the removal of its directory.
+//! The end of a terminal: reads the rest of its log, and removes its directory.
 
 use std::{fs, time::Duration};
 
@@ -12,21 +12,21 @@ use tracing::warn;
 
 use super::{Ends, Terminal, hung_up, output_length};
 
-/// Time for a keeper's process to end after the end of its connection.
+/// The time within which a keeper's process must end after its connection.
 const KEEPER_END: Duration = Duration::from_secs(15);
-/// The time between two checks of a process that ends.
+/// The interval at which an ending process is checked.
 const POLL: Duration = Duration::from_millis(10);
-/// The records of one read of the log.
+/// The maximum number of records per read of the log.
 const RECORDS: usize = 64;
 
 impl Terminal {
-    /// Reads what the keeper has logged and not sent, after its end. Returns `false` if the server
-    /// stops.
+    /// Reads what the keeper logged but did not send, after the keeper has ended. Returns `false`
+    /// if the server stops.
     pub(super) async fn read_rest(&mut self, ends: &mut Ends) -> bool {
         if self.has_ended {
             return true;
         }
-        // The keeper may still write: the log is complete once its process has ended.
+        // The keeper may still be writing. The log is complete once its process has ended.
         let stop = self.shared.shutdown.clone();
         tokio::select! {
             () = self.keeper_ended() => {}
@@ -47,7 +47,7 @@ impl Terminal {
             self.deliver(ends).await;
         }
 
-        // The log has no exit: the keeper was killed. It left the program, which is killed too.
+        // Without an exit in the log, the keeper was killed. Kills the program that it left behind.
         if !self.has_ended {
             let directory = self.directory.clone();
             let end = move || {
@@ -77,11 +77,13 @@ impl Terminal {
         }
     }
 
-    /// Waits until no keeper runs. A keeper that was taken over by another server runs on.
+    /// Waits until no keeper is running, at most 15 s. A keeper that another server has taken over
+    /// keeps running.
     async fn keeper_ended(&mut self) {
         let deadline = Instant::now() + KEEPER_END;
         loop {
-            // Reaps it: a zombie holds no lock, but a process id. The lock is free before its end.
+            // Reaps the keeper: a zombie holds no lock but still has a process id. The lock is
+            // released before the process ends.
             let runs = self.process.as_mut().map(|process| matches!(process.try_wait(), Ok(None)));
             let has_ended = !runs.unwrap_or(false) && !self.directory.has_keeper().unwrap_or(false);
             if has_ended || Instant::now() >= deadline {
@@ -91,11 +93,11 @@ impl Terminal {
         }
     }
 
-    /// Waits until the session is closed, and removes its directory. A stop of the server leaves
+    /// Waits until the session is closed, and removes its directory. If the server stops, leaves
     /// the directory for the next process.
     pub(super) async fn wait_for_release(mut self, ends: &mut Ends, writer: JoinHandle<()>) {
         drop(self.permit.take());
-        // Before the close, which may be days away: until then the keeper would be a zombie.
+        // Reaps the keeper now: the close may be days away, and until then it would be a zombie.
         let stop = self.shared.shutdown.clone();
         tokio::select! {
             () = self.keeper_ended() => {}
@@ -107,7 +109,7 @@ impl Terminal {
             return;
         }
 
-        // The session drops its sender of screens when it has ended.
+        // The session drops its sender of screens when it ends.
         let _ = writer.await;
         self.keeper_ended().await;
         let directory = self.directory.clone();

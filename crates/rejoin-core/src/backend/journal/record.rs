@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 pub enum JournalRecord {
     /// A message.
     Message(JournalMessage),
-    /// The end of a stream. It stands after the stream's messages.
+    /// The end of a stream. Follows the stream's messages.
     Head {
         /// The stream.
         stream: StreamOwner,
         /// The position after the last message.
         position: Position,
     },
-    /// The result of a publish with an idempotency key, whose message may be gone.
+    /// The result of a publish with an idempotency key. Its message may be gone.
     Key(StoredKey),
-    /// The clock of the epochs of implicit streams.
+    /// The clock that assigns epochs to implicit streams.
     Clock(EpochClock),
     /// The evictions of a user's implicit streams.
     Eviction(Eviction),
@@ -49,7 +49,7 @@ pub struct JournalMessage {
     pub key: Option<(UserId, RequestKey)>,
 }
 
-/// The owner of a stream.
+/// The owner of a stream, which identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamOwner {
@@ -91,7 +91,7 @@ pub struct StoredKey {
     pub at: u64,
 }
 
-/// The clock of the epochs of implicit streams.
+/// The clock that assigns epochs to implicit streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochClock {
     /// The epoch at which the clock started.

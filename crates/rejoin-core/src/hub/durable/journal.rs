@@ -1,4 +1,4 @@
-//! The journal's task: commits and rewrites, and the save of a clean stop.
+//! The journal's task, which commits and rewrites, and the save during a clean stop.
 
 use rejoin_protocol::Position;
 use tracing::warn;
@@ -10,12 +10,12 @@ use crate::{
     time::now_ms,
 };
 
-/// The growth of the journal, in bytes, after which it is rewritten. It is also never rewritten
-/// before it has doubled.
+/// The number of bytes by which the journal must exceed twice its size after the last rewrite
+/// before it is rewritten again.
 const MIN_GROWTH: u64 = 8 * 1024 * 1024;
 
 impl Hub {
-    /// Commits the messages of durable streams until the shutdown, and then those that are left.
+    /// Commits the messages of durable streams until the shutdown, and then the remaining ones.
     pub(in crate::hub) async fn run_journal_until_shutdown(&self) {
         let shared = &self.shared;
         let mut failure = Failure::default();
@@ -40,7 +40,7 @@ impl Hub {
             }
         }
 
-        // A message either passed the gate before this, and is queued once its stream is unlocked,
+        // A message either passed the gate before this and is queued once its stream is unlocked,
         // or is refused.
         shared.gate.close();
         for JournalStream { stream, .. } in self.durable_state().1 {
@@ -51,17 +51,17 @@ impl Hub {
         }
     }
 
-    /// Writes the state for the next process to the journal, with the streams that are not durable.
-    /// Call it after all tasks have ended.
+    /// Writes the state for the next process to the journal, including streams that are not
+    /// durable. Must be called after all tasks have ended.
     ///
-    /// Later publishes, emits and input are refused with `overloaded`, so that no position is
-    /// given twice.
+    /// Refuses later publishes, emits and input with `overloaded`, so that no position is assigned
+    /// twice.
     ///
     /// # Errors
-    /// If the journal cannot be written. It then has the durable streams only.
+    /// If the journal cannot be written. It then contains only the durable streams.
     pub async fn save(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        // First: an append either precedes the save of its stream or is refused.
+        // Closes the gate first: an append either precedes the save of its stream or is refused.
         shared.gate.close();
 
         let (mut records, mut streams) = shared.implicit_streams.save();
@@ -78,14 +78,14 @@ impl Hub {
         shared.durable.journal.replace(all_records(records, streams)).await.map(drop)
     }
 
-    /// Replaces the journal by what the durable streams retain. Not while a commit runs.
+    /// Replaces the journal by what the durable streams retain. Must not run during a commit.
     pub(in crate::hub) async fn rewrite_journal(&self) -> Result<u64, StoreError> {
         let (mut records, streams) = self.durable_state();
         records.extend(self.durable_keys());
         self.shared.durable.journal.replace(all_records(records, streams)).await
     }
 
-    /// Returns the durable streams, and the records that stand before them.
+    /// Returns the durable streams, and the records that precede theirs.
     fn durable_state(&self) -> (Vec<JournalRecord>, Vec<JournalStream>) {
         let shared = &self.shared;
         let (records, mut streams) = match shared.config.emit_durability {
@@ -102,13 +102,13 @@ impl Hub {
     }
 }
 
-/// Returns all records of a rewrite. The messages of one stream at a time are copied.
+/// Returns all records of a rewrite. Copies the messages of only one stream at a time.
 fn all_records(records: Vec<JournalRecord>, streams: Vec<JournalStream>) -> JournalRecords {
     let of_streams = streams.into_iter().flat_map(|stream| stream_records(&stream));
     Box::new(records.into_iter().chain(of_streams))
 }
 
-/// Returns the records of the messages that a stream retains, and of its head.
+/// Returns the records of the messages that a stream retains, and the record of its head.
 fn stream_records(JournalStream { owner, stream }: &JournalStream) -> Vec<JournalRecord> {
     let SavedStream { head, frames } = stream.save();
 

@@ -14,28 +14,28 @@ use crate::{
 /// The publisher, the topic and the key of a message.
 pub(super) type KeyId = (UserId, TopicName, RequestKey);
 
-/// The result of a message, once there is one.
+/// The result of a message, as soon as it is known.
 pub(super) type Outcome = watch::Receiver<Option<Result<Position, ErrorBody>>>;
 
-/// The keys that a retry may use. They outlive a cancelled request, and a rewrite of the journal,
-/// which drops messages.
+/// The keys that a retry may use. They outlive a cancelled request, as well as a rewrite of the
+/// journal, which drops messages.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Oldest first.
+    /// The keys of durable messages, oldest first.
     stored: VecDeque<StoredKey>,
     positions: HashMap<KeyId, Position>,
-    /// The messages that are not durable yet.
+    /// The keys of messages that are not durable yet.
     pending: HashMap<KeyId, Outcome>,
 }
 
-/// An earlier request with the same key, whose caller has not waited for the result.
+/// An earlier request with the same key.
 pub(super) enum Earlier {
     Stored(Position),
     Pending(Outcome),
 }
 
 impl Keys {
-    /// Adds the keys of durable records, and drops those that no retry may use any more.
+    /// Adds the keys of durable records, and drops those that a retry may no longer use.
     pub(super) fn add_stored(&mut self, records: &[JournalRecord]) {
         for stored in records.iter().filter_map(stored_key) {
             let StoredKey { user, topic, key, position, .. } = stored.clone();

@@ -28,7 +28,7 @@ pub(super) struct Me {
     expires_at: Option<u64>,
     /// True for an administrator.
     admin: bool,
-    /// The device that the token is for.
+    /// The device that the token is bound to.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<DeviceId>,
     /// The browser session that the request comes from.
@@ -60,7 +60,7 @@ pub(super) async fn me(
 ) -> Response {
     let identity = Identity::clone(&identity);
     let cookie = identity.browser_session.as_ref().and_then(|_| {
-        // The response extends the cookie to the session's new expiry.
+        // Extends the cookie to the session's new expiry.
         let left_ms = identity.expires_at?.saturating_sub(now_ms());
         let secret = cookie::read(&shared, &parts)?;
         Some(cookie::set(&shared, &parts.extensions, &secret, left_ms / 1000))
@@ -82,9 +82,9 @@ pub(super) async fn me(
 
 /// Get a ticket for a WebSocket
 ///
-/// For clients that cannot send headers, such as browsers. The ticket authenticates one WebSocket
-/// as the caller, within 30 seconds, as `?ticket=` in its URL. Each request gets a new ticket, so
-/// `Idempotency-Key` is ignored.
+/// For clients that cannot send headers, such as browsers. Within 30 seconds, the ticket
+/// authenticates one WebSocket as the caller if its URL contains `?ticket=`. Each request gets a
+/// new ticket, so `Idempotency-Key` is ignored.
 #[utoipa::path(
     post, path = "/tickets", tag = "account",
     responses(

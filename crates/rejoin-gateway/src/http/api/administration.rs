@@ -21,7 +21,7 @@ use crate::{
     state::Shared,
 };
 
-/// The longest revocation, in seconds: ten years.
+/// The maximum duration of a revocation, in seconds: ten years.
 const MAX_SECONDS: u32 = 315_360_000;
 
 /// A revocation to make. Names a user or a token, not both.
@@ -45,7 +45,7 @@ pub(super) enum RevocationBody {
     Token(RevokeToken),
 }
 
-/// All tokens of a user that were issued up to now.
+/// All tokens that were issued to a user until now.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "user": "ann" }))]
@@ -53,8 +53,7 @@ pub(super) enum RevocationBody {
 pub(super) struct RevokeUser {
     /// The user.
     user: UserId,
-    /// The life of the revocation, by default 30 days. It should be longer than the life of the
-    /// tokens.
+    /// The lifetime of the revocation, by default 30 days. It should exceed that of the tokens.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }
@@ -65,11 +64,10 @@ pub(super) struct RevokeUser {
 #[schema(example = json!({ "token": "7b1c" }))]
 #[expect(dead_code, reason = "part of the schema of `NewRevocation`")]
 pub(super) struct RevokeToken {
-    /// The token's id, its claim `jti`. At most 256 bytes.
+    /// The token's id, which is its claim `jti`. At most 256 bytes.
     #[schema(min_length = 1, max_length = 256)]
     token: String,
-    /// The life of the revocation, by default 30 days. It should be longer than the life of the
-    /// token.
+    /// The lifetime of the revocation, by default 30 days. It should exceed that of the token.
     #[schema(minimum = 1, maximum = 315_360_000)]
     for_seconds: Option<u32>,
 }
@@ -101,7 +99,7 @@ pub(super) struct RevocationPage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RevocationFilter {
-    /// Starts after this revocation: the `next` of the page before.
+    /// Starts after this revocation: the `next` of the previous page.
     #[serde(default)]
     after: Option<String>,
     #[serde(default)]
@@ -114,7 +112,7 @@ pub(super) struct RevocationFilter {
 pub(super) struct Stats {
     /// The server's version.
     version: &'static str,
-    /// The time since the start, in seconds.
+    /// The time since the server started, in seconds.
     uptime_seconds: u64,
     /// The number of authenticated connections.
     connections: usize,
@@ -137,8 +135,9 @@ pub(super) struct SessionCounts {
 
 /// Revoke a user's tokens, or one token
 ///
-/// For administrators. Closes the connections that use these tokens with 4504, and ends such
-/// browser sessions. The user may connect again with a token that is issued later.
+/// For administrators. Closes the connections that use these tokens with 4504, and ends the browser
+/// sessions that were started with them. The user may connect again with a token that is issued
+/// later.
 #[utoipa::path(
     post, path = "/revocations", tag = "administration", request_body = RevocationBody,
     responses(
@@ -170,7 +169,7 @@ pub(super) async fn revoke(
     // Cannot overflow: `for_seconds` is at most ten years.
     let until = for_seconds.map(|seconds| now_ms() + u64::from(seconds) * 1000);
 
-    // In a task of its own: if the client disconnects, the revocation is still completed.
+    // Runs in its own task, so that the revocation completes even if the client disconnects.
     let task = shared.hub.shutdown().spawn(revoke_and_end(Arc::clone(&shared), target, until));
     let revocation = task.await.map_err(|_| Problem::from(ErrorCode::Internal))??;
     Ok((StatusCode::CREATED, Answer(info(revocation))))
@@ -187,15 +186,15 @@ async fn revoke_and_end(
         shared
             .hub
             .disconnect(CloseCode::Disconnected, |connection| is_revoked(&connection.identity()));
-        // Ended, not only refused: a browser must not be logged in again when the revocation is
-        // lifted.
+        // Ends the sessions instead of only refusing them: lifting the revocation must not log a
+        // browser in again.
         shared.browser_sessions().end(is_revoked);
         shared.browser_sessions().write().await
     };
 
     let (revoked, ended) = tokio::join! {
-        // In this order: the first poll of `revoke` puts the revocation into effect and starts its
-        // write, and a slow or failing disk must not keep the connections open.
+        // The order matters: the first poll of `revoke` puts the revocation into effect and starts
+        // the write. A slow or failing disk must not keep the connections open.
         biased;
         shared.revocations().revoke(target, until),
         close,
@@ -221,8 +220,8 @@ pub(super) async fn list(
     let all = shared.revocations().list().into_iter().map(info);
     let mut later: Vec<_> =
         all.filter(|it| after.as_ref().is_none_or(|after| cursor(it) > *after)).collect();
-    // The table has no order and up to 100,000 entries, so only the page is sorted, with the entry
-    // after it, which says whether there is a next page.
+    // The table is unordered and has up to 100,000 entries, so only the page is sorted, together
+    // with the entry after it, which shows whether there is a next page.
     if later.len() > limit {
         later.select_nth_unstable_by(limit, |a, b| key(a).cmp(&key(b)));
         later.truncate(limit + 1);

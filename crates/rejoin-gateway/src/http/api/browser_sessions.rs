@@ -16,7 +16,7 @@ use crate::{
     state::Shared,
 };
 
-/// A log-in of a browser. Times are milliseconds since the epoch.
+/// A log-in of a browser. Times are in milliseconds since the epoch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BrowserSession {
     /// The id, which differs from the cookie's secret.
@@ -32,7 +32,7 @@ pub(super) struct BrowserSession {
     user_agent: Option<Box<str>>,
     created_at: u64,
     last_used_at: u64,
-    /// The end of the session if it is not used again.
+    /// The time at which the session ends if it is not used again.
     expires_at: u64,
     /// True for the session that sends the request.
     current: bool,
@@ -46,7 +46,7 @@ pub(super) struct BrowserSessionList {
 
 /// List the browser sessions of a user
 ///
-/// The last used first, all on one page.
+/// The most recently used first, all on one page.
 #[utoipa::path(
     get, path = "/users/{user}/browser-sessions", tag = "users",
     params(("user" = UserId, Path, description = "The user.")),
@@ -102,7 +102,7 @@ pub(super) async fn end(
 ) -> Result<StatusCode, Problem> {
     caller.check_user(&user)?;
 
-    // By user and id: the id of another user's session must not match.
+    // Matches the user, too: the id of another user's session must not match.
     let is_named =
         |it: &Identity| it.user == user && it.browser_session.as_ref().is_some_and(|it| *it == id);
     let ended = shared.end_browser_sessions(is_named).await.map_err(|error| not_written(&error))?;

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ConnectionFilter {
-    /// Starts after this connection: the `next` of the page before.
+    /// Starts after this connection: the `next` of the previous page.
     #[serde(default)]
     pub(super) after: Option<ConnectionId>,
     #[serde(default)]
@@ -41,12 +41,12 @@ pub(super) struct NewEvent {
     /// The name of the event.
     #[serde(default)]
     event: Option<EventName>,
-    /// Any JSON, delivered unchanged.
+    /// Any JSON value, delivered unchanged.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
 }
 
-/// The position of an event in its stream.
+/// The position that an event has in its stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Emitted {
     /// The position after the event.
@@ -62,7 +62,7 @@ pub(super) struct ConnectionPage {
 }
 
 impl NewEvent {
-    /// Returns the event as the protocol has it.
+    /// Returns the event as a message body of the protocol.
     pub(super) fn event(&self) -> MessageBody<'_> {
         MessageBody { name: self.event.as_ref(), data: &self.data }
     }
@@ -83,7 +83,7 @@ pub(super) async fn list(
     InQuery(ConnectionFilter { after, limit: Limit(limit) }): InQuery<ConnectionFilter>,
 ) -> Result<Answer<ConnectionPage>, Problem> {
     caller.check_admin()?;
-    // One more than the limit: it shows whether there is another page.
+    // One more than the limit shows whether there is another page.
     let connections = shared.hub.connections(after.as_ref(), limit + 1);
     Ok(Answer(paged(connections, None, limit)))
 }
@@ -107,7 +107,7 @@ pub(super) async fn get(
 
 /// Close a connection
 ///
-/// Closes it with 4504, after which a client does not reconnect by itself.
+/// Closes it with 4504, after which a client does not reconnect on its own.
 #[utoipa::path(
     delete, path = "/connections/{connection}", tag = "connections",
     params(("connection" = ConnectionId, Path, description = "The connection.")),
@@ -127,8 +127,8 @@ pub(super) async fn close(
 
 /// Send an event to a connection
 ///
-/// The connection receives it as a `message` with the topic `@connection`. It is part of no stream,
-/// so a client that reconnects does not receive it again.
+/// The connection receives it as a `message` with the topic `@connection`. The event is not part of
+/// a stream, so a client that reconnects does not receive it again.
 #[utoipa::path(
     post, path = "/connections/{connection}/emit", tag = "connections", request_body = NewEvent,
     params(("connection" = ConnectionId, Path, description = "The connection.")),
@@ -143,7 +143,7 @@ pub(super) async fn emit(
     InPath(id): InPath<ConnectionId>,
     Json(new): Json<NewEvent>,
 ) -> Result<StatusCode, Problem> {
-    // Into the outbox of the connection: no stream retains it, so it has no position.
+    // Goes straight into the connection's outbox: no stream retains it, so it has no position.
     find(&shared, &caller, &id)?.send_text(&direct_message(new.event(), now_ms()));
     shared.hub.metrics().emitted.inc();
     Ok(StatusCode::NO_CONTENT)
@@ -174,7 +174,7 @@ pub(super) fn paged(
     after: Option<&ConnectionId>,
     limit: usize,
 ) -> ConnectionPage {
-    // Ids sort by the time of their creation.
+    // Ids sort by creation time.
     connections.sort_by(|a, b| a.id().cmp(b.id()));
     let connections =
         connections.iter().filter(|connection| after.is_none_or(|after| connection.id() > after));
@@ -183,8 +183,8 @@ pub(super) fn paged(
     ConnectionPage { connections, next }
 }
 
-/// Returns the fields of a connection that the caller may see: of another user's connection,
-/// neither its address nor its client.
+/// Returns the fields of a connection that the caller may see. The address and the client of
+/// another user's connection are left out.
 pub(super) fn info_for(caller: &Caller, connection: &Connection) -> ConnectionInfo {
     let info = connection.info();
     if may_see(caller, connection) {
@@ -200,7 +200,7 @@ fn may_see(caller: &Caller, connection: &Connection) -> bool {
 fn find(shared: &Shared, caller: &Caller, id: &ConnectionId) -> Result<Connection, Problem> {
     let connection = shared.hub.connection(id);
 
-    // A connection of another user looks like a missing one, so that ids cannot be probed.
+    // Another user's connection looks like a missing one, so that ids cannot be probed.
     let visible = connection.filter(|connection| may_see(caller, connection));
     visible.ok_or_else(|| {
         let detail = format!("there is no connection `{id}`, or it is not yours");

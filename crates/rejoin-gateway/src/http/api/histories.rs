@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
-    /// Starts after the event with this number: the `next` of the page before.
+    /// Starts after the event with this number: the `next` of the previous page.
     #[serde(default)]
     after: u64,
     #[serde(default)]
@@ -34,7 +34,7 @@ pub(super) struct EventsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventPage {
     events: Vec<Event>,
-    /// The time at which the session was removed. Null if it exists.
+    /// The time at which the session was removed. Null if it still exists.
     removed_at: Option<u64>,
     /// The `after` of the next page. Null on the last page.
     next: Option<u64>,
@@ -47,7 +47,7 @@ pub(super) struct EventPage {
     "connections": 1, "user": "ann", "reason": null
 }))]
 struct Event {
-    /// 1 for the first event, without gaps. The oldest events of a long history are dropped.
+    /// Counts from 1 without gaps. The oldest events of a long history are dropped.
     number: u64,
     /// The time, in milliseconds since the epoch.
     at: u64,
@@ -60,7 +60,7 @@ struct Event {
     connections: u64,
     /// The user who created the session, attached to it, left it or revived it.
     user: Option<UserId>,
-    /// The reason of the end, unless it is obvious.
+    /// The reason for the end, unless it is obvious.
     reason: Option<String>,
 }
 
@@ -74,8 +74,8 @@ impl From<SessionEvent> for Event {
 
 /// Read the history of a session's status
 ///
-/// Each event is on disk before its effect is shown. The history of a removed session stays for
-/// `sessions.retention`.
+/// Each event is on disk before its effect becomes visible. The history of a removed session is
+/// kept for `sessions.retention`.
 #[utoipa::path(
     get, path = "/sessions/{session}/events", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session."), EventsQuery),
@@ -91,7 +91,7 @@ pub(super) async fn events(
     InPath(id): InPath<SessionId>,
     InQuery(EventsQuery { after, limit: Limit(limit) }): InQuery<EventsQuery>,
 ) -> Result<axum::Json<EventPage>, Problem> {
-    // One more than the page: it decides whether there is a next page.
+    // One more than the limit shows whether there is another page.
     let history = shared.hub.session_history(&id, &identity, after, limit + 1).await?;
     let SessionHistory { row, events } = history;
     let events = events.into_iter().map(Event::from);

@@ -30,16 +30,16 @@ use crate::{
 /// The credentials of a log-in: a token or a login code.
 #[derive(Default, Deserialize, ToSchema)]
 pub(super) struct LogIn {
-    /// A JWT. It may be in the header `Authorization` instead.
+    /// A JWT. It may be sent in the header `Authorization` instead.
     #[serde(default)]
     token: Option<String>,
-    /// The code of a login link. A token is then ignored.
+    /// The code of a login link. If present, a token is ignored.
     #[serde(default)]
     code: Option<String>,
-    /// The device id of the browser, for lists.
+    /// The device id of the browser, shown in lists.
     #[serde(default)]
     device_id: Option<DeviceId>,
-    /// The device name of the browser, for lists.
+    /// The device name of the browser, shown in lists.
     #[serde(default)]
     device_name: Option<DeviceName>,
 }
@@ -64,9 +64,9 @@ enum Credentials {
 /// Log in
 ///
 /// Verifies a token, from the body or from the header `Authorization`, or redeems a login code.
-/// Starts a browser session, whose secret is in a cookie that scripts cannot read. The session
-/// ends 30 days after its last use, or with its token. The browser's earlier session ends. Only
-/// for this server's own pages. `Idempotency-Key` is ignored.
+/// Starts a browser session and stores its secret in a cookie that scripts cannot read. The session
+/// ends 30 days after its last use, or when its token expires. The browser's previous session ends.
+/// Only for this server's own pages. `Idempotency-Key` is ignored.
 #[utoipa::path(
     post, path = "/login", tag = "account", request_body = inline(Option<LogIn>),
     security((), ("bearer" = [])),
@@ -101,16 +101,16 @@ pub(super) async fn log_in(
             code_grant(&shared, code, LoginCodes::redeem).await.map(LoginGrant::into_identity)
         }
     };
-    // A login code is no token: its user may have been revoked since it was made.
+    // A login code is not verified like a token: its user may have been revoked since it was made.
     let identity = identity.and_then(|it| shared.config.verifier.recheck(&it).map(|()| it));
     let identity = identity.map_err(|error| refuse(&shared, &error))?;
 
     let idle_ms = BrowserSessions::IDLE_MS;
     let life_ms = identity.expires_at.map_or(idle_ms, |end| end.saturating_sub(now_ms()));
-    // The browser drops the cookie when the session ends, so it does not send a dead one.
+    // The browser drops the cookie when the session ends, so it never sends a stale one.
     let seconds = life_ms.min(idle_ms) / 1000;
     let replaced = cookie::read(&shared, &parts);
-    // In a task of its own: if the client disconnects, the log-in is still completed.
+    // Runs in its own task, so that the log-in completes even if the client disconnects.
     let task = shared.hub.shutdown().spawn(start_session(
         Arc::clone(&shared),
         identity,
@@ -123,7 +123,7 @@ pub(super) async fn log_in(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
-/// Counts a log-in of the client's address.
+/// Counts a log-in against the limit of the client's address.
 fn admit(shared: &Shared, extensions: &Extensions) -> Result<(), Problem> {
     let Some(peer) = extensions.get::<Peer>() else { return Ok(()) };
 
@@ -144,12 +144,12 @@ async fn start_session(
 ) -> Result<String, Problem> {
     let sessions = shared.browser_sessions();
     let secret = sessions.start(identity.clone(), browser).map_err(|error| not_written(&error))?;
-    // The browser forgets the old cookie, so the old session would only take room.
+    // The browser forgets the old cookie, so the old session would only take up space.
     if let Some(id) = replaced.and_then(|secret| sessions.id_of(&secret)) {
         sessions.end(|identity| identity.browser_session.as_ref() == Some(&id));
     }
 
-    // A concurrent revocation may have missed the new session, so the identity is checked again.
+    // A concurrent revocation may have missed the new session, so the identity is rechecked.
     let recheck = shared.config.verifier.recheck(&identity);
     if recheck.is_err()
         && let Some(id) = sessions.id_of(&secret)
@@ -160,7 +160,7 @@ async fn start_session(
     // The new session may have evicted others.
     shared.close_logged_out();
     if let Err(error) = sessions.write().await {
-        // Not an error for the browser: its code is spent, and the session lasts until a restart.
+        // Not an error for the browser: its code is spent, and the session works until a restart.
         error!(%error, "cannot write the browser sessions");
     }
     recheck.map(|()| secret).map_err(|error| refuse(&shared, &error))
@@ -168,8 +168,8 @@ async fn start_session(
 
 /// Check a log-in
 ///
-/// Verifies a token or a login code as `POST /login` does, and returns its user. Does not log in
-/// and does not redeem the code. Only for this server's own pages. `Idempotency-Key` is ignored.
+/// Verifies a token or a login code as `POST /login` does, and returns its user. Neither logs in
+/// nor redeems the code. Only for this server's own pages. `Idempotency-Key` is ignored.
 #[utoipa::path(
     post, path = "/login/check", tag = "account", request_body = inline(Option<LogIn>),
     security((), ("bearer" = [])),
@@ -188,7 +188,7 @@ pub(super) async fn check(
     check_own_page(&headers)?;
     let identity = match credentials(body, &headers)? {
         Credentials::Token(token) => shared.verify(&token).await,
-        // The code stays valid, for the log-in that the user may confirm.
+        // The code stays valid, so that the user can confirm the log-in.
         Credentials::Code(code) => code_grant(&shared, code, LoginCodes::peek).await.map(|grant| {
             let expires_at = Some(grant.expires_at());
             Identity { expires_at, ..grant.into_identity() }
@@ -233,19 +233,19 @@ fn credentials(body: LogIn, headers: &HeaderMap) -> Result<Credentials, Problem>
     })
 }
 
-/// Finds or redeems a login code, on a thread that may block.
+/// Looks up or redeems a login code, on a thread that may block.
 async fn code_grant(
     shared: &Shared,
     code: String,
     lookup: fn(&LoginCodes, &str) -> Option<LoginGrant>,
 ) -> Result<LoginGrant, TokenError> {
-    // Without codes, each code is unknown.
+    // Without login codes, every code is unknown.
     let Some(codes) = shared.config.login_codes.clone() else { return Err(TokenError::LoginCode) };
     let found = tokio::task::spawn_blocking(move || lookup(&codes, &code)).await;
     found.ok().flatten().ok_or(TokenError::LoginCode)
 }
 
-/// Ends the browser's session, if it has one.
+/// Ends the session of the request's cookie, if there is one.
 async fn end_current(shared: &Shared, parts: &Parts) -> Result<(), BrowserSessionError> {
     let secret = cookie::read(shared, parts);
     let Some(id) = secret.and_then(|secret| shared.browser_sessions().id_of(&secret)) else {
@@ -255,7 +255,7 @@ async fn end_current(shared: &Shared, parts: &Parts) -> Result<(), BrowserSessio
     shared.end_browser_sessions(is_current).await.map(drop)
 }
 
-/// Returns the problem of a change that is not on disk.
+/// Returns the problem for a change that could not be written to disk.
 pub(super) fn not_written(error: &BrowserSessionError) -> Problem {
     if let BrowserSessionError::TooLong = error {
         return Problem::new(ErrorCode::InvalidField, &error.to_string());

@@ -27,11 +27,11 @@ use crate::{
     state::Shared,
 };
 
-/// The time that a request waits for the end of a session.
+/// The maximum time that a request waits for a session to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest working directory, in bytes: the limit of Linux.
+/// The maximum length of a working directory's path, in bytes: the limit of Linux.
 const MAX_CWD_BYTES: usize = 4096;
-/// The longest text of a search, in characters.
+/// The maximum length of a search text, in characters.
 const MAX_TEXT_CHARACTERS: usize = 100;
 
 /// A session to start.
@@ -42,13 +42,13 @@ pub(super) struct NewSession {
     #[serde(default)]
     #[schema(default = "terminal")]
     kind: NewKind,
-    /// The id; a new one if missing.
+    /// The id. If missing, the server generates one.
     #[serde(default)]
     id: Option<SessionId>,
-    /// The profile of the program; `terminal` if missing.
+    /// The profile of the program. `terminal` by default.
     #[serde(default)]
     profile: Option<ProfileName>,
-    /// A name for people. At most 100 bytes.
+    /// A display name. At most 100 bytes.
     #[serde(default, deserialize_with = "name")]
     #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct NewSession {
     #[serde(default = "default_rows", deserialize_with = "rows")]
     #[schema(minimum = 1, maximum = 500, default = 24)]
     rows: u16,
-    /// The working directory of the program; the one of the profile if missing.
+    /// The working directory of the program. That of the profile by default.
     #[serde(default, deserialize_with = "cwd")]
     #[schema(min_length = 1, max_length = 4096, pattern = r"^[^\x00]+$")]
     cwd: Option<String>,
@@ -85,19 +85,19 @@ pub(super) struct SessionFilter {
     /// Only sessions with this status.
     #[serde(default)]
     status: Option<SessionStatus>,
-    /// Only running sessions, or only ended ones.
+    /// Only running sessions or only ended ones.
     #[serde(default)]
     #[param(inline)]
     state: Option<RunState>,
     /// Only sessions of this kind.
     #[serde(default)]
     kind: Option<SessionKind>,
-    /// Only sessions with this text in their title, name, profile, owner or id, in any case. At
+    /// Only sessions with this text in their title, name, profile, owner or id. Ignores case. At
     /// most 100 characters.
     #[serde(default, deserialize_with = "text")]
     #[param(max_length = 100)]
     q: Option<String>,
-    /// Starts after this session: the `next` of the page before.
+    /// Starts after this session: the `next` of the previous page.
     #[serde(default)]
     #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}_[A-Za-z0-9._:-]{1,64}$")]
     after: Option<Cursor>,
@@ -114,7 +114,7 @@ enum RunState {
     Ended,
 }
 
-/// The cursor of a session in the list, which sorts the newest first.
+/// The place of a session in the list, which sorts the newest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor(Reverse<(u64, SessionId)>);
 
@@ -145,7 +145,7 @@ pub(super) async fn list(
     caller: Caller,
     InQuery(filter): InQuery<SessionFilter>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
-    // An error and not an empty page, which would look like a user without sessions.
+    // An error instead of an empty page, which would look like a user without sessions.
     if let Some(user) = &filter.user {
         caller.check_user(user)?;
     }
@@ -153,7 +153,7 @@ pub(super) async fn list(
     let sessions = shared.hub.sessions(&caller.identity);
     let infos = sessions.iter().map(Session::info).filter(|session| filter.matches(session));
     let mut infos: Vec<_> = infos.map(|session| (Cursor::of(&session), session)).collect();
-    // By the cursor: new sessions appear on the first page and shift no other page.
+    // Sorted by cursor: new sessions appear on the first page and do not shift the others.
     infos.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
 
     let (infos, next) = page(infos, filter.limit.0, |(cursor, _)| cursor.clone());
@@ -174,17 +174,17 @@ impl SessionFilter {
     }
 }
 
-/// Returns `true` if a session matches a search text in lower case.
+/// Returns `true` if a session matches a search text, which must be in lower case.
 fn has_text(session: &SessionInfo, text: &str) -> bool {
     let SessionInfo { id, title, name, profile, owner, .. } = session;
     let texts = [title, name.as_deref().unwrap_or_default(), profile.as_str(), owner.as_str()];
-    // Not only ASCII: titles and names are in any language.
+    // Not limited to ASCII: titles and names can be in any language.
     texts.into_iter().chain([id.as_str()]).any(|it| it.to_lowercase().contains(text))
 }
 
 impl Cursor {
     fn of(session: &SessionInfo) -> Self {
-        // The id orders sessions of the same millisecond, so that no page repeats or omits one.
+        // The id orders sessions of one millisecond, so that no page repeats or omits a session.
         Self(Reverse((session.created_at, session.id.clone())))
     }
 }
@@ -199,7 +199,7 @@ impl Serialize for Cursor {
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // At the first `_`: the id may contain further ones.
+        // Splits at the first `_`: the id may contain more of them.
         let cursor = text.split_once('_').and_then(|(created_at, id)| {
             Some((created_at.parse().ok()?, SessionId::new(id).ok()?))
         });
@@ -210,7 +210,7 @@ impl<'de> Deserialize<'de> for Cursor {
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
-        // Counted as received: the lower case of a text can have more characters.
+        // Counted before the conversion to lower case, which can add characters.
         Some(text) if text.chars().count() > MAX_TEXT_CHARACTERS => {
             Err(D::Error::custom(format!("must be at most {MAX_TEXT_CHARACTERS} characters")))
         }
@@ -220,7 +220,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 
 /// Start a session
 ///
-/// The program comes from a profile of the configuration, never from a request.
+/// The program comes from a profile in the server's configuration, never from a request.
 #[utoipa::path(
     post, path = "/sessions", tag = "sessions", request_body = NewSession,
     responses(
@@ -237,7 +237,7 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<NewSession>,
 ) -> Result<Response, Problem> {
-    // The pattern names the only kind, so that a second one does not compile until it is handled.
+    // The pattern names the only kind, so that a second kind does not compile until it is handled.
     let NewSession { kind: NewKind::Terminal, id, profile, name, cols, rows, cwd } = new;
     let size = Some(size(cols, rows));
     let create = CreateTerminal { id, profile, name, size, cwd };
@@ -297,7 +297,7 @@ pub(super) async fn close(
 
 /// List the connections that are attached to a session
 ///
-/// In the order of their attachment, all on one page. Only administrators get `address`,
+/// In the order in which they attached, all on one page. Only administrators get `address`,
 /// `user_agent` and `role_context` of other users' connections.
 #[utoipa::path(
     get, path = "/sessions/{session}/connections", tag = "sessions",
@@ -370,18 +370,18 @@ fn cells<'de, D: Deserializer<'de>>(deserializer: D, max: u16) -> Result<u16, D:
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let max = limits::MAX_SESSION_NAME_BYTES;
     match Option::<String>::deserialize(deserializer)? {
-        // Control characters would act on a terminal in which an administrator prints the list.
+        // Control characters could manipulate the terminal of an administrator who prints the list.
         Some(name) if name.len() > max || name.chars().any(char::is_control) => {
             Err(D::Error::custom(format!("must be at most {max} bytes, no control characters")))
         }
-        // A client can send its input field as it is: an empty one means no name.
+        // An empty name means no name, so that a client can send an input field as it is.
         name => Ok(name.filter(|name| !name.is_empty())),
     }
 }
 
 fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
-        // A system call would read the path only up to a NUL.
+        // A system call would ignore everything after a NUL.
         Some(path) if path.is_empty() || path.len() > MAX_CWD_BYTES || path.contains('\0') => {
             Err(D::Error::custom(format!("must be a path of 1 to {MAX_CWD_BYTES} bytes")))
         }

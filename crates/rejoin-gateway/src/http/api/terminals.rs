@@ -28,9 +28,9 @@ use crate::{
     state::Shared,
 };
 
-/// The time that a request waits for a program that does not read its input.
+/// The maximum time that a request waits for a program that does not read its input.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The policy of a screen as HTML: it runs and loads nothing, even when opened as a page.
+/// The policy for an HTML screen, which runs and loads nothing, even if opened as a page.
 const SCREEN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups";
 
 /// Input for a terminal.
@@ -79,14 +79,14 @@ pub(super) struct ScreenQuery {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LinesQuery {
-    /// The line before which the page ends: the `from` of the page after it. Without it, the page
-    /// ends above the screen.
+    /// The line before which the page ends: the `from` of the page below. Without it, the page ends
+    /// just above the screen.
     #[serde(default)]
     before: Option<u64>,
-    /// The generation of `before`. If it is not the current one, the page is empty.
+    /// The generation to which `before` belongs. If it is not the current one, the page is empty.
     #[serde(default)]
     generation: Option<u32>,
-    /// The most lines of the page.
+    /// The maximum number of lines on the page.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 1000, default = 200)]
     lines: HistoryLines,
@@ -101,14 +101,14 @@ pub(super) enum Format {
     Text,
     /// The bytes that put an empty terminal of the same size into the same state, with history.
     Ansi,
-    /// A `<pre>` with styles, for a page or a mail.
+    /// A styled `<pre>` element, for a page or an e-mail.
     Html,
 }
 
 /// Type into a session
 ///
-/// The response is sent when the terminal has the input. After `timed_out`, the program may still
-/// read it later.
+/// The response is sent once the terminal has received the input. After `timed_out`, the program
+/// may still read it later.
 #[utoipa::path(
     post, path = "/sessions/{session}/input", tag = "sessions", request_body = TerminalInput,
     params(("session" = SessionId, Path, description = "The session.")),
@@ -130,7 +130,7 @@ pub(super) async fn input(
     let author = Author::Request(Arc::new(caller.clone()));
     let typed = timeout(INPUT_TIMEOUT, session.input(data.into(), author));
     let typed = tokio::select! {
-        // Input that was typed is reported as typed, even if the server stops at the same time.
+        // Reports input that was typed as typed, even if the server stops at the same time.
         biased;
         typed = typed => typed,
         () = shared.shutdown.begun() => {
@@ -142,7 +142,7 @@ pub(super) async fn input(
     match typed {
         Ok(result) => {
             result?;
-            // The session drops input whose author lost the right to it meanwhile.
+            // The session drops input if its author has lost the right to type in the meantime.
             caller.check()?;
         }
         Err(_) => {
@@ -227,22 +227,22 @@ pub(super) async fn screen(
     };
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        // The program chooses the text, which a browser must not take for HTML.
+        // The program controls the text, which a browser must not mistake for HTML.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, SCREEN_POLICY),
     ];
 
     let mut pieces = session.screen(format).await?;
     let first = pieces.next().unwrap_or_default();
-    // Most screens fit one piece. A response of one piece has a length.
+    // Most screens fit into one piece, in which case the response has a length.
     let Some(second) = pieces.next() else {
         return Ok((headers, first).into_response());
     };
 
     let pieces = [first, second].into_iter().chain(pieces);
-    // Each piece is rendered only after the client has read the one before.
+    // Renders each piece only after the client has read the previous one.
     let body = stream::unfold(pieces, async |mut pieces| {
-        // Rendering takes time, so other tasks of the thread get a turn before each piece.
+        // Rendering takes time, so other tasks on the thread get a turn before each piece.
         tokio::task::yield_now().await;
         let piece = pieces.next()?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), pieces))
@@ -252,7 +252,7 @@ pub(super) async fn screen(
 
 /// Read the history of a session
 ///
-/// Lines above the screen, the newest before `before`. The next older page ends at `from`.
+/// The newest lines above the screen that precede `before`. The next older page ends at `from`.
 #[utoipa::path(
     get, path = "/sessions/{session}/history", tag = "sessions",
     params(("session" = SessionId, Path, description = "The session."), LinesQuery),

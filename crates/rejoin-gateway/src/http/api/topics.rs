@@ -22,7 +22,7 @@ use crate::{
     state::Shared,
 };
 
-/// The maximum size of the messages on one page, in bytes. A page has at least one message.
+/// The maximum size of the messages on one page, in bytes. A larger message gets its own page.
 const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
 /// A message to publish.
@@ -31,10 +31,10 @@ const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 pub(super) struct NewMessage {
     /// The topic.
     topic: TopicName,
-    /// Any JSON, delivered unchanged.
+    /// Any JSON value, delivered unchanged.
     #[schema(value_type = Value)]
     data: Box<RawValue>,
-    /// An idempotency key: a retry within five minutes gets the same answer and publishes nothing.
+    /// An idempotency key: retries within five minutes get the same response but publish nothing.
     #[serde(default)]
     key: Option<RequestKey>,
 }
@@ -43,7 +43,7 @@ pub(super) struct NewMessage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TopicFilter {
-    /// Starts after this topic: the `next` of the page before.
+    /// Starts after this topic: the `next` of the previous page.
     #[serde(default)]
     after: Option<TopicName>,
     #[serde(default)]
@@ -68,7 +68,8 @@ pub(super) struct TopicInfo {
     frames: usize,
     /// The number of subscribed connections.
     subscribers: usize,
-    /// The time of the last publish, or of the first use, in milliseconds since the epoch.
+    /// The time of the last publish, in milliseconds since the epoch. The time of the first use if
+    /// nothing was published.
     last_activity_at: u64,
 }
 
@@ -76,7 +77,7 @@ pub(super) struct TopicInfo {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
-    /// Starts after this position; with the oldest retained message if missing.
+    /// Starts after this position. By default, starts with the oldest retained message.
     #[serde(default)]
     after: Option<Position>,
     #[serde(default)]
@@ -89,7 +90,7 @@ pub(super) struct HistoryQuery {
 pub(super) struct History {
     /// The topic.
     topic: TopicName,
-    /// The completeness after the position, as in the answer to `subscribe`.
+    /// The completeness of the messages after the position, as in the answer to `subscribe`.
     verdict: Verdict,
     /// After a gap: the number of missed messages, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +99,7 @@ pub(super) struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     messages: Vec<Message>,
-    /// The position after the page, from which a client can continue to read or subscribe. Null if
+    /// The position after the page, from which a client can continue reading or subscribe. Null if
     /// the topic does not exist.
     position: Option<Position>,
     /// The `after` of the next page. Null on the last page.
@@ -119,7 +120,7 @@ pub(super) struct Message {
     time: u64,
 }
 
-/// A frame of a topic's stream.
+/// The content of a frame in a topic's stream.
 #[derive(Deserialize)]
 struct Published {
     payload: Message,
@@ -153,7 +154,7 @@ pub(super) async fn publish(
 
 /// List topics
 ///
-/// The existing topics that the caller may subscribe to.
+/// Lists the existing topics that the caller may subscribe to.
 #[utoipa::path(
     get, path = "/topics", tag = "topics", params(TopicFilter),
     responses((status = 200, description = "A page of topics, sorted.", body = TopicPage))
@@ -163,7 +164,7 @@ pub(super) async fn list(
     Caller { identity, .. }: Caller,
     InQuery(TopicFilter { after, limit: Limit(limit) }): InQuery<TopicFilter>,
 ) -> Answer<TopicPage> {
-    // One more than the limit: it shows whether there is another page.
+    // One more than the limit shows whether there is another page.
     let topics = shared.hub.topics(&identity, TopicRight::Subscribe, after.as_ref(), limit + 1);
     let (topics, next) = page(topics, limit, |topic| topic.name().clone());
     Answer(TopicPage { topics: topics.iter().map(info).collect(), next })
@@ -171,7 +172,7 @@ pub(super) async fn list(
 
 /// Read the history of a topic
 ///
-/// The messages that the topic retains. In the path, write `%2F` for `/` in a name.
+/// Returns the messages that the topic retains. In the path, write `%2F` for `/` in a name.
 #[utoipa::path(
     get, path = "/topics/{topic}/history", tag = "topics",
     params(("topic" = TopicName, Path, description = "The topic."), HistoryQuery),
@@ -216,7 +217,7 @@ pub(super) async fn presence(
     let subject = Subject::Topic(name);
     Ok(Answer(match topic {
         Some(_) => shared.hub.presence(&identity, &subject)?,
-        // The same as of a topic without subscribers: the first use creates a topic.
+        // Looks like a topic without subscribers, because the first use creates a topic.
         None => PresenceState {
             subject,
             users: 0,
@@ -229,7 +230,7 @@ pub(super) async fn presence(
 
 fn info(topic: &Topic) -> TopicInfo {
     let (frames, idle) = topic.stream().retained();
-    // A stream counts idle time on the monotonic clock. The wall clock may have been set since.
+    // A stream measures idle time by the monotonic clock: the wall clock may have been changed.
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
 
     TopicInfo {
@@ -242,16 +243,16 @@ fn info(topic: &Topic) -> TopicInfo {
 
 fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History, Problem> {
     let stream = topic.stream();
-    // A subscriber does not get messages that are too old, and neither does a request.
+    // Like a subscriber, a request gets no messages that are too old.
     stream.expire();
-    // Before the messages: one that is published meanwhile is on this page or on the next.
+    // Read before the messages: one published in the meantime is on this page or on the next.
     let head = stream.head();
 
     let start = after.map(|after| stream.start_now(Some(after)));
     let reader = start.as_ref().map_or(Reader { next: 0 }, |start| start.reader);
     let messages = messages(stream, reader, limit)?;
     let begin = start.as_ref().map_or(head, |start| start.position);
-    // Without messages, the client continues from where it started.
+    // Without messages, the client continues from its own position.
     let position = messages.last().map_or(begin, |message| message.position);
 
     Ok(History {
@@ -269,7 +270,7 @@ fn read(topic: &Topic, after: Option<Position>, limit: usize) -> Result<History,
 fn empty_history(topic: TopicName, after: Option<Position>) -> History {
     let (verdict, reason) = match after {
         None => (Verdict::Fresh, None),
-        // A position in a topic that is gone belongs to an earlier topic of this name.
+        // The position belongs to an earlier topic of this name.
         Some(_) => (Verdict::Gap, Some("epoch")),
     };
     let (messages, position, next) = (Vec::new(), None, None);
@@ -283,7 +284,7 @@ fn messages(stream: &Stream, reader: Reader, count: usize) -> Result<Vec<Message
 
     let mut batch = Batch::default();
     let mut next = reader.next;
-    // A position that has expired meanwhile continues at the oldest retained frame.
+    // If the position has expired in the meantime, continues at the oldest retained frame.
     while let Progress::Behind { oldest, .. } = stream.read(Reader { next }, limit, &mut batch) {
         next = oldest;
     }

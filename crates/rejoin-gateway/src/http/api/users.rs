@@ -119,7 +119,7 @@ pub(super) async fn emit_to_device(
 /// Disconnect a user
 ///
 /// Closes the connections of all devices, or of one, with 4504. The user may connect again with a
-/// valid token; `POST /revocations` prevents that.
+/// valid token. Use `POST /revocations` to prevent that.
 #[utoipa::path(
     post, path = "/users/{user}/disconnect", tag = "users",
     request_body = inline(Option<Disconnect>),
@@ -136,7 +136,7 @@ pub(super) async fn disconnect(
 ) -> Result<Answer<Disconnected>, Problem> {
     caller.check_user(&user)?;
 
-    // Connections that open from now on stay. Only a revocation prevents new ones.
+    // Connections that open after this stay open. Only a revocation prevents new ones.
     let connections = match &device {
         Some(device) => shared.hub.connections_of_device(&user, device),
         None => shared.hub.connections_of(&user),

@@ -1,4 +1,4 @@
-//! Tables of fields, and examples, from schemas.
+//! Tables of fields, and examples, rendered from schemas.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::reference::{escape, inline, text_of};
 
-/// The deepest nesting that is followed: deeper than any schema of the API.
+/// The maximum nesting depth that is rendered: deeper than any schema of the API.
 const MAX_DEPTH: usize = 6;
 
 /// The direction of a body.
@@ -20,7 +20,7 @@ enum Direction {
 pub(super) struct Schemas<'a>(pub(super) &'a Value);
 
 impl Schemas<'_> {
-    /// Returns the fields and an example of a request's body.
+    /// Renders the fields and an example of a request body.
     pub(super) fn body(&self, content: &Value) -> String {
         let schema = self.present(&content["schema"]);
         let tables: Vec<_> = match schema["oneOf"].as_array() {
@@ -32,7 +32,7 @@ impl Schemas<'_> {
         format!("{}{}", tables.join("<p>or</p>"), self.example_of(schema))
     }
 
-    /// Returns the fields and an example of a response's body, folded.
+    /// Renders the fields and an example of a response body, collapsed.
     pub(super) fn answer(&self, content: &Value) -> String {
         let schema = &content["schema"];
         let table = self.table(schema, Direction::Response);
@@ -49,7 +49,7 @@ impl Schemas<'_> {
         format!("<pre>{}</pre>", escape(&example.expect("an example is JSON")))
     }
 
-    /// Returns the type of a schema in a few words.
+    /// Describes the type of a schema in a few words.
     pub(super) fn kind(&self, schema: &Value) -> String {
         let kind = self.kind_of_present(self.present(schema));
         if is_nullable(schema) { format!("{kind}, or null") } else { kind }
@@ -98,11 +98,11 @@ impl Schemas<'_> {
         description.unwrap_or_else(|| text_of(&self.present(schema)["description"]))
     }
 
-    /// Returns the rows of an object's fields, with those of nested objects below them.
+    /// Renders the rows of an object's fields, with those of nested objects below them.
     fn rows(&self, schema: &Value, prefix: &str, direction: Direction) -> String {
         let schema = self.resolve(schema);
         let mut rows = String::new();
-        // All parts of an `allOf` make one object; of a `oneOf`, each variant adds its fields.
+        // The parts of an `allOf` form one object. Each variant of a `oneOf` adds its fields.
         for part in ["allOf", "oneOf"].iter().flat_map(|key| schema[*key].as_array()).flatten() {
             rows.push_str(&self.rows(part, prefix, direction));
         }
@@ -148,7 +148,7 @@ impl Schemas<'_> {
             Some("object") => {
                 let fields = fields(schema).into_iter().map(|(name, field)| {
                     let value = match name {
-                        // An example shows a last page.
+                        // The example shows a last page.
                         "next" => Value::Null,
                         _ => self.example(field, depth + 1),
                     };
@@ -166,7 +166,7 @@ impl Schemas<'_> {
         }
     }
 
-    /// Resolves a schema's reference, and unwraps an `or null`.
+    /// Resolves a schema's reference, and strips an `or null`.
     fn present<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let schema = self.resolve(schema);
         let variants = schema["oneOf"].as_array();
@@ -205,7 +205,7 @@ fn is_nullable(schema: &Value) -> bool {
     variants.is_some_and(|variants| variants.iter().any(|it| it["type"] == "null"))
 }
 
-/// Returns a row in a table of fields or parameters.
+/// Renders a row in a table of fields or parameters.
 pub(super) fn row(name: &str, kind: &str, about: &str, is_required: bool) -> String {
     let must = if is_required { " <span class=\"must\">required</span>" } else { "" };
     format!(

@@ -17,13 +17,13 @@ use crate::socket::{
     keepalive::{KeepaliveAction, Now},
 };
 
-/// The state of a client's socket, as far as its keepalive needs it.
+/// The state of a client's socket that the keepalive depends on.
 #[derive(Clone, Copy)]
 pub(crate) struct SocketState<'a> {
     /// The socket is full.
     pub(crate) is_blocked: bool,
-    /// Returns `true` if unread bytes wait in the socket. A function, because the check is a system
-    /// call that is rarely needed.
+    /// Returns `true` if unread bytes are waiting in the socket. A function, because the check is a
+    /// system call that is rarely needed.
     pub(crate) has_unread: &'a dyn Fn() -> bool,
 }
 
@@ -37,7 +37,7 @@ impl Client {
         now: Now,
         socket: SocketState<'_>,
     ) -> Result<Instant, CloseCode> {
-        // A connection has one timer, which is set to the earliest of its deadlines.
+        // A connection has a single timer, set to the earliest of its deadlines.
         let mut next = match &self.auth {
             AuthState::Authenticating { deadline, .. } if now.at >= *deadline => {
                 return Err(self.authentication_timed_out());
@@ -80,14 +80,14 @@ impl Client {
             let connection = membership.connection();
             match keepalive.next_action(connection, now, heartbeat) {
                 KeepaliveAction::Wait(at) => return Ok(at),
-                // A ping would only be queued behind the output that the peer does not read.
+                // A ping would only be queued behind output that the peer is not reading.
                 KeepaliveAction::Ping if socket.is_blocked => {}
                 KeepaliveAction::Ping => {
                     metrics.pings_sent.inc();
                     self.outbox.push(OutboxItem::Control(rejoin_websocket::ping(b"")));
                 }
-                // The peer has sent something that the server has not read yet. This happens while
-                // reading is paused: the peer is alive.
+                // The peer has sent something that the server has not read, because reading is
+                // paused. The peer is alive.
                 KeepaliveAction::Silent if (socket.has_unread)() => connection.record_received(),
                 KeepaliveAction::Silent => {
                     metrics.heartbeats_missed.inc();

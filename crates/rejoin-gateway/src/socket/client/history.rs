@@ -1,4 +1,4 @@
-//! Pages of a terminal's history: long answers, compressed for clients that negotiated it.
+//! Pages of a terminal's history: long replies, compressed for clients that negotiated compression.
 
 use rejoin_core::{Authority, Connection, HistoryQuery, OutboxItem, PayloadKind, SessionRight};
 use rejoin_protocol::{
@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::socket::client::{Client, JobResult, RequestResult};
 
 impl Client {
-    /// Sends a page of a terminal's history. Requires the right to attach, but no attachment.
+    /// Sends a page of a terminal's history. Requires the right to attach, but not an attachment.
     pub(super) fn history(
         &mut self,
         connection: &Connection,
@@ -26,7 +26,7 @@ impl Client {
         let (connection, request_id) = (connection.clone(), reply_to.cloned());
         let (encode, compresses) = (self.shared.hub.encode(), self.compresses);
         let job = async move {
-            // The connection may be revoked since the job was queued.
+            // The connection may have been revoked since the job was queued.
             let page = match connection.check() {
                 Ok(()) => session.history(query).await,
                 Err(error) => Err(error),
@@ -42,7 +42,8 @@ impl Client {
             let page = text(request_id.as_ref(), &page);
             let plain = encode(PayloadKind::Text, &[page.as_bytes()]);
             let wire = if compresses {
-                // A few milliseconds for a large page: on a runtime thread it would delay others.
+                // Compressing a large page takes a few milliseconds, which would delay other tasks
+                // on the thread.
                 let uncompressed = plain.clone();
                 let compressed = spawn_blocking(move || deflate(&uncompressed)).await;
                 compressed.ok().flatten().unwrap_or(plain)

@@ -1,6 +1,6 @@
-//! Jobs: messages whose work takes time, on the general runtime.
+//! Jobs: messages that take time, executed on the general runtime.
 //!
-//! A connection has at most one job: its next message is executed after it. Closing the
+//! A connection has at most one job, and its next message waits for the job to end. Closing the
 //! connection aborts the job.
 
 use std::{fmt, pin::Pin, sync::Arc};
@@ -18,13 +18,13 @@ pub(super) type Job = Pin<Box<dyn Future<Output = JobResult> + Send>>;
 
 /// The receiver of job results: the shard of the connection.
 pub(crate) trait JobListener: fmt::Debug + Send + Sync {
-    /// Receives the result of the job of the connection with this outbox. Must not block.
+    /// Receives the result of a job. `outbox` identifies the job's connection. Must not block.
     fn job_ended(&self, outbox: &Arc<Outbox>, result: JobResult);
 }
 
 /// The result of a job.
 pub(crate) enum JobResult {
-    /// The message is handled and answered.
+    /// The message was handled and answered.
     Handled,
     /// The connection is attached to a session.
     Attached(Attachment),
@@ -47,7 +47,7 @@ pub(crate) struct Jobs {
     current: Option<AbortHandle>,
 }
 
-/// Reports the end of a job when it is dropped: after a return, a panic or an abort.
+/// Reports the end of a job when dropped: after a return, a panic or an abort.
 ///
 /// Without the report, the connection would wait for its job forever.
 struct Report {
@@ -62,7 +62,7 @@ impl Jobs {
         Self { listener, current: None }
     }
 
-    /// Returns `true` if a job runs.
+    /// Returns `true` if a job is running.
     pub(super) fn is_busy(&self) -> bool {
         self.current.is_some()
     }
@@ -74,7 +74,7 @@ impl Jobs {
         reply_to: Option<&MessageId>,
         job: Job,
     ) {
-        // Created before the task starts, so that an abort before its first poll is reported too.
+        // Created before the task starts, so that even an abort before the first poll is reported.
         let report = Report {
             listener: Arc::clone(&self.listener),
             outbox: Arc::clone(outbox),
@@ -99,7 +99,7 @@ impl Report {
 }
 
 impl Client {
-    /// Starts a job. No other message is executed before it ends.
+    /// Starts a job. No other message is executed until it ends.
     pub(super) fn start_job(&mut self, reply_to: Option<&MessageId>, job: Job) {
         let job = Box::pin(job.instrument(self.span.clone()));
         self.jobs.start(&self.shared.shutdown, &self.outbox, reply_to, job);
@@ -135,8 +135,8 @@ impl Drop for Jobs {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        // No result: the job panicked, or was aborted with its connection. The shard drops the report
-        // of a connection that it does not have any more.
+        // Without a result, the job panicked, or was aborted together with its connection. The
+        // shard drops reports for connections that are gone.
         let reply_to = self.reply_to.take();
         let result = self.result.take().unwrap_or(JobResult::Panicked { reply_to });
         self.listener.job_ended(&self.outbox, result);

@@ -1,4 +1,4 @@
-//! Authentication: the first token of a client, and the tokens that refresh it.
+//! Authentication: a client's first token, and the tokens that replace it.
 
 use std::{mem, sync::Arc};
 
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Client {
-    /// Returns the slot among the unauthenticated connections; `None` once it has a permit.
+    /// Returns the slot among the unauthenticated connections. `None` once the client has a permit.
     pub(crate) fn pending_slot(&self) -> Option<&PendingSlot> {
         match &self.admission {
             Admission::Connection { .. } => None,
@@ -42,7 +42,7 @@ impl Client {
             return false;
         };
 
-        // From here on, an eviction of the slot must not close the authenticated connection.
+        // From here on, evicting the slot must not close the authenticated connection.
         slot.clear_owner();
         self.admission = Admission::Connection { _permit: permit };
         true
@@ -62,13 +62,13 @@ impl Client {
         }
     }
 
-    /// Verifies the token of `authenticate`, in a job if keys must be fetched.
+    /// Verifies the token of `authenticate`, as a job if keys must be fetched.
     pub(super) fn authenticate(
         &mut self,
         reply_to: Option<MessageId>,
         message: AuthenticatePayload,
     ) -> Flow {
-        // Only a fetch of keys waits. Otherwise the future is ready at once.
+        // The future is ready at once, unless keys must be fetched.
         if let Some(result) = self.shared.verify(&message.token).now_or_never() {
             return self.authenticated(reply_to.as_ref(), message, result);
         }
@@ -83,7 +83,7 @@ impl Client {
         Flow::Continue
     }
 
-    /// Acts on the result of `authenticate`.
+    /// Acts on the verified or refused token of `authenticate`.
     pub(super) fn authenticated(
         &mut self,
         reply_to: Option<&MessageId>,
@@ -92,7 +92,7 @@ impl Client {
     ) -> Flow {
         match result {
             Ok(identity) => {
-                // The message takes precedence over the query of the upgrade.
+                // The message takes precedence over the query of the upgrade request.
                 if let AuthState::Authenticating { handshake, .. } = &mut self.auth {
                     let Device { id, name } = mem::take(&mut handshake.device);
                     let (id, name) = (message.device_id.or(id), message.device_name.or(name));
@@ -121,7 +121,7 @@ impl Client {
         self.send(reply_to, &ServerMessage::AuthRefused(AuthRefused::new(error)));
     }
 
-    /// Counts a missed authentication deadline and sends the error. Returns the close code.
+    /// Counts a missed authentication deadline, and sends the error. Returns the close code.
     pub(super) fn authentication_timed_out(&self) -> CloseCode {
         self.shared.metrics.auth_failed("timed_out");
         self.send_error(None, ErrorCode::AuthenticationTimedOut.into());
@@ -158,7 +158,7 @@ impl Client {
         let outbox = Arc::clone(&self.outbox);
         let connection = Connection::new(identity, handshake, outbox, hub.encode());
 
-        // The hub calls this before the first frame of an implicit stream can be queued.
+        // The hub calls this before any frame of an implicit stream can be queued.
         let send_result = |streams| self.auth_result(&connection, reply_to, Some(streams));
         match hub.register(connection.clone(), positions, send_result) {
             Ok(membership) => {
@@ -172,8 +172,8 @@ impl Client {
                 span.record("device", device);
                 info!(%id, %user, device, address, "connected");
 
-                // Checked again after the join: a revocation between the verification and the join
-                // did not find this connection.
+                // Rechecked after the join: a revocation between the verification and the join did
+                // not find this connection.
                 match self.shared.config.verifier.recheck(&connection.identity()) {
                     Ok(()) => Flow::Continue,
                     Err(error) => self.refuse_token(None, &error),
@@ -207,7 +207,7 @@ impl Client {
         connection.send(reply_to, &ServerMessage::AuthResult(result));
     }
 
-    /// Verifies the token of `refresh`, in a job if keys must be fetched.
+    /// Verifies the token of `refresh`, as a job if keys must be fetched.
     pub(super) fn refresh(&mut self, reply_to: Option<&MessageId>, token: String) -> RequestResult {
         if let Some(result) = self.shared.verify(&token).now_or_never() {
             return self.replace_token(reply_to, result);
@@ -223,7 +223,7 @@ impl Client {
         Ok(())
     }
 
-    /// Acts on the result of `refresh`.
+    /// Acts on the verified or refused token of `refresh`.
     pub(super) fn refreshed(
         &mut self,
         reply_to: Option<&MessageId>,
@@ -235,7 +235,7 @@ impl Client {
         }
     }
 
-    /// Replaces the connection's token, and ends everything that the new one does not allow.
+    /// Replaces the connection's token, and ends everything that the new token does not allow.
     fn replace_token(
         &mut self,
         reply_to: Option<&MessageId>,
@@ -253,15 +253,15 @@ impl Client {
             .refresh(identity)
             .map_err(|error| ErrorBody::new(ErrorCode::AuthenticationFailed, error.to_string()))?;
 
-        // Checked again after the refresh: a revocation before it found the connection with its
-        // old token.
+        // Rechecked after the replacement: an earlier revocation of the new token did not match the
+        // connection's old one.
         if let Err(error) = self.shared.config.verifier.recheck(&connection.identity()) {
             connection.send_error(reply_to, refused(&error));
             connection.close(error.codes().1);
             return Ok(());
         }
 
-        // The new token expires at another time.
+        // The new token has its own expiry.
         self.has_new_deadline = true;
         self.auth_result(&connection, reply_to, None);
         self.end_forbidden(&connection);
@@ -281,7 +281,7 @@ impl Client {
         };
         for (topic, subscription) in self.subscriptions.extract_if(.., |topic, _| !may_read(topic))
         {
-            // Before the error, so that no message of the topic follows it.
+            // Ended before the error is sent, so that no message of the topic follows the error.
             if let Some(subscription) = subscription {
                 connection.outbox().push(OutboxItem::StopReading(subscription.stream().number()));
             }

@@ -7,7 +7,7 @@ use rejoin_protocol::{ErrorCode, StreamNumber};
 use crate::socket::client::{Client, Flow};
 
 impl Client {
-    /// Keeps an acknowledgement for the shard. Of several for one stream the last counts.
+    /// Keeps an acknowledgement for the shard. Replaces an earlier one for the same stream.
     pub(super) fn record_parsed(&mut self, stream: StreamNumber, bytes: u64) -> Flow {
         if !self.attachments.iter().any(|attachment| attachment.stream() == stream) {
             return self.send_error(None, ErrorCode::NotAttached.into());

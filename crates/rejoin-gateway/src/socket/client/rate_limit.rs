@@ -14,9 +14,9 @@ use crate::{
     socket::client::{Client, Flow},
 };
 
-/// The rate of pings and pongs that a client may send. No library sends as many.
+/// The rate of pings and pongs that a client may send. No library sends that many.
 const CONTROLS: Rate = Rate::new(NonZeroU32::new(100).expect("not zero"), Duration::from_secs(1));
-/// The rate of refusals above which a client is closed, because it ignores them.
+/// The rate of refusals above which a client is disconnected, because it ignores them.
 const REFUSALS: Rate = Rate::new(NonZeroU32::new(1000).expect("not zero"), Duration::from_secs(10));
 
 /// The state of one client's limits.
@@ -28,12 +28,12 @@ pub(super) struct ClientRateLimiter {
     refusals: Gcra,
 }
 
-/// The consequence of an exceeded limit.
+/// The consequence of exceeding a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RateExceeded {
-    /// The message is refused. Names the limit, and the time after which a retry can succeed.
+    /// The message is refused. `what` names the limit; after `wait`, a retry can succeed.
     Refuse { what: &'static str, wait: Duration },
-    /// The client was refused so often that it is closed.
+    /// The client was refused so often that it is disconnected.
     Close { what: &'static str },
 }
 
@@ -41,7 +41,7 @@ impl ClientRateLimiter {
     /// Counts a message of this many bytes.
     ///
     /// # Errors
-    /// If a limit is exceeded. A refused message is counted by no limit.
+    /// If a limit is exceeded. A refused message does not count against any limit.
     fn message(&mut self, rates: &Rates, bytes: usize) -> Result<(), RateExceeded> {
         if rates.messages.is_none() && rates.bytes.is_none() {
             return Ok(());
@@ -50,8 +50,8 @@ impl ClientRateLimiter {
         let now = Instant::now();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
 
-        // A copy, which is written back at the end: a message that the byte limit refuses must not
-        // be counted by the message limit.
+        // Works on a copy that is written back at the end: a message that the byte limit refuses
+        // must not count against the message limit.
         let mut messages = self.messages;
         if let Some(rate) = &rates.messages {
             messages.take(rate, now, 1).map_err(|wait| self.refuse(now, "messages", wait))?;
@@ -96,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Answers a message or control frame that exceeded a limit.
+    /// Refuses a message or control frame that exceeded a limit.
     pub(super) fn refuse_rate(&self, event: &Event<'_>, exceeded: RateExceeded) -> Flow {
         let metrics = self.shared.hub.metrics();
         match (exceeded, event) {
@@ -104,14 +104,14 @@ impl Client {
                 metrics.rate_limited(what);
                 Flow::Close(CloseCode::RateLimited)
             }
-            // A refused ping gets no pong: answering a flood would double it.
+            // A refused ping gets no pong, because answering a flood would double it.
             (RateExceeded::Refuse { what, .. }, Event::Ping(_) | Event::Pong(_)) => {
                 metrics.rate_limited(what);
                 Flow::Continue
             }
             (RateExceeded::Refuse { what, wait }, _) => {
                 metrics.rate_limited(what);
-                // Parsed for its id only, so that the client can match the refusal to its message.
+                // Parsed only for its id, so that the client can match the refusal to its message.
                 let reply_to = match event {
                     Event::Text(text) => {
                         Envelope::parse(text).ok().and_then(|envelope| envelope.id)

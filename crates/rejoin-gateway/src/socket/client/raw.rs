@@ -1,4 +1,4 @@
-//! A connection to a raw endpoint: the output and input of one terminal, without our protocol.
+//! Connections to raw endpoints: the output and input of one terminal, without `rejoin.v1`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::socket::client::{Client, Flow, JobResult};
 
-/// The interval between two attempts to write input for which the program had no room.
+/// The interval at which input that the program had no room for is retried.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The session that a raw connection attaches to.
@@ -23,14 +23,14 @@ pub(crate) struct RawAttach {
 /// The input state of a raw connection.
 #[derive(Debug, Default)]
 pub(super) struct RawInput {
-    /// Input for which the program has no room, and the time of the first attempt.
+    /// Input that the program has no room for, and the time of the first attempt to write it.
     ///
-    /// A raw client has no error messages, so its input is kept and retried instead of refused.
+    /// A raw client receives no error messages, so its input is retried instead of refused.
     pending: Option<(Bytes, Instant)>,
 }
 
 impl RawInput {
-    /// Returns the time since which input waits for the program.
+    /// Returns the time since which input has been waiting for the program.
     pub(super) fn pending_since(&self) -> Option<Instant> {
         self.pending.as_ref().map(|(_, since)| *since)
     }
@@ -42,12 +42,12 @@ impl Client {
         let Some(connection) = self.connection().cloned() else {
             return Flow::Close(CloseCode::Normal);
         };
-        // Boxed: each connection has the field, and few are raw.
+        // Boxed, because every connection has the field but few are raw.
         self.raw = Some(Box::default());
 
         let RawAttach { session, role, size } = attach;
-        // Without a writer and a window: a raw client neither numbers its input nor acknowledges
-        // output.
+        // Has neither a writer nor a window: a raw client does not number its input, and does not
+        // acknowledge output.
         let request = AttachOptions {
             reply_to: None,
             position: None,
@@ -61,7 +61,7 @@ impl Client {
             Box::pin(async move {
                 match session.attach(&connection, request).await {
                     Ok(attachment) => JobResult::Attached(attachment),
-                    // The session was closed after the upgrade had found it.
+                    // The session was closed after the upgrade found it.
                     Err(_) => {
                         connection.close(CloseCode::Normal);
                         JobResult::Handled
@@ -72,19 +72,20 @@ impl Client {
         Flow::Continue
     }
 
-    /// Returns `true` if input waits for the program. Nothing is read from the client meanwhile.
+    /// Returns `true` if input is waiting for the program. Nothing is read from the client in the
+    /// meantime.
     pub(super) fn has_pending_input(&self) -> bool {
         self.raw.as_ref().is_some_and(|raw| raw.pending.is_some())
     }
 
     /// Writes the payload of a message to the program, or keeps it for a retry.
     pub(super) fn write_input(&mut self, bytes: &[u8]) -> Flow {
-        // The slice is part of the read buffer, which the next read overwrites.
+        // Copied, because the slice is part of the read buffer, which the next read overwrites.
         let bytes = Bytes::copy_from_slice(bytes);
         if self.is_input_full(&bytes)
             && let Some(raw) = &mut self.raw
         {
-            // There is at most one: nothing is read from the client until it is written.
+            // At most one input is pending: nothing is read from the client until it is written.
             raw.pending = Some((bytes, Instant::now()));
             self.has_new_deadline = true;
         }
@@ -99,15 +100,15 @@ impl Client {
             && self.is_input_full(&bytes)
             && let Some(raw) = &mut self.raw
         {
-            // The time of the first attempt stays, so that retries do not extend the limit.
+            // Keeps the time of the first attempt, so that retries do not extend the deadline.
             raw.pending = Some((bytes, since));
         }
     }
 
     /// Writes input to the program. Returns `true` if the program has no room for it.
     ///
-    /// All other errors are ignored, because a raw client cannot receive them: input from a
-    /// viewer, and input after the program's end.
+    /// Ignores all other errors, which a raw client cannot receive: input from a viewer, and input
+    /// after the program has ended.
     fn is_input_full(&self, bytes: &Bytes) -> bool {
         let Some(attachment) = self.attachments.first() else { return false };
 

@@ -1,4 +1,4 @@
-//! Requests: the built-in messages, and those for handlers of the embedding program.
+//! Requests: built-in messages, and messages for handlers of the embedding program.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use rejoin_protocol::{
 use crate::socket::client::{Client, JobResult, RequestResult};
 
 impl Client {
-    /// Executes a built-in message. Sends the answer; the caller sends an error.
+    /// Executes a built-in message, and sends the answer. The caller sends an error.
     pub(super) fn request(
         &mut self,
         connection: &Connection,
@@ -83,7 +83,7 @@ impl Client {
         self.start_job(reply_to, Box::pin(job));
     }
 
-    /// Passes a message to the handler of its type, in a job.
+    /// Passes a message to the handler of its type, as a job.
     pub(super) fn call_handler(
         &mut self,
         connection: &Connection,
@@ -99,7 +99,7 @@ impl Client {
         let payload = envelope.payload.map(ToOwned::to_owned);
         let (connection, request_id) = (connection.clone(), reply_to.cloned());
         let job = async move {
-            // The connection may be closed or revoked since the job was queued.
+            // The connection may have been closed or revoked since the job was queued.
             if connection.may_act().is_err() {
                 return JobResult::Handled;
             }
@@ -120,7 +120,7 @@ impl Client {
         Ok(())
     }
 
-    /// Subscribes to a topic. The outbox receives the `ack` first, and then the reader.
+    /// Subscribes to a topic. Queues the `ack` first, and then the start of the reader.
     fn subscribe(
         &mut self,
         connection: &Connection,
@@ -133,8 +133,8 @@ impl Client {
         }
         let (start, subscription) = self.shared.hub.subscribe(connection, &topic, position)?;
 
-        // An implicit stream has a reader already. A new one without a position would skip the
-        // frames that are on their way.
+        // An implicit stream already has a reader. A new one without a position would skip frames
+        // that are on their way.
         let is_read = topic.is_implicit() && position.is_none();
         let stream = subscription.as_ref().filter(|_| !is_read);
         let stream = stream.map(|subscription| subscription.stream().clone());
@@ -158,7 +158,7 @@ impl Client {
         Ok(())
     }
 
-    /// Checks the limit of subscriptions, attachments and followed presences together.
+    /// Checks the combined limit of subscriptions, attachments and followed presences.
     ///
     /// # Errors
     /// `too_many_subscriptions`.
@@ -183,7 +183,7 @@ impl Client {
     ) -> Result<ServerMessage, ErrorBody> {
         let subscription =
             self.subscriptions.remove(&topic.topic).ok_or(ErrorCode::NotSubscribed)?;
-        // The reader of an implicit stream stays: it is not the subscription's.
+        // The reader of an implicit stream stays, because it does not belong to the subscription.
         if let Some(subscription) = subscription
             && !topic.topic.is_implicit()
         {
@@ -200,7 +200,7 @@ impl Client {
     ) -> RequestResult {
         let PublishPayload { topic, data, key } = publish;
 
-        // Usually the stream has room, which saves a job.
+        // Usually the stream has room, so no job is needed.
         let confirm = || -> Confirm {
             let (connection, request_id) = (connection.clone(), reply_to.cloned());
             Box::new(move |position| {
@@ -263,7 +263,8 @@ impl Client {
         let role = identity.role(session.owner(), session.profile(), Some(attach.role));
         role.ok_or(ErrorCode::Forbidden)?;
 
-        // A second attach replaces the first. Attachments to closed sessions free their capacity.
+        // A second attach replaces the first one. Attachments to closed sessions free their
+        // capacity.
         self.detach(session.id());
         for closed in self.attachments.extract_if(.., |a| a.session().is_closed()) {
             closed.detach();
@@ -296,7 +297,7 @@ impl Client {
     }
 
     fn detach_session(&mut self, session: &SessionRef) -> Result<ServerMessage, ErrorBody> {
-        // Not looked up in the hub: an attachment to a closed session can be ended too.
+        // Does not look up the session: even an attachment to a closed one can be ended.
         if !self.detach(&session.session) {
             return Err(ErrorCode::NotAttached.into());
         }
@@ -326,7 +327,7 @@ impl Client {
 
         let (hub, author) = (self.shared.hub.clone(), connection.clone());
         self.answer_later(connection, reply_to, async move {
-            // The connection may be revoked since the job was queued.
+            // The connection may have been revoked since the job was queued.
             author.check()?;
             hub.close_session(&session).await;
             Ok(ServerMessage::Ack(Empty {}))
@@ -363,8 +364,8 @@ impl Client {
         let identity = connection.identity();
         if *follow != Some(true) {
             if *follow == Some(false) {
-                // Before the lookup, which fails if the session is closed: the presence must be
-                // unfollowed in any case.
+                // Runs before the lookup, which fails if the session is closed: the presence must
+                // be unfollowed in any case.
                 self.unfollow(connection, subject);
             }
 
@@ -379,7 +380,7 @@ impl Client {
         let PresenceSubscription { state, stream, reader } =
             self.shared.hub.subscribe_presence(&identity, subject)?;
 
-        // Ends the earlier reader before the new one is queued: both have the same stream.
+        // Ends the earlier reader before the new one is queued, because both read the same stream.
         self.unfollow(connection, subject);
         self.following.push((subject.clone(), stream.number()));
         connection.send(reply_to, &ServerMessage::Presence(state));

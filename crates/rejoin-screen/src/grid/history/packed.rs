@@ -21,7 +21,7 @@ const WRAPPED: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
     bytes: Vec<u8>,
-    /// The end offset of each line; the top bit is set if it continues the previous line.
+    /// The end offset of each line. The top bit is set if the line continues the previous one.
     ends: Vec<u32>,
     links: Vec<LinkRef>,
     link_bytes: usize,
@@ -36,7 +36,7 @@ impl Segment {
         self.ends.is_empty()
     }
 
-    /// Returns the memory of the segment, in bytes; a link counts in each segment that uses it.
+    /// Returns the memory of the segment, in bytes. A link counts in each segment that uses it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + 4 * self.ends.capacity() + self.link_bytes
     }
@@ -69,7 +69,7 @@ impl Segment {
     }
 }
 
-/// A packer of rows; rows share nothing but the hyperlinks of their segment.
+/// A packer of rows. Rows share nothing but the hyperlinks of their segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packer {
     last: Attributes,
@@ -85,7 +85,7 @@ impl Packer {
         self.links.clear();
     }
 
-    /// Appends a row to a segment; characters are never below 0x20, so marks are unambiguous.
+    /// Appends a row to a segment. Characters are never below 0x20, so marks are unambiguous.
     pub(super) fn pack(&mut self, row: &Row, extras: &Extras, segment: &mut Segment) {
         if segment.links.is_empty() {
             self.forget_links();
@@ -93,7 +93,7 @@ impl Packer {
 
         self.last = Attributes::default();
         (self.last_link, self.last_underline) = (0, 0);
-        // Trailing blank cells are not packed; unpacking fills the row up with them.
+        // Does not pack trailing blank cells, which unpacking restores.
         let stored = if row.fill().0 == Cell::BLANK { row.used_len() } else { row.stored().len() };
         let cells = &row.stored()[..stored];
         let mut x = 0;
@@ -108,7 +108,8 @@ impl Packer {
             self.style(cell.attributes(), extras, segment);
             if let Some(ascii) = cell.ascii() {
                 segment.bytes.push(ascii);
-                // Text has long runs of equal attributes, so the style is not compared in full.
+                // Text has long runs of equal attributes, so their ASCII is copied without
+                // comparing styles.
                 let run =
                     cells[x..].iter().take_while(|next| next.attributes() == cell.attributes());
                 let packed = segment.bytes.len();
@@ -136,7 +137,7 @@ impl Packer {
         }
 
         self.pack_fill(row, extras, segment);
-        // A segment is at most slightly larger than 64 KiB, so its ends fit into 31 bits.
+        // A segment is at most slightly larger than 64 KiB, so the offset fits into 31 bits.
         let end = u32::try_from(segment.bytes.len()).unwrap_or(0);
         segment.ends.push(end | if row.wrapped { WRAPPED } else { 0 });
     }
@@ -168,7 +169,7 @@ impl Packer {
         let underline = extra.map_or(0, |extra| extra.underline);
         let link = extra.and_then(|extra| extra.link.as_ref());
         let link = link.map_or(0, |link| self.link(link, segment));
-        // Different extras may differ in combining characters only, which are part of the text.
+        // Different extras may differ only in combining characters, which are part of the text.
         let same = self.last.plain() == attributes.plain()
             && (self.last_link, self.last_underline) == (link, underline);
         self.last = attributes;
@@ -186,7 +187,7 @@ impl Packer {
         number(&mut segment.bytes, usize::try_from(link).unwrap_or(0));
     }
 
-    /// Returns the index of a link in the segment, from 1; adds the link if it is new.
+    /// Returns the index of a link in the segment, from 1. Adds the link if it is new.
     fn link(&mut self, link: &LinkRef, segment: &mut Segment) -> u64 {
         *self.links.entry(link.number()).or_insert_with(|| {
             segment.links.push(link.clone());
@@ -209,7 +210,7 @@ fn number(bytes: &mut Vec<u8>, mut number: usize) {
     bytes.push(number.to_le_bytes()[0]);
 }
 
-/// Returns the cells of a packed row, up to the last packed one; adds their extras to `extras`.
+/// Returns the cells of a packed row, up to the last packed one. Adds their extras to `extras`.
 pub(super) fn unpack(
     segment: &Segment,
     line: usize,
@@ -236,7 +237,7 @@ pub(super) fn unpack(
                 let c = take_char(&mut packed);
                 cells.push(Cell::new(c, 0, attributes));
             }
-            // Most text: stored as it is, so a whole run is copied at once.
+            // Most text is stored as it is, so a whole run is copied at once.
             b' '..=b'~' => {
                 let end = packed.iter().position(|byte| !matches!(byte, b' '..=b'~'));
                 let (text, rest) = packed.split_at(end.unwrap_or(packed.len()));

@@ -1,6 +1,6 @@
 //! Rewrapping of a screen without history.
 //!
-//! It differs from the general case: rows move down into blank space before any scrolls out.
+//! Unlike in the general case, rows move down into blank space before any row scrolls out.
 
 use std::ops::Range;
 
@@ -35,10 +35,10 @@ pub(super) fn rewrap(buffer: &mut Buffer, old: usize, new: usize, extras: &Extra
     reflow.finish(buffer, extras);
 }
 
-/// The rows of the screen and above it, and the positions in them.
+/// The rows of the screen and above it, and positions in them.
 struct ScreenReflow {
     rows: Vec<Row>,
-    /// The number of rows that narrowing has not dropped from the end.
+    /// The number of rows without those that narrowing has dropped from the end.
     len: usize,
     /// The index of the screen's first row.
     base: usize,
@@ -49,7 +49,7 @@ struct ScreenReflow {
     /// The index of the saved cursor's row.
     saved: usize,
     height: usize,
-    /// The most rows, including those of the screen.
+    /// The maximum number of rows, including those of the screen.
     limit: usize,
     old: usize,
     new: usize,
@@ -90,7 +90,7 @@ impl ScreenReflow {
         cells
     }
 
-    /// Wraps cells into rows of the new length; the first row gets the flag `first_wrapped`.
+    /// Wraps cells into rows of the new length. The first row gets the flag `first_wrapped`.
     fn wrap(&self, cells: &[Cell], first_wrapped: bool) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         let mut rest = cells;
@@ -116,7 +116,7 @@ impl ScreenReflow {
     fn widen(&mut self) {
         let mut rows = Vec::with_capacity(self.rows.len());
         for line in self.lines() {
-            // As in xterm.js, the cursor's line stays as it is: its program draws it again.
+            // As in xterm.js, the cursor's line stays as it is, because its program redraws it.
             if line.len() == 1 || line.contains(&self.cursor) {
                 rows.extend(line.map(|index| self.rows[index].clone()));
                 continue;
@@ -139,8 +139,8 @@ impl ScreenReflow {
         let removed = self.rows.len() - rows.len();
         self.rows = rows;
 
-        // Rows from above the screen fill the gap first. After them, the cursor moves up and blank
-        // rows follow, as in xterm.js.
+        // As in xterm.js, rows from above the screen fill the gap first. When none are left, the
+        // cursor moves up and blank rows are appended.
         for _ in 0..removed {
             if self.base > 0 {
                 self.base -= 1;
@@ -161,8 +161,8 @@ impl ScreenReflow {
         let mut added = 0;
         let mut inserted: Vec<(usize, Vec<Row>)> = Vec::new();
 
-        // From the last line to the first, as xterm.js does. It also rewraps rows that it has
-        // dropped already, and takes the line at the moved cursor for the cursor's line.
+        // Goes from the last line to the first, as xterm.js does. Like xterm.js, also rewraps rows
+        // that are already dropped, and takes the line at the moved cursor for the cursor's line.
         for line in self.lines().into_iter().rev() {
             let is_short = line.len() == 1 && self.rows[line.start].content_len() <= self.new;
             if is_short || line.contains(&(self.base + self.y)) {
@@ -172,7 +172,7 @@ impl ScreenReflow {
             let wrapped = self.rows[line.start].wrapped;
             let mut rows = self.wrap(&self.cells(line.clone()), wrapped);
 
-            // As in xterm.js, rows that the line had before keep their empty cells.
+            // As in xterm.js, the rows that the line had before keep their empty cells.
             let old = &self.rows[line.clone()];
             let is_as_long = rows.len() == old.len();
             if let Some(last) = rows.last_mut().filter(|_| is_as_long) {
@@ -200,7 +200,7 @@ impl ScreenReflow {
         self.rows.iter_mut().for_each(|row| row.resize(self.new));
     }
 
-    /// Inserts rows before the rows with these indexes; the list starts with the last ones.
+    /// Inserts rows before the rows with these indices. The list must start with the last ones.
     ///
     /// Rows whose target was dropped go to the end.
     fn insert(&mut self, inserted: Vec<(usize, Vec<Row>)>) {
@@ -218,7 +218,7 @@ impl ScreenReflow {
         self.rows.reverse();
     }
 
-    /// Moves the screen down over added rows: `more` now, `added` in total.
+    /// Moves the screen down by added rows: `more` now, `added` in total.
     fn make_room(&mut self, more: usize, added: usize) {
         let filled =
             if self.base == 0 && self.y + 1 != self.len { self.y + more } else { self.len + more };

@@ -1,16 +1,16 @@
-//! The rewrapping of one line after another.
+//! Rewraps lines one after the other.
 
 use crate::grid::cell::Cell;
 use crate::grid::row::Row;
 
-/// A line whose rows are received one by one.
+/// A rewrapper that receives the rows of a line one by one.
 #[derive(Clone, Debug)]
 pub(super) struct LineWrapper {
     old: usize,
     new: usize,
-    /// The last received row; its end depends on the next one.
+    /// The last received row, whose end depends on the next one.
     previous: Option<Row>,
-    /// The cells that are in no new row yet.
+    /// The cells that are not in a new row yet.
     pending: Vec<Cell>,
 }
 
@@ -20,10 +20,10 @@ impl LineWrapper {
         Self { old, new, previous: None, pending: Vec::new() }
     }
 
-    /// Receives the next row of a line; calls `emit` with the cells of each complete new row.
+    /// Receives the next row of a line. Calls `emit` with the cells of each complete new row.
     pub(super) fn push(&mut self, row: Row, is_last: bool, mut emit: impl FnMut(&[Cell])) {
         if let Some(previous) = self.previous.take() {
-            // Drop the empty cell before a wide character that did not fit into the row.
+            // Drops the empty cell before a wide character that did not fit into the row.
             let last = previous.get(self.old - 1);
             let gap = !last.has_content() && last.width() == 1;
             let early = gap && row.get(0).is_wide();
@@ -58,7 +58,7 @@ impl LineWrapper {
         self.pending.extend(std::iter::repeat_n(row.fill().0, count - stored.len()));
     }
 
-    /// Emits all full rows; a wide character never spans two rows.
+    /// Emits all full rows. A wide character never spans two rows.
     fn flush(&mut self, emit: &mut impl FnMut(&[Cell])) {
         let mut start = 0;
         while let Some(cells) = self.pending.get(start..start + self.new) {
