@@ -119,13 +119,14 @@ async fn serve(
     logging: &Logging,
 ) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
+    // Before anything is read from the directory: another server may still change it.
+    let mut lock = DataDirLock::take(&config.server.data_dir)?;
     let (verifier, signer) = credentials::open_verifier(&config, &shutdown)?;
     let tls = config.server.tls()?.map(Tls::open).transpose()?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let mut lock = DataDirLock::take(&config.server.data_dir)?;
     lock.record(&config.server.url(address)).context("cannot write to the data directory")?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
