@@ -294,6 +294,7 @@ fn build_gateway(
         allowed_origins: config.server.allowed_origins.clone(),
         allowed_hosts: config.server.allowed_hosts.clone(),
         login_codes: Some(credentials::login_codes(config)),
+        tickets: credentials::open_tickets(config)?,
         tls,
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),
