@@ -27,6 +27,8 @@ mod lost_output;
 mod memory;
 mod metrics;
 mod paste;
+#[path = "../../../rejoin-adapters/tests/it/postgres.rs"]
+mod postgres;
 mod program_limits;
 mod publish_subscribe;
 mod queries;
