@@ -61,7 +61,8 @@ fn damaged_databases_are_reported_and_left_alone() {
     let path = home.data_path("rejoin.db");
     let good = fs::read(&path).unwrap();
 
-    let random: Vec<_> = (0..good.len()).map(|index| ((index * index * 31) >> 3) as u8).collect();
+    let noise = |index: usize| ((index * index * 31) >> 3).to_le_bytes()[0];
+    let random: Vec<_> = (0..good.len()).map(noise).collect();
     let mut overwritten = good.clone();
     overwritten[4096..8192].copy_from_slice(&random[..4096]);
     for damaged in [random, overwritten, good[..good.len() / 2].to_vec(), good[..100].to_vec()] {

@@ -14,6 +14,7 @@ impl<'a> SmallDisk<'a> {
     /// Mounts it at a directory of the data directory; "" is the data directory itself.
     ///
     /// Returns `None` without the right to mount.
+    #[expect(clippy::print_stdout, reason = "the output of the test says that it was skipped")]
     pub(crate) fn mount(home: &'a TestHome, directory: &str, size: &str) -> Option<Self> {
         let path = home.data_path(directory);
         fs::create_dir_all(&path).unwrap();
