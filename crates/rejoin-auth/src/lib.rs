@@ -20,6 +20,6 @@ pub use issuer::JwksUrl;
 pub use login_code::{LoginCodes, LoginGrant};
 pub use revocation::{Revocation, RevocationError, Revocations, Target};
 pub use signer::Signer;
-pub use ticket::{HeldTicket, Ticket, Tickets, TooMany};
+pub use ticket::{HeldTicket, Ticket, TicketError, Tickets};
 pub use token::{Audience, Claims, InvalidKey, TokenError, TokenRules};
 pub use verifier::Verifier;

@@ -101,7 +101,7 @@ impl Caps {
 }
 
 /// The verified identity of a caller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The user.
     pub user: UserId,

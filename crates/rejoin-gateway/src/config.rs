@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
-use rejoin_auth::{LoginCodes, Verifier};
+use rejoin_auth::{LoginCodes, Tickets, Verifier};
 use rejoin_protocol::limits;
 
 use crate::{
@@ -55,6 +55,8 @@ pub struct GatewayConfig {
     pub allowed_hosts: Vec<String>,
     /// The login codes of the server. If `None`, browsers can log in with tokens only.
     pub login_codes: Option<LoginCodes>,
+    /// The tickets of the server, by default in memory.
+    pub tickets: Tickets,
     /// The certificate, if the server itself speaks TLS.
     pub tls: Option<Tls>,
     /// The proxies whose `Forwarded` and `X-Forwarded-*` headers the server trusts.
@@ -97,6 +99,7 @@ impl GatewayConfig {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             login_codes: None,
+            tickets: Tickets::in_memory(),
             tls: None,
             trusted_proxies: TrustedProxies::default(),
             max_handshakes: NonZeroUsize::new(1024).expect("not zero"),

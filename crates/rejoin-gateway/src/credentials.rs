@@ -26,9 +26,7 @@ pub(crate) struct UrlCredentials {
 pub(crate) enum AuthOutcome {
     /// The credentials are valid.
     Known(Identity),
-    /// The ticket is valid. It is spent when the upgrade succeeds.
-    Ticket(HeldTicket),
-    /// The request has no credentials. The first message must contain a token.
+    /// The request has no credentials. The first message must have a token.
     Unknown,
     /// The credentials are invalid. A script in a browser cannot read the HTTP status, so the
     /// upgrade succeeds and a close code reports the reason.
@@ -70,9 +68,10 @@ fn identify_browser_session(shared: &Shared, secret: &str) -> Result<Identity, T
     Ok(sessions.record_use(secret).unwrap_or(identity))
 }
 
-/// Authenticates the client that opens a WebSocket.
+/// Returns the identity of the client that opens a WebSocket, and the ticket that it stands for.
 ///
-/// The caller must check the origin.
+/// The ticket is held, not spent: a request that fails a later check can be repeated with it. Does
+/// not check the origin; the caller does.
 ///
 /// # Errors
 /// A problem if the `Authorization` header is invalid. Other invalid credentials result in
@@ -81,21 +80,21 @@ pub(crate) async fn identify_upgrade(
     shared: &Shared,
     parts: &Parts,
     credentials: UrlCredentials,
-) -> Result<AuthOutcome, Problem> {
+) -> Result<(AuthOutcome, Option<HeldTicket>), Problem> {
     if let Some(token) = bearer(&parts.headers) {
         let identity = shared.verify(token).await.map_err(|error| refuse(shared, &error))?;
-        return Ok(AuthOutcome::Known(identity));
+        return Ok((AuthOutcome::Known(identity), None));
     }
     if let Some(ticket) = credentials.ticket {
-        // Holds the ticket without spending it: a request that fails a later check can be retried
-        // with the same ticket.
-        return Ok(match shared.tickets.hold(&ticket) {
-            Some(ticket) => AuthOutcome::Ticket(ticket),
+        let ticket = shared.config.tickets.hold(&ticket);
+        let auth = match &ticket {
+            Some(ticket) => AuthOutcome::Known(ticket.identity().clone()),
             None => {
                 shared.metrics.auth_failed(TokenError::Ticket.reason());
                 AuthOutcome::Refused(TokenError::Ticket)
             }
-        });
+        };
+        return Ok((auth, ticket));
     }
     if credentials.token.is_some() && !shared.config.token_in_url {
         let detail = "a token in a URL ends up in logs and histories: send it in the header \
@@ -111,16 +110,20 @@ pub(crate) async fn identify_upgrade(
         Some(token) => shared.verify(&token).await,
         None => match secret() {
             Some(secret) => identify_browser_session(shared, &secret),
-            None => return Ok(shared.anonymous().map_or(AuthOutcome::Unknown, AuthOutcome::Known)),
+            None => {
+                let auth = shared.anonymous().map_or(AuthOutcome::Unknown, AuthOutcome::Known);
+                return Ok((auth, None));
+            }
         },
     };
-    Ok(match identity {
+    let auth = match identity {
         Ok(identity) => AuthOutcome::Known(identity),
         Err(error) => {
             shared.metrics.auth_failed(error.reason());
             AuthOutcome::Refused(error)
         }
-    })
+    };
+    Ok((auth, None))
 }
 
 /// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1).

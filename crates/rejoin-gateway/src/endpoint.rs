@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 
 pub(crate) use raw::upgrade as upgrade_raw;
@@ -32,14 +32,24 @@ pub(crate) struct Upgrades {
 pub(crate) async fn upgrade(State(upgrades): State<Upgrades>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     match check(&upgrades.shared, &mut parts, Endpoint::Protocol).await {
-        Ok(accepted) => upgrades.adopt(Request::from_parts(parts, body), accepted, None),
+        Ok(accepted) => upgrades.adopt(Request::from_parts(parts, body), accepted, None).await,
         Err(refusal) => refusal,
     }
 }
 
 impl Upgrades {
-    /// Returns the response to an upgrade, and hands the socket to a shard once it is sent.
-    fn adopt(&self, request: Request, mut accepted: Accepted, raw: Option<RawAttach>) -> Response {
+    /// Returns the response to an upgrade, and gives the socket to a shard once it is sent.
+    async fn adopt(
+        &self,
+        request: Request,
+        mut accepted: Accepted,
+        raw: Option<RawAttach>,
+    ) -> Response {
+        // The last step that may fail: a request that is refused does not use up its ticket.
+        if let Err(problem) = accepted.spend_ticket().await {
+            return problem.into_response();
+        }
+
         let upgrade = hyper::upgrade::on(request);
         let response = accepted.response();
         let shards = Arc::clone(&self.shards);

@@ -38,8 +38,8 @@ mod transport;
 use bytes::Bytes;
 pub use rejoin_auth::{
     Audience, BrowserSessionError, BrowserSessions, Claims, HeldTicket, InvalidKey, JwksUrl,
-    LoginCodes, Revocation, RevocationError, Revocations, Signer, Target, Ticket, Tickets,
-    TokenError, TokenRules, TooMany, Verifier,
+    LoginCodes, Revocation, RevocationError, Revocations, Signer, Target, Ticket, TicketError,
+    Tickets, TokenError, TokenRules, Verifier,
 };
 pub use rejoin_webhook::{
     EventKind, Webhook, WebhookError, WebhookEvents, WebhookMessages, WebhookMetrics,

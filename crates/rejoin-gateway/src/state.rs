@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use rejoin_auth::{BrowserSessionError, BrowserSessions, Revocations, Tickets, TokenError};
+use rejoin_auth::{BrowserSessionError, BrowserSessions, Revocations, TokenError};
 use rejoin_core::{Caps, Hub, Identity, Shutdown};
 use rejoin_protocol::{CloseCode, UserId};
 use tokio::{sync::Semaphore, time::Instant};
@@ -35,8 +35,7 @@ pub(crate) struct Shared {
     pub(crate) unauthenticated: Arc<PendingConnections>,
     /// Sockets that have sent everything and wait for their peers to end.
     pub(crate) lingering: Arc<PendingConnections>,
-    pub(crate) tickets: Tickets,
-    /// Limits the log-ins from each address, because each one writes all browser sessions to disk.
+    /// The log-ins of each address: each one writes all browser sessions to the disk.
     pub(crate) logins: AddressLimit,
     /// Responses to requests with an idempotency key.
     pub(crate) responses: ResponseCache,
@@ -110,7 +109,6 @@ impl Shared {
             permits: Arc::new(Semaphore::new(permits)),
             unauthenticated: Arc::new(unauthenticated),
             lingering: Arc::new(lingering),
-            tickets: Tickets::new(),
             logins,
             responses: ResponseCache::default(),
             started: Instant::now(),

@@ -43,7 +43,8 @@ impl DataDirLock {
     /// If another server holds the lock, or the directory cannot be written to.
     pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        created.with_context(|| format!("cannot create {}", directory.display()))?;
+        created
+            .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
 
         let path = directory.join(LOCK);
         let opened = File::options().create(true).append(true).mode(0o600).open(&path);

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     fs::OpenOptions,
-    io::ErrorKind,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -59,14 +58,14 @@ impl StoreLocation {
         }
     }
 
-    /// Creates the file of a SQLite database, readable only by its owner.
+    /// Creates the file of a SQLite database, which only its owner may read, if it is missing.
     pub(super) fn create_file(&self) -> Result<(), StoreError> {
         let Some(file) = self.file() else { return Ok(()) };
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(StoreError(format!("cannot create {self}: {error}"))),
-        }
+        // Also an existing one: SQLite does not say why it cannot write to a file.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let opened = options.open(file).map(drop);
+        opened.map_err(|error| StoreError(format!("cannot write {self}: {error}")))
     }
 
     pub(super) fn options(&self) -> Result<AnyConnectOptions, StoreError> {

@@ -19,7 +19,7 @@ async fn with_each_store<F: Future<Output = ()>>(test: impl Fn(Box<dyn Store>) -
     test(Box::new(sqlite(directory.path()).await)).await;
 
     let postgres = Postgres::start();
-    test(Box::new(SqlStore::open(postgres.location(), "node-a").await.unwrap())).await;
+    test(Box::new(SqlStore::open(postgres_location(&postgres), "node-a").await.unwrap())).await;
 }
 
 async fn sqlite(directory: &Path) -> SqlStore {
@@ -28,6 +28,10 @@ async fn sqlite(directory: &Path) -> SqlStore {
 
 fn location(directory: &Path) -> StoreLocation {
     StoreLocation::parse("sqlite:rejoin.db", directory).unwrap()
+}
+
+fn postgres_location(postgres: &Postgres) -> StoreLocation {
+    StoreLocation::parse(&postgres.url(), Path::new("/")).unwrap()
 }
 
 /// Returns the error of a database that cannot be opened.
@@ -172,8 +176,8 @@ async fn pruning_deletes_old_and_excess_removed_sessions() {
 #[tokio::test]
 async fn servers_that_share_a_database_see_their_own_sessions() {
     let postgres = Postgres::start();
-    let first = SqlStore::open(postgres.location(), "node-a").await.unwrap();
-    let second = SqlStore::open(postgres.location(), "node-b").await.unwrap();
+    let first = SqlStore::open(postgres_location(&postgres), "node-a").await.unwrap();
+    let second = SqlStore::open(postgres_location(&postgres), "node-b").await.unwrap();
     first.commit(&[change(row("s-1"), vec![event(1)])]).await.unwrap();
     assert_eq!(second.load().await.unwrap(), []);
     assert_eq!(second.session_events(&id("s-1"), 0, 9).await.unwrap(), []);
@@ -190,7 +194,7 @@ async fn servers_that_share_a_database_see_their_own_sessions() {
 #[tokio::test]
 async fn a_store_survives_a_restart_of_its_database() {
     let postgres = Postgres::start();
-    let store = SqlStore::open(postgres.location(), "node-a").await.unwrap();
+    let store = SqlStore::open(postgres_location(&postgres), "node-a").await.unwrap();
     store.commit(&[change(row("s-1"), vec![event(1)])]).await.unwrap();
 
     postgres.stop();
@@ -228,7 +232,7 @@ async fn unusable_files_are_refused_with_one_line() {
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
     let error = open_error(directory.path()).await;
-    assert!(error.contains("unable to open database file"), "{error}");
+    assert!(error.contains("cannot write") && error.contains("Is a directory"), "{error}");
     std::fs::remove_dir(&path).unwrap();
 
     // A database whose pages are overwritten.

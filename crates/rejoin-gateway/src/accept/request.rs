@@ -111,11 +111,12 @@ impl Opening {
         self.admitted = true;
         parts.extensions.insert(peer);
 
-        // The check only ever waits for keys to be fetched. A shard must not wait, so in that case
-        // the HTTP server repeats the check.
+        // A shard must wait neither for a fetch of keys nor for the disk, on which tickets are
+        // spent. The HTTP server then makes the check again.
         match check(&accept.shared, &mut parts, Endpoint::Protocol).now_or_never() {
             None => FirstRequest::Http,
             Some(Err(refusal)) => refuse(accept, refusal),
+            Some(Ok(accepted)) if accepted.has_ticket() => FirstRequest::Http,
             Some(Ok(mut accepted)) => {
                 let response = accepted.response();
                 accept.shared.metrics.http_request(response.status().as_u16());

@@ -63,7 +63,10 @@ pub(crate) async fn upgrade(
     };
 
     match found {
-        Ok(attach) => upgrades.adopt(Request::from_parts(parts, body), accepted, Some(attach)),
+        Ok(attach) => {
+            let request = Request::from_parts(parts, body);
+            upgrades.adopt(request, accepted, Some(attach)).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -78,7 +81,6 @@ async fn find_or_create(
 ) -> Result<RawAttach, Problem> {
     let identity = match auth {
         AuthOutcome::Known(identity) => identity.clone(),
-        AuthOutcome::Ticket(ticket) => ticket.identity().clone(),
         AuthOutcome::Unknown => {
             let detail = "send `Authorization: Bearer TOKEN`, or add `?ticket=`";
             return Err(Problem::new(ErrorCode::NotAuthenticated, detail));

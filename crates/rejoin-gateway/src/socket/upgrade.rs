@@ -10,11 +10,13 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use rejoin_auth::HeldTicket;
 use rejoin_core::{ClientInfo, Device, FrameEncoding};
 use rejoin_protocol::{DeviceId, DeviceName, ErrorCode, SUBPROTOCOL};
 use rejoin_websocket::handshake::{self, HandshakeError};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
 
 use crate::{
     credentials::{AuthOutcome, UrlCredentials, identify_upgrade},
@@ -44,6 +46,8 @@ pub(crate) struct Accepted {
     headers: HeaderMap,
     /// The result of checking the request's credentials.
     pub(crate) auth: AuthOutcome,
+    /// The ticket of the request, which must be spent before the response.
+    ticket: Option<HeldTicket>,
     /// The device, address and program that the client named.
     pub(crate) handshake: ClientInfo,
     /// The encoding of the frames that the client receives.
@@ -103,13 +107,13 @@ pub(crate) async fn check(
     }
 
     let credentials = UrlCredentials { ticket, token };
-    let auth = identify_upgrade(shared, parts, credentials);
-    let auth = auth.await.map_err(IntoResponse::into_response)?;
+    let identified = identify_upgrade(shared, parts, credentials);
+    let (auth, ticket) = identified.await.map_err(IntoResponse::into_response)?;
 
     // An unauthenticated socket takes no permit, with which it could keep users out until its
     // deadline.
     let admission = match &auth {
-        AuthOutcome::Known(_) | AuthOutcome::Ticket(_) => {
+        AuthOutcome::Known(_) => {
             let permit = Arc::clone(&shared.permits).try_acquire_owned();
             Admission::Connection {
                 _permit: permit.map_err(|_| overloaded(shared).into_response())?,
@@ -137,7 +141,7 @@ pub(crate) async fn check(
         }
     };
 
-    Ok(Accepted { headers: response_headers, auth, handshake, encoding, admission })
+    Ok(Accepted { headers: response_headers, auth, ticket, handshake, encoding, admission })
 }
 
 /// Counts and returns the refusal for a server at its connection limit.
@@ -172,11 +176,29 @@ impl Accepted {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let admission = Admission::Connection { _permit: permit };
-        Self { headers: HeaderMap::new(), auth, handshake, encoding, admission }
+        Self { headers: HeaderMap::new(), auth, ticket: None, handshake, encoding, admission }
+    }
+
+    /// Returns `true` if [`spend_ticket`](Self::spend_ticket) must be called, which may wait.
+    pub(crate) fn has_ticket(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// Spends the ticket of the request, if it has one. After this, no request can use it again.
+    ///
+    /// # Errors
+    /// `overloaded` if that cannot be written to the disk. The ticket stays valid.
+    pub(crate) async fn spend_ticket(&mut self) -> Result<(), Problem> {
+        let Some(ticket) = self.ticket.take() else { return Ok(()) };
+        ticket.spend().await.map_err(|error| {
+            error!(%error, "a ticket cannot be spent");
+            Problem::new(ErrorCode::Overloaded, "tickets cannot be used now; try again later")
+        })
     }
 
     /// Takes the response that switches to the WebSocket protocol.
     pub(crate) fn response(&mut self) -> Response {
+        debug_assert!(self.ticket.is_none(), "a ticket is spent before the response");
         (StatusCode::SWITCHING_PROTOCOLS, std::mem::take(&mut self.headers)).into_response()
     }
 }

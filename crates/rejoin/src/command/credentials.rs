@@ -3,17 +3,17 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
 use rejoin_core::Shutdown;
-use rejoin_gateway::{BrowserSessions, Claims, LoginCodes, Revocations, Signer, Verifier};
+use rejoin_gateway::{BrowserSessions, Claims, LoginCodes, Revocations, Signer, Tickets, Verifier};
 use rejoin_protocol::UserId;
 
-use crate::{config::Config, environment::variable};
+use crate::{clock::machine_clock, config::Config, environment::variable};
 
 // Names in the data directory.
 
@@ -23,24 +23,19 @@ const SECRET: &str = "secret";
 const REVOCATIONS: &str = "revocations.json";
 /// File with the browser sessions.
 const BROWSER_SESSIONS: &str = "browser-sessions.json";
+/// Directory of the tickets.
+const TICKETS: &str = "tickets";
 /// Directory of the login codes.
 const LOGIN_CODES: &str = "login-codes";
 
 /// Opens the verifier of tokens, and the signer if this server signs its own.
 ///
-/// Creates the data directory and the server's secret if they are missing.
+/// Creates the server's secret if it is missing. This process must have locked the data directory.
 pub(super) fn open_verifier(
     config: &Config,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Verifier, Option<Signer>)> {
     let directory = &config.server.data_dir;
-    // Only the server's user may read the secrets in it.
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
-
     let (verifier, signer) = if let Some(url) = config.auth.jwks_url.clone() {
         (Verifier::jwks(url, shutdown)?, None)
     } else if let Some(file) = &config.auth.public_key_file {
@@ -55,6 +50,11 @@ pub(super) fn open_verifier(
     let revocations = Revocations::open(&directory.join(REVOCATIONS))?;
     let sessions = BrowserSessions::open(&directory.join(BROWSER_SESSIONS))?;
     Ok((verifier.with_revocations(revocations).with_browser_sessions(sessions), signer))
+}
+
+/// Opens the tickets in the data directory, which this process must have locked.
+pub(super) fn open_tickets(config: &Config) -> anyhow::Result<Tickets> {
+    Ok(Tickets::open(&config.server.data_dir.join(TICKETS), machine_clock())?)
 }
 
 /// Returns the login codes in the data directory.

@@ -116,13 +116,14 @@ async fn serve(
     logging: &Logging,
 ) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
+    // Before anything is read from the directory: another server may still change it.
+    let mut lock = DataDirLock::take(&config.server.data_dir)?;
     let (verifier, signer) = credentials::open_verifier(&config, &shutdown)?;
     let tls = config.server.tls()?.map(Tls::open).transpose()?;
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let mut lock = DataDirLock::take(&config.server.data_dir)?;
     lock.record(&config.server.url(address)).context("cannot write to the data directory")?;
 
     // Registered before the server accepts sockets: an earlier signal would end the process
@@ -284,6 +285,7 @@ fn build_gateway(
         allowed_origins: config.server.allowed_origins.clone(),
         allowed_hosts: config.server.allowed_hosts.clone(),
         login_codes: Some(credentials::login_codes(config)),
+        tickets: credentials::open_tickets(config)?,
         tls,
         trusted_proxies: config.server.trusted_proxies.clone(),
         max_handshakes: config.limits.max_handshakes.get(),

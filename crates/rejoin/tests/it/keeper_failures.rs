@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::{TestClient, TestHome, TestServer, wait_until};
+use crate::support::{SmallDisk, TestClient, TestHome, TestServer, wait_until};
 
 /// Time limit for what a test waits for.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -132,43 +132,13 @@ fn impossible_sizes_are_refused() {
     wait_until(TIMEOUT, "the size is unchanged", || screen(&server, &id).contains("24 80"));
 }
 
-/// A small file system, unmounted when dropped.
-struct SmallDisk<'a>(&'a TestHome);
-
-impl<'a> SmallDisk<'a> {
-    /// Mounts it where the terminals of a home have their directories. `None` without the right to
-    /// mount.
-    fn mount(home: &'a TestHome, size: &str) -> Option<Self> {
-        let path = home.data_path("terminals");
-        fs::create_dir_all(&path).unwrap();
-        let options = format!("size={size},mode=0700");
-        let mut mount = Command::new("mount");
-        let mount = mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
-        mount.status().unwrap().success().then_some(Self(home))
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        // Later no command finds the terminals.
-        let _ = self.0.rejoin(&["kill", "--all"]).output();
-        // Lazily: a process may still have a file open.
-        let path = self.0.data_path("terminals");
-        let _ = Command::new("umount").arg("-l").arg(path).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_no_terminal_and_no_exit_record() {
     let home = TestHome::new();
     home.write_terminal_profile(
         "stty -echo; while read n; do seq -w 1 $n; echo end$n; [ $n = 3 ] && exit 7; done",
     );
-    let root = home.data_path("terminals");
-    let Some(_disk) = SmallDisk::mount(&home, "1m") else {
-        println!("skipped: a small disk can be mounted by root only");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(&home, "terminals", "1m") else { return };
     let server = home.start_server();
     let id = server.create_terminal();
     let mut client = attach(&server, &id);
@@ -177,22 +147,13 @@ fn a_full_disk_stops_no_terminal_and_no_exit_record() {
         let end = format!("end{count}");
         wait_until(TIMEOUT, &end, || screen(&server, &id).contains(&end));
     };
-    let filler = root.join("filler");
-    let fill = |path: &Path| {
-        // Ends at the full disk.
-        let _ = Command::new("dd")
-            .args(["if=/dev/zero", "bs=4k"])
-            .arg(format!("of={}", path.display()))
-            .output();
-    };
-
     run(1, "10");
-    fill(&filler);
+    disk.fill();
     // More than the rest of a page of the log: its end is lost, and the viewer has it.
     run(2, "20000");
-    fs::remove_file(&filler).unwrap();
+    disk.empty();
     run(3, "30");
-    fill(&filler);
+    disk.fill();
     run(4, "3");
     wait_until(TIMEOUT, "the exit", || server.session(&id)["exit"]["code"] == 7);
 

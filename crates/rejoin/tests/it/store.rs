@@ -1,6 +1,9 @@
 //! Sessions in the store: transitions, idle time-outs, restarts, and stores that fail.
 
+mod clock;
 mod ended;
+mod failing;
+mod postgres;
 mod revivals;
 
 use std::{
@@ -12,7 +15,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{TestClient, TestHome, TestServer, error_line, wait_until};
@@ -35,7 +38,8 @@ impl Database {
         Self { connection, runtime }
     }
 
-    fn execute(&mut self, statement: &'static str) {
+    fn execute(&mut self, statement: &str) {
+        let statement = AssertSqlSafe(statement.to_owned());
         self.runtime.block_on(self.connection.execute(statement)).unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod inflate;
 mod process;
 pub(crate) mod proxy;
 mod server;
+mod small_disk;
 
 use std::{
     thread,
@@ -20,6 +21,7 @@ pub(crate) use client::TestClient;
 pub(crate) use home::{TestHome, error_line};
 pub(crate) use process::TestProcess;
 pub(crate) use server::TestServer;
+pub(crate) use small_disk::SmallDisk;
 
 /// A webhook secret for tests.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_dGhpcnR5LXR3byBieXRlcyB0aGF0IGFyZSByYW5kb20=";

@@ -8,9 +8,11 @@ use axum::{
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use rejoin_auth::TicketError;
 use rejoin_core::{Identity, now_ms};
 use rejoin_protocol::{DeviceId, ErrorCode, UserId};
 use serde::Serialize;
+use tracing::error;
 use utoipa::ToSchema;
 
 use crate::{
@@ -96,9 +98,16 @@ pub(super) async fn ticket(
     State(shared): State<Arc<Shared>>,
     Caller { identity, .. }: Caller,
 ) -> Result<(StatusCode, Answer<NewTicket>), Problem> {
-    let ticket = shared.tickets.issue(Identity::clone(&identity)).map_err(|error| {
-        shared.hub.metrics().rate_limited("tickets");
-        Problem::new(ErrorCode::TooManyTickets, &error.to_string())
+    let ticket = shared.config.tickets.issue(Identity::clone(&identity)).await;
+    let ticket = ticket.map_err(|error| match error {
+        TicketError::TooManyOfUser | TicketError::TooMany => {
+            shared.hub.metrics().rate_limited("tickets");
+            Problem::new(ErrorCode::TooManyTickets, &error.to_string())
+        }
+        error => {
+            error!(%error, "a ticket cannot be issued");
+            Problem::new(ErrorCode::Overloaded, "tickets cannot be issued now; try again later")
+        }
     })?;
     let ticket = NewTicket { ticket: ticket.text, expires_at: ticket.expires_at };
     Ok((StatusCode::CREATED, Answer(ticket)))

@@ -54,9 +54,6 @@ impl Client {
             AuthOutcome::Known(identity) => {
                 self.join(None, identity, &ImplicitPositions::default())
             }
-            AuthOutcome::Ticket(ticket) => {
-                self.join(None, ticket.spend(), &ImplicitPositions::default())
-            }
             AuthOutcome::Unknown => Flow::Continue,
             AuthOutcome::Refused(error) => self.refuse_token(None, &error),
         }

@@ -69,9 +69,31 @@ impl ApiClient {
         read_response(socket)
     }
 
+    /// Returns the status and the body of a POST request; `None` if the server ends meanwhile.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let body = body.to_string();
+        let mut socket = TcpStream::connect(&self.address).ok()?;
+        let head = self.head("POST", &format!("/api/v1{path}"), body.len());
+        socket.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
+        let mut response = String::new();
+        socket.read_to_string(&mut response).ok()?;
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
+    }
+
     /// Returns the status of a page or a health check.
     pub(crate) fn status(&self, path: &str) -> u16 {
         self.request("GET", path, "").0
+    }
+
+    /// Returns the status of a GET request with more headers.
+    pub(crate) fn status_with(&self, path: &str, headers: &str) -> u16 {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        let Self { address, .. } = self;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).unwrap();
+        std::str::from_utf8(&status[9..]).unwrap().parse().unwrap()
     }
 
     /// Deletes a resource. Returns the status.

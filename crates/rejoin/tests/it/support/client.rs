@@ -20,7 +20,18 @@ pub(crate) struct TestClient {
 
 impl TestClient {
     pub(super) fn connect(url: &str, headers: &[(&'static str, &str)]) -> Self {
-        let url = format!("{}/ws", url.replacen("http", "ws", 1));
+        Self::try_connect(&format!("{url}/ws"), headers).unwrap()
+    }
+
+    /// Opens a WebSocket at a URL of the server.
+    ///
+    /// # Errors
+    /// If the server refuses the upgrade, or ends.
+    pub(crate) fn try_connect(
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> tungstenite::Result<Self> {
+        let url = url.replacen("http", "ws", 1);
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
@@ -28,8 +39,8 @@ impl TestClient {
         let name = HeaderValue::from_static("rejoin.v1");
         request.headers_mut().insert("sec-websocket-protocol", name);
 
-        let (socket, _) = tungstenite::connect(request).unwrap();
-        Self { socket, last_request: 0 }
+        let (socket, _) = tungstenite::connect(request)?;
+        Ok(Self { socket, last_request: 0 })
     }
 
     /// Sends a message and returns its reply. Discards the messages before the reply.
