@@ -53,9 +53,9 @@ pub(crate) struct Options {
     /// Seconds for which PostgreSQL is stopped
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Also emit events to users and devices
+    /// Publish to topics only, and emit no events to users and devices
     #[arg(long)]
-    emits: bool,
+    no_emits: bool,
 }
 
 /// The events that are compared with the store.
@@ -147,7 +147,7 @@ fn crash(
     let mut left = runs;
     while left > 0 {
         let count = left.min(RUNS_PER_DIRECTORY);
-        let crash = Crash::start(seed + runs - left, postgres, options.emits)?;
+        let crash = Crash::start(seed + runs - left, postgres, !options.no_emits)?;
         crash.run(count, &mut totals)?;
         left -= count;
     }

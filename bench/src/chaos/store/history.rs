@@ -42,7 +42,7 @@ pub(super) fn contradictions(row: &SessionRow, events: &[EventRow]) -> Vec<Strin
 /// Returns whether a transition may follow another one.
 fn is_legal(before: &EventRow, after: &EventRow) -> bool {
     let has_ended = matches!(before.status.as_str(), "terminated" | "error");
-    let is_removed = matches!(before.event.as_str(), "removed" | "lost" | "start_failed");
+    let is_removed = matches!(before.event.as_str(), "removed" | "start_failed");
     let (status, count) = (after.status.as_str(), after.active_connections);
     let running = if count == 0 { "idle" } else { "active" };
     match after.event.as_str() {

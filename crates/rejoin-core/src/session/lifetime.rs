@@ -54,6 +54,9 @@ pub(super) struct Lifetime {
     row: SessionRow,
     /// `None`: an idle session stays.
     idle_timeout: Option<Duration>,
+    /// The idle time-out was over before this process started. An earlier one may have begun to
+    /// end the program, and was killed before it could record the end.
+    is_overdue: bool,
     /// The end of the idle time-out.
     deadline: Option<Instant>,
     /// A timer of this session is queued.
@@ -87,8 +90,9 @@ impl Lifetime {
         let status = if outcome.is_some() { life.status() } else { SessionStatus::Idle };
         let (updated_at, revived_as) = (row.updated_at, row.revived_as.clone());
         let shown = Shown { status, outcome, updated_at, revived_as };
-        let (deadline, has_timer, is_reviving) = (None, false, false);
-        Self { life, shown, row, idle_timeout, deadline, has_timer, is_reviving }
+        let (deadline, has_timer) = (None, false);
+        let (is_overdue, is_reviving) = (false, false);
+        Self { life, shown, row, idle_timeout, is_overdue, deadline, has_timer, is_reviving }
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -119,6 +123,11 @@ impl Lifetime {
     /// Returns the time at which the session ends, by the clock on the wall as it is now.
     pub(super) fn destroy_at(&self) -> Option<u64> {
         self.deadline.map(|at| now_ms().saturating_add(milliseconds_until(at)))
+    }
+
+    /// Returns the reason of an idle time-out, as a sentence for users.
+    fn time_out_reason(&self) -> String {
+        format!("no connection was attached for {:?}", self.idle_timeout.unwrap_or_default())
     }
 
     /// Sets the deadline that the state requires, and that of the row.
@@ -166,6 +175,7 @@ impl Session {
             // A shorter time-out in the new configuration applies. The exit of a program that ended
             // meanwhile is read first.
             let left = Duration::from_millis(stored.at.saturating_sub((clock.now)()));
+            state.lifetime.is_overdue = left.is_zero();
             let left = left.min(timeout).max(RECOVERED);
             let configured = state.lifetime.idle_timeout.replace(left);
             self.transition(&mut state, &event, None);
@@ -219,7 +229,13 @@ impl Session {
     ) -> Option<u64> {
         let context = &self.shared.context.lifetime;
         let lifetime = &mut state.lifetime;
+        if lifetime.is_overdue && is_hang_up(event) {
+            let timed_out = LifeEvent::TimedOut(lifetime.time_out_reason());
+            let life = lifetime.life.after(&timed_out);
+            lifetime.life = life.unwrap_or_else(|| lifetime.life.clone());
+        }
         lifetime.life = lifetime.life.after(event)?;
+        lifetime.is_overdue &= !matches!(event, LifeEvent::Attached);
         lifetime.set_deadline(&context.clock, Instant::now());
         if let Some(at) = lifetime.deadline.filter(|_| !lifetime.has_timer) {
             lifetime.has_timer = true;
@@ -300,12 +316,17 @@ impl Session {
             return;
         }
 
-        let idle = state.lifetime.idle_timeout.unwrap_or_default();
-        let sentence = format!("no connection was attached for {idle:?}");
+        let sentence = state.lifetime.time_out_reason();
         self.transition(&mut state, &LifeEvent::TimedOut(sentence.clone()), None);
         drop(state);
         self.shared.span.in_scope(|| info!(reason = sentence, "ending the program"));
     }
+}
+
+/// Returns `true` for an exit as that of a program that the server has ended.
+fn is_hang_up(event: &LifeEvent) -> bool {
+    let LifeEvent::Exited { exit, .. } = event else { return false };
+    matches!(exit.signal.as_deref(), Some("SIGHUP" | "SIGKILL"))
 }
 
 fn milliseconds_until(at: Instant) -> u64 {

@@ -1,5 +1,7 @@
 //! Sessions that have ended: how long they stay, and how many.
 
+use std::fs;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -22,6 +24,30 @@ fn an_ended_session_is_removed_after_its_retention() {
     wait_until(TIMEOUT, "the session is removed", || {
         server.admin_api().get(&format!("/sessions/{id}")).0 == 404
     });
+}
+
+#[test]
+fn a_time_out_is_the_reason_also_after_a_crash() {
+    let home = TestHome::new();
+    // Survives the hang-up for 2 s, so that the server is killed before the end.
+    let script = "trap 'touch hung-up' HUP; while :; do sleep 0.1; done";
+    write_config(&home, script, "idle_timeout = \"1s\"");
+    let server = home.start_server();
+    let id = create(&server);
+    wait_until(TIMEOUT, "the program is hung up", || home.path("hung-up").exists());
+    server.stop(Signal::KILL);
+    let name = format!("rejoin: keeper {id}\0");
+    wait_until(TIMEOUT, "the keeper ends", || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut lines =
+            processes.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        !lines.any(|line| line.starts_with(&name))
+    });
+
+    let server = home.start_server();
+    wait_for_status(&server, &id, "terminated");
+    assert_eq!(session(&server, &id)["reason"], "no connection was attached for 1s");
+    assert_eq!(session(&server, &id)["exit"]["signal"], "SIGKILL");
 }
 
 #[test]
