@@ -269,6 +269,33 @@ fn a_terminal_without_a_row_is_adopted() {
 }
 
 #[test]
+fn a_store_in_memory_ends_with_the_server() {
+    let home = TestHome::new();
+    write_config(&home, "exec cat", "[store]\nurl = \"memory:\"");
+    let server = home.start_server();
+    let id = create(&server);
+    drop(attach(&server, &id));
+    wait_for_status(&server, &id, "idle");
+    assert_eq!(events(&server, &id).len(), 4);
+    assert!(!home.data_path("rejoin.db").exists());
+    let error = error_line(home.rejoin(&["sessions", "list"]));
+    assert!(error.contains("memory:"), "{error}");
+
+    // The next server finds the terminal and has no history of it.
+    server.stop(Signal::KILL);
+    let server = home.start_server();
+    assert_eq!(session(&server, &id)["status"], "idle");
+    assert_eq!(events(&server, &id), expected(&[("recovered", "idle", 0)]));
+
+    // A database begins in the same way.
+    server.stop(Signal::TERM);
+    write_config(&home, "exec cat", "");
+    let server = home.start_server();
+    assert_eq!(events(&server, &id), expected(&[("recovered", "idle", 0)]));
+    assert_eq!(exported(&home, &id)["status"], "idle");
+}
+
+#[test]
 fn a_locked_store_disturbs_no_terminal_and_loses_no_transition() {
     let home = TestHome::new();
     write_config(&home, "head -c 6; exit 4", "");
@@ -322,6 +349,7 @@ fn unusable_databases_stop_the_start_with_one_line() {
     home.write("rejoin.toml", "[store]\nurl = \"mysql://u:secret@host/db\"\n");
     let error = start_error(&home);
     assert!(error.contains("sqlite:FILE") && !error.contains("secret"), "{error}");
+    assert!(error.contains("or \"memory:\""), "{error}");
     home.write("rejoin.toml", "[sessions]\nidle_timeout = \"0s\"\n");
     let error = start_error(&home);
     assert!(error.contains("never"), "{error}");
