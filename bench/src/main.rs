@@ -24,15 +24,18 @@ mod history;
 mod http;
 mod idle;
 mod machine;
+mod postgres;
 mod pty;
 mod publish;
 mod report;
 mod server;
+mod service;
 mod sessions;
 mod slow_link;
 mod speed;
 mod stamp;
 mod stops;
+mod store;
 mod target;
 mod tls;
 mod tmux;
@@ -64,6 +67,8 @@ enum Command {
     Speed(speed::Options),
     /// Memory per idle terminal in the server and its keeper, and the start with many keepers
     Sessions(sessions::Options),
+    /// The cost of the store, durable publishes beside NATS and Redis, and 10,000 sessions
+    Store(store::Options),
     /// Connections per second and CPU per connection, against a bare upgrade
     Connect(connect::Options),
     /// CPU per delivery compressed, against one compression per reader
@@ -149,6 +154,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Idle(options) => idle::run(options),
         Command::Speed(options) => speed::run(options),
         Command::Sessions(options) => sessions::run(options),
+        Command::Store(options) => store::run(options),
         Command::Connect(options) => connect::run(options),
         Command::Deflate(options) => deflate::run(options),
         Command::Abuse(options) => abuse::run(options),

@@ -186,6 +186,12 @@ impl Server {
         self.kill()
     }
 
+    /// Replaces the additional sections of settings, from the next start on.
+    pub(crate) fn reconfigure(&self, settings: &str) -> anyhow::Result<()> {
+        let settings = format!("[limits]\n{}{TOPIC}{settings}", limits());
+        Ok(fs::write(self.folder()?.join(SETTINGS), settings)?)
+    }
+
     /// Ends the programs of all terminals, which outlive the server.
     pub(crate) fn end_terminals(&self) {
         let Ok(folder) = self.folder() else { return };

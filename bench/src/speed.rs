@@ -18,6 +18,7 @@ use peer::{Audience, Peer};
 use crate::clock;
 use crate::machine;
 use crate::report::{self, Spread, as_float, mebibytes, print_header, print_line, quantile};
+use crate::server::Server;
 
 /// The program prints this once it reads keys.
 const READY: &[u8] = b"READY";
@@ -157,6 +158,20 @@ impl Series {
         })?;
         Ok(())
     }
+}
+
+/// Returns the settings of a server for [`print_once`].
+pub(crate) fn settings(megabytes: u64) -> String {
+    peer::profile(megabytes * 1_000_000)
+}
+
+/// Lets a new terminal print to one viewer. Returns the program's rate in MB/s and the server's
+/// CPU time.
+pub(crate) fn print_once(server: &Server, megabytes: u64) -> anyhow::Result<(f64, Duration)> {
+    let mut line = peer::open_rejoin(server, Audience::ONE)?;
+    let cpu = server.cpu_time()?;
+    let rate = print(&mut line, megabytes)?;
+    Ok((rate, server.cpu_time()? - cpu))
 }
 
 /// Lets the program print and reads all. Returns the program's rate in MB/s.

@@ -1,8 +1,7 @@
 //! The servers that are compared, and the processes whose CPU time counts.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,13 +13,14 @@ use serde_json::json;
 
 use super::line::{Line, Readers};
 use crate::client_pool::ClientPool;
-use crate::clock::{self, Watchdog};
+use crate::clock;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::frame;
 use crate::machine;
 use crate::pty::{COLS, ROWS, Terminal};
 use crate::server::Server;
+use crate::service::Service;
 use crate::tmux::Tmux;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -34,6 +34,11 @@ pub(super) struct Audience {
     pub(super) stuck: usize,
 }
 
+impl Audience {
+    /// The connection that types.
+    pub(super) const ONE: Self = Self { viewers: 1, stuck: 0 };
+}
+
 /// A server that is measured.
 pub(super) struct Peer {
     pub(super) name: String,
@@ -44,12 +49,9 @@ pub(super) struct Peer {
 enum Kind {
     Bare,
     Tmux(Tmux),
-    Ttyd { process: Process, address: SocketAddrV4 },
+    Ttyd(Service),
     Rejoin { server: Box<Server>, audience: Audience },
 }
-
-/// A process that ends with its value.
-struct Process(Child);
 
 /// The name of a program that is not installed.
 type Missing = &'static str;
@@ -75,26 +77,18 @@ impl Peer {
             return Ok(Err("ttyd"));
         }
         let program = program(bytes);
-        // ttyd prints its port in a form that differs between versions.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut command = Command::new("ttyd");
-        command.args(["-d", "0", "-W", "-i", "127.0.0.1", "-p", &port.to_string()]).args(&program);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Process(command.spawn().context("cannot start ttyd")?);
-        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        let mut watchdog = Watchdog::new();
-        while TcpStream::connect(address).is_err() {
-            clock::pause(POLL);
-            watchdog.check(0, "connections to ttyd")?;
-        }
-        let name = "ttyd".to_owned();
-        Ok(Ok(Self { name, program, kind: Kind::Ttyd { process, address } }))
+        let service = Service::start("ttyd", |port| {
+            let port = port.to_string();
+            let options = ["-d", "0", "-W", "-i", "127.0.0.1", "-p", &port].map(str::to_owned);
+            [&options[..], &program].concat()
+        })?;
+        Ok(Ok(Self { name: "ttyd".to_owned(), program, kind: Kind::Ttyd(service) }))
     }
 
     /// Starts rejoin.
     pub(super) fn rejoin(bytes: u64, audience: Audience) -> anyhow::Result<Self> {
         let program = program(bytes);
-        let server = Server::rejoin(&format!("[profiles.speed]\ncommand = {program:?}\n"))?;
+        let server = Server::rejoin(&profile(bytes))?;
         let name = match audience {
             Audience { viewers: 1, .. } => "rejoin, 1 viewer".to_owned(),
             Audience { viewers, stuck: 0 } => format!("rejoin, {viewers} viewers"),
@@ -112,15 +106,17 @@ impl Peer {
                 Line::Terminal(Terminal::start(command.args(&self.program[1..]))?)
             }
             Kind::Tmux(tmux) => Line::Terminal(tmux.open(&self.program)?),
-            Kind::Ttyd { address, .. } => {
-                let endpoint = Endpoint { protocol: Some("tty"), ..Endpoint::new(*address, "/ws") };
+            Kind::Ttyd(service) => {
+                let endpoint = Endpoint::new(service.address, "/ws");
+                let endpoint = Endpoint { protocol: Some("tty"), ..endpoint };
                 let mut connection = Connection::open(&endpoint)?;
                 let size = json!({"AuthToken": "", "columns": COLS, "rows": ROWS}).to_string();
                 connection.send(frame::BINARY, size.as_bytes())?;
                 Line::Ttyd(connection)
             }
             Kind::Rejoin { server, audience } => {
-                return open_rejoin(server, audience, has_all_viewers);
+                let viewers = if has_all_viewers { *audience } else { Audience::ONE };
+                return open_rejoin(server, viewers);
             }
         };
         line.wait_until_ready()?;
@@ -140,9 +136,7 @@ impl Peer {
         match &self.kind {
             Kind::Bare => Ok(clock::thread_cpu()),
             Kind::Tmux(tmux) => machine::cpu_time(tmux.id()?),
-            Kind::Ttyd { process, .. } => {
-                Ok(machine::cpu_time(process.0.id())? + machine::softirq_time())
-            }
+            Kind::Ttyd(service) => Ok(machine::cpu_time(service.id())? + machine::softirq_time()),
             Kind::Rejoin { server, .. } => {
                 let mut total = server.cpu_time()?;
                 for keeper in server.keepers()? {
@@ -154,11 +148,8 @@ impl Peer {
     }
 }
 
-fn open_rejoin(
-    server: &Server,
-    audience: &Audience,
-    has_all_viewers: bool,
-) -> anyhow::Result<Line> {
+/// Opens a new terminal of a server that has the [`profile`].
+pub(super) fn open_rejoin(server: &Server, audience: Audience) -> anyhow::Result<Line> {
     let mut connection = server.connect()?;
     let create = json!({"kind": "terminal", "profile": "speed", "cols": COLS, "rows": ROWS});
     let session = connection.request("create_session", &create)?["session"]["id"].clone();
@@ -166,7 +157,7 @@ fn open_rejoin(
     let stream = StreamNumber(u32::try_from(stream.context("`attached` has no stream")?)?);
     let mut line = Line::Rejoin { connection, stream, readers: None };
     line.wait_until_ready()?;
-    if !has_all_viewers || audience.viewers < 2 {
+    if audience.viewers < 2 {
         return Ok(line);
     }
 
@@ -191,14 +182,12 @@ fn open_rejoin(
     Ok(line)
 }
 
+/// Returns the settings of the profile whose program prints so many bytes.
+pub(super) fn profile(bytes: u64) -> String {
+    format!("[profiles.speed]\ncommand = {:?}\n", program(bytes))
+}
+
 fn program(bytes: u64) -> Vec<String> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("rejoin-bench"));
     vec![program.display().to_string(), "speed-program".to_owned(), bytes.to_string()]
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

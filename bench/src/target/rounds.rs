@@ -104,14 +104,7 @@ impl Load {
         targets: &mut [Target; 2],
         (pace, messages): (Pace, u64),
     ) -> anyhow::Result<Spread> {
-        let mut outcomes = [Outcome::new()?, Outcome::new()?];
-        // Each round visits each target, so that other load of the machine affects all alike.
-        for _ in 0..self.rounds {
-            for (target, outcome) in targets.iter_mut().zip(&mut outcomes) {
-                target.run(pace, messages, outcome)?;
-            }
-        }
-
+        let outcomes = self.run(targets, (pace, messages))?;
         for (target, outcome) in targets.iter().zip(&outcomes) {
             ensure!(outcome.deliveries > 0, "no message was delivered");
             print_line(format_args!(
@@ -128,7 +121,28 @@ impl Load {
                 quantile(&outcome.ack, 0.99),
             ));
         }
-        let [bare, rejoin] = &outcomes;
-        Ok(Spread::of_ratios(&rejoin.cpu_per_message, &bare.cpu_per_message))
+        Ok(Spread::of_ratios(&outcomes[1].cpu_per_message, &outcomes[0].cpu_per_message))
+    }
+
+    /// Floods any number of targets. Returns the CPU time of each per delivery, in µs, by round.
+    pub(crate) fn flood(self, targets: &mut [Target]) -> anyhow::Result<Vec<Vec<f64>>> {
+        let outcomes = self.run(targets, (Pace::Flood, self.flood))?;
+        Ok(outcomes.into_iter().map(|outcome| outcome.cpu_per_delivery).collect())
+    }
+
+    fn run(
+        self,
+        targets: &mut [Target],
+        (pace, messages): (Pace, u64),
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let outcomes = targets.iter().map(|_| Outcome::new());
+        let mut outcomes = outcomes.collect::<anyhow::Result<Vec<_>>>()?;
+        // Each round visits each target, so that other load of the machine affects all alike.
+        for _ in 0..self.rounds {
+            for (target, outcome) in targets.iter_mut().zip(&mut outcomes) {
+                target.run(pace, messages, outcome)?;
+            }
+        }
+        Ok(outcomes)
     }
 }

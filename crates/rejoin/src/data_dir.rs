@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rejoin_adapters::SqlStore;
+use rejoin_adapters::{SqlStore, StoreLocation};
 use rejoin_core::new_id;
 use rejoin_keeper::check_private;
 use rustix::{
@@ -116,13 +116,14 @@ fn read_owner(lock: &Path) -> Option<(u32, String)> {
     Some((id.parse().ok()?, url.to_owned()))
 }
 
-/// Opens the store of this data directory's sessions.
+/// Opens the database of a data directory's sessions.
 ///
 /// # Errors
-/// If the configuration is not valid, or the database cannot be used.
-pub(crate) async fn open_store(config: &Config) -> anyhow::Result<SqlStore> {
-    let data_dir = &config.server.data_dir;
-    let location = config.store.location(data_dir)?;
+/// If the name of the server cannot be read, or the database cannot be used.
+pub(crate) async fn open_database(
+    data_dir: &Path,
+    location: StoreLocation,
+) -> anyhow::Result<SqlStore> {
     let node = node(data_dir)?;
     Ok(SqlStore::open(location, &node).await?)
 }

@@ -10,9 +10,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use rejoin_adapters::{
-    EngineScreens, FileJournal, KeeperCommand, KeeperStorage, KeeperTerminals, TerminalLimits,
+    EngineScreens, FileJournal, KeeperCommand, KeeperStorage, KeeperTerminals, SqlStore,
+    TerminalLimits,
 };
-use rejoin_core::{Caps, Hub, HubConfig, Scrollback, SessionSettings, Shutdown, Store};
+use rejoin_core::{
+    Caps, Hub, HubConfig, MemoryStore, Scrollback, SessionSettings, Shutdown, Store,
+};
 use rejoin_gateway::{
     Gateway, GatewayConfig, Signer, Tls, TokenRules, Verifier, WebhookEvents, WebhookMessages,
     encode,
@@ -131,9 +134,9 @@ async fn serve(
     let mut stop = StopSignals::new()?;
     let reload = reload_certificate(signal(SignalKind::hangup())?, tls.clone());
 
-    let store = Arc::new(data_dir::open_store(&config).await?);
+    let (store, database) = open_store(&config).await?;
     let terminals = open_terminals(&config, descriptors, &shutdown)?;
-    let hub = create_hub(&config, (terminals, store.clone()), &shutdown);
+    let hub = create_hub(&config, (terminals, store), &shutdown);
     logging.register_metrics(hub.metrics());
     // Before the first client, which would not find its streams and sessions. Clients wait in the
     // backlog.
@@ -178,7 +181,9 @@ async fn serve(
 
     // After all tasks: a later append would be missing from the journal.
     hub.save().await?;
-    store.close().await;
+    if let Some(database) = database {
+        database.close().await;
+    }
     let cut = metrics.sockets_cut.get() - cut_before;
     if cut > 0 {
         warn!(cut, "sockets were closed before they received all their data; clients may resume");
@@ -217,6 +222,19 @@ fn open_terminals(
         TerminalLimits { terminals, open_files: soft_before },
         shutdown.clone(),
     ))
+}
+
+/// Opens the store. Its database, if it has one, is to be closed.
+///
+/// # Errors
+/// If the database cannot be used.
+async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Option<Arc<SqlStore>>)> {
+    let data_dir = &config.server.data_dir;
+    let Some(location) = config.store.location(data_dir)? else {
+        return Ok((Arc::new(MemoryStore::default()), None));
+    };
+    let database = Arc::new(data_dir::open_database(data_dir, location).await?);
+    Ok((Arc::<SqlStore>::clone(&database), Some(database)))
 }
 
 fn create_hub(

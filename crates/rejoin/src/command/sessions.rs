@@ -109,12 +109,18 @@ fn with_store(
 ) -> anyhow::Result<()> {
     let config = config.load(None)?;
     let data_dir = &config.server.data_dir;
+    let Some(location) = config.store.location(data_dir)? else {
+        bail!(
+            "`store.url` is \"memory:\": the states are in the memory of the server, which lists \
+             them over HTTP"
+        );
+    };
     if !data_dir.join(data_dir::NODE).exists() {
         bail!("no server has run in {}; name another one with --data-dir", data_dir.display());
     }
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { command(data_dir::open_store(&config).await?).await })
+    runtime.block_on(async { command(data_dir::open_database(data_dir, location).await?).await })
 }
 
 async fn find(store: &SqlStore, id: &SessionId) -> anyhow::Result<SessionArchive> {

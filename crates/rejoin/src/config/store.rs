@@ -13,6 +13,9 @@ use crate::config::{quantity::duration, value::parse_value};
 /// Longest idle time-out. It keeps sums of instants and intervals far from an overflow.
 const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// The URL of a store that ends with the server.
+const IN_MEMORY: &str = "memory:";
+
 /// The section `store`.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -35,21 +38,29 @@ impl std::fmt::Debug for StoreConfig {
 }
 
 impl StoreConfig {
-    /// Returns the location of the database.
+    /// Returns the location of the database; `None` if the store is in memory.
     ///
     /// # Errors
-    /// If the URL is not that of a database.
-    pub(crate) fn location(&self, data_dir: &Path) -> anyhow::Result<StoreLocation> {
-        StoreLocation::parse(&self.url, data_dir)
-            .map_err(|problem| anyhow!("`store.url`: {problem}"))
+    /// If the URL is not that of a store.
+    pub(crate) fn location(&self, data_dir: &Path) -> anyhow::Result<Option<StoreLocation>> {
+        parse(&self.url, data_dir).map_err(|problem| anyhow!("`store.url`: {problem}"))
     }
 }
 
-/// Reads the URL of a database. The error does not repeat it: it may contain a password.
+/// Reads the URL of a store. The error does not repeat it: it may contain a password.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let url = String::deserialize(deserializer)?;
-    StoreLocation::parse(&url, Path::new("")).map_err(D::Error::custom)?;
+    parse(&url, Path::new("")).map_err(D::Error::custom)?;
     Ok(url)
+}
+
+fn parse(url: &str, data_dir: &Path) -> Result<Option<StoreLocation>, String> {
+    if url == IN_MEMORY {
+        return Ok(None);
+    }
+    let location = StoreLocation::parse(url, data_dir);
+    // The last part of the problem is the list of what is allowed.
+    location.map(Some).map_err(|problem| format!("{problem}, or {IN_MEMORY:?}"))
 }
 
 pub(super) fn idle_timeout<'de, D: Deserializer<'de>>(

@@ -327,6 +327,7 @@ fn unusable_databases_stop_the_start_with_one_line() {
     home.write("rejoin.toml", "[store]\nurl = \"mysql://u:secret@host/db\"\n");
     let error = start_error(&home);
     assert!(error.contains("sqlite:FILE") && !error.contains("secret"), "{error}");
+    assert!(error.contains("or \"memory:\""), "{error}");
     home.write("rejoin.toml", "[sessions]\nidle_timeout = \"0s\"\n");
     let error = start_error(&home);
     assert!(error.contains("never"), "{error}");

@@ -1,12 +1,15 @@
-//! Sessions that have ended: how long they stay, and how many.
+//! The lifetime of records: how long ended sessions stay, how many, and where.
 
 use std::fs;
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Database, TIMEOUT, create, events, session, wait_for_status, write_config};
-use crate::support::{TestHome, wait_until};
+use super::{
+    Database, TIMEOUT, attach, create, events, expected, exported, session, wait_for_status,
+    write_config,
+};
+use crate::support::{TestHome, error_line, wait_until};
 
 #[test]
 fn an_ended_session_is_removed_after_its_retention() {
@@ -104,4 +107,31 @@ fn each_short_program_shows_its_exit() {
         let id = create(&server);
         wait_for_status(&server, &id, "terminated");
     }
+}
+
+#[test]
+fn a_store_in_memory_ends_with_the_server() {
+    let home = TestHome::new();
+    write_config(&home, "exec cat", "[store]\nurl = \"memory:\"");
+    let server = home.start_server();
+    let id = create(&server);
+    drop(attach(&server, &id));
+    wait_for_status(&server, &id, "idle");
+    assert_eq!(events(&server, &id).len(), 4);
+    assert!(!home.data_path("rejoin.db").exists());
+    let error = error_line(home.rejoin(&["sessions", "list"]));
+    assert!(error.contains("memory:"), "{error}");
+
+    // The next server finds the terminal and has no history of it.
+    server.stop(Signal::KILL);
+    let server = home.start_server();
+    assert_eq!(session(&server, &id)["status"], "idle");
+    assert_eq!(events(&server, &id), expected(&[("recovered", "idle", 0)]));
+
+    // A database begins in the same way.
+    server.stop(Signal::TERM);
+    write_config(&home, "exec cat", "");
+    let server = home.start_server();
+    assert_eq!(events(&server, &id), expected(&[("recovered", "idle", 0)]));
+    assert_eq!(exported(&home, &id)["status"], "idle");
 }
