@@ -327,13 +327,14 @@ impl Stream {
         (state.ring.is_empty() && state.followers.is_empty()).then(|| state.ring.idle_for(now))
     }
 
-    /// Returns the number of retained frames, and the time since the last use.
+    /// Returns the number of retained frames, and the time since the newest of them, or since the
+    /// last use if there is none.
     #[must_use]
     pub fn retained(&self) -> (usize, Duration) {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
         state.ring.expire(now);
-        (state.ring.len(), state.ring.idle_for(now))
+        (state.ring.len(), state.ring.quiet_for(now))
     }
 
     /// Returns the number and the position of the next frame, from one turn.

@@ -3,9 +3,9 @@
 mod journal;
 mod keys;
 
-use std::{mem, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
-use rejoin_protocol::{ErrorCode, Position, message::ErrorBody};
+use rejoin_protocol::{ErrorCode, Position, UserId, message::ErrorBody};
 use tokio::sync::{Notify, watch};
 use tracing::{error, info};
 
@@ -24,6 +24,9 @@ use crate::{
 
 /// The total size of queued messages, in bytes, above which publishes are refused.
 const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+/// The size of one user's queued messages, in bytes, above which publishes are refused. So no user
+/// can take the room of the others.
+const MAX_QUEUED_BYTES_OF_USER: usize = 8 * 1024 * 1024;
 
 /// The result of [`Hub::try_publish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub(super) struct DurableQueue {
 struct Queued {
     messages: Vec<QueuedMessage>,
     bytes: usize,
+    /// The bytes of each user who is accountable for messages.
+    bytes_of_user: HashMap<UserId, usize>,
     /// The records of dropped streams. They precede the messages: a later message begins a new
     /// stream.
     dropped: Vec<JournalRecord>,
@@ -82,8 +87,12 @@ impl DurableQueue {
     ///
     /// # Errors
     /// `overloaded`, if the disk cannot keep up with the publishers.
-    fn check(&self) -> Result<(), ErrorBody> {
-        if self.queued.lock().bytes < MAX_QUEUED_BYTES {
+    fn check(&self, owner: &StreamOwner) -> Result<(), ErrorBody> {
+        let queued = self.queued.lock();
+        let of_user = owner.user().and_then(|user| queued.bytes_of_user.get(user));
+        if queued.bytes < MAX_QUEUED_BYTES
+            && of_user.is_none_or(|bytes| *bytes < MAX_QUEUED_BYTES_OF_USER)
+        {
             return Ok(());
         }
         let sentence = "too many messages wait for the disk; try again later";
@@ -93,7 +102,11 @@ impl DurableQueue {
     /// Queues a message. Must be called under the lock of its stream, which determines the order.
     fn push(&self, message: QueuedMessage) {
         let mut queued = self.queued.lock();
-        queued.bytes += message.message.bytes();
+        let bytes = message.message.bytes();
+        queued.bytes += bytes;
+        if let Some(user) = message.message.stream.user() {
+            *queued.bytes_of_user.entry(user.clone()).or_default() += bytes;
+        }
         queued.messages.push(message);
         drop(queued);
         self.ready.notify_one();
@@ -226,7 +239,7 @@ impl Hub {
         match id.as_ref().and_then(|id| self.shared.durable.keys.lock().earlier(id)) {
             Some(Earlier::Stored(position)) => return Ok(position),
             Some(Earlier::Pending(result)) => return wait(result).await,
-            None => self.shared.durable.check()?,
+            None => self.shared.durable.check(&target.owner)?,
         }
 
         let (result_tx, result) = watch::channel(None);
@@ -259,7 +272,7 @@ impl Hub {
         text: impl Fn(Position) -> Result<String, ErrorBody>,
         confirm: impl FnOnce() -> Confirm,
     ) -> Result<PublishProgress, ErrorBody> {
-        self.shared.durable.check()?;
+        self.shared.durable.check(&target.owner)?;
         let mut confirm = Some(confirm);
         let mut queue = |reservation| {
             if let Some(confirm) = confirm.take() {

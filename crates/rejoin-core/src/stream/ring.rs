@@ -181,6 +181,12 @@ impl Ring {
         now.duration_since(self.last_use)
     }
 
+    /// Returns the time since the newest frame, or since the last use if there is none.
+    pub(super) fn quiet_for(&self, now: Instant) -> Duration {
+        let newest = self.entries.back().map_or(self.last_use, |entry| entry.at);
+        now.duration_since(newest)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

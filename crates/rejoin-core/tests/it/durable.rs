@@ -167,6 +167,30 @@ async fn a_message_that_cannot_be_stored_is_refused() {
 }
 
 #[tokio::test]
+async fn a_slow_disk_has_room_for_every_user() {
+    let journal = TestJournal::stopped();
+    let hub = start(&journal, frames(10)).await;
+    let large = raw(&format!("{:?}", "x".repeat(100_000)));
+    let try_publish = |user: &str, number: usize| {
+        let topic = TopicName::new(&format!("d{user}{number}")).unwrap();
+        let message = NewMessage { topic: &topic, data: &large, key: None };
+        let confirm = || Box::new(|_| {}) as Confirm;
+        hub.try_publish(&message, &identity(user), confirm)
+    };
+
+    // A topic has room for three messages. Together, those of one user have no more than 8 MiB.
+    let queued = (0..200).take_while(|number| try_publish("ann", *number).is_ok()).count();
+    assert!((80..90).contains(&queued), "{queued}");
+    let error = try_publish("ann", 200).unwrap_err();
+    assert!(error.code == ErrorCode::Overloaded && error.retryable, "{error:?}");
+    assert!(matches!(try_publish("bob", 0), Ok(PublishProgress::Queued)));
+
+    journal.go_on();
+    publish(&hub, "1", None).await.unwrap();
+    assert!(try_publish("ann", 200).is_ok());
+}
+
+#[tokio::test]
 async fn a_cancelled_publish_with_a_key_is_stored_once() {
     let journal = TestJournal::stopped();
     let hub = start(&journal, frames(10)).await;

@@ -157,6 +157,8 @@ async fn messages_that_expire_between_two_processes_are_a_gap() {
     let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();
 
     assert_eq!(topic.stream().start_now(Some(before)).verdict, Verdict::Resumed);
+    let (messages, quiet) = topic.stream().retained();
+    assert!(messages == 1 && quiet >= Duration::from_secs(299), "{quiet:?}");
 
     let topic = hub.next(Duration::from_secs(301)).await;
     let topic = topic.topic(&news, &ann, TopicRight::Subscribe).unwrap();

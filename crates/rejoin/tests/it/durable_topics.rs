@@ -157,6 +157,14 @@ fn other_topics_report_a_gap_after_a_crash() {
         let subscribe = json!({"topic": topic, "position": position});
         client.request("subscribe", subscribe)["payload"]["verdict"].clone()
     };
+    let topics = server.admin_api().get("/topics").1["topics"].clone();
+    let durable = |name: &str| {
+        let topics = topics.as_array().unwrap();
+        topics.iter().find(|topic| topic["name"] == name).map(|topic| topic["durable"].clone())
+    };
+    assert_eq!(durable("jobs"), Some(json!(true)));
+    assert_eq!(durable("news"), None, "it starts over with its next use");
+
     assert_eq!(verdict("jobs", &positions[0]), "resumed");
     assert_eq!(verdict("news", &positions[1]), "gap");
 }

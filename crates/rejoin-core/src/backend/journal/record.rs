@@ -113,6 +113,18 @@ pub struct Eviction {
     pub epoch: u64,
 }
 
+impl StreamOwner {
+    /// Returns the user who is accountable for the stream.
+    pub(crate) fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Everyone => None,
+            Self::Topic { creator: user, .. } | Self::User { user } | Self::Device { user, .. } => {
+                Some(user)
+            }
+        }
+    }
+}
+
 impl JournalRecord {
     /// Returns the approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {

@@ -3,7 +3,9 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use axum::{Extension, Json as Answer, extract::State};
-use rejoin_core::{Batch, Frame, Progress, ReadLimit, Reader, Stream, Topic, TopicRight, now_ms};
+use rejoin_core::{
+    Batch, Durability, Frame, Progress, ReadLimit, Reader, Stream, Topic, TopicRight, now_ms,
+};
 use rejoin_protocol::{
     ErrorCode, Position, RequestKey, Subject, TopicName, Verdict,
     message::{PresenceState, PublishAck},
@@ -68,8 +70,10 @@ pub(super) struct TopicInfo {
     frames: usize,
     /// The number of subscribed connections.
     subscribers: usize,
-    /// The time of the last publish, in milliseconds since the epoch. The time of the first use if
-    /// nothing was published.
+    /// `true` if messages are on disk before they are acknowledged.
+    durable: bool,
+    /// The time of the newest retained message, in milliseconds since the epoch. The time of the
+    /// last use if none is retained.
     last_activity_at: u64,
 }
 
@@ -237,6 +241,7 @@ fn info(topic: &Topic) -> TopicInfo {
         name: topic.name().clone(),
         frames,
         subscribers: topic.subscribers(),
+        durable: topic.durability() == Durability::Journal,
         last_activity_at: now_ms().saturating_sub(idle_ms),
     }
 }
