@@ -120,7 +120,7 @@ fn a_lost_session_is_replaced_by_one_like_it() {
 }
 
 #[test]
-fn a_restart_of_the_machine_is_the_reason_of_a_loss() {
+fn a_restart_of_the_machine_loses_its_sessions() {
     let home = TestHome::new();
     write_config(&home, "echo kept; exec cat", "");
     let server = home.start_server();
