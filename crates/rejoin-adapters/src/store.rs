@@ -176,14 +176,20 @@ async fn open(location: &StoreLocation) -> Result<Database, StoreError> {
     };
     first.await.map_err(|error| location.error(&error))?;
 
-    let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT);
-    let pool = pool.after_connect(move |connection, _| Box::pin(set_up(connection, is_sqlite)));
+    let connect = async |connections| {
+        let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(CONNECT);
+        let pool = pool.after_connect(move |connection, _| Box::pin(set_up(connection, is_sqlite)));
+        pool.connect_with(options.clone()).await.map_err(|error| location.error(&error))
+    };
 
-    let pool = pool.connect_with(options).await.map_err(|error| location.error(&error))?;
-    if let Err(error) = schema::prepare(&pool, location).await {
-        pool.close().await;
-        return Err(error);
-    }
+    // On one connection, which is closed before others open: one that has read the tables before a
+    // migration would run statements with the old columns.
+    let single = connect(1).await?;
+    let prepared = schema::prepare(&single, location).await;
+    single.close().await;
+    prepared?;
+
+    let pool = connect(CONNECTIONS).await?;
     let inode = location.file().and_then(inode);
     Ok(Database { pool, inode })
 }

@@ -12,7 +12,7 @@ use crate::{
     session::Session,
 };
 
-/// The ended sessions that a user keeps, the newest.
+/// The ended sessions that a user keeps, the newest. Lost ones that can be revived do not count.
 const MAX_ENDED_PER_USER: usize = 50;
 
 /// The sessions of a hub.
@@ -80,18 +80,22 @@ impl Sessions {
         sessions
     }
 
-    /// Returns the ended sessions that users have above [`MAX_ENDED_PER_USER`], their oldest ones.
+    /// Returns the ended sessions that users have above [`MAX_ENDED_PER_USER`], and the lost ones
+    /// above the number of sessions that they may have, their oldest ones.
     pub(super) fn excess(&self) -> Vec<Session> {
         let mut ended: HashMap<_, Vec<_>> = HashMap::new();
         for session in self.slots.read().values().filter_map(Slot::session) {
             if let Some(at) = session.ended_at() {
-                ended.entry(session.owner().clone()).or_default().push((at, session.clone()));
+                // A restart of the machine must not remove what its user wants to start again.
+                let key = (session.owner().clone(), session.can_be_revived());
+                ended.entry(key).or_default().push((at, session.clone()));
             }
         }
 
         let mut excess = Vec::new();
-        for mut sessions in ended.into_values() {
-            let count = sessions.len().saturating_sub(MAX_ENDED_PER_USER);
+        for ((_, can_be_revived), mut sessions) in ended {
+            let max = if can_be_revived { self.max_per_user } else { MAX_ENDED_PER_USER };
+            let count = sessions.len().saturating_sub(max);
             sessions.sort_by_key(|(at, _)| *at);
             excess.extend(sessions.drain(..count).map(|(_, session)| session));
         }

@@ -214,10 +214,11 @@ impl Session {
         })
     }
 
-    /// Returns the time of the end of a session that has ended.
+    /// Returns the time of the end of a session whose end is durable.
     pub(crate) fn ended_at(&self) -> Option<u64> {
         let state = self.shared.state.lock();
-        state.lifetime.is_ended().then(|| state.lifetime.updated_at())
+        let shown = &state.lifetime.shown;
+        shown.outcome.is_some().then_some(shown.updated_at)
     }
 
     /// Applies an event. Returns the number of the record; `None` if nothing is to be recorded.

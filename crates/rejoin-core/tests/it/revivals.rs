@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt;
 use rejoin_core::{Authority, EventKind, Hub, MemoryTerminal, Session, Store, TerminalEvent};
 use rejoin_protocol::{ErrorCode, Exit, SessionStatus, TerminalSize};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, task::yield_now, time::sleep};
 
 use crate::{
     lifetimes::UnreliableStore,
@@ -124,6 +124,46 @@ async fn a_revived_program_has_the_last_size() {
     let launch = programs.recv().await.unwrap().launch;
     assert_eq!((launch.size.cols(), launch.size.rows()), (97, 31));
     assert_eq!(launch.record.revived_from.as_ref(), Some(session.id()));
+}
+
+#[tokio::test]
+async fn lost_sessions_stay_up_to_the_session_limit() {
+    const LIMIT: usize = 60;
+    let (hub, mut programs, _shutdown) = hub_with(|config| config.limits.sessions_per_user = LIMIT);
+    let count = |lost| {
+        let sessions = hub.sessions(&identity("ann"));
+        sessions.iter().filter(|session| session.info().lost == lost).count()
+    };
+    let mut started = Vec::new();
+    for _ in 0..LIMIT {
+        started.push(start(&hub, &mut programs).await);
+    }
+    // All at once, as a restart of the machine does it.
+    for (_, program) in &started {
+        let reason = "the program was lost".to_owned();
+        program.events.send(TerminalEvent::Lost { reason }).await.unwrap();
+    }
+    for (session, _) in &started {
+        read_until(session, |frame| contains(frame, "was lost")).await;
+    }
+    for _ in 0..3 {
+        start_lost(&hub, &mut programs).await;
+    }
+    while count(true) > LIMIT {
+        yield_now().await;
+    }
+
+    // Those that ended by themselves have a bound of their own.
+    for _ in 0..51 {
+        let (session, program) = start(&hub, &mut programs).await;
+        let exit = Exit { code: Some(0), signal: None };
+        program.events.send(TerminalEvent::Exit(exit)).await.unwrap();
+        read_until(&session, |frame| contains(frame, "terminated")).await;
+    }
+    while count(false) > 50 {
+        yield_now().await;
+    }
+    assert_eq!(count(true), LIMIT);
 }
 
 #[tokio::test]

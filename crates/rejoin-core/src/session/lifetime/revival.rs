@@ -69,6 +69,12 @@ impl Session {
         Ok(Revival { lost: self.clone() })
     }
 
+    /// Returns `true` if the program was lost and no session replaces this one.
+    pub(crate) fn can_be_revived(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.lifetime.is_lost() && state.lifetime.revived_as().is_none()
+    }
+
     /// Returns the lost session that this one replaces.
     pub(crate) fn revived_from(&self) -> Option<SessionId> {
         self.shared.state.lock().lifetime.revived_from()

@@ -120,7 +120,7 @@ fn a_lost_session_is_replaced_by_one_like_it() {
 }
 
 #[test]
-fn a_reboot_is_the_reason_of_a_loss() {
+fn a_restart_of_the_machine_loses_its_sessions() {
     let home = TestHome::new();
     write_config(&home, "echo kept; exec cat", "");
     let server = home.start_server();
@@ -206,6 +206,9 @@ fn a_store_of_version_1_knows_its_lost_sessions() {
     drop(database);
     let server = home.start_server();
     wait_until(TIMEOUT, "it is lost", || session(&server, &id)["lost"] == true);
+    // The row was read, and not made anew from the terminal.
+    let names: Vec<_> = events(&server, &id).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["created", "started", "lost"]);
     assert_eq!(revive(&server, &id).0, 201);
 }
 
