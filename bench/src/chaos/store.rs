@@ -29,8 +29,9 @@ use crash::{Crash, Totals};
 use findings::Finding;
 use postgres::Postgres;
 
-/// The runs on one data directory. The next ones begin with a fresh one.
-const RUNS_PER_DIRECTORY: u64 = 20;
+/// The runs on one data directory. The next ones begin with a fresh one, because a user may use
+/// 10,000 idempotency keys in five minutes.
+const RUNS_PER_DIRECTORY: u64 = 4;
 /// Runs by default.
 const SQLITE_RUNS: u64 = 200;
 const POSTGRES_RUNS: u64 = 50;
