@@ -16,9 +16,11 @@ use crate::endpoint::Endpoint;
 use crate::http::HttpClient;
 
 /// Messages that a connection publishes ahead of their acknowledgements.
-const BURST: usize = 16;
+const BURST: u32 = 16;
 /// The pause between two bursts: the checker reads all messages of a run several times.
 const PAUSE: Duration = Duration::from_millis(2);
+/// The same per message with a key, of which a user may send 10,000 in five minutes.
+const PAUSE_WITH_KEYS: Duration = Duration::from_millis(4);
 /// The user and the device that receive events.
 pub(super) const USER: &str = "u0";
 pub(super) const DEVICE: &str = "d1";
@@ -166,7 +168,7 @@ impl Publisher<'_> {
                     sent[index].position = Some(position(&reply["payload"])?);
                 }
             }
-            clock::pause(PAUSE);
+            clock::pause(self.pause());
         }
     }
 
@@ -181,7 +183,15 @@ impl Publisher<'_> {
             if !is_acknowledged {
                 return Ok(());
             }
-            clock::pause(PAUSE);
+            clock::pause(self.pause());
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self.way {
+            Way::SocketKey => PAUSE_WITH_KEYS * BURST,
+            Way::HttpHeader | Way::HttpKey => PAUSE_WITH_KEYS,
+            _ => PAUSE,
         }
     }
 

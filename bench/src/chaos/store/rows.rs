@@ -147,8 +147,12 @@ fn is_expected_end(row: &SessionRow, facts: Option<&Facts>) -> bool {
     });
     // A close hangs up, and kills what ignores that. Its end is no error, unless the server was
     // killed before the end.
-    let by_close = facts.is_some_and(|facts| facts.closed != Asked::No)
-        && matches!(signal, Some("SIGHUP" | "SIGKILL"));
+    // A signal that was sent before the close may be first.
+    let by_close = facts.is_some_and(|facts| {
+        facts.closed != Asked::No
+            && signal.is_some()
+            && (matches!(signal, Some("SIGHUP" | "SIGKILL")) || signal == facts.signal)
+    });
     let is_timed_out = |reason: &str| reason.starts_with("no connection was attached for");
     let by_time = program.is_some_and(|program| program.idle_timeout.is_some())
         && row.reason.as_deref().is_some_and(is_timed_out)
