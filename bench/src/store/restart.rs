@@ -29,8 +29,9 @@ const PAGES: usize = 20;
 /// The sessions of a page, and of the pages that count all.
 const PAGE: &str = "/sessions?limit=100";
 const LARGE_PAGE: &str = "/sessions?limit=1000";
-/// The profile of the sessions.
-const PROFILE: &str = "[profiles.terminal]\ncommand = [\"true\"]\n";
+/// The profile of the sessions, with logs that fit into the server's bound of disk space.
+const PROFILE: &str =
+    "[profiles.terminal]\ncommand = [\"true\"]\n[sessions]\nlog_bytes = \"1MiB\"\n";
 
 /// The figures of one store, by round.
 #[derive(Default)]
