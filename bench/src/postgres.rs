@@ -58,6 +58,17 @@ impl Postgres {
         format!("postgres:///postgres?host={}&user={USER}", self.folder.path().display())
     }
 
+    /// Returns the text of a query's only value.
+    pub(crate) fn query(&self, statement: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.arg("-h").arg(self.folder.path());
+        command.args(["-U", USER, "-d", "postgres", "-X", "-A", "-t", "-q", "-c", statement]);
+        let output = command.current_dir("/").stdin(Stdio::null()).output().context("psql")?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "psql: {}", error.trim());
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }

@@ -18,16 +18,15 @@ mod ledger;
 mod life;
 mod messages;
 mod outage;
-mod postgres;
 mod publishers;
 mod restart;
 mod rows;
 mod subscriber;
 mod terminals;
 
+use crate::postgres::Postgres;
 use crash::{Crash, Totals};
 use findings::Finding;
-use postgres::Postgres;
 
 /// The runs on one data directory. The next ones begin with a fresh one, because a user may use
 /// 10,000 idempotency keys in five minutes.

@@ -7,9 +7,9 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Read, Seek, Write},
     mem,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,6 +89,16 @@ impl Journal for FileJournal {
 }
 
 impl JournalFile {
+    /// Returns `true` if the open file is the one at `path`.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        match fs::metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Truncates what a failed write left in the file. The next process could read it as a batch,
     /// although its messages were refused.
     fn drop_rest(&mut self) -> io::Result<()> {
@@ -139,6 +149,9 @@ impl Shared {
         if journal.has_rest {
             journal.drop_rest()?;
         }
+        if !journal.is_at(&self.path)? {
+            self.put_back(journal)?;
+        }
 
         journal.has_rest = true;
         let end = journal.len;
@@ -151,6 +164,23 @@ impl Shared {
         journal.has_rest = false;
         journal.len += batch.len() as u64;
         Ok(journal.len)
+    }
+
+    /// Copies the open file to the journal's path, from which it was removed. Otherwise the next
+    /// process would find none of its messages.
+    fn put_back(&self, journal: &mut JournalFile) -> io::Result<()> {
+        let draft = self.path.with_extension("draft");
+        let mut copy = open(&draft)?;
+        copy.set_len(0)?;
+        journal.file.rewind()?;
+        io::copy(&mut (&journal.file).take(journal.len), &mut copy)?;
+        copy.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        sync_directory(&self.path)?;
+
+        journal.file = copy;
+        error!(path = %self.path.display(), "the journal was removed or replaced; it is written again");
+        Ok(())
     }
 
     fn replace(&self, records: JournalRecords) -> io::Result<u64> {
@@ -381,5 +411,25 @@ mod tests {
         journal.append(&[record(4)]).await.expect("appends");
         let loaded = FileJournal::new(path).load().await.expect("loads");
         assert_eq!(loaded, [record(3), record(4)]);
+    }
+
+    #[tokio::test]
+    async fn a_removed_or_replaced_journal_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let journal = FileJournal::new(path.clone());
+        journal.load().await.expect("loads");
+        journal.append(&[record(1)]).await.expect("appends");
+
+        fs::remove_file(&path).expect("removes");
+        journal.append(&[record(2)]).await.expect("appends");
+        let loaded = FileJournal::new(path.clone()).load().await.expect("loads");
+        assert_eq!(loaded, [record(1), record(2)]);
+
+        fs::write(folder.path().join("other"), "other").expect("writes");
+        fs::rename(folder.path().join("other"), &path).expect("renames");
+        journal.append(&[record(3)]).await.expect("appends");
+        let loaded = FileJournal::new(path).load().await.expect("loads");
+        assert_eq!(loaded, [record(1), record(2), record(3)]);
     }
 }

@@ -11,12 +11,12 @@ use fastrand::Rng;
 use super::database::Database;
 use super::findings::Findings;
 use super::messages::{self, EVENTS, LASTING, Load, Messages, PLAIN, topic_of};
-use super::postgres::Postgres;
 use super::publishers::{Publisher, Way};
 use super::rows;
 use super::terminals::{self, Asked, Sessions, Shown, User};
 use crate::clock;
 use crate::http::HttpClient;
+use crate::postgres::Postgres;
 use crate::server::Server;
 
 /// The time of the load before a kill, in milliseconds.

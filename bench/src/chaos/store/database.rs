@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Params};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::postgres::Postgres;
+use crate::postgres::Postgres;
 use crate::server::Server;
 
 /// The tables of one server's sessions.

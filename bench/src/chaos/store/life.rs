@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::database::{Database, SessionRow, Tables};
 use super::history;
-use super::postgres::Postgres;
 use crate::chaos::process::wait_until;
 use crate::connection::Connection;
 use crate::http::HttpClient;
+use crate::postgres::Postgres;
 use crate::report::{print_header, print_line};
 use crate::server::Server;
 

@@ -12,12 +12,12 @@ use serde_json::json;
 
 use super::database::{Database, EventRow, Tables};
 use super::history;
-use super::postgres::Postgres;
 use crate::chaos::process::wait_until;
 use crate::clock;
 use crate::connection::Connection;
 use crate::frame;
 use crate::http::HttpClient;
+use crate::postgres::Postgres;
 use crate::report::{latencies, print_header, print_line, quantile};
 use crate::server::{Server, profile};
 

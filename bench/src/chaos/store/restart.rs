@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::database::{Database, SessionRow};
 use super::findings::Findings;
-use super::postgres::Postgres;
 use super::rows;
 use super::terminals::{self, Asked, Facts, Sessions};
 use crate::chaos::process::wait_until;
 use crate::connection::Connection;
 use crate::http::HttpClient;
 use crate::machine;
+use crate::postgres::Postgres;
 use crate::report::{print_header, print_line};
 use crate::server::{self, Server};
 

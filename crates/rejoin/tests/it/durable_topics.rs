@@ -268,6 +268,20 @@ fn other_events_are_a_gap_after_a_crash() {
 }
 
 #[test]
+fn messages_survive_a_removed_journal_and_a_crash() {
+    let home = home();
+    let server = home.start_server();
+    server.admin_api().publish("jobs", &json!(1));
+    fs::remove_file(home.data_path("journal")).unwrap();
+    server.admin_api().publish("jobs", &json!(2));
+    server.wait_for_log("the journal was removed or replaced");
+    server.stop(Signal::KILL);
+
+    let server = home.start_server();
+    assert_eq!(server.admin_api().published("jobs"), [json!(1), json!(2)]);
+}
+
+#[test]
 fn a_journal_of_another_version_is_refused() {
     let home = home();
     fs::create_dir_all(home.data_path("")).unwrap();
