@@ -18,7 +18,7 @@ const TYPESCRIPT: [&str; 5] = ["biome.json", "client", "package-lock.json", "pac
 /// The kills of each scenario and store in the chaos step; `cargo xtask chaos` has 50 and more.
 const CHAOS_KILLS: u32 = 2;
 /// The duration of the fuzz step; `cargo xtask fuzz terminal` runs for ten minutes.
-const FUZZ_SECONDS: u32 = 15;
+const FUZZ_SECONDS: u32 = 10;
 
 /// A step of the test.
 pub(crate) struct Step {
@@ -93,20 +93,20 @@ pub(crate) const STEPS: &[Step] = &[
         run: doc,
     },
     Step {
-        name: "rust",
-        about: "the tests and doc examples of the crates",
-        needs: &[Need::Node, Need::Postgres],
-        is_background: false,
-        concerns: Changes::affect_rust,
-        run: rust,
-    },
-    Step {
         name: "screen",
         about: "the screen against xterm.js",
         needs: &[Need::Node],
         is_background: true,
         concerns: |changes| changes.affect("rejoin-screen"),
         run: |Context { sh, .. }| screen::run(sh, &Extent::Tests),
+    },
+    Step {
+        name: "rust",
+        about: "the tests and doc examples of the crates",
+        needs: &[Need::Node, Need::Postgres],
+        is_background: false,
+        concerns: Changes::affect_rust,
+        run: rust,
     },
     Step {
         name: "fuzz",

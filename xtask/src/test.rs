@@ -131,7 +131,7 @@ mod tests {
         let error = named(&["rusty".to_owned()]).err().map(|e| e.to_string()).unwrap_or_default();
 
         assert!(error.starts_with("unknown step `rusty`"), "{error}");
-        assert!(error.contains("rust, screen, fuzz"), "{error}");
+        assert!(error.contains("screen, rust, fuzz"), "{error}");
     }
 
     #[test]

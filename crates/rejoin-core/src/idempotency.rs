@@ -21,7 +21,7 @@ pub(crate) const KEY_LIFETIME: Duration = Duration::from_secs(300);
 const MAX_KEYS_OF_USER: usize = 10_000;
 /// The maximum number of keys of all users. Above it or [`MAX_BYTES`], the user with the most
 /// bytes loses the oldest results, so that the largest users cannot refuse service to the others.
-const MAX_KEYS: usize = 200_000;
+pub(crate) const MAX_KEYS: usize = 200_000;
 /// The maximum size of the keys and results of one user.
 const MAX_BYTES_OF_USER: usize = 16 * 1024 * 1024;
 /// The maximum size of the keys and results of all users.

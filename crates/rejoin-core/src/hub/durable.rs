@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, info};
 
 use crate::{
-    backend::{Journal, JournalMessage, JournalRecord, StoreError, StreamOwner},
+    backend::{Journal, JournalMessage, JournalRecord, StoreError, StoredKey, StreamOwner},
     hub::{
         Hub,
         durable::keys::{Earlier, KeyId, Keys, Outcome},
@@ -81,6 +81,11 @@ impl DurableQueue {
         let records = self.journal.load().await?;
         self.keys.lock().add_stored(&records);
         Ok(records)
+    }
+
+    /// Returns the keys that a retry may use, oldest first.
+    pub(super) fn stored_keys(&self) -> Vec<StoredKey> {
+        self.keys.lock().stored().cloned().collect()
     }
 
     /// Checks that there is room for a message.

@@ -21,8 +21,6 @@ struct SavedStreams {
     implicit: SavedImplicitStreams,
     /// The topics with their creators.
     topics: HashMap<TopicName, (UserId, SavedStream)>,
-    /// The results of publishes with a key.
-    keys: Vec<StoredKey>,
 }
 
 impl SavedStreams {
@@ -34,17 +32,15 @@ impl SavedStreams {
         for record in records {
             match record {
                 JournalRecord::Message(message) => {
-                    let JournalMessage { stream: owner, position, at, text, key } = message;
-                    if let (Some((user, key)), StreamOwner::Topic { name, .. }) = (key, &owner) {
-                        saved.keys.push(StoredKey { user, topic: name.clone(), key, position, at });
-                    }
+                    let JournalMessage { stream: owner, position, at, text, key: _ } = message;
                     let frame = SavedFrame { age_ms: age(at), payload: Bytes::from(text) };
                     saved.stream(owner, position).append(position, frame);
                 }
                 JournalRecord::Head { stream: owner, position } => {
                     saved.stream(owner, position).end_at(position);
                 }
-                JournalRecord::Key(key) => saved.keys.push(key),
+                // `DurableQueue::load` has read it.
+                JournalRecord::Key(_) => {}
                 JournalRecord::Clock(clock) => saved.implicit.clock = Some(clock),
                 JournalRecord::Eviction(Eviction { user, epoch }) => {
                     saved.implicit.record_eviction(user, epoch);
@@ -112,13 +108,13 @@ impl Hub {
         let shared = &self.shared;
         let records = shared.durable.load().await?;
         let now = now_ms();
-        let SavedStreams { implicit, topics, keys } = SavedStreams::from_records(records, now);
+        let SavedStreams { implicit, topics } = SavedStreams::from_records(records, now);
 
         shared.implicit_streams.restore(implicit);
         for (name, (creator, stream)) in topics {
             shared.topics.restore(name, creator, &stream);
         }
-        for StoredKey { user, topic, key, position, at } in keys {
+        for StoredKey { user, topic, key, position, at } in shared.durable.stored_keys() {
             let at = instant(now.saturating_sub(at));
             shared.published.restore(&user, (topic, key), position, at);
         }

@@ -254,6 +254,25 @@ async fn a_position_before_any_event_survives_a_crash() {
 }
 
 #[tokio::test]
+async fn restarts_keep_each_key_once() {
+    let mut hub = Process::first().await;
+    let (ann, news) = (identity("ann"), TopicName::new("news").unwrap());
+    let key = RequestKey::new("k").unwrap();
+    let first = hub.publish(&news, &ann, &raw("1"), Some(&key)).await.unwrap();
+    for _ in 0..5 {
+        hub = hub.next(Duration::ZERO).await;
+    }
+
+    hub.save().await.unwrap();
+    let records = hub.journal.load().await.unwrap();
+    let is_key = |record: &&JournalRecord| matches!(record, JournalRecord::Key(_));
+    assert!(records.iter().filter(is_key).count() <= 2, "{records:?}");
+
+    let hub = hub.next(Duration::ZERO).await;
+    assert_eq!(hub.publish(&news, &ann, &raw("1"), Some(&key)).await.unwrap(), first);
+}
+
+#[tokio::test]
 async fn a_stream_created_again_before_a_crash_is_a_gap() {
     let hub = Process::with_durable_emits().await;
     let user = UserId::new("ann").unwrap();

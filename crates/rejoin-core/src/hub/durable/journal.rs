@@ -65,7 +65,7 @@ impl Hub {
         shared.gate.close();
 
         let (mut records, mut streams) = shared.implicit_streams.save();
-        records.extend(self.durable_keys());
+        records.extend(shared.durable.stored_keys().into_iter().map(JournalRecord::Key));
         let now = now_ms();
         let keys = shared.published.results().into_iter().map(|((user, key), position, age_ms)| {
             let (topic, key) = key;
@@ -81,7 +81,7 @@ impl Hub {
     /// Replaces the journal by what the durable streams retain. Must not run during a commit.
     pub(in crate::hub) async fn rewrite_journal(&self) -> Result<u64, StoreError> {
         let (mut records, streams) = self.durable_state();
-        records.extend(self.durable_keys());
+        records.extend(self.shared.durable.stored_keys().into_iter().map(JournalRecord::Key));
         self.shared.durable.journal.replace(all_records(records, streams)).await
     }
 
@@ -94,11 +94,6 @@ impl Hub {
         };
         streams.extend(shared.topics.streams(Durability::Journal));
         (records, streams)
-    }
-
-    fn durable_keys(&self) -> Vec<JournalRecord> {
-        let keys = self.shared.durable.keys.lock();
-        keys.stored().cloned().map(JournalRecord::Key).collect()
     }
 }
 

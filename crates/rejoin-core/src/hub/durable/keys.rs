@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     backend::{JournalMessage, JournalRecord, StoredKey, StreamOwner},
-    idempotency::KEY_LIFETIME,
+    idempotency::{KEY_LIFETIME, MAX_KEYS},
     time::now_ms,
 };
 
@@ -39,13 +39,18 @@ impl Keys {
     pub(super) fn add_stored(&mut self, records: &[JournalRecord]) {
         for stored in records.iter().filter_map(stored_key) {
             let StoredKey { user, topic, key, position, .. } = stored.clone();
-            self.positions.insert((user, topic, key), position);
-            self.stored.push_back(stored);
+            // A clean stop writes the keys of durable topics with those of all others.
+            if self.positions.insert((user, topic, key), position) != Some(position) {
+                self.stored.push_back(stored);
+            }
         }
 
         let lifetime = u64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         let oldest = now_ms().saturating_sub(lifetime);
-        while let Some(expired) = self.stored.pop_front_if(|stored| stored.at < oldest) {
+        while let Some(first) = self.stored.front()
+            && (first.at < oldest || self.stored.len() > MAX_KEYS)
+            && let Some(expired) = self.stored.pop_front()
+        {
             self.positions.remove(&(expired.user, expired.topic, expired.key));
         }
     }
