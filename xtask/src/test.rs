@@ -41,7 +41,10 @@ pub fn run(sh: &Shell, selection: &Selection) -> anyhow::Result<()> {
     let started = Instant::now();
     let (steps, packages) = select(sh, selection)?;
     // A build from scratch, as in CI, gains nothing from incremental data and pays for writing it.
-    let _incremental = sh.var_os("CI").is_some().then(|| sh.push_env("CARGO_INCREMENTAL", "0"));
+    // Nor from debug information: a panic names its line without it.
+    let in_ci = [("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "none")];
+    let is_ci = sh.var_os("CI").is_some();
+    let _environment = is_ci.then(|| in_ci.map(|(name, value)| sh.push_env(name, value)));
     let context = Context { sh, packages };
 
     // A missing tool fails here, not after minutes of building.

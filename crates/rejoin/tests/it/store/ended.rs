@@ -103,7 +103,7 @@ fn each_short_program_shows_its_exit() {
     let server = home.start_server();
 
     // The keeper may end before, while or after the server connects to it.
-    for _ in 0..300 {
+    for _ in 0..150 {
         let id = create(&server);
         wait_for_status(&server, &id, "terminated");
     }
